@@ -1,0 +1,118 @@
+"""siamese: decide whether two pictures show the same person, with a threshold that was calibrated, not guessed.
+
+The public names are loaded on first use: ``import siamese`` alone imports neither torch nor Lightning nor Hydra.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "siamese.backbones": ("BACKBONES", "Backbone", "SmallResNet"),
+    "siamese.bundle": ("Bundle",),
+    "siamese.callbacks": ("ThresholdCalibrator",),
+    "siamese.data.datamodule": ("CsvDataModule", "FaceDataModule", "FolderDataModule", "LfwDataModule", "OrlDataModule"),
+    "siamese.data.lfw": ("download_lfw", "lfw"),
+    "siamese.data.orl": ("orl",),
+    "siamese.data.samplers": ("BalancedPairSampler", "IdentitySampler"),
+    "siamese.data.splits": ("SplitManifest", "identity_disjoint"),
+    "siamese.data.transforms": ("Augmentation",),
+    "siamese.distances": ("CosineDistance", "Distance", "EuclideanDistance", "is_match"),
+    "siamese.errors": ("SiameseError",),
+    "siamese.faces.croppers": ("CROPPERS", "Cropper", "DlibHogCropper", "FixedBoxCropper", "NoCropper"),
+    "siamese.faces.crops": ("crop_files",),
+    "siamese.faces.images": ("read_image",),
+    "siamese.identities": ("IdentityTable",),
+    "siamese.losses": ("ContrastiveLoss", "EmbeddingLoss"),
+    "siamese.metrics": ("PairVerification",),
+    "siamese.module": ("SiameseModule", "WarmupCosine"),
+    "siamese.training": ("TrainingRun", "train"),
+    "siamese.verification": (
+        "AllPairs",
+        "BalancedPairs",
+        "OperatingPoint",
+        "Pairs",
+        "SplitEvaluation",
+        "compare",
+        "evaluate",
+        "max_f1",
+    ),
+    "siamese.verifier": ("Verification", "Verifier"),
+    "pytorch_lightning": ("seed_everything",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from pytorch_lightning import seed_everything as seed_everything
+
+    from siamese.backbones import BACKBONES as BACKBONES
+    from siamese.backbones import Backbone as Backbone
+    from siamese.backbones import SmallResNet as SmallResNet
+    from siamese.bundle import Bundle as Bundle
+    from siamese.callbacks import ThresholdCalibrator as ThresholdCalibrator
+    from siamese.data.samplers import BalancedPairSampler as BalancedPairSampler
+    from siamese.data.datamodule import CsvDataModule as CsvDataModule
+    from siamese.data.datamodule import FaceDataModule as FaceDataModule
+    from siamese.data.datamodule import FolderDataModule as FolderDataModule
+    from siamese.data.samplers import IdentitySampler as IdentitySampler
+    from siamese.data.datamodule import LfwDataModule as LfwDataModule
+    from siamese.data.datamodule import OrlDataModule as OrlDataModule
+    from siamese.data.splits import SplitManifest as SplitManifest
+    from siamese.data.transforms import Augmentation as Augmentation
+    from siamese.data.lfw import download_lfw as download_lfw
+    from siamese.data.splits import identity_disjoint as identity_disjoint
+    from siamese.data.lfw import lfw as lfw
+    from siamese.data.orl import orl as orl
+    from siamese.distances import CosineDistance as CosineDistance
+    from siamese.distances import Distance as Distance
+    from siamese.distances import EuclideanDistance as EuclideanDistance
+    from siamese.distances import is_match as is_match
+    from siamese.errors import SiameseError as SiameseError
+    from siamese.faces.croppers import CROPPERS as CROPPERS
+    from siamese.faces.croppers import Cropper as Cropper
+    from siamese.faces.croppers import DlibHogCropper as DlibHogCropper
+    from siamese.faces.croppers import FixedBoxCropper as FixedBoxCropper
+    from siamese.faces.croppers import NoCropper as NoCropper
+    from siamese.faces.crops import crop_files as crop_files
+    from siamese.faces.images import read_image as read_image
+    from siamese.identities import IdentityTable as IdentityTable
+    from siamese.losses import ContrastiveLoss as ContrastiveLoss
+    from siamese.losses import EmbeddingLoss as EmbeddingLoss
+    from siamese.metrics import PairVerification as PairVerification
+    from siamese.module import SiameseModule as SiameseModule
+    from siamese.module import WarmupCosine as WarmupCosine
+    from siamese.training import TrainingRun as TrainingRun
+    from siamese.training import train as train
+    from siamese.verification import AllPairs as AllPairs
+    from siamese.verification import BalancedPairs as BalancedPairs
+    from siamese.verification import OperatingPoint as OperatingPoint
+    from siamese.verification import Pairs as Pairs
+    from siamese.verification import SplitEvaluation as SplitEvaluation
+    from siamese.verification import compare as compare
+    from siamese.verification import evaluate as evaluate
+    from siamese.verification import max_f1 as max_f1
+    from siamese.verifier import Verification as Verification
+    from siamese.verifier import Verifier as Verifier
+
+    __version__: str
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("siamese-lightning")
+    if name not in _HOME:
+        from siamese.errors import did_you_mean
+
+        raise AttributeError(f"module 'siamese' has no attribute {name!r}{did_you_mean(name, __all__)}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

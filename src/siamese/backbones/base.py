@@ -1,0 +1,47 @@
+"""What every backbone shares: pictures in, embeddings out, its own normalisation of the input included."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from siamese.registry import Registry
+
+
+class Backbone(nn.Module):
+    """A network from pictures to embeddings.
+
+    A backbone takes RGB pictures as they come from the cropper and normalises them itself, so that nothing about
+    preprocessing can get lost between training and use. Subclasses keep each constructor argument in an attribute of its name
+    and register in ``BACKBONES``; that is how a bundle finds them.
+
+    Attributes:
+        embedding_size: D, length of an embedding.
+    """
+
+    embedding_size: int
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed pictures.
+
+        Args:
+            images: (B, 3, H, W), uint8 0..255 or floating point 0..1.
+
+        Returns:
+            (B, embedding_size) float.
+        """
+        raise NotImplementedError
+
+
+BACKBONES: Registry[Backbone] = Registry("backbone")
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 0..255 or floating point 0..1 -> floating point 0..1."""
+    return images.to(torch.get_default_dtype()).div_(255) if images.dtype == torch.uint8 else images
+
+
+def standardise(images: Tensor, eps: float = 1e-3) -> Tensor:
+    """Bring each picture to mean 0 and standard deviation 1 over its pixels and channels: undoes brightness and contrast."""
+    variance, mean = torch.var_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
+    return (images - mean) * torch.rsqrt(variance + eps)

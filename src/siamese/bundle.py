@@ -1,0 +1,127 @@
+"""Bundle: what a training run leaves behind, in two files that execute nothing: weights and a JSON description."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from siamese.backbones import BACKBONES, Backbone
+from siamese.distances import DISTANCES, Distance
+from siamese.errors import BundleError, SiameseError
+from siamese.faces.croppers import CROPPERS, Cropper
+from siamese.verification import OperatingPoint
+
+VERSION = 1
+DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that is needed to say whether two photographs show the same person.
+
+    Attributes:
+        backbone: pictures to embeddings, its own normalisation included.
+        distance: between embeddings.
+        cropper: from a photograph to what the backbone sees.
+        operating_point: the threshold and where it came from.
+        provenance: data set, versions, seeds, test figures: for people, read by no code.
+    """
+
+    backbone: Backbone
+    distance: Distance
+    cropper: Cropper
+    operating_point: OperatingPoint
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.
+
+        Raises:
+            ConfigError: a component of a class that is not registered.
+            BundleError: the folder cannot be written.
+        """
+        from safetensors.torch import save as to_bytes
+
+        weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in self.backbone.state_dict().items()})
+        description = {
+            "version": VERSION,
+            "backbone": BACKBONES.settings(self.backbone),
+            "distance": DISTANCES.settings(self.distance),
+            "cropper": CROPPERS.settings(self.cropper),
+            "operating_point": self.operating_point.to_dict(),
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "provenance": dict(self.provenance),
+        }
+        folder = Path(folder)
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        try:
+            temporary.mkdir(parents=True)
+            (temporary / WEIGHTS).write_bytes(weights)
+            (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise BundleError(f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another folder") from error
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bundle:
+        """Read a bundle; the backbone comes in evaluation mode on the CPU.
+
+        Names are looked up among the registered classes; nothing in the files is executed.
+
+        Raises:
+            BundleError: missing, incomplete, altered, or of a newer version.
+        """
+        folder = Path(folder).expanduser()
+        if not (folder / DESCRIPTION).is_file() and (folder / "bundle" / DESCRIPTION).is_file():
+            folder = folder / "bundle"  # a run's folder was given
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            weights = (folder / WEIGHTS).read_bytes()
+        except FileNotFoundError as error:
+            raise BundleError(
+                f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' folder of a training run, "
+                f"or train one: siamese train"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error
+        try:
+            if description["version"] > VERSION:
+                raise BundleError(f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese")
+            if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+                raise BundleError(f"{folder}: weights and description do not belong together (checksum); copy the bundle again")
+            backbone = BACKBONES.build(description["backbone"])
+            backbone.load_state_dict(_tensors(weights), strict=True)
+            return cls(
+                backbone.eval(),
+                DISTANCES.build(description["distance"]),
+                CROPPERS.build(description["cropper"]),
+                OperatingPoint.from_dict(description["operating_point"]),
+                description.get("provenance", {}),
+            )
+        except BundleError:
+            raise
+        except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+            raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
+
+
+def _tensors(weights: bytes) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(weights)
+    except SafetensorError as error:
+        raise BundleError(f"{WEIGHTS} is damaged ({error}); copy the bundle again") from error

@@ -1,0 +1,131 @@
+"""Lightning callbacks; ThresholdCalibrator finds the F1-optimal distance on people the network is not trained on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from siamese.distances import Distance, EuclideanDistance
+from siamese.errors import CalibrationError
+from siamese.metrics import PairVerification
+from siamese.verification import OperatingPoint, PairProtocol, ThresholdCurve, auc, calibrate, eer
+
+_CONTRACT = (
+    "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
+)
+
+
+class ThresholdCalibrator(pl.Callback):
+    """After every validation epoch, set the module's threshold to the F1-optimal distance on the validation people.
+
+    Works on any LightningModule whose ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``;
+    nothing else of it is read. Written are, before checkpoints are saved:
+
+    * ``module.threshold``, a () float64 buffer. Register it yourself (``self.register_buffer("threshold",
+      torch.tensor(float("nan"), dtype=torch.float64))``) so that ``load_from_checkpoint`` knows it; otherwise the callback
+      registers it when training starts;
+    * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold came from, also stored in
+      every checkpoint under ``"operating_point"``;
+    * the logged values ``val/threshold``, ``val/f1``, ``val/auc`` and ``val/eer``.
+
+    Nothing is calibrated during the sanity check, nor on a split without both genuine and impostor pairs: then the old
+    threshold stays and a warning says so. The validation loader must show people who are not in the training set.
+
+    Args:
+        pairs: which pairs to calibrate on; by default balanced ones. F1 depends on their prevalence.
+        distance: by default the module's own ``distance``, or else euclidean.
+        split: what to call the validation people in the operating point.
+        prefix: of the logged names.
+    """
+
+    def __init__(
+        self,
+        pairs: PairProtocol | None = None,
+        distance: Distance | None = None,
+        split: str = "calibration",
+        prefix: str = "val/",
+    ) -> None:
+        self.pairs, self.distance, self.split, self.prefix = pairs, distance, split, prefix
+        self._metric: PairVerification | None = None
+
+    @property
+    def state_key(self) -> str:
+        """One state per split, so that two calibrators do not overwrite each other's."""
+        return f"ThresholdCalibrator[{self.split}]"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if not isinstance(getattr(pl_module, "threshold", None), Tensor):
+            pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64, device=pl_module.device))
+        own = getattr(pl_module, "distance", None)
+        distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
+        self._metric = PairVerification(self.pairs, distance)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._metric is not None  # Lightning calls setup first
+        self._metric.to(pl_module.device).reset()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.sanity_checking or dataloader_idx > 0:
+            return
+        missing = [k for k in ("embeddings", "labels", "index") if not isinstance(outputs, Mapping) or k not in outputs]
+        if missing:
+            raise CalibrationError(f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}")
+        assert self._metric is not None and isinstance(outputs, Mapping)
+        self._metric.update(outputs["embeddings"], outputs["labels"], outputs["index"])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        assert self._metric is not None
+        # Every process gathers all rows and finds the same threshold.
+        with self._metric.sync_context(distributed_available=lambda: trainer.world_size > 1):
+            compared = self._metric.compared()
+        self._metric.reset()
+        if not compared.pairs.genuine or not compared.pairs.impostor:
+            warnings.warn(
+                f"the {self.split} split has {compared.pairs.genuine} genuine and {compared.pairs.impostor} impostor pairs: "
+                f"the threshold stays at {_threshold(pl_module):g}; validate on two people or more, with two pictures or more of one",
+                stacklevel=2,
+            )
+            return
+        point = calibrate(compared, self.split, epoch=trainer.current_epoch, step=trainer.global_step)
+        _store(pl_module, point)
+        curve = ThresholdCurve.of(compared.distances, compared.pairs.same)
+        figures = {"threshold": point.threshold, "f1": point.f1, "auc": auc(curve), "eer": eer(curve)}
+        for name, value in figures.items():
+            pl_module.log(f"{self.prefix}{name}", value, prog_bar=name in ("f1", "threshold"), rank_zero_only=False)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        point = getattr(pl_module, "operating_point", None)
+        checkpoint["operating_point"] = point.to_dict() if isinstance(point, OperatingPoint) else None
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if values := checkpoint.get("operating_point"):
+            _store(pl_module, OperatingPoint.from_dict(values))
+
+
+def _threshold(module: pl.LightningModule) -> float:
+    buffer = module.threshold
+    assert isinstance(buffer, Tensor)  # setup saw to it
+    return float(buffer)
+
+
+def _store(module: pl.LightningModule, point: OperatingPoint) -> None:
+    buffer = module.threshold
+    assert isinstance(buffer, Tensor)
+    buffer.fill_(point.threshold)
+    module.operating_point = point  # type: ignore[assignment]

@@ -1,0 +1,80 @@
+"""`siamese evaluate RUN`: the figures of a finished run again, on its own splits or on other people."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.cli.verify import LATEST, device
+
+if TYPE_CHECKING:
+    from siamese.data.splits import SplitManifest
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Enter the sub-command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "evaluate",
+        help="evaluate a finished run on its splits, or on other people",
+        description="Evaluate a finished run: on its own train, calibration and test splits, whose manifest and files are "
+        "checked first, or, with --data, on all people of another folder or CSV file, at the run's threshold.",
+    )
+    parser.add_argument("run", nargs="?", default=LATEST, metavar="RUN", help="folder of a training run (default: %(default)s)")
+    parser.add_argument("--data", metavar="PATH", help="other people: a folder of one folder per person, or a CSV file (path, identity)")
+    parser.add_argument("--root", metavar="DIR", help="where the run's pictures lie now, if they moved")
+    parser.add_argument("--pairs", choices=("balanced_pairs", "all_pairs"), help="which pairs (default: as the threshold was calibrated)")
+    parser.add_argument("--out", metavar="DIR", help="write evaluation.json and the distance histograms there")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures."""
+    from siamese.bundle import Bundle
+    from siamese.data.dataset import CropDataset
+    from siamese.data.embed import embed
+    from siamese.data.prepared import prepare
+    from siamese.report import plots, tables
+    from siamese.verification import PROTOCOLS, compare, evaluate
+    from siamese.report.files import write_evaluation
+
+    bundle = Bundle.load(args.run)
+    where = device(args.device)
+    manifest = _manifest(args)
+    backbone = bundle.backbone.to(where)
+    protocol = PROTOCOLS.build(args.pairs or bundle.operating_point.protocol)
+    data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images="quarantine" if manifest.quarantine else "error")
+    point = bundle.operating_point
+    compared = {}
+    for split, part in data.splits.items():
+        crops = CropDataset(part.crops, part.table.labels)
+        compared[split] = compare(embed(backbone, crops), crops.labels, protocol, bundle.distance)
+    figures = {split: evaluate(c, point.threshold, split) for split, c in compared.items()}
+    if args.out:
+        write_evaluation(Path(args.out) / "evaluation.json", figures)
+        plots.save(plots.distance_histograms(compared, point.threshold), Path(args.out) / "plots" / "distances.png")
+    if args.json:
+        print(json.dumps({split: e.to_dict() for split, e in figures.items()}))
+    else:
+        rows = list(figures.values())
+        tables.show(tables.data_table(data.summary()), tables.evaluation_table(rows, point))
+    return 0
+
+
+def _manifest(args: argparse.Namespace) -> SplitManifest:
+    import numpy as np
+
+    from siamese.data.splits import SplitManifest
+    from siamese.identities import IdentityTable
+
+    if args.data:
+        path = Path(args.data)
+        table = IdentityTable.from_csv(path, args.root) if path.suffix.lower() == ".csv" else IdentityTable.from_folder(path)
+        return SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
+    folder = Path(args.run)
+    manifest = SplitManifest.load((folder.parent if folder.name == "bundle" else folder) / "split.json", root=args.root)
+    manifest.verify_files()
+    return manifest

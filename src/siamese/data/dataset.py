@@ -1,0 +1,87 @@
+"""CropDataset: cached crops and their labels, loaded a whole planned batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from siamese.data.samplers import BatchPlan
+from siamese.faces.crops import read_crop
+
+# Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole augmentation.
+MEMORY_LIMIT = 1 << 30
+
+
+class CropDataset(Dataset[dict[str, Any]]):
+    """N crops with labels.
+
+    Args:
+        files: N crop files, all of one size.
+        labels: (N,) int64, one number per person.
+        augment: ``augment(image, seed)`` on (H, W, 3) uint8, applied to plans that carry a seed.
+        in_memory: read all crops at once; by default where they take less than 1 GiB.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        labels: np.ndarray,
+        augment: Callable[[np.ndarray, tuple[int, ...]], np.ndarray] | None = None,
+        in_memory: bool | None = None,
+    ) -> None:
+        self.files, self.labels, self.augment = list(files), labels, augment
+        first = read_crop(self.files[0])
+        if in_memory is None:
+            in_memory = first.nbytes * len(self.files) < MEMORY_LIMIT
+        self._images = np.stack([first, *map(read_crop, self.files[1:])]) if in_memory else None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def image(self, index: int) -> np.ndarray:
+        """One crop as it is, (size, size, 3) uint8."""
+        return read_crop(self.files[index]) if self._images is None else self._images[index]
+
+    def __getitem__(self, plan: BatchPlan | int) -> dict[str, Any]:
+        """A planned batch, or one unaugmented crop as a batch of one."""
+        return self.__getitems__(plan if isinstance(plan, BatchPlan) else BatchPlan(np.array([plan])))
+
+    def __getitems__(self, plan: BatchPlan) -> dict[str, Any]:
+        """Load a planned batch.
+
+        Returns:
+            ``image`` (B, 3, size, size) uint8, ``label`` (B,) int64, ``index`` (B,) int64 and, where the plan names pairs,
+            ``pairs`` (2, n) int64 positions in the batch.
+        """
+        images = []
+        for slot, index in enumerate(plan.indices):
+            image = self.image(int(index))
+            if plan.seed is not None and self.augment is not None:
+                image = self.augment(image, (*plan.seed, slot))
+            images.append(image)
+        batch = {
+            "image": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+            "label": torch.from_numpy(self.labels[plan.indices]),
+            "index": torch.from_numpy(np.asarray(plan.indices)),
+        }
+        if plan.pairs is not None:
+            batch["pairs"] = torch.from_numpy(plan.pairs)
+        return batch
+
+
+def as_is(batch: dict[str, Any]) -> dict[str, Any]:
+    """The collate function of a data set that loads whole batches."""
+    return batch
+
+
+def calm_worker(_: int) -> None:
+    """Keep a DataLoader worker to one thread: it shares the cores with the training itself."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,107 @@
+"""From a split manifest and a cropper to crops: what each split really holds once bad and refused pictures are out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siamese.data.splits import SplitManifest
+from siamese.errors import SplitError
+from siamese.faces.crops import crop_files
+from siamese.faces.croppers import Cropper
+from siamese.identities import IdentityTable
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """A split ready for loading.
+
+    Attributes:
+        table: the N pictures in use.
+        crops: N crop files.
+        counts: numbers of pictures: images, kept, no_face, several_faces, skipped, bad.
+    """
+
+    table: IdentityTable
+    crops: list[Path]
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """All splits, and what cropping them took."""
+
+    splits: dict[str, PreparedSplit]
+    computed: int
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """People and pictures per split, faces not found, seconds: what is printed and saved as ``crops.json``."""
+        return {
+            "splits": {name: {"people": len(s.table.people)} | s.counts for name, s in self.splits.items()},
+            "cropped_now": self.computed,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def prepare(
+    manifest: SplitManifest,
+    cropper: Cropper,
+    *,
+    splits: Sequence[str] | None = None,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    bad_images: str = "error",
+    progress: bool = True,
+) -> PreparedData:
+    """Crop all pictures of a manifest, in one go; pictures found to be bad are entered in its quarantine.
+
+    Args: see :func:`siamese.faces.crops.crop_files`; ``splits`` restricts the work to some.
+
+    Raises:
+        DataError, FaceError, CacheError: see there.
+        SplitError: too little is left of a split.
+    """
+    names = list(splits or manifest.splits)
+    entries = [(name, entry) for name in names for entry in manifest.splits[name]]
+    paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
+    # Files that could not even be hashed have no hash in the manifest: read again for the reason.
+    hashes = None if any(entry["sha256"] is None for _, entry in entries) else [entry["sha256"] for _, entry in entries]
+    result = crop_files(
+        paths, cropper, cache=cache, hashes=hashes, workers=workers, bad_images=bad_images, progress=progress
+    )
+    for row, reason in result.bad.items():
+        manifest.quarantine[entries[row][1]["file"]] = reason
+    prepared, skipped = {}, set(result.skipped)
+    for name in names:
+        rows = [row for row, (owner, _) in enumerate(entries) if owner == name]
+        kept = [row for row in rows if result.files[row] is not None]
+        faces = [result.faces[row] for row in rows]
+        counts = {
+            "images": len(rows),
+            "kept": len(kept),
+            "no_face": sum(n == 0 for n in faces),
+            "several_faces": sum(n is not None and n > 1 for n in faces),
+            "skipped": sum(row in skipped for row in rows),
+            "bad": sum(row in result.bad for row in rows),
+        }
+        people = Counter(entries[row][1]["identity"] for row in kept)
+        if len(people) < 2 or max(people.values()) < 2:
+            raise SplitError(
+                f"of the {name} split {len(kept)} of {len(rows)} pictures are usable ({counts['bad']} bad, {counts['skipped']} without a "
+                f"usable face); that leaves no pair of the same person or no second person: add pictures, or keep faceless "
+                f"ones with cropper.no_face=whole_image"
+            )
+        table = IdentityTable(
+            Path(manifest.root),
+            tuple(entries[row][1]["file"] for row in kept),
+            tuple(entries[row][1]["identity"] for row in kept),
+            manifest.dataset,
+        )
+        crops = [file for row in kept if (file := result.files[row]) is not None]
+        prepared[name] = PreparedSplit(table, crops, counts)
+    return PreparedData(prepared, result.computed, result.seconds)
+

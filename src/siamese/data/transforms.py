@@ -1,0 +1,103 @@
+"""Augmentation with albumentations, a pure function of the picture and a seed: the same whatever process runs it, and when."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes that leave the person the same; every strength of 0 switches its change off.
+
+    Args:
+        flip: probability of mirroring left and right, 0..1.
+        rotation: largest angle either way, degrees.
+        scale: largest change of size, as a share: 0.1 gives factors of 0.9 to 1.1.
+        shear: largest shear either way along both axes, degrees.
+        translation: largest shift either way along both axes, as a share of the side.
+        brightness: largest change either way, as a share of the full range.
+        contrast: largest change either way, as a share.
+        gamma: largest change either way, as a share: 0.2 gives exponents of 0.8 to 1.2.
+        blur: probability of a slight Gaussian blur, 0..1.
+        erasing: probability of covering a random rectangle (Zhong et al., *Random Erasing*, AAAI 2020), 0..1.
+        grey: probability of taking the colour out, 0..1.
+    """
+
+    flip: float = 0.5
+    rotation: float = 10.0
+    scale: float = 0.1
+    shear: float = 4.0
+    translation: float = 0.05
+    brightness: float = 0.2
+    contrast: float = 0.2
+    gamma: float = 0.0
+    blur: float = 0.0
+    erasing: float = 0.0
+    grey: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            top = {"rotation": 180.0, "shear": 80.0}.get(field.name, 1.0)
+            if not 0 <= value <= top:
+                raise ValueError(f"augmentation {field.name} must be between 0 and {top:g}, not {value}")
+
+    def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+        """Augment one picture.
+
+        Args:
+            image: (H, W, 3) uint8.
+            seed: whole numbers >= 0; the result depends on them and the picture alone.
+
+        Returns:
+            (H, W, 3) uint8.
+        """
+        if self._compose is None:
+            return image
+        # An unseeded Compose repeats one stream of random numbers in every worker and every epoch.
+        self._compose.set_random_seed(stable_seed(*seed))
+        return np.ascontiguousarray(self._compose(image=image)["image"])
+
+    @cached_property
+    def _compose(self) -> Any:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its newest version
+        import albumentations as A
+
+        steps: list[Any] = []
+        if self.flip:
+            steps.append(A.HorizontalFlip(p=self.flip))
+        if self.rotation or self.scale or self.shear or self.translation:
+            steps.append(
+                A.Affine(
+                    rotate=(-self.rotation, self.rotation),
+                    scale=(1 - self.scale, 1 + self.scale),
+                    shear={axis: (-self.shear, self.shear) for axis in "xy"},
+                    translate_percent={axis: (-self.translation, self.translation) for axis in "xy"},
+                    p=1.0,
+                )
+            )
+        if self.brightness or self.contrast:
+            steps.append(A.RandomBrightnessContrast(brightness_limit=self.brightness, contrast_limit=self.contrast, p=1.0))
+        if self.gamma:
+            steps.append(A.RandomGamma(gamma_limit=(100 * (1 - self.gamma), 100 * (1 + self.gamma)), p=1.0))
+        if self.blur:
+            steps.append(A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.3, 1.2), p=self.blur))
+        if self.erasing:
+            steps.append(
+                A.CoarseDropout(
+                    num_holes_range=(1, 1), hole_height_range=(0.1, 0.4), hole_width_range=(0.1, 0.4), fill=0, p=self.erasing
+                )
+            )
+        if self.grey:
+            steps.append(A.ToGray(num_output_channels=3, p=self.grey))
+        return A.Compose(steps) if steps else None
+
+
+def stable_seed(*numbers: int) -> int:
+    """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,69 @@
+"""Every error a user can meet; each message says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SiameseError(Exception):
+    """Base class of all errors raised on purpose; the command line prints its message and exits with 2."""
+
+
+class DataError(SiameseError):
+    """A data set is missing, empty, or not laid out as expected."""
+
+
+class ImageError(SiameseError):
+    """One picture cannot be read; ``reason`` is the cause alone, without the path or the remedy."""
+
+    def __init__(self, path: object, reason: str, remedy: str = "replace or remove the file") -> None:
+        super().__init__(f"{path}: {reason}; {remedy}")
+        self.path, self.reason, self.remedy = str(path), reason, remedy
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        # The default would rebuild from the finished message and fail: errors cross process borders while cropping.
+        return (type(self), (self.path, self.reason, self.remedy))
+
+
+class FaceError(SiameseError):
+    """The cropper's policy forbids a picture: no face, or several, were found on it."""
+
+
+class CacheError(SiameseError):
+    """The crop cache cannot be written or holds a damaged file."""
+
+
+class SplitError(SiameseError):
+    """A split cannot be made, or a saved one no longer holds."""
+
+
+class CalibrationError(SiameseError):
+    """A threshold cannot be chosen from, or applied to, these distances."""
+
+
+class BundleError(SiameseError):
+    """A bundle is missing, incomplete, damaged, or written by a newer version."""
+
+
+class ConfigError(SiameseError):
+    """A name or setting is not known, or its value is out of range."""
+
+
+class MissingDependencyError(SiameseError):
+    """An optional package is needed and not installed."""
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the option nearest to ``word``, or, where none is near, the list of options.
+
+    >>> did_you_mean("dlib_hgo", ["dlib_hog", "fixed_box", "none"])
+    " (did you mean 'dlib_hog'?)"
+    >>> did_you_mean("zzz", ["none", "dlib_hog"])
+    ' (choose one of: dlib_hog, none)'
+    """
+    options = sorted(set(options))
+    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if near:
+        return f" (did you mean {near[0]!r}?)"
+    return f" (choose one of: {', '.join(options)})" if options else ""

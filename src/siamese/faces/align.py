@@ -1,0 +1,73 @@
+"""Geometry of a crop: a box, grown by a margin, cut out and brought to a square without distortion."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; ``right`` and ``bottom`` are exclusive. It may reach beyond the picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    def grown(self, margin: float) -> Box:
+        """The box moved outwards by ``margin`` times its width (height) on each of the four sides."""
+        dx, dy = margin * self.width, margin * self.height
+        return Box(self.left - dx, self.top - dy, self.right + dx, self.bottom + dy)
+
+
+def crop_to_square(image: np.ndarray, box: Box, size: int) -> np.ndarray:
+    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; fill up with black.
+
+    What of the box lies beyond the picture is black too, so that a face near the edge keeps the scale of all others.
+
+    Args:
+        image: (H, W, 3) uint8.
+        box: the part to show; it must touch the picture.
+        size: side of the result in pixels.
+
+    Returns:
+        (size, size, 3) uint8.
+
+    Raises:
+        ValueError: the box is empty or lies wholly beyond the picture.
+    """
+    height, width = image.shape[:2]
+    inside = Box(max(box.left, 0), max(box.top, 0), min(box.right, width), min(box.bottom, height))
+    if inside.width <= 0 or inside.height <= 0:
+        raise ValueError(f"the box {tuple(box)} does not touch a picture of {width} x {height}")
+    scale = size / max(box.width, box.height)
+    # Where the visible part comes to lie: the box is centred in the square.
+    x0 = (size - box.width * scale) / 2 + (inside.left - box.left) * scale
+    y0 = (size - box.height * scale) / 2 + (inside.top - box.top) * scale
+    left, top = round(x0), round(y0)
+    w = max(1, min(size, round(x0 + inside.width * scale)) - left)
+    h = max(1, min(size, round(y0 + inside.height * scale)) - top)
+    # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a fractional source box.
+    part = Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC, box=tuple(inside))
+    square = np.zeros((size, size, 3), dtype=np.uint8)
+    square[top : top + h, left : left + w] = np.asarray(part)
+    return square
+
+
+def whole(image: np.ndarray) -> Box:
+    """The box of the whole picture."""
+    return Box(0, 0, image.shape[1], image.shape[0])

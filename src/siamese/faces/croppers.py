@@ -1,0 +1,149 @@
+"""Croppers: from a decoded picture to the square that the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from siamese.errors import ConfigError, did_you_mean
+from siamese.faces.align import Box, crop_to_square, whole
+from siamese.faces.detect import detect_faces, require_dlib
+from siamese.registry import Registry
+
+NO_FACE_POLICIES = ("whole_image", "skip", "error")
+SEVERAL_FACES_POLICIES = ("largest", *NO_FACE_POLICIES)
+
+
+class Crop(NamedTuple):
+    """A cropped picture.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB.
+        faces: number of faces found; None where the cropper looks for none.
+    """
+
+    image: np.ndarray
+    faces: int | None
+
+
+@dataclass(frozen=True)
+class Cropper:
+    """Base of the croppers: a value object whose fields are all of its settings.
+
+    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for a picture (keep, leave out, stop) is
+    answered by :meth:`verdict`, so that changing that mind later re-detects nothing.
+    """
+
+    size: int = 160
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.size <= 4096:
+            raise ValueError(f"size must be between 8 and 4096 pixels, not {self.size}")
+
+    def __call__(self, image: np.ndarray) -> Crop:
+        """Crop one (H, W, 3) uint8 RGB picture."""
+        raise NotImplementedError
+
+    def verdict(self, faces: int | None) -> str:
+        """``"keep"``, ``"skip"`` or ``"error"`` for a picture on which ``faces`` faces were found."""
+        return "keep"
+
+    def pixel_settings(self) -> dict[str, Any]:
+        """The settings that a crop's pixels depend on: the cache's key."""
+        return CROPPERS.settings(self)
+
+    def check(self) -> None:
+        """Raise :class:`MissingDependencyError` if a package that this cropper needs is not installed."""
+
+
+CROPPERS: Registry[Cropper] = Registry("cropper")
+
+
+@CROPPERS.register("none")
+@dataclass(frozen=True)
+class NoCropper(Cropper):
+    """The whole picture, scaled to ``size`` and padded with black: for data that is cropped already.
+
+    Args:
+        size: side of the square, pixels.
+    """
+
+    def __call__(self, image: np.ndarray) -> Crop:
+        return Crop(crop_to_square(image, whole(image), self.size), None)
+
+
+@CROPPERS.register("fixed_box")
+@dataclass(frozen=True)
+class FixedBoxCropper(Cropper):
+    """The same box of every picture, for data that is aligned already.
+
+    The default is LFWcrop's (Sanderson & Lovell, ICB 2009): x 83..166, y 92..175 of the 250 x 250 photographs of LFW.
+
+    Args:
+        size: side of the square, pixels.
+        left, top, right, bottom: the box in pixels, right and bottom exclusive.
+    """
+
+    left: int = 83
+    top: int = 92
+    right: int = 167
+    bottom: int = 176
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.left >= self.right or self.top >= self.bottom:
+            raise ValueError(f"the box {self.left, self.top, self.right, self.bottom} (left, top, right, bottom) is empty")
+
+    def __call__(self, image: np.ndarray) -> Crop:
+        return Crop(crop_to_square(image, Box(self.left, self.top, self.right, self.bottom), self.size), None)
+
+
+@CROPPERS.register("dlib_hog")
+@dataclass(frozen=True)
+class DlibHogCropper(Cropper):
+    """The largest face that dlib's HOG detector finds, its box grown by ``margin`` on every side.
+
+    Note that dlib trained this detector on LFW's photographs among others: its detection rate there is flattering.
+
+    Args:
+        size: side of the square, pixels.
+        margin: how far the box moves outwards on each side, as a share of its width (height); 0.2 makes it 1.4 times as wide.
+        max_upsample: double a picture without a find up to this often and look again.
+        no_face: keep the ``whole_image``, ``skip`` the picture, or stop with an ``error``.
+        several_faces: take the ``largest`` or one of the three above.
+    """
+
+    margin: float = 0.2
+    max_upsample: int = 1
+    no_face: str = "whole_image"
+    several_faces: str = "largest"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.margin <= 2:
+            raise ValueError(f"margin must be between 0 and 2, not {self.margin}")
+        if not 0 <= self.max_upsample <= 4:
+            raise ValueError(f"max_upsample must be between 0 and 4, not {self.max_upsample}")
+        for setting, allowed in (("no_face", NO_FACE_POLICIES), ("several_faces", SEVERAL_FACES_POLICIES)):
+            if (value := getattr(self, setting)) not in allowed:
+                raise ConfigError(f"cropper setting {setting}={value!r} is not known{did_you_mean(str(value), allowed)}")
+
+    def __call__(self, image: np.ndarray) -> Crop:
+        faces = detect_faces(image, self.max_upsample)
+        keep_whole = not faces or (len(faces) > 1 and self.several_faces == "whole_image")
+        box = whole(image) if keep_whole else faces[0].grown(self.margin)
+        return Crop(crop_to_square(image, box, self.size), len(faces))
+
+    def verdict(self, faces: int | None) -> str:
+        policy = self.no_face if faces == 0 else self.several_faces if (faces or 0) > 1 else "largest"
+        return policy if policy in ("skip", "error") else "keep"
+
+    def pixel_settings(self) -> dict[str, Any]:
+        settings = CROPPERS.settings(self) | {"several_faces": "whole_image" if self.several_faces == "whole_image" else "largest"}
+        del settings["no_face"]
+        return settings
+
+    def check(self) -> None:
+        require_dlib()

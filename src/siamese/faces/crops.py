@@ -1,0 +1,307 @@
+"""Paths to cached crops: each picture is cropped once, in parallel, and kept under its content and the cropper's settings."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from siamese.errors import CacheError, DataError, FaceError, ImageError
+from siamese.faces.croppers import Cropper
+from siamese.faces.images import decode_image, read_bytes
+
+# Raised whenever the same settings would give other pixels than before: old crops are then found no more.
+FORMAT = 1
+_CHUNK = 32  # pictures per task: some 0.3 s of work, against a millisecond of sending it
+_STALE_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class CropResult:
+    """What cropping a list of N pictures gave.
+
+    Attributes:
+        files: N paths of the crops (PNG, RGB, size x size); None where the picture is left out.
+        faces: N numbers of faces found; None where none were looked for or the picture is bad.
+        bad: row -> reason, of pictures that cannot be read.
+        skipped: rows left out by the cropper's policy for no face / several faces.
+        computed, seconds: pictures cropped now (the others were in the cache), and how long it took.
+    """
+
+    files: list[Path | None]
+    faces: list[int | None]
+    bad: dict[int, str]
+    skipped: list[int]
+    computed: int
+    seconds: float
+
+
+class _Job(NamedTuple):
+    row: int
+    path: Path
+    content: str
+
+
+def default_cache() -> Path:
+    """``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder."""
+    if folder := os.environ.get("SIAMESE_CACHE"):
+        return Path(folder).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("siamese", appauthor=False))
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def hash_files(paths: Sequence[Path]) -> list[str | ImageError]:
+    """SHA-256 of each file, or the error that reading it gave; reads in a few threads."""
+
+    def one(path: Path) -> str | ImageError:
+        try:
+            return content_hash(read_bytes(path))
+        except ImageError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return list(pool.map(one, paths, chunksize=64))
+
+
+def crop_files(
+    paths: Sequence[Path],
+    cropper: Cropper,
+    *,
+    cache: str | Path | None = None,
+    hashes: Sequence[str | ImageError] | None = None,
+    workers: int | None = None,
+    bad_images: str = "error",
+    progress: bool = True,
+) -> CropResult:
+    """Crop every picture, or find its crop in the cache.
+
+    Safe to run from several processes on one cache at a time: a crop is written under a temporary name and renamed, so it is
+    there whole or not at all, and two that crop the same picture write the same bytes.
+
+    Args:
+        paths: N picture files.
+        cropper: what to cut out; every setting that touches a pixel is part of the cache's key.
+        cache: the cache's folder; by default :func:`default_cache`.
+        hashes: N results of :func:`hash_files`, if they are known already.
+        workers: processes; by default one per usable core, or none (this process) where there is little to do.
+        bad_images: pictures that cannot be read are an ``error``, or are put in ``quarantine``: left out and reported.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        DataError: bad pictures, and ``bad_images`` is ``"error"``.
+        FaceError: the cropper's policy is ``"error"`` and a picture falls under it.
+        CacheError: a crop cannot be written (disk full, no permission).
+    """
+    start = time.perf_counter()
+    hashes = hash_files(paths) if hashes is None else hashes
+    folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
+    cached = _scan(folder)
+    bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
+    jobs, seen = [], set(cached)
+    for row, (path, content) in enumerate(zip(paths, hashes, strict=True)):
+        if isinstance(content, str) and content not in seen:
+            seen.add(content)  # the same picture twice is cropped once
+            jobs.append(_Job(row, Path(path), content))
+    if jobs:
+        cropper.check()
+        _make_folder(folder, cropper)
+    failed = {}
+    for job, faces, reason in _run(jobs, cropper, folder, workers, progress):
+        if reason is None:
+            cached[job.content] = faces
+        else:
+            failed[job.content] = reason
+    files: list[Path | None] = []
+    found: list[int | None] = []
+    skipped, forbidden = [], []
+    for row, content in enumerate(hashes):
+        if isinstance(content, str) and content in failed:
+            bad[row] = failed[content]
+        if row in bad or not isinstance(content, str):
+            files.append(None)
+            found.append(None)
+            continue
+        verdict = cropper.verdict(cached[content])
+        skipped += [row] if verdict == "skip" else []
+        forbidden += [row] if verdict == "error" else []
+        found.append(cached[content])
+        files.append(_crop_path(folder, content, cached[content]) if verdict == "keep" else None)
+    if bad and bad_images != "quarantine":
+        raise DataError(_bad_message(paths, bad))
+    if forbidden:
+        raise FaceError(_forbidden_message(paths, forbidden, found))
+    return CropResult(files, found, dict(sorted(bad.items())), skipped, len(jobs), time.perf_counter() - start)
+
+
+def read_crop(path: Path) -> np.ndarray:
+    """Read a cached crop, (size, size, 3) uint8.
+
+    Raises:
+        CacheError: it is gone or damaged.
+    """
+    try:
+        return decode_image(read_bytes(path), path)
+    except ImageError as error:
+        raise CacheError(f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run again") from error
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _settings_folder(cache: Path, cropper: Cropper) -> Path:
+    settings = json.dumps({"format": FORMAT} | cropper.pixel_settings(), sort_keys=True)
+    return cache / "crops" / f"{cropper.pixel_settings()['name']}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+
+
+def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
+    # The number of faces is part of the name: one look at the folders tells all outcomes, and there is no second file that
+    # could disagree with the crop.
+    return folder / content[:2] / f"{content}-{'x' if faces is None else faces}.png"
+
+
+def _scan(folder: Path) -> dict[str, int | None]:
+    """Content hash -> faces, of all crops that are there; removes temporary files that a killed run left a day ago."""
+    cached: dict[str, int | None] = {}
+    if not folder.is_dir():
+        return cached
+    for shard in os.scandir(folder):
+        if not shard.is_dir():
+            continue
+        for entry in os.scandir(shard.path):
+            if entry.name.endswith(".png") and not entry.name.startswith("."):
+                content, _, faces = entry.name[:-4].partition("-")
+                # A power cut can leave a renamed file empty.
+                if entry.stat().st_size:
+                    cached[content] = None if faces == "x" else int(faces)
+            elif entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                Path(entry.path).unlink(missing_ok=True)
+    return cached
+
+
+def _make_folder(folder: Path, cropper: Cropper) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / "settings.json", json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode())
+    except OSError as error:
+        raise _cache_error(folder, error) from error
+
+
+def _run(
+    jobs: list[_Job], cropper: Cropper, folder: Path, workers: int | None, progress: bool
+) -> Iterator[tuple[_Job, int | None, str | None]]:
+    if not jobs:
+        return
+    # Starting a process and its detector takes about a second: only for more work than that.
+    wanted = min(usable_cores(), 1 + len(jobs) // 256) if workers is None else max(1, workers)
+    chunks = [jobs[i : i + _CHUNK] for i in range(0, len(jobs), _CHUNK)]
+    if wanted == 1:
+        results: Iterator[list[tuple[_Job, int | None, str | None]]] = (_crop_chunk(c, cropper, folder) for c in chunks)
+    else:
+        results = _in_processes(chunks, cropper, folder, wanted)
+    if not progress:
+        for chunk in results:
+            yield from chunk
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("cropping", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("cropping", total=len(jobs))
+        for chunk in results:
+            bar.advance(task, len(chunk))
+            yield from chunk
+
+
+def _in_processes(
+    chunks: list[list[_Job]], cropper: Cropper, folder: Path, workers: int
+) -> Iterator[list[tuple[_Job, int | None, str | None]]]:
+    # joblib's processes neither fork a process full of threads nor import the user's script again, as `spawn` would.
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+    try:
+        yield from parallel(delayed(_crop_chunk)(chunk, cropper, folder) for chunk in chunks)
+    except TerminatedWorkerError as error:
+        raise CacheError("a cropping process was killed, probably for memory; run again with fewer workers (they resume)") from error
+
+
+def _crop_chunk(jobs: list[_Job], cropper: Cropper, folder: Path) -> list[tuple[_Job, int | None, str | None]]:
+    done: list[tuple[_Job, int | None, str | None]] = []
+    for job in jobs:
+        try:
+            content = read_bytes(job.path)
+            if content_hash(content) != job.content:
+                raise ImageError(job.path, "its content has changed since it was hashed for the split", "restore it or make a new split")
+            crop = cropper(decode_image(content, job.path))
+        except ImageError as error:
+            done.append((job, None, error.reason))
+            continue
+        except ValueError as error:  # a fixed box beside the picture
+            done.append((job, None, str(error)))
+            continue
+        buffer = io.BytesIO()
+        Image.fromarray(crop.image).save(buffer, "PNG", compress_level=1)
+        path = _crop_path(folder, job.content, crop.faces)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _write_whole(path, buffer.getvalue())
+        except OSError as error:
+            raise _cache_error(path.parent, error) from error
+        done.append((job, crop.faces, None))
+    return done
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _cache_error(folder: Path, error: OSError) -> CacheError:
+    return CacheError(
+        f"{folder}: cannot write crops ({error.strerror or error}); free some space or choose another folder "
+        f"(SIAMESE_CACHE, data.cache); what is cropped already is kept"
+    )
+
+
+def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
+    shown = "; ".join(f"{paths[row]} ({reason})" for row, reason in sorted(bad.items())[:3])
+    more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return (
+        f"{len(bad)} of {len(paths)} pictures cannot be read: {shown}{more}; replace or remove them, "
+        f"or leave them out with bad_images=quarantine"
+    )
+
+
+def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int | None]) -> str:
+    row = rows[0]
+    setting = "no_face" if faces[row] == 0 else "several_faces"
+    return (
+        f"{len(rows)} of {len(paths)} pictures are refused by the cropper, first {paths[row]} ({faces[row]} faces found); "
+        f"remove them or set cropper.{setting} to whole_image or skip"
+    )

@@ -1,0 +1,94 @@
+"""Decode one picture safely into RGB: size limit first, EXIF rotation, every common mode, and an error that names the cause."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from siamese.errors import ImageError
+
+# Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before a pixel is decoded.
+MAX_PIXELS = 89_478_485
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The file's content.
+
+    Raises:
+        ImageError: missing, a folder, not readable, or of 0 bytes.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(path, "no such file", "check the path") from error
+    except IsADirectoryError as error:
+        raise ImageError(path, "a folder, not a picture", "give the path of one picture") from error
+    except OSError as error:
+        raise ImageError(path, f"cannot be read ({error.strerror})", "check its permissions and the disk") from error
+    if not content:
+        raise ImageError(path, "empty file (0 bytes)")
+    return content
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a picture from disk; see :func:`decode_image`."""
+    return decode_image(read_bytes(path), path)
+
+
+def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
+    """Decode a picture to RGB as a viewer would show it.
+
+    EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey and 16-bit grey are converted (16-bit by
+    its high byte); of an animation the first frame counts. Truncated files are refused, never half-decoded.
+
+    Args:
+        content: the file's bytes.
+        path: what to call the picture in errors.
+
+    Returns:
+        (H, W, 3) uint8, C-contiguous.
+
+    Raises:
+        ImageError: not a picture, damaged, of a floating-point mode, or of more than ``MAX_PIXELS`` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
+            with Image.open(io.BytesIO(content)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(
+                        path, f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}", "scale the picture down"
+                    )
+                image.load()
+                return to_rgb(image, path)
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, f"more than {MAX_PIXELS:,} pixels", "scale the picture down") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(path, "not a picture in a known format") from error
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:  # what Pillow's plug-ins raise on damage
+        raise ImageError(path, f"damaged or truncated picture ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
+
+
+def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:
+    """A loaded Pillow image as RGB; conversions as in :func:`decode_image`.
+
+    Returns:
+        (H, W, 3) uint8, C-contiguous.
+
+    Raises:
+        ImageError: a floating-point mode.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit grey: "I;16", "I;16B", "I;16L", "I;16N" or, from some formats, 32-bit "I"
+        high_byte = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
+        return np.repeat(high_byte.astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ImageError(path, "floating-point picture without a known range", "save it with 8 or 16 bits per channel")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return np.ascontiguousarray(image.convert("RGB"))

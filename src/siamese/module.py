@@ -1,0 +1,139 @@
+"""SiameseModule: a LightningModule that trains any backbone with any embedding loss."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from siamese.distances import Distance, EuclideanDistance
+from siamese.verification import OperatingPoint
+
+
+class WarmupCosine:
+    """Learning rate factor: linear from 0 to 1, then half a cosine down to ``final`` (Loshchilov and Hutter, SGDR, ICLR 2017).
+
+    A pure function of the step, so that a resumed run continues as if it had never stopped.
+
+    Args:
+        warmup: share of all steps in which the rate rises, 0..1.
+        final: factor at the end, 0..1.
+    """
+
+    def __init__(self, warmup: float = 0.1, final: float = 0.0) -> None:
+        if not (0 <= warmup <= 1 and 0 <= final <= 1):
+            raise ValueError(f"warmup and final must be between 0 and 1, not {warmup} and {final}")
+        self.warmup, self.final = warmup, final
+
+    def __call__(self, step: int, total: float) -> float:
+        """The factor for step 0, 1, ... of ``total`` (infinite where the run has no set end: then no decay)."""
+        rising = self.warmup * total if math.isfinite(total) else 0.0
+        if step < rising:
+            return min(1.0, (step + 1) / rising)
+        progress = (step - rising) / max(1.0, total - rising) if math.isfinite(total) else 0.0
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+
+class SiameseModule(pl.LightningModule):
+    """Trains a backbone so that distances between its embeddings tell identities apart.
+
+    A siamese network is one backbone applied to both pictures of a pair; here each picture of a batch is encoded once and the
+    loss forms the pairs. Batches are dictionaries with ``image`` (B, 3, H, W), ``label`` (B,) int64, ``index`` (B,) int64
+    and, optionally, ``pairs`` (2, n) int64.
+
+    Args:
+        backbone: pictures (B, 3, H, W) to embeddings (B, D).
+        loss: ``loss(embeddings, labels, pairs)`` to a scalar.
+        distance: what verification measures; by default the loss's own, or else euclidean.
+        optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3 and weight decay 0.05.
+        schedule: ``schedule(step, total)`` to a factor on the learning rate; None keeps it constant.
+        decay_matrices_only: spare biases and normalisation from weight decay.
+
+    Attributes:
+        threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
+        operating_point: where the threshold came from; None until then.
+    """
+
+    threshold: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        loss: nn.Module,
+        distance: Distance | None = None,
+        optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] | None = None,
+        schedule: Callable[[int, float], float] | None = WarmupCosine(),  # noqa: B008 - stateless
+        decay_matrices_only: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.loss = backbone, loss
+        own = getattr(loss, "distance", None)
+        self.distance: Distance = distance or (own if isinstance(own, Distance) else EuclideanDistance())
+        self.optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.05)
+        self.schedule, self.decay_matrices_only = schedule, decay_matrices_only
+        self.operating_point: OperatingPoint | None = None
+        self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed pictures: (B, 3, H, W) uint8 or floating point 0..1 -> (B, D)."""
+        embeddings: Tensor = self.backbone(images)
+        return embeddings
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss: Tensor = self.loss(self(batch["image"]), batch["label"], batch.get("pairs"))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["label"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Returns ``embeddings``, ``labels`` and ``index``: the contract of :class:`siamese.ThresholdCalibrator`."""
+        embeddings = self(batch["image"])
+        loss = self.loss(embeddings, batch["label"])
+        self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        return {"embeddings": embeddings, "labels": batch["label"], "index": batch["index"]}
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Embeddings with their labels and rows, as in :meth:`validation_step`."""
+        return {"embeddings": self(batch["image"]), "labels": batch["label"], "index": batch["index"]}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        trained = [p for p in self.parameters() if p.requires_grad]
+        if not self.decay_matrices_only:
+            return self.optimizer([{"params": trained}])
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1]},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return self.optimizer([group for group in groups if group["params"]])
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Set the learning rate of this step; a schedule object would need the number of steps before it is known."""
+        if self.schedule is None:
+            return
+        factor = self.schedule(self.global_step, self._total_steps())
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
+        self.log("train/lr", factor * optimizer.param_groups[0]["peak_lr"], on_step=False, on_epoch=True, batch_size=1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["operating_point"] = self.operating_point.to_dict() if self.operating_point else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        values = checkpoint.get("operating_point")
+        self.operating_point = OperatingPoint.from_dict(values) if values else None
+
+    def _total_steps(self) -> float:
+        trainer = self.trainer
+        if trainer.max_steps > 0:
+            return float(trainer.max_steps)
+        if not trainer.max_epochs or trainer.max_epochs < 0:
+            return math.inf
+        # `trainer.estimated_stepping_batches` would do, but asking for it drops the loaders' state on resume.
+        per_epoch = trainer.num_training_batches // trainer.accumulate_grad_batches
+        return float(max(1, per_epoch) * trainer.max_epochs)

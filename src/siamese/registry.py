@@ -1,0 +1,87 @@
+"""Names to classes: how a bundle's JSON names a component without ever being able to execute anything else."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from siamese.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A closed table from a short name to a class of ours.
+
+    A registered class keeps each constructor argument in an attribute of the same name (scikit-learn's convention), all of
+    them plain JSON values; so an object can be written as ``{"name": ..., **arguments}`` and built again from it.
+
+    Args:
+        kind: what the table holds, for error messages ("cropper", "backbone").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that enters the class under ``name``."""
+
+        def enter(cls: type[T]) -> type[T]:
+            self._classes[name] = cls
+            return cls
+
+        return enter
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._classes:
+            raise ConfigError(f"unknown {self.kind} {name!r}{did_you_mean(name, self._classes)}")
+        return self._classes[name]
+
+    def name(self, component: T) -> str:
+        """The name under which ``component``'s class is registered."""
+        for name, cls in self._classes.items():
+            if type(component) is cls:
+                return name
+        raise ConfigError(
+            f"{type(component).__name__} is not a registered {self.kind}: put @{self.kind.upper()}S.register('a_name') above "
+            f"its class, or use one of: {', '.join(self)}"
+        )
+
+    def settings(self, component: T) -> dict[str, Any]:
+        """``component`` as a plain dictionary: its name and every constructor argument."""
+        arguments = _parameters(type(component))
+        return {"name": self.name(component)} | {p: _plain(getattr(component, p)) for p in arguments}
+
+    def build(self, settings: str | Mapping[str, Any]) -> T:
+        """Build the component that a name, or a dictionary from :meth:`settings`, describes.
+
+        Raises:
+            ConfigError: unknown name, unknown argument, or a value that the constructor refuses.
+        """
+        arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
+        name = arguments.pop("name", None)
+        if not isinstance(name, str):
+            raise ConfigError(f"a {self.kind} needs a 'name' (choose one of: {', '.join(self)})")
+        cls = self[name]
+        known = _parameters(cls)
+        for argument in arguments:
+            if argument not in known:
+                raise ConfigError(f"{self.kind} {name!r} has no setting {argument!r}{did_you_mean(argument, known)}")
+        try:
+            return cls(**arguments)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{self.kind} {name!r}: {error}; correct its settings") from error
+
+
+def _parameters(cls: type) -> list[str]:
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [name for name, p in inspect.signature(cls).parameters.items() if p.kind not in kinds]
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,1 @@
+"""Tables and pictures of a run, fed by the dataclasses of ``siamese.verification`` only."""

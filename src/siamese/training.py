@@ -1,0 +1,187 @@
+"""One run from data to bundle: train, calibrate, evaluate on all three splits, and leave everything in one folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+
+from siamese.bundle import Bundle
+from siamese.callbacks import ThresholdCalibrator
+from siamese.data.datamodule import FaceDataModule
+from siamese.data.dataset import CropDataset
+from siamese.data.embed import EVAL_BATCH, embed
+from siamese.data.splits import SPLITS
+from siamese.distances import Distance
+from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.module import SiameseModule
+from siamese.report import files, plots, tables
+from siamese.verification import BalancedPairs, Compared, OperatingPoint, PairProtocol, SplitEvaluation, compare, evaluate
+from siamese.verifier import Verifier
+
+KEEP = ("best", "last")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a run gave.
+
+    Attributes:
+        folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``, ``crops.json``,
+            ``evaluation.json``, ``timing.json``, ``logs/csv/metrics.csv``, ``logs/tensorboard/`` and ``plots/``.
+        operating_point: the threshold and where it came from.
+        evaluations: split -> figures.
+        seconds: of training, without data preparation and evaluation.
+        seconds_per_epoch: validation included.
+    """
+
+    folder: Path
+    operating_point: OperatingPoint
+    evaluations: dict[str, SplitEvaluation]
+    seconds: float
+    seconds_per_epoch: float
+
+    @property
+    def bundle(self) -> Path:
+        """The bundle's folder: what ``Verifier.load`` takes."""
+        return self.folder / "bundle"
+
+    @property
+    def verifier(self) -> Verifier:
+        """A verifier with this run's bundle."""
+        return Verifier.load(self.bundle)
+
+
+def train(
+    module: SiameseModule,
+    data: FaceDataModule,
+    folder: str | Path,
+    *,
+    max_epochs: int = 20,
+    pairs: PairProtocol | None = None,
+    keep: str = "best",
+    monitor: str = "val/eer",
+    mode: str = "min",
+    callbacks: Sequence[pl.Callback] = (),
+    trainer: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    verbose: bool = True,
+) -> TrainingRun:
+    """Train, calibrate the threshold on people never trained on, evaluate on people neither step saw, and save a bundle.
+
+    Call ``siamese.seed_everything`` before the module is made if its initial weights are to be repeatable.
+
+    Args:
+        module: backbone, loss and distance; the backbone's class must be registered, so that the bundle can name it.
+        data: the three splits.
+        folder: where the run's files go; made if it is not there.
+        max_epochs: epochs of training.
+        pairs: which pairs are calibrated on and evaluated; by default balanced ones.
+        keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration people, or the ``"last"``.
+        monitor, mode: what "best" means.
+        callbacks: more Lightning callbacks.
+        trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence.
+        provenance: more facts for the bundle.
+        verbose: print tables and show progress bars.
+
+    Raises:
+        SiameseError: bad data or settings; nothing is written before the data are known to be usable.
+    """
+    if keep not in KEEP:
+        raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
+    folder, protocol = Path(folder), pairs or BalancedPairs()
+    data.progress = data.progress and verbose
+    data.setup()
+    assert data.manifest is not None and data.prepared is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    data.manifest.save(folder / "split.json")
+    summary = data.prepared.summary()
+    files.write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
+    if verbose:
+        tables.show(tables.data_table(summary))
+        _warn_shared(data)
+    checkpoint = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, save_last=True, enable_version_counter=False)
+    settings: dict[str, Any] = {
+        "max_epochs": max_epochs,
+        "accelerator": "auto",
+        "devices": 1,
+        "deterministic": "warn",
+        "logger": [CSVLogger(folder / "logs", "", "csv"), TensorBoardLogger(folder / "logs", "", "tensorboard")],
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": verbose,
+        "enable_model_summary": False,
+        # Lightning would rebuild the samplers without their arguments; ours shard themselves.
+        "use_distributed_sampler": False,
+    } | dict(trainer or {})
+    progress = [RichProgressBar()] if settings["enable_progress_bar"] else []
+    pl_trainer = pl.Trainer(**settings, callbacks=[ThresholdCalibrator(protocol), checkpoint, *progress, *callbacks])
+    # Lightning's own use of a deprecated function of torch: nothing a user could mend.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
+    start = time.perf_counter()
+    pl_trainer.fit(module, datamodule=data)
+    seconds = time.perf_counter() - start
+    if pl_trainer.interrupted:
+        raise KeyboardInterrupt
+    if keep == "best" and checkpoint.best_model_path:
+        _restore(module, checkpoint.best_model_path)
+    if module.operating_point is None:
+        raise CalibrationError(
+            "training ended without a threshold: no validation epoch had both genuine and impostor pairs; "
+            "train at least one epoch and give the calibration split two pictures of one person"
+        )
+    datasets = {split: data.dataset(split) for split in SPLITS}
+    compared = compare_splits(module, module.distance, datasets, protocol, data.eval_batch)
+    evaluations = {split: evaluate(c, module.operating_point.threshold, split) for split, c in compared.items()}
+    facts = {
+        "siamese": importlib.metadata.version("siamese-lightning"),
+        "torch": torch.__version__,
+        "dataset": data.manifest.dataset,
+        "split_seed": data.manifest.seed,
+        "loss": repr(module.loss),
+        "epochs": pl_trainer.current_epoch,
+        "kept": keep,
+        "test": evaluations["test"].to_dict(),
+    }
+    Bundle(module.backbone, module.distance, data.cropper, module.operating_point, facts | dict(provenance or {})).save(folder / "bundle")  # type: ignore[arg-type]
+    files.write_evaluation(folder / "evaluation.json", evaluations)
+    per_epoch = seconds / max(1, pl_trainer.current_epoch)
+    files.write_json(folder / "timing.json", {"training_seconds": round(seconds, 2), "seconds_per_epoch": round(per_epoch, 3)})
+    history = folder / "logs" / "csv" / "metrics.csv"
+    if history.exists():
+        plots.save(plots.loss_curves(plots.read_history(history)), folder / "plots" / "loss_curves.png")
+    plots.save(plots.distance_histograms(compared, module.operating_point.threshold), folder / "plots" / "distances.png")
+    if verbose:
+        rows = list(evaluations.values())
+        tables.show(tables.evaluation_table(rows, module.operating_point))
+    return TrainingRun(folder, module.operating_point, evaluations, seconds, per_epoch)
+
+
+def compare_splits(
+    model: nn.Module, distance: Distance, datasets: Mapping[str, CropDataset], protocol: PairProtocol, batch: int = EVAL_BATCH
+) -> dict[str, Compared]:
+    """Embed each split and measure the distances of its pairs."""
+    return {split: compare(embed(model, d, batch), d.labels, protocol, distance) for split, d in datasets.items()}
+
+
+def _restore(module: SiameseModule, checkpoint: str) -> None:
+    """Put a checkpoint's weights, with the threshold that belongs to them, into the module."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(content["state_dict"])
+    module.on_load_checkpoint(content)
+
+
+def _warn_shared(data: FaceDataModule) -> None:
+    assert data.manifest is not None
+    if twins := data.manifest.shared_pictures():
+        print(f"note: {len(twins)} pictures are in two splits under different names, e.g. {twins[0][0]} = {twins[0][1]}")

@@ -1,0 +1,188 @@
+"""Counts at every threshold, and what follows from them: confusion, ROC, AUC and EER, in exact integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from siamese.distances import is_match
+from siamese.errors import CalibrationError
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of pairs at one threshold; "positive" is "same person"."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @property
+    def total(self) -> int:
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def accuracy(self) -> float:
+        """(TP + TN) / all; NaN without pairs."""
+        return _ratio(self.tp + self.tn, self.total)
+
+    @property
+    def error(self) -> float:
+        """(FP + FN) / all; NaN without pairs."""
+        return _ratio(self.fp + self.fn, self.total)
+
+    @property
+    def precision(self) -> float:
+        """TP / (TP + FP); 0 where nothing is accepted."""
+        return _ratio(self.tp, self.tp + self.fp, 0.0)
+
+    @property
+    def recall(self) -> float:
+        """TP / (TP + FN), the true match rate; NaN without genuine pairs."""
+        return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def f1(self) -> float:
+        """2 TP / (2 TP + FP + FN); NaN without pairs that count."""
+        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+
+def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Confusion:
+    """Count the verdicts of ``is_match`` at a threshold.
+
+    Args:
+        distances: (n,) floating point.
+        same: (n,) bool.
+        threshold: in the unit of the distances.
+
+    Raises:
+        CalibrationError: see :func:`checked`.
+    """
+    distances, same = checked(distances, same)
+    match = is_match(distances, threshold)
+    tp, fp = int(np.count_nonzero(match & same)), int(np.count_nonzero(match & ~same))
+    genuine = int(np.count_nonzero(same))
+    return Confusion(tp, fp, genuine - tp, len(same) - genuine - fp)
+
+
+@dataclass(frozen=True)
+class ThresholdCurve:
+    """Accepted pairs at each distance that occurs; pairs at equal distances are taken whole.
+
+    Attributes:
+        thresholds: (m,) strictly ascending distances.
+        tp, fp: (m,) int64 genuine and impostor pairs at or below each threshold.
+    """
+
+    thresholds: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+
+    @classmethod
+    def of(cls, distances: np.ndarray, same: np.ndarray) -> ThresholdCurve:
+        """Sort once, count everywhere.
+
+        Args:
+            distances: (n,) floating point, finite, n >= 1.
+            same: (n,) bool.
+
+        Raises:
+            CalibrationError: see :func:`checked`.
+        """
+        distances, same = checked(distances, same)
+        order = np.argsort(distances, kind="stable")
+        ascending = distances[order]
+        last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))  # last pair of each group of ties
+        tp = np.cumsum(same[order], dtype=np.int64)[last]
+        return cls(ascending[last], tp, last + 1 - tp)
+
+    @property
+    def genuine(self) -> int:
+        return int(self.tp[-1])
+
+    @property
+    def impostor(self) -> int:
+        return int(self.fp[-1])
+
+
+def auc(curve: ThresholdCurve) -> float:
+    """Area under the ROC curve: the chance that a genuine pair is closer than an impostor pair, ties counting half.
+
+    Source: Mann and Whitney, 1947; Fawcett, *An introduction to ROC analysis*, 2006. Summed in integers.
+
+    Raises:
+        CalibrationError: no genuine or no impostor pair.
+    """
+    _needs_both(curve)
+    genuine = np.diff(curve.tp, prepend=0).astype(object)  # Python integers: the products may pass 2^63
+    impostor = np.diff(curve.fp, prepend=0).astype(object)
+    farther = curve.impostor - curve.fp.astype(object)
+    halves = int((genuine * (2 * farther + impostor)).sum())
+    return halves / (2 * curve.genuine * curve.impostor)
+
+
+def eer(curve: ThresholdCurve) -> float:
+    """Equal error rate: where the share of accepted impostor pairs equals the share of refused genuine pairs.
+
+    Between neighbouring thresholds the ROC curve is taken as a straight line, as its area is.
+
+    Raises:
+        CalibrationError: no genuine or no impostor pair.
+    """
+    _needs_both(curve)
+    false_match = np.concatenate([[0.0], curve.fp / curve.impostor])
+    false_non_match = 1 - np.concatenate([[0.0], curve.tp / curve.genuine])
+    return float(crossing(false_match[None], false_non_match[None])[0])
+
+
+def crossing(rising: np.ndarray, falling: np.ndarray) -> np.ndarray:
+    """Height at which two piecewise linear curves over the same points cross, row by row.
+
+    Args:
+        rising, falling: (r, m); ``rising`` starts at 0 below ``falling`` at 1 and ends above it.
+
+    Returns:
+        (r,) heights.
+    """
+    above = np.argmax(rising >= falling, axis=1)  # >= 1: at the first point 0 < 1
+    row = np.arange(len(rising))
+    r0, r1, f0, f1 = rising[row, above - 1], rising[row, above], falling[row, above - 1], falling[row, above]
+    share = (f0 - r0) / ((f0 - r0) + (r1 - f1))
+    return r0 + share * (r1 - r0)
+
+
+def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and labels as arrays that can be counted.
+
+    Raises:
+        CalibrationError: different lengths, no pairs, NaN or infinite distances, labels that are neither booleans nor 0 and 1.
+    """
+    distances, same = np.asarray(distances), np.asarray(same)
+    if distances.ndim != 1 or distances.shape != same.shape:
+        raise CalibrationError(f"distances {distances.shape} and same {same.shape} must both be (n,); give one label per distance")
+    if not len(distances):
+        raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
+    if distances.dtype.kind not in "fiu":
+        raise CalibrationError(f"distances must be numbers, not {distances.dtype}")
+    if not np.isfinite(distances).all():
+        bad = int(np.count_nonzero(~np.isfinite(distances)))
+        raise CalibrationError(f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training or bad input")
+    if same.dtype != bool:
+        if not np.isin(same, (0, 1)).all():
+            raise CalibrationError("same must hold booleans, or 1 for the same person and 0 for different ones")
+        same = same.astype(bool)
+    return distances, same
+
+
+def _needs_both(curve: ThresholdCurve) -> None:
+    if not curve.genuine or not curve.impostor:
+        raise CalibrationError(
+            f"{curve.genuine} genuine and {curve.impostor} impostor pairs: both kinds are needed; "
+            f"give two pictures of one person and one of another"
+        )
+
+
+def _ratio(numerator: int, denominator: int, otherwise: float = float("nan")) -> float:
+    return numerator / denominator if denominator else otherwise

@@ -1,0 +1,119 @@
+"""Verifier: do two photographs show the same person? Imports neither Lightning nor Hydra nor albumentations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from siamese.bundle import Bundle
+from siamese.distances import is_match
+from siamese.errors import FaceError, ImageError
+from siamese.faces.images import read_image, to_rgb
+
+Picture = Union[str, Path, Image.Image, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A verdict on two photographs.
+
+    Attributes:
+        same: ``distance <= threshold``.
+        distance: between the two embeddings, >= 0, smaller is more alike.
+        threshold: the one applied.
+        faces: number of faces found on each picture; None where the cropper looks for none. Where it is 0 the whole
+            picture was compared, which is less reliable.
+    """
+
+    same: bool
+    distance: float
+    threshold: float
+    faces: tuple[int | None, int | None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"faces": list(self.faces)}
+
+
+class Verifier:
+    """Embeds photographs and compares them at a bundle's operating point.
+
+    Args:
+        bundle: what a training run left behind.
+        device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu") -> None:
+        self.bundle, self.device = bundle, torch.device(device)
+        self._backbone = bundle.backbone.to(self.device).eval()
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Verifier:
+        """Read a bundle, or a run's folder with a bundle in it.
+
+        Raises:
+            BundleError: missing, incomplete, altered, or of a newer version.
+        """
+        return cls(Bundle.load(folder), device)
+
+    @property
+    def threshold(self) -> float:
+        """Distance up to which two pictures count as the same person."""
+        return self.bundle.operating_point.threshold
+
+    def embed(self, pictures: Sequence[Picture]) -> Tensor:
+        """Embed photographs as training saw them.
+
+        Args:
+            pictures: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
+
+        Returns:
+            (n, D) float32 on the verifier's device.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            FaceError: the cropper refuses a picture.
+        """
+        return self._embed([self._crop(p)[0] for p in pictures])
+
+    def verify(self, a: Picture, b: Picture) -> Verification:
+        """Compare two photographs; arguments and errors as in :meth:`embed`."""
+        (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
+        embeddings = self._embed([crop_a, crop_b])
+        distance = self.bundle.distance(embeddings[:1], embeddings[1:])
+        same = bool(is_match(distance, self.threshold))
+        return Verification(same, float(distance), self.threshold, (faces_a, faces_b))
+
+    def _crop(self, picture: Picture) -> tuple[np.ndarray, int | None]:
+        name, image = _read(picture)
+        try:
+            crop = self.bundle.cropper(image)
+        except ValueError as error:  # a fixed box beside the picture
+            raise ImageError(name, str(error), "give a picture like those of the training") from error
+        if self.bundle.cropper.verdict(crop.faces) != "keep":
+            raise FaceError(f"{name}: {crop.faces} faces found, which this bundle's cropper refuses; give a picture with one face")
+        return crop.image, crop.faces
+
+    @torch.inference_mode()
+    def _embed(self, crops: list[np.ndarray]) -> Tensor:
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        embeddings: Tensor = self._backbone(images.to(self.device)).float()
+        return embeddings
+
+
+def _read(picture: Picture) -> tuple[str, np.ndarray]:
+    if isinstance(picture, (str, Path)):
+        return str(picture), read_image(picture)
+    if isinstance(picture, Image.Image):
+        return "<PIL image>", to_rgb(picture, "<PIL image>")
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+        raise ImageError("<array>", f"shape {array.shape}, {array.dtype}", "give (H, W, 3) or (H, W) uint8, RGB or grey")
+    return "<array>", np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))
