@@ -110,7 +110,9 @@ def train(
     if verbose:
         tables.show(tables.data_table(summary))
         _warn_shared(data)
-    checkpoint = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, save_last=True, enable_version_counter=False)
+    best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
+    # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
+    last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
     settings: dict[str, Any] = {
         "max_epochs": max_epochs,
         "accelerator": "auto",
@@ -125,7 +127,7 @@ def train(
         "use_distributed_sampler": False,
     } | dict(trainer or {})
     progress = [RichProgressBar()] if settings["enable_progress_bar"] else []
-    pl_trainer = pl.Trainer(**settings, callbacks=[ThresholdCalibrator(protocol), checkpoint, *progress, *callbacks])
+    pl_trainer = pl.Trainer(**settings, callbacks=[ThresholdCalibrator(protocol), best, last, *progress, *callbacks])
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
     start = time.perf_counter()
@@ -133,8 +135,8 @@ def train(
     seconds = time.perf_counter() - start
     if pl_trainer.interrupted:
         raise KeyboardInterrupt
-    if keep == "best" and checkpoint.best_model_path:
-        _restore(module, checkpoint.best_model_path)
+    if keep == "best" and best.best_model_path:
+        _restore(module, best.best_model_path)
     if module.operating_point is None:
         raise CalibrationError(
             "training ended without a threshold: no validation epoch had both genuine and impostor pairs; "

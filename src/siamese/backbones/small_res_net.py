@@ -15,14 +15,14 @@ from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_ran
 class SmallResNet(Backbone):
     """Basic residual blocks (He et al., CVPR 2016) with average-pooled shortcuts (He et al., *Bag of Tricks*, CVPR 2019).
 
-    The stem, a strided convolution, is followed by one stage per width; each stage but the first halves the resolution. The
-    last maps are averaged, so any input of 32 pixels or more will do, and mapped to the embedding.
+    The stem, a strided convolution, is followed by one stage per width, each of which halves the resolution. The last maps
+    are averaged, so any input size will do, and mapped to the embedding.
 
     Args:
         widths: channels of each stage.
         depths: residual blocks of each stage, as many numbers as ``widths``.
         embedding_size: D, length of an embedding.
-        stem_stride: stride of the first convolution: 2 for pictures of about 64 pixels, 4 for 160.
+        stem_stride: stride of the first convolution.
         dropout: probability of dropping a pooled feature while training, 0..1.
         unit_length: scale embeddings to length 1, so that distances lie in 0..2.
         standardise_input: bring each picture to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
@@ -53,9 +53,9 @@ class SmallResNet(Backbone):
             nn.Conv2d(3, channels, kernel, stem_stride, kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
         )
         blocks: list[nn.Module] = []
-        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        for width, depth in zip(widths, depths, strict=True):
             for block in range(depth):
-                blocks.append(_Block(channels, width, stride=2 if stage and not block else 1))
+                blocks.append(_Block(channels, width, stride=1 if block else 2))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.drop = nn.Dropout(dropout)

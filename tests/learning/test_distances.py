@@ -1,0 +1,78 @@
+"""Distances: right against float64, exact for equal rows, independent of how many pairs are computed together."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, is_match
+
+BOTH = [EuclideanDistance(), CosineDistance()]
+
+
+def reference(name, a, b):
+    a, b = a.double().numpy(), b.double().numpy()
+    if name == "euclidean":
+        return np.sqrt(((a - b) ** 2).sum(-1))
+    return 1 - (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+
+
+@pytest.mark.parametrize("distance", BOTH)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_against_float64(distance, dtype):
+    torch.manual_seed(0)
+    a, b = (torch.randn(50, 64) * 10).to(dtype), (torch.randn(50, 64) * 10).to(dtype)
+    found = distance(a, b)
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    np.testing.assert_allclose(found.numpy(), reference(DISTANCES.name(distance), a, b), rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("distance", BOTH)
+def test_equal_rows_are_at_distance_zero_exactly_with_finite_gradients(distance):
+    a = torch.randn(7, 33, requires_grad=True)
+    found = distance(a, a.detach().clone())
+    assert (found == 0).all()
+    found.sum().backward()
+    assert a.grad.isfinite().all()
+    zero = torch.zeros(2, 5, requires_grad=True)
+    distance(zero, zero.detach().clone()).sum().backward()
+    assert zero.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("distance", BOTH)
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 40), d=st.sampled_from([1, 2, 3, 7, 64, 128, 130]), seed=st.integers(0, 1000))
+def test_a_pair_does_not_depend_on_its_company(distance, n, d, seed):
+    a, b = torch.randn(2, n, d, generator=torch.Generator().manual_seed(seed))
+    together = distance(a, b)
+    alone = torch.cat([distance(a[i : i + 1], b[i : i + 1]) for i in range(n)])
+    assert torch.equal(together, alone)
+    rows = torch.arange(n)
+    embeddings = torch.cat([a, b])
+    assert np.array_equal(distance.between(embeddings, rows.numpy(), (rows + n).numpy()), together.numpy())
+    assert torch.equal(distance.matrix(a, b).diagonal(), together)
+
+
+@pytest.mark.parametrize("distance", BOTH)
+def test_symmetric_and_tiled(distance, monkeypatch):
+    a, b = torch.randn(23, 16), torch.randn(31, 16)
+    whole = distance.matrix(a, b)
+    assert torch.equal(whole, distance.matrix(b, a).T)
+    monkeypatch.setattr("siamese.distances.BLOCK", 5)
+    assert torch.equal(whole, distance.matrix(a, b))
+    assert distance.matrix(a[:0], b).shape == (0, 31)
+
+
+def test_half_precision_squares_do_not_overflow_under_autocast():
+    a = torch.full((1, 4), 300.0, dtype=torch.float16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert EuclideanDistance()(a, -a).item() == pytest.approx(1200.0)
+
+
+@given(st.floats(0, 2, width=32), st.floats(0, 2, width=32))
+def test_the_comparator_accepts_up_to_and_including_the_threshold(distance, threshold):
+    expected = not distance > threshold
+    assert is_match(distance, threshold) is expected
+    assert bool(is_match(np.array([distance], dtype=np.float32), threshold)[0]) is expected
+    assert bool(is_match(torch.tensor([distance]), threshold)[0]) is expected

@@ -1,0 +1,151 @@
+"""Bundles: whole, checked, safe; and the verifier that reads them."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from siamese.backbones import BACKBONES, Backbone, SmallResNet
+from siamese.bundle import Bundle
+from siamese.distances import CosineDistance, EuclideanDistance
+from siamese.errors import BundleError, ConfigError, ImageError
+from siamese.faces.croppers import FixedBoxCropper, NoCropper
+from siamese.verification import OperatingPoint
+from siamese.verifier import Verifier
+
+
+def point(threshold=0.5):
+    return OperatingPoint(threshold, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1)
+
+
+def bundle(threshold=0.5, **parts):
+    torch.manual_seed(0)
+    net = SmallResNet(widths=(8,), depths=(1,), embedding_size=8)
+    return Bundle(**({"backbone": net, "distance": EuclideanDistance(), "cropper": NoCropper(32), "operating_point": point(threshold)} | parts))
+
+
+def picture(path, seed=0, size=(40, 50)):
+    array = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def test_a_saved_bundle_gives_the_same_answers(tmp_path):
+    saved = bundle(distance=CosineDistance(), provenance={"dataset": "none"})
+    saved.save(tmp_path / "bundle")
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    first, second = Verifier(saved).verify(a, b), Verifier.load(tmp_path / "bundle").verify(a, b)
+    assert first == second
+    assert Bundle.load(tmp_path / "bundle").provenance == {"dataset": "none"}
+    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == ["bundle.json", "weights.safetensors"]
+    assert Verifier.load(tmp_path).verify(a, b) == first  # the folder of the run will do
+
+
+def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    distance = Verifier(bundle()).verify(a, b).distance
+    assert distance > 0
+    assert Verifier(bundle(threshold=distance)).verify(a, b).same
+    assert not Verifier(bundle(threshold=np.nextafter(np.float32(distance), np.float32(0)).item())).verify(a, b).same
+    again = Verifier(bundle()).verify(a, a)
+    assert (again.same, again.distance) == (True, 0.0)
+    swapped = Verifier(bundle()).verify(b, a)
+    assert swapped.distance == pytest.approx(distance, abs=1e-6)
+
+
+def test_paths_images_and_arrays_are_alike(tmp_path):
+    path = picture(tmp_path / "a.png")
+    image = Image.open(path)
+    embeddings = Verifier(bundle()).embed([path, str(path), image, np.asarray(image)])
+    assert embeddings.shape == (4, 8)
+    torch.testing.assert_close(embeddings, embeddings[:1].expand(4, -1))
+    grey = np.asarray(image.convert("L"))
+    assert torch.equal(Verifier(bundle()).embed([grey]), Verifier(bundle()).embed([Image.fromarray(grey)]))
+    for bad in (np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ImageError, match="give \\(H, W, 3\\)"):
+            Verifier(bundle()).embed([bad])
+
+
+def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
+    verifier = Verifier(bundle(cropper=FixedBoxCropper(32, 500, 500, 600, 600)))
+    with pytest.raises(ImageError, match="does not touch"):
+        verifier.verify(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
+
+
+def altered(folder, **changes):
+    path = folder / "bundle.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def broken_weights(folder):
+    path = folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda f: shutil.rmtree(f), "no bundle .*train one"),
+        (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors is missing"),
+        (lambda f: (f / "bundle.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "bundle.json").write_text("[]"), "not a valid bundle"),
+        (broken_weights, "checksum"),
+        (lambda f: altered(f, version=99), "newer siamese"),
+        (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
+        (lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "embedding_size": 8}), "not a valid bundle"),
+        (lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
+        (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
+        (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
+        (lambda f: altered(f, operating_point=point().to_dict() | {"threshold": None}), "calibrate again"),
+    ],
+)
+def test_an_altered_bundle_is_refused_in_one_line(tmp_path, fault, words):
+    folder = bundle().save(tmp_path / "bundle")
+    fault(folder)
+    with pytest.raises(BundleError, match=words) as caught:
+        Verifier.load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_saving_again_replaces_and_failing_leaves_nothing(tmp_path, monkeypatch):
+    folder = bundle(0.25).save(tmp_path / "bundle")
+    bundle(0.75).save(folder)
+    assert Bundle.load(folder).operating_point.threshold == 0.75
+    monkeypatch.setattr("pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(BundleError, match="No space left"):
+        bundle(0.9).save(folder)
+    monkeypatch.undo()
+    assert Bundle.load(folder).operating_point.threshold == 0.75
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):
+    class Mine(Backbone):
+        pass
+
+    with pytest.raises(ConfigError, match=r"Mine is not a registered backbone: put @BACKBONES.register"):
+        bundle(backbone=Mine()).save(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+    assert "mine" not in BACKBONES
+
+
+def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_path):
+    bundle().save(tmp_path / "bundle")
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    script = (
+        "import sys; from siamese.cli.main import main; "
+        f"code = main(['verify', {str(a)!r}, {str(b)!r}, '--bundle', {str(tmp_path / 'bundle')!r}]); "
+        "heavy = {m.split('.')[0] for m in sys.modules} & "
+        "{'pytorch_lightning', 'lightning', 'hydra', 'omegaconf', 'albumentations', 'cv2', 'matplotlib', 'torchmetrics', 'rich', 'joblib'}; "
+        "print(sorted(heavy)); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
