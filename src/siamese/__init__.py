@@ -53,19 +53,19 @@ if TYPE_CHECKING:
     from siamese.backbones import SmallResNet as SmallResNet
     from siamese.bundle import Bundle as Bundle
     from siamese.callbacks import ThresholdCalibrator as ThresholdCalibrator
-    from siamese.data.samplers import BalancedPairSampler as BalancedPairSampler
     from siamese.data.datamodule import CsvDataModule as CsvDataModule
     from siamese.data.datamodule import FaceDataModule as FaceDataModule
     from siamese.data.datamodule import FolderDataModule as FolderDataModule
-    from siamese.data.samplers import IdentitySampler as IdentitySampler
     from siamese.data.datamodule import LfwDataModule as LfwDataModule
     from siamese.data.datamodule import OrlDataModule as OrlDataModule
-    from siamese.data.splits import SplitManifest as SplitManifest
-    from siamese.data.transforms import Augmentation as Augmentation
     from siamese.data.lfw import download_lfw as download_lfw
-    from siamese.data.splits import identity_disjoint as identity_disjoint
     from siamese.data.lfw import lfw as lfw
     from siamese.data.orl import orl as orl
+    from siamese.data.samplers import BalancedPairSampler as BalancedPairSampler
+    from siamese.data.samplers import IdentitySampler as IdentitySampler
+    from siamese.data.splits import SplitManifest as SplitManifest
+    from siamese.data.splits import identity_disjoint as identity_disjoint
+    from siamese.data.transforms import Augmentation as Augmentation
     from siamese.distances import CosineDistance as CosineDistance
     from siamese.distances import Distance as Distance
     from siamese.distances import EuclideanDistance as EuclideanDistance

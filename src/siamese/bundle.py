@@ -71,7 +71,9 @@ class Bundle:
             temporary.rename(folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise BundleError(f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another folder") from error
+            raise BundleError(
+                f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another folder"
+            ) from error
         return folder
 
     @classmethod
@@ -98,7 +100,9 @@ class Bundle:
             raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error
         try:
             if description["version"] > VERSION:
-                raise BundleError(f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese")
+                raise BundleError(
+                    f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese"
+                )
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
                 raise BundleError(f"{folder}: weights and description do not belong together (checksum); copy the bundle again")
             backbone = BACKBONES.build(description["backbone"])

@@ -84,7 +84,8 @@ class ThresholdCalibrator(pl.Callback):
         missing = [k for k in ("embeddings", "labels", "index") if not isinstance(outputs, Mapping) or k not in outputs]
         if missing:
             raise CalibrationError(f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}")
-        assert self._metric is not None and isinstance(outputs, Mapping)
+        assert self._metric is not None
+        assert isinstance(outputs, Mapping)
         self._metric.update(outputs["embeddings"], outputs["labels"], outputs["index"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -64,7 +64,7 @@ class Distance(nn.Module):
         n, m = len(a), len(b)
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
-        out = [self(a[i], b[j]) for i, j in zip(left.split(BLOCK), right.split(BLOCK), strict=True)]
+        out = [self(a[i], b[j]) for i, j in zip(torch.split(left, BLOCK), torch.split(right, BLOCK), strict=True)]
         return torch.cat(out).view(n, m) if out else a.new_zeros(n, m, dtype=torch.float32)
 
     @torch.no_grad()
@@ -81,7 +81,7 @@ class Distance(nn.Module):
         rows_a, rows_b = torch.as_tensor(left), torch.as_tensor(right)
         parts = [
             self(embeddings[i.to(embeddings.device)], embeddings[j.to(embeddings.device)]).cpu()
-            for i, j in zip(rows_a.split(BLOCK), rows_b.split(BLOCK), strict=True)
+            for i, j in zip(torch.split(rows_a, BLOCK), torch.split(rows_b, BLOCK), strict=True)
         ]
         return torch.cat(parts).numpy() if parts else np.zeros(0, dtype=np.float32)
 
@@ -95,7 +95,8 @@ class EuclideanDistance(Distance):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            return torch.linalg.vector_norm(_wide(a) - _wide(b), dim=-1)
+            length: Tensor = torch.linalg.vector_norm(_wide(a) - _wide(b), dim=-1)
+            return length
 
 
 @DISTANCES.register("cosine")

@@ -73,9 +73,7 @@ class IdentityTable:
 
     def select(self, rows: Sequence[int] | np.ndarray) -> IdentityTable:
         """The table of the given row numbers only."""
-        return IdentityTable(
-            self.root, tuple(self.files[i] for i in rows), tuple(self.identities[i] for i in rows), self.name
-        )
+        return IdentityTable(self.root, tuple(self.files[i] for i in rows), tuple(self.identities[i] for i in rows), self.name)
 
     @classmethod
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
@@ -132,11 +130,15 @@ class IdentityTable:
                     files.append(Path(os.path.relpath(root / row["path"].strip(), root)).as_posix())
                     identities.append(row["identity"])
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity") from error
+            raise DataError(
+                f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity"
+            ) from error
         missing = [f for f in files if not (root / f).is_file()]
         if missing:
-            raise DataError(f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first {missing[0]!r}; "
-                            f"correct the paths or give root")
+            raise DataError(
+                f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first {missing[0]!r}; "
+                f"correct the paths or give root"
+            )
         if not files:
             raise DataError(f"{path}: no rows below the header; list one picture per line")
         return cls.build(root, files, identities, name or path.stem)
@@ -148,7 +150,9 @@ class IdentityTable:
         for written in identities:
             first = spelling.setdefault(normalise_identity(written), written)
             if first != written:
-                warnings.warn(f"{root}: {first!r} and {written!r} are taken for the same person; rename one if not", stacklevel=3)
+                warnings.warn(
+                    f"{root}: {first!r} and {written!r} are taken for the same person; rename one if not", stacklevel=3
+                )
         order = sorted(range(len(files)), key=lambda i: files[i])
         return cls(root, tuple(files[i] for i in order), tuple(normalise_identity(identities[i]) for i in order), name)
 
@@ -185,6 +189,6 @@ def _pictures(folder: Path) -> list[Path]:
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):  # a link may lead round in a circle
             found += _pictures(Path(entry.path))
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
             found.append(Path(entry.path))
     return found

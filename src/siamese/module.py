@@ -104,7 +104,7 @@ class SiameseModule(pl.LightningModule):
         trained = [p for p in self.parameters() if p.requires_grad]
         if not self.decay_matrices_only:
             return self.optimizer([{"params": trained}])
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [p for p in trained if p.ndim > 1]},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]

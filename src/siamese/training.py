@@ -16,14 +16,16 @@ from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
+from siamese.backbones import BACKBONES, Backbone
 from siamese.bundle import Bundle
 from siamese.callbacks import ThresholdCalibrator
 from siamese.data.datamodule import FaceDataModule
 from siamese.data.dataset import CropDataset
 from siamese.data.embed import EVAL_BATCH, embed
 from siamese.data.splits import SPLITS
-from siamese.distances import Distance
+from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.faces.croppers import CROPPERS
 from siamese.module import SiameseModule
 from siamese.report import files, plots, tables
 from siamese.verification import BalancedPairs, Compared, OperatingPoint, PairProtocol, SplitEvaluation, compare, evaluate
@@ -97,76 +99,39 @@ def train(
     Raises:
         SiameseError: bad data or settings; nothing is written before the data are known to be usable.
     """
-    if keep not in KEEP:
-        raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
     folder, protocol = Path(folder), pairs or BalancedPairs()
+    backbone = _checked_backbone(module, data, keep)
     data.progress = data.progress and verbose
     data.setup()
-    assert data.manifest is not None and data.prepared is not None
-    folder.mkdir(parents=True, exist_ok=True)
-    data.manifest.save(folder / "split.json")
-    summary = data.prepared.summary()
-    files.write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
-    if verbose:
-        tables.show(tables.data_table(summary))
-        _warn_shared(data)
+    _write_data(data, folder, verbose)
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
     # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    settings: dict[str, Any] = {
-        "max_epochs": max_epochs,
-        "accelerator": "auto",
-        "devices": 1,
-        "deterministic": "warn",
-        "logger": [CSVLogger(folder / "logs", "", "csv"), TensorBoardLogger(folder / "logs", "", "tensorboard")],
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,
-        "enable_progress_bar": verbose,
-        "enable_model_summary": False,
-        # Lightning would rebuild the samplers without their arguments; ours shard themselves.
-        "use_distributed_sampler": False,
-    } | dict(trainer or {})
-    progress = [RichProgressBar()] if settings["enable_progress_bar"] else []
-    pl_trainer = pl.Trainer(**settings, callbacks=[ThresholdCalibrator(protocol), best, last, *progress, *callbacks])
-    # Lightning's own use of a deprecated function of torch: nothing a user could mend.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
+    chosen = [ThresholdCalibrator(protocol), best, last, *callbacks]
+    fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
     start = time.perf_counter()
-    pl_trainer.fit(module, datamodule=data)
+    fitted.fit(module, datamodule=data)
     seconds = time.perf_counter() - start
-    if pl_trainer.interrupted:
+    if fitted.interrupted:
         raise KeyboardInterrupt
     if keep == "best" and best.best_model_path:
         _restore(module, best.best_model_path)
-    if module.operating_point is None:
+    point = module.operating_point
+    if point is None:
         raise CalibrationError(
             "training ended without a threshold: no validation epoch had both genuine and impostor pairs; "
             "train at least one epoch and give the calibration split two pictures of one person"
         )
     datasets = {split: data.dataset(split) for split in SPLITS}
     compared = compare_splits(module, module.distance, datasets, protocol, data.eval_batch)
-    evaluations = {split: evaluate(c, module.operating_point.threshold, split) for split, c in compared.items()}
-    facts = {
-        "siamese": importlib.metadata.version("siamese-lightning"),
-        "torch": torch.__version__,
-        "dataset": data.manifest.dataset,
-        "split_seed": data.manifest.seed,
-        "loss": repr(module.loss),
-        "epochs": pl_trainer.current_epoch,
-        "kept": keep,
-        "test": evaluations["test"].to_dict(),
-    }
-    Bundle(module.backbone, module.distance, data.cropper, module.operating_point, facts | dict(provenance or {})).save(folder / "bundle")  # type: ignore[arg-type]
-    files.write_evaluation(folder / "evaluation.json", evaluations)
-    per_epoch = seconds / max(1, pl_trainer.current_epoch)
-    files.write_json(folder / "timing.json", {"training_seconds": round(seconds, 2), "seconds_per_epoch": round(per_epoch, 3)})
-    history = folder / "logs" / "csv" / "metrics.csv"
-    if history.exists():
-        plots.save(plots.loss_curves(plots.read_history(history)), folder / "plots" / "loss_curves.png")
-    plots.save(plots.distance_histograms(compared, module.operating_point.threshold), folder / "plots" / "distances.png")
+    evaluations = {split: evaluate(c, point.threshold, split) for split, c in compared.items()}
+    run = TrainingRun(folder, point, evaluations, seconds, seconds / max(1, fitted.current_epoch))
+    facts = _facts(module, data, run) | {"epochs": fitted.current_epoch, "kept": keep} | dict(provenance or {})
+    Bundle(backbone, module.distance, data.cropper, point, facts).save(run.bundle)
+    _write_figures(run, compared)
     if verbose:
-        rows = list(evaluations.values())
-        tables.show(tables.evaluation_table(rows, module.operating_point))
-    return TrainingRun(folder, module.operating_point, evaluations, seconds, per_epoch)
+        tables.show(tables.evaluation_table(list(evaluations.values()), point))
+    return run
 
 
 def compare_splits(
@@ -176,6 +141,54 @@ def compare_splits(
     return {split: compare(embed(model, d, batch), d.labels, protocol, distance) for split, d in datasets.items()}
 
 
+def _checked_backbone(module: SiameseModule, data: FaceDataModule, keep: str) -> Backbone:
+    """Find out now, not after hours of training, that the bundle could not be written."""
+    if keep not in KEEP:
+        raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
+    backbone = module.backbone
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(
+            f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and register it in BACKBONES"
+        )
+    BACKBONES.settings(backbone)
+    DISTANCES.settings(module.distance)
+    CROPPERS.settings(data.cropper)
+    return backbone
+
+
+def _write_data(data: FaceDataModule, folder: Path, verbose: bool) -> None:
+    """What the run is made of, written and shown before it starts: ``split.json`` and ``crops.json``."""
+    assert data.manifest is not None
+    assert data.prepared is not None
+    summary = data.prepared.summary()
+    data.manifest.save(folder / "split.json")
+    files.write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
+    if verbose:
+        tables.show(tables.data_table(summary))
+        if twins := data.manifest.shared_pictures():
+            print(f"note: {len(twins)} pictures are in two splits under different names, e.g. {twins[0][0]} = {twins[0][1]}")
+
+
+def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[str, Any]) -> pl.Trainer:
+    logs = folder / "logs"
+    defaults: dict[str, Any] = {
+        "accelerator": "auto",
+        "devices": 1,
+        "deterministic": "warn",
+        "logger": [CSVLogger(logs, "", "csv"), TensorBoardLogger(logs, "", "tensorboard")],
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_model_summary": False,
+        # Lightning would rebuild the samplers without their arguments; ours shard themselves.
+        "use_distributed_sampler": False,
+    }
+    merged = defaults | dict(settings)
+    progress = [RichProgressBar()] if merged["enable_progress_bar"] else []
+    # Lightning's own use of a deprecated function of torch: nothing a user could mend.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
+    return pl.Trainer(**merged, callbacks=[*callbacks, *progress])
+
+
 def _restore(module: SiameseModule, checkpoint: str) -> None:
     """Put a checkpoint's weights, with the threshold that belongs to them, into the module."""
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -183,7 +196,25 @@ def _restore(module: SiameseModule, checkpoint: str) -> None:
     module.on_load_checkpoint(content)
 
 
-def _warn_shared(data: FaceDataModule) -> None:
+def _facts(module: SiameseModule, data: FaceDataModule, run: TrainingRun) -> dict[str, Any]:
+    """The bundle's provenance."""
     assert data.manifest is not None
-    if twins := data.manifest.shared_pictures():
-        print(f"note: {len(twins)} pictures are in two splits under different names, e.g. {twins[0][0]} = {twins[0][1]}")
+    return {
+        "siamese": importlib.metadata.version("siamese-lightning"),
+        "torch": torch.__version__,
+        "dataset": data.manifest.dataset,
+        "split_seed": data.manifest.seed,
+        "loss": repr(module.loss),
+        "test": run.evaluations["test"].to_dict(),
+    }
+
+
+def _write_figures(run: TrainingRun, compared: Mapping[str, Compared]) -> None:
+    """``evaluation.json``, ``timing.json`` and the pictures."""
+    files.write_evaluation(run.folder / "evaluation.json", run.evaluations)
+    timing = {"training_seconds": round(run.seconds, 2), "seconds_per_epoch": round(run.seconds_per_epoch, 3)}
+    files.write_json(run.folder / "timing.json", timing)
+    history = run.folder / "logs" / "csv" / "metrics.csv"
+    if history.exists():
+        plots.save(plots.loss_curves(plots.read_history(history)), run.folder / "plots" / "loss_curves.png")
+    plots.save(plots.distance_histograms(compared, run.operating_point.threshold), run.folder / "plots" / "distances.png")

@@ -98,7 +98,9 @@ class Verifier:
         except ValueError as error:  # a fixed box beside the picture
             raise ImageError(name, str(error), "give a picture like those of the training") from error
         if self.bundle.cropper.verdict(crop.faces) != "keep":
-            raise FaceError(f"{name}: {crop.faces} faces found, which this bundle's cropper refuses; give a picture with one face")
+            raise FaceError(
+                f"{name}: {crop.faces} faces found, which this bundle's cropper refuses; give a picture with one face"
+            )
         return crop.image, crop.faces
 
     @torch.inference_mode()

@@ -46,8 +46,13 @@ def loader(data, size=7):
 
 def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, extra=()):
     trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, default_root_dir=folder, enable_progress_bar=False,
-        enable_model_summary=False, num_sanity_val_steps=sanity,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=sanity,
         callbacks=[
             callback,
             pl.callbacks.ModelCheckpoint(folder, "best", monitor="val/f1", mode="max", enable_version_counter=False),
@@ -122,8 +127,16 @@ def test_nothing_is_calibrated_while_sanity_checking(tmp_path):
 def test_a_degenerate_split_leaves_the_old_threshold_and_warns(tmp_path, people):
     module = Stranger()
     module.register_buffer("threshold", torch.tensor(0.25, dtype=torch.float64))
-    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-                         enable_model_summary=False, num_sanity_val_steps=0, callbacks=[ThresholdCalibrator()])
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[ThresholdCalibrator()],
+    )
     with pytest.warns(UserWarning, match=r"threshold stays at 0\.25"):
         trainer.fit(module, loader(rows()), loader(rows(people=people)))
     assert module.threshold.item() == 0.25

@@ -96,7 +96,9 @@ def test_it_measures_by_the_distance_it_was_given():
     assert ContrastiveLoss(distance=CosineDistance(), reduction="mean")(a, torch.tensor([0, 0])).item() == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("arguments", [{"margin": 0.0}, {"margin": 1.0, "positive_margin": 1.0}, {"positive_margin": -0.1}, {"reduction": "balnced"}])
+@pytest.mark.parametrize(
+    "arguments", [{"margin": 0.0}, {"margin": 1.0, "positive_margin": 1.0}, {"positive_margin": -0.1}, {"reduction": "balnced"}]
+)
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ConfigError, match="did you mean 'balanced'" if "reduction" in arguments else "margins must satisfy"):
         ContrastiveLoss(**arguments)

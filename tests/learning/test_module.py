@@ -1,5 +1,7 @@
 """SiameseModule: schedule, weight decay, and what its checkpoints hold."""
 
+import itertools
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -21,7 +23,7 @@ def test_schedule_rises_and_falls():
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert 0 < rates[99] < 0.001
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert WarmupCosine(0.1)(10**9, float("inf")) == 1.0
     with pytest.raises(ValueError, match="between 0 and 1"):
         WarmupCosine(warmup=2)
@@ -36,14 +38,24 @@ class Rates(pl.Callback):
 
 
 def loader(n=6):
-    batch = {"image": torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), "label": torch.arange(8) // 2, "index": torch.arange(8)}
+    batch = {
+        "image": torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8),
+        "label": torch.arange(8) // 2,
+        "index": torch.arange(8),
+    }
     return torch.utils.data.DataLoader([batch] * n, batch_size=None)
 
 
 def fit(module, callbacks=(), ckpt=None, epochs=2, **settings):
     trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=list(callbacks), **settings,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+        **settings,
     )
     trainer.fit(module, loader(), loader(1), ckpt_path=ckpt)
     return trainer
@@ -83,14 +95,19 @@ def test_explicit_pairs_reach_the_loss():
 
 def test_checkpoints_hold_the_operating_point_and_load_safely(tmp_path):
     module = small_module()
-    module.operating_point = OperatingPoint(0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1)
+    module.operating_point = OperatingPoint(
+        0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1
+    )
     module.threshold.fill_(0.5)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     torch.load(tmp_path / "x.ckpt", weights_only=True)
     again = SiameseModule.load_from_checkpoint(
-        tmp_path / "x.ckpt", backbone=SmallResNet(widths=(8,), depths=(1,), embedding_size=8), loss=ContrastiveLoss(), weights_only=True
+        tmp_path / "x.ckpt",
+        backbone=SmallResNet(widths=(8,), depths=(1,), embedding_size=8),
+        loss=ContrastiveLoss(),
+        weights_only=True,
     )
     assert again.operating_point == module.operating_point
     assert again.threshold.item() == 0.5

@@ -26,7 +26,12 @@ def point(threshold=0.5):
 def bundle(threshold=0.5, **parts):
     torch.manual_seed(0)
     net = SmallResNet(widths=(8,), depths=(1,), embedding_size=8)
-    return Bundle(**({"backbone": net, "distance": EuclideanDistance(), "cropper": NoCropper(32), "operating_point": point(threshold)} | parts))
+    return Bundle(
+        **(
+            {"backbone": net, "distance": EuclideanDistance(), "cropper": NoCropper(32), "operating_point": point(threshold)}
+            | parts
+        )
+    )
 
 
 def picture(path, seed=0, size=(40, 50)):
@@ -99,7 +104,10 @@ def broken_weights(folder):
         (broken_weights, "checksum"),
         (lambda f: altered(f, version=99), "newer siamese"),
         (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
-        (lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "embedding_size": 8}), "not a valid bundle"),
+        (
+            lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "embedding_size": 8}),
+            "not a valid bundle",
+        ),
         (lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
         (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
         (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
@@ -118,7 +126,9 @@ def test_saving_again_replaces_and_failing_leaves_nothing(tmp_path, monkeypatch)
     folder = bundle(0.25).save(tmp_path / "bundle")
     bundle(0.75).save(folder)
     assert Bundle.load(folder).operating_point.threshold == 0.75
-    monkeypatch.setattr("pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(BundleError, match="No space left"):
         bundle(0.9).save(folder)
     monkeypatch.undo()

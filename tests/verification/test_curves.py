@@ -60,7 +60,9 @@ def test_the_curve_counts_what_each_threshold_accepts(case):
     assert (np.diff(curve.thresholds) > 0).all()
 
 
-@pytest.mark.parametrize(("distances", "expected"), [([0, 0, 1, 1], (1.0, 0.0)), ([1, 1, 0, 0], (0.0, 1.0)), ([1, 1, 1, 1], (0.5, 0.5))])
+@pytest.mark.parametrize(
+    ("distances", "expected"), [([0, 0, 1, 1], (1.0, 0.0)), ([1, 1, 0, 0], (0.0, 1.0)), ([1, 1, 1, 1], (0.5, 0.5))]
+)
 def test_perfect_reversed_and_blind(distances, expected):
     curve = ThresholdCurve.of(np.array(distances, dtype=float), np.array([True, True, False, False]))
     assert (auc(curve), eer(curve)) == pytest.approx(expected)

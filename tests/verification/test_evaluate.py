@@ -8,7 +8,18 @@ import torch
 
 from siamese.distances import CosineDistance, EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.verification import AllPairs, BalancedPairs, ThresholdCurve, auc, bootstrap, calibrate, compare, confusion, eer, evaluate
+from siamese.verification import (
+    AllPairs,
+    BalancedPairs,
+    ThresholdCurve,
+    auc,
+    bootstrap,
+    calibrate,
+    compare,
+    confusion,
+    eer,
+    evaluate,
+)
 from siamese.verification.evaluate import METRICS, _weighted
 
 

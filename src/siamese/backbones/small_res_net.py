@@ -50,7 +50,9 @@ class SmallResNet(Backbone):
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
         self.stem = nn.Sequential(
-            nn.Conv2d(3, channels, kernel, stem_stride, kernel // 2, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+            nn.Conv2d(3, channels, kernel, stem_stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
         )
         blocks: list[nn.Module] = []
         for width, depth in zip(widths, depths, strict=True):

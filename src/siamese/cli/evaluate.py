@@ -22,9 +22,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "checked first, or, with --data, on all people of another folder or CSV file, at the run's threshold.",
     )
     parser.add_argument("run", nargs="?", default=LATEST, metavar="RUN", help="folder of a training run (default: %(default)s)")
-    parser.add_argument("--data", metavar="PATH", help="other people: a folder of one folder per person, or a CSV file (path, identity)")
+    parser.add_argument(
+        "--data", metavar="PATH", help="other people: a folder of one folder per person, or a CSV file (path, identity)"
+    )
     parser.add_argument("--root", metavar="DIR", help="where the run's pictures lie now, if they moved")
-    parser.add_argument("--pairs", choices=("balanced_pairs", "all_pairs"), help="which pairs (default: as the threshold was calibrated)")
+    parser.add_argument(
+        "--pairs", choices=("balanced_pairs", "all_pairs"), help="which pairs (default: as the threshold was calibrated)"
+    )
     parser.add_argument("--out", metavar="DIR", help="write evaluation.json and the distance histograms there")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
@@ -38,15 +42,17 @@ def run(args: argparse.Namespace) -> int:
     from siamese.data.embed import embed
     from siamese.data.prepared import prepare
     from siamese.report import plots, tables
-    from siamese.verification import PROTOCOLS, compare, evaluate
     from siamese.report.files import write_evaluation
+    from siamese.verification import PROTOCOLS, compare, evaluate
 
     bundle = Bundle.load(args.run)
     where = device(args.device)
     manifest = _manifest(args)
     backbone = bundle.backbone.to(where)
     protocol = PROTOCOLS.build(args.pairs or bundle.operating_point.protocol)
-    data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images="quarantine" if manifest.quarantine else "error")
+    data = prepare(
+        manifest, bundle.cropper, progress=not args.json, bad_images="quarantine" if manifest.quarantine else "error"
+    )
     point = bundle.operating_point
     compared = {}
     for split, part in data.splits.items():

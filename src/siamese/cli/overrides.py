@@ -47,7 +47,7 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     if any(word in argv for word in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")):
         return list(argv)  # configurations of the user's own: Hydra judges them
@@ -56,11 +56,14 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
     parser = OverridesParser.create()
     choices, settings = [], []
     for word in words:
+        misread = ConfigError(f"{word!r} is not understood; write group=choice or path.to.setting=value")
         try:
             override = parser.parse_override(word)
-        except OverrideParseException as error:
-            raise ConfigError(f"{word!r} is not understood; write group=choice or path.to.setting=value") from error
+        except HydraException as error:
+            raise misread from error
         key = override.key_or_group
+        if not key:
+            raise misread
         if key.startswith("hydra") or override.is_delete() or override.is_add() or override.is_force_add():
             continue
         if key in known:

@@ -105,6 +105,7 @@ def _job(config: DictConfig) -> float:
 def _train(config: DictConfig, folder: Path) -> float:
     import pytorch_lightning as pl
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -136,7 +137,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         trainer=plain["trainer"],
         provenance={"config": plain},
     )
-    if HydraConfig.get().mode is None or HydraConfig.get().mode.name == "RUN":
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
     shown = os.path.relpath(folder)
     print(f"training took {result.seconds:.1f} s, {result.seconds_per_epoch:.2f} s per epoch")

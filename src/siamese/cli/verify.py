@@ -36,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(verdict.to_dict() | {"bundle": args.bundle}))
     else:
         sign = "<=" if verdict.same else ">"
-        print(f"{'same person' if verdict.same else 'different people'}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
+        print(
+            f"{'same person' if verdict.same else 'different people'}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}"
+        )
         for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
             if faces == 0:
                 print(f"note: no face was found on {path}; the whole picture was compared")

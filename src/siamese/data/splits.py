@@ -20,9 +20,7 @@ SPLITS = ("train", "calibration", "test")
 VERSION = 1
 
 
-def identity_disjoint(
-    table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
-) -> dict[str, np.ndarray]:
+def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, np.ndarray]:
     """Deal people, not pictures, to train, calibration and test, alike in the numbers of pictures per person.
 
     People are sorted by their number of pictures, equals in random order; along that list the three splits take turns in
@@ -174,8 +172,14 @@ class SplitManifest:
             table = self.table(split)
             for file, was, now in zip(table.files, self.hashes(split), hash_files(table.paths), strict=True):
                 if now != was:
-                    what = f"cannot be read ({now.reason})" if isinstance(now, ImageError) else "has changed since the split was made"
-                    raise SplitError(f"{table.root / file}: {what}; restore it, give its new folder as root, or make a new split")
+                    what = (
+                        f"cannot be read ({now.reason})"
+                        if isinstance(now, ImageError)
+                        else "has changed since the split was made"
+                    )
+                    raise SplitError(
+                        f"{table.root / file}: {what}; restore it, give its new folder as root, or make a new split"
+                    )
 
     def shared_pictures(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with the very same content (LFW has some, under two people's names)."""

@@ -76,8 +76,8 @@ class Augmentation:
                 A.Affine(
                     rotate=(-self.rotation, self.rotation),
                     scale=(1 - self.scale, 1 + self.scale),
-                    shear={axis: (-self.shear, self.shear) for axis in "xy"},
-                    translate_percent={axis: (-self.translation, self.translation) for axis in "xy"},
+                    shear=dict.fromkeys("xy", (-self.shear, self.shear)),
+                    translate_percent=dict.fromkeys("xy", (-self.translation, self.translation)),
                     p=1.0,
                 )
             )

@@ -62,7 +62,9 @@ def crop_to_square(image: np.ndarray, box: Box, size: int) -> np.ndarray:
     w = max(1, min(size, round(x0 + inside.width * scale)) - left)
     h = max(1, min(size, round(y0 + inside.height * scale)) - top)
     # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a fractional source box.
-    part = Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC, box=tuple(inside))
+    part = Image.fromarray(image).resize(
+        (w, h), Image.Resampling.BICUBIC, box=(inside.left, inside.top, inside.right, inside.bottom)
+    )
     square = np.zeros((size, size, 3), dtype=np.uint8)
     square[top : top + h, left : left + w] = np.asarray(part)
     return square

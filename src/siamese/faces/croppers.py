@@ -141,7 +141,9 @@ class DlibHogCropper(Cropper):
         return policy if policy in ("skip", "error") else "keep"
 
     def pixel_settings(self) -> dict[str, Any]:
-        settings = CROPPERS.settings(self) | {"several_faces": "whole_image" if self.several_faces == "whole_image" else "largest"}
+        settings = CROPPERS.settings(self) | {
+            "several_faces": "whole_image" if self.several_faces == "whole_image" else "largest"
+        }
         del settings["no_face"]
         return settings
 

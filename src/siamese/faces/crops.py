@@ -158,7 +158,9 @@ def read_crop(path: Path) -> np.ndarray:
     try:
         return decode_image(read_bytes(path), path)
     except ImageError as error:
-        raise CacheError(f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run again") from error
+        raise CacheError(
+            f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run again"
+        ) from error
 
 
 def usable_cores() -> int:
@@ -224,7 +226,8 @@ def _run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = ("cropping", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("cropping", total=len(jobs))
         for chunk in results:
             bar.advance(task, len(chunk))
@@ -242,7 +245,9 @@ def _in_processes(
     try:
         yield from parallel(delayed(_crop_chunk)(chunk, cropper, folder) for chunk in chunks)
     except TerminatedWorkerError as error:
-        raise CacheError("a cropping process was killed, probably for memory; run again with fewer workers (they resume)") from error
+        raise CacheError(
+            "a cropping process was killed, probably for memory; run again with fewer workers (they resume)"
+        ) from error
 
 
 def _crop_chunk(jobs: list[_Job], cropper: Cropper, folder: Path) -> list[tuple[_Job, int | None, str | None]]:
@@ -251,7 +256,9 @@ def _crop_chunk(jobs: list[_Job], cropper: Cropper, folder: Path) -> list[tuple[
         try:
             content = read_bytes(job.path)
             if content_hash(content) != job.content:
-                raise ImageError(job.path, "its content has changed since it was hashed for the split", "restore it or make a new split")
+                raise ImageError(
+                    job.path, "its content has changed since it was hashed for the split", "restore it or make a new split"
+                )
             crop = cropper(decode_image(content, job.path))
         except ImageError as error:
             done.append((job, None, error.reason))

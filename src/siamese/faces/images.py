@@ -70,7 +70,9 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     except UnidentifiedImageError as error:
         raise ImageError(path, "not a picture in a known format") from error
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:  # what Pillow's plug-ins raise on damage
-        raise ImageError(path, f"damaged or truncated picture ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from error
+        raise ImageError(
+            path, f"damaged or truncated picture ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
 
 
 def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:

@@ -14,7 +14,9 @@ from siamese.verification.evaluate import METRICS
 
 def data_table(summary: Mapping[str, Any]) -> Table:
     """People and pictures per split, and what cropping them met; from :meth:`PreparedData.summary`."""
-    table = Table(title=f"data (cropped {summary['cropped_now']:,} pictures now, {summary['seconds']:.1f} s)", title_justify="left")
+    table = Table(
+        title=f"data (cropped {summary['cropped_now']:,} pictures now, {summary['seconds']:.1f} s)", title_justify="left"
+    )
     columns = ("people", "images", "kept", "no_face", "several_faces", "skipped", "bad")
     table.add_column("split")
     for column in columns:
@@ -36,12 +38,21 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     for e in evaluations:
         table.add_column(e.split, justify="right")
     for name in ("people", "images", "genuine", "impostor"):
-        table.add_row(f"{name} pairs" if name in ("genuine", "impostor") else name, *(f"{getattr(e, name):,}" for e in evaluations))
+        table.add_row(
+            f"{name} pairs" if name in ("genuine", "impostor") else name, *(f"{getattr(e, name):,}" for e in evaluations)
+        )
     table.add_row("prevalence", *(f"{e.prevalence:.3f}" for e in evaluations), end_section=True)
     for metric in METRICS:
-        table.add_row({"f1": "F1", "auc": "ROC AUC", "eer": "EER"}.get(metric, metric), *(_with_interval(e, metric) for e in evaluations))
+        table.add_row(
+            {"f1": "F1", "auc": "ROC AUC", "eer": "EER"}.get(metric, metric), *(_with_interval(e, metric) for e in evaluations)
+        )
     table.rows[-1].end_section = True
-    for count, meaning in (("tp", "true matches"), ("fp", "false matches"), ("fn", "false non-matches"), ("tn", "true non-matches")):
+    for count, meaning in (
+        ("tp", "true matches"),
+        ("fp", "false matches"),
+        ("fn", "false non-matches"),
+        ("tn", "true non-matches"),
+    ):
         table.add_row(meaning, *(f"{getattr(e.confusion, count):,}" for e in evaluations))
     return table
 

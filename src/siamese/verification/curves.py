@@ -150,7 +150,8 @@ def crossing(rising: np.ndarray, falling: np.ndarray) -> np.ndarray:
     row = np.arange(len(rising))
     r0, r1, f0, f1 = rising[row, above - 1], rising[row, above], falling[row, above - 1], falling[row, above]
     share = (f0 - r0) / ((f0 - r0) + (r1 - f1))
-    return r0 + share * (r1 - r0)
+    height: np.ndarray = r0 + share * (r1 - r0)
+    return height
 
 
 def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,14 +162,18 @@ def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nda
     """
     distances, same = np.asarray(distances), np.asarray(same)
     if distances.ndim != 1 or distances.shape != same.shape:
-        raise CalibrationError(f"distances {distances.shape} and same {same.shape} must both be (n,); give one label per distance")
+        raise CalibrationError(
+            f"distances {distances.shape} and same {same.shape} must both be (n,); give one label per distance"
+        )
     if not len(distances):
         raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
     if distances.dtype.kind not in "fiu":
         raise CalibrationError(f"distances must be numbers, not {distances.dtype}")
     if not np.isfinite(distances).all():
         bad = int(np.count_nonzero(~np.isfinite(distances)))
-        raise CalibrationError(f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training or bad input")
+        raise CalibrationError(
+            f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training or bad input"
+        )
     if same.dtype != bool:
         if not np.isin(same, (0, 1)).all():
             raise CalibrationError("same must hold booleans, or 1 for the same person and 0 for different ones")

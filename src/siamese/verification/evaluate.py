@@ -55,12 +55,18 @@ def compare(embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProto
         )
     if not bool(embeddings.isfinite().all()):
         bad = int((~embeddings.isfinite().all(dim=1)).sum())
-        raise CalibrationError(f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate")
+        raise CalibrationError(
+            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
+        )
     pairs = protocol(labels)
-    return Compared(pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe())
+    return Compared(
+        pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()
+    )
 
 
-def calibrate(compared: Compared, split: str = "calibration", epoch: int | None = None, step: int | None = None) -> OperatingPoint:
+def calibrate(
+    compared: Compared, split: str = "calibration", epoch: int | None = None, step: int | None = None
+) -> OperatingPoint:
     """The F1-optimal threshold on these pairs, with its birth certificate.
 
     Raises:
@@ -129,7 +135,9 @@ class SplitEvaluation:
         return values | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
 
 
-def evaluate(compared: Compared, threshold: float, split: str = "test", replicates: int = 1000, seed: int = 0) -> SplitEvaluation:
+def evaluate(
+    compared: Compared, threshold: float, split: str = "test", replicates: int = 1000, seed: int = 0
+) -> SplitEvaluation:
     """Apply a threshold to compared pairs.
 
     Args:

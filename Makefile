@@ -1,0 +1,43 @@
+# make demo: train on the ORL faces, calibrate, test, verify two pairs.   make test: lint, types, tests.
+PYTHON ?= python3
+BIN := .venv/bin
+# The crop cache of demo and tests stays inside the checkout.
+export SIAMESE_CACHE ?= $(CURDIR)/.cache
+
+.PHONY: demo test test-slow lint benchmarks figures clean
+
+demo: .venv/demo.stamp
+	$(BIN)/siamese demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: .venv/test.stamp
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmarks: .venv/test.stamp
+	$(BIN)/python benchmarks/cropping.py
+	$(BIN)/python benchmarks/imports.py
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "siamese needs Python 3.11 or newer; run: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# constraints.txt holds every version that was tested; one call, so that pip weighs all needs together.
+.venv/demo.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dlib-bin]'
+	touch $@
+
+.venv/test.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dlib-bin,dev]'
+	touch $@ .venv/demo.stamp
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

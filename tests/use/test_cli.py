@@ -1,0 +1,336 @@
+"""The command `siamese`, run as a user runs it: train, evaluate, verify, Hydra's features, and mistakes."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from siamese.cli.main import main
+
+QUICK = [
+    "experiment=quick",
+    "data/cropper=none",
+    "data.cropper.size=32",
+    "data.workers=0",
+    "module.backbone.widths=[8]",
+    "module.backbone.depths=[1]",
+]
+
+
+def face(path, person, shot, size=48):
+    """A drawing that differs between people (colours, proportions) and a little between shots."""
+    rng, jitter = np.random.default_rng(person), np.random.default_rng([person, shot])
+    image = Image.new("RGB", (size, size), tuple(rng.integers(60, 200, 3).tolist()))
+    x, y = (size / 2 + jitter.normal(0, 1, 2)).tolist()
+    w, h = rng.uniform(8, 20, 2).tolist()
+    ImageDraw.Draw(image).ellipse((x - w, y - h, x + w, y + h), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    root = tmp_path_factory.mktemp("people")
+    for person in range(10):
+        for shot in range(4):
+            face(root / f"p{person}" / f"{shot}.png", person, shot)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run_folder(people, tmp_path_factory):
+    """One finished run, in its own working folder."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert main(["train", "data=folder", f"data.root={people}", *QUICK]) == 0
+    return home / "runs" / "latest"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(capsys, *argv):
+    """The one line that an error prints."""
+    assert main([str(a) for a in argv]) == 2
+    streams = capsys.readouterr()
+    lines = [line for line in streams.err.splitlines() if "UserWarning" not in line and "warnings.warn" not in line]
+    assert len(lines) == 1, streams.err
+    assert "Traceback" not in streams.err
+    assert re.match(r"siamese \w+: error: ", lines[0])
+    return lines[0]
+
+
+def test_a_run_leaves_everything_behind(run_folder):
+    assert {p.name for p in run_folder.iterdir()} >= {
+        "bundle",
+        "checkpoints",
+        "split.json",
+        "crops.json",
+        "evaluation.json",
+        "timing.json",
+        "plots",
+        "logs",
+        ".hydra",
+    }
+    assert {p.name for p in (run_folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    for picture in ("loss_curves", "distances"):
+        assert Image.open(run_folder / "plots" / f"{picture}.png").width > 400
+    assert list((run_folder / "logs" / "tensorboard").glob("events.*"))
+    rows = list(csv.DictReader((run_folder / "logs" / "csv" / "metrics.csv").open()))
+    assert {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"} <= set(rows[0])
+    figures = json.loads((run_folder / "evaluation.json").read_text())
+    assert set(figures) == {"train", "calibration", "test"}
+    for split in figures.values():
+        wanted = {
+            "people",
+            "images",
+            "genuine",
+            "impostor",
+            "prevalence",
+            "threshold",
+            "accuracy",
+            "error",
+            "precision",
+            "recall",
+            "f1",
+            "auc",
+            "eer",
+            "confusion",
+            "ci95",
+        }
+        assert wanted <= set(split)
+        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "f1", "auc", "eer"}
+        assert sum(split["confusion"].values()) == split["genuine"] + split["impostor"]
+    counts = json.loads((run_folder / "crops.json").read_text())["splits"]
+    assert {s: (c["people"], c["images"]) for s, c in counts.items()} == {
+        "train": (6, 24),
+        "calibration": (2, 8),
+        "test": (2, 8),
+    }
+
+
+def test_the_stored_threshold_gives_the_stored_counts_everywhere(run_folder, capsys):
+    figures = json.loads((run_folder / "evaluation.json").read_text())
+    point = json.loads((run_folder / "bundle" / "bundle.json").read_text())["operating_point"]
+    assert figures["calibration"]["confusion"] == {k: point[k] for k in ("tp", "fp", "fn", "tn")}
+    assert main(["evaluate", str(run_folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures
+
+
+def test_evaluating_prints_tables_and_writes_files(run_folder, here, capsys):
+    assert main(["evaluate", str(run_folder / "bundle"), "--out", "again", "--pairs", "all_pairs"]) == 0
+    assert "true matches" in capsys.readouterr().out
+    assert json.loads((here / "again" / "evaluation.json").read_text())["test"]["impostor"] == 16
+    assert (here / "again" / "plots" / "distances.png").is_file()
+
+
+def test_evaluating_on_other_people(run_folder, people, here, capsys):
+    other = here / "other"
+    for person in ("p0", "p1", "p2"):
+        shutil.copytree(people / person, other / person)
+    assert main(["evaluate", str(run_folder), "--data", str(other), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["data"]["people"], figures["data"]["images"]) == (3, 12)
+    assert "no pictures" in refused(capsys, "evaluate", run_folder, "--data", (here / "empty").mkdir() or here / "empty")
+
+
+def test_a_changed_picture_or_manifest_is_noticed(run_folder, people, here, capsys):
+    moved = here / "moved"
+    shutil.copytree(people, moved)
+    assert main(["evaluate", str(run_folder), "--root", str(moved), "--json"]) == 0
+    capsys.readouterr()
+    face(moved / "p3" / "0.png", 99, 99)
+    assert "has changed since the split was made" in refused(capsys, "evaluate", run_folder, "--root", moved)
+    run = here / "run"
+    shutil.copytree(run_folder, run)
+    manifest = json.loads((run / "split.json").read_text())
+    manifest["splits"]["test"].append(manifest["splits"]["train"][0])
+    (run / "split.json").write_text(json.dumps(manifest))
+    assert "is in both train and test" in refused(capsys, "evaluate", run)
+
+
+def test_verify_answers_by_exit_code_and_json(run_folder, people, capsys):
+    a = str(people / "p0" / "0.png")
+    bundle = ["--bundle", str(run_folder / "bundle")]
+    assert main(["verify", a, a, *bundle]) == 0
+    assert capsys.readouterr().out.startswith("same person: distance 0.0000 <= ")
+    codes = set()
+    for person in range(1, 10):
+        code = main(["verify", a, str(people / f"p{person}" / "1.png"), "--json", *bundle])
+        answer = json.loads(capsys.readouterr().out)
+        assert code == (0 if answer["same"] else 1)
+        assert answer["same"] == (answer["distance"] <= answer["threshold"])
+        codes.add(code)
+    assert 1 in codes
+    assert main(["verify", a, "missing.jpg", "--json", *bundle]) == 2
+    assert "no such file" in json.loads(capsys.readouterr().out)["error"]
+
+
+def test_verify_takes_the_newest_run_by_default(run_folder, people, monkeypatch, capsys):
+    monkeypatch.chdir(run_folder.parent.parent)
+    assert main(["verify", str(people / "p0" / "0.png"), str(people / "p0" / "0.png")]) == 0
+
+
+def test_multirun_gives_one_folder_each(people, here, capsys):
+    assert main(["train", "--multirun", "data=folder", f"data.root={people}", "data.seed=1,2", "max_epochs=1", *QUICK]) == 0
+    manifests = [json.loads(p.read_text()) for p in sorted(here.glob("runs/multirun/*/*/split.json"))]
+    assert [m["seed"] for m in manifests] == [1, 2]
+    assert manifests[0]["splits"] != manifests[1]["splits"]
+
+
+def test_cfg_job_shows_the_settings_and_trains_nothing(here, capsys):
+    assert main(["train", "--cfg", "job", "module.loss.margin=0.7", "data.cropper.margin=0.3"]) == 0
+    shown = capsys.readouterr().out
+    assert "margin: 0.7" in shown
+    assert "margin: 0.3" in shown
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "verify", "demo", "download"])
+def test_help(command, capsys):
+    if command == "train":  # the others leave it to argparse, which stops the program
+        assert main([command, "--help"]) == 0
+    else:
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: siamese {command}" in shown
+    assert len(shown) > 300
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["modle.loss.margin=1"], "did you mean 'module.loss.margin'"),
+        (["module.optimizer.lrr=1"], "did you mean 'module.optimizer.lr'"),
+        (["module.loss.margn=1"], "did you mean 'module.loss.margin'"),
+        (["module.backbone.embeding_size=3"], "did you mean 'module.backbone.embedding_size'"),
+        (["data.bad_image=error"], "did you mean 'data.bad_images'"),
+        (["max_epoch=3"], "did you mean 'max_epochs'"),
+        (["trainer.gradient_clip_vall=1"], "did you mean 'trainer.gradient_clip_val'"),
+        (["data=lwf"], "did you mean 'lfw'"),
+        (["data/croper=none"], "did you mean 'data/cropper'"),
+        (["data.cropper=fixd_box"], r"write data/cropper=fixd_box \(did you mean 'fixed_box'"),
+        (["experiment=quik"], "did you mean 'quick'"),
+        (["--multirn"], "did you mean '--multirun'"),
+        (["data=lfw"], r"data\.root is not given; add data\.root="),
+        (["data=lfw", "data.root=/nowhere"], "no such folder"),
+        (["data.bad_images=eror"], "did you mean 'error'"),
+        (["data.cropper.no_face=skipp"], "did you mean 'skip'"),
+        (["keep=bst"], "did you mean 'best'"),
+        (["module.loss.margin=-1"], "margins must satisfy"),
+        (["data.shares=[38,1,1]"], "calibration split of orl got 1 people"),
+        (["data.augmentation.flip=2"], "flip must be between 0 and 1"),
+        (["+module.nonsense=1"], "unexpected keyword argument 'nonsense'"),
+        (["=3"], "not understood"),
+        (["max_epochs=[1"], "not understood"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_remedy_and_leaves_nothing(words, answer, here, capsys):
+    assert re.search(answer, refused(capsys, "train", *words))
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["verfy"], "did you mean 'verify'"),
+        (["verify", "a", "b", "--bundel", "x"], "did you mean '--bundle'"),
+        (["verify", "a"], "required: B"),
+        (["--versoin"], "did you mean '--version'"),
+        (["evaluate", "--pairs", "al_pairs"], "invalid choice"),
+    ],
+)
+def test_a_misspelt_option_or_command(words, answer, here, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    assert re.search(answer, capsys.readouterr().err)
+
+
+def folder_of(kind, root):
+    if kind == "missing root":
+        return root / "nowhere"
+    root.mkdir()
+    if kind == "one person only":
+        for shot in range(5):
+            face(root / "p" / f"{shot}.png", 0, shot)
+    elif kind == "one picture each":
+        for person in range(12):
+            face(root / f"p{person}" / "0.png", person, 0)
+    elif kind != "empty folder":
+        for person in range(10):
+            for shot in range(3):
+                face(root / f"p{person}" / f"{shot}.png", person, shot)
+        bad = root / "p4" / "bad.jpg"
+        if kind == "text file":
+            bad.write_text("not a picture")
+        elif kind == "truncated":
+            Image.effect_noise((80, 80), 50).save(bad)
+            bad.write_bytes(bad.read_bytes()[:900])
+        elif kind == "0 bytes":
+            bad.touch()
+        elif kind == "huge":
+            import struct
+            import zlib
+
+            def chunk(tag, body):
+                return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+
+            header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+            bad.with_suffix(".png").write_bytes(
+                b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+            )
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("missing root", "no such folder"),
+        ("empty folder", "no pictures found.*expected .*<person>/<picture>.jpg"),
+        ("one person only", "1 person; .*at least 6 people"),
+        ("one picture each", "0 people with two pictures or more.*add pictures"),
+        ("text file", r"bad.jpg \(not a picture in a known format\).*bad_images=quarantine"),
+        ("truncated", r"bad.jpg \(damaged or truncated"),
+        ("0 bytes", r"bad.jpg \(empty file"),
+        ("huge", r"bad.png \(.*more than"),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_nothing(kind, answer, tmp_path, here, capsys):
+    root = folder_of(kind, tmp_path / "data")
+    line = refused(capsys, "train", "data=folder", f"data.root={root}", *QUICK)
+    assert re.search(answer, line)
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["text file", "0 bytes"])
+def test_bad_pictures_can_be_left_out_and_are_counted(kind, tmp_path, here, capsys):
+    root = folder_of(kind, tmp_path / "data")
+    assert main(["train", "data=folder", f"data.root={root}", "data.bad_images=quarantine", *QUICK]) == 0
+    crops = json.loads((here / "runs" / "latest" / "crops.json").read_text())
+    assert list(crops["quarantine"]) == ["p4/bad.jpg"]
+    assert sum(split["bad"] for split in crops["splits"].values()) == 1
+    assert json.loads((here / "runs" / "latest" / "split.json").read_text())["quarantine"] == crops["quarantine"]
+
+
+def test_demo_fails_with_the_error_of_training(here, capsys, monkeypatch):
+    monkeypatch.setattr("siamese.data.orl.importlib.metadata.distribution", _no_distribution)
+    assert "pip install 'siamese-lightning[demo]'" in refused(capsys, "demo")
+    assert not Path("runs").exists()
+
+
+def _no_distribution(name):
+    import importlib.metadata
+
+    raise importlib.metadata.PackageNotFoundError(name)
