@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "registry", "distances"},
+    {"errors", "storage", "registry", "distances"},
     {"identities", "faces", "backbones", "losses"},
     {"data", "verification"},
     {"metrics", "module", "report"},

@@ -28,6 +28,7 @@ from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.faces.croppers import CROPPERS
 from siamese.module import SiameseModule
 from siamese.report import files, plots, tables
+from siamese.storage import write_json
 from siamese.verification import BalancedPairs, Compared, OperatingPoint, PairProtocol, SplitEvaluation, compare, evaluate
 from siamese.verifier import Verifier
 
@@ -162,7 +163,7 @@ def _write_data(data: FaceDataModule, folder: Path, verbose: bool) -> None:
     assert data.prepared is not None
     summary = data.prepared.summary()
     data.manifest.save(folder / "split.json")
-    files.write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
+    write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
     if verbose:
         tables.show(tables.data_table(summary))
         if twins := data.manifest.shared_pictures():
@@ -213,7 +214,7 @@ def _write_figures(run: TrainingRun, compared: Mapping[str, Compared]) -> None:
     """``evaluation.json``, ``timing.json`` and the pictures."""
     files.write_evaluation(run.folder / "evaluation.json", run.evaluations)
     timing = {"training_seconds": round(run.seconds, 2), "seconds_per_epoch": round(run.seconds_per_epoch, 3)}
-    files.write_json(run.folder / "timing.json", timing)
+    write_json(run.folder / "timing.json", timing)
     history = run.folder / "logs" / "csv" / "metrics.csv"
     if history.exists():
         plots.save(plots.loss_curves(plots.read_history(history)), run.folder / "plots" / "loss_curves.png")

@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from siamese.cli import train, verify
+
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Enter the sub-command."""
@@ -22,19 +24,25 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train and verify; the verdicts are shown with the commands that give them."""
-    from siamese.cli import main, train
     from siamese.data.splits import SplitManifest
 
-    if code := train.run([f"hydra.run.dir={shlex.quote(args.out)}"], None):
+    if code := train.run([f"hydra.run.dir={_quoted(args.out)}"], None):
         return code
     table = SplitManifest.load(Path(args.out) / "split.json").table("test")
     one, another = (table.labels == k for k in (0, 1))
     a, b = [path for path, of_one in zip(table.paths, one, strict=True) if of_one][:2]
     other = next(path for path, of_other in zip(table.paths, another, strict=True) if of_other)
     for pair, truth in (((a, b), "the same person"), ((a, other), "two people")):
-        words = ["verify", *map(str, pair), "--bundle", str(Path(args.out) / "bundle")]
-        print(f"\ntwo photographs of {truth} from the test split:\n$ siamese {shlex.join(words)}", flush=True)
-        if (code := main.main(words)) == 2:
-            return code
+        one_of_them, the_other = map(str, pair)
+        bundle = str(Path(args.out) / "bundle")
+        words = ["siamese", "verify", one_of_them, the_other, "--bundle", bundle]
+        print(f"\ntwo photographs of {truth} from the test split:\n$ {shlex.join(words)}", flush=True)
+        verify.run(argparse.Namespace(a=one_of_them, b=the_other, bundle=bundle, device="cpu", json=False))
     print(f"\nThe run lies in {Path(args.out).absolute()}: bundle/, evaluation.json, plots/, checkpoints/, split.json.")
     return 0
+
+
+def _quoted(value: str) -> str:
+    """A value as Hydra's grammar takes any character."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from siamese.errors import ImageError, SplitError
 from siamese.faces.crops import hash_files
 from siamese.identities import IdentityTable
+from siamese.storage import write_json
 
 SPLITS = ("train", "calibration", "test")
 VERSION = 1
@@ -196,12 +196,7 @@ class SplitManifest:
 
     def save(self, path: str | Path) -> Path:
         """Write the manifest as JSON; it appears whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
-        return path
+        return write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path, root: str | Path | None = None) -> SplitManifest:

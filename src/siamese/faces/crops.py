@@ -19,6 +19,7 @@ from PIL import Image
 from siamese.errors import CacheError, DataError, FaceError, ImageError
 from siamese.faces.croppers import Cropper
 from siamese.faces.images import decode_image, read_bytes
+from siamese.storage import write_whole
 
 # Raised whenever the same settings would give other pixels than before: old crops are then found no more.
 FORMAT = 1
@@ -201,7 +202,7 @@ def _scan(folder: Path) -> dict[str, int | None]:
 def _make_folder(folder: Path, cropper: Cropper) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / "settings.json", json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode())
+        write_whole(folder / "settings.json", json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode())
     except OSError as error:
         raise _cache_error(folder, error) from error
 
@@ -271,22 +272,11 @@ def _crop_chunk(jobs: list[_Job], cropper: Cropper, folder: Path) -> list[tuple[
         path = _crop_path(folder, job.content, crop.faces)
         try:
             path.parent.mkdir(exist_ok=True)
-            _write_whole(path, buffer.getvalue())
+            write_whole(path, buffer.getvalue())
         except OSError as error:
             raise _cache_error(path.parent, error) from error
         done.append((job, crop.faces, None))
     return done
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _cache_error(folder: Path, error: OSError) -> CacheError:
