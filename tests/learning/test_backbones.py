@@ -22,8 +22,8 @@ def test_any_size(size, stem_stride):
 
 def test_unit_length_only_where_asked():
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    unit = SmallResNet(widths=(8,), depths=(1,), unit_length=True).eval()(images)
-    free = SmallResNet(widths=(8,), depths=(1,), unit_length=False).eval()(images)
+    unit = SmallResNet(widths=(8,), depths=(1,), unit_length=True, whiten=False).eval()(images)
+    free = SmallResNet(widths=(8,), depths=(1,), whiten=False).eval()(images)
     torch.testing.assert_close(unit.norm(dim=1), torch.ones(4))
     assert (free.norm(dim=1) - 1).abs().max() > 1e-2
 
@@ -37,7 +37,7 @@ def test_standardising_undoes_brightness_and_contrast():
 
 
 def test_settings_rebuild_the_same_network():
-    net = SmallResNet(widths=(8, 16), depths=(1, 1), embedding_size=7, unit_length=False)
+    net = SmallResNet(widths=(8, 16), depths=(1, 1), embedding_size=7, unit_length=True, standardise_input=True)
     again = BACKBONES.build(json.loads(json.dumps(BACKBONES.settings(net))))
     again.load_state_dict(net.state_dict())
     images = torch.rand(2, 3, 32, 32)

@@ -60,7 +60,7 @@ def test_on_paper():
     # genuine: 1^2; impostor with margin 1.8: max(0, 1.8 - 2)^2 = 0 and (1.8 - sqrt 3)^2
     impostor = (1.8 - math.sqrt(3)) ** 2
     assert ContrastiveLoss(1.8, reduction="mean")(points, labels).item() == pytest.approx((1 + impostor) / 3, abs=1e-6)
-    assert ContrastiveLoss(1.8)(points, labels).item() == pytest.approx((1 + impostor / 2) / 2, abs=1e-6)
+    assert ContrastiveLoss(1.8, reduction="balanced")(points, labels).item() == pytest.approx((1 + impostor / 2) / 2, abs=1e-6)
     assert ContrastiveLoss(1.8, reduction="nonzero")(points, labels).item() == pytest.approx((1 + impostor) / 2, abs=1e-6)
 
 

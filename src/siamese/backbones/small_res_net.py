@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
+from siamese.backbones.whitening import Whitening
 
 
 @BACKBONES.register("small_res_net")
@@ -25,6 +26,8 @@ class SmallResNet(Backbone):
         stem_stride: stride of the first convolution.
         dropout: probability of dropping a pooled feature while training, 0..1.
         unit_length: scale embeddings to length 1, so that distances lie in 0..2.
+        whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in evaluation mode, see
+            :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are then not comparable.
         standardise_input: bring each picture to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
 
     Raises:
@@ -33,20 +36,21 @@ class SmallResNet(Backbone):
 
     def __init__(
         self,
-        widths: Sequence[int] = (32, 64, 128, 128),
+        widths: Sequence[int] = (32, 64, 128, 256),
         depths: Sequence[int] = (1, 1, 1, 1),
-        embedding_size: int = 128,
+        embedding_size: int = 256,
         stem_stride: int = 2,
         dropout: float = 0.0,
-        unit_length: bool = True,
-        standardise_input: bool = True,
+        unit_length: bool = False,
+        whiten: bool = True,
+        standardise_input: bool = False,
     ) -> None:
         super().__init__()
         if not widths or len(widths) != len(depths):
             raise ValueError(f"widths and depths must be equally long and not empty, not {list(widths)} and {list(depths)}")
         self.widths, self.depths = list(widths), list(depths)
         self.embedding_size, self.stem_stride, self.dropout = embedding_size, stem_stride, dropout
-        self.unit_length, self.standardise_input = unit_length, standardise_input
+        self.unit_length, self.whiten, self.standardise_input = unit_length, whiten, standardise_input
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
         self.stem = nn.Sequential(
@@ -62,6 +66,7 @@ class SmallResNet(Backbone):
         self.blocks = nn.Sequential(*blocks)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(channels, embedding_size)
+        self.whitening = Whitening(embedding_size) if whiten else nn.Identity()
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -72,7 +77,9 @@ class SmallResNet(Backbone):
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
         embeddings: Tensor = self.head(self.drop(x.mean(dim=(2, 3))))
-        return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
+        embeddings = F.normalize(embeddings, dim=1) if self.unit_length else embeddings
+        whitened: Tensor = self.whitening(embeddings)
+        return whitened
 
 
 class _Block(nn.Module):

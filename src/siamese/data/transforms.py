@@ -23,9 +23,10 @@ class Augmentation:
         brightness: largest change either way, as a share of the full range.
         contrast: largest change either way, as a share.
         gamma: largest change either way, as a share: 0.2 gives exponents of 0.8 to 1.2.
-        blur: probability of a slight Gaussian blur, 0..1.
-        erasing: probability of covering a random rectangle (Zhong et al., *Random Erasing*, AAAI 2020), 0..1.
-        grey: probability of taking the colour out, 0..1.
+        blur: probability of a slight blur, 0..1.
+        noise: largest standard deviation of Gaussian noise, as a share of the full range.
+        erasing: probability of covering one or two random rectangles (Zhong et al., *Random Erasing*, AAAI 2020), 0..1.
+        grey: probability of taking the colour out at the end, 0..1; give 1 for grey pictures, or noise will colour them.
     """
 
     flip: float = 0.5
@@ -37,6 +38,7 @@ class Augmentation:
     contrast: float = 0.2
     gamma: float = 0.0
     blur: float = 0.0
+    noise: float = 0.0
     erasing: float = 0.0
     grey: float = 0.0
 
@@ -67,6 +69,7 @@ class Augmentation:
     def _compose(self) -> Any:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its newest version
         import albumentations as A
+        import cv2
 
         steps: list[Any] = []
         if self.flip:
@@ -78,6 +81,7 @@ class Augmentation:
                     scale=(1 - self.scale, 1 + self.scale),
                     shear=dict.fromkeys("xy", (-self.shear, self.shear)),
                     translate_percent=dict.fromkeys("xy", (-self.translation, self.translation)),
+                    border_mode=cv2.BORDER_REPLICATE,
                     p=1.0,
                 )
             )
@@ -86,11 +90,17 @@ class Augmentation:
         if self.gamma:
             steps.append(A.RandomGamma(gamma_limit=(100 * (1 - self.gamma), 100 * (1 + self.gamma)), p=1.0))
         if self.blur:
-            steps.append(A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.3, 1.2), p=self.blur))
+            steps.append(A.Blur(blur_limit=(3, 3), p=self.blur))
+        if self.noise:
+            steps.append(A.GaussNoise(std_range=(0, self.noise), p=0.5))
         if self.erasing:
             steps.append(
                 A.CoarseDropout(
-                    num_holes_range=(1, 1), hole_height_range=(0.1, 0.4), hole_width_range=(0.1, 0.4), fill=0, p=self.erasing
+                    num_holes_range=(1, 2),
+                    hole_height_range=(0.15, 0.45),
+                    hole_width_range=(0.15, 0.45),
+                    fill="random_uniform",
+                    p=self.erasing,
                 )
             )
         if self.grey:

@@ -34,15 +34,16 @@ class Box(NamedTuple):
         return Box(self.left - dx, self.top - dy, self.right + dx, self.bottom + dy)
 
 
-def crop_to_square(image: np.ndarray, box: Box, size: int) -> np.ndarray:
-    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; fill up with black.
+def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black") -> np.ndarray:
+    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; pad the rest of the square.
 
-    What of the box lies beyond the picture is black too, so that a face near the edge keeps the scale of all others.
+    What of the box lies beyond the picture is padded too, so that a face near the edge keeps the scale of all others.
 
     Args:
         image: (H, W, 3) uint8.
         box: the part to show; it must touch the picture.
         size: side of the result in pixels.
+        padding: ``"black"``, or ``"edge"`` to repeat the outermost pixels of what is seen.
 
     Returns:
         (size, size, 3) uint8.
@@ -65,9 +66,8 @@ def crop_to_square(image: np.ndarray, box: Box, size: int) -> np.ndarray:
     part = Image.fromarray(image).resize(
         (w, h), Image.Resampling.BICUBIC, box=(inside.left, inside.top, inside.right, inside.bottom)
     )
-    square = np.zeros((size, size, 3), dtype=np.uint8)
-    square[top : top + h, left : left + w] = np.asarray(part)
-    return square
+    around = ((top, size - top - h), (left, size - left - w), (0, 0))
+    return np.pad(np.asarray(part), around, mode="constant" if padding == "black" else "edge")
 
 
 def whole(image: np.ndarray) -> Box:

@@ -12,6 +12,7 @@ from siamese.faces.align import Box, crop_to_square, whole
 from siamese.faces.detect import detect_faces, require_dlib
 from siamese.registry import Registry
 
+PADDINGS = ("black", "edge")
 NO_FACE_POLICIES = ("whole_image", "skip", "error")
 SEVERAL_FACES_POLICIES = ("largest", *NO_FACE_POLICIES)
 
@@ -37,8 +38,13 @@ class Cropper:
     """
 
     size: int = 160
+    padding: str = "black"
 
     def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise ConfigError(
+                f"cropper setting padding={self.padding!r} is not known{did_you_mean(str(self.padding), PADDINGS)}"
+            )
         if not 8 <= self.size <= 4096:
             raise ValueError(f"size must be between 8 and 4096 pixels, not {self.size}")
 
@@ -64,14 +70,15 @@ CROPPERS: Registry[Cropper] = Registry("cropper")
 @CROPPERS.register("none")
 @dataclass(frozen=True)
 class NoCropper(Cropper):
-    """The whole picture, scaled to ``size`` and padded with black: for data that is cropped already.
+    """The whole picture, scaled to ``size`` and padded: for data that is cropped already.
 
     Args:
         size: side of the square, pixels.
+        padding: what fills the square beside and beyond the picture: ``"black"``, or its ``"edge"`` repeated.
     """
 
     def __call__(self, image: np.ndarray) -> Crop:
-        return Crop(crop_to_square(image, whole(image), self.size), None)
+        return Crop(crop_to_square(image, whole(image), self.size, self.padding), None)
 
 
 @CROPPERS.register("fixed_box")
@@ -83,6 +90,7 @@ class FixedBoxCropper(Cropper):
 
     Args:
         size: side of the square, pixels.
+        padding: what fills the square beside and beyond the picture: ``"black"``, or its ``"edge"`` repeated.
         left, top, right, bottom: the box in pixels, right and bottom exclusive.
     """
 
@@ -97,7 +105,7 @@ class FixedBoxCropper(Cropper):
             raise ValueError(f"the box {self.left, self.top, self.right, self.bottom} (left, top, right, bottom) is empty")
 
     def __call__(self, image: np.ndarray) -> Crop:
-        return Crop(crop_to_square(image, Box(self.left, self.top, self.right, self.bottom), self.size), None)
+        return Crop(crop_to_square(image, Box(self.left, self.top, self.right, self.bottom), self.size, self.padding), None)
 
 
 @CROPPERS.register("dlib_hog")
@@ -109,6 +117,7 @@ class DlibHogCropper(Cropper):
 
     Args:
         size: side of the square, pixels.
+        padding: what fills the square beside and beyond the picture: ``"black"``, or its ``"edge"`` repeated.
         margin: how far the box moves outwards on each side, as a share of its width (height); 0.2 makes it 1.4 times as wide.
         max_upsample: double a picture without a find up to this often and look again.
         no_face: keep the ``whole_image``, ``skip`` the picture, or stop with an ``error``.
@@ -134,7 +143,7 @@ class DlibHogCropper(Cropper):
         faces = detect_faces(image, self.max_upsample)
         keep_whole = not faces or (len(faces) > 1 and self.several_faces == "whole_image")
         box = whole(image) if keep_whole else faces[0].grown(self.margin)
-        return Crop(crop_to_square(image, box, self.size), len(faces))
+        return Crop(crop_to_square(image, box, self.size, self.padding), len(faces))
 
     def verdict(self, faces: int | None) -> str:
         policy = self.no_face if faces == 0 else self.several_faces if (faces or 0) > 1 else "largest"

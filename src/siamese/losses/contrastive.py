@@ -22,9 +22,8 @@ class ContrastiveLoss(EmbeddingLoss):
     Args:
         margin: distance beyond which impostor pairs cost nothing, > 0.
         positive_margin: distance below which genuine pairs cost nothing, 0 <= positive_margin < margin.
-        reduction: ``"balanced"``: the mean over genuine pairs plus the mean over impostor pairs, halved, so that either kind
-            has the same weight however rare it is in the batch; ``"mean"``: over all pairs, as in the paper;
-            ``"nonzero"``: like balanced, each mean over those pairs that cost something.
+        reduction: ``"mean"``: over all pairs, as in the paper; ``"balanced"``: the mean over genuine pairs plus the mean over
+            impostor pairs, halved, so that either kind has the same weight however rare it is in the batch; ``"nonzero"``: like balanced, each mean over those pairs that cost something.
         distance: by default euclidean.
 
     Raises:
@@ -35,7 +34,7 @@ class ContrastiveLoss(EmbeddingLoss):
         self,
         margin: float = 1.0,
         positive_margin: float = 0.0,
-        reduction: str = "balanced",
+        reduction: str = "mean",
         distance: Distance | None = None,
     ) -> None:
         super().__init__()

@@ -1,0 +1,76 @@
+"""Whitening: right against numpy, silent while training, remembered by weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from siamese.backbones import SmallResNet
+from siamese.backbones.whitening import Whitening
+
+
+def correlated(n=4000, size=6, seed=0):
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(size, size)) * np.array([10, 3, 1, 1, 0.3, 0.1])[:size]
+    return torch.tensor(rng.normal(size=(n, size)) @ mixing.T + 5, dtype=torch.float32)
+
+
+def trained(embeddings, batch=50, **settings):
+    whitening = Whitening(embeddings.shape[1], **settings)
+    for part in embeddings.split(batch):
+        assert torch.equal(whitening(part), part)  # nothing changes while training
+    return whitening.eval()
+
+
+def test_against_numpy():
+    embeddings = correlated()
+    whitening = trained(embeddings, shrinkage=1e-6, momentum=1e-9)  # a plain average over all batches
+    x = embeddings.double().numpy()
+    # The oracle: Mahalanobis distance, which is euclidean distance after whitening.
+    precision = np.linalg.inv(np.cov(x.T, bias=True))
+    with torch.no_grad():
+        raw = (embeddings - whitening.mean) @ whitening._matrix()
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", x[:50] - x[50:100], precision, x[:50] - x[50:100]))
+    np.testing.assert_allclose((raw[:50] - raw[50:100]).norm(dim=1).numpy(), expected, rtol=0.05)
+    np.testing.assert_allclose(np.cov(raw.double().numpy().T), np.eye(6), atol=0.05)
+
+
+def test_unit_length_and_shrinkage():
+    embeddings = correlated()
+    whitened = trained(embeddings)(embeddings)
+    torch.testing.assert_close(whitened.norm(dim=1), torch.ones(len(embeddings)))
+    # A direction that never varied is not blown up.
+    flat = embeddings.clone()
+    flat[:, 0] = 1.0
+    whitening = trained(flat)
+    moved = flat[:5].clone()
+    moved[:, 0] += 1e-3
+    assert (whitening(moved) - whitening(flat[:5])).norm(dim=1).max() < 0.01
+    assert trained(torch.ones(100, 4))(torch.ones(2, 4)).isfinite().all()
+
+
+def test_the_running_average_follows_the_embeddings():
+    whitening = trained(torch.cat([correlated() * 3, correlated(20_000, seed=1)]), momentum=0.02)
+    recent = correlated(20_000, seed=1).double().numpy()
+    np.testing.assert_allclose(whitening.mean.numpy(), recent.mean(axis=0), atol=3)
+    np.testing.assert_allclose(whitening.covariance.diagonal().numpy(), recent.var(axis=0), rtol=0.5)
+
+
+def test_weights_carry_it_and_the_matrix_is_renewed():
+    torch.manual_seed(0)
+    net, other = (SmallResNet(widths=(8,), depths=(1,), embedding_size=8) for _ in range(2))
+    images = torch.rand(6, 3, 32, 32)
+    for _ in range(3):
+        net(images)
+    before = other.eval()(images)
+    other.load_state_dict(net.state_dict())
+    after = other(images)
+    assert torch.equal(after, net.eval()(images))
+    assert not torch.allclose(before, after)
+    net.train()(images * 0.5)
+    assert not torch.equal(net.eval()(images), after)
+
+
+@pytest.mark.parametrize("settings", [{"shrinkage": 0}, {"momentum": 0}, {"momentum": 2}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValueError, match="must be above 0"):
+        Whitening(4, **settings)
