@@ -129,6 +129,8 @@ class IdentityTable:
                         raise DataError(f"{path}, line {reader.line_num}: empty path or identity; fill in both")
                     files.append(Path(os.path.relpath(root / row["path"].strip(), root)).as_posix())
                     identities.append(row["identity"])
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(
                 f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OSError: as from writing.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
@@ -28,5 +29,9 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """Write JSON, making the folder; NaN is refused, since it is not JSON."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:  # a file name whose bytes are no UTF-8: escaped, it is read back as it was
+        text = json.dumps(content, indent=1, allow_nan=False).encode()
+    write_whole(path, text)
     return path

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
+from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
 from siamese.verification import OperatingPoint, confusion, max_f1
-from strategies import labelled_distances
 
 
 def f1_of(distances, same, threshold):

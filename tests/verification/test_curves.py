@@ -14,10 +14,10 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
 from siamese.verification import ThresholdCurve, auc, confusion, eer
-from strategies import labelled_distances
 
 
 @settings(max_examples=1000, deadline=None)

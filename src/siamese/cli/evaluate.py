@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = _manifest(args)
     backbone = bundle.backbone.to(where)
     protocol = PROTOCOLS.build(args.pairs or bundle.operating_point.protocol)
-    data = prepare(
-        manifest, bundle.cropper, progress=not args.json, bad_images="quarantine" if manifest.quarantine else "error"
-    )
+    data = prepare(manifest, bundle.cropper, progress=not args.json)
     point = bundle.operating_point
     compared = {}
     for split, part in data.splits.items():

@@ -43,7 +43,8 @@ class FaceDataModule(pl.LightningDataModule):
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
         cache: folder of the crop cache.
-        workers: DataLoader processes; by default one less than the usable cores, 4 at most. The batches do not depend on it.
+        workers: DataLoader processes; by default two less than the usable cores (the training itself keeps two busy), 4 at most.
+            The batches do not depend on it.
         crop_workers: cropping processes; by default one per usable core where that is worth it.
         eval_batch: pictures per batch in evaluation.
         bad_images: pictures that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
@@ -85,7 +86,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.shares, self.seed = tuple(shares), seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
-        self.workers = max(0, min(4, usable_cores() - 1)) if workers is None else workers
+        self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
         self.eval_batch, self.in_memory, self.progress = eval_batch, in_memory, progress
         self._manifest_path = manifest
         self.manifest: SplitManifest | None = None

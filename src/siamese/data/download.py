@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -40,7 +41,7 @@ def download(url: str, target: Path, sha256: str, *, timeout: float = 30.0, prog
         _fetch(url, part, timeout, progress)
     except urllib.error.HTTPError as error:
         raise DataError(f"{url}: the server answered {error.code} {error.reason}; try again later") from error
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(f"{url}: the connection failed ({reason}); run the same command again to go on from here") from error
     except OSError as error:

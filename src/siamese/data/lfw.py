@@ -96,8 +96,10 @@ def download_lfw(root: str | Path) -> Path:
         with tarfile.open(archive) as tar:
             tar.extractall(unpacking, filter="data")
         (unpacking / "lfw_funneled").rename(target)  # the folder appears whole or not at all
-    except (OSError, tarfile.TarError) as error:
-        raise DataError(f"{archive}: cannot be unpacked ({error}); free some space or delete it and download again") from error
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise DataError(
+            f"{archive}: cannot be unpacked ({str(error).splitlines()[0]}); free some space or delete it and download again"
+        ) from error
     finally:
         shutil.rmtree(unpacking, ignore_errors=True)
     archive.unlink()

@@ -66,7 +66,8 @@ def prepare(
         SplitError: too little is left of a split.
     """
     names = list(splits or manifest.splits)
-    entries = [(name, entry) for name in names for entry in manifest.splits[name]]
+    known_bad = {name: len(manifest.splits[name]) - len(manifest.usable(name)) for name in names}
+    entries = [(name, entry) for name in names for entry in manifest.usable(name)]
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
     # Files that could not even be hashed have no hash in the manifest: read again for the reason.
     hashes = None if any(entry["sha256"] is None for _, entry in entries) else [entry["sha256"] for _, entry in entries]
@@ -79,17 +80,17 @@ def prepare(
         kept = [row for row in rows if result.files[row] is not None]
         faces = [result.faces[row] for row in rows]
         counts = {
-            "images": len(rows),
+            "images": len(rows) + known_bad[name],
             "kept": len(kept),
             "no_face": sum(n == 0 for n in faces),
             "several_faces": sum(n is not None and n > 1 for n in faces),
             "skipped": sum(row in skipped for row in rows),
-            "bad": sum(row in result.bad for row in rows),
+            "bad": sum(row in result.bad for row in rows) + known_bad[name],
         }
         people = Counter(entries[row][1]["identity"] for row in kept)
         if len(people) < 2 or max(people.values()) < 2:
             raise SplitError(
-                f"of the {name} split {len(kept)} of {len(rows)} pictures are usable ({counts['bad']} bad, {counts['skipped']} without a "
+                f"of the {name} split {len(kept)} of {counts['images']} pictures are usable ({counts['bad']} bad, {counts['skipped']} without a "
                 f"usable face); that leaves no pair of the same person or no second person: add pictures, or keep faceless "
                 f"ones with cropper.no_face=whole_image"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,14 +128,15 @@ class IdentitySampler(Sampler):
 
     def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         turn = step * world + rank
-        per_list = max(1, len(people.several) // self.people)
-        number, place = divmod(turn, per_list)
-        shuffled = np.random.default_rng([*seed, epoch, 0, number]).permutation(people.several)
-        chosen = shuffled[place * self.people : (place + 1) * self.people]
-        if len(chosen) < 2:  # one person alone has several pictures: the others serve as impostors
-            others = np.setdiff1d(np.arange(len(people.rows)), chosen)
-            chosen = np.concatenate([chosen, others[: self.people - 1]])
         rng = np.random.default_rng([*seed, epoch, 1, turn])
+        n, size = len(people.several), min(self.people, len(people.several))
+        # A shuffled list is gone through in a circle until all have had the same number of turns; then comes another list.
+        number, place = divmod(turn, n // math.gcd(n, size))
+        shuffled = np.random.default_rng([*seed, epoch, 0, number]).permutation(people.several)
+        chosen = shuffled[(place * size + np.arange(size)) % n]
+        if size < 2:  # one person alone has several pictures: the others serve as impostors
+            others = np.setdiff1d(np.arange(len(people.rows)), chosen)
+            chosen = np.concatenate([chosen, rng.permutation(others)[: self.people - 1]])
         drawn = [rng.choice(rows := people.rows[p], min(self.images, len(rows)), replace=False) for p in chosen]
         return BatchPlan(np.concatenate(drawn), None, (*seed, epoch, step, rank))
 
@@ -164,19 +166,28 @@ class BalancedPairSampler(Sampler):
     def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         rng = np.random.default_rng([*seed, epoch, 2, step * world + rank])
         pairs: dict[tuple[int, int], None] = {}
-        for genuine in (True, False):
+        genuine, anybody = _turns(people.several, rng), _turns(np.arange(len(people.rows)), rng)
+        for same in (True, False):
             target = len(pairs) + self.pairs // 2
             for _ in range(20 * self.pairs):  # a small data set may not hold so many different pairs
                 if len(pairs) == target:
                     break
-                if genuine:
-                    a, b = rng.choice(people.rows[rng.choice(people.several)], 2, replace=False)
+                if same:
+                    a, b = rng.choice(people.rows[next(genuine)], 2, replace=False)
                 else:
-                    one, other = rng.choice(len(people.rows), 2, replace=False)
+                    one, other = next(anybody), next(anybody)
+                    if one == other:  # the last of one list and the first of the next
+                        continue
                     a, b = rng.choice(people.rows[one]), rng.choice(people.rows[other])
                 pairs[(min(a, b), max(a, b))] = None
         indices, positions = np.unique(np.array(list(pairs), dtype=np.int64), return_inverse=True)
         return BatchPlan(indices, positions.reshape(-1, 2).T.copy(), (*seed, epoch, step, rank))
+
+
+def _turns(people: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
+    """Everybody once in random order, again and again: nobody is met more often than another by more than once."""
+    while True:
+        yield from rng.permutation(people).tolist()
 
 
 class SequentialBatches:

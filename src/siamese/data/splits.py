@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from siamese.storage import write_json
 
 SPLITS = ("train", "calibration", "test")
 VERSION = 1
+_ENTRY = {"file", "identity", "sha256"}
 
 
 def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, np.ndarray]:
@@ -38,7 +40,7 @@ def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2,
     Raises:
         SplitError: too few people, or a split without two pictures of one person or without a second person.
     """
-    if len(shares) != len(SPLITS) or any(not s > 0 for s in shares):
+    if len(shares) != len(SPLITS) or any(not 0 < s < math.inf for s in shares):
         raise SplitError(f"shares must be three numbers above 0 (train, calibration, test), not {tuple(shares)}")
     several = sum(n > 1 for n in table.counts.values())
     if len(table.people) < 2 * len(SPLITS):
@@ -52,21 +54,47 @@ def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2,
             f"calibration and test, to form pairs of the same person: add pictures"
         )
     rng = np.random.default_rng(seed)
+    numbers = _numbers(len(table.people), shares)
+    # Where few people have several pictures, a deal may leave a split without any: then the cards are dealt again.
+    for _ in range(1000):
+        rows = _deal(table, numbers, rng)
+        poor = [split for split in SPLITS if not _has_both_kinds([table.identities[r] for r in rows[split]])]
+        if not poor:
+            return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
+    got = Counter(table.identities[r] for r in rows[poor[0]])
+    raise SplitError(
+        f"the {poor[0]} split of {table.name} got {len(got)} people, {sum(n > 1 for n in got.values())} of them with two pictures "
+        f"or more; it needs two people and a pair of the same person: add data or change data.shares"
+    )
+
+
+def _numbers(people: int, shares: Sequence[float]) -> list[int]:
+    """People per split: the shares by largest remainder, then two each for those that would get one: alone nobody forms an impostor pair."""
+    exact = [people * s / sum(shares) for s in shares]
+    numbers = [int(x) for x in exact]
+    for i in sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])[: people - sum(numbers)]:
+        numbers[i] += 1
+    for i, number in enumerate(exact):
+        if number >= 1 and numbers[i] < 2 and max(numbers) > 2:
+            numbers[numbers.index(max(numbers))] -= 1
+            numbers[i] += 1
+    return numbers
+
+
+def _deal(table: IdentityTable, numbers: Sequence[int], rng: np.random.Generator) -> dict[str, list[int]]:
     people = np.array(table.people)[rng.permutation(len(table.people))]
     # Most pictures first, so that those who can form genuine pairs are dealt evenly, whatever comes after them.
     people = people[np.argsort([-table.counts[p] for p in people], kind="stable")]
-    owner = dict(zip(people.tolist(), _turns(len(people), shares, rng), strict=True))
+    owner = dict(zip(people.tolist(), _turns(len(people), numbers, rng), strict=True))
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
     for row, person in enumerate(table.identities):
         rows[owner[person]].append(row)
-    for split in SPLITS:
-        counts = Counter(table.identities[r] for r in rows[split])
-        if len(counts) < 2 or max(counts.values()) < 2:
-            raise SplitError(
-                f"the {split} split of {table.name} got {len(counts)} people, {sum(n > 1 for n in counts.values())} of them with "
-                f"two pictures or more; it needs two people and a pair of the same person: add data or change data.shares"
-            )
-    return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
+    return rows
+
+
+def _has_both_kinds(identities: Sequence[str]) -> bool:
+    counts = Counter(identities)
+    return len(counts) > 1 and max(counts.values()) > 1
 
 
 def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[str]:
@@ -79,7 +107,7 @@ def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[st
         turn = int(np.argmax(behind.round(9)))
         dealt[turn] += 1
         order.append(turn)
-    period = max(1, round(1 / share.min()))
+    period = max(1, round(1 / share[share > 0].min()))
     for start in range(0, n, period):
         rng.shuffle(view := np.array(order[start : start + period]))
         order[start : start + period] = view.tolist()
@@ -95,7 +123,7 @@ class SplitManifest:
         root: folder that the files are relative to.
         protocol, seed, shares: how the split was made.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None for an unreadable file.
-        quarantine: file -> reason, for pictures that cannot be read (they stay in their split and are never used).
+        quarantine: file -> reason, for pictures that could not be read (they stay in their split and are never used).
     """
 
     dataset: str
@@ -133,15 +161,22 @@ class SplitManifest:
             ]
             for split in rows
         }
-        quarantine = {table.files[r]: h.reason for r, h in enumerate(hashes) if isinstance(h, ImageError)}
-        return cls(table.name, str(table.root), protocol, seed, [float(s) for s in shares], splits, quarantine)
+        return cls(table.name, str(table.root), protocol, seed, [float(s) for s in shares], splits)
 
     def check(self) -> None:
-        """Assert the law: no identity and no file is in two splits.
+        """Assert the form, and the law: no identity and no file is in two splits.
 
         Raises:
-            SplitError: names the person or file and its two splits.
+            SplitError: names what is of a wrong type, or the person or file and its two splits.
         """
+        for name, kind in (("dataset", str), ("root", str), ("seed", int), ("splits", dict), ("quarantine", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise SplitError(f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split")
+        for split, entries in self.splits.items():
+            if not isinstance(entries, list) or not all(isinstance(e, dict) and set(e) >= _ENTRY for e in entries):
+                raise SplitError(
+                    f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
+                )
         for key in ("identity", "file"):
             seen: dict[str, str] = {}
             for split, entries in self.splits.items():
@@ -151,16 +186,20 @@ class SplitManifest:
                             f"{key} {value!r} is in both {seen[value]} and {split}: the manifest was altered; make a new split"
                         )
 
+    def usable(self, split: str) -> list[dict[str, Any]]:
+        """The entries of a split that are not in quarantine."""
+        return [e for e in self.splits[split] if e["file"] not in self.quarantine]
+
     def table(self, split: str) -> IdentityTable:
         """The pictures of one split, without those in quarantine."""
-        entries = [e for e in self.splits[split] if e["file"] not in self.quarantine]
+        entries = self.usable(split)
         return IdentityTable(
             Path(self.root), tuple(e["file"] for e in entries), tuple(e["identity"] for e in entries), self.dataset
         )
 
     def hashes(self, split: str) -> list[str]:
         """SHA-256 of each row of ``table(split)``."""
-        return [e["sha256"] for e in self.splits[split] if e["file"] not in self.quarantine]
+        return [e["sha256"] for e in self.usable(split)]
 
     def verify_files(self) -> None:
         """Assert that every file is still there with the content it had.
@@ -213,7 +252,10 @@ class SplitManifest:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["version"] > VERSION:
                 raise SplitError(f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese")
-            manifest = cls(**content)
+            try:
+                manifest = cls(**content)
+            except SplitError as error:
+                raise SplitError(f"{path}: {error}") from error
         except FileNotFoundError as error:
             raise SplitError(f"{path}: no such manifest; it is called split.json in a run's folder") from error
         except (OSError, ValueError, KeyError, TypeError) as error:

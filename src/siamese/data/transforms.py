@@ -88,7 +88,7 @@ class Augmentation:
         if self.brightness or self.contrast:
             steps.append(A.RandomBrightnessContrast(brightness_limit=self.brightness, contrast_limit=self.contrast, p=1.0))
         if self.gamma:
-            steps.append(A.RandomGamma(gamma_limit=(100 * (1 - self.gamma), 100 * (1 + self.gamma)), p=1.0))
+            steps.append(A.RandomGamma(gamma_limit=(max(1.0, 100 * (1 - self.gamma)), 100 * (1 + self.gamma)), p=1.0))
         if self.blur:
             steps.append(A.Blur(blur_limit=(3, 3), p=self.blur))
         if self.noise:

@@ -59,7 +59,7 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
     # Where the visible part comes to lie: the box is centred in the square.
     x0 = (size - box.width * scale) / 2 + (inside.left - box.left) * scale
     y0 = (size - box.height * scale) / 2 + (inside.top - box.top) * scale
-    left, top = round(x0), round(y0)
+    left, top = min(round(x0), size - 1), min(round(y0), size - 1)  # at least one pixel, however little is seen
     w = max(1, min(size, round(x0 + inside.width * scale)) - left)
     h = max(1, min(size, round(y0 + inside.height * scale)) - top)
     # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a fractional source box.

@@ -153,6 +153,7 @@ class DlibHogCropper(Cropper):
         settings = CROPPERS.settings(self) | {
             "several_faces": "whole_image" if self.several_faces == "whole_image" else "largest"
         }
+        settings["margin"] = float(self.margin)  # 1 and 1.0 are the same crop
         del settings["no_face"]
         return settings
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ from siamese.storage import write_whole
 FORMAT = 1
 _CHUNK = 32  # pictures per task: some 0.3 s of work, against a millisecond of sending it
 _STALE_SECONDS = 86_400.0
+_CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
 
 @dataclass(frozen=True)
@@ -114,26 +117,22 @@ def crop_files(
     folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
-    jobs, seen = [], set(cached)
-    for row, (path, content) in enumerate(zip(paths, hashes, strict=True)):
-        if isinstance(content, str) and content not in seen:
-            seen.add(content)  # the same picture twice is cropped once
-            jobs.append(_Job(row, Path(path), content))
-    if jobs:
-        cropper.check()
-        _make_folder(folder, cropper)
-    failed = {}
-    for job, faces, reason in _run(jobs, cropper, folder, workers, progress):
-        if reason is None:
-            cached[job.content] = faces
-        else:
-            failed[job.content] = reason
+    computed = 0
+    # The same picture twice is cropped once; only if its first file turns out to have changed is the next one tried.
+    while jobs := _missing(paths, hashes, cached, bad):
+        if not computed:
+            cropper.check()
+            _make_folder(folder, cropper)
+        computed += len(jobs)
+        for job, faces, reason in _run(jobs, cropper, folder, workers, progress):
+            if reason is None:
+                cached[job.content] = faces
+            else:
+                bad[job.row] = reason
     files: list[Path | None] = []
     found: list[int | None] = []
     skipped, forbidden = [], []
     for row, content in enumerate(hashes):
-        if isinstance(content, str) and content in failed:
-            bad[row] = failed[content]
         if row in bad or not isinstance(content, str):
             files.append(None)
             found.append(None)
@@ -147,7 +146,7 @@ def crop_files(
         raise DataError(_bad_message(paths, bad))
     if forbidden:
         raise FaceError(_forbidden_message(paths, forbidden, found))
-    return CropResult(files, found, dict(sorted(bad.items())), skipped, len(jobs), time.perf_counter() - start)
+    return CropResult(files, found, dict(sorted(bad.items())), skipped, computed, time.perf_counter() - start)
 
 
 def read_crop(path: Path) -> np.ndarray:
@@ -169,6 +168,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _missing(
+    paths: Sequence[Path], hashes: Sequence[str | ImageError], cached: dict[str, int | None], bad: dict[int, str]
+) -> list[_Job]:
+    """One job for each content that has no crop yet."""
+    jobs: dict[str, _Job] = {}
+    for row, (path, content) in enumerate(zip(paths, hashes, strict=True)):
+        if row not in bad and isinstance(content, str) and content not in cached:
+            jobs.setdefault(content, _Job(row, Path(path), content))
+    return list(jobs.values())
+
+
 def _settings_folder(cache: Path, cropper: Cropper) -> Path:
     settings = json.dumps({"format": FORMAT} | cropper.pixel_settings(), sort_keys=True)
     return cache / "crops" / f"{cropper.pixel_settings()['name']}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
@@ -183,19 +193,25 @@ def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
 def _scan(folder: Path) -> dict[str, int | None]:
     """Content hash -> faces, of all crops that are there; removes temporary files that a killed run left a day ago."""
     cached: dict[str, int | None] = {}
-    if not folder.is_dir():
-        return cached
-    for shard in os.scandir(folder):
-        if not shard.is_dir():
-            continue
-        for entry in os.scandir(shard.path):
-            if entry.name.endswith(".png") and not entry.name.startswith("."):
-                content, _, faces = entry.name[:-4].partition("-")
-                # A power cut can leave a renamed file empty.
-                if entry.stat().st_size:
-                    cached[content] = None if faces == "x" else int(faces)
-            elif entry.name.endswith(".tmp") and time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                Path(entry.path).unlink(missing_ok=True)
+    try:
+        if not folder.is_dir():
+            return cached
+        shards = [shard.path for shard in os.scandir(folder) if shard.is_dir()]
+        for entry in (entry for shard in shards for entry in os.scandir(shard)):
+            crop = _CROP_NAME.fullmatch(entry.name)
+            if crop is None and not entry.name.endswith(".tmp"):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another process has just renamed or removed it
+                status = entry.stat()
+                if crop is None and time.time() - status.st_mtime > _STALE_SECONDS:
+                    Path(entry.path).unlink()
+                elif crop is not None and status.st_size:  # a power cut can leave a renamed file empty
+                    cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
+    except OSError as error:
+        raise CacheError(
+            f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its permissions or choose another "
+            f"folder (SIAMESE_CACHE, data.cache)"
+        ) from error
     return cached
 
 
