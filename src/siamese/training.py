@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import logging
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,10 +111,11 @@ def train(
     # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
     chosen = [ThresholdCalibrator(protocol), best, last, *callbacks]
-    fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
-    start = time.perf_counter()
-    fitted.fit(module, datamodule=data)
-    seconds = time.perf_counter() - start
+    with _no_advertisements():
+        fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
+        start = time.perf_counter()
+        fitted.fit(module, datamodule=data)
+        seconds = time.perf_counter() - start
     if fitted.interrupted:
         raise KeyboardInterrupt
     if keep == "best" and best.best_model_path:
@@ -188,6 +191,18 @@ def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[s
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
     return pl.Trainer(**merged, callbacks=[*callbacks, *progress])
+
+
+@contextlib.contextmanager
+def _no_advertisements() -> Iterator[None]:
+    """Keep Lightning's tips and lists of absent accelerators off the console; its warnings stay."""
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _restore(module: SiameseModule, checkpoint: str) -> None:

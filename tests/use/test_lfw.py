@@ -1,0 +1,41 @@
+"""A small part of the real LFW through dlib's crops, from the command line to a verdict; where SIAMESE_LFW names its folder."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from siamese.cli.main import main
+from siamese.data.lfw import lfw
+
+ROOT = os.environ.get("SIAMESE_LFW")
+pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")
+
+
+def test_photographs_to_verdict(tmp_path, monkeypatch, capsys):
+    table = lfw(ROOT)
+    often = sorted(person for person, n in table.counts.items() if n >= 10)[:20]
+    rows: dict[str, list[str]] = {person: [] for person in often}
+    for path, person in zip(table.paths, table.identities, strict=True):
+        if person in rows and len(rows[person]) < 6:
+            rows[person].append(str(path))
+    with (tmp_path / "people.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "identity"])
+        writer.writerows((path, person) for person, paths in rows.items() for path in paths)
+    monkeypatch.chdir(tmp_path)
+    settings = ["data=csv", "data.csv=people.csv", "max_epochs=1", "data.sampler.people=6", "data.sampler.steps=3"]
+    assert main(["train", *settings]) == 0
+    run = tmp_path / "runs" / "latest"
+    crops = json.loads((run / "crops.json").read_text())["splits"]
+    assert sum(split["images"] for split in crops.values()) == 120
+    assert sum(split["no_face"] for split in crops.values()) <= 2  # the detector was trained on these photographs
+    assert json.loads((run / "bundle" / "bundle.json").read_text())["cropper"]["name"] == "dlib_hog"
+    capsys.readouterr()
+    first = rows[often[0]]
+    assert main(["verify", first[0], first[0], "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["faces"][0] >= 1
+    assert answer["distance"] == 0
