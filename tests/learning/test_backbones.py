@@ -13,7 +13,7 @@ from siamese.errors import ConfigError
 @pytest.mark.parametrize("size", [32, 47, 64, 97, 160])
 @pytest.mark.parametrize("stem_stride", [1, 2, 4])
 def test_any_size(size, stem_stride):
-    net = SmallResNet(widths=(8, 16), depths=(1, 2), embedding_size=12, stem_stride=stem_stride).eval()
+    net = SmallResNet(widths=(8, 16), depths=(1, 2), learned_size=12, stem_stride=stem_stride, gradient_cells=0).eval()
     images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
     embeddings = net(images)
     assert embeddings.shape == (3, 12)
@@ -22,8 +22,8 @@ def test_any_size(size, stem_stride):
 
 def test_unit_length_only_where_asked():
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    unit = SmallResNet(widths=(8,), depths=(1,), unit_length=True, whiten=False).eval()(images)
-    free = SmallResNet(widths=(8,), depths=(1,), whiten=False).eval()(images)
+    unit = SmallResNet(widths=(8,), depths=(1,), unit_length=True, whiten=False, gradient_cells=0).eval()(images)
+    free = SmallResNet(widths=(8,), depths=(1,), whiten=False, gradient_cells=0).eval()(images)
     torch.testing.assert_close(unit.norm(dim=1), torch.ones(4))
     assert (free.norm(dim=1) - 1).abs().max() > 1e-2
 
@@ -37,7 +37,7 @@ def test_standardising_undoes_brightness_and_contrast():
 
 
 def test_settings_rebuild_the_same_network():
-    net = SmallResNet(widths=(8, 16), depths=(1, 1), embedding_size=7, unit_length=True, standardise_input=True)
+    net = SmallResNet(widths=(8, 16), depths=(1, 1), learned_size=7, unit_length=True, standardise_input=True)
     again = BACKBONES.build(json.loads(json.dumps(BACKBONES.settings(net))))
     again.load_state_dict(net.state_dict())
     images = torch.rand(2, 3, 32, 32)
@@ -45,7 +45,7 @@ def test_settings_rebuild_the_same_network():
 
 
 def test_parameter_count_by_hand():
-    net = SmallResNet(widths=(4, 8), depths=(2, 1), embedding_size=6, stem_stride=2)
+    net = SmallResNet(widths=(4, 8), depths=(2, 1), learned_size=6, stem_stride=2, gradient_cells=0)
     stem = 3 * 4 * 5 * 5 + 2 * 4
     first = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4 + (4 * 4 + 2 * 4)  # two convolutions with norms, and a strided shortcut
     second = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4  # the shortcut is the identity

@@ -13,7 +13,7 @@ from siamese.verification import OperatingPoint
 
 
 def small_module(**settings):
-    return SiameseModule(SmallResNet(widths=(8,), depths=(1,), embedding_size=8), ContrastiveLoss(), **settings)
+    return SiameseModule(SmallResNet(widths=(8,), depths=(1,), learned_size=8), ContrastiveLoss(), **settings)
 
 
 def test_schedule_rises_and_falls():
@@ -105,7 +105,7 @@ def test_checkpoints_hold_the_operating_point_and_load_safely(tmp_path):
     torch.load(tmp_path / "x.ckpt", weights_only=True)
     again = SiameseModule.load_from_checkpoint(
         tmp_path / "x.ckpt",
-        backbone=SmallResNet(widths=(8,), depths=(1,), embedding_size=8),
+        backbone=SmallResNet(widths=(8,), depths=(1,), learned_size=8),
         loss=ContrastiveLoss(),
         weights_only=True,
     )

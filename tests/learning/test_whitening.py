@@ -57,7 +57,7 @@ def test_the_running_average_follows_the_embeddings():
 
 def test_weights_carry_it_and_the_matrix_is_renewed():
     torch.manual_seed(0)
-    net, other = (SmallResNet(widths=(8,), depths=(1,), embedding_size=8) for _ in range(2))
+    net, other = (SmallResNet(widths=(8,), depths=(1,), learned_size=8) for _ in range(2))
     images = torch.rand(6, 3, 32, 32)
     for _ in range(3):
         net(images)

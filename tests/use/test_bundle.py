@@ -25,7 +25,7 @@ def point(threshold=0.5):
 
 def bundle(threshold=0.5, **parts):
     torch.manual_seed(0)
-    net = SmallResNet(widths=(8,), depths=(1,), embedding_size=8)
+    net = SmallResNet(widths=(8,), depths=(1,), learned_size=8)
     return Bundle(
         **(
             {"backbone": net, "distance": EuclideanDistance(), "cropper": NoCropper(32), "operating_point": point(threshold)}
@@ -105,7 +105,7 @@ def broken_weights(folder):
         (lambda f: altered(f, version=99), "newer siamese"),
         (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
         (
-            lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "embedding_size": 8}),
+            lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8}),
             "not a valid bundle",
         ),
         (lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),

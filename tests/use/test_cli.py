@@ -214,7 +214,7 @@ def test_help(command, capsys):
         (["modle.loss.margin=1"], "did you mean 'module.loss.margin'"),
         (["module.optimizer.lrr=1"], "did you mean 'module.optimizer.lr'"),
         (["module.loss.margn=1"], "did you mean 'module.loss.margin'"),
-        (["module.backbone.embeding_size=3"], "did you mean 'module.backbone.embedding_size'"),
+        (["module.backbone.learned_siz=3"], "did you mean 'module.backbone.learned_size'"),
         (["data.bad_image=error"], "did you mean 'data.bad_images'"),
         (["max_epoch=3"], "did you mean 'max_epochs'"),
         (["trainer.gradient_clip_vall=1"], "did you mean 'trainer.gradient_clip_val'"),

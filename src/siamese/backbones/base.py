@@ -28,7 +28,7 @@ class Backbone(nn.Module):
             images: (B, 3, H, W), uint8 0..255 or floating point 0..1.
 
         Returns:
-            (B, embedding_size) float.
+            (B, embedding_size) float in evaluation mode; while training, what the loss is to see: it may be a part of that.
         """
         raise NotImplementedError
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
+from siamese.backbones.gradients import GradientHistogram
 from siamese.backbones.whitening import Whitening
 
 
@@ -22,34 +23,44 @@ class SmallResNet(Backbone):
     Args:
         widths: channels of each stage.
         depths: residual blocks of each stage, as many numbers as ``widths``.
-        embedding_size: D, length of an embedding.
+        learned_size: length of the learned part of an embedding.
         stem_stride: stride of the first convolution.
         dropout: probability of dropping a pooled feature while training, 0..1.
         unit_length: scale embeddings to length 1, so that distances lie in 0..2.
         whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in evaluation mode, see
             :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are then not comparable.
+        gradient_cells: in evaluation mode, append the likewise whitened :class:`GradientHistogram` of so many cells along each
+            side, and scale the whole to length 1; 0 for none. It sees other things than what a few dozen people teach.
         standardise_input: bring each picture to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
 
     Raises:
-        ValueError: no stage, or ``depths`` of another length than ``widths``.
+        ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells`` without ``whiten``.
     """
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 128, 256),
         depths: Sequence[int] = (1, 1, 1, 1),
-        embedding_size: int = 256,
+        learned_size: int = 256,
         stem_stride: int = 2,
         dropout: float = 0.0,
         unit_length: bool = False,
         whiten: bool = True,
+        gradient_cells: int = 8,
         standardise_input: bool = False,
     ) -> None:
         super().__init__()
         if not widths or len(widths) != len(depths):
             raise ValueError(f"widths and depths must be equally long and not empty, not {list(widths)} and {list(depths)}")
         self.widths, self.depths = list(widths), list(depths)
-        self.embedding_size, self.stem_stride, self.dropout = embedding_size, stem_stride, dropout
+        if gradient_cells and not whiten:
+            raise ValueError("gradient_cells needs whiten: learned and counted features are of different scale")
+        self.learned_size, self.stem_stride, self.dropout, self.gradient_cells = (
+            learned_size,
+            stem_stride,
+            dropout,
+            gradient_cells,
+        )
         self.unit_length, self.whiten, self.standardise_input = unit_length, whiten, standardise_input
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
@@ -65,21 +76,30 @@ class SmallResNet(Backbone):
                 channels = width
         self.blocks = nn.Sequential(*blocks)
         self.drop = nn.Dropout(dropout)
-        self.head = nn.Linear(channels, embedding_size)
-        self.whitening = Whitening(embedding_size) if whiten else nn.Identity()
+        self.head = nn.Linear(channels, learned_size)
+        self.whitening = Whitening(learned_size) if whiten else nn.Identity()
+        self.embedding_size = learned_size
+        if gradient_cells:
+            self.gradients = GradientHistogram(gradient_cells)
+            self.gradient_whitening = Whitening(self.gradients.size)
+            self.embedding_size += self.gradients.size
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        x = to_unit_range(images)
-        x = standardise(x) if self.standardise_input else (x - 0.45) / 0.25
+        pixels = to_unit_range(images)
+        x = standardise(pixels) if self.standardise_input else (pixels - 0.45) / 0.25
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
         embeddings: Tensor = self.head(self.drop(x.mean(dim=(2, 3))))
         embeddings = F.normalize(embeddings, dim=1) if self.unit_length else embeddings
         whitened: Tensor = self.whitening(embeddings)
-        return whitened
+        if not self.gradient_cells:
+            return whitened
+        # While training this only keeps the histogram's statistics: there is nothing in it to learn.
+        counted = self.gradient_whitening(self.gradients(pixels))
+        return whitened if self.training else torch.cat([whitened, counted], dim=1) * 0.5**0.5
 
 
 class _Block(nn.Module):
