@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -60,20 +61,24 @@ class Bundle:
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
         }
-        folder = Path(folder)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        folder = Path(folder).expanduser()
+        if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS}):
+            raise BundleError(f"{folder}: holds something else than a bundle and is left alone; choose another folder")
+        unique = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        temporary, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old")
         try:
             temporary.mkdir(parents=True)
             (temporary / WEIGHTS).write_bytes(weights)
-            (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+            (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(old)
             temporary.rename(folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise BundleError(
-                f"{folder}: cannot be written ({error.strerror or error}); free some space or choose another folder"
-            ) from error
+            reason = error.strerror or error
+            raise BundleError(f"{folder}: cannot be written ({reason}); free some space or choose another folder") from error
+        shutil.rmtree(old, ignore_errors=True)
         return folder
 
     @classmethod
@@ -96,7 +101,7 @@ class Bundle:
                 f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' folder of a training run, "
                 f"or train one: siamese train"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error
         try:
             if description["version"] > VERSION:
@@ -106,17 +111,24 @@ class Bundle:
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
                 raise BundleError(f"{folder}: weights and description do not belong together (checksum); copy the bundle again")
             backbone = BACKBONES.build(description["backbone"])
-            backbone.load_state_dict(_tensors(weights), strict=True)
+            tensors = _tensors(weights)
+            if not all(bool(t.isfinite().all()) for t in tensors.values()):
+                raise BundleError(
+                    f"{folder}: some weights are NaN or infinite: the training diverged; train again, at a lower rate"
+                )
+            backbone.load_state_dict(tensors, strict=True)
+            point = OperatingPoint.from_dict(description["operating_point"])
+            distance = DISTANCES.build(description["distance"])
+            if point.distance != DISTANCES.name(distance):
+                raise BundleError(
+                    f"{folder}: its threshold is for {point.distance} distance, but it measures {DISTANCES.name(distance)}; train again"
+                )
             return cls(
-                backbone.eval(),
-                DISTANCES.build(description["distance"]),
-                CROPPERS.build(description["cropper"]),
-                OperatingPoint.from_dict(description["operating_point"]),
-                description.get("provenance", {}),
+                backbone.eval(), distance, CROPPERS.build(description["cropper"]), point, description.get("provenance", {})
             )
         except BundleError:
             raise
-        except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
             reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
 

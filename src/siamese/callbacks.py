@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from siamese.distances import Distance, EuclideanDistance
@@ -34,7 +35,7 @@ class ThresholdCalibrator(pl.Callback):
       every checkpoint under ``"operating_point"``;
     * the logged values ``val/threshold``, ``val/f1``, ``val/auc`` and ``val/eer``.
 
-    Nothing is calibrated during the sanity check, nor on a split without both genuine and impostor pairs: then the old
+    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and impostor pairs: then the old
     threshold stays and a warning says so. The validation loader must show people who are not in the training set.
 
     Args:
@@ -60,8 +61,14 @@ class ThresholdCalibrator(pl.Callback):
         return f"ThresholdCalibrator[{self.split}]"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if not isinstance(getattr(pl_module, "threshold", None), Tensor):
-            pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64, device=pl_module.device))
+        if not hasattr(pl_module, "threshold"):
+            pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
+        buffer = dict(pl_module.named_buffers(recurse=False)).get("threshold")
+        if buffer is None or buffer.shape != () or not buffer.is_floating_point():
+            raise CalibrationError(
+                f"{type(pl_module).__name__}.threshold is not a scalar buffer: write self.register_buffer('threshold', "
+                f"torch.tensor(float('nan'), dtype=torch.float64)) in its constructor"
+            )
         own = getattr(pl_module, "distance", None)
         distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
         self._metric = PairVerification(self.pairs, distance)
@@ -79,7 +86,7 @@ class ThresholdCalibrator(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if trainer.sanity_checking or dataloader_idx > 0:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or dataloader_idx > 0:
             return
         missing = [k for k in ("embeddings", "labels", "index") if not isinstance(outputs, Mapping) or k not in outputs]
         if missing:
@@ -90,6 +97,8 @@ class ThresholdCalibrator(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
+            return
+        if trainer.state.fn != TrainerFn.FITTING:  # `trainer.validate` looks at a threshold, it does not make one
             return
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.

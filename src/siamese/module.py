@@ -18,7 +18,7 @@ from siamese.verification import OperatingPoint
 class WarmupCosine:
     """Learning rate factor: linear from 0 to 1, then half a cosine down to ``final`` (Loshchilov and Hutter, SGDR, ICLR 2017).
 
-    A pure function of the step, so that a resumed run continues as if it had never stopped.
+    A pure function of the step: it needs no state in a checkpoint.
 
     Args:
         warmup: share of all steps in which the rate rises, 0..1.
@@ -121,6 +121,11 @@ class SiameseModule(pl.LightningModule):
                 group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
         self.log("train/lr", factor * optimizer.param_groups[0]["peak_lr"], on_step=False, on_epoch=True, batch_size=1)
 
+    def set_operating_point(self, point: OperatingPoint) -> None:
+        """Set ``threshold`` and ``operating_point`` together."""
+        self.threshold.fill_(point.threshold)
+        self.operating_point = point
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["operating_point"] = self.operating_point.to_dict() if self.operating_point else None
 
@@ -130,10 +135,7 @@ class SiameseModule(pl.LightningModule):
 
     def _total_steps(self) -> float:
         trainer = self.trainer
-        if trainer.max_steps > 0:
-            return float(trainer.max_steps)
-        if not trainer.max_epochs or trainer.max_epochs < 0:
-            return math.inf
         # `trainer.estimated_stepping_batches` would do, but asking for it drops the loaders' state on resume.
-        per_epoch = trainer.num_training_batches // trainer.accumulate_grad_batches
-        return float(max(1, per_epoch) * trainer.max_epochs)
+        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # a last, smaller group steps too
+        by_epochs = per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        return float(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf))

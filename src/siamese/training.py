@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from torch import nn
 
 from siamese.backbones import BACKBONES, Backbone
@@ -23,7 +24,7 @@ from siamese.bundle import Bundle
 from siamese.callbacks import ThresholdCalibrator
 from siamese.data.datamodule import FaceDataModule
 from siamese.data.dataset import CropDataset
-from siamese.data.embed import EVAL_BATCH, embed
+from siamese.data.embed import embed
 from siamese.data.splits import SPLITS
 from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
@@ -31,10 +32,20 @@ from siamese.faces.croppers import CROPPERS
 from siamese.module import SiameseModule
 from siamese.report import files, plots, tables
 from siamese.storage import write_json
-from siamese.verification import BalancedPairs, Compared, OperatingPoint, PairProtocol, SplitEvaluation, compare, evaluate
+from siamese.verification import (
+    BalancedPairs,
+    Compared,
+    OperatingPoint,
+    PairProtocol,
+    SplitEvaluation,
+    calibrate,
+    compare,
+    evaluate,
+)
 from siamese.verifier import Verifier
 
 KEEP = ("best", "last")
+MONITORS = ("val/eer", "val/auc", "val/f1", "val/loss", "train/loss")
 
 
 @dataclass(frozen=True)
@@ -103,31 +114,35 @@ def train(
         SiameseError: bad data or settings; nothing is written before the data are known to be usable.
     """
     folder, protocol = Path(folder), pairs or BalancedPairs()
-    backbone = _checked_backbone(module, data, keep)
-    data.progress = data.progress and verbose
-    data.setup()
-    _write_data(data, folder, verbose)
+    backbone = _checked(module, data, max_epochs, keep, monitor)
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
     # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
     chosen = [ThresholdCalibrator(protocol), best, last, *callbacks]
     with _no_advertisements():
         fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
+        data.progress = data.progress and verbose
+        data.setup()
+        _write_data(data, folder, verbose)
         start = time.perf_counter()
-        fitted.fit(module, datamodule=data)
+        try:
+            fitted.fit(module, datamodule=data)
+        except SystemExit as stopped:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from stopped
         seconds = time.perf_counter() - start
-    if fitted.interrupted:
-        raise KeyboardInterrupt
     if keep == "best" and best.best_model_path:
         _restore(module, best.best_model_path)
-    point = module.operating_point
-    if point is None:
+    if module.operating_point is None:
         raise CalibrationError(
             "training ended without a threshold: no validation epoch had both genuine and impostor pairs; "
-            "train at least one epoch and give the calibration split two pictures of one person"
+            "validate at least once and give the calibration split two pictures of one person"
         )
     datasets = {split: data.dataset(split) for split in SPLITS}
-    compared = compare_splits(module, module.distance, datasets, protocol, data.eval_batch)
+    compared = compare_splits(module, module.distance, datasets, protocol)
+    # Once more on these very embeddings: in training they may have been of lower precision, or from another device.
+    found = module.operating_point
+    point = calibrate(compared["calibration"], found.split, epoch=found.epoch, step=found.step)
+    module.set_operating_point(point)
     evaluations = {split: evaluate(c, point.threshold, split) for split, c in compared.items()}
     run = TrainingRun(folder, point, evaluations, seconds, seconds / max(1, fitted.current_epoch))
     facts = _facts(module, data, run) | {"epochs": fitted.current_epoch, "kept": keep} | dict(provenance or {})
@@ -139,16 +154,24 @@ def train(
 
 
 def compare_splits(
-    model: nn.Module, distance: Distance, datasets: Mapping[str, CropDataset], protocol: PairProtocol, batch: int = EVAL_BATCH
+    model: nn.Module, distance: Distance, datasets: Mapping[str, CropDataset], protocol: PairProtocol
 ) -> dict[str, Compared]:
     """Embed each split and measure the distances of its pairs."""
-    return {split: compare(embed(model, d, batch), d.labels, protocol, distance) for split, d in datasets.items()}
+    return {split: compare(embed(model, d), d.labels, protocol, distance) for split, d in datasets.items()}
 
 
-def _checked_backbone(module: SiameseModule, data: FaceDataModule, keep: str) -> Backbone:
-    """Find out now, not after hours of training, that the bundle could not be written."""
+def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep: str, monitor: str) -> Backbone:
+    """Find out now, not after hours of training, what would go wrong at its end."""
     if keep not in KEEP:
         raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
+    if not isinstance(max_epochs, int) or max_epochs < 1:
+        raise ConfigError(f"max_epochs must be a whole number of at least 1, not {max_epochs!r}")
+    if type(module) is SiameseModule and monitor not in MONITORS:
+        raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(monitor, MONITORS)}")
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"the optimizer cannot be made: {str(error).splitlines()[0]}; correct its settings") from error
     backbone = module.backbone
     if not isinstance(backbone, Backbone):
         raise ConfigError(
@@ -190,7 +213,14 @@ def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[s
     progress = [RichProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
-    return pl.Trainer(**merged, callbacks=[*callbacks, *progress])
+    if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
+        raise ConfigError("siamese.train uses one device: leave out trainer.devices and trainer.num_nodes")
+    try:
+        return pl.Trainer(**merged, callbacks=[*callbacks, *progress])
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; correct trainer.*"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from siamese.bundle import Bundle
 from siamese.distances import is_match
-from siamese.errors import FaceError, ImageError
+from siamese.errors import CalibrationError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
 
 Picture = Union[str, Path, Image.Image, np.ndarray]
@@ -88,6 +88,10 @@ class Verifier:
         (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
         embeddings = self._embed([crop_a, crop_b])
         distance = self.bundle.distance(embeddings[:1], embeddings[1:])
+        if not bool(distance.isfinite().all()):
+            raise CalibrationError(
+                "the distance is not a number: the network's output is NaN or infinite; train again, at a lower rate"
+            )
         same = bool(is_match(distance, self.threshold))
         return Verification(same, float(distance), self.threshold, (faces_a, faces_b))
 

@@ -162,6 +162,25 @@ def test_a_broken_contract_says_what_is_missing(tmp_path, monkeypatch, outputs):
         run(module, ThresholdCalibrator(), tmp_path)
 
 
+def test_validating_looks_at_a_threshold_and_makes_none(tmp_path):
+    module = Stranger()
+    trainer = run(module, ThresholdCalibrator(), tmp_path)
+    before = (module.threshold.item(), module.operating_point)
+    trainer.validate(module, loader(rows(seed=5)), verbose=False)
+    assert (module.threshold.item(), module.operating_point) == before
+
+
+@pytest.mark.parametrize("threshold", [0.5, torch.zeros(3), torch.tensor(1)])
+def test_a_threshold_that_is_no_scalar_buffer_is_refused_with_the_remedy(tmp_path, threshold):
+    module = Stranger()
+    if isinstance(threshold, torch.Tensor):
+        module.register_buffer("threshold", threshold)
+    else:
+        module.threshold = threshold
+    with pytest.raises(CalibrationError, match="register_buffer"):
+        run(module, ThresholdCalibrator(), tmp_path)
+
+
 def test_the_modules_own_distance_is_used_unless_another_is_given(tmp_path):
     module = Stranger()
     module.distance = CosineDistance()

@@ -74,6 +74,23 @@ def test_the_optimizer_steps_at_the_scheduled_rate(tmp_path):
     assert rest.rates == pytest.approx(seen.rates[6:])
 
 
+@pytest.mark.parametrize(
+    ("settings", "total"),
+    [
+        ({}, 12),
+        ({"accumulate_grad_batches": 4}, 4),
+        ({"max_steps": 5}, 5),
+        ({"max_steps": 50}, 12),
+        ({"limit_train_batches": 2}, 4),
+    ],
+)
+def test_the_schedule_ends_with_the_run(settings, total):
+    seen = Rates()
+    trainer = fit(small_module(), [seen], **settings)
+    assert trainer.global_step == total
+    assert list(dict.fromkeys(seen.rates))[-1] == pytest.approx(2e-3 * WarmupCosine()(total - 1, total))
+
+
 def test_norms_and_biases_are_not_decayed():
     module = small_module()
     groups = module.configure_optimizers().param_groups

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,9 @@ def picture(path, seed=0, size=(40, 50)):
 
 
 def test_a_saved_bundle_gives_the_same_answers(tmp_path):
-    saved = bundle(distance=CosineDistance(), provenance={"dataset": "none"})
+    saved = bundle(
+        distance=CosineDistance(), operating_point=replace(point(), distance="cosine"), provenance={"dataset": "none"}
+    )
     saved.save(tmp_path / "bundle")
     a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
     first, second = Verifier(saved).verify(a, b), Verifier.load(tmp_path / "bundle").verify(a, b)
@@ -67,7 +70,7 @@ def test_paths_images_and_arrays_are_alike(tmp_path):
     path = picture(tmp_path / "a.png")
     image = Image.open(path)
     embeddings = Verifier(bundle()).embed([path, str(path), image, np.asarray(image)])
-    assert embeddings.shape == (4, 8)
+    assert embeddings.shape == (4, bundle().backbone.embedding_size)
     torch.testing.assert_close(embeddings, embeddings[:1].expand(4, -1))
     grey = np.asarray(image.convert("L"))
     assert torch.equal(Verifier(bundle()).embed([grey]), Verifier(bundle()).embed([Image.fromarray(grey)]))
@@ -77,7 +80,7 @@ def test_paths_images_and_arrays_are_alike(tmp_path):
 
 
 def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
-    verifier = Verifier(bundle(cropper=FixedBoxCropper(32, 500, 500, 600, 600)))
+    verifier = Verifier(bundle(cropper=FixedBoxCropper(32, left=500, top=500, right=600, bottom=600)))
     with pytest.raises(ImageError, match="does not touch"):
         verifier.verify(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
 
@@ -110,7 +113,11 @@ def broken_weights(folder):
         ),
         (lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
         (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
+        (lambda f: altered(f, cropper={"name": "none", "size": 32.5}), "size must be"),
+        (lambda f: (f / "bundle.json").write_text("[" * 100_000), "cannot be read"),
+        (lambda f: altered(f, distance={"name": "cosine"}), "threshold is for euclidean distance, but it measures cosine"),
         (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
+        (lambda f: altered(f, operating_point=point().to_dict() | {"threshold": True}), "calibrate again"),
         (lambda f: altered(f, operating_point=point().to_dict() | {"threshold": None}), "calibrate again"),
     ],
 )
@@ -134,6 +141,21 @@ def test_saving_again_replaces_and_failing_leaves_nothing(tmp_path, monkeypatch)
     monkeypatch.undo()
     assert Bundle.load(folder).operating_point.threshold == 0.75
     assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(BundleError, match="left alone"):
+        bundle().save(tmp_path / "precious")
+    assert [p.name for p in tmp_path.rglob("*")] == ["precious", "thesis.txt"]
+
+
+def test_weights_that_are_not_finite_are_no_verdict(tmp_path):
+    diverged = bundle()
+    torch.nn.init.constant_(diverged.backbone.head.weight, float("nan"))
+    with pytest.raises(BundleError, match="diverged"):
+        Verifier.load(diverged.save(tmp_path / "bundle"))
 
 
 def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +190,7 @@ def test_multirun_gives_one_folder_each(people, here, capsys):
 
 
 def test_cfg_job_shows_the_settings_and_trains_nothing(here, capsys):
-    assert main(["train", "--cfg", "job", "module.loss.margin=0.7", "data.cropper.margin=0.3"]) == 0
+    assert main(["train", "--cfg", "job", "module.loss.margin=0.7", "data/cropper=dlib_hog", "data.cropper.margin=0.3"]) == 0
     shown = capsys.readouterr().out
     assert "margin: 0.7" in shown
     assert "margin: 0.3" in shown
@@ -226,12 +228,22 @@ def test_help(command, capsys):
         (["data=lfw"], r"data\.root is not given; add data\.root="),
         (["data=lfw", "data.root=/nowhere"], "no such folder"),
         (["data.bad_images=eror"], "did you mean 'error'"),
-        (["data.cropper.no_face=skipp"], "did you mean 'skip'"),
+        (["data/cropper=dlib_hog", "data.cropper.no_face=skipp"], "did you mean 'skip'"),
         (["keep=bst"], "did you mean 'best'"),
         (["module.loss.margin=-1"], "margins must satisfy"),
-        (["data.shares=[38,1,1]"], "calibration split of orl got 1 people"),
+        (["data.shares=[100,1,1]"], "calibration split of orl got 1 people"),
         (["data.augmentation.flip=2"], "flip must be between 0 and 1"),
         (["+module.nonsense=1"], "unexpected keyword argument 'nonsense'"),
+        (["seed=abc"], "seed must be a whole number"),
+        (["data.seed=-1"], "seeds must be"),
+        (["max_epochs=abc"], "max_epochs must be"),
+        (["max_epochs=0"], "max_epochs must be"),
+        (["trainer.accelerator=cuda"], "Trainer refuses its settings"),
+        (["trainer.devices=2"], "one device"),
+        (["data.workers=-1"], "data.workers must be"),
+        (["module.optimizer.lr=abc"], "optimizer"),
+        (["monitor.name=val/f2"], "is not logged"),
+        (["data.cropper.size=64.5"], "whole number"),
         (["=3"], "not understood"),
         (["max_epochs=[1"], "not understood"),
     ],
@@ -322,6 +334,26 @@ def test_bad_pictures_can_be_left_out_and_are_counted(kind, tmp_path, here, caps
     assert list(crops["quarantine"]) == ["p4/bad.jpg"]
     assert sum(split["bad"] for split in crops["splits"].values()) == 1
     assert json.loads((here / "runs" / "latest" / "split.json").read_text())["quarantine"] == crops["quarantine"]
+
+
+def test_a_bug_is_not_taken_for_a_verdict(run_folder, people, capsys, monkeypatch):
+    a = str(people / "p0" / "0.png")
+    monkeypatch.setattr("siamese.verifier.Verifier.verify", lambda *_: 1 / 0)
+    assert main(["verify", a, a, "--bundle", str(run_folder)]) == 2
+    assert "unexpected ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_not_taken_for_a_verdict(run_folder, people):
+    a = str(people / "p0" / "0.png")
+    command = [sys.executable, "-m", "siamese.cli.main", "verify", a, a, "--bundle", str(run_folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        child.stdout.close()
+        assert child.wait(60) == 2
+
+
+def test_other_people_who_are_not_other_are_noted(run_folder, people, capsys):
+    assert main(["evaluate", str(run_folder), "--data", str(people), "--json"]) == 0
+    assert "32 of these pictures and on 8 people" in capsys.readouterr().err
 
 
 def test_demo_fails_with_the_error_of_training(here, capsys, monkeypatch):

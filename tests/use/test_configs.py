@@ -3,6 +3,7 @@
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
@@ -30,6 +31,22 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
     for part in ("data", "module", "pairs"):
         built = instantiate(config[part], _convert_="all")
         assert type(built).__name__ == config[part]._target_.rsplit(".", 1)[-1]
+
+
+@pytest.mark.parametrize("data", ["orl", "lfw", "folder", "csv"])
+@pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0].startswith("data/")])
+def test_a_choice_means_the_same_whatever_the_data(data, group, choice):
+    needed = {"orl": [], "csv": ["data.csv=x"]}.get(data, ["data.root=x"])
+    part = group.split("/")[1]
+    found = instantiate(composed(f"data={data}", f"{group}={choice}", *needed).data[part], _convert_="all")
+    alone = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
+    assert found == instantiate(alone)
+
+
+def test_no_augmentation_is_none():
+    config = composed("data/augmentation=none")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(instantiate(config.data.augmentation)(picture, (1, 2)), picture)
 
 
 def test_every_experiment_is_run_by_a_test():

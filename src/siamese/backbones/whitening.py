@@ -60,9 +60,13 @@ class Whitening(nn.Module):
         # Worked out again only after the covariance has changed: in place, by training, or by loading weights.
         key = (self.covariance._version, self.covariance.data_ptr())
         if self._transform is None or self._transform[0] != key:
-            variance, directions = torch.linalg.eigh(self.covariance.double())
-            variance = variance.clamp(min=0)
-            scale = torch.rsqrt(variance + self.shrinkage * variance.mean() + 1e-12)
-            # Turned back into the original axes: so the matrix is unique, whatever signs the solver gave the directions.
-            self._transform = (key, ((directions * scale) @ directions.T).to(self.covariance.dtype))
+            # A plain tensor even where inference asks first (training may go on from there); on the CPU: not every accelerator
+            # has float64.
+            with torch.inference_mode(False), torch.no_grad():
+                variance, directions = torch.linalg.eigh(self.covariance.detach().cpu().double())
+                variance = variance.clamp(min=0)
+                scale = torch.rsqrt(variance + self.shrinkage * variance.mean() + 1e-12)
+                # Turned back into the original axes: so the matrix is unique, whatever signs the solver gave the directions.
+                matrix = ((directions * scale) @ directions.T).to(self.covariance)
+            self._transform = (key, matrix)
         return self._transform[1]

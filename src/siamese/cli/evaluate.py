@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.verify import LATEST, device
+from siamese.errors import ConfigError
 
 if TYPE_CHECKING:
     from siamese.data.splits import SplitManifest
@@ -29,6 +31,15 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--pairs", choices=("balanced_pairs", "all_pairs"), help="which pairs (default: as the threshold was calibrated)"
     )
+    parser.add_argument(
+        "--bad-images",
+        choices=("error", "quarantine"),
+        default="error",
+        help="pictures that cannot be read: stop, or leave out",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder of the crop cache (default: SIAMESE_CACHE, or the user's cache folder)"
+    )
     parser.add_argument("--out", metavar="DIR", help="write evaluation.json and the distance histograms there")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
@@ -45,12 +56,14 @@ def run(args: argparse.Namespace) -> int:
     from siamese.report.files import write_evaluation
     from siamese.verification import PROTOCOLS, compare, evaluate
 
+    if args.out:
+        Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
     bundle = Bundle.load(args.run)
     where = device(args.device)
     manifest = _manifest(args)
     backbone = bundle.backbone.to(where)
     protocol = PROTOCOLS.build(args.pairs or bundle.operating_point.protocol)
-    data = prepare(manifest, bundle.cropper, progress=not args.json)
+    data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
     point = bundle.operating_point
     compared = {}
     for split, part in data.splits.items():
@@ -74,11 +87,31 @@ def _manifest(args: argparse.Namespace) -> SplitManifest:
     from siamese.data.splits import SplitManifest
     from siamese.identities import IdentityTable
 
+    folder = Path(args.run)
+    split_json = (folder.parent if folder.resolve().name == "bundle" else folder) / "split.json"
     if args.data:
         path = Path(args.data)
+        if args.root and path.suffix.lower() != ".csv":
+            raise ConfigError("--root tells where the pictures of a CSV file or of the run lie; leave it out with a folder")
         table = IdentityTable.from_csv(path, args.root) if path.suffix.lower() == ".csv" else IdentityTable.from_folder(path)
-        return SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
-    folder = Path(args.run)
-    manifest = SplitManifest.load((folder.parent if folder.name == "bundle" else folder) / "split.json", root=args.root)
+        manifest = SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
+        if split_json.is_file():
+            _note_known(manifest, SplitManifest.load(split_json))
+        return manifest
+    manifest = SplitManifest.load(split_json, root=args.root)
     manifest.verify_files()
     return manifest
+
+
+def _note_known(manifest: SplitManifest, run: SplitManifest) -> None:
+    """Say so if the "other" people were there when the network was trained or its threshold calibrated."""
+    known = [entry for split in ("train", "calibration") for entry in run.splits.get(split, [])]
+    hashes, names = {e["sha256"] for e in known} - {None}, {e["identity"] for e in known}
+    pictures = sum(e["sha256"] in hashes for e in manifest.splits["data"])
+    people = len({e["identity"] for e in manifest.splits["data"]} & names)
+    if pictures or people:
+        print(
+            f"note: the run was trained or calibrated on {pictures} of these pictures and on {people} people of these names: "
+            f"the figures are then too good",
+            file=sys.stderr,
+        )

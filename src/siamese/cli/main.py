@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             parser.check_options(argv[:1])
         args = parser.parse_args(argv)
-        return int(COMMANDS[name].run(args))
+        code = int(COMMANDS[name].run(args))
+        sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        return code
     except SiameseError as error:
         return _fail(name, str(error), as_json="--json" in argv)
     except KeyboardInterrupt:
@@ -68,7 +71,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 2
+    except OSError as error:
+        return _fail(
+            name,
+            f"{error.filename or 'system'}: {error.strerror or error}; check the path, permissions and space",
+            "--json" in argv,
+        )
+    except Exception as error:
+        # Never exit code 1 by accident: for `verify` that means "different people".
+        traceback.print_exc()
+        return _fail(
+            name, f"unexpected {type(error).__name__} (above): this is a bug in siamese, please report it", "--json" in argv
+        )
 
 
 def _fail(command: str, message: str, as_json: bool) -> int:

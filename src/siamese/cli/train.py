@@ -98,8 +98,9 @@ def _job(config: DictConfig) -> float:
     try:
         return _train(config, folder)
     except SiameseError as error:
-        _remove_if_empty(folder)
         raise _Refused(error) from error
+    finally:
+        _remove_if_empty(folder)
 
 
 def _train(config: DictConfig, folder: Path) -> float:
@@ -116,6 +117,8 @@ def _train(config: DictConfig, folder: Path) -> float:
     if missing:
         name = sorted(missing)[0]
         raise ConfigError(f"{name} is not given; add {name}=... to the command")
+    if not isinstance(config.seed, int) or config.seed < 0:
+        raise ConfigError(f"seed must be a whole number of at least 0, not {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
         plain = OmegaConf.to_container(config, resolve=True)

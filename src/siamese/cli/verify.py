@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     verdict = Verifier.load(args.bundle, device(args.device)).verify(args.a, args.b)
     if args.json:
-        print(json.dumps(verdict.to_dict() | {"bundle": args.bundle}))
+        print(json.dumps(verdict.to_dict() | {"bundle": args.bundle}, allow_nan=False))
     else:
         sign = "<=" if verdict.same else ">"
         print(

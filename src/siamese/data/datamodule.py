@@ -19,7 +19,7 @@ from siamese.data.prepared import PreparedData, prepare
 from siamese.data.samplers import IdentitySampler, PlannedBatches, Sampler, SequentialBatches
 from siamese.data.splits import SPLITS, SplitManifest, identity_disjoint
 from siamese.data.transforms import Augmentation
-from siamese.errors import ConfigError, did_you_mean
+from siamese.errors import ConfigError, SplitError, did_you_mean
 from siamese.faces.croppers import Cropper, DlibHogCropper
 from siamese.faces.crops import usable_cores
 from siamese.identities import IdentityTable
@@ -38,7 +38,7 @@ class FaceDataModule(pl.LightningDataModule):
         cropper: from a picture to the square that the network sees.
         sampler: which pictures meet in a training batch.
         augmentation: ``augment(image, seed)`` for training pictures; None for none.
-        shares: of the people, for train, calibration and test: fractions, or numbers of people.
+        shares: of the people, for train, calibration and test: three numbers in proportion.
         seed: of the split; the batches follow ``batch_seed``.
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
@@ -46,7 +46,6 @@ class FaceDataModule(pl.LightningDataModule):
         workers: DataLoader processes; by default two less than the usable cores (the training itself keeps two busy), 4 at most.
             The batches do not depend on it.
         crop_workers: cropping processes; by default one per usable core where that is worth it.
-        eval_batch: pictures per batch in evaluation.
         bad_images: pictures that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
         in_memory: hold all crops of a split in memory; by default up to 1 GiB.
         progress: show progress bars.
@@ -69,7 +68,6 @@ class FaceDataModule(pl.LightningDataModule):
         cache: str | Path | None = None,
         workers: int | None = None,
         crop_workers: int | None = None,
-        eval_batch: int = EVAL_BATCH,
         bad_images: str = "error",
         in_memory: bool | None = None,
         progress: bool = True,
@@ -77,6 +75,12 @@ class FaceDataModule(pl.LightningDataModule):
         super().__init__()
         if bad_images not in BAD_IMAGE_POLICIES:
             raise ConfigError(f"data.bad_images={bad_images!r} is not known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}")
+        if (workers is not None and workers < 0) or (crop_workers is not None and crop_workers < 1):
+            raise ConfigError(
+                f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} and {crop_workers}"
+            )
+        if seed < 0 or (batch_seed is not None and batch_seed < 0):
+            raise ConfigError(f"seeds must be whole numbers of at least 0, not {seed} and {batch_seed}")
         if table is None and manifest is None:
             raise ConfigError("no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)")
         self._source = table
@@ -87,7 +91,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
         self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
-        self.eval_batch, self.in_memory, self.progress = eval_batch, in_memory, progress
+        self.in_memory, self.progress = in_memory, progress
         self._manifest_path = manifest
         self.manifest: SplitManifest | None = None
         self.prepared: PreparedData | None = None
@@ -115,6 +119,10 @@ class FaceDataModule(pl.LightningDataModule):
         table = self._source() if callable(self._source) else self._source
         if self._manifest_path is not None:
             manifest = SplitManifest.load(self._manifest_path, root=table.root if table is not None else None)
+            if missing := [split for split in SPLITS if split not in manifest.splits]:
+                raise SplitError(
+                    f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, calibration and test"
+                )
             manifest.verify_files()
             return manifest
         assert table is not None  # the constructor saw to it
@@ -156,7 +164,7 @@ class FaceDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Any split, each picture once, in order, without augmentation."""
         data = self.dataset(split)
-        return self._loader(data, SequentialBatches(len(data), self.eval_batch, *self._rank()))
+        return self._loader(data, SequentialBatches(len(data), EVAL_BATCH, *self._rank()))
 
     def _loader(self, data: CropDataset, batches: PlannedBatches | SequentialBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(

@@ -51,7 +51,7 @@ class People:
 class Sampler:
     """Base of the samplers: ``plan`` names the batch of any step of any epoch, without having drawn those before it.
 
-    Being stateless, a sampler needs nothing saved to resume: the epoch number is all.
+    Being stateless, a sampler needs nothing in a checkpoint: to go on after an epoch, the epoch's number is all.
     """
 
     steps: int | None

@@ -14,7 +14,7 @@ import numpy as np
 
 from siamese.errors import ImageError, SplitError
 from siamese.faces.crops import hash_files
-from siamese.identities import IdentityTable
+from siamese.identities import IdentityTable, normalise_identity
 from siamese.storage import write_json
 
 SPLITS = ("train", "calibration", "test")
@@ -31,7 +31,7 @@ def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2,
 
     Args:
         table: who is on which picture.
-        shares: of the people, for train, calibration and test: three numbers > 0, fractions or numbers of people.
+        shares: of the people, for train, calibration and test: three numbers > 0 in proportion, (0.6, 0.2, 0.2) or (24, 8, 8).
         seed: the same seed and people give the same split, whatever the files are called.
 
     Returns:
@@ -177,10 +177,17 @@ class SplitManifest:
                 raise SplitError(
                     f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
                 )
+            for e in entries:
+                if not (
+                    isinstance(e["file"], str) and isinstance(e["identity"], str) and isinstance(e["sha256"], (str, type(None)))
+                ):
+                    raise SplitError(
+                        f"the manifest's split {split!r} has an entry of a wrong type: it was altered; make a new split"
+                    )
         for key in ("identity", "file"):
             seen: dict[str, str] = {}
             for split, entries in self.splits.items():
-                for value in {e[key] for e in entries}:
+                for value in {normalise_identity(e[key]) if key == "identity" else e[key] for e in entries}:
                     if seen.setdefault(value, split) != split:
                         raise SplitError(
                             f"{key} {value!r} is in both {seen[value]} and {split}: the manifest was altered; make a new split"

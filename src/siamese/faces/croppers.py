@@ -45,8 +45,8 @@ class Cropper:
             raise ConfigError(
                 f"cropper setting padding={self.padding!r} is not known{did_you_mean(str(self.padding), PADDINGS)}"
             )
-        if not 8 <= self.size <= 4096:
-            raise ValueError(f"size must be between 8 and 4096 pixels, not {self.size}")
+        if not isinstance(self.size, int) or not 8 <= self.size <= 4096:
+            raise ValueError(f"size must be a whole number between 8 and 4096 pixels, not {self.size!r}")
 
     def __call__(self, image: np.ndarray) -> Crop:
         """Crop one (H, W, 3) uint8 RGB picture."""

@@ -69,17 +69,13 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         raise ImageError(path, f"more than {MAX_PIXELS:,} pixels", "scale the picture down") from error
     except UnidentifiedImageError as error:
         raise ImageError(path, "not a picture in a known format") from error
+    except ImageError:
+        raise
     except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        MemoryError,
-        NotImplementedError,
-    ) as error:  # what Pillow's plug-ins raise on damage
-        raise ImageError(
-            path, f"damaged or truncated picture ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
+        Exception
+    ) as error:  # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError, SyntaxError, ...
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(path, f"damaged or truncated picture ({reason})") from error
 
 
 def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from siamese.storage import write_whole
 from siamese.verification import Compared
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG, making its folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    write_whole(path, content.getvalue())
     return path
 
 

@@ -65,7 +65,11 @@ class OperatingPoint:
             point = cls(**{k: v for k, v in values.items() if k in known})
         except TypeError as error:
             raise CalibrationError(f"incomplete operating point ({error}); calibrate again") from error
-        if not isinstance(point.threshold, (int, float)) or not math.isfinite(point.threshold):
+        if (
+            isinstance(point.threshold, bool)
+            or not isinstance(point.threshold, (int, float))
+            or not math.isfinite(point.threshold)
+        ):
             raise CalibrationError(f"the operating point's threshold is {point.threshold!r}; calibrate again")
         return point
 

@@ -10,8 +10,8 @@ import numpy as np
 from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
 
-# Beyond this, all pairs would take gigabytes.
-MAX_PAIRS = 50_000_000
+# Beyond this, all pairs take gigabytes and their intervals minutes.
+MAX_PAIRS = 5_000_000
 
 
 @dataclass(frozen=True)
