@@ -164,7 +164,9 @@ class FaceDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Any split, each picture once, in order, without augmentation."""
         data = self.dataset(split)
-        return self._loader(data, SequentialBatches(len(data), EVAL_BATCH, *self._rank()))
+        # Whole on every process of a distributed run: uneven shards would leave processes waiting for each other, and the
+        # calibrator counts each row once.
+        return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
 
     def _loader(self, data: CropDataset, batches: PlannedBatches | SequentialBatches) -> DataLoader[dict[str, Any]]:
         return DataLoader(
