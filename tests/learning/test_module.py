@@ -5,6 +5,7 @@ import itertools
 import pytest
 import pytorch_lightning as pl
 import torch
+from tests.helpers import quiet_trainer
 
 from siamese.backbones import SmallResNet
 from siamese.losses import ContrastiveLoss
@@ -47,16 +48,7 @@ def loader(n=6):
 
 
 def fit(module, callbacks=(), ckpt=None, epochs=2, **settings):
-    trainer = pl.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=list(callbacks),
-        **settings,
-    )
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=list(callbacks), **settings)
     trainer.fit(module, loader(), loader(1), ckpt_path=ckpt)
     return trainer
 
@@ -116,7 +108,7 @@ def test_checkpoints_hold_the_operating_point_and_load_safely(tmp_path):
         0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1
     )
     module.threshold.fill_(0.5)
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = quiet_trainer()
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "x.ckpt")
     torch.load(tmp_path / "x.ckpt", weights_only=True)
