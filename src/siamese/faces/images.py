@@ -71,9 +71,8 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         raise ImageError(path, "not a picture in a known format") from error
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError, SyntaxError, ...
+    except Exception as error:
+        # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError, SyntaxError, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(path, f"damaged or truncated picture ({reason})") from error
 
