@@ -69,6 +69,8 @@ class ThresholdCalibrator(pl.Callback):
                 f"{type(pl_module).__name__}.threshold is not a scalar buffer: write self.register_buffer('threshold', "
                 f"torch.tensor(float('nan'), dtype=torch.float64)) in its constructor"
             )
+        if not hasattr(pl_module, "operating_point"):
+            pl_module.operating_point = None  # type: ignore[assignment]
         own = getattr(pl_module, "distance", None)
         distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
         self._metric = PairVerification(self.pairs, distance)

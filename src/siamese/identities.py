@@ -98,7 +98,7 @@ class IdentityTable:
             hint = f"; the {strays} pictures lying in it belong in one folder per person" if strays else ""
             raise DataError(f"{root}: no pictures found in folders of people; expected {root}/<person>/<picture>.jpg{hint}")
         if strays:
-            warnings.warn(f"{root}: {strays} pictures lie outside any person's folder and are ignored", stacklevel=2)
+            warnings.warn(f"{root}: pictures that lie outside any person's folder are ignored: {strays}", stacklevel=2)
         return cls.build(root, files, identities, name or root.name)
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ def train(
     Args:
         module: backbone, loss and distance; the backbone's class must be registered, so that the bundle can name it.
         data: the three splits.
-        folder: where the run's files go; made if it is not there.
+        folder: where the run's files go; made if it is not there, and what an earlier run left in it is replaced.
         max_epochs: epochs of training.
         pairs: which pairs are calibrated on and evaluated; by default balanced ones.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration people, or the ``"last"``.
@@ -150,6 +151,10 @@ def train(
     _write_figures(run, compared)
     if verbose:
         tables.show(tables.evaluation_table(list(evaluations.values()), point))
+        shown = os.path.relpath(folder)
+        print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
+        print(f"run: {shown}    figures: {shown}/evaluation.json    pictures: {shown}/plots")
+        print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
     return run
 
 
@@ -162,6 +167,11 @@ def compare_splits(
 
 def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep: str, monitor: str) -> Backbone:
     """Find out now, not after hours of training, what would go wrong at its end."""
+    for given, wanted in ((module, SiameseModule), (data, FaceDataModule)):
+        if not isinstance(given, wanted):
+            raise ConfigError(
+                f"siamese.train takes a siamese.{wanted.__name__} here, not a {type(given).__name__}: train(module, data, folder)"
+            )
     if keep not in KEEP:
         raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
     if not isinstance(max_epochs, int) or max_epochs < 1:
@@ -210,7 +220,7 @@ def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[s
         "use_distributed_sampler": False,
     }
     merged = defaults | dict(settings)
-    progress = [RichProgressBar()] if merged["enable_progress_bar"] else []
+    progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
     if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
@@ -221,6 +231,15 @@ def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[s
         raise ConfigError(
             f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; correct trainer.*"
         ) from error
+
+
+class _ProgressBar(RichProgressBar):
+    """Lightning's, without the version number that it takes from the logs' folder."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 @contextlib.contextmanager

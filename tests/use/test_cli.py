@@ -220,6 +220,8 @@ def test_help(command, capsys):
         (["data.bad_image=error"], "did you mean 'data.bad_images'"),
         (["max_epoch=3"], "did you mean 'max_epochs'"),
         (["trainer.gradient_clip_vall=1"], "did you mean 'trainer.gradient_clip_val'"),
+        (["data.root=x"], r"data.root belongs to another choice: add data=csv or data=folder or data=lfw"),
+        (["data.seed=abc"], "seeds must be whole numbers"),
         (["data=lwf"], "did you mean 'lfw'"),
         (["data/croper=none"], "did you mean 'data/cropper'"),
         (["data.cropper=fixd_box"], r"write data/cropper=fixd_box \(did you mean 'fixed_box'"),
@@ -353,7 +355,8 @@ def test_a_reader_that_has_gone_is_not_taken_for_a_verdict(run_folder, people):
 
 def test_other_people_who_are_not_other_are_noted(run_folder, people, capsys):
     assert main(["evaluate", str(run_folder), "--data", str(people), "--json"]) == 0
-    assert "32 of these pictures and on 8 people" in capsys.readouterr().err
+    assert "on 8 people of these names, and on 32 of these very pictures" in capsys.readouterr().err
+    assert "to evaluate a run on these people's pictures: --data" in refused(capsys, "evaluate", people)
 
 
 def test_demo_fails_with_the_error_of_training(here, capsys, monkeypatch):

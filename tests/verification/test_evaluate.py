@@ -93,6 +93,12 @@ def test_intervals_hold_the_figure_and_repeat():
     assert json.loads(json.dumps(figures.to_dict(), allow_nan=False))["confusion"]["tp"] == figures.confusion.tp
 
 
+def test_fewer_than_five_people_claim_nothing():
+    embeddings, labels = people(4, 5, 0.8)
+    compared = compare(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    assert set(bootstrap(compared, 1.0).values()) == {(0.0, 1.0)}
+
+
 def test_a_threshold_below_all_distances_accepts_nothing():
     embeddings, labels = people()
     figures = evaluate(compare(embeddings, labels, BalancedPairs(), EuclideanDistance()), -1.0, replicates=100)

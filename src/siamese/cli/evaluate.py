@@ -58,6 +58,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
+    run_folder = Path(args.run)
+    if run_folder.is_dir() and not any((run_folder / name).exists() for name in ("bundle", "bundle.json")):
+        raise ConfigError(
+            f"{args.run}: not the folder of a run; to evaluate a run on these people's pictures: --data {args.run}"
+        )
     bundle = Bundle.load(args.run)
     where = device(args.device)
     manifest = _manifest(args)
@@ -111,7 +116,7 @@ def _note_known(manifest: SplitManifest, run: SplitManifest) -> None:
     people = len({e["identity"] for e in manifest.splits["data"]} & names)
     if pictures or people:
         print(
-            f"note: the run was trained or calibrated on {pictures} of these pictures and on {people} people of these names: "
-            f"the figures are then too good",
+            f"note: the run was trained or calibrated on {people} people of these names, and on {pictures} of these very pictures: "
+            f"if they are the same people, the figures are too good",
             file=sys.stderr,
         )

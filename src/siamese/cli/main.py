@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = argv[0]
     if not name.startswith("-") and name not in COMMANDS:
         parser.error(f"unknown command {name!r}{did_you_mean(name, COMMANDS)}")
+    warnings.formatwarning = _as_note
     try:
         if name == "train":  # all but --help is Hydra's to read
             return train.run(argv[1:], parsers["train"])
@@ -84,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(
             name, f"unexpected {type(error).__name__} (above): this is a bug in siamese, please report it", "--json" in argv
         )
+
+
+def _as_note(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning as a user reads it: without the place in the code."""
+    return f"note: {message}\n"
 
 
 def _fail(command: str, message: str, as_json: bool) -> int:

@@ -78,7 +78,7 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
             settings.append((word, key))
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=choices)
-    replaced = {word: _settled(word, key, config, known) for word, key in settings}
+        replaced = {word: _settled(word, key, config, known) for word, key in settings}
     return [replaced.get(word, word) for word in argv]
 
 
@@ -99,12 +99,27 @@ def _settled(word: str, key: str, config: Any, known: dict[str, list[str]]) -> s
         # Keys of an open dictionary (Lightning's own arguments) are anybody's.
         if parts[0] == "trainer" and depth == 1 and part in _trainer_arguments():
             return f"+{word}"
+        if owners := _choices_with(key, known):
+            raise ConfigError(f"{key} belongs to another choice: add {' or '.join(owners)}")
         raise ConfigError(f"unknown setting {key!r}{_nearest(key, config, known)}; see siamese train --help")
     group = key.replace(".", "/")
     if group in known and isinstance(node, DictConfig):
         choice = word.partition("=")[2]
         raise ConfigError(f"{key} is a group of settings: write {group}={choice}{did_you_mean(choice, known[group])}")
     return word
+
+
+def _choices_with(key: str, known: dict[str, list[str]]) -> list[str]:
+    """The choices of the setting's group under which it exists: ``data.root`` under ``data=folder`` and ``data=lfw``."""
+    from hydra import compose
+
+    *path, _ = key.split(".")
+    group = "/".join(path)
+    return [
+        f"{group}={choice}"
+        for choice in known.get(group, [])
+        if key in _settings(compose("train", overrides=[f"{group}={choice}"]))
+    ]
 
 
 def _nearest(key: str, config: Any, known: dict[str, list[str]]) -> str:

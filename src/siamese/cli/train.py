@@ -26,7 +26,10 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train --multirun data.seed=0,1,2       several runs
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
-every argument of the class that a `_target_` names can be set; what is left out keeps the class's default.
+often set: max_epochs, seed (weights and batches), data.seed (the split), data.bad_images=quarantine, data.workers,
+keep=best|last, module.optimizer.lr, module.loss.margin, data.sampler.people, data.sampler.images, trainer.* (Lightning's own).
+every argument of the class that a `_target_` names can be set; what is left out keeps the class's default: --cfg job shows the
+classes, python -c "import siamese; help(siamese.FaceDataModule)" a class's arguments.
 """
 
 
@@ -142,10 +145,6 @@ def _train(config: DictConfig, folder: Path) -> float:
     )
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
-    shown = os.path.relpath(folder)
-    print(f"training took {result.seconds:.1f} s, {result.seconds_per_epoch:.2f} s per epoch")
-    print(f"run: {shown}    figures: {shown}/evaluation.json    pictures: {shown}/plots")
-    print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
     return result.evaluations["test"].f1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 LATEST = "runs/latest"
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{'same person' if verdict.same else 'different people'}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}"
         )
+        print(f"bundle: {os.path.relpath(Path(args.bundle).resolve())}")
         for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
             if faces == 0:
                 print(f"note: no face was found on {path}; the whole picture was compared")

@@ -79,8 +79,8 @@ class FaceDataModule(pl.LightningDataModule):
             raise ConfigError(
                 f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} and {crop_workers}"
             )
-        if seed < 0 or (batch_seed is not None and batch_seed < 0):
-            raise ConfigError(f"seeds must be whole numbers of at least 0, not {seed} and {batch_seed}")
+        if any(not isinstance(s, int) or s < 0 for s in (seed, 0 if batch_seed is None else batch_seed)):
+            raise ConfigError(f"seeds must be whole numbers of at least 0, not {seed!r} and {batch_seed!r}")
         if table is None and manifest is None:
             raise ConfigError("no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)")
         self._source = table

@@ -224,7 +224,7 @@ class SplitManifest:
                         else "has changed since the split was made"
                     )
                     raise SplitError(
-                        f"{table.root / file}: {what}; restore it, give its new folder as root, or make a new split"
+                        f"{table.root / file}: {what}; restore it, give its new folder (siamese evaluate: --root DIR), or make a new split"
                     )
 
     def shared_pictures(self) -> list[tuple[str, str]]:

@@ -307,7 +307,7 @@ def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
     return (
         f"{len(bad)} of {len(paths)} pictures cannot be read: {shown}{more}; replace or remove them, "
-        f"or leave them out with bad_images=quarantine"
+        f"or leave them out: data.bad_images=quarantine (siamese evaluate: --bad-images quarantine)"
     )
 
 

@@ -30,7 +30,7 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     """The figures of each split, one column each, with their 95 % intervals over identities."""
     table = Table(
         title=f"same person where {point.distance} distance <= {point.threshold:.4f} ({point.policy} on {point.split})",
-        caption="in brackets: 95 % interval from a bootstrap over identities",
+        caption="in brackets: 95 % interval from a bootstrap over identities; 0 to 1 where there are fewer than 5 people",
         title_justify="left",
         caption_justify="left",
     )

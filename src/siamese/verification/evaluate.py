@@ -16,6 +16,7 @@ from siamese.verification.curves import Confusion, ThresholdCurve, auc, confusio
 from siamese.verification.pairs import PairProtocol, Pairs
 
 METRICS = ("accuracy", "error", "precision", "recall", "f1", "auc", "eer")
+MIN_PEOPLE = 5  # fewer, and resampling people says nothing
 _BLOCK = 4_000_000  # numbers held at once while resampling
 _WORK = 400_000_000  # pairs times replicates: some tens of seconds
 
@@ -183,7 +184,8 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     of Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004, carried to both sides of an
     impostor pair). The threshold stays as it is: the intervals tell how sure its figures are on other people of this kind.
 
-    Replicates without a genuine or an impostor pair are passed over. Beyond 400,000 pairs fewer replicates are drawn, so that
+    With fewer than 5 people resampling says nothing, and every interval is (0, 1). Replicates without a genuine or an impostor
+    pair are passed over. Beyond 400,000 pairs fewer replicates are drawn, so that
     pairs times replicates stay below 4e8, but never fewer than 100.
 
     Returns:
@@ -199,6 +201,8 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     same = compared.pairs.same[order]
     people, person = np.unique(compared.labels, return_inverse=True)
     left, right = person[compared.pairs.left[order]], person[compared.pairs.right[order]]
+    if len(people) < MIN_PEOPLE:
+        return dict.fromkeys(METRICS, (0.0, 1.0))
     rng = np.random.default_rng([seed, 4])
     draws: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
     block = max(1, _BLOCK // len(order))
@@ -214,7 +218,7 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
             draws[name].append(values)
     joined = {name: np.concatenate(values) for name, values in draws.items()}
     if not len(joined["f1"]):
-        return {name: (float("nan"), float("nan")) for name in METRICS}
+        return dict.fromkeys(METRICS, (0.0, 1.0))
     low, high = np.quantile(np.stack([joined[name] for name in METRICS]), [0.025, 0.975], axis=1)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
 
