@@ -9,6 +9,8 @@ export SIAMESE_CACHE ?= $(CURDIR)/.cache
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
 
+# One thread per test process: two processes of two threads each on two cores wait for each other most of the time.
+test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
