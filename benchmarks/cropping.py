@@ -26,7 +26,9 @@ def timed(paths: list[Path], cache: Path, workers: int) -> tuple[float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", default=os.environ.get("SIAMESE_LFW"), help="folder of people (default: $SIAMESE_LFW)")
+    parser.add_argument(
+        "folder", nargs="?", default=os.environ.get("SIAMESE_LFW"), help="folder of people (default: $SIAMESE_LFW)"
+    )
     parser.add_argument("--limit", type=int, help="only so many pictures")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
