@@ -99,7 +99,7 @@ def test_pictures_that_lie_in_root_only(tmp_path):
 
 def test_pictures_that_lie_in_root_too(tmp_path):
     touch(tmp_path, "1.jpg", "ann/1.jpg")
-    with pytest.warns(UserWarning, match="1 pictures lie outside any person's folder") as caught:
+    with pytest.warns(UserWarning, match="pictures that lie outside any person's folder are ignored: 1") as caught:
         table = IdentityTable.from_folder(tmp_path)
     assert len(caught) == 1
     assert table.files == ("ann/1.jpg",)
