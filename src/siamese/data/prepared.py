@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from siamese.data.splits import SplitManifest
 from siamese.errors import SplitError
 from siamese.faces.croppers import Cropper
-from siamese.faces.crops import crop_files
+from siamese.faces.crops import crop_files, hash_files
 from siamese.identities import IdentityTable
 
 
@@ -51,7 +50,6 @@ def prepare(
     manifest: SplitManifest,
     cropper: Cropper,
     *,
-    splits: Sequence[str] | None = None,
     cache: str | Path | None = None,
     workers: int | None = None,
     bad_images: str = "error",
@@ -59,18 +57,18 @@ def prepare(
 ) -> PreparedData:
     """Crop all pictures of a manifest, in one go; pictures found to be bad are entered in its quarantine.
 
-    Args: see :func:`siamese.faces.crops.crop_files`; ``splits`` restricts the work to some.
+    Args: see :func:`siamese.faces.crops.crop_files`.
 
     Raises:
         DataError, FaceError, CacheError: see there.
         SplitError: too little is left of a split.
     """
-    names = list(splits or manifest.splits)
+    names = list(manifest.splits)
     known_bad = {name: len(manifest.splits[name]) - len(manifest.usable(name)) for name in names}
     entries = [(name, entry) for name in names for entry in manifest.usable(name)]
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
-    # Files that could not even be hashed have no hash in the manifest: read again for the reason.
-    hashes = None if any(entry["sha256"] is None for _, entry in entries) else [entry["sha256"] for _, entry in entries]
+    # A file that could not even be hashed has no hash in the manifest: it alone is read again, for the reason.
+    hashes = [entry["sha256"] or hash_files([path])[0] for path, (_, entry) in zip(paths, entries, strict=True)]
     result = crop_files(paths, cropper, cache=cache, hashes=hashes, workers=workers, bad_images=bad_images, progress=progress)
     for row, reason in result.bad.items():
         manifest.quarantine[entries[row][1]["file"]] = reason
