@@ -11,7 +11,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from siamese.distances import Distance, EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.verification import BalancedPairs, Compared, PairProtocol, auc, compare, eer, max_f1
+from siamese.pairs import BalancedPairs, PairProtocol
+from siamese.verification import Compared, auc, compare, eer, max_f1
 from siamese.verification.curves import ThresholdCurve
 
 

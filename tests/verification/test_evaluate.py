@@ -8,18 +8,8 @@ import torch
 
 from siamese.distances import CosineDistance, EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.verification import (
-    AllPairs,
-    BalancedPairs,
-    ThresholdCurve,
-    auc,
-    bootstrap,
-    calibrate,
-    compare,
-    confusion,
-    eer,
-    evaluate,
-)
+from siamese.pairs import AllPairs, BalancedPairs
+from siamese.verification import ThresholdCurve, auc, bootstrap, calibrate, compare, confusion, eer, evaluate
 from siamese.verification.evaluate import METRICS, _weighted
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.errors import CalibrationError, ConfigError
-from siamese.verification import PROTOCOLS, AllPairs, BalancedPairs, Pairs
+from siamese.pairs import PROTOCOLS, AllPairs, BalancedPairs, FixedPairs, OrderedPairs, Pairs
 
 labellings = st.lists(st.integers(0, 6), min_size=2, max_size=40).map(np.array)
 
@@ -78,3 +78,47 @@ def test_protocols_are_named_with_their_settings():
 def test_pairs_of_different_lengths_are_refused():
     with pytest.raises(CalibrationError, match="equally long"):
         Pairs(np.arange(3), np.arange(2), np.ones(3, dtype=bool))
+
+
+@settings(max_examples=300)
+@given(labellings, st.integers(0, 5))
+def test_ordered_pairs_are_every_genuine_pair_both_ways_with_an_impostor_each(labels, seed):
+    pairs = OrderedPairs(10_000, seed)(labels)
+    ordered = [(a, b) for a in range(len(labels)) for b in range(len(labels)) if a != b and labels[a] == labels[b]]
+    if len(set(labels.tolist())) < 2 or not ordered:
+        assert not len(pairs)
+        return
+    listed = list(zip(pairs.left.tolist(), pairs.right.tolist(), strict=True))
+    assert sorted(p for p, same in zip(listed, pairs.same, strict=True) if same) == sorted(ordered)
+    assert sorted(a for (a, _), same in zip(listed, pairs.same, strict=True) if not same) == sorted(a for a, _ in ordered)
+    assert all((labels[a] == labels[b]) == same for (a, b), same in zip(listed, pairs.same, strict=True))
+
+
+@pytest.mark.parametrize("people", [12, 2000])
+def test_ordered_pairs_beyond_the_limit_are_a_random_part_of_them(people):
+    # 2,000 people with 60 pictures have 7,080,000 ordered genuine pairs: too many to write out and permute
+    labels = np.repeat(np.arange(people), 60)
+    pairs = OrderedPairs(500, seed=1)(labels)
+    assert (pairs.genuine, pairs.impostor) == (500, 500)
+    genuine = set(zip(pairs.left[:500].tolist(), pairs.right[:500].tolist(), strict=True))
+    assert len(genuine) == 500
+    half = np.mean([labels[a] < people / 2 for a, _ in genuine])
+    assert abs(half - 0.5) < 0.1  # not the first ones
+    assert genuine != set(zip(*(side[:500].tolist() for side in _sides(OrderedPairs(500, seed=2)(labels))), strict=True))
+
+
+def _sides(pairs):
+    return pairs.left, pairs.right
+
+
+def test_fixed_pairs_are_what_they_are_and_labels_say_which_are_genuine():
+    pairs = FixedPairs(np.array([0, 2]), np.array([1, 0]), "somebody")(np.array([7, 7, 9]))
+    assert pairs.same.tolist() == [True, False]
+    assert FixedPairs(np.array([0]), np.array([1]), "somebody").describe() == {"name": "fixed_pairs", "source": "somebody"}
+    with pytest.raises(CalibrationError, match="row 2, but there are 2 pictures"):
+        FixedPairs(np.array([0, 2]), np.array([1, 0]), "somebody")(np.array([7, 7]))
+
+
+def test_a_limit_of_ordered_pairs_below_1_is_refused():
+    with pytest.raises(ConfigError, match="limit >= 1"):
+        OrderedPairs(0)

@@ -3,18 +3,12 @@
 from siamese.verification.calibration import Calibration, OperatingPoint, max_f1
 from siamese.verification.curves import Confusion, ThresholdCurve, auc, confusion, eer
 from siamese.verification.evaluate import Compared, SplitEvaluation, bootstrap, calibrate, compare, evaluate
-from siamese.verification.pairs import PROTOCOLS, AllPairs, BalancedPairs, PairProtocol, Pairs
 
 __all__ = [
-    "PROTOCOLS",
-    "AllPairs",
-    "BalancedPairs",
     "Calibration",
     "Compared",
     "Confusion",
     "OperatingPoint",
-    "PairProtocol",
-    "Pairs",
     "SplitEvaluation",
     "ThresholdCurve",
     "auc",

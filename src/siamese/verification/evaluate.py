@@ -11,9 +11,9 @@ from torch import Tensor
 
 from siamese.distances import DISTANCES, Distance, is_match
 from siamese.errors import CalibrationError
+from siamese.pairs import PairProtocol, Pairs
 from siamese.verification.calibration import OperatingPoint, max_f1
 from siamese.verification.curves import Confusion, ThresholdCurve, auc, confusion, crossing, eer
-from siamese.verification.pairs import PairProtocol, Pairs
 
 METRICS = ("accuracy", "error", "precision", "recall", "f1", "auc", "eer")
 MIN_PEOPLE = 5  # fewer, and resampling people says nothing
@@ -110,6 +110,7 @@ class SplitEvaluation:
         auc, eer: of the distances, whatever the threshold, 0..1.
         ci95: metric -> (low, high), from a bootstrap over identities.
         protocol: how the pairs were chosen.
+        caution: what must be known beside the figures, such as that people are in several splits; empty if nothing.
     """
 
     split: str
@@ -129,6 +130,7 @@ class SplitEvaluation:
     eer: float
     ci95: dict[str, tuple[float, float]]
     protocol: Mapping[str, Any]
+    caution: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
@@ -138,7 +140,12 @@ class SplitEvaluation:
 
 
 def evaluate(
-    compared: Compared, threshold: float, split: str = "test", replicates: int = 1000, seed: int = 0
+    compared: Compared,
+    threshold: float,
+    split: str = "test",
+    replicates: int = 1000,
+    seed: int = 0,
+    caution: str = "",
 ) -> SplitEvaluation:
     """Apply a threshold to compared pairs.
 
@@ -148,6 +155,7 @@ def evaluate(
         split: what to call the result.
         replicates: of the bootstrap, >= 100.
         seed: of the bootstrap.
+        caution: carried along with the figures.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or a distance that is not finite.
@@ -173,6 +181,7 @@ def evaluate(
         eer=eer(curve),
         ci95=bootstrap(compared, threshold, replicates, seed),
         protocol=compared.protocol,
+        caution=caution,
     )
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
 
+# What an operating point calls pairs that no rule can draw again.
+FIXED = "fixed_pairs"
 # Beyond this, all pairs take gigabytes and their intervals minutes.
 MAX_PAIRS = 5_000_000
 
@@ -81,6 +83,109 @@ class AllPairs(PairProtocol):
             )
         left, right = np.triu_indices(n, 1)
         return Pairs(left, right, np.asarray(labels)[left] == np.asarray(labels)[right])
+
+
+@PROTOCOLS.register("ordered_pairs")
+@dataclass(frozen=True)
+class OrderedPairs(PairProtocol):
+    """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one half.
+
+    Both (a, b) and (b, a) occur, each with an impostor of its own first picture; somebody with n pictures is in n (n - 1)
+    genuine pairs, so that who has many decides. Impostors are drawn from all other pictures alike and may repeat. The rule of
+    face-similarity-pytorch (2019).
+
+    Args:
+        limit: largest number of genuine pairs, >= 1; if there are more, a random part of them.
+        seed: the same seed and labels give the same pairs.
+    """
+
+    limit: int = 6_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.limit < 1 or self.seed < 0:
+            raise ConfigError(f"ordered_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}")
+
+    def __call__(self, labels: np.ndarray) -> Pairs:
+        rng = np.random.default_rng([self.seed, 5])
+        grouped = Grouped(labels)
+        total = grouped.ordered_genuine
+        if len(grouped.sizes) < 2 or not total:  # no impostor for anybody, or no genuine pair: the caller says what is missing
+            none = np.zeros(0, dtype=np.int64)
+            return Pairs(none, none, none.astype(bool))
+        if total <= self.limit:
+            chosen = np.arange(total)
+        elif total <= MAX_PAIRS:
+            chosen = np.sort(rng.permutation(total)[: self.limit])
+        else:
+            chosen = np.sort(rng.choice(total, self.limit, replace=False, shuffle=False))
+        first, second = grouped.genuine(chosen)
+        impostor = grouped.impostors(first, rng)
+        left, right = np.concatenate([first, first]), np.concatenate([second, impostor])
+        return Pairs(left, right, np.arange(len(left)) < len(first))
+
+
+class FixedPairs(PairProtocol):
+    """Pairs that were chosen beforehand, as a split protocol or a data set's authors do.
+
+    Args:
+        left, right: (n,) int64 row numbers.
+        source: where they come from, for the operating point ("image_disjoint").
+    """
+
+    def __init__(self, left: np.ndarray, right: np.ndarray, source: str) -> None:
+        self.left, self.right, self.source = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64), source
+
+    def __call__(self, labels: np.ndarray) -> Pairs:
+        labels = np.asarray(labels)
+        rows = np.concatenate([self.left, self.right])
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
+            raise CalibrationError(
+                f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} pictures: "
+                f"they belong to another table"
+            )
+        return Pairs(self.left, self.right, labels[self.left] == labels[self.right])
+
+    def describe(self) -> dict[str, Any]:
+        """``{"name": "fixed_pairs", "source": ...}``: enough to say which, not to draw them again."""
+        return {"name": FIXED, "source": self.source}
+
+
+class Grouped:
+    """Rows grouped by person, with the ordered genuine pairs numbered 0, 1, ... without being written out.
+
+    Args:
+        labels: (N,) integers, one number per person.
+    """
+
+    def __init__(self, labels: np.ndarray) -> None:
+        labels = np.asarray(labels)
+        self.order = np.argsort(labels, kind="stable")
+        self.starts = np.flatnonzero(np.diff(labels[self.order], prepend=-1 if not len(labels) else labels[self.order[0]] - 1))
+        self.sizes = np.diff(np.append(self.starts, len(labels)))
+        self.ends = np.cumsum(self.sizes * (self.sizes - 1))  # of each person's ordered genuine pairs
+        self.position = np.empty(len(labels), dtype=np.int64)
+        self.position[self.order] = np.arange(len(labels))
+
+    @property
+    def ordered_genuine(self) -> int:
+        """Number of ordered genuine pairs."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def genuine(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The two rows of each ordered genuine pair, by number."""
+        person = np.searchsorted(self.ends, numbers, side="right")
+        size, start = self.sizes[person], self.starts[person]
+        first, second = np.divmod(numbers - (self.ends[person] - size * (size - 1)), np.maximum(size - 1, 1))
+        second = second + (second >= first)  # skips the pair of a picture with itself
+        return self.order[start + first], self.order[start + second]
+
+    def impostors(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """For each row a random row of another person, all alike."""
+        person = np.searchsorted(self.starts, self.position[rows], side="right") - 1
+        drawn = rng.integers(0, len(self.order) - self.sizes[person])
+        others: np.ndarray = self.order[drawn + np.where(drawn >= self.starts[person], self.sizes[person], 0)]
+        return others
 
 
 @PROTOCOLS.register("balanced_pairs")
