@@ -71,8 +71,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(CONTENT) - first))
         self.end_headers()
         body = CONTENT[first:][: self.server.break_after]
+        self.server.sent += len(body)  # before the client can have all of it and look
         self.wfile.write(body)
-        self.server.sent += len(body)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from tests.helpers import assert_says
 
-from siamese.data.splits import SPLITS, VERSION, SplitManifest, identity_disjoint
+from siamese.data.manifest import VERSION, SplitManifest
+from siamese.data.splits import SPLITS, identity_disjoint
 from siamese.errors import SplitError
 from siamese.identities import IdentityTable
 
@@ -20,7 +21,7 @@ from siamese.identities import IdentityTable
 @pytest.fixture
 def manifest(people_folder: Path) -> SplitManifest:
     table = IdentityTable.from_folder(people_folder)
-    return SplitManifest.make(table, identity_disjoint(table, seed=5), seed=5, shares=(0.6, 0.2, 0.2))
+    return SplitManifest.make(table, identity_disjoint(table, seed=5), seed=5, settings={"shares": [0.6, 0.2, 0.2]})
 
 
 def altered(manifest: SplitManifest, path: Path, change: object) -> Path:
@@ -38,7 +39,7 @@ def test_the_manifest_tells_every_file_its_person_and_its_hash(manifest, people_
         path = people_folder / entry["file"]
         assert entry["identity"] == path.parent.name
         assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (manifest.seed, manifest.shares, manifest.dataset) == (5, [0.6, 0.2, 0.2], people_folder.name)
+    assert (manifest.seed, manifest.settings, manifest.dataset) == (5, {"shares": [0.6, 0.2, 0.2]}, people_folder.name)
 
 
 def test_saved_and_loaded_is_the_same(manifest, tmp_path):

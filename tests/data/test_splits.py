@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table
 
-from siamese.data.splits import SPLITS, SplitManifest, identity_disjoint
+from siamese.data.manifest import SplitManifest
+from siamese.data.splits import SPLITS, identity_disjoint
 from siamese.errors import SplitError
 from siamese.identities import IdentityTable
 
@@ -169,7 +170,7 @@ def test_too_little_data_says_what_is_needed(counts, words):
 def test_a_split_that_would_get_too_few_people_is_named():
     with pytest.raises(SplitError) as caught:
         identity_disjoint(made_up_table([5] * 20), (0.98, 0.01, 0.01))
-    assert_says(caught.value, "calibration split", "0 people", "data.shares")
+    assert_says(caught.value, "calibration split", "0 people", "data.split.shares")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +190,6 @@ def test_six_people_are_enough_with_equal_shares(people):
 
 def test_a_manifest_of_any_split_holds_the_law():
     table = made_up_table([3] * 12, root="/no/such/folder")
-    manifest = SplitManifest.make(table, identity_disjoint(table), seed=0, shares=SHARES)
+    manifest = SplitManifest.make(table, identity_disjoint(table), seed=0, settings={"shares": list(SHARES)})
     manifest.check()
     assert all(e["sha256"] is None for part in manifest.splits.values() for e in part)  # not one of these files exists

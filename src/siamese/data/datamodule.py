@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from torch.utils.data import DataLoader
 from siamese.data.dataset import CropDataset, as_is, calm_worker
 from siamese.data.embed import EVAL_BATCH
 from siamese.data.lfw import lfw
+from siamese.data.manifest import SplitManifest
 from siamese.data.orl import orl
 from siamese.data.prepared import PreparedData, prepare
 from siamese.data.samplers import IdentitySampler, PlannedBatches, Sampler, SequentialBatches
-from siamese.data.splits import SPLITS, SplitManifest, identity_disjoint
+from siamese.data.splits import SPLIT_PROTOCOLS, IdentityDisjoint, SplitProtocol
 from siamese.data.transforms import Augmentation
 from siamese.errors import ConfigError, SplitError, did_you_mean
 from siamese.faces.croppers import Cropper, DlibHogCropper
 from siamese.faces.crops import usable_cores
 from siamese.identities import IdentityTable
+from siamese.pairs import FixedPairs
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 
@@ -38,7 +40,7 @@ class FaceDataModule(pl.LightningDataModule):
         cropper: from a picture to the square that the network sees.
         sampler: which pictures meet in a training batch.
         augmentation: ``augment(image, seed)`` for training pictures; None for none.
-        shares: of the people, for train, calibration and test: three numbers in proportion.
+        split: who or what goes into which split; by default no person into two.
         seed: of the split; the batches follow ``batch_seed``.
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
@@ -61,7 +63,7 @@ class FaceDataModule(pl.LightningDataModule):
         cropper: Cropper | None = None,
         sampler: Sampler | None = None,
         augmentation: Callable[[np.ndarray, tuple[int, ...]], np.ndarray] | None = Augmentation(),  # noqa: B008 - frozen
-        shares: Sequence[float] = (0.6, 0.2, 0.2),
+        split: SplitProtocol | None = None,
         seed: int = 0,
         batch_seed: int | None = None,
         manifest: str | Path | None = None,
@@ -87,7 +89,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.cropper = cropper or DlibHogCropper()
         self.batch_sampler = sampler or IdentitySampler()
         self.augmentation = augmentation
-        self.shares, self.seed = tuple(shares), seed
+        self.split, self.seed = split or IdentityDisjoint(), seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
         self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
@@ -119,22 +121,23 @@ class FaceDataModule(pl.LightningDataModule):
         table = self._source() if callable(self._source) else self._source
         if self._manifest_path is not None:
             manifest = SplitManifest.load(self._manifest_path, root=table.root if table is not None else None)
-            if missing := [split for split in SPLITS if split not in manifest.splits]:
+            if missing := [split for split in ("train", manifest.calibrating, "test") if split not in manifest.splits]:
                 raise SplitError(
-                    f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, calibration and test"
+                    f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, test, and calibration or validation"
                 )
             manifest.verify_files()
             return manifest
         assert table is not None  # the constructor saw to it
-        rows = identity_disjoint(table, self.shares, self.seed)
-        return SplitManifest.make(table, rows, seed=self.seed, shares=self.shares)
+        settings = SPLIT_PROTOCOLS.settings(self.split)
+        name = settings.pop("name")
+        return SplitManifest.make(table, self.split(table, self.seed), protocol=name, seed=self.seed, settings=settings)
 
     def dataset(self, split: str) -> CropDataset:
         """The crops of a split; those of ``train`` are augmented where a batch plan asks for it."""
-        if split not in SPLITS:
-            raise ConfigError(f"no split {split!r}{did_you_mean(split, SPLITS)}")
         self.setup()
         assert self.prepared is not None
+        if split not in self.prepared.splits:
+            raise ConfigError(f"no split {split!r}{did_you_mean(split, self.prepared.splits)}")
         if split not in self._datasets:
             part = self.prepared.splits[split]
             augment = self.augmentation if split == "train" else None
@@ -147,15 +150,42 @@ class FaceDataModule(pl.LightningDataModule):
         assert self.prepared is not None
         return self.prepared.splits[split].table
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of the splits, train first and test last."""
+        self.setup()
+        assert self.manifest is not None
+        return tuple(self.manifest.splits)
+
+    @property
+    def calibrating(self) -> str:
+        """The split that the threshold is chosen on."""
+        self.setup()
+        assert self.manifest is not None
+        return self.manifest.calibrating
+
+    def pairs(self, split: str) -> FixedPairs | None:
+        """The pairs of a split, where the split protocol chose them: these are calibrated on and evaluated, no others."""
+        self.setup()
+        assert self.prepared is not None
+        assert self.manifest is not None
+        chosen = self.prepared.splits[split].pairs
+        return None if chosen is None else FixedPairs(chosen[0], chosen[1], self.manifest.protocol)
+
+    def training_batches(self) -> PlannedBatches:
+        """Which pictures meet in which training batch."""
+        labels = self.dataset("train").labels
+        assert self.prepared is not None
+        chosen = self.prepared.splits["train"].pairs
+        return self.batch_sampler.batches(labels, self.batch_seed, *self._rank(), pairs=chosen)
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Sampled, augmented batches of the training split."""
-        data = self.dataset("train")
-        batches = self.batch_sampler.batches(data.labels, self.batch_seed, *self._rank())
-        return self._loader(data, batches)
+        return self._loader(self.dataset("train"), self.training_batches())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """The calibration split, each picture once: what :class:`siamese.ThresholdCalibrator` reads."""
-        return self.eval_dataloader("calibration")
+        """The calibrating split, each picture once: what :class:`siamese.ThresholdCalibrator` reads."""
+        return self.eval_dataloader(self.calibrating)
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The test split, each picture once."""

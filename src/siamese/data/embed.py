@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +15,12 @@ EVAL_BATCH = 64
 
 
 @torch.no_grad()
-def embed(model: nn.Module, data: CropDataset, batch: int = EVAL_BATCH) -> Tensor:
+def embed(
+    model: nn.Module,
+    data: CropDataset,
+    batch: int = EVAL_BATCH,
+    alter: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Tensor:
     """Embed all N pictures of a data set.
 
     Args:
@@ -20,6 +28,7 @@ def embed(model: nn.Module, data: CropDataset, batch: int = EVAL_BATCH) -> Tenso
         data: N crops.
         batch: pictures at a time. The last bits of an embedding may depend on it, so what is to be compared exactly must be
             embedded with the same number.
+        alter: applied to each crop, (size, size, 3) uint8, before it is embedded.
 
     Returns:
         (N, D) float32 on the CPU.
@@ -28,6 +37,12 @@ def embed(model: nn.Module, data: CropDataset, batch: int = EVAL_BATCH) -> Tenso
     was_training = model.training
     model.eval()
     try:
-        return torch.cat([model(data[plan]["image"].to(device)).float().cpu() for plan in SequentialBatches(len(data), batch)])
+        parts = []
+        for plan in SequentialBatches(len(data), batch):
+            images = data[plan]["image"]
+            if alter is not None:
+                images = torch.from_numpy(np.stack([alter(i) for i in images.permute(0, 2, 3, 1).numpy()])).permute(0, 3, 1, 2)
+            parts.append(model(images.contiguous().to(device)).float().cpu())
+        return torch.cat(parts)
     finally:
         model.train(was_training)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from siamese.data.splits import SplitManifest
+import numpy as np
+
+from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.errors import SplitError
 from siamese.faces.croppers import Cropper
 from siamese.faces.crops import crop_files, hash_files
@@ -22,11 +24,13 @@ class PreparedSplit:
         table: the N pictures in use.
         crops: N crop files.
         counts: numbers of pictures: images, kept, no_face, several_faces, skipped, bad.
+        pairs: (2, n) int64 rows of ``table``, where the split protocol chose pairs; those with a picture out of use are gone.
     """
 
     table: IdentityTable
     crops: list[Path]
     counts: dict[str, int]
+    pairs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def prepare(
     names = list(manifest.splits)
     known_bad = {name: len(manifest.splits[name]) - len(manifest.usable(name)) for name in names}
     entries = [(name, entry) for name in names for entry in manifest.usable(name)]
+    chosen = {name: pairs for name in names if (pairs := manifest.chosen_pairs(name)) is not None}
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
     # A file that could not even be hashed has no hash in the manifest: it alone is read again, for the reason.
     hashes = [entry["sha256"] or hash_files([path])[0] for path, (_, entry) in zip(paths, entries, strict=True)]
@@ -98,6 +103,15 @@ def prepare(
             tuple(entries[row][1]["identity"] for row in kept),
             manifest.dataset,
         )
+        pairs = chosen.get(name)
+        if pairs is not None:
+            pairs = pairs_among(pairs, np.array([result.files[row] is not None for row in rows], dtype=bool))
+            same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
+            if not any(same) or all(same):
+                raise SplitError(
+                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too many of their pictures "
+                    f"are bad or without a usable face; keep faceless ones with cropper.no_face=whole_image, or choose more pairs"
+                )
         crops = [file for row in kept if (file := result.files[row]) is not None]
-        prepared[name] = PreparedSplit(table, crops, counts)
+        prepared[name] = PreparedSplit(table, crops, counts, pairs)
     return PreparedData(prepared, result.computed, result.seconds)

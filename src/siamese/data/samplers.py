@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from siamese.errors import DataError
+from siamese.pairs import Grouped
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,12 @@ class People:
 
     Args:
         labels: (N,) int64, one number per person.
+        pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
     """
 
-    def __init__(self, labels: np.ndarray) -> None:
+    def __init__(self, labels: np.ndarray, pairs: np.ndarray | None = None) -> None:
+        self.labels, self.pairs = labels, pairs
+        self._last: tuple[tuple[int, ...], np.ndarray] | None = None
         order = np.argsort(labels, kind="stable")
         starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
         self.rows: list[np.ndarray] = np.split(order, starts[1:]) if len(order) else []
@@ -46,6 +50,17 @@ class People:
     def several(self) -> np.ndarray:
         """The people with two pictures or more."""
         return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
+
+    @cached_property
+    def grouped(self) -> Grouped:
+        """The ordered genuine pairs, numbered."""
+        return Grouped(self.labels)
+
+    def shuffled(self, n: int, seed: tuple[int, ...]) -> np.ndarray:
+        """A permutation of n, the same for the same seed; the last one is kept, since all steps of an epoch ask for it."""
+        if self._last is None or self._last[0] != (n, *seed):
+            self._last = ((n, *seed), np.random.default_rng(seed).permutation(n))
+        return self._last[1]
 
 
 class Sampler:
@@ -64,13 +79,21 @@ class Sampler:
         """Steps after which each picture that can be drawn has been drawn about once."""
         raise NotImplementedError
 
-    def batches(self, labels: np.ndarray, seed: int = 0, rank: int = 0, world: int = 1) -> PlannedBatches:
+    def batches(
+        self, labels: np.ndarray, seed: int = 0, rank: int = 0, world: int = 1, pairs: np.ndarray | None = None
+    ) -> PlannedBatches:
         """Bind to a data set: what a DataLoader takes as its ``batch_sampler``.
 
+        Args:
+            labels: (N,) int64, one number per person.
+            seed: of the batches and their augmentation.
+            rank, world: of this process, and how many there are.
+            pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
+
         Raises:
-            DataError: nobody has two pictures, or there is one person only.
+            DataError: nobody has two pictures, or there is one person only; or the sampler needs chosen pairs and has none.
         """
-        people = People(labels)
+        people = People(labels, pairs)
         if len(people.rows) < 2 or not len(people.several):
             raise DataError(
                 f"the training split has {len(people.rows)} people, {len(people.several)} of them with two pictures or more: "
@@ -180,8 +203,86 @@ class BalancedPairSampler(Sampler):
                         continue
                     a, b = rng.choice(people.rows[one]), rng.choice(people.rows[other])
                 pairs[(min(a, b), max(a, b))] = None
-        indices, positions = np.unique(np.array(list(pairs), dtype=np.int64), return_inverse=True)
-        return BatchPlan(indices, positions.reshape(-1, 2).T.copy(), (*seed, epoch, step, rank))
+        return _plan(np.array(list(pairs), dtype=np.int64).T, (*seed, epoch, step, rank))
+
+
+@dataclass(frozen=True)
+class ChosenPairSampler(Sampler):
+    """The pairs that the split protocol chose for training (``image_disjoint``), each once in an epoch, in random order.
+
+    A picture that is in several pairs of a batch is loaded, and encoded, once.
+
+    Args:
+        pairs: pairs in a batch, >= 2.
+        steps: batches in an epoch; by default as many as show each pair once. With fewer, the next epochs go on with the rest.
+    """
+
+    pairs: int = 128
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs < 2:
+            raise ValueError(f"pairs must be at least 2, not {self.pairs}")
+
+    def default_steps(self, people: People) -> int:
+        return -(-int(_chosen(people).shape[1]) // self.pairs)
+
+    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+        chosen = _chosen(people)
+        n = chosen.shape[1]
+        whole = -(-n // self.pairs)  # batches that show every pair once
+        turn = (epoch * self.steps * world if self.steps else epoch * whole) + step * world + rank
+        lap, place = divmod(turn, whole)
+        shuffled = people.shuffled(n, (*seed, lap, 6))
+        return _plan(chosen[:, shuffled[place * self.pairs : (place + 1) * self.pairs]], (*seed, epoch, step, rank))
+
+
+@dataclass(frozen=True)
+class OrderedPairSampler(Sampler):
+    """Every ordered genuine pair (a, b) once, and for each a random impostor (a, c), new in every epoch.
+
+    The rule of face-similarity-pytorch (2019): whoever has many pictures is met most.
+
+    Args:
+        pairs: pairs in a batch, half of them genuine, even, >= 2.
+        steps: batches in an epoch; by default as many as show each genuine pair once. With fewer, the next epochs go on with the
+            rest: LFW has 484,514 ordered genuine pairs, more than half of them of one person.
+    """
+
+    pairs: int = 64
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs < 2 or self.pairs % 2:
+            raise ValueError(f"pairs must be even and at least 2, not {self.pairs}")
+
+    def default_steps(self, people: People) -> int:
+        return -(-people.grouped.ordered_genuine // (self.pairs // 2))
+
+    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+        half, n = self.pairs // 2, people.grouped.ordered_genuine
+        whole = -(-n // half)
+        turn = (epoch * self.steps * world if self.steps else epoch * whole) + step * world + rank
+        lap, place = divmod(turn, whole)
+        first, second = people.grouped.genuine(people.shuffled(n, (*seed, lap, 7))[place * half : (place + 1) * half])
+        impostor = people.grouped.impostors(first, np.random.default_rng([*seed, turn, 8]))
+        both = np.stack([np.concatenate([first, first]), np.concatenate([second, impostor])])
+        return _plan(both, (*seed, epoch, step, rank))
+
+
+def _chosen(people: People) -> np.ndarray:
+    if people.pairs is None or not people.pairs.shape[1]:
+        raise DataError(
+            "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one chose none: "
+            "set data/split=image_disjoint, or another data/sampler"
+        )
+    return people.pairs
+
+
+def _plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
+    """A batch of explicit pairs, (2, n) rows, in which every picture is loaded once."""
+    indices, positions = np.unique(rows, return_inverse=True)
+    return BatchPlan(indices, positions.reshape(2, -1), seed)
 
 
 def _turns(people: np.ndarray, rng: np.random.Generator) -> Iterator[int]:

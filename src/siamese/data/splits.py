@@ -1,25 +1,202 @@
-"""Identity-disjoint train / calibration / test splits, and the manifest that proves what was in each."""
+"""Split protocols: which pictures are trained on, which the threshold is chosen on, and which both are tested on."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from siamese.errors import ImageError, SplitError
-from siamese.faces.crops import hash_files
-from siamese.identities import IdentityTable, normalise_identity
-from siamese.storage import write_json
+from siamese.errors import SplitError
+from siamese.identities import IdentityTable
+from siamese.pairs import BalancedPairs
+from siamese.registry import Registry
 
 SPLITS = ("train", "calibration", "test")
-VERSION = 1
-_ENTRY = {"file", "identity", "sha256"}
+ALL_SPLITS = ("train", "calibration", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a split protocol decided.
+
+    Attributes:
+        rows: split name -> (n,) int64 ascending row numbers of the table.
+        pairs: split name -> (2, m) int64 positions in ``rows[name]``, left above right, where the protocol itself chooses pairs.
+    """
+
+    rows: dict[str, np.ndarray]
+    pairs: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class SplitProtocol:
+    """Base of the rules that split a table: value objects, a pure function of the table and the seed.
+
+    The splits are called train, calibration, validation and test. The threshold is chosen on calibration, or, where a protocol
+    makes none, on validation.
+    """
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        """Split a table.
+
+        Raises:
+            SplitError: the table cannot be split so.
+        """
+        raise NotImplementedError
+
+
+SPLIT_PROTOCOLS: Registry[SplitProtocol] = Registry("split protocol")
+
+# Which two splits may show the same person, by protocol; any other pair of splits never does.
+MAY_SHARE: dict[str, frozenset[frozenset[str]]] = {
+    "identity_disjoint": frozenset(),
+    "held_out_people": frozenset({frozenset({"train", "validation"}), frozenset({"calibration", "validation"})}),
+    "image_disjoint": frozenset(frozenset(two) for two in itertools.combinations(ALL_SPLITS, 2)),
+}
+
+
+@SPLIT_PROTOCOLS.register("identity_disjoint")
+@dataclass(frozen=True)
+class IdentityDisjoint(SplitProtocol):
+    """Nobody is in two splits, see :func:`identity_disjoint`.
+
+    Args:
+        shares: of the people, for train, calibration and test: three numbers > 0 in proportion.
+    """
+
+    shares: Sequence[float] = (0.6, 0.2, 0.2)
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        return Split(identity_disjoint(table, self.shares, seed))
+
+
+@SPLIT_PROTOCOLS.register("held_out_people")
+@dataclass(frozen=True)
+class HeldOutPeople(SplitProtocol):
+    """Some people are held out for test; the pictures of the others are divided into train and validation.
+
+    So validation shows people who are trained on, in other pictures: its figures say nothing about strangers. The protocol of
+    face-similarity-pytorch (2019), which chose its threshold there. With ``calibration`` > 0 some people are taken out of train
+    altogether, and the threshold is chosen on them; test and validation stay as they were.
+
+    Args:
+        test: share of the people held out, in (0, 1).
+        validation: share of the other people's pictures, in (0, 1).
+        calibration: share of the other people whose remaining pictures go to calibration instead of train, in [0, 1).
+    """
+
+    test: float = 0.1
+    validation: float = 0.2
+    calibration: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.test < 1 and 0 < self.validation < 1 and 0 <= self.calibration < 1):
+            raise SplitError(
+                f"held_out_people needs shares test and validation in (0, 1) and calibration in [0, 1), not {self.test}, "
+                f"{self.validation} and {self.calibration}: change data.split"
+            )
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        rng = np.random.default_rng([seed, 11])
+        people, labels = len(table.people), table.labels
+        # As with cards: where few people have several pictures, a deal may leave a split without a genuine pair.
+        for _ in range(1000):
+            order = rng.permutation(people)
+            n_test = max(1, round(self.test * people))
+            tested = np.isin(labels, order[:n_test])
+            others = rng.permutation(np.flatnonzero(~tested))
+            validated = np.zeros(len(labels), dtype=bool)
+            validated[others[: round(self.validation * len(others))]] = True
+            masks = {"train": ~tested & ~validated, "validation": validated, "test": tested}
+            poor = _poor(table, masks)
+            if not poor:
+                masks = self._calibrated(table, masks, order[n_test:], seed)
+                return Split({name: np.flatnonzero(masks[name]) for name in ALL_SPLITS if name in masks})
+        raise _refusal(table, poor[0])
+
+    def _calibrated(
+        self, table: IdentityTable, masks: dict[str, np.ndarray], others: np.ndarray, seed: int
+    ) -> dict[str, np.ndarray]:
+        """Some people's pictures moved from train to calibration; whoever they are, validation and test stay."""
+        if not self.calibration:
+            return masks
+        rng, number = np.random.default_rng([seed, 13]), round(self.calibration * len(others))
+        for _ in range(1000):
+            moved = np.isin(table.labels, others[:number]) & masks["train"]
+            dealt = masks | {"train": masks["train"] & ~moved, "calibration": moved}
+            poor = _poor(table, dealt)
+            if not poor:
+                return dealt
+            others = rng.permutation(others)
+        raise _refusal(table, poor[0])
+
+
+def _poor(table: IdentityTable, masks: dict[str, np.ndarray]) -> list[str]:
+    """The splits without a genuine or without an impostor pair."""
+    return [name for name, mask in masks.items() if not _has_both_kinds([table.identities[i] for i in np.flatnonzero(mask)])]
+
+
+def _refusal(table: IdentityTable, poor: str) -> SplitError:
+    return SplitError(
+        f"the {poor} split of {table.name} ({len(table.people)} people, {len(table)} pictures) has no two people and no pair of "
+        f"the same person: add data, or change data.split.{'test' if poor == 'train' else poor}"
+    )
+
+
+@SPLIT_PROTOCOLS.register("image_disjoint")
+@dataclass(frozen=True)
+class ImageDisjoint(SplitProtocol):
+    """Pairs are picked, and no picture is in the pairs of two splits; people may be, so the figures are not those of strangers.
+
+    Validation is picked first, then test, then calibration, then train from all that is left, each half genuine and half
+    impostor, people drawn first and then their pictures, no pair twice: picked early, a split is hardly skewed towards the few
+    people with many pictures. The protocol of face-comparer (2016), but that it picks test last, has no
+    calibration split, and judges by a fixed threshold.
+    Train keeps all pictures that are left, whether or not they are in its pairs.
+
+    Args:
+        train, validation, test: numbers of pairs, even, >= 2.
+        calibration: likewise, or 0: then the threshold is chosen on validation.
+    """
+
+    train: int = 40_000
+    validation: int = 256
+    test: int = 256
+    calibration: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ALL_SPLITS:
+            number = getattr(self, name)
+            if not isinstance(number, int) or number % 2 or number < (0 if name == "calibration" else 2):
+                raise SplitError(
+                    f"image_disjoint needs even numbers of pairs of at least 2, not {name}={number}: change data.split.{name}"
+                )
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        left = np.arange(len(table))
+        rows: dict[str, np.ndarray] = {}
+        pairs: dict[str, np.ndarray] = {}
+        for turn, name in enumerate(("validation", "test", "calibration", "train")):
+            wanted = getattr(self, name)
+            if not wanted:
+                continue
+            own_seed = int(np.random.SeedSequence([seed, 12, turn]).generate_state(1)[0])
+            drawn = BalancedPairs(wanted // 2, own_seed)(table.labels[left])
+            if len(drawn) < wanted:
+                before = ", ".join(f"data.split.{n}" for n in rows) or f"data.split.{name}"
+                enough = name == "train" and len(drawn) >= 2
+                remedy = f"set data.split.train={len(drawn)}" if enough else f"lower {before}"
+                raise SplitError(
+                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, not {wanted:,}: add pictures or {remedy}"
+                )
+            both = np.stack([drawn.left, drawn.right])
+            used = np.arange(len(left)) if name == "train" else np.unique(both)
+            rows[name], pairs[name] = left[used], np.searchsorted(used, both)
+            left = np.delete(left, used)
+        return Split({n: rows[n] for n in ALL_SPLITS if n in rows}, {n: pairs[n] for n in ALL_SPLITS if n in pairs})
 
 
 def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, np.ndarray]:
@@ -64,7 +241,7 @@ def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2,
     got = Counter(table.identities[r] for r in rows[poor[0]])
     raise SplitError(
         f"the {poor[0]} split of {table.name} got {len(got)} people, {sum(n > 1 for n in got.values())} of them with two pictures "
-        f"or more; it needs two people and a pair of the same person: add data or change data.shares"
+        f"or more; it needs two people and a pair of the same person: add data or change data.split.shares"
     )
 
 
@@ -112,161 +289,3 @@ def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[st
         rng.shuffle(view := np.array(order[start : start + period]))
         order[start : start + period] = view.tolist()
     return [SPLITS[turn] for turn in order]
-
-
-@dataclass
-class SplitManifest:
-    """Which files of which people are in which split, with the hash of each file: a run's proof of what it has seen.
-
-    Attributes:
-        dataset: name of the data set.
-        root: folder that the files are relative to.
-        protocol, seed, shares: how the split was made.
-        splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None for an unreadable file.
-        quarantine: file -> reason, for pictures that could not be read (they stay in their split and are never used).
-    """
-
-    dataset: str
-    root: str
-    protocol: str
-    seed: int
-    shares: list[float]
-    splits: dict[str, list[dict[str, Any]]]
-    quarantine: dict[str, str] = field(default_factory=dict)
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        self.check()
-
-    @classmethod
-    def make(
-        cls,
-        table: IdentityTable,
-        rows: Mapping[str, np.ndarray],
-        *,
-        protocol: str = "identity_disjoint",
-        seed: int = 0,
-        shares: Sequence[float] = (),
-    ) -> SplitManifest:
-        """Write down a split of ``table``, hashing every file."""
-        hashes = hash_files(table.paths)
-        splits = {
-            split: [
-                {
-                    "file": table.files[r],
-                    "identity": table.identities[r],
-                    "sha256": None if isinstance(h := hashes[r], ImageError) else h,
-                }
-                for r in rows[split]
-            ]
-            for split in rows
-        }
-        return cls(table.name, str(table.root), protocol, seed, [float(s) for s in shares], splits)
-
-    def check(self) -> None:
-        """Assert the form, and the law: no identity and no file is in two splits.
-
-        Raises:
-            SplitError: names what is of a wrong type, or the person or file and its two splits.
-        """
-        for name, kind in (("dataset", str), ("root", str), ("seed", int), ("splits", dict), ("quarantine", dict)):
-            if not isinstance(getattr(self, name), kind):
-                raise SplitError(f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split")
-        for split, entries in self.splits.items():
-            if not isinstance(entries, list) or not all(isinstance(e, dict) and set(e) >= _ENTRY for e in entries):
-                raise SplitError(
-                    f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
-                )
-            for e in entries:
-                if not (
-                    isinstance(e["file"], str) and isinstance(e["identity"], str) and isinstance(e["sha256"], (str, type(None)))
-                ):
-                    raise SplitError(
-                        f"the manifest's split {split!r} has an entry of a wrong type: it was altered; make a new split"
-                    )
-        for key in ("identity", "file"):
-            seen: dict[str, str] = {}
-            for split, entries in self.splits.items():
-                for value in {normalise_identity(e[key]) if key == "identity" else e[key] for e in entries}:
-                    if seen.setdefault(value, split) != split:
-                        raise SplitError(
-                            f"{key} {value!r} is in both {seen[value]} and {split}: the manifest was altered; make a new split"
-                        )
-
-    def usable(self, split: str) -> list[dict[str, Any]]:
-        """The entries of a split that are not in quarantine."""
-        return [e for e in self.splits[split] if e["file"] not in self.quarantine]
-
-    def table(self, split: str) -> IdentityTable:
-        """The pictures of one split, without those in quarantine."""
-        entries = self.usable(split)
-        return IdentityTable(
-            Path(self.root), tuple(e["file"] for e in entries), tuple(e["identity"] for e in entries), self.dataset
-        )
-
-    def hashes(self, split: str) -> list[str]:
-        """SHA-256 of each row of ``table(split)``."""
-        return [e["sha256"] for e in self.usable(split)]
-
-    def verify_files(self) -> None:
-        """Assert that every file is still there with the content it had.
-
-        Raises:
-            SplitError: a file is gone or was changed.
-        """
-        for split in self.splits:
-            table = self.table(split)
-            for file, was, now in zip(table.files, self.hashes(split), hash_files(table.paths), strict=True):
-                if now != was:
-                    what = (
-                        f"cannot be read ({now.reason})"
-                        if isinstance(now, ImageError)
-                        else "has changed since the split was made"
-                    )
-                    raise SplitError(
-                        f"{table.root / file}: {what}; restore it, give its new folder (siamese evaluate: --root DIR), or make a new split"
-                    )
-
-    def shared_pictures(self) -> list[tuple[str, str]]:
-        """Pairs of files in different splits with the very same content (LFW has some, under two people's names)."""
-        first: dict[str, tuple[str, str]] = {}
-        twins = []
-        for split, entries in self.splits.items():
-            for e in entries:
-                if e["sha256"] is None:
-                    continue
-                other_split, other_file = first.setdefault(e["sha256"], (split, e["file"]))
-                if other_split != split:
-                    twins.append((other_file, e["file"]))
-        return twins
-
-    def save(self, path: str | Path) -> Path:
-        """Write the manifest as JSON; it appears whole or not at all."""
-        return write_json(path, asdict(self))
-
-    @classmethod
-    def load(cls, path: str | Path, root: str | Path | None = None) -> SplitManifest:
-        """Read a manifest and re-assert it.
-
-        Args:
-            path: a file that :meth:`save` wrote.
-            root: where the data lie now, if they moved.
-
-        Raises:
-            SplitError: missing, not a manifest, of a newer version, or in breach of the law.
-        """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["version"] > VERSION:
-                raise SplitError(f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese")
-            try:
-                manifest = cls(**content)
-            except SplitError as error:
-                raise SplitError(f"{path}: {error}") from error
-        except FileNotFoundError as error:
-            raise SplitError(f"{path}: no such manifest; it is called split.json in a run's folder") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SplitError(f"{path}: not a split manifest ({error}); give the split.json of a run") from error
-        if root is not None:
-            manifest.root = str(Path(root).expanduser().absolute())
-        return manifest

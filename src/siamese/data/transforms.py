@@ -65,6 +65,11 @@ class Augmentation:
         self._compose.set_random_seed(stable_seed(*seed))
         return np.ascontiguousarray(self._compose(image=image)["image"])
 
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything at all."""
+        return any(getattr(self, field.name) for field in fields(self))
+
     @cached_property
     def _compose(self) -> Any:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its newest version

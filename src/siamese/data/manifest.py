@@ -1,0 +1,249 @@
+"""SplitManifest: which files of which people are in which split; a run's proof of what it has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.data.splits import MAY_SHARE, Split
+from siamese.errors import ImageError, SplitError
+from siamese.faces.crops import hash_files
+from siamese.identities import IdentityTable, normalise_identity
+from siamese.storage import write_json
+
+VERSION = 2
+_ENTRY = {"file", "identity", "sha256"}
+
+
+@dataclass
+class SplitManifest:
+    """Which files of which people are in which split, with the hash of each file: a run's proof of what it has seen.
+
+    Attributes:
+        dataset: name of the data set.
+        root: folder that the files are relative to.
+        protocol, seed, settings: how the split was made: its protocol's name, its seed and its other settings.
+        splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None for an unreadable file.
+        quarantine: file -> reason, for pictures that could not be read (they stay in their split and are never used).
+        pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where the protocol chooses pairs.
+    """
+
+    dataset: str
+    root: str
+    protocol: str
+    seed: int
+    settings: dict[str, Any]
+    splits: dict[str, list[dict[str, Any]]]
+    quarantine: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    @classmethod
+    def make(
+        cls,
+        table: IdentityTable,
+        split: Split | Mapping[str, np.ndarray],
+        *,
+        protocol: str = "identity_disjoint",
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> SplitManifest:
+        """Write down a split of ``table`` (or split name -> row numbers), hashing every file."""
+        made = split if isinstance(split, Split) else Split(dict(split))
+        rows = made.rows
+        hashes = hash_files(table.paths)
+        splits = {
+            split: [
+                {
+                    "file": table.files[r],
+                    "identity": table.identities[r],
+                    "sha256": None if isinstance(h := hashes[r], ImageError) else h,
+                }
+                for r in rows[split]
+            ]
+            for split in rows
+        }
+        pairs = {name: {"left": p[0].tolist(), "right": p[1].tolist()} for name, p in made.pairs.items()}
+        return cls(table.name, str(table.root), protocol, seed, dict(settings or {}), splits, {}, pairs)
+
+    def check(self) -> None:
+        """Assert the form, and the law: no file is in two splits, and no identity unless the protocol lets these two share it.
+
+        Raises:
+            SplitError: names what is of a wrong type, or the person or file and its two splits.
+        """
+        for name, kind in (
+            ("dataset", str),
+            ("root", str),
+            ("seed", int),
+            ("splits", dict),
+            ("quarantine", dict),
+            ("pairs", dict),
+            ("settings", dict),
+        ):
+            if not isinstance(getattr(self, name), kind):
+                raise SplitError(f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split")
+        for split, entries in self.splits.items():
+            if not isinstance(entries, list) or not all(isinstance(e, dict) and set(e) >= _ENTRY for e in entries):
+                raise SplitError(
+                    f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
+                )
+            for e in entries:
+                if not (
+                    isinstance(e["file"], str) and isinstance(e["identity"], str) and isinstance(e["sha256"], (str, type(None)))
+                ):
+                    raise SplitError(
+                        f"the manifest's split {split!r} has an entry of a wrong type: it was altered; make a new split"
+                    )
+        self._check_pairs()
+        self._check_disjoint()
+
+    def _check_pairs(self) -> None:
+        for split, pairs in self.pairs.items():
+            rows = [pairs.get(side) for side in ("left", "right")] if isinstance(pairs, dict) else []
+            n = len(self.splits.get(split, []))
+            if not (
+                len(rows) == 2
+                and all(isinstance(r, list) and all(type(i) is int and 0 <= i < n for i in r) for r in rows)
+                and len(rows[0] or []) == len(rows[1] or [])
+            ):
+                raise SplitError(
+                    f"the manifest's pairs of {split!r} are not row numbers of that split: it was altered; make a new split"
+                )
+
+    def _check_disjoint(self) -> None:
+        may_share = MAY_SHARE.get(self.protocol, frozenset())
+        for key in ("identity", "file"):
+            seen: dict[str, set[str]] = {}
+            for split, entries in self.splits.items():
+                for value in {normalise_identity(e[key]) if key == "identity" else e[key] for e in entries}:
+                    for other in sorted(seen.setdefault(value, set())):
+                        if key == "file" or frozenset((other, split)) not in may_share:
+                            raise SplitError(
+                                f"{key} {value!r} is in both {other} and {split}: the manifest was altered; make a new split"
+                            )
+                    seen[value].add(split)
+
+    def usable(self, split: str) -> list[dict[str, Any]]:
+        """The entries of a split that are not in quarantine."""
+        return [e for e in self.splits[split] if e["file"] not in self.quarantine]
+
+    def table(self, split: str) -> IdentityTable:
+        """The pictures of one split, without those in quarantine."""
+        entries = self.usable(split)
+        return IdentityTable(
+            Path(self.root), tuple(e["file"] for e in entries), tuple(e["identity"] for e in entries), self.dataset
+        )
+
+    def hashes(self, split: str) -> list[str]:
+        """SHA-256 of each row of ``table(split)``."""
+        return [e["sha256"] for e in self.usable(split)]
+
+    def verify_files(self) -> None:
+        """Assert that every file is still there with the content it had.
+
+        Raises:
+            SplitError: a file is gone or was changed.
+        """
+        for split in self.splits:
+            table = self.table(split)
+            for file, was, now in zip(table.files, self.hashes(split), hash_files(table.paths), strict=True):
+                if now != was:
+                    what = (
+                        f"cannot be read ({now.reason})"
+                        if isinstance(now, ImageError)
+                        else "has changed since the split was made"
+                    )
+                    raise SplitError(
+                        f"{table.root / file}: {what}; restore it, give its new folder (siamese evaluate: --root DIR), or make a new split"
+                    )
+
+    @property
+    def calibrating(self) -> str:
+        """The split that the threshold is chosen on: calibration, or validation where there is none."""
+        return "calibration" if "calibration" in self.splits else "validation"
+
+    @property
+    def caution(self) -> str:
+        """What must stand beside the figures of a protocol under which people are in several splits; empty otherwise."""
+        if self.protocol == "image_disjoint":
+            return "image_disjoint: no picture is in two splits, but people are; not the figures of strangers"
+        if self.protocol == "held_out_people":
+            if self.calibrating == "validation":
+                return "held_out_people: validation shows people of train, and the threshold was chosen there; test shows strangers"
+            return "held_out_people: validation shows people of train and calibration in other pictures; test shows strangers"
+        return ""
+
+    def chosen_pairs(self, split: str) -> np.ndarray | None:
+        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with a picture in quarantine are left out."""
+        if split not in self.pairs:
+            return None
+        kept = np.array([e["file"] not in self.quarantine for e in self.splits[split]], dtype=bool)
+        return pairs_among(np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept)
+
+    def shared_pictures(self) -> list[tuple[str, str]]:
+        """Pairs of files in different splits with the very same content (LFW has some, under two people's names)."""
+        first: dict[str, tuple[str, str]] = {}
+        twins = []
+        for split, entries in self.splits.items():
+            for e in entries:
+                if e["sha256"] is None:
+                    continue
+                other_split, other_file = first.setdefault(e["sha256"], (split, e["file"]))
+                if other_split != split:
+                    twins.append((other_file, e["file"]))
+        return twins
+
+    def save(self, path: str | Path) -> Path:
+        """Write the manifest as JSON; it appears whole or not at all."""
+        return write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: str | Path, root: str | Path | None = None) -> SplitManifest:
+        """Read a manifest and re-assert it.
+
+        Args:
+            path: a file that :meth:`save` wrote.
+            root: where the data lie now, if they moved.
+
+        Raises:
+            SplitError: missing, not a manifest, of a newer version, or in breach of the law.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content["version"] > VERSION:
+                raise SplitError(f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese")
+            if content["version"] == 1:  # knew one protocol, with shares
+                content = content | {"version": VERSION, "settings": {"shares": content["shares"]}}
+                del content["shares"]
+            try:
+                manifest = cls(**content)
+            except SplitError as error:
+                raise SplitError(f"{path}: {error}") from error
+        except FileNotFoundError as error:
+            raise SplitError(f"{path}: no such manifest; it is called split.json in a run's folder") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SplitError(f"{path}: not a split manifest ({error}); give the split.json of a run") from error
+        if root is not None:
+            manifest.root = str(Path(root).expanduser().absolute())
+        return manifest
+
+
+def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The pairs whose rows are both kept, in the numbers of the kept rows.
+
+    Args:
+        pairs: (2, n) int64 row numbers.
+        kept: (N,) bool.
+    """
+    number = np.cumsum(kept) - 1
+    remaining: np.ndarray = number[pairs[:, kept[pairs].all(axis=0)]]
+    return remaining
