@@ -12,14 +12,16 @@ from siamese.errors import ConfigError
 from siamese.losses import ContrastiveLoss
 
 
-def naive(embeddings, labels, pairs, margin, positive_margin, reduction):
-    genuine, impostor = [], []
+def naive(embeddings, labels, pairs, margin, positive_margin, reduction, hardest=1.0):
+    genuine, impostor, apart = [], [], []
     for i, j in pairs:
         d = math.sqrt(sum((x - y) ** 2 for x, y in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True)))
         if labels[i] == labels[j]:
             genuine.append(max(0.0, d - positive_margin) ** 2)
         else:
-            impostor.append(max(0.0, margin - d) ** 2)
+            apart.append(d)
+    for d in sorted(apart)[: max(1, round(hardest * len(apart)))]:
+        impostor.append(max(0.0, margin - d) ** 2)
     if reduction == "mean":
         return sum(genuine + impostor) / len(genuine + impostor)
     if reduction == "nonzero":
@@ -34,8 +36,9 @@ def naive(embeddings, labels, pairs, margin, positive_margin, reduction):
     st.sampled_from(["balanced", "mean", "nonzero"]),
     st.sampled_from([(1.0, 0.0), (2.0, 0.5), (0.3, 0.1)]),
     st.booleans(),
+    st.sampled_from([1.0, 0.75, 0.25, 0.01]),
 )
-def test_equals_the_naive_loop(n, seed, reduction, margins, explicit):
+def test_equals_the_naive_loop(n, seed, reduction, margins, explicit, hardest):
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(n, 3, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 3, (n,), generator=generator)
@@ -48,8 +51,8 @@ def test_equals_the_naive_loop(n, seed, reduction, margins, explicit):
     else:
         chosen, pairs = None, [(i, j) for i in range(n) for j in range(i + 1, n)]
     margin, positive = margins
-    found = ContrastiveLoss(margin, positive, reduction)(embeddings, labels, chosen)
-    assert found.item() == pytest.approx(naive(embeddings, labels, pairs, margin, positive, reduction), abs=1e-12)
+    found = ContrastiveLoss(margin, positive, reduction, hardest=hardest)(embeddings, labels, chosen)
+    assert found.item() == pytest.approx(naive(embeddings, labels, pairs, margin, positive, reduction, hardest), abs=1e-12)
 
 
 def test_on_paper():
@@ -64,9 +67,25 @@ def test_on_paper():
     assert ContrastiveLoss(1.8, reduction="nonzero")(points, labels).item() == pytest.approx((1 + impostor) / 2, abs=1e-6)
 
 
+def test_only_the_closest_impostors_count():
+    # Four people at 0, 1, 3 and 7 on a line: impostors 1, 2, 3, 4, 6 and 7 apart; half of them are 1, 2 and 3.
+    points = torch.tensor([[0.0], [1.0], [3.0], [7.0]], requires_grad=True)
+    value = ContrastiveLoss(10.0, hardest=0.5)(points, torch.arange(4))
+    assert value.item() == pytest.approx((9**2 + 8**2 + 7**2) / 3)
+    value.backward()
+    assert points.grad[3] == 0  # nobody near it was asked
+    assert ContrastiveLoss(10.0, hardest=1e-6)(points, torch.arange(4)).item() == pytest.approx(9**2)
+    # and of equally close ones no more than the share
+    assert (
+        ContrastiveLoss(10.0, hardest=0.5)._hard(torch.ones(8), torch.arange(8) > 5).tolist()
+        == [True] * 3 + [False] * 3 + [True] * 2
+    )
+
+
+@pytest.mark.parametrize("hardest", [1.0, 0.4])
 @pytest.mark.parametrize("reduction", ["balanced", "mean", "nonzero"])
-def test_gradients_are_right_and_finite_for_identical_images(reduction):
-    loss = ContrastiveLoss(1.0, reduction=reduction)
+def test_gradients_are_right_and_finite_for_identical_images(reduction, hardest):
+    loss = ContrastiveLoss(1.0, reduction=reduction, hardest=hardest)
     same = torch.ones(4, 8, requires_grad=True)
     loss(same, torch.tensor([0, 0, 1, 1])).backward()
     assert same.grad.isfinite().all()
@@ -76,9 +95,10 @@ def test_gradients_are_right_and_finite_for_identical_images(reduction):
 
 @pytest.mark.parametrize("labels", [[0], [0, 1], [0, 0]])
 @pytest.mark.parametrize("reduction", ["balanced", "mean", "nonzero"])
-def test_a_batch_without_some_kind_of_pair_has_a_finite_loss(labels, reduction):
+@pytest.mark.parametrize("hardest", [1.0, 0.4])
+def test_a_batch_without_some_kind_of_pair_has_a_finite_loss(labels, reduction, hardest):
     embeddings = torch.randn(len(labels), 4, requires_grad=True)
-    value = ContrastiveLoss(10.0, reduction=reduction)(embeddings, torch.tensor(labels))
+    value = ContrastiveLoss(10.0, reduction=reduction, hardest=hardest)(embeddings, torch.tensor(labels))
     value.backward()
     assert value.isfinite()
     assert embeddings.grad.isfinite().all()
@@ -102,3 +122,9 @@ def test_it_measures_by_the_distance_it_was_given():
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(ConfigError, match="did you mean 'balanced'" if "reduction" in arguments else "margins must satisfy"):
         ContrastiveLoss(**arguments)
+
+
+@pytest.mark.parametrize("hardest", [0.0, -0.5, 1.1])
+def test_a_share_out_of_range_is_refused(hardest):
+    with pytest.raises(ConfigError, match="hardest must be a share"):
+        ContrastiveLoss(hardest=hardest)

@@ -7,7 +7,27 @@ from torch import Tensor, nn
 
 
 class EmbeddingLoss(nn.Module):
-    """A loss of an embedding matrix; every image is encoded once, pairs are row numbers."""
+    """A loss of an embedding matrix; every image is encoded once, pairs are row numbers.
+
+    Attributes:
+        open_set: whether its value means something for people whom it was not trained on. False for a classifier of the
+            training people: on validation people, who are others, it is not to be called.
+        of_batches: whether its mean over all pairs of a batch can stand beside the training loss. False for a loss that is trained
+            on balanced pairs and weighs every pair alike: nearly all pairs of a batch are impostors.
+    """
+
+    open_set: bool = True
+    of_batches: bool = True
+
+    def bind(self, people: int, embedding_size: int) -> None:
+        """Tell the loss what is known only once the data are; by default it need not know.
+
+        Called before the optimizer is made, since the loss may make its weights here.
+
+        Args:
+            people: number of training people; their labels are 0..people - 1.
+            embedding_size: D of the embeddings that the loss sees while training.
+        """
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
         """The loss of a batch.
@@ -26,3 +46,9 @@ class EmbeddingLoss(nn.Module):
 def all_pairs(n: int, device: torch.device | None = None) -> Tensor:
     """(2, n (n - 1) / 2) int64: every pair i < j once."""
     return torch.triu_indices(n, n, offset=1, device=device)
+
+
+def nothing(embeddings: Tensor) -> Tensor:
+    """Scalar 0 with gradient 0 for ``embeddings`` (B, D): the loss of a batch that there is nothing to learn from."""
+    zero = embeddings[:0].sum()  # of no rows: 0 times a row would be NaN where the row is infinite
+    return zero if zero.dtype == torch.float64 else zero.float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,9 +26,12 @@ class ContrastiveLoss(EmbeddingLoss):
         reduction: ``"mean"``: over all pairs, as in the paper; ``"balanced"``: the mean over genuine pairs plus the mean over
             impostor pairs, halved, so that either kind has the same weight however rare it is in the batch; ``"nonzero"``: like balanced, each mean over those pairs that cost something.
         distance: by default euclidean.
+        hardest: share of the impostor pairs of a batch that counts, the closest ones, 0 < hardest <= 1, rounded, but at least
+            one pair: online hard example mining (Shrivastava, Gupta and Girshick, CVPR 2016) among impostors, most of whom are
+            far apart already. The others are as if they were not in the batch.
 
     Raises:
-        ConfigError: a margin out of range or an unknown reduction.
+        ConfigError: a margin or ``hardest`` out of range, or an unknown reduction.
     """
 
     def __init__(
@@ -36,12 +40,16 @@ class ContrastiveLoss(EmbeddingLoss):
         positive_margin: float = 0.0,
         reduction: str = "mean",
         distance: Distance | None = None,
+        hardest: float = 1.0,
     ) -> None:
         super().__init__()
         if not 0 <= positive_margin < margin:
             raise ConfigError(f"margins must satisfy 0 <= positive_margin < margin, not {positive_margin} and {margin}")
         if reduction not in REDUCTIONS:
             raise ConfigError(f"reduction={reduction!r} is not known{did_you_mean(reduction, REDUCTIONS)}")
+        if not 0 < hardest <= 1:
+            raise ConfigError(f"hardest must be a share above 0 and at most 1, not {hardest}; 1 takes every impostor pair")
+        self.hardest = hardest
         self.margin, self.positive_margin, self.reduction = margin, positive_margin, reduction
         self.distance = distance or EuclideanDistance()
 
@@ -51,13 +59,23 @@ class ContrastiveLoss(EmbeddingLoss):
         distance = self.distance(embeddings[left], embeddings[right])
         genuine = labels[left] == labels[right]
         cost = F.relu(distance - self.positive_margin).square().where(genuine, F.relu(self.margin - distance).square())
+        counted = self._hard(distance.detach(), genuine)
         if self.reduction == "mean":
-            return cost.sum() / max(1, len(cost))
-        counted = cost > 0 if self.reduction == "nonzero" else genuine | ~genuine
+            return _mean(cost, counted)
+        if self.reduction == "nonzero":
+            counted = counted & (cost > 0)
         return (_mean(cost, genuine & counted) + _mean(cost, ~genuine & counted)) / 2
 
     def extra_repr(self) -> str:
-        return f"margin={self.margin}, positive_margin={self.positive_margin}, reduction={self.reduction!r}"
+        return f"margin={self.margin}, positive_margin={self.positive_margin}, reduction={self.reduction!r}, hardest={self.hardest}"
+
+    def _hard(self, distance: Tensor, genuine: Tensor) -> Tensor:
+        """(n,) bool: the genuine pairs and the closest impostor pairs; without a branch on data."""
+        if self.hardest == 1:
+            return genuine | ~genuine
+        order = distance.where(~genuine, torch.inf).argsort(stable=True)  # of equally close pairs the first ones count
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        return genuine | (place < ((~genuine).sum() * self.hardest).round().clamp(min=1))
 
 
 def _mean(cost: Tensor, mask: Tensor) -> Tensor:
