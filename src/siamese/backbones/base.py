@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,27 @@ class Backbone(nn.Module):
     """
 
     embedding_size: int
+
+    @property
+    def trained_size(self) -> int:
+        """Length of what the loss sees while training; by default the whole embedding."""
+        return self.embedding_size
+
+    @property
+    def same_at_use(self) -> bool:
+        """Whether embeddings mean the same while training and at use: a threshold, or a learned distance, of one serves the other."""
+        return self.trained_size == self.embedding_size
+
+    def check(self, pictures: int) -> None:
+        """Raise :class:`siamese.errors.ConfigError` now if :meth:`fit` will not do with so many training pictures."""
+
+    def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
+        """Work out what can be had from the training pictures in closed form; called once, when training has ended.
+
+        Args:
+            batches: of the N training pictures, each once, in order and unaugmented: (B, 3, H, W) uint8.
+            labels: (N,) int64, one number per person.
+        """
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed pictures.

@@ -87,6 +87,16 @@ class SmallResNet(Backbone):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def trained_size(self) -> int:
+        """Length of the learned part."""
+        return self.learned_size
+
+    @property
+    def same_at_use(self) -> bool:
+        """Not if embeddings are whitened at use."""
+        return not self.whiten
+
     def forward(self, images: Tensor) -> Tensor:
         pixels = to_unit_range(images)
         x = standardise(pixels) if self.standardise_input else (pixels - 0.45) / 0.25

@@ -1,0 +1,116 @@
+"""Discriminant: principal components, then within-class whitening; fitted in closed form to descriptors of known people."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from siamese.errors import ConfigError
+
+# A person's pictures beyond this number add no weight: within-class scatter is not to be that of one much photographed person.
+PICTURES = 8
+# Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
+OVERSAMPLING, ROUNDS = 50, 3
+
+
+class Discriminant(nn.Module):
+    """From descriptors to unit vectors whose distances tell people apart.
+
+    Descriptors are projected on their ``components`` principal directions, scaled to equal variance and brought to unit length;
+    then the directions along which pictures of one person vary are shrunk (within-class covariance normalisation: Hatch,
+    Kajarekar and Stolcke, *Within-Class Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
+
+    Args:
+        size: D, length of a descriptor.
+        components: k, principal directions kept, 1 <= k <= size.
+        shrinkage: added to each within-class variance, as a share of their mean, > 0.
+
+    Attributes:
+        fitted: () bool buffer; False until :meth:`fit`.
+
+    Raises:
+        ConfigError: a setting out of range.
+    """
+
+    mean: Tensor
+    principal: Tensor
+    centre: Tensor
+    within: Tensor
+    fitted: Tensor
+
+    def __init__(self, size: int, components: int = 400, shrinkage: float = 0.3) -> None:
+        super().__init__()
+        if not 1 <= components <= size or not shrinkage > 0:
+            raise ConfigError(
+                f"a discriminant needs 1 <= components <= {size} and shrinkage > 0, not {components} and {shrinkage}"
+            )
+        self.size, self.components, self.shrinkage = size, components, shrinkage
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("principal", torch.zeros(size, components))
+        self.register_buffer("centre", torch.zeros(components))
+        self.register_buffer("within", torch.eye(components))
+        self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def fit(self, descriptors: Tensor, labels: Tensor) -> None:
+        """Work out the projections.
+
+        Args:
+            descriptors: (n, size) floating point, n > components.
+            labels: (n,) int64, one number per person, somebody with two.
+
+        Raises:
+            ConfigError: too few descriptors, or nobody with two.
+        """
+        if len(descriptors) <= self.components:
+            raise ConfigError(
+                f"{len(descriptors)} descriptors cannot fit {self.components} components; add pictures, or take fewer components"
+            )
+        mean = descriptors.float().mean(dim=0)
+        q = min(self.components + OVERSAMPLING, *descriptors.shape)
+        with torch.random.fork_rng(devices=[]):  # the decomposition starts from random directions: always from the same
+            torch.manual_seed(0)
+            _, strength, directions = torch.svd_lowrank(descriptors.float() - mean, q=q, niter=ROUNDS)
+        scale = strength[: self.components].clamp(min=strength[0] * 1e-6) / len(descriptors) ** 0.5
+        self.mean.copy_(mean)
+        self.principal.copy_(directions[:, : self.components] / scale)
+        x = self._components(descriptors.float())
+        self.centre.copy_(x.mean(dim=0))
+        self.within.copy_(_inverse_root(_within_class(x, labels), self.shrinkage))
+        self.fitted.fill_(True)
+
+    def forward(self, descriptors: Tensor) -> Tensor:
+        """(B, size) -> (B, components) of unit length; all zero before :meth:`fit`."""
+        with torch.autocast(descriptors.device.type, enabled=False):
+            x = (self._components(descriptors.float()) - self.centre) @ self.within
+            return F.normalize(x, dim=1)
+
+    def _components(self, descriptors: Tensor) -> Tensor:
+        return F.normalize((descriptors - self.mean) @ self.principal, dim=1)
+
+
+def _within_class(x: Tensor, labels: Tensor) -> Tensor:
+    """(k, k) covariance of pictures around their person's mean, in float64; each person counts as at most PICTURES pictures."""
+    x = x.double()
+    _, person, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
+    mean = torch.zeros(len(number), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, person, x) / number[:, None]
+    several = number[person] > 1
+    if not bool(several.any()):
+        raise ConfigError("nobody has two pictures: a discriminant learns from how pictures of one person differ; add pictures")
+    freedom = (number[person][several] - 1).double()
+    weight = freedom.clamp(max=PICTURES - 1) / freedom
+    apart = (x - mean[person])[several]
+    # A scatter of n pictures has n - 1 degrees of freedom: so weighted, each person's unbiased covariance counts min(n, 8) - 1.
+    degrees = ((number[number > 1] - 1).double().clamp(max=PICTURES - 1)).sum()
+    covariance: Tensor = (apart * weight[:, None]).T @ apart / degrees
+    return covariance
+
+
+def _inverse_root(covariance: Tensor, shrinkage: float) -> Tensor:
+    """``(C + shrinkage * mean variance * I) ** -1/2``, symmetric, so unique whatever signs the solver chose; float32."""
+    variance, directions = torch.linalg.eigh(covariance.cpu())
+    variance = variance.clamp(min=0)
+    root = torch.rsqrt(variance + shrinkage * variance.mean() + 1e-12)
+    whitening: Tensor = (directions * root) @ directions.T
+    return whitening.float().to(covariance.device)
