@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
@@ -15,7 +16,8 @@ from torch import Tensor
 from siamese.distances import Distance, EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.metrics import PairVerification
-from siamese.verification import OperatingPoint, PairProtocol, ThresholdCurve, auc, calibrate, eer
+from siamese.pairs import PairProtocol
+from siamese.verification import Compared, OperatingPoint, ThresholdCurve, auc, calibrate, compare, eer
 
 _CONTRACT = (
     "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
@@ -33,7 +35,7 @@ class ThresholdCalibrator(pl.Callback):
       registers it when training starts;
     * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold came from, also stored in
       every checkpoint under ``"operating_point"``;
-    * the logged values ``val/threshold``, ``val/f1``, ``val/auc`` and ``val/eer``.
+    * the logged values ``val/threshold``, ``val/f1``, ``val/accuracy``, ``val/auc`` and ``val/eer``.
 
     Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and impostor pairs: then the old
     threshold stays and a warning says so. The validation loader must show people who are not in the training set.
@@ -105,7 +107,8 @@ class ThresholdCalibrator(pl.Callback):
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
         with self._metric.sync_context(distributed_available=lambda: trainer.world_size > 1):
-            compared = self._metric.compared()
+            gathered = self._metric.rows()
+            compared = compare(*gathered, self._metric.protocol, self._metric.distance)
         self._metric.reset()
         if not compared.pairs.genuine or not compared.pairs.impostor:
             warnings.warn(
@@ -114,10 +117,14 @@ class ThresholdCalibrator(pl.Callback):
                 stacklevel=2,
             )
             return
+        pair_loss = getattr(pl_module, "pair_loss", None)
+        if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1].device))) is not None:
+            pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
         point = calibrate(compared, self.split, epoch=trainer.current_epoch, step=trainer.global_step)
         _store(pl_module, point)
         curve = ThresholdCurve.of(compared.distances, compared.pairs.same)
-        figures = {"threshold": point.threshold, "f1": point.f1, "auc": auc(curve), "eer": eer(curve)}
+        accuracy = point.confusion.accuracy
+        figures = {"threshold": point.threshold, "f1": point.f1, "accuracy": accuracy, "auc": auc(curve), "eer": eer(curve)}
         for name, value in figures.items():
             pl_module.log(f"{self.prefix}{name}", value, prog_bar=name in ("f1", "threshold"), rank_zero_only=False)
 
@@ -128,6 +135,11 @@ class ThresholdCalibrator(pl.Callback):
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if values := checkpoint.get("operating_point"):
             _store(pl_module, OperatingPoint.from_dict(values))
+
+
+def _positions(compared: Compared, device: torch.device) -> Tensor:
+    """(2, n) int64: the pairs as a loss takes them."""
+    return torch.from_numpy(np.stack([compared.pairs.left, compared.pairs.right])).to(device)
 
 
 def _threshold(module: pl.LightningModule) -> float:

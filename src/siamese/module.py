@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from siamese.distances import Distance, EuclideanDistance
+from siamese.distances import DISTANCES, Distance, EuclideanDistance, is_match
+from siamese.errors import ConfigError
 from siamese.verification import OperatingPoint
 
 
@@ -49,7 +50,8 @@ class SiameseModule(pl.LightningModule):
     Args:
         backbone: pictures (B, 3, H, W) to embeddings (B, D).
         loss: ``loss(embeddings, labels, pairs)`` to a scalar.
-        distance: what verification measures; by default the loss's own, or else euclidean.
+        distance: what verification measures; by default the loss's own, or else euclidean. A distance with weights is learned
+            by the loss, so there must be one object: the loss's own is used if it is of the same settings.
         optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3 and weight decay 0.05.
         schedule: ``schedule(step, total)`` to a factor on the learning rate; None keeps it constant.
         decay_matrices_only: spare biases and normalisation from weight decay.
@@ -73,7 +75,8 @@ class SiameseModule(pl.LightningModule):
         super().__init__()
         self.backbone, self.loss = backbone, loss
         own = getattr(loss, "distance", None)
-        self.distance: Distance = distance or (own if isinstance(own, Distance) else EuclideanDistance())
+        own = own if isinstance(own, Distance) else None
+        self.distance: Distance = _one_distance(distance, own)
         self.optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.05)
         self.schedule, self.decay_matrices_only = schedule, decay_matrices_only
         self.operating_point: OperatingPoint | None = None
@@ -85,16 +88,40 @@ class SiameseModule(pl.LightningModule):
         return embeddings
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        loss: Tensor = self.loss(self(batch["image"]), batch["label"], batch.get("pairs"))
+        embeddings, pairs = self(batch["image"]), batch.get("pairs")
+        loss: Tensor = self.loss(embeddings, batch["label"], pairs)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["label"]))
+        if pairs is not None and self.operating_point is not None and getattr(self.backbone, "same_at_use", True):
+            accuracy = self._accuracy(embeddings.detach(), batch["label"], pairs)
+            self.log("train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=pairs.shape[1])
         return loss
+
+    @torch.no_grad()
+    def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
+        """Share of the batch's own pairs on the right side of the last threshold: augmented, and while the network learns."""
+        was_training = self.distance.training
+        self.distance.eval()
+        verdicts = is_match(self.distance(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold))
+        self.distance.train(was_training)
+        right: Tensor = (verdicts == (labels[pairs[0]] == labels[pairs[1]])).float().mean()
+        return right
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Returns ``embeddings``, ``labels`` and ``index``: the contract of :class:`siamese.ThresholdCalibrator`."""
         embeddings = self(batch["image"])
-        loss = self.loss(embeddings, batch["label"])
-        self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+        # A classifier of the training people has nothing to say about others.
+        if getattr(self.loss, "open_set", True) and getattr(self.loss, "of_batches", True):
+            loss = self.loss(embeddings, batch["label"])
+            self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
         return {"embeddings": embeddings, "labels": batch["label"], "index": batch["index"]}
+
+    @torch.no_grad()
+    def pair_loss(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor | None:
+        """The loss of the calibrator's pairs, for a loss that all pairs of a batch would mislead; None for any other."""
+        if getattr(self.loss, "of_batches", True):
+            return None
+        loss: Tensor = self.loss(embeddings, labels, pairs)
+        return loss
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Embeddings with their labels and rows, as in :meth:`validation_step`."""
@@ -139,3 +166,17 @@ class SiameseModule(pl.LightningModule):
         per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # a last, smaller group steps too
         by_epochs = per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
         return float(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf))
+
+
+def _one_distance(given: Distance | None, own: Distance | None) -> Distance:
+    """The distance to verify with, of the one given and the loss's own."""
+    if given is None:
+        return own or EuclideanDistance()
+    if not given.learned or own is given:
+        return given
+    if own is not None and DISTANCES.settings(own) == DISTANCES.settings(given):
+        return own
+    raise ConfigError(
+        f"{type(given).__name__} has weights, but the loss does not learn them: give the same object to both, "
+        f"or use a loss that learns its distance (module/loss=pair_cross_entropy_loss)"
+    )

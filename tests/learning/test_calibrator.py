@@ -13,7 +13,8 @@ from siamese.callbacks import ThresholdCalibrator
 from siamese.distances import CosineDistance, EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.metrics import PairVerification
-from siamese.verification import AllPairs, BalancedPairs, confusion, max_f1
+from siamese.pairs import AllPairs, BalancedPairs
+from siamese.verification import confusion, max_f1
 
 
 class Stranger(pl.LightningModule):
