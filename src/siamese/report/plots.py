@@ -1,66 +1,175 @@
-"""Pictures of a run, as PNG files: loss curves, and distance histograms with the threshold."""
+"""Pictures of a run, as PNG files: curves over epochs, over thresholds, and distance histograms with the threshold."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from siamese.storage import write_whole
-from siamese.verification import Compared
+from siamese.verification import Compared, ThresholdCurve, auc, confusion, eer
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ft2font import FT2Font
 
 GENUINE, IMPOSTOR = "#0072b2", "#d55e00"  # Okabe and Ito's palette: told apart by everybody
+PALETTE = (GENUINE, IMPOSTOR, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ("-", "--", "-.", ":")
+WINDOW = 20  # recorded values in an average over epochs
+_DPI = 120
+_SMOOTHED = 5  # up to so many values an average hides more than it shows
+_STEPS = 1000  # a curve is drawn to this part of its range: finer than a pixel
+
+History = Mapping[str, tuple[list[int], list[float]]]
 
 
 def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Lightning's ``metrics.csv`` as name -> (epochs, values), empty cells left out."""
-    history: dict[str, tuple[list[int], list[float]]] = {}
+    """Lightning's ``metrics.csv`` as name -> (ascending epochs, values), empty cells left out.
+
+    A resumed run writes the epoch in which it was stopped again: the last value of an epoch counts.
+    """
+    found: dict[str, dict[int, float]] = {}
     with Path(metrics_csv).open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             for name, value in row.items():
                 if name not in ("epoch", "step") and value:
-                    epochs, values = history.setdefault(name, ([], []))
-                    epochs.append(int(row["epoch"]))
-                    values.append(float(value))
-    return history
+                    found.setdefault(name, {})[int(row["epoch"])] = float(value)
+    return {name: (sorted(values), [values[epoch] for epoch in sorted(values)]) for name, values in found.items()}
 
 
-def loss_curves(history: Mapping[str, tuple[list[int], list[float]]]) -> Figure:
-    """Loss on the left; F1 and EER of the calibration people on the right, over epochs."""
-    figure = _figure(10, 4)
-    left, right = figure.subplots(1, 2)
-    for axes, names, title in (
-        (left, ("train/loss", "val/loss"), "loss"),
-        (right, ("val/f1", "val/auc", "val/eer"), "calibration people"),
-    ):
-        for name in names:
-            if name in history:
-                axes.plot(*history[name], label=name, marker="." if len(history[name][0]) < 40 else None)
+def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """Mean of each value and those before it, ``window`` of them or as many as there are.
+
+    Args:
+        values: (n,) numbers; one that is NaN or infinite spoils the means over it and no others.
+        window: >= 1.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        ValueError: a window below 1.
+    """
+    if window < 1:
+        raise ValueError(f"a running mean needs a window of at least 1, not {window}")
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers):
+        return numbers
+    # Not differences of one cumulated sum: those would carry a NaN, and rounding, to the end.
+    sums = np.convolve(numbers, np.ones(min(window, len(numbers))))[: len(numbers)]
+    mean: np.ndarray = sums / np.minimum(np.arange(1, len(numbers) + 1), window)
+    return mean
+
+
+def loss_curves(history: History) -> Figure:
+    """Losses; F1, accuracy and AUC; and the EER, over epochs: three panels.
+
+    Beyond 5 epochs the values are thin and light, and their means over the last 20 recorded epochs stand out.
+
+    Args:
+        history: name -> (epochs, values), from :func:`read_history`. Names without a panel are passed over.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = blank_figure(13, 4)
+    panels = (
+        ("loss", ("train/loss", "val/loss")),
+        ("verification", ("val/f1", "val/accuracy", "train/accuracy", "val/auc")),
+        ("equal error rate", ("val/eer",)),
+    )
+    smoothed = False
+    for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
+        for number, name in enumerate(names):
+            if history.get(name, ([], []))[0]:
+                smoothed |= _over_epochs(axes, name, *history[name], colour=PALETTE[number], dash=DASHES[number])
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if axes.lines:
-            axes.legend()
-    right.set_ylim(0, 1.02)
+            axes.legend(fontsize=9)
+        else:
+            _remark(axes, "not recorded")
+        lowest, highest = axes.get_ylim()
+        if title == "verification":
+            axes.set_ylim(max(0.0, lowest), min(1.02, max(highest, lowest + 0.1)))
+        elif title == "equal error rate":
+            axes.set_ylim(0, min(1.02, max(highest, 0.01)))
+    if smoothed:
+        figure.suptitle(f"thin: each epoch; thick: mean of the last {WINDOW} recorded", fontsize=9, color="0.3")
+    return figure
+
+
+def verification_curves(compared: Mapping[str, Compared], threshold: float) -> Figure:
+    """ROC curve, F1 and accuracy of each split, with the operating point on each curve.
+
+    The curves are drawn through exact counts; of points closer than a thousandth of the range one is drawn.
+
+    Args:
+        compared: split -> its pairs; a split without both kinds of pairs has no curves, and the legend says so.
+        threshold: the operating point, in the unit of the distances.
+
+    Raises:
+        CalibrationError: distances that are NaN or infinite.
+    """
+    figure = blank_figure(13.5, 4.4)
+    roc, *panels = figure.subplots(1, 3)
+    roc.plot([0, 1], [1, 0], color="0.55", linewidth=0.9, label="equal error rates")
+    roc.set(title="ROC", xlabel="false match rate: impostor pairs accepted", ylabel="true match rate: genuine pairs accepted")
+    unit = ""
+    for number, (split, c) in enumerate(compared.items()):
+        style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
+        unit = f"{c.distance} distance"
+        if not c.pairs.genuine or not c.pairs.impostor:
+            roc.plot([], [], label=f"no curve for {split}: {c.pairs.genuine:,} genuine, {c.pairs.impostor:,} impostor", **style)
+            continue
+        curve = ThresholdCurve.of(c.distances, c.pairs.same)
+        lines = _lines(curve)
+        point = confusion(c.distances, c.pairs.same, threshold)
+        dot: dict[str, Any] = {"color": style["color"], "marker": "o", "markeredgecolor": "white", "zorder": 3}
+        rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
+        roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
+        roc.plot([point.fp / curve.impostor], [point.recall], **dot)
+        for axes, name, value in zip(panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True):
+            axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=f"{value:.3f} {split}", **style)
+            axes.plot([threshold], [value], **dot)
+    for axes, name in zip(panels, ("F1", "accuracy"), strict=True):
+        if axes.lines:
+            axes.axvline(threshold, color="black", linestyle="--", linewidth=0.9)
+        axes.set(title=name, xlabel=f"threshold ({unit})" if unit else "threshold")
+    for axes in (roc, *panels):
+        axes.set_ylim(-0.02, 1.02)
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[0]:
+            title = None if axes is roc else f"at threshold {threshold:.3f}"
+            _plain(axes.legend(title=title, fontsize=9, title_fontsize=9, loc="lower right" if axes is roc else "best"))
+        else:
+            _remark(axes, "no pairs of both kinds")
+    roc.set_xlim(-0.02, 1.02)
     return figure
 
 
 def distance_histograms(compared: Mapping[str, Compared], threshold: float) -> Figure:
     """For each split the distances of genuine and impostor pairs, and the threshold between them."""
-    figure = _figure(4.5 * len(compared), 3.6)
-    top = max(float(c.distances.max()) for c in compared.values()) or 1.0
+    figure = blank_figure(4.5 * len(compared), 3.6)
+    top = max(float(c.distances.max(initial=0)) for c in compared.values()) or 1.0
     bins = np.linspace(0, top, 51)
     for axes, (split, c) in zip(np.atleast_1d(figure.subplots(1, len(compared))), compared.items(), strict=True):
         for kind, colour, name in ((c.pairs.same, GENUINE, "genuine"), (~c.pairs.same, IMPOSTOR, "impostor")):
-            axes.hist(c.distances[kind], bins, color=colour, alpha=0.6, density=True, label=f"{name} ({int(kind.sum()):,})")
+            # The density of nothing is 0 / 0.
+            axes.hist(
+                c.distances[kind], bins, color=colour, alpha=0.6, density=kind.any(), label=f"{name} ({int(kind.sum()):,})"
+            )
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
-        axes.set(title=split, xlabel=f"{c.distance} distance", yticks=[])
+        axes.set(xlabel=f"{c.distance} distance", yticks=[])
+        axes.set_title(drawable(split), parse_math=False)
         axes.legend(fontsize=8)
     return figure
 
@@ -70,12 +179,86 @@ def save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
+    figure.savefig(content, format="png", dpi=_DPI)
     write_whole(path, content.getvalue())
     return path
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
     from matplotlib.figure import Figure  # not pyplot: no global state, no window, no backend
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def drawable(text: str) -> str:
+    """Text on one line, with an empty box for each character that the font lacks; names are written in all the world's scripts.
+
+    Write it with ``parse_math=False``: a dollar sign is no formula here.
+    """
+    font = _font()
+    text = "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in unicodedata.normalize("NFC", text))
+    return " ".join("".join(c if c == " " or font.get_char_index(ord(c)) else "\u25a1" for c in text).split())
+
+
+def text_width(text: str, size: float) -> float:
+    """Width in points of text on one line, in letters of ``size`` points, as :func:`save` writes it."""
+    from matplotlib.font_manager import FontProperties
+
+    pixels = _pen().get_text_width_height_descent(text, FontProperties(size=size), False)[0]
+    return float(pixels * 72 / _DPI)
+
+
+@lru_cache(maxsize=1)
+def _pen() -> Any:
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    untyped: Any = RendererAgg
+    return untyped(1, 1, _DPI)
+
+
+@lru_cache(maxsize=1)
+def _font() -> FT2Font:
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    return FT2Font(findfont(FontProperties()))
+
+
+def _over_epochs(axes: Axes, name: str, epochs: list[int], values: list[float], colour: str, dash: str) -> bool:
+    """Draw one metric; True where its mean is drawn too."""
+    smoothed = len(values) > _SMOOTHED
+    if smoothed:
+        axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.4)
+        axes.plot(epochs, running_mean(values), color=colour, linestyle=dash, linewidth=2.2, label=name)
+    else:
+        axes.plot(epochs, values, color=colour, linestyle=dash, marker="o", markersize=4, label=name)
+    return smoothed
+
+
+def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
+    """What is drawn of a curve, from accepting nothing on: as few points as show it to a thousandth of its range."""
+    thresholds = np.concatenate([[min(0.0, float(curve.thresholds[0]))], curve.thresholds.astype(np.float64)])
+    tp, fp = np.concatenate([[0], curve.tp]), np.concatenate([[0], curve.fp])
+    lines = {
+        "threshold": thresholds,
+        "false match rate": fp / curve.impostor,
+        "true match rate": tp / curve.genuine,
+        "F1": 2 * tp / (tp + fp + curve.genuine),
+        "accuracy": (tp + curve.impostor - fp) / (curve.genuine + curve.impostor),
+    }
+    cells = np.stack([np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()])
+    entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
+    kept = np.append(True, entered) | np.append(entered, True)  # first and last of each cell: jumps stay upright
+    return {name: values[kept] for name, values in lines.items()}
+
+
+def _remark(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.4")
+
+
+def _plain(legend: Any) -> None:
+    """Names of splits as they are written: no formulas, no missing characters."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+        text.set_text(drawable(text.get_text()))

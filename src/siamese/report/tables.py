@@ -26,11 +26,12 @@ def data_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoint) -> Table:
-    """The figures of each split, one column each, with their 95 % intervals over identities."""
+def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = "") -> Table:
+    """The figures of each split, one column each, with their 95 % intervals over identities; ``caution`` stands below them."""
     table = Table(
         title=f"same person where {point.distance} distance <= {point.threshold:.4f} ({point.policy} on {point.split})",
-        caption="in brackets: 95 % interval from a bootstrap over identities; 0 to 1 where there are fewer than 5 people",
+        caption="in brackets: 95 % interval from a bootstrap over identities; 0 to 1 where there are fewer than 5 people"
+        + (f"\n{caution}" if caution else ""),
         title_justify="left",
         caption_justify="left",
     )

@@ -1,0 +1,250 @@
+"""Curves over epochs and over thresholds: averages against loops, drawn points against exact counts."""
+
+import csv
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.strategies import labelled_distances
+
+from siamese.errors import CalibrationError
+from siamese.pairs import Pairs
+from siamese.report.files import write_history
+from siamese.report.plots import (
+    _lines,
+    distance_histograms,
+    drawable,
+    loss_curves,
+    read_history,
+    running_mean,
+    save,
+    verification_curves,
+)
+from siamese.verification import Compared, ThresholdCurve, confusion
+
+VALUES = st.floats(-1e6, 1e6)
+HISTORY = st.dictionaries(
+    st.sampled_from(["train/loss", "val/loss", "val/f1", 'odd, "name"', "val/eer"]),
+    st.dictionaries(st.integers(0, 60), st.floats(), min_size=1, max_size=40).map(
+        lambda values: (sorted(values), [values[e] for e in sorted(values)])
+    ),
+)
+
+
+def compared(distances, same):
+    distances, same = np.asarray(distances, dtype=np.float32), np.asarray(same, dtype=bool)
+    rows = np.arange(len(same))
+    return Compared(Pairs(rows, rows + 1, same), distances, np.zeros(len(same) + 1, dtype=np.int64), "euclidean", {})
+
+
+def random_pairs(n, prevalence=0.5, seed=0):
+    rng = np.random.default_rng(seed)
+    same = rng.random(n) < prevalence
+    same[:2] = True, False
+    return compared(rng.gamma(3, np.where(same, 0.2, 0.5)), same)
+
+
+def epochs(n, names=("train/loss", "val/loss", "val/f1", "val/accuracy", "train/accuracy", "val/auc", "val/eer")):
+    rng = np.random.default_rng(0)
+    return {name: (list(range(n)), rng.random(n).tolist()) for name in names}
+
+
+@given(st.lists(VALUES, max_size=70), st.integers(1, 30))
+def test_the_running_mean_against_a_loop(values, window):
+    found = running_mean(values, window)
+    assert found.dtype == np.float64
+    assert len(found) == len(values)
+    for i, mean in enumerate(found.tolist()):
+        part = values[max(0, i - window + 1) : i + 1]
+        assert mean == pytest.approx(math.fsum(part) / len(part), abs=1e-7)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_bad_value_spoils_only_the_means_over_it(bad):
+    values = [1.0] * 60
+    values[10] = bad
+    found = running_mean(values, 20)
+    assert not np.isfinite(found[10:30]).any()
+    assert (np.delete(found, np.arange(10, 30)) == 1).all()
+
+
+def test_a_window_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        running_mean([1.0], 0)
+
+
+@given(HISTORY)
+def test_a_written_history_is_read_as_it_was(tmp_path_factory, history):
+    path = write_history(tmp_path_factory.mktemp("history") / "new" / "history.csv", history)
+    np.testing.assert_equal(read_history(path), history)
+
+
+def test_a_written_history_has_a_row_per_epoch(tmp_path):
+    history = {"val/f1": ([1, 4], [0.5, 0.25]), "train/loss": ([0, 1], [2.0, 1.5])}
+    path = write_history(tmp_path / "history.csv", history)
+    assert path.read_text() == "epoch,train/loss,val/f1\n0,2.0,\n1,1.5,0.5\n4,,0.25\n"
+    assert write_history(tmp_path / "none.csv", {}).read_text() == "epoch\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.csv", "none.csv"]
+
+
+def test_the_last_value_of_a_repeated_epoch_counts(tmp_path):
+    path = tmp_path / "metrics.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", "step", "train/loss", "val/loss"])
+        for row in (
+            [0, 9, "", 3],
+            [0, 9, 4, ""],
+            [1, 19, "", 2],
+            [1, 19, 3, ""],
+            [2, 29, "", 9],
+            [1, 19, "", 1.5],
+            [1, 19, 2.5, ""],
+        ):
+            writer.writerow(row)
+    assert read_history(path) == {"train/loss": ([0, 1], [4, 2.5]), "val/loss": ([0, 1, 2], [3, 1.5, 9])}
+
+
+def test_epochs_ascend_whatever_the_order_of_the_rows(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,step,val/f1\n3,9,0.3\n1,3,0.1\n2,6,0.2\n")
+    assert read_history(tmp_path / "metrics.csv") == {"val/f1": ([1, 2, 3], [0.1, 0.2, 0.3])}
+
+
+def test_each_metric_has_its_panel():
+    losses, rates, errors = loss_curves(epochs(30) | {"train/lr": ([0], [1.0])}).axes
+    names = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in (losses, rates, errors)]
+    assert names == [["train/loss", "val/loss"], ["val/f1", "val/accuracy", "train/accuracy", "val/auc"], ["val/eer"]]
+
+
+def test_beyond_five_epochs_the_mean_stands_out():
+    history = epochs(30)
+    raw, mean = loss_curves(history).axes[2].lines
+    assert raw.get_ydata().tolist() == history["val/eer"][1]
+    assert mean.get_ydata().tolist() == running_mean(history["val/eer"][1]).tolist()
+    assert raw.get_linewidth() < mean.get_linewidth()
+    assert raw.get_alpha() < 1
+    assert mean.get_alpha() is None
+    (only,) = loss_curves(epochs(5)).axes[2].lines
+    assert only.get_ydata().tolist() == epochs(5)["val/eer"][1]
+    assert len(loss_curves(epochs(6)).axes[2].lines) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 200])
+def test_ticks_are_whole_epochs(n, tmp_path):
+    figure = loss_curves(epochs(n))
+    save(figure, tmp_path / "curves.png")
+    for axes in figure.axes:
+        assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
+@given(labelled_distances(distinct=(1, 20)), st.floats(0, 2, width=32))
+def test_few_pairs_are_drawn_exactly(case, threshold):
+    distances, same = case
+    roc, f1, accuracy = verification_curves({"test": compared(distances, same)}, threshold).axes
+    curve = ThresholdCurve.of(distances, same)
+    drawn = set(zip(*roc.lines[1].get_data(), strict=True))
+    assert drawn == {(0.0, 0.0)} | set(zip(curve.fp / curve.impostor, curve.tp / curve.genuine, strict=True))
+    for axes, name in ((f1, "f1"), (accuracy, "accuracy")):
+        for t, value in list(zip(*axes.lines[0].get_data(), strict=True))[1:]:
+            assert value == pytest.approx(getattr(confusion(distances, same, t), name))
+    point = confusion(distances.astype(np.float32), same, threshold)
+    marked = [[float(v[0]) for v in axes.lines[line].get_data()] for axes, line in ((roc, 2), (f1, 1), (accuracy, 1))]
+    assert marked[0] == pytest.approx([point.fp / curve.impostor, point.recall])
+    assert marked[1] == pytest.approx([threshold, point.f1])
+    assert marked[2] == pytest.approx([threshold, point.accuracy])
+
+
+@pytest.mark.parametrize("prevalence", [0.5, 0.002])
+def test_many_pairs_are_drawn_with_few_points_and_nothing_is_lost(prevalence):
+    c = random_pairs(100_000, prevalence)
+    curve = ThresholdCurve.of(c.distances, c.pairs.same)
+    roc, f1, accuracy = verification_curves({"test": c}, 0.5).axes
+    drawn, heights = f1.lines[0].get_data()
+    assert len(drawn) < 20_000
+    # Each exact point lies by the drawn one before it, in every direction.
+    before = np.searchsorted(drawn, curve.thresholds, side="right") - 1
+    for found, exact in (
+        (roc.lines[1].get_xdata(), curve.fp / curve.impostor),
+        (roc.lines[1].get_ydata(), curve.tp / curve.genuine),
+        (heights, 2 * curve.tp / (curve.tp + curve.fp + curve.genuine)),
+        (accuracy.lines[0].get_ydata(), (curve.tp + curve.impostor - curve.fp) / len(c.pairs)),
+    ):
+        assert np.abs(found[before] - exact).max() <= 1e-3
+
+
+def test_of_close_points_the_last_is_drawn_too_so_that_a_jump_starts_where_it_does():
+    close = np.arange(4)
+    curve = ThresholdCurve(
+        np.append(0.5002 + 1e-5 * close, 1.0), np.append(100_100 + close, 200_000), np.append(0 * close, 50_000)
+    )
+    lines = _lines(curve)
+    assert lines["threshold"].tolist() == [0, curve.thresholds[0], curve.thresholds[3], 1]
+    assert lines["true match rate"].tolist() == [0, 0.5005, 0.500515, 1]
+    assert lines["false match rate"].tolist() == [0, 0, 0, 1]
+
+
+def test_the_equal_error_diagonal_meets_the_curve_at_the_eer():
+    c = random_pairs(5000)
+    roc = verification_curves({"test": c}, 0.5).axes[0]
+    assert np.transpose(roc.lines[0].get_data()).tolist() == [[0, 1], [1, 0]]
+    fpr, tpr = roc.lines[1].get_data()
+    crossing = fpr[np.argmax(fpr + tpr >= 1)]
+    label = roc.get_legend().get_texts()[1].get_text()
+    assert f"{crossing:.2f}" == f"{float(label.split('EER ')[1].split(':')[0]):.2f}"
+
+
+def test_a_split_of_one_kind_has_no_curve_and_the_legend_says_so():
+    figure = verification_curves({"train": random_pairs(50), "odd_$": compared([0.1, 0.2], [True, True])}, 0.3)
+    roc, f1, accuracy = figure.axes
+    assert roc.get_legend().get_texts()[2].get_text() == "no curve for odd_$: 2 genuine, 0 impostor"
+    assert len(f1.get_legend().get_texts()) == len(accuracy.get_legend().get_texts()) == 1
+
+
+def test_splits_differ_in_more_than_colour():
+    roc = verification_curves({name: random_pairs(50) for name in ("train", "calibration", "test")}, 0.3).axes[0]
+    styles = [line.get_linestyle() for line in roc.lines if len(line.get_xdata()) > 2]
+    assert len(set(styles)) == len(styles) == 3
+
+
+def test_distances_that_are_no_numbers_are_refused():
+    with pytest.raises(CalibrationError, match="NaN"):
+        verification_curves({"test": compared([0.1, math.nan], [True, False])}, 0.5)
+
+
+def test_figures_are_saved_without_warnings(tmp_path):
+    none, one = compared([], []), compared([0.0], [True])
+    splits = (
+        {"none": none},
+        {"one": one},
+        {"alike": compared([0, 0], [True, False])},
+        {"_$x_$": random_pairs(100_000), "김_$": random_pairs(10), "none": none, "a": one, "b": one, "c": one, "d": one},
+    )
+    histories = (
+        {},
+        {"val/f1": ([], [])},
+        {"val/loss": ([3], [math.inf]), "val/eer": (list(range(8)), [0.1, math.nan, math.inf] + [0.2] * 5)},
+        *(epochs(n) for n in (1, 2, 6, 500)),
+        {"val/f1": ([0, 1], [1.0, 1.0]), "val/eer": ([0, 1], [0.0, 0.0]), "val/loss": ([0, 1], [1e30, 1e-30])},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for history in histories:
+            save(loss_curves(history), tmp_path / "loss.png")
+        for case in splits:
+            for threshold in (0.0, 0.5, 1e6):
+                save(verification_curves(case, threshold), tmp_path / "curves.png")
+            save(distance_histograms(case, 0.5), tmp_path / "new" / "distances.png")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "loss.png", "new"]
+
+
+@given(st.text())
+def test_drawable_text_is_one_line_that_the_font_has(text):
+    drawn = drawable(text)
+    assert drawn == drawable(drawn)
+    assert drawn.isprintable()
+    assert drawn == " ".join(drawn.split())
+    if text.isascii() and text.isprintable():
+        assert drawn == " ".join(text.split())
