@@ -7,20 +7,21 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from siamese.backbones import BACKBONES, Backbone
+from siamese.data.transforms import Augmentation
 from siamese.distances import DISTANCES, Distance
 from siamese.errors import BundleError, SiameseError
 from siamese.faces.croppers import CROPPERS, Cropper
 from siamese.verification import OperatingPoint
 
-VERSION = 1
+VERSION = 2
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 
 
@@ -30,9 +31,10 @@ class Bundle:
 
     Attributes:
         backbone: pictures to embeddings, its own normalisation included.
-        distance: between embeddings.
+        distance: between embeddings, with its weights if it is learned.
         cropper: from a photograph to what the backbone sees.
         operating_point: the threshold and where it came from.
+        augmentation: how training changed the pictures; averaging over augmented copies takes it. None where it had none.
         provenance: data set, versions, seeds, test figures: for people, read by no code.
     """
 
@@ -41,6 +43,7 @@ class Bundle:
     cropper: Cropper
     operating_point: OperatingPoint
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Augmentation | None = None
 
     def save(self, folder: str | Path) -> Path:
         """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.
@@ -51,13 +54,16 @@ class Bundle:
         """
         from safetensors.torch import save as to_bytes
 
-        weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in self.backbone.state_dict().items()})
+        parts = {"backbone": self.backbone, "distance": self.distance}
+        tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+        weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         description = {
             "version": VERSION,
             "backbone": BACKBONES.settings(self.backbone),
             "distance": DISTANCES.settings(self.distance),
             "cropper": CROPPERS.settings(self.cropper),
             "operating_point": self.operating_point.to_dict(),
+            "augmentation": asdict(self.augmentation) if self.augmentation else None,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
         }
@@ -116,21 +122,37 @@ class Bundle:
                 raise BundleError(
                     f"{folder}: some weights are NaN or infinite: the training diverged; train again, at a lower rate"
                 )
-            backbone.load_state_dict(tensors, strict=True)
-            point = OperatingPoint.from_dict(description["operating_point"])
             distance = DISTANCES.build(description["distance"])
+            if description["version"] == 1:  # knew no distance with weights
+                tensors = {f"backbone.{k}": v for k, v in tensors.items()}
+            for name, part in (("backbone", backbone), ("distance", distance)):
+                part.load_state_dict(dict(_below(name, tensors)), strict=True)
+            if strangers := [k for k in tensors if not k.startswith(("backbone.", "distance."))]:
+                raise BundleError(f"{folder}: weights of unknown parts ({strangers[0]}); copy it again or train a new one")
+            point = OperatingPoint.from_dict(description["operating_point"])
             if point.distance != DISTANCES.name(distance):
                 raise BundleError(
                     f"{folder}: its threshold is for {point.distance} distance, but it measures {DISTANCES.name(distance)}; train again"
                 )
+            changes = description.get("augmentation")
             return cls(
-                backbone.eval(), distance, CROPPERS.build(description["cropper"]), point, description.get("provenance", {})
+                backbone.eval(),
+                distance.eval(),
+                CROPPERS.build(description["cropper"]),
+                point,
+                description.get("provenance", {}),
+                Augmentation(**changes) if changes else None,
             )
         except BundleError:
             raise
         except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
             reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
+
+
+def _below(name: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of one part, by their names in it."""
+    return ((k.removeprefix(f"{name}."), v) for k, v in tensors.items() if k.startswith(f"{name}."))
 
 
 def _tensors(weights: bytes) -> dict[str, torch.Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Union
@@ -13,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from siamese.bundle import Bundle
+from siamese.comparing import altered, check_copies
 from siamese.distances import is_match
-from siamese.errors import CalibrationError, FaceError, ImageError
+from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
 
 Picture = Union[str, Path, Image.Image, np.ndarray]
@@ -48,25 +50,41 @@ class Verifier:
     Args:
         bundle: what a training run left behind.
         device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
+        threshold: another one than the bundle's; nothing is known about how well it does.
+        copies: 0 compares the photographs as they are; k >= 1 averages the distances of k augmented copies. Give the threshold
+            for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
+
+    Raises:
+        ConfigError: a threshold that is not a finite number, copies below 0, or a bundle without augmentation.
     """
 
-    def __init__(self, bundle: Bundle, device: str | torch.device = "cpu") -> None:
-        self.bundle, self.device = bundle, torch.device(device)
+    def __init__(
+        self, bundle: Bundle, device: str | torch.device = "cpu", threshold: float | None = None, copies: int = 0
+    ) -> None:
+        check_copies(copies, bundle.augmentation)
+        if threshold is not None and not math.isfinite(threshold):
+            raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+        self.bundle, self.device, self.copies = bundle, torch.device(device), copies
+        self._threshold = bundle.operating_point.threshold if threshold is None else float(threshold)
         self._backbone = bundle.backbone.to(self.device).eval()
+        self._distance = bundle.distance.to(self.device).eval()
 
     @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Verifier:
-        """Read a bundle, or a run's folder with a bundle in it.
+    def load(
+        cls, folder: str | Path, device: str | torch.device = "cpu", threshold: float | None = None, copies: int = 0
+    ) -> Verifier:
+        """Read a bundle, or a run's folder with a bundle in it; other arguments as the class takes them.
 
         Raises:
             BundleError: missing, incomplete, altered, or of a newer version.
+            ConfigError: see the class.
         """
-        return cls(Bundle.load(folder), device)
+        return cls(Bundle.load(folder), device, threshold, copies)
 
     @property
     def threshold(self) -> float:
         """Distance up to which two pictures count as the same person."""
-        return self.bundle.operating_point.threshold
+        return self._threshold
 
     def embed(self, pictures: Sequence[Picture]) -> Tensor:
         """Embed photographs as training saw them.
@@ -86,14 +104,28 @@ class Verifier:
     def verify(self, a: Picture, b: Picture) -> Verification:
         """Compare two photographs; arguments and errors as in :meth:`embed`."""
         (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
-        embeddings = self._embed([crop_a, crop_b])
-        distance = self.bundle.distance(embeddings[:1], embeddings[1:])
+        distance = self._measure(crop_a, crop_b)
         if not bool(distance.isfinite().all()):
             raise CalibrationError(
                 "the distance is not a number: the network's output is NaN or infinite; train again, at a lower rate"
             )
-        same = bool(is_match(distance, self.threshold))
+        # As numbers of Python: a tensor of float32 would round the threshold first.
+        same = is_match(float(distance), self.threshold)
         return Verification(same, float(distance), self.threshold, (faces_a, faces_b))
+
+    @torch.inference_mode()
+    def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
+        """(1,) distance of two crops, or the mean over augmented copies of both."""
+        changes: list[Callable[[np.ndarray], np.ndarray]] = [_as_it_is]
+        if self.copies:
+            assert self.bundle.augmentation is not None  # the constructor saw to it
+            changes = [altered(self.bundle.augmentation, copy) for copy in range(self.copies)]
+        total = torch.zeros(1, dtype=torch.float64)
+        for change in changes:
+            embeddings = self._embed([change(a), change(b)])
+            total += self._distance(embeddings[:1], embeddings[1:]).cpu()
+        # As data sets are compared: summed in float64, rounded at the end.
+        return (total / len(changes)).float()
 
     def _crop(self, picture: Picture) -> tuple[np.ndarray, int | None]:
         name, image = _read(picture)
@@ -112,6 +144,10 @@ class Verifier:
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         embeddings: Tensor = self._backbone(images.to(self.device)).float()
         return embeddings
+
+
+def _as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
 
 
 def _read(picture: Picture) -> tuple[str, np.ndarray]:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from siamese.backbones import BACKBONES, Backbone, SmallResNet
 from siamese.bundle import Bundle
-from siamese.distances import CosineDistance, EuclideanDistance
+from siamese.data.transforms import Augmentation
+from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
 from siamese.errors import BundleError, ConfigError, ImageError
 from siamese.faces.croppers import FixedBoxCropper, NoCropper
 from siamese.verification import OperatingPoint
@@ -181,3 +182,82 @@ def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_pa
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def learned_distance(seed=3):
+    torch.manual_seed(seed)
+    distance = LearnedDistance(embedding_size=8, hidden=6)
+    with torch.no_grad():  # not the running statistics of a fresh one
+        distance.norm.running_mean.normal_()
+        distance.norm.running_var.uniform_(0.5, 2)
+    return distance
+
+
+def test_a_learned_distance_travels_with_its_weights(tmp_path):
+    net = SmallResNet(widths=(8,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0)
+    saved = bundle(backbone=net, distance=learned_distance(), operating_point=replace(point(), distance="learned"))
+    saved.save(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle")
+    assert not loaded.distance.training
+    for name, value in saved.distance.state_dict().items():
+        assert torch.equal(loaded.distance.state_dict()[name], value)
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    first = Verifier.load(tmp_path / "bundle").verify(a, b)
+    assert first == Verifier(saved).verify(a, b) == Verifier.load(tmp_path / "bundle").verify(b, a)
+    embeddings = Verifier(saved).embed([a, b])
+    assert first.distance == saved.distance.eval()(embeddings[:1], embeddings[1:]).item()
+    assert 0 <= first.distance <= 1
+
+
+def test_a_bundle_of_version_1_still_loads(tmp_path):
+    from safetensors.torch import load, save
+
+    folder = bundle(0.5).save(tmp_path / "bundle")
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    expected = Verifier.load(folder).verify(a, b)
+    old = save({k.removeprefix("backbone."): v for k, v in load((folder / "weights.safetensors").read_bytes()).items()})
+    (folder / "weights.safetensors").write_bytes(old)
+    import hashlib
+
+    altered(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
+    assert Verifier.load(folder).verify(a, b) == expected
+
+
+def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
+    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    usual = Verifier(bundle(0.5)).verify(a, b)
+    lenient = Verifier(bundle(0.5), threshold=usual.distance).verify(a, b)
+    strict = Verifier(bundle(0.5), threshold=np.nextafter(usual.distance, 0)).verify(a, b)
+    assert (lenient.same, strict.same) == (True, False)
+    assert usual.distance == lenient.distance == strict.distance
+    assert lenient.threshold == usual.distance
+    with pytest.raises(ConfigError, match="finite number"):
+        Verifier(bundle(), threshold=float("nan"))
+
+
+def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
+    from siamese.comparing import altered as altered_copy
+
+    changes = Augmentation(rotation=30.0, brightness=0.4)
+    one = bundle(augmentation=changes)
+    one.save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").augmentation == changes
+    a, b = (np.asarray(Image.open(picture(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2))
+    verifier = Verifier.load(tmp_path / "bundle", copies=4)
+    found = verifier.verify(a, b)
+    plain = Verifier(one)
+    by_hand = []
+    for copy in range(4):
+        change = altered_copy(changes, copy)
+        by_hand.append(plain.verify(change(a), change(b)).distance)
+    assert found.distance == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert len(set(by_hand)) == 4
+    assert verifier.verify(b, a).distance == found.distance
+    assert verifier.verify(a, b) == found  # no chance in it
+    assert found.distance != plain.verify(a, b).distance
+
+
+@pytest.mark.parametrize(("copies", "words"), [(-1, "at least 0"), (3, "no augmentation to make copies with")])
+def test_copies_that_cannot_be_made(copies, words):
+    with pytest.raises(ConfigError, match=words):
+        Verifier(bundle(), copies=copies)
