@@ -1,4 +1,4 @@
-"""One run from data to bundle: train, calibrate, evaluate on all three splits, and leave everything in one folder."""
+"""One run from data to bundle: train, calibrate, evaluate on all splits, and leave everything in one folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import logging
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,35 +19,30 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
-from torch import nn
 
+from siamese import artifacts
 from siamese.backbones import BACKBONES, Backbone
 from siamese.bundle import Bundle
 from siamese.callbacks import ThresholdCalibrator
+from siamese.comparing import compare_splits
 from siamese.data.datamodule import FaceDataModule
-from siamese.data.dataset import CropDataset
-from siamese.data.embed import embed
-from siamese.data.splits import SPLITS
-from siamese.distances import DISTANCES, Distance
+from siamese.data.embed import EVAL_BATCH
+from siamese.data.samplers import SequentialBatches
+from siamese.data.transforms import Augmentation
+from siamese.distances import DISTANCES, LearnedDistance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.faces.croppers import CROPPERS
+from siamese.losses import EmbeddingLoss
 from siamese.module import SiameseModule
-from siamese.report import files, plots, tables
+from siamese.pairs import BalancedPairs, PairProtocol
+from siamese.report import files, tables
+from siamese.resuming import Earlier, EpochSeeds, OwnRates
 from siamese.storage import write_json
-from siamese.verification import (
-    BalancedPairs,
-    Compared,
-    OperatingPoint,
-    PairProtocol,
-    SplitEvaluation,
-    calibrate,
-    compare,
-    evaluate,
-)
+from siamese.verification import OperatingPoint, SplitEvaluation, calibrate, evaluate
 from siamese.verifier import Verifier
 
 KEEP = ("best", "last")
-MONITORS = ("val/eer", "val/auc", "val/f1", "val/loss", "train/loss")
+MONITORS = ("val/eer", "val/auc", "val/f1", "val/accuracy", "val/loss", "train/loss")
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class TrainingRun:
 
     Attributes:
         folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``, ``crops.json``,
-            ``evaluation.json``, ``timing.json``, ``logs/csv/metrics.csv``, ``logs/tensorboard/`` and ``plots/``.
+            ``skew.json``, ``evaluation.json``, ``timing.json``, ``history.csv``, ``logs/`` and ``plots/``.
         operating_point: the threshold and where it came from.
         evaluations: split -> figures.
         seconds: of training, without data preparation and evaluation.
@@ -89,12 +85,15 @@ def train(
     keep: str = "best",
     monitor: str = "val/eer",
     mode: str = "min",
+    resume: str | Path | None = None,
     callbacks: Sequence[pl.Callback] = (),
     trainer: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TrainingRun:
     """Train, calibrate the threshold on people never trained on, evaluate on people neither step saw, and save a bundle.
+
+    So with the default split protocol; where another lets splits share people, the figures say so.
 
     Call ``siamese.seed_everything`` before the module is made if its initial weights are to be repeatable.
 
@@ -103,9 +102,12 @@ def train(
         data: the three splits.
         folder: where the run's files go; made if it is not there, and what an earlier run left in it is replaced.
         max_epochs: epochs of training.
-        pairs: which pairs are calibrated on and evaluated; by default balanced ones.
+        pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by default balanced ones.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration people, or the ``"last"``.
         monitor, mode: what "best" means.
+        resume: folder of an earlier run of the same module and data, or one of its checkpoints: goes on after its last epoch, up to
+            ``max_epochs`` in all. With the same settings and a schedule that does not depend on the length of the run (None), the
+            weights come out as if it had never stopped.
         callbacks: more Lightning callbacks.
         trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence.
         provenance: more facts for the bundle.
@@ -116,53 +118,79 @@ def train(
     """
     folder, protocol = Path(folder), pairs or BalancedPairs()
     backbone = _checked(module, data, max_epochs, keep, monitor)
+    earlier = Earlier.find(resume) if resume is not None else None
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
     # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    chosen = [ThresholdCalibrator(protocol), best, last, *callbacks]
     with _no_advertisements():
-        fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
         data.progress = data.progress and verbose
         data.setup()
-        _write_data(data, folder, verbose)
+        assert data.manifest is not None
+        assert data.prepared is not None
+        backbone.check(len(data.table("train")))
+        if isinstance(module.loss, EmbeddingLoss):
+            module.loss.bind(len(data.table("train").people), backbone.trained_size)
+        if earlier:
+            earlier.check(data.manifest, max_epochs, module)
+        protocols: dict[str, PairProtocol] = {split: data.pairs(split) or protocol for split in data.splits}
+        calibrating = data.calibrating
+        chosen = [
+            ThresholdCalibrator(protocols[calibrating], split=calibrating),
+            EpochSeeds(data.batch_seed),
+            best,
+            last,
+            *([OwnRates()] if earlier else []),
+            *callbacks,
+        ]
+        fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
+        artifacts.write_data(data.manifest, data.prepared, folder, verbose)
+        artifacts.write_training_pairs(data.training_batches(), data.dataset("train"), folder)
         start = time.perf_counter()
         try:
-            fitted.fit(module, datamodule=data)
+            if earlier:  # before the logger begins anew: a run resumed and stopped again must not lose what came first
+                files.write_history(folder / "history.csv", earlier.history)
+            fitted.fit(module, datamodule=data, ckpt_path=earlier.checkpoint if earlier else None, weights_only=True)
         except SystemExit as stopped:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from stopped
         seconds = time.perf_counter() - start
     if keep == "best" and best.best_model_path:
         _restore(module, best.best_model_path)
+        if earlier and (better := earlier.better(monitor, mode, best)):
+            shutil.copyfile(better, folder / "checkpoints" / "best.ckpt")
+            _restore(module, str(better))
     if module.operating_point is None:
         raise CalibrationError(
             "training ended without a threshold: no validation epoch had both genuine and impostor pairs; "
             "validate at least once and give the calibration split two pictures of one person"
         )
-    datasets = {split: data.dataset(split) for split in SPLITS}
-    compared = compare_splits(module, module.distance, datasets, protocol)
+    module.eval()
+    train_split = data.dataset("train")
+    batches = (train_split[plan]["image"] for plan in SequentialBatches(len(train_split), EVAL_BATCH))
+    backbone.fit(batches, torch.from_numpy(train_split.labels))
+    datasets = {split: data.dataset(split) for split in data.splits}
+    compared = compare_splits(module, module.distance, datasets, protocols)
     # Once more on these very embeddings: in training they may have been of lower precision, or from another device.
     found = module.operating_point
-    point = calibrate(compared["calibration"], found.split, epoch=found.epoch, step=found.step)
+    point = calibrate(compared[calibrating], found.split, epoch=found.epoch, step=found.step)
     module.set_operating_point(point)
-    evaluations = {split: evaluate(c, point.threshold, split) for split, c in compared.items()}
-    run = TrainingRun(folder, point, evaluations, seconds, seconds / max(1, fitted.current_epoch))
+    caution = data.manifest.caution
+    evaluations = {split: evaluate(c, point.threshold, split, caution=caution) for split, c in compared.items()}
+    epochs = fitted.current_epoch - (earlier.epochs if earlier else 0)
+    run = TrainingRun(folder, point, evaluations, seconds, seconds / max(1, epochs))
     facts = _facts(module, data, run) | {"epochs": fitted.current_epoch, "kept": keep} | dict(provenance or {})
-    Bundle(backbone, module.distance, data.cropper, point, facts).save(run.bundle)
-    _write_figures(run, compared)
+    augmentation = data.augmentation if isinstance(data.augmentation, Augmentation) else None
+    Bundle(backbone, module.distance, data.cropper, point, facts, augmentation).save(run.bundle)
+    timing = {"training_seconds": round(run.seconds, 2), "seconds_per_epoch": round(run.seconds_per_epoch, 3)}
+    write_json(folder / "timing.json", timing)
+    artifacts.write_history(folder, earlier.history if earlier else {})
+    artifacts.write_comparison(compared, evaluations, datasets, data.prepared.splits, point, folder, caution)
     if verbose:
-        tables.show(tables.evaluation_table(list(evaluations.values()), point))
+        tables.show(tables.evaluation_table(list(evaluations.values()), point, caution))
         shown = os.path.relpath(folder)
         print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
         print(f"run: {shown}    figures: {shown}/evaluation.json    pictures: {shown}/plots")
         print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
     return run
-
-
-def compare_splits(
-    model: nn.Module, distance: Distance, datasets: Mapping[str, CropDataset], protocol: PairProtocol
-) -> dict[str, Compared]:
-    """Embed each split and measure the distances of its pairs."""
-    return {split: compare(embed(model, d), d.labels, protocol, distance) for split, d in datasets.items()}
 
 
 def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep: str, monitor: str) -> Backbone:
@@ -178,6 +206,10 @@ def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep:
         raise ConfigError(f"max_epochs must be a whole number of at least 1, not {max_epochs!r}")
     if type(module) is SiameseModule and monitor not in MONITORS:
         raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(monitor, MONITORS)}")
+    if monitor == "val/loss" and not getattr(module.loss, "open_set", True):
+        raise ConfigError(
+            f"{type(module.loss).__name__} classifies the training people, so there is no val/loss: monitor val/eer instead"
+        )
     try:
         module.configure_optimizers()
     except (TypeError, ValueError) as error:
@@ -187,23 +219,26 @@ def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep:
         raise ConfigError(
             f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and register it in BACKBONES"
         )
+    if isinstance(module.distance, LearnedDistance):
+        _check_learned(module.distance, backbone)
     BACKBONES.settings(backbone)
     DISTANCES.settings(module.distance)
     CROPPERS.settings(data.cropper)
     return backbone
 
 
-def _write_data(data: FaceDataModule, folder: Path, verbose: bool) -> None:
-    """What the run is made of, written and shown before it starts: ``split.json`` and ``crops.json``."""
-    assert data.manifest is not None
-    assert data.prepared is not None
-    summary = data.prepared.summary()
-    data.manifest.save(folder / "split.json")
-    write_json(folder / "crops.json", summary | {"quarantine": data.manifest.quarantine})
-    if verbose:
-        tables.show(tables.data_table(summary))
-        if twins := data.manifest.shared_pictures():
-            print(f"note: {len(twins)} pictures are in two splits under different names, e.g. {twins[0][0]} = {twins[0][1]}")
+def _check_learned(distance: LearnedDistance, backbone: Backbone) -> None:
+    """A learned distance is for embeddings of one length, in training as at use."""
+    if not backbone.same_at_use:
+        raise ConfigError(
+            f"{type(backbone).__name__} gives other embeddings at use than while training, but a learned distance is trained on the "
+            f"ones and measures the others: for SmallResNet set module.backbone.gradient_cells=0 and module.backbone.whiten=false"
+        )
+    if distance.embedding_size != backbone.embedding_size:
+        raise ConfigError(
+            f"the learned distance compares embeddings of {distance.embedding_size} numbers, {type(backbone).__name__} gives "
+            f"{backbone.embedding_size}: set distance.embedding_size={backbone.embedding_size}"
+        )
 
 
 def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[str, Any]) -> pl.Trainer:
@@ -223,6 +258,8 @@ def _trainer(folder: Path, callbacks: Sequence[pl.Callback], settings: Mapping[s
     progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
+    # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of the epochs added.
+    warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
     if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
         raise ConfigError("siamese.train uses one device: leave out trainer.devices and trainer.num_nodes")
     try:
@@ -268,18 +305,8 @@ def _facts(module: SiameseModule, data: FaceDataModule, run: TrainingRun) -> dic
         "siamese": importlib.metadata.version("siamese-lightning"),
         "torch": torch.__version__,
         "dataset": data.manifest.dataset,
+        "split_protocol": data.manifest.protocol,
         "split_seed": data.manifest.seed,
         "loss": repr(module.loss),
         "test": run.evaluations["test"].to_dict(),
     }
-
-
-def _write_figures(run: TrainingRun, compared: Mapping[str, Compared]) -> None:
-    """``evaluation.json``, ``timing.json`` and the pictures."""
-    files.write_evaluation(run.folder / "evaluation.json", run.evaluations)
-    timing = {"training_seconds": round(run.seconds, 2), "seconds_per_epoch": round(run.seconds_per_epoch, 3)}
-    write_json(run.folder / "timing.json", timing)
-    history = run.folder / "logs" / "csv" / "metrics.csv"
-    if history.exists():
-        plots.save(plots.loss_curves(plots.read_history(history)), run.folder / "plots" / "loss_curves.png")
-    plots.save(plots.distance_histograms(compared, run.operating_point.threshold), run.folder / "plots" / "distances.png")
