@@ -8,10 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
     {"errors", "storage", "registry", "distances"},
-    {"identities", "faces", "backbones", "losses"},
+    {"identities", "faces", "backbones", "losses", "pairs"},
     {"data", "verification"},
-    {"metrics", "module", "report"},
-    {"callbacks", "bundle", "verifier"},
+    {"metrics", "module", "report", "comparing"},
+    {"callbacks", "bundle", "verifier", "artifacts", "resuming"},
     {"training"},
     {"cli"},
 ]
@@ -24,7 +24,7 @@ OWNERS = {
     "omegaconf": {"cli"},
     "dlib": {"faces"},
     "albumentations": {"data"},
-    "pytorch_lightning": {"data", "module", "callbacks", "training", "cli"},
+    "pytorch_lightning": {"data", "module", "callbacks", "resuming", "training", "cli"},
     "matplotlib": {"report"},
 }
 

@@ -9,30 +9,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "siamese.backbones": ("BACKBONES", "Backbone", "SmallResNet"),
+    "siamese.backbones": ("BACKBONES", "Backbone", "FaceComparerNet", "FaceSimilarityNet", "HybridNet", "SmallResNet"),
     "siamese.bundle": ("Bundle",),
     "siamese.callbacks": ("ThresholdCalibrator",),
     "siamese.data.datamodule": ("CsvDataModule", "FaceDataModule", "FolderDataModule", "LfwDataModule", "OrlDataModule"),
     "siamese.data.lfw": ("download_lfw", "lfw"),
     "siamese.data.orl": ("orl",),
-    "siamese.data.samplers": ("BalancedPairSampler", "IdentitySampler"),
-    "siamese.data.splits": ("SplitManifest", "identity_disjoint"),
+    "siamese.data.manifest": ("SplitManifest",),
+    "siamese.data.samplers": ("BalancedPairSampler", "ChosenPairSampler", "IdentitySampler", "OrderedPairSampler"),
+    "siamese.data.splits": ("HeldOutPeople", "IdentityDisjoint", "ImageDisjoint", "identity_disjoint"),
     "siamese.data.transforms": ("Augmentation",),
-    "siamese.distances": ("CosineDistance", "Distance", "EuclideanDistance", "is_match"),
+    "siamese.distances": ("CosineDistance", "Distance", "EuclideanDistance", "LearnedDistance", "is_match"),
     "siamese.errors": ("SiameseError",),
     "siamese.faces.croppers": ("CROPPERS", "Cropper", "DlibHogCropper", "FixedBoxCropper", "NoCropper"),
     "siamese.faces.crops": ("crop_files",),
     "siamese.faces.images": ("read_image",),
     "siamese.identities": ("IdentityTable",),
-    "siamese.losses": ("ContrastiveLoss", "EmbeddingLoss"),
+    "siamese.losses": (
+        "CombinedLoss",
+        "ContrastiveLoss",
+        "EmbeddingLoss",
+        "MarginSoftmaxLoss",
+        "PairCrossEntropyLoss",
+        "SupervisedContrastiveLoss",
+        "TripletLoss",
+    ),
     "siamese.metrics": ("PairVerification",),
     "siamese.module": ("SiameseModule", "WarmupCosine"),
+    "siamese.pairs": ("AllPairs", "BalancedPairs", "FixedPairs", "OrderedPairs", "Pairs"),
     "siamese.training": ("TrainingRun", "train"),
     "siamese.verification": (
-        "AllPairs",
-        "BalancedPairs",
         "OperatingPoint",
-        "Pairs",
         "SplitEvaluation",
         "compare",
         "evaluate",
@@ -50,6 +57,9 @@ if TYPE_CHECKING:
 
     from siamese.backbones import BACKBONES as BACKBONES
     from siamese.backbones import Backbone as Backbone
+    from siamese.backbones import FaceComparerNet as FaceComparerNet
+    from siamese.backbones import FaceSimilarityNet as FaceSimilarityNet
+    from siamese.backbones import HybridNet as HybridNet
     from siamese.backbones import SmallResNet as SmallResNet
     from siamese.bundle import Bundle as Bundle
     from siamese.callbacks import ThresholdCalibrator as ThresholdCalibrator
@@ -60,15 +70,21 @@ if TYPE_CHECKING:
     from siamese.data.datamodule import OrlDataModule as OrlDataModule
     from siamese.data.lfw import download_lfw as download_lfw
     from siamese.data.lfw import lfw as lfw
+    from siamese.data.manifest import SplitManifest as SplitManifest
     from siamese.data.orl import orl as orl
     from siamese.data.samplers import BalancedPairSampler as BalancedPairSampler
+    from siamese.data.samplers import ChosenPairSampler as ChosenPairSampler
     from siamese.data.samplers import IdentitySampler as IdentitySampler
-    from siamese.data.splits import SplitManifest as SplitManifest
+    from siamese.data.samplers import OrderedPairSampler as OrderedPairSampler
+    from siamese.data.splits import HeldOutPeople as HeldOutPeople
+    from siamese.data.splits import IdentityDisjoint as IdentityDisjoint
+    from siamese.data.splits import ImageDisjoint as ImageDisjoint
     from siamese.data.splits import identity_disjoint as identity_disjoint
     from siamese.data.transforms import Augmentation as Augmentation
     from siamese.distances import CosineDistance as CosineDistance
     from siamese.distances import Distance as Distance
     from siamese.distances import EuclideanDistance as EuclideanDistance
+    from siamese.distances import LearnedDistance as LearnedDistance
     from siamese.distances import is_match as is_match
     from siamese.errors import SiameseError as SiameseError
     from siamese.faces.croppers import CROPPERS as CROPPERS
@@ -79,17 +95,24 @@ if TYPE_CHECKING:
     from siamese.faces.crops import crop_files as crop_files
     from siamese.faces.images import read_image as read_image
     from siamese.identities import IdentityTable as IdentityTable
+    from siamese.losses import CombinedLoss as CombinedLoss
     from siamese.losses import ContrastiveLoss as ContrastiveLoss
     from siamese.losses import EmbeddingLoss as EmbeddingLoss
+    from siamese.losses import MarginSoftmaxLoss as MarginSoftmaxLoss
+    from siamese.losses import PairCrossEntropyLoss as PairCrossEntropyLoss
+    from siamese.losses import SupervisedContrastiveLoss as SupervisedContrastiveLoss
+    from siamese.losses import TripletLoss as TripletLoss
     from siamese.metrics import PairVerification as PairVerification
     from siamese.module import SiameseModule as SiameseModule
     from siamese.module import WarmupCosine as WarmupCosine
+    from siamese.pairs import AllPairs as AllPairs
+    from siamese.pairs import BalancedPairs as BalancedPairs
+    from siamese.pairs import FixedPairs as FixedPairs
+    from siamese.pairs import OrderedPairs as OrderedPairs
+    from siamese.pairs import Pairs as Pairs
     from siamese.training import TrainingRun as TrainingRun
     from siamese.training import train as train
-    from siamese.verification import AllPairs as AllPairs
-    from siamese.verification import BalancedPairs as BalancedPairs
     from siamese.verification import OperatingPoint as OperatingPoint
-    from siamese.verification import Pairs as Pairs
     from siamese.verification import SplitEvaluation as SplitEvaluation
     from siamese.verification import compare as compare
     from siamese.verification import evaluate as evaluate

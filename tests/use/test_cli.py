@@ -233,7 +233,7 @@ def test_help(command, capsys):
         (["data/cropper=dlib_hog", "data.cropper.no_face=skipp"], "did you mean 'skip'"),
         (["keep=bst"], "did you mean 'best'"),
         (["module.loss.margin=-1"], "margins must satisfy"),
-        (["data.shares=[100,1,1]"], "calibration split of orl got 1 people"),
+        (["data.split.shares=[100,1,1]"], "calibration split of orl got 1 people"),
         (["data.augmentation.flip=2"], "flip must be between 0 and 1"),
         (["+module.nonsense=1"], "unexpected keyword argument 'nonsense'"),
         (["seed=abc"], "seed must be a whole number"),

@@ -16,7 +16,7 @@ from siamese.cli.train import config_folder
 CONF = config_folder()
 CHOICES = [(group, choice) for group, choices in groups(CONF).items() for choice in choices]
 # Runs that a test takes from end to end; an experiment that is not among them fails below.
-COVERED = {"quick", "balanced_pairs"}
+COVERED = {"quick", "balanced_pairs", "face_comparer", "face_comparer_plus", "face_similarity", "face_similarity_plus"}
 
 
 def composed(*overrides):
@@ -27,6 +27,11 @@ def composed(*overrides):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_is_built(group, choice, tmp_path):
     needed = {"lfw": ["data.root=x"], "folder": ["data.root=x"], "csv": ["data.csv=x"]}.get(choice, [])
+    needed = ["data.root=x"] if choice.startswith("face_") and group == "experiment" else needed
+    if choice == "learned":  # makes sense with a loss that learns it, and no other
+        needed = ["module/loss=pair_cross_entropy_loss"]
+    if choice == "pair_cross_entropy_loss":
+        needed = ["distance=learned"]
     config = composed(f"{group}={choice}", *needed)
     for part in ("data", "module", "pairs"):
         built = instantiate(config[part], _convert_="all")

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Train and verify; the verdicts are shown with the commands that give them."""
-    from siamese.data.splits import SplitManifest
+    from siamese.data.manifest import SplitManifest
 
     if code := train.run([f"hydra.run.dir={_quoted(args.out)}"], None):
         return code
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         bundle = str(Path(args.out) / "bundle")
         words = ["siamese", "verify", one_of_them, the_other, "--bundle", bundle]
         print(f"\ntwo photographs of {truth} from the test split:\n$ {shlex.join(words)}", flush=True)
-        verify.run(argparse.Namespace(a=one_of_them, b=the_other, bundle=bundle, device="cpu", json=False))
+        verify.run(verify.parse([one_of_them, the_other, "--bundle", bundle]))
     print(f"\nThe run lies in {Path(args.out).absolute()}: bundle/, evaluation.json, plots/, checkpoints/, split.json.")
     return 0
 

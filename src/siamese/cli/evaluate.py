@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.verify import LATEST, device
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from siamese.data.splits import SplitManifest
+    from siamese.data.manifest import SplitManifest
+    from siamese.data.prepared import PreparedData
+    from siamese.pairs import PairProtocol
+    from siamese.verification import OperatingPoint
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -20,7 +24,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "evaluate",
         help="evaluate a finished run on its splits, or on other people",
-        description="Evaluate a finished run: on its own train, calibration and test splits, whose manifest and files are "
+        description="Evaluate a finished run: on its own splits, whose manifest and files are "
         "checked first, or, with --data, on all people of another folder or CSV file, at the run's threshold.",
     )
     parser.add_argument("run", nargs="?", default=LATEST, metavar="RUN", help="folder of a training run (default: %(default)s)")
@@ -29,7 +33,18 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--root", metavar="DIR", help="where the run's pictures lie now, if they moved")
     parser.add_argument(
-        "--pairs", choices=("balanced_pairs", "all_pairs"), help="which pairs (default: as the threshold was calibrated)"
+        "--pairs",
+        choices=("balanced_pairs", "all_pairs", "ordered_pairs"),
+        help="which pairs (default: as the threshold was calibrated)",
+    )
+    parser.add_argument("--splits", nargs="+", metavar="NAME", help="only these splits of the run, e.g. test (default: all)")
+    parser.add_argument(
+        "--copies",
+        type=int,
+        default=0,
+        metavar="N",
+        help="average distances over N augmented copies of every picture, and choose the threshold for that on the run's "
+        "calibrating split",
     )
     parser.add_argument(
         "--bad-images",
@@ -40,7 +55,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", metavar="DIR", help="folder of the crop cache (default: SIAMESE_CACHE, or the user's cache folder)"
     )
-    parser.add_argument("--out", metavar="DIR", help="write evaluation.json and the distance histograms there")
+    parser.add_argument(
+        "--threshold", type=float, metavar="D", help="evaluate at this distance (default: the run's calibrated threshold)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="write evaluation.json and the pictures (distances, curves, mistakes) there"
+    )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
     return parser
@@ -48,13 +68,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
+    from siamese.artifacts import write_comparison
     from siamese.bundle import Bundle
+    from siamese.comparing import check_copies, compare_split, compare_splits
     from siamese.data.dataset import CropDataset
-    from siamese.data.embed import embed
     from siamese.data.prepared import prepare
-    from siamese.report import plots, tables
-    from siamese.report.files import write_evaluation
-    from siamese.verification import PROTOCOLS, compare, evaluate
+    from siamese.report import tables
+    from siamese.verification import calibrate, evaluate
 
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
@@ -64,32 +84,74 @@ def run(args: argparse.Namespace) -> int:
             f"{args.run}: not the folder of a run; to evaluate a run on these people's pictures: --data {args.run}"
         )
     bundle = Bundle.load(args.run)
+    if args.data and args.copies and args.threshold is None:
+        raise ConfigError(
+            f"the threshold for {args.copies} copies is chosen on the run's own people: find it with siamese evaluate {args.run} "
+            f"--copies {args.copies}, and give it here as --threshold"
+        )
+    check_copies(args.copies, bundle.augmentation)
     where = device(args.device)
     manifest = _manifest(args)
+    if args.splits:
+        _restrict(manifest, args.splits, bundle.operating_point.split if args.copies else None)
     backbone = bundle.backbone.to(where)
-    protocol = PROTOCOLS.build(args.pairs or bundle.operating_point.protocol)
+    distance = bundle.distance.to(where)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
+    protocols = _protocols(args.pairs, bundle.operating_point, manifest, data)
+    crops = {split: CropDataset(part.crops, part.table.labels) for split, part in data.splits.items()}
+    compared = compare_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
     point = bundle.operating_point
-    compared = {}
-    for split, part in data.splits.items():
-        crops = CropDataset(part.crops, part.table.labels)
-        compared[split] = compare(embed(backbone, crops), crops.labels, protocol, bundle.distance)
-    figures = {split: evaluate(c, point.threshold, split) for split, c in compared.items()}
+    if args.threshold is not None:
+        point = replace(point, threshold=args.threshold, policy="given", split="the command line")
+    elif args.copies:  # on the pairs that the run's own threshold was chosen on, whatever pairs are evaluated
+        split = point.split
+        own = _protocols(None, point, manifest, data)[split]
+        chosen = compared[split]
+        if own.describe() != protocols[split].describe():
+            chosen = compare_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
+        point = calibrate(chosen, split)
+    figures = {split: evaluate(c, point.threshold, split, caution=manifest.caution) for split, c in compared.items()}
     if args.out:
-        write_evaluation(Path(args.out) / "evaluation.json", figures)
-        plots.save(plots.distance_histograms(compared, point.threshold), Path(args.out) / "plots" / "distances.png")
+        write_comparison(compared, figures, crops, data.splits, point, Path(args.out), manifest.caution)
     if args.json:
         print(json.dumps({split: e.to_dict() for split, e in figures.items()}))
     else:
         rows = list(figures.values())
-        tables.show(tables.data_table(data.summary()), tables.evaluation_table(rows, point))
+        tables.show(tables.data_table(data.summary()), tables.evaluation_table(rows, point, manifest.caution))
+        if args.copies:
+            print(
+                f"next: siamese verify A.jpg B.jpg --bundle {args.run} --copies {args.copies} --threshold {point.threshold!r}"
+            )
     return 0
+
+
+def _restrict(manifest: SplitManifest, names: list[str], calibrating: str | None) -> None:
+    """Leave only some splits in the manifest, and the one that a new threshold is to be chosen on."""
+    for name in names:
+        if name not in manifest.splits:
+            raise ConfigError(f"the run has no split {name!r}{did_you_mean(name, manifest.splits)}")
+    for name in list(manifest.splits):
+        if name not in names and name != calibrating:
+            del manifest.splits[name]
+            manifest.pairs.pop(name, None)
+
+
+def _protocols(name: str | None, point: OperatingPoint, manifest: SplitManifest, data: PreparedData) -> dict[str, PairProtocol]:
+    """The pairs of each split: those asked for, those its protocol chose, or those that the threshold was calibrated on."""
+    from siamese.pairs import FIXED, PROTOCOLS, BalancedPairs, FixedPairs
+
+    again = BalancedPairs() if point.protocol["name"] == FIXED else PROTOCOLS.build(point.protocol)
+    common = PROTOCOLS.build(name) if name else again
+    return {
+        split: common if name or part.pairs is None else FixedPairs(part.pairs[0], part.pairs[1], manifest.protocol)
+        for split, part in data.splits.items()
+    }
 
 
 def _manifest(args: argparse.Namespace) -> SplitManifest:
     import numpy as np
 
-    from siamese.data.splits import SplitManifest
+    from siamese.data.manifest import SplitManifest
     from siamese.identities import IdentityTable
 
     folder = Path(args.run)
@@ -110,7 +172,7 @@ def _manifest(args: argparse.Namespace) -> SplitManifest:
 
 def _note_known(manifest: SplitManifest, run: SplitManifest) -> None:
     """Say so if the "other" people were there when the network was trained or its threshold calibrated."""
-    known = [entry for split in ("train", "calibration") for entry in run.splits.get(split, [])]
+    known = [entry for split in ("train", "calibration", "validation") for entry in run.splits.get(split, [])]
     hashes, names = {e["sha256"] for e in known} - {None}, {e["identity"] for e in known}
     pictures = sum(e["sha256"] in hashes for e in manifest.splits["data"])
     people = len({e["identity"] for e in manifest.splits["data"]} & names)

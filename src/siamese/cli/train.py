@@ -23,6 +23,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train data=csv data.csv=FILE           your own pictures, columns path,identity
   siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
   siamese train experiment=balanced_pairs        a ready-made experiment
+  siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings
   siamese train --multirun data.seed=0,1,2       several runs
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
@@ -38,8 +39,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
         help="train a network, calibrate its threshold, test it, and save a bundle",
-        description="Train a network, calibrate its threshold on people it is not trained on, test it on people neither saw, "
-        "and save a bundle.",
+        description="Train a network, calibrate its threshold on people it is not trained on, test it on people neither saw "
+        "(unless data/split says otherwise), and save a bundle.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="siamese train [setting=value ...] [Hydra's options]",
         epilog=_HELP,
@@ -59,6 +60,7 @@ def config_folder() -> Path:
 def run(argv: Sequence[str], parser: argparse.ArgumentParser | None) -> int:
     """Hand the settings to Hydra; returns 0, or raises a :class:`SiameseError`."""
     from siamese.cli.overrides import check_flags, complete_overrides, groups
+    from siamese.cli.resumed import with_earlier_settings
 
     if parser is not None and any(word in ("-h", "--help") for word in argv):
         parser.print_help()
@@ -71,6 +73,7 @@ def run(argv: Sequence[str], parser: argparse.ArgumentParser | None) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     folder = config_folder()
+    argv = with_earlier_settings(argv, groups(folder))
     check_flags(argv)
     argv = complete_overrides(argv, folder)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
@@ -140,6 +143,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         keep=config.keep,
         monitor=config.monitor.name,
         mode=config.monitor.mode,
+        resume=config.resume,
         trainer=plain["trainer"],
         provenance={"config": plain},
     )

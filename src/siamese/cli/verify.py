@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,52 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         description="Say whether two photographs show the same person.",
         epilog="exit code: 0 same person, 1 different people, 2 error",
     )
+    add_arguments(parser)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Two photographs and how to compare them."""
     parser.add_argument("a", metavar="A", help="a photograph")
     parser.add_argument("b", metavar="B", help="another photograph")
     parser.add_argument(
         "--bundle", default=LATEST, metavar="DIR", help="bundle, or folder of a training run (default: %(default)s, the newest)"
     )
+    parser.add_argument(
+        "--threshold", type=float, metavar="D", help="accept up to this distance (default: the bundle's calibrated threshold)"
+    )
+    parser.add_argument(
+        "--copies",
+        type=int,
+        default=0,
+        metavar="N",
+        help="average over N augmented copies of both (slower; threshold: siamese evaluate RUN --copies N)",
+    )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object: same, distance, threshold, faces, bundle")
-    return parser
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: same, distance, threshold, faces, bundle, copies"
+    )
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of ``siamese verify``, for another command that runs it."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
     from siamese.verifier import Verifier
 
-    verdict = Verifier.load(args.bundle, device(args.device)).verify(args.a, args.b)
+    verdict = Verifier.load(args.bundle, device(args.device), args.threshold, args.copies).verify(args.a, args.b)
+    if args.copies and args.threshold is None:
+        print(
+            f"note: the threshold was chosen without copies; siamese evaluate --copies {args.copies} finds the one for them",
+            file=sys.stderr,
+        )
     if args.json:
-        print(json.dumps(verdict.to_dict() | {"bundle": args.bundle}, allow_nan=False))
+        print(json.dumps(verdict.to_dict() | {"bundle": args.bundle, "copies": args.copies}, allow_nan=False))
     else:
         sign = "<=" if verdict.same else ">"
         print(
