@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow lint benchmarks figures clean
+.PHONY: demo test test-slow lint benchmarks seeds clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -25,6 +25,10 @@ lint: .venv/test.stamp
 benchmarks: .venv/test.stamp
 	$(BIN)/python benchmarks/cropping.py
 	$(BIN)/python benchmarks/imports.py
+
+# The predecessors and our recipes on their protocols, for the README: hours. LFW=folder of people.
+seeds: .venv/test.stamp
+	$(BIN)/python benchmarks/seeds.py "$(LFW)" --readme README.md
 
 .venv/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
