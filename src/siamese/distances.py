@@ -16,8 +16,8 @@ from siamese.registry import Registry
 
 Values = TypeVar("Values", Tensor, np.ndarray)
 
-# Rows of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x D x 4 x 3 bytes.
-BLOCK = 16_384
+# Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3 bytes.
+BLOCK = 1 << 20
 # Of the learned distance's leaky rectifier.
 SLOPE = 0.33
 
@@ -43,12 +43,19 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
 
 
 class Distance(nn.Module):
-    """A distance between embeddings in two forms: pairwise (``forward``) and all against all (``matrix``).
+    """A distance between embeddings: differentiable (``forward``), and measured for verdicts (``measure`` and what calls it).
 
-    Both run in float32 or wider, also under autocast: squares of float16 overflow beyond 256. The result of one pair depends
-    on its two embeddings alone, bit for bit, not on how many pairs are computed together. ``matrix`` and ``between`` measure:
-    they run in evaluation mode, whatever the mode before, and put that back.
+    ``forward`` runs in float32 or wider, also under autocast: squares of float16 overflow beyond 256. ``measure`` runs in
+    float64 and in evaluation mode, and rounds to float32 at the end, so that the result of one pair depends on its two
+    embeddings alone, bit for bit, not on how many pairs are computed together or on how. Thresholds are compared with what
+    ``measure`` gives.
+
+    Attributes:
+        squared: whether the distance is a rising function, :meth:`of_squares`, of the squared euclidean distance between
+            :meth:`rows`. Then all pairs can be counted by matrix products.
     """
+
+    squared = False
 
     @property
     def learned(self) -> bool:
@@ -66,18 +73,44 @@ class Distance(nn.Module):
         """
         raise NotImplementedError
 
-    def matrix(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m).
+    def rows(self, embeddings: Tensor) -> Tensor:
+        """(N, D) embeddings as (N, D) float64 points (float32 where the device has no float64)."""
+        return embeddings.to(torch.float32 if embeddings.device.type == "mps" else torch.float64)
 
-        Computed in the pair form: a matrix product is faster, but puts equal rows up to 1e-3 apart and its last bits depend
-        on the tile.
+    def of_squares(self, squares: Tensor) -> Tensor:
+        """Squared euclidean distances between rows, any shape, to distances of that shape; works in place where it can."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def measure(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of matching rows as verdicts compare them.
+
+        Args:
+            a, b: (n, D) floating point.
+
+        Returns:
+            (n,) float32, >= 0, without gradient.
+        """
+        with _evaluating(self), torch.autocast(a.device.type, enabled=False):
+            if not self.squared:
+                return self(a, b).float()
+            return self.of_rows(self.rows(a), self.rows(b))
+
+    def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
+        """(n,) float32 distances of matching :meth:`rows` (n, D)."""
+        return self.of_squares((a - b).square().sum(dim=-1)).float()
+
+    def matrix(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
+
+        Computed in the pair form: the last bits of a matrix product depend on the tile.
         """
         n, m = len(a), len(b)
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
-        with _evaluating(self):
-            out = [self(a[i], b[j]) for i, j in zip(torch.split(left, BLOCK), torch.split(right, BLOCK), strict=True)]
-        return torch.cat(out).view(n, m) if out else a.new_zeros(n, m, dtype=torch.float32)
+        step = max(1, BLOCK // max(1, a.shape[1]))
+        out = [self.measure(a[i], b[j]) for i, j in zip(torch.split(left, step), torch.split(right, step), strict=True)]
+        return torch.cat(out).view(n, m) if len(left) else a.new_zeros(n, m, dtype=torch.float32)
 
     @torch.no_grad()
     def between(self, embeddings: Tensor, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -88,15 +121,17 @@ class Distance(nn.Module):
             left, right: (n,) int64 row numbers.
 
         Returns:
-            (n,) float32 numpy array (float64 for float64 embeddings).
+            (n,) float32 numpy array.
         """
         rows_a, rows_b = torch.as_tensor(left), torch.as_tensor(right)
-        with _evaluating(self):
-            parts = [
-                self(embeddings[i.to(embeddings.device)], embeddings[j.to(embeddings.device)]).cpu()
-                for i, j in zip(torch.split(rows_a, BLOCK), torch.split(rows_b, BLOCK), strict=True)
-            ]
-        return torch.cat(parts).numpy() if parts else np.zeros(0, dtype=np.float32)
+        step = max(1, BLOCK // max(1, embeddings.shape[1]))
+        points = self.rows(embeddings) if self.squared else embeddings
+        form = self.of_rows if self.squared else self.measure
+        parts = [
+            form(points[i.to(points.device)], points[j.to(points.device)]).cpu()
+            for i, j in zip(torch.split(rows_a, step), torch.split(rows_b, step), strict=True)
+        ]
+        return torch.cat(parts).numpy() if len(rows_a) else np.zeros(0, dtype=np.float32)
 
 
 DISTANCES: Registry[Distance] = Registry("distance")
@@ -105,6 +140,11 @@ DISTANCES: Registry[Distance] = Registry("distance")
 @DISTANCES.register("euclidean")
 class EuclideanDistance(Distance):
     """``||a - b||_2``, in [0, inf); 0 exactly for equal rows, with gradient 0 there (not NaN)."""
+
+    squared = True
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        return squares.sqrt_()
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
@@ -118,6 +158,14 @@ class CosineDistance(Distance):
 
     A zero vector has no direction; it is at distance 1/2 from every unit vector and 0 from another zero vector.
     """
+
+    squared = True
+
+    def rows(self, embeddings: Tensor) -> Tensor:
+        return F.normalize(super().rows(embeddings), dim=-1)
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        return squares.div_(2)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):

@@ -99,10 +99,7 @@ class SiameseModule(pl.LightningModule):
     @torch.no_grad()
     def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
         """Share of the batch's own pairs on the right side of the last threshold: augmented, and while the network learns."""
-        was_training = self.distance.training
-        self.distance.eval()
-        verdicts = is_match(self.distance(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold))
-        self.distance.train(was_training)
+        verdicts = is_match(self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold))
         right: Tensor = (verdicts == (labels[pairs[0]] == labels[pairs[1]])).float().mean()
         return right
 

@@ -123,7 +123,7 @@ class Verifier:
         total = torch.zeros(1, dtype=torch.float64)
         for change in changes:
             embeddings = self._embed([change(a), change(b)])
-            total += self._distance(embeddings[:1], embeddings[1:]).cpu()
+            total += self._distance.measure(embeddings[:1], embeddings[1:]).cpu()
         # As data sets are compared: summed in float64, rounded at the end.
         return (total / len(changes)).float()
 

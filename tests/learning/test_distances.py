@@ -45,9 +45,10 @@ def test_equal_rows_are_at_distance_zero_exactly_with_finite_gradients(distance)
 @given(n=st.integers(1, 40), d=st.sampled_from([1, 2, 3, 7, 64, 128, 130]), seed=st.integers(0, 1000))
 def test_a_pair_does_not_depend_on_its_company(distance, n, d, seed):
     a, b = torch.randn(2, n, d, generator=torch.Generator().manual_seed(seed))
-    together = distance(a, b)
-    alone = torch.cat([distance(a[i : i + 1], b[i : i + 1]) for i in range(n)])
-    assert torch.equal(together, alone)
+    for form in (distance, distance.measure):
+        together = form(a, b)
+        alone = torch.cat([form(a[i : i + 1], b[i : i + 1]) for i in range(n)])
+        assert torch.equal(together, alone)
     rows = torch.arange(n)
     embeddings = torch.cat([a, b])
     assert np.array_equal(distance.between(embeddings, rows.numpy(), (rows + n).numpy()), together.numpy())
@@ -59,7 +60,7 @@ def test_symmetric_and_tiled(distance, monkeypatch):
     a, b = torch.randn(23, 16), torch.randn(31, 16)
     whole = distance.matrix(a, b)
     assert torch.equal(whole, distance.matrix(b, a).T)
-    monkeypatch.setattr("siamese.distances.BLOCK", 5)
+    monkeypatch.setattr("siamese.distances.BLOCK", 80)
     assert torch.equal(whole, distance.matrix(a, b))
     assert distance.matrix(a[:0], b).shape == (0, 31)
 
@@ -76,3 +77,16 @@ def test_the_comparator_accepts_up_to_and_including_the_threshold(distance, thre
     assert is_match(distance, threshold) is expected
     assert bool(is_match(np.array([distance], dtype=np.float32), threshold)[0]) is expected
     assert bool(is_match(torch.tensor([distance]), threshold)[0]) is expected
+
+
+@pytest.mark.parametrize("distance", BOTH)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_what_verdicts_compare_is_the_true_distance_rounded_once(distance, dtype):
+    torch.manual_seed(1)
+    a, b = torch.randn(500, 64).to(dtype), torch.randn(500, 64).to(dtype)
+    found = distance.measure(a.requires_grad_(), b)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    # One rounding: half a unit in the last place. The reference of cosine, 1 - cos, cancels: it is good to 1e-16 / distance.
+    true = reference(DISTANCES.name(distance), a.detach(), b)
+    assert (np.abs(found.numpy() - true) <= 0.501 * np.spacing(found.numpy())).all()
