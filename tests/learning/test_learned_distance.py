@@ -72,7 +72,7 @@ def test_tiled_in_bounded_memory(monkeypatch):
     whole = distance.matrix(a, b)
     assert torch.equal(whole, distance.matrix(b, a).T)
     largest = []
-    monkeypatch.setattr("siamese.distances.BLOCK", 5)
+    monkeypatch.setattr("siamese.distances.BLOCK", 5 * 64)
     distance.inner.register_forward_hook(lambda *_: pytest.fail("the head of training"))
     monkeypatch.setattr(
         LearnedDistance, "_measured", lambda self, x, old=LearnedDistance._measured: largest.append(len(x)) or old(self, x)

@@ -74,11 +74,14 @@ class ThresholdCurve:
     Attributes:
         thresholds: (m,) strictly ascending distances.
         tp, fp: (m,) int64 genuine and impostor pairs at or below each threshold.
+        resolution: 0 where every distance that occurs is a threshold; otherwise thresholds are at most this part of
+            themselves apart, and the counts at them are exact.
     """
 
     thresholds: np.ndarray
     tp: np.ndarray
     fp: np.ndarray
+    resolution: float = 0.0
 
     @classmethod
     def of(cls, distances: np.ndarray, same: np.ndarray) -> ThresholdCurve:

@@ -1,0 +1,295 @@
+"""Policies: which threshold is wanted, for which share of genuine pairs; each says what it maximises, exactly and quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Union
+
+import numpy as np
+
+from siamese.errors import CalibrationError, ConfigError
+from siamese.registry import Registry
+from siamese.verification.curves import Confusion
+
+Prevalence = Union[str, float]
+
+OBSERVED, BALANCED = "observed", "balanced"
+# Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with 30 errors the true rate is
+# within 30 % of the observed one, with 90 % confidence, if the pairs are independent.
+RULE_OF = 30
+# Values this near to the best, as parts of the scale, are compared again in whole numbers.
+NEAR = 1e-11
+# Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
+ROUNDING = Fraction(1, 10**9)
+
+
+class Policy:
+    """Base of the rules by which a threshold is chosen from counts of accepted pairs.
+
+    A policy names an objective of TP and FP; the threshold with the highest one is chosen, of several the smallest. Every
+    objective rises, or stays, with TP and falls, or stays, with FP (but for :class:`Eer`, which says so): so the best
+    threshold is a genuine pair's distance, or lies below all distances where refusing every pair is best.
+
+    Attributes:
+        prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of the pairs at hand;
+            ``"balanced"``, one half; or a number between 0 and 1. It weighs false matches against false non-matches in the
+            objectives of F1, accuracy and cost, and in the figures of every policy.
+    """
+
+    prevalence: Prevalence
+    may_refuse_all = False
+
+    def __post_init__(self) -> None:
+        p = self.prevalence
+        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else not isinstance(p, bool) and 0 < p < 1
+        if not known:
+            raise ConfigError(
+                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both excluded), not {p!r}"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, as they stand in an operating point."""
+        return POLICIES.settings(self)
+
+    def check(self, genuine: int, impostor: int) -> None:
+        """Raise :class:`CalibrationError` where so many pairs cannot support the policy."""
+        if not genuine or not impostor:
+            raise CalibrationError(
+                f"{genuine} genuine and {impostor} impostor pairs: a threshold needs both kinds; "
+                f"calibrate on several people with two pictures or more"
+            )
+
+    def share(self, genuine: int, impostor: int) -> Fraction:
+        """The prevalence as a number."""
+        if self.prevalence == OBSERVED:
+            return Fraction(genuine, genuine + impostor)
+        return Fraction(1, 2) if self.prevalence == BALANCED else Fraction(repr(float(self.prevalence)))
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of floats, or Fractions).
+
+        Args:
+            tp, fp: accepted genuine and impostor pairs.
+            genuine, impostor: all of them.
+            share: prevalence.
+        """
+        raise NotImplementedError
+
+    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, share: Any) -> Any:
+        """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an objective above this one."""
+        return self.objective(high[0], low[1], genuine, impostor, share)
+
+    def choose(self, tp: np.ndarray, fp: np.ndarray, genuine: int, impostor: int) -> int:
+        """The best of counts at ascending thresholds, compared exactly; -1 for refusing every pair.
+
+        Args:
+            tp, fp: (m,) int64, at distances that occur.
+            genuine, impostor: all pairs, also those beyond the last threshold.
+
+        Raises:
+            CalibrationError: the pairs at hand cannot support the policy.
+        """
+        self.check(genuine, impostor)
+        share = self.share(genuine, impostor)
+        values = self.objective(tp.astype(np.float64), fp.astype(np.float64), float(genuine), float(impostor), float(share))
+        highest = values.max(initial=-np.inf)
+        if np.isneginf(highest):
+            return -1
+        chosen, best = -1, self._exactly(0, 0, genuine, impostor, share) if self.may_refuse_all else None
+        for i in np.flatnonzero(values >= highest - NEAR).tolist():
+            value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, share)
+            if best is None or value > best:
+                chosen, best = i, value
+        return chosen
+
+    def choose_rows(self, tp: np.ndarray, fp: np.ndarray, genuine: np.ndarray, impostor: np.ndarray) -> np.ndarray:
+        """The best of each row of weighted counts, in floating point: for resampling.
+
+        Args:
+            tp, fp: (r, m) at m ascending thresholds.
+            genuine, impostor: (r,) totals, > 0.
+
+        Returns:
+            (r,) columns; -1 for refusing every pair.
+        """
+        g, i = genuine[:, None], impostor[:, None]
+        share = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.share(1, 1)))
+        values = self.objective(tp, fp, g, i, share)
+        best: np.ndarray = np.argmax(values >= values.max(axis=1, keepdims=True) - NEAR, axis=1)
+        if self.may_refuse_all:
+            nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, share)[:, 0]
+            best = np.where(nothing >= values.max(axis=1) - NEAR, -1, best)
+        return np.where(np.isneginf(values.max(axis=1)), -1, best)
+
+    def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, share: Fraction) -> Any:
+        values = (Fraction(v) for v in (tp, fp, genuine, impostor))
+        return self.objective(*values, share)
+
+
+POLICIES: Registry[Policy] = Registry("policy")
+
+
+@POLICIES.register("max_f1")
+@dataclass(frozen=True)
+class MaxF1(Policy):
+    """The highest F1 = 2 TP / (2 TP + FP + FN), each pair weighed so that genuine ones have the stated prevalence.
+
+    Args:
+        prevalence: see :class:`Policy`. F1 depends on it, and so does the threshold.
+    """
+
+    prevalence: Prevalence = OBSERVED
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        hit = share * tp / genuine
+        return 2 * hit / (hit + (1 - share) * fp / impostor + share)
+
+
+@POLICIES.register("max_accuracy")
+@dataclass(frozen=True)
+class MaxAccuracy(Policy):
+    """The highest share of right verdicts at the stated prevalence.
+
+    Where genuine pairs are rare, refusing every pair can be best; the threshold then lies just below the smallest distance.
+
+    Args:
+        prevalence: see :class:`Policy`.
+    """
+
+    prevalence: Prevalence = OBSERVED
+    may_refuse_all = True
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        return share * tp / genuine - (1 - share) * fp / impostor
+
+
+@POLICIES.register("eer")
+@dataclass(frozen=True)
+class Eer(Policy):
+    """The threshold at which the false match rate and the false non-match rate are nearest to each other.
+
+    Args:
+        prevalence: see :class:`Policy`; the threshold does not depend on it.
+    """
+
+    prevalence: Prevalence = OBSERVED
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        return -abs(fp / impostor + tp / genuine - 1)
+
+    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, share: Any) -> Any:
+        below, above = (fp / impostor + tp / genuine - 1 for tp, fp in (low, high))  # rises with the threshold
+        return np.where((below <= NEAR) & (above >= -NEAR), 0.0, -np.minimum(abs(below), abs(above)))
+
+
+@POLICIES.register("far")
+@dataclass(frozen=True)
+class Far(Policy):
+    """The most genuine pairs accepted with a false match rate of at most ``rate``.
+
+    Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing is known about a
+    rate so small (rule of 30, Doddington et al. 2000). Pairs that share a person are not independent, so 30 is the least.
+
+    Args:
+        rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1.
+        prevalence: see :class:`Policy`; the threshold does not depend on it.
+    """
+
+    rate: float = 1e-3
+    prevalence: Prevalence = OBSERVED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate("the false match rate of policy far", self.rate, one=False)
+
+    def check(self, genuine: int, impostor: int) -> None:
+        super().check(genuine, impostor)
+        if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
+            least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
+            smallest = f"the smallest rate that these support is {RULE_OF / impostor:.2g}" if impostor > RULE_OF else "these support none"
+            raise CalibrationError(
+                f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
+                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs, or on more people"
+            )
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        if isinstance(fp, Fraction):
+            return tp if fp <= Fraction(repr(float(self.rate))) * impostor + ROUNDING else Fraction(-1)
+        return np.where(fp <= self.rate * impostor + 2 * float(ROUNDING), tp / genuine, -np.inf)
+
+
+@POLICIES.register("recall")
+@dataclass(frozen=True)
+class Recall(Policy):
+    """The fewest impostor pairs accepted with a recall (true match rate) of at least ``rate``.
+
+    Args:
+        rate: accepted genuine pairs over all genuine pairs, 0 < rate <= 1.
+        prevalence: see :class:`Policy`; the threshold does not depend on it.
+    """
+
+    rate: float = 0.95
+    prevalence: Prevalence = OBSERVED
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_rate("the recall of policy recall", self.rate, one=True)
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        if isinstance(fp, Fraction):
+            return -fp if tp >= Fraction(repr(float(self.rate))) * genuine - ROUNDING else -impostor - 1
+        return np.where(tp >= self.rate * genuine - 2 * float(ROUNDING), -fp / impostor, -np.inf)
+
+
+@POLICIES.register("cost")
+@dataclass(frozen=True)
+class Cost(Policy):
+    """The lowest expected cost of a verdict at the stated prevalence (the detection cost of NIST's evaluations).
+
+    Where false matches are dear, refusing every pair can be best; the threshold then lies just below the smallest distance.
+
+    Args:
+        false_match: cost of accepting a pair of different people, > 0.
+        false_non_match: cost of refusing a pair of the same person, > 0.
+        prevalence: see :class:`Policy`.
+    """
+
+    false_match: float = 1.0
+    false_non_match: float = 1.0
+    prevalence: Prevalence = OBSERVED
+    may_refuse_all = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("false_match", "false_non_match"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        match, non_match = self.false_match, self.false_non_match
+        if isinstance(tp, Fraction):
+            match, non_match = Fraction(repr(float(match))), Fraction(repr(float(non_match)))  # type: ignore[assignment]
+        return (non_match * share * tp / genuine - match * (1 - share) * fp / impostor) / (match + non_match)
+
+
+def cost(policy: Cost, counts: Confusion) -> float:
+    """Expected cost of a verdict at the policy's prevalence, from counts on pairs."""
+    genuine, impostor = counts.tp + counts.fn, counts.fp + counts.tn
+    share = float(policy.share(genuine, impostor))
+    return policy.false_non_match * share * counts.fn / genuine + policy.false_match * (1 - share) * counts.fp / impostor
+
+
+def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
+    """A policy from itself, its name, or a dictionary with its name and settings.
+
+    Raises:
+        ConfigError: an unknown name or setting.
+    """
+    return policy if isinstance(policy, Policy) else POLICIES.build(policy)
+
+
+def _check_rate(what: str, rate: Any, one: bool) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not (0 < rate < 1 or (one and rate == 1)):
+        raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
