@@ -34,13 +34,31 @@ _HOMES = {
         "SupervisedContrastiveLoss",
         "TripletLoss",
     ),
-    "siamese.metrics": ("PairVerification",),
+    "siamese.metrics": (
+        "EqualErrorRate",
+        "PairVerification",
+        "RecallAtFar",
+        "VerificationCurve",
+        "VerificationThreshold",
+    ),
     "siamese.module": ("SiameseModule", "WarmupCosine"),
     "siamese.pairs": ("AllPairs", "BalancedPairs", "FixedPairs", "OrderedPairs", "Pairs"),
     "siamese.training": ("TrainingRun", "train"),
     "siamese.verification": (
+        "POLICIES",
+        "Calibration",
+        "Cost",
+        "Eer",
+        "Far",
+        "MaxAccuracy",
+        "MaxF1",
         "OperatingPoint",
+        "Policy",
+        "ProbabilityMap",
+        "Recall",
         "SplitEvaluation",
+        "ThresholdCurve",
+        "calibrate",
         "compare",
         "evaluate",
         "max_f1",
@@ -102,7 +120,11 @@ if TYPE_CHECKING:
     from siamese.losses import PairCrossEntropyLoss as PairCrossEntropyLoss
     from siamese.losses import SupervisedContrastiveLoss as SupervisedContrastiveLoss
     from siamese.losses import TripletLoss as TripletLoss
+    from siamese.metrics import EqualErrorRate as EqualErrorRate
     from siamese.metrics import PairVerification as PairVerification
+    from siamese.metrics import RecallAtFar as RecallAtFar
+    from siamese.metrics import VerificationCurve as VerificationCurve
+    from siamese.metrics import VerificationThreshold as VerificationThreshold
     from siamese.module import SiameseModule as SiameseModule
     from siamese.module import WarmupCosine as WarmupCosine
     from siamese.pairs import AllPairs as AllPairs
@@ -112,8 +134,20 @@ if TYPE_CHECKING:
     from siamese.pairs import Pairs as Pairs
     from siamese.training import TrainingRun as TrainingRun
     from siamese.training import train as train
+    from siamese.verification import POLICIES as POLICIES
+    from siamese.verification import Calibration as Calibration
+    from siamese.verification import Cost as Cost
+    from siamese.verification import Eer as Eer
+    from siamese.verification import Far as Far
+    from siamese.verification import MaxAccuracy as MaxAccuracy
+    from siamese.verification import MaxF1 as MaxF1
     from siamese.verification import OperatingPoint as OperatingPoint
+    from siamese.verification import Policy as Policy
+    from siamese.verification import ProbabilityMap as ProbabilityMap
+    from siamese.verification import Recall as Recall
     from siamese.verification import SplitEvaluation as SplitEvaluation
+    from siamese.verification import ThresholdCurve as ThresholdCurve
+    from siamese.verification import calibrate as calibrate
     from siamese.verification import compare as compare
     from siamese.verification import evaluate as evaluate
     from siamese.verification import max_f1 as max_f1

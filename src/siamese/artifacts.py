@@ -16,7 +16,7 @@ from siamese.pairs import Pairs
 from siamese.report import files, galleries, plots, skew, tables
 from siamese.report.plots import History
 from siamese.storage import write_json
-from siamese.verification import Compared, OperatingPoint, SplitEvaluation
+from siamese.verification import AnyCompared, Compared, OperatingPoint, SplitEvaluation, to_show
 
 GALLERY = 20  # mistakes of either kind that are shown
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
@@ -59,7 +59,7 @@ def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Pat
 
 
 def write_comparison(
-    compared: Mapping[str, Compared],
+    compared: Mapping[str, AnyCompared],
     evaluations: Mapping[str, SplitEvaluation],
     datasets: Mapping[str, CropDataset],
     parts: Mapping[str, PreparedSplit],
@@ -69,15 +69,21 @@ def write_comparison(
 ) -> None:
     """``evaluation.json`` and in ``plots/``: distances, curves, and for each split a sample of its pairs and its mistakes."""
     files.write_evaluation(folder / "evaluation.json", evaluations)
-    pictures, threshold = folder / "plots", point.threshold
-    for name, figure in (
-        ("distances", plots.distance_histograms(compared, threshold)),
-        ("curves", plots.verification_curves(compared, threshold)),
-    ):
+    pictures, threshold, band = folder / "plots", point.threshold, point.ci95.get("threshold")
+    figures = {
+        "distances": plots.distance_histograms(compared, threshold),
+        "curves": plots.verification_curves(compared, threshold, band),
+    }
+    judged = {split: e.reliability for split, e in evaluations.items() if e.reliability}
+    if judged and point.assumed is not None:
+        figures["reliability"] = plots.reliability_diagram(judged, point.assumed)
+    for name, figure in figures.items():
         if caution:
             figure.suptitle(caution, fontsize=9)
         plots.save(figure, pictures / f"{name}.png")
-    for split, c in compared.items():
+    for split, every in compared.items():
+        c = to_show(every, SAMPLES)
+        totals = None if c is every else every.confusion(threshold)
         title = f"{split} ({caution.partition(':')[0]})" if caution else split
         identities: Sequence[str] = parts[split].table.identities
         for kind, rows in (
@@ -86,7 +92,7 @@ def write_comparison(
             ("false_non_matches", galleries.false_non_matches(c, threshold, GALLERY)),
         ):
             figure = galleries.pair_gallery(
-                c, rows, datasets[split].image, names=identities.__getitem__, threshold=threshold, title=title
+                c, rows, datasets[split].image, names=identities.__getitem__, threshold=threshold, title=title, totals=totals
             )
             plots.save(figure, pictures / f"{kind}_{split}.png")
 

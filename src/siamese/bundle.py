@@ -19,9 +19,9 @@ from siamese.data.transforms import Augmentation
 from siamese.distances import DISTANCES, Distance
 from siamese.errors import BundleError, SiameseError
 from siamese.faces.croppers import CROPPERS, Cropper
-from siamese.verification import OperatingPoint
+from siamese.verification import Calibration, OperatingPoint
 
-VERSION = 2
+VERSION = 3
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 
 
@@ -36,6 +36,11 @@ class Bundle:
         operating_point: the threshold and where it came from.
         augmentation: how training changed the pictures; averaging over augmented copies takes it. None where it had none.
         provenance: data set, versions, seeds, test figures: for people, read by no code.
+        calibration: the counts that the threshold was chosen from, so that another policy can be applied later. None in bundles of
+            older versions.
+
+    Raises:
+        BundleError: a calibration whose point is not the operating point.
     """
 
     backbone: Backbone
@@ -44,6 +49,11 @@ class Bundle:
     operating_point: OperatingPoint
     provenance: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Augmentation | None = None
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.calibration.point != self.operating_point:
+            raise BundleError("the calibration is not that of the operating point; give operating_point=calibration.point")
 
     def save(self, folder: str | Path) -> Path:
         """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.
@@ -56,6 +66,8 @@ class Bundle:
 
         parts = {"backbone": self.backbone, "distance": self.distance}
         tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+        if self.calibration:
+            tensors |= {f"calibration.{k}": torch.from_numpy(v) for k, v in self.calibration.arrays().items()}
         weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         description = {
             "version": VERSION,
@@ -63,6 +75,7 @@ class Bundle:
             "distance": DISTANCES.settings(self.distance),
             "cropper": CROPPERS.settings(self.cropper),
             "operating_point": self.operating_point.to_dict(),
+            "calibration": self.calibration.to_dict() if self.calibration else None,
             "augmentation": asdict(self.augmentation) if self.augmentation else None,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
@@ -127,13 +140,15 @@ class Bundle:
                 tensors = {f"backbone.{k}": v for k, v in tensors.items()}
             for name, part in (("backbone", backbone), ("distance", distance)):
                 part.load_state_dict(dict(_below(name, tensors)), strict=True)
-            if strangers := [k for k in tensors if not k.startswith(("backbone.", "distance."))]:
+            if strangers := [k for k in tensors if not k.startswith(("backbone.", "distance.", "calibration."))]:
                 raise BundleError(f"{folder}: weights of unknown parts ({strangers[0]}); copy it again or train a new one")
             point = OperatingPoint.from_dict(description["operating_point"])
             if point.distance != DISTANCES.name(distance):
                 raise BundleError(
                     f"{folder}: its threshold is for {point.distance} distance, but it measures {DISTANCES.name(distance)}; train again"
                 )
+            counts = {k: v.numpy() for k, v in _below("calibration", tensors)}
+            kept = description.get("calibration")
             changes = description.get("augmentation")
             return cls(
                 backbone.eval(),
@@ -142,6 +157,7 @@ class Bundle:
                 point,
                 description.get("provenance", {}),
                 Augmentation(**changes) if changes else None,
+                Calibration.restored(point, kept, counts) if kept else None,
             )
         except BundleError:
             raise

@@ -1,4 +1,4 @@
-"""Lightning callbacks; ThresholdCalibrator finds the F1-optimal distance on people the network is not trained on."""
+"""Lightning callbacks; ThresholdCalibrator chooses the distance threshold on people the network is not trained on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from siamese.distances import Distance, EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.metrics import PairVerification
-from siamese.pairs import PairProtocol
-from siamese.verification import Compared, OperatingPoint, ThresholdCurve, auc, calibrate, compare, eer
+from siamese.metrics import PairMetric, VerificationThreshold
+from siamese.pairs import BalancedPairs, PairProtocol
+from siamese.verification import AnyCompared, Calibration, Compared, OperatingPoint, Policy, as_policy, auc, calibrated, eer
 
 _CONTRACT = (
     "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
@@ -25,7 +25,7 @@ _CONTRACT = (
 
 
 class ThresholdCalibrator(pl.Callback):
-    """After every validation epoch, set the module's threshold to the F1-optimal distance on the validation people.
+    """After every validation epoch, choose the module's threshold on the validation people: by default the F1-optimal distance.
 
     Works on any LightningModule whose ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``;
     nothing else of it is read. Written are, before checkpoints are saved:
@@ -40,11 +40,19 @@ class ThresholdCalibrator(pl.Callback):
     Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and impostor pairs: then the old
     threshold stays and a warning says so. The validation loader must show people who are not in the training set.
 
+    With several processes the rows are gathered, ordered by index and de-duplicated, and every process finds the same threshold, bit for
+    bit the one that a single process finds on the same embeddings.
+
     Args:
-        pairs: which pairs to calibrate on; by default balanced ones. F1 depends on their prevalence.
+        pairs: which pairs to calibrate on; by default balanced ones, :class:`siamese.AllPairs` for every pair there is. F1 depends on
+            their prevalence; a policy can state another.
         distance: by default the module's own ``distance``, or else euclidean.
         split: what to call the validation people in the operating point.
         prefix: of the logged names.
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or ``siamese.Far(1e-3)``.
+
+    Attributes:
+        calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
     """
 
     def __init__(
@@ -53,9 +61,12 @@ class ThresholdCalibrator(pl.Callback):
         distance: Distance | None = None,
         split: str = "calibration",
         prefix: str = "val/",
+        policy: str | dict[str, Any] | Policy = "max_f1",
     ) -> None:
-        self.pairs, self.distance, self.split, self.prefix = pairs, distance, split, prefix
-        self._metric: PairVerification | None = None
+        self.pairs, self.distance, self.split, self.prefix = pairs or BalancedPairs(), distance, split, prefix
+        self.policy = as_policy(policy)
+        self.calibration: Calibration | None = None
+        self._metric: PairMetric | None = None
 
     @property
     def state_key(self) -> str:
@@ -75,7 +86,7 @@ class ThresholdCalibrator(pl.Callback):
             pl_module.operating_point = None  # type: ignore[assignment]
         own = getattr(pl_module, "distance", None)
         distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
-        self._metric = PairVerification(self.pairs, distance)
+        self._metric = VerificationThreshold(self.policy, self.pairs, distance)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._metric is not None  # Lightning calls setup first
@@ -107,22 +118,21 @@ class ThresholdCalibrator(pl.Callback):
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
         with self._metric.sync_context(distributed_available=lambda: trainer.world_size > 1):
-            gathered = self._metric.rows()
-            compared = compare(*gathered, self._metric.protocol, self._metric.distance)
+            gathered, compared = self._metric.rows(), self._metric.compared()
         self._metric.reset()
-        if not compared.pairs.genuine or not compared.pairs.impostor:
+        if not compared.genuine or not compared.impostor:
             warnings.warn(
-                f"the {self.split} split has {compared.pairs.genuine} genuine and {compared.pairs.impostor} impostor pairs: "
+                f"the {self.split} split has {compared.genuine} genuine and {compared.impostor} impostor pairs: "
                 f"the threshold stays at {_threshold(pl_module):g}; validate on two people or more, with two pictures or more of one",
                 stacklevel=2,
             )
             return
         pair_loss = getattr(pl_module, "pair_loss", None)
-        if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1].device))) is not None:
+        if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1]))) is not None:
             pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
-        point = calibrate(compared, self.split, epoch=trainer.current_epoch, step=trainer.global_step)
+        self.calibration = calibrated(compared, self.policy, self.split, epoch=trainer.current_epoch, step=trainer.global_step)
+        point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
-        curve = ThresholdCurve.of(compared.distances, compared.pairs.same)
         accuracy = point.confusion.accuracy
         figures = {"threshold": point.threshold, "f1": point.f1, "accuracy": accuracy, "auc": auc(curve), "eer": eer(curve)}
         for name, value in figures.items():
@@ -137,9 +147,10 @@ class ThresholdCalibrator(pl.Callback):
             _store(pl_module, OperatingPoint.from_dict(values))
 
 
-def _positions(compared: Compared, device: torch.device) -> Tensor:
-    """(2, n) int64: the pairs as a loss takes them."""
-    return torch.from_numpy(np.stack([compared.pairs.left, compared.pairs.right])).to(device)
+def _positions(compared: AnyCompared, labels: Tensor) -> Tensor:
+    """(2, n) int64: the pairs as a loss takes them; of streamed ones balanced pairs."""
+    pairs = compared.pairs if isinstance(compared, Compared) else BalancedPairs()(labels.cpu().numpy())
+    return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
 
 
 def _threshold(module: pl.LightningModule) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +15,7 @@ from siamese.data.transforms import Augmentation
 from siamese.distances import Distance
 from siamese.errors import ConfigError
 from siamese.pairs import PairProtocol
-from siamese.verification import Compared, compare
+from siamese.verification import AnyCompared, Compared, compare
 
 # First number of the seeds of augmented copies: not one that training can draw.
 COPY = 1_000_003
@@ -27,7 +28,7 @@ def compare_split(
     protocol: PairProtocol,
     copies: int = 0,
     augmentation: Augmentation | None = None,
-) -> Compared:
+) -> AnyCompared:
     """Embed a split and measure the distances of its pairs.
 
     Args:
@@ -49,10 +50,14 @@ def compare_split(
         return compare(embed(model, data), data.labels, protocol, distance)
     assert augmentation is not None
     total: np.ndarray | None = None
+    one: AnyCompared | None = None
     for copy in range(copies):
-        one = compare(embed(model, data, alter=altered(augmentation, copy)), data.labels, protocol, distance)
+        # Distances that are averaged must be held; more of them than can be are refused.
+        one = compare(embed(model, data, alter=altered(augmentation, copy)), data.labels, protocol, distance, limit=sys.maxsize)
+        assert isinstance(one, Compared)
         total = one.distances.astype(np.float64) if total is None else total + one.distances
     assert total is not None
+    assert isinstance(one, Compared)
     mean = (total / copies).astype(one.distances.dtype)
     return Compared(one.pairs, mean, one.labels, one.distance, one.protocol)
 
@@ -64,7 +69,7 @@ def compare_splits(
     protocols: Mapping[str, PairProtocol],
     copies: int = 0,
     augmentation: Augmentation | None = None,
-) -> dict[str, Compared]:
+) -> dict[str, AnyCompared]:
     """:func:`compare_split` for each split, with its own pairs."""
     return {s: compare_split(model, distance, d, protocols[s], copies, augmentation) for s, d in datasets.items()}
 

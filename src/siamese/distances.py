@@ -92,9 +92,8 @@ class Distance(nn.Module):
             (n,) float32, >= 0, without gradient.
         """
         with _evaluating(self), torch.autocast(a.device.type, enabled=False):
-            if not self.squared:
-                return self(a, b).float()
-            return self.of_rows(self.rows(a), self.rows(b))
+            measured: Tensor = self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
+            return measured
 
     def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
         """(n,) float32 distances of matching :meth:`rows` (n, D)."""

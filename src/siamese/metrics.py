@@ -11,47 +11,50 @@ from torchmetrics.utilities import dim_zero_cat
 
 from siamese.distances import Distance, EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.pairs import BalancedPairs, PairProtocol
-from siamese.verification import Compared, auc, compare, eer, max_f1
-from siamese.verification.curves import ThresholdCurve
+from siamese.pairs import AllPairs, BalancedPairs, PairProtocol
+from siamese.verification import AnyCompared, Calibration, Far, Policy, as_policy, auc, calibrated, compare, eer
+
+_UNKNOWN = -1  # row of the data set, where it was not given
 
 
-class PairVerification(Metric):
-    """Collects embeddings over batches and processes; computes the best F1, its threshold, AUC and EER over pairs of them.
+class PairMetric(Metric):
+    """Base of metrics over the pairs of all pictures that were seen: collects embeddings over batches and processes.
 
-    Rows are ordered by ``index`` and each index is counted once, so the result does not depend on the order of batches, nor
-    on the duplicates by which a distributed sampler evens out its shards.
+    With an ``index``, rows are ordered by it and each is counted once, so the result does not depend on the order of batches, nor on
+    the duplicates by which a distributed sampler evens out its shards. Without one, every row counts.
 
     Args:
-        protocol: which pairs; by default balanced ones.
+        pairs: which pairs; by default all of them, in memory that does not grow with their number.
         distance: by default euclidean.
+        kwargs: of ``torchmetrics.Metric``.
     """
 
     full_state_update = False
-    higher_is_better = None
+    higher_is_better: bool | None = None
     is_differentiable = False
     embeddings: list[Tensor]
     labels: list[Tensor]
     indices: list[Tensor]
 
-    def __init__(self, protocol: PairProtocol | None = None, distance: Distance | None = None, **kwargs: Any) -> None:
+    def __init__(self, pairs: PairProtocol | None = None, distance: Distance | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.protocol = protocol or BalancedPairs()
+        self.pairs = pairs or AllPairs()
         self.distance = distance or EuclideanDistance()
         for state in ("embeddings", "labels", "indices"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, embeddings: Tensor, labels: Tensor, index: Tensor) -> None:
+    def update(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             embeddings: (B, D) floating point.
             labels: (B,) integers, one number per person.
-            index: (B,) integers, the row of the data set.
+            index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
 
         Raises:
             CalibrationError: shapes that do not fit.
         """
+        index = torch.full_like(labels, _UNKNOWN) if index is None else index
         if embeddings.ndim != 2 or labels.shape != (len(embeddings),) or index.shape != labels.shape:
             raise CalibrationError(
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
@@ -70,13 +73,38 @@ class PairVerification(Metric):
         order = torch.argsort(index, stable=True)
         ordered = index[order]
         first = torch.ones_like(ordered, dtype=torch.bool)
-        first[1:] = ordered[1:] != ordered[:-1]
+        first[1:] = (ordered[1:] != ordered[:-1]) | (ordered[1:] == _UNKNOWN)
         order = order[first]
         return dim_zero_cat(self.embeddings)[order], dim_zero_cat(self.labels)[order]
 
-    def compared(self) -> Compared:
-        """The pairs of all rows so far, with their distances."""
-        return compare(*self.rows(), self.protocol, self.distance)
+    def compared(self) -> AnyCompared:
+        """The pairs of all rows so far, with their distances.
+
+        Raises:
+            CalibrationError: embeddings that are not finite.
+        """
+        return compare(*self.rows(), self.pairs, self.distance)
+
+
+class PairVerification(PairMetric):
+    """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see :class:`PairMetric`.
+
+    Args:
+        pairs: which pairs; by default balanced ones.
+        distance: by default euclidean.
+        policy: how the threshold is chosen, by default ``"max_f1"``.
+        kwargs: of ``torchmetrics.Metric``.
+    """
+
+    def __init__(
+        self,
+        pairs: PairProtocol | None = None,
+        distance: Distance | None = None,
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pairs or BalancedPairs(), distance, **kwargs)
+        self.policy = as_policy(policy)
 
     def compute(self) -> dict[str, Tensor]:
         """``threshold``, ``f1``, ``auc`` and ``eer``, float64 scalars.
@@ -85,7 +113,103 @@ class PairVerification(Metric):
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
         compared = self.compared()
-        best = max_f1(compared.distances, compared.pairs.same)
-        curve = ThresholdCurve.of(compared.distances, compared.pairs.same)
-        values = {"threshold": best.threshold, "f1": best.f1, "auc": auc(curve), "eer": eer(curve)}
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        threshold, counts = compared.choose(self.policy)
+        curve = compared.curve()
+        values = {"threshold": threshold, "f1": counts.f1, "auc": auc(curve), "eer": eer(curve)}
+        return {name: _scalar(value) for name, value in values.items()}
+
+
+class VerificationThreshold(PairMetric):
+    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for batches and processes.
+
+    Args:
+        policy: name, settings or object: ``"max_f1"``, ``siamese.Far(1e-3)``.
+        pairs, distance, kwargs: of :class:`PairMetric`.
+    """
+
+    def __init__(
+        self,
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        pairs: PairProtocol | None = None,
+        distance: Distance | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pairs, distance, **kwargs)
+        self.policy = as_policy(policy)
+
+    def compute(self) -> Tensor:
+        """The threshold, a float64 scalar.
+
+        Raises:
+            CalibrationError: pairs that cannot support the policy, or embeddings that are not finite.
+        """
+        return _scalar(self.compared().choose(self.policy)[0])
+
+    def calibration(self) -> Calibration:
+        """The threshold with its origin, curve, probability and intervals, from all rows of this process.
+
+        Raises:
+            CalibrationError: as :meth:`compute`.
+        """
+        return calibrated(self.compared(), self.policy)
+
+
+class VerificationCurve(PairMetric):
+    """The ROC curve over all pairs: false match rate, recall, thresholds; see :class:`PairMetric`."""
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """False match rates, recalls (true match rates) and thresholds, each (m,) float64, ascending.
+
+        The rates at each threshold are exact; up to 500,000 pairs every distance is a threshold, beyond that they are 0.1 % apart.
+
+        Raises:
+            CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
+        """
+        compared = self.compared()
+        Policy.check(as_policy("eer"), compared.genuine, compared.impostor)
+        curve = compared.curve()
+        far, recall = curve.fp / curve.impostor, curve.tp / curve.genuine
+        return torch.from_numpy(far), torch.from_numpy(recall), torch.from_numpy(curve.thresholds.astype("float64"))
+
+
+class EqualErrorRate(PairMetric):
+    """The equal error rate over all pairs, 0..1; see :class:`PairMetric`."""
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """A float64 scalar.
+
+        Raises:
+            CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
+        """
+        return _scalar(eer(self.compared().curve()))
+
+
+class RecallAtFar(PairMetric):
+    """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs are, over all pairs, exactly.
+
+    Args:
+        rate: false match rate, 0 < rate < 1.
+        pairs, distance, kwargs: of :class:`PairMetric`.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self, rate: float = 1e-3, pairs: PairProtocol | None = None, distance: Distance | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(pairs, distance, **kwargs)
+        self.policy = Far(rate)
+
+    def compute(self) -> Tensor:
+        """A float64 scalar, 0..1.
+
+        Raises:
+            CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or embeddings that are not finite.
+        """
+        return _scalar(self.compared().choose(self.policy)[1].recall)
+
+
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)

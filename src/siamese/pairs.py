@@ -85,6 +85,16 @@ class AllPairs(PairProtocol):
         return Pairs(left, right, np.asarray(labels)[left] == np.asarray(labels)[right])
 
 
+def pair_counts(protocol: PairProtocol, labels: np.ndarray) -> tuple[int, int]:
+    """Numbers of genuine and impostor pairs that a protocol chooses, however many all pairs are."""
+    if isinstance(protocol, AllPairs):
+        sizes = np.unique(labels, return_counts=True)[1].astype(object)  # Python integers
+        genuine = int((sizes * (sizes - 1) // 2).sum())
+        return genuine, len(labels) * (len(labels) - 1) // 2 - genuine
+    pairs = protocol(labels)
+    return pairs.genuine, pairs.impostor
+
+
 @PROTOCOLS.register("ordered_pairs")
 @dataclass(frozen=True)
 class OrderedPairs(PairProtocol):

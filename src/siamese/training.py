@@ -34,11 +34,11 @@ from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.faces.croppers import CROPPERS
 from siamese.losses import EmbeddingLoss
 from siamese.module import SiameseModule
-from siamese.pairs import BalancedPairs, PairProtocol
+from siamese.pairs import BalancedPairs, PairProtocol, pair_counts
 from siamese.report import files, tables
 from siamese.resuming import Earlier, EpochSeeds, OwnRates
 from siamese.storage import write_json
-from siamese.verification import OperatingPoint, SplitEvaluation, calibrate, evaluate
+from siamese.verification import Calibration, OperatingPoint, Policy, SplitEvaluation, as_policy, calibrated, evaluate
 from siamese.verifier import Verifier
 
 KEEP = ("best", "last")
@@ -52,17 +52,22 @@ class TrainingRun:
     Attributes:
         folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``, ``crops.json``,
             ``skew.json``, ``evaluation.json``, ``timing.json``, ``history.csv``, ``logs/`` and ``plots/``.
-        operating_point: the threshold and where it came from.
+        calibration: the threshold with the curve that it was chosen from, its interval, and the probability of a distance.
         evaluations: split -> figures.
         seconds: of training, without data preparation and evaluation.
         seconds_per_epoch: validation included.
     """
 
     folder: Path
-    operating_point: OperatingPoint
+    calibration: Calibration
     evaluations: dict[str, SplitEvaluation]
     seconds: float
     seconds_per_epoch: float
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The threshold and where it came from."""
+        return self.calibration.point
 
     @property
     def bundle(self) -> Path:
@@ -82,6 +87,7 @@ def train(
     *,
     max_epochs: int = 20,
     pairs: PairProtocol | None = None,
+    policy: str | dict[str, Any] | Policy = "max_f1",
     keep: str = "best",
     monitor: str = "val/eer",
     mode: str = "min",
@@ -103,6 +109,8 @@ def train(
         folder: where the run's files go; made if it is not there, and what an earlier run left in it is replaced.
         max_epochs: epochs of training.
         pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by default balanced ones.
+        policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"far"``, ``"recall"``, ``"cost"``, or an object such
+            as ``siamese.Far(1e-3)``.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration people, or the ``"last"``.
         monitor, mode: what "best" means.
         resume: folder of an earlier run of the same module and data, or one of its checkpoints: goes on after its last epoch, up to
@@ -116,7 +124,7 @@ def train(
     Raises:
         SiameseError: bad data or settings; nothing is written before the data are known to be usable.
     """
-    folder, protocol = Path(folder), pairs or BalancedPairs()
+    folder, protocol, rule = Path(folder), pairs or BalancedPairs(), as_policy(policy)
     backbone = _checked(module, data, max_epochs, keep, monitor)
     earlier = Earlier.find(resume) if resume is not None else None
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
@@ -134,8 +142,9 @@ def train(
             earlier.check(data.manifest, max_epochs, module)
         protocols: dict[str, PairProtocol] = {split: data.pairs(split) or protocol for split in data.splits}
         calibrating = data.calibrating
+        rule.check(*pair_counts(protocols[calibrating], data.dataset(calibrating).labels))
         chosen = [
-            ThresholdCalibrator(protocols[calibrating], split=calibrating),
+            ThresholdCalibrator(protocols[calibrating], split=calibrating, policy=rule),
             EpochSeeds(data.batch_seed),
             best,
             last,
@@ -171,15 +180,18 @@ def train(
     compared = compare_splits(module, module.distance, datasets, protocols)
     # Once more on these very embeddings: in training they may have been of lower precision, or from another device.
     found = module.operating_point
-    point = calibrate(compared[calibrating], found.split, epoch=found.epoch, step=found.step)
+    calibration = calibrated(compared[calibrating], rule, found.split, epoch=found.epoch, step=found.step)
+    point = calibration.point
     module.set_operating_point(point)
-    caution = data.manifest.caution
-    evaluations = {split: evaluate(c, point.threshold, split, caution=caution) for split, c in compared.items()}
+    caution, chance = data.manifest.caution, calibration.probability
+    evaluations = {
+        split: evaluate(c, point.threshold, split, caution=caution, probability=chance) for split, c in compared.items()
+    }
     epochs = fitted.current_epoch - (earlier.epochs if earlier else 0)
-    run = TrainingRun(folder, point, evaluations, seconds, seconds / max(1, epochs))
+    run = TrainingRun(folder, calibration, evaluations, seconds, seconds / max(1, epochs))
     facts = _facts(module, data, run) | {"epochs": fitted.current_epoch, "kept": keep} | dict(provenance or {})
     augmentation = data.augmentation if isinstance(data.augmentation, Augmentation) else None
-    Bundle(backbone, module.distance, data.cropper, point, facts, augmentation).save(run.bundle)
+    Bundle(backbone, module.distance, data.cropper, point, facts, augmentation, calibration).save(run.bundle)
     timing = {"training_seconds": round(run.seconds, 2), "seconds_per_epoch": round(run.seconds_per_epoch, 3)}
     write_json(folder / "timing.json", timing)
     artifacts.write_history(folder, earlier.history if earlier else {})

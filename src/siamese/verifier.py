@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
@@ -18,6 +18,7 @@ from siamese.comparing import altered, check_copies
 from siamese.distances import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
+from siamese.verification import Calibration, OperatingPoint, Policy
 
 Picture = Union[str, Path, Image.Image, np.ndarray]
 
@@ -32,12 +33,20 @@ class Verification:
         threshold: the one applied.
         faces: number of faces found on each picture; None where the cropper looks for none. Where it is 0 the whole
             picture was compared, which is less reliable.
+        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration, or
+            augmented copies were averaged.
+        prevalence: share of genuine pairs that ``probability`` is for; None without one.
+        uncertain: whether the distance lies in the 95 % interval of the threshold, where other people to calibrate with might have led to the
+            other verdict; None where the bundle cannot tell.
     """
 
     same: bool
     distance: float
     threshold: float
     faces: tuple[int | None, int | None]
+    probability: float | None = None
+    prevalence: float | None = None
+    uncertain: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -50,41 +59,61 @@ class Verifier:
     Args:
         bundle: what a training run left behind.
         device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
-        threshold: another one than the bundle's; nothing is known about how well it does.
+        threshold: another one than the bundle's.
         copies: 0 compares the photographs as they are; k >= 1 averages the distances of k augmented copies. Give the threshold
             for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
+        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Far(1e-3)``,
+            ``{"name": "max_f1", "prevalence": 0.01}``.
+
+    Attributes:
+        operating_point: the threshold in use and where it came from.
+        calibration: with probability and band for that threshold; None where the bundle has none.
 
     Raises:
-        ConfigError: a threshold that is not a finite number, copies below 0, or a bundle without augmentation.
+        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, or a bundle
+            without augmentation.
+        CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle without a calibration.
     """
 
     def __init__(
-        self, bundle: Bundle, device: str | torch.device = "cpu", threshold: float | None = None, copies: int = 0
+        self,
+        bundle: Bundle,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        copies: int = 0,
+        policy: str | dict[str, Any] | Policy | None = None,
     ) -> None:
         check_copies(copies, bundle.augmentation)
         if threshold is not None and not math.isfinite(threshold):
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+        if threshold is not None and policy is not None:
+            raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
         self.bundle, self.device, self.copies = bundle, torch.device(device), copies
-        self._threshold = bundle.operating_point.threshold if threshold is None else float(threshold)
+        self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
         self._backbone = bundle.backbone.to(self.device).eval()
         self._distance = bundle.distance.to(self.device).eval()
 
     @classmethod
     def load(
-        cls, folder: str | Path, device: str | torch.device = "cpu", threshold: float | None = None, copies: int = 0
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        copies: int = 0,
+        policy: str | dict[str, Any] | Policy | None = None,
     ) -> Verifier:
         """Read a bundle, or a run's folder with a bundle in it; other arguments as the class takes them.
 
         Raises:
             BundleError: missing, incomplete, altered, or of a newer version.
-            ConfigError: see the class.
+            ConfigError, CalibrationError: see the class.
         """
-        return cls(Bundle.load(folder), device, threshold, copies)
+        return cls(Bundle.load(folder), device, threshold, copies, policy)
 
     @property
     def threshold(self) -> float:
         """Distance up to which two pictures count as the same person."""
-        return self._threshold
+        return self.operating_point.threshold
 
     def embed(self, pictures: Sequence[Picture]) -> Tensor:
         """Embed photographs as training saw them.
@@ -111,7 +140,16 @@ class Verifier:
             )
         # As numbers of Python: a tensor of float32 would round the threshold first.
         same = is_match(float(distance), self.threshold)
-        return Verification(same, float(distance), self.threshold, (faces_a, faces_b))
+        chance = self.calibration.probability if self.calibration else None
+        return Verification(
+            same,
+            float(distance),
+            self.threshold,
+            (faces_a, faces_b),
+            chance(float(distance)) if chance else None,
+            chance.prevalence if chance else None,
+            self.calibration.is_uncertain(float(distance)) if self.calibration and self.calibration.band else None,
+        )
 
     @torch.inference_mode()
     def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
@@ -144,6 +182,28 @@ class Verifier:
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         embeddings: Tensor = self._backbone(images.to(self.device)).float()
         return embeddings
+
+
+def _in_use(
+    bundle: Bundle, threshold: float | None, policy: str | dict[str, Any] | Policy | None, copies: int
+) -> tuple[OperatingPoint, Calibration | None]:
+    """The operating point to apply, and the calibration that belongs to it."""
+    if policy is not None and (copies or bundle.calibration is None):
+        reason = (
+            "the bundle's calibration is for photographs as they are, not for averaged copies"
+            if copies
+            else "the bundle keeps no calibration"
+        )
+        raise CalibrationError(f"no policy can be applied: {reason}; make one with siamese calibrate, or give a threshold")
+    if bundle.calibration is None or copies:
+        point = bundle.operating_point
+        if threshold is not None:
+            point = replace(point, threshold=float(threshold), policy="given", settings={}, ci95={}, figures={})
+        return point, None
+    if policy is None and threshold is None:
+        return bundle.operating_point, bundle.calibration
+    chosen = bundle.calibration.with_policy(policy if threshold is None else float(threshold))  # type: ignore[arg-type]
+    return chosen.point, chosen
 
 
 def _as_it_is(image: np.ndarray) -> np.ndarray:

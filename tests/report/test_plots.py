@@ -143,7 +143,7 @@ def test_ticks_are_whole_epochs(n, tmp_path):
 @given(labelled_distances(distinct=(1, 20)), st.floats(0, 2, width=32))
 def test_few_pairs_are_drawn_exactly(case, threshold):
     distances, same = case
-    roc, f1, accuracy = verification_curves({"test": compared(distances, same)}, threshold).axes
+    roc, _, f1, accuracy = verification_curves({"test": compared(distances, same)}, threshold).axes
     curve = ThresholdCurve.of(distances, same)
     drawn = set(zip(*roc.lines[1].get_data(), strict=True))
     assert drawn == {(0.0, 0.0)} | set(zip(curve.fp / curve.impostor, curve.tp / curve.genuine, strict=True))
@@ -161,7 +161,7 @@ def test_few_pairs_are_drawn_exactly(case, threshold):
 def test_many_pairs_are_drawn_with_few_points_and_nothing_is_lost(prevalence):
     c = random_pairs(100_000, prevalence)
     curve = ThresholdCurve.of(c.distances, c.pairs.same)
-    roc, f1, accuracy = verification_curves({"test": c}, 0.5).axes
+    roc, _, f1, accuracy = verification_curves({"test": c}, 0.5).axes
     drawn, heights = f1.lines[0].get_data()
     assert len(drawn) < 20_000
     # Each exact point lies by the drawn one before it, in every direction.
@@ -198,7 +198,7 @@ def test_the_equal_error_diagonal_meets_the_curve_at_the_eer():
 
 def test_a_split_of_one_kind_has_no_curve_and_the_legend_says_so():
     figure = verification_curves({"train": random_pairs(50), "odd_$": compared([0.1, 0.2], [True, True])}, 0.3)
-    roc, f1, accuracy = figure.axes
+    roc, _, f1, accuracy = figure.axes
     assert roc.get_legend().get_texts()[2].get_text() == "no curve for odd_$: 2 genuine, 0 impostor"
     assert len(f1.get_legend().get_texts()) == len(accuracy.get_legend().get_texts()) == 1
 

@@ -110,7 +110,7 @@ def test_a_run_leaves_everything_behind(run_folder):
             "ci95",
         }
         assert wanted <= set(split)
-        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "f1", "auc", "eer"}
+        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer"}
         assert sum(split["confusion"].values()) == split["genuine"] + split["impostor"]
     counts = json.loads((run_folder / "crops.json").read_text())["splits"]
     assert {s: (c["people"], c["images"]) for s, c in counts.items()} == {

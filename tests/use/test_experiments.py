@@ -56,7 +56,7 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     calibrated = name != "face_similarity"
     assert set(figures) == {"train", "validation", "test"} | ({"calibration"} if calibrated else set())
     drawn = {f"{picture}_{split}.png" for picture in PICTURES for split in figures}
-    drawn |= {"loss_curves.png", "curves.png", "distances.png", "skew.png", "training_pairs.png"}
+    drawn |= {"loss_curves.png", "curves.png", "distances.png", "reliability.png", "skew.png", "training_pairs.png"}
     assert {p.name for p in (run / "plots").iterdir()} == drawn
     assert json.loads((run / "skew.json").read_text())["all"]["images"] == 150
     history = read_history(run / "history.csv")

@@ -10,7 +10,7 @@ from sklearn.metrics import precision_recall_curve
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
-from siamese.verification import OperatingPoint, confusion, max_f1
+from siamese.verification import MaxF1, OperatingPoint, ThresholdCurve, confusion, max_f1
 
 
 def f1_of(distances, same, threshold):
@@ -66,17 +66,14 @@ def test_the_order_of_pairs_does_not_matter(case, random):
 
 def test_nearly_equal_f1_is_compared_as_fractions():
     # With P genuine pairs: 2 TP / (TP + FP + P). Both candidates round to one double; the exact larger one must win.
-    tp1, tp2, p = 10**8, 10**8 + 1, 2 * 10**8 + 3
-    fp1 = 7
+    tp1, tp2, p, fp1 = 10**12, 10**12 + 10**4, 2 * 10**12 + 3, 7
     # choose fp2 so that tp2 / (tp2 + fp2 + p) is just above tp1 / (tp1 + fp1 + p)
-    fp2 = int(Fraction(tp2 * (tp1 + fp1 + p), tp1)) - tp2 - p
-    from siamese.verification import calibration
-    from siamese.verification.curves import ThresholdCurve
-
-    curve = ThresholdCurve(np.array([0.1, 0.2, 0.3]), np.array([tp1, tp2, p]), np.array([fp1, fp2, 10**9]))
+    fp2 = -(-(tp2 * (tp1 + fp1 + p)) // tp1) - 1 - tp2 - p
+    curve = ThresholdCurve(np.array([0.1, 0.2, 0.3]), np.array([tp1, tp2, p]), np.array([fp1, fp2, 10**14]))
     exact = [Fraction(2 * t, t + f + p) for t, f in zip(curve.tp.tolist(), curve.fp.tolist(), strict=True)]
     assert exact[1] > exact[0]
-    assert (calibration._f1_over(curve, 1, 0) > calibration._f1_over(curve, 0, 1)) is True
+    assert float(exact[1]) == float(exact[0])
+    assert curve.choose(MaxF1())[0] == 0.2
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
     from siamese.report import tables
-    from siamese.verification import calibrate, evaluate
+    from siamese.verification import as_policy, calibrated, evaluate
 
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
@@ -109,8 +109,14 @@ def run(args: argparse.Namespace) -> int:
         chosen = compared[split]
         if own.describe() != protocols[split].describe():
             chosen = compare_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
-        point = calibrate(chosen, split)
-    figures = {split: evaluate(c, point.threshold, split, caution=manifest.caution) for split, c in compared.items()}
+        rule = as_policy({"name": point.policy} | dict(point.settings))
+        point = calibrated(chosen, rule, split).point
+    kept = None if args.copies else bundle.calibration
+    chance = kept.probability if kept else None
+    figures = {
+        split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance)
+        for split, c in compared.items()
+    }
     if args.out:
         write_comparison(compared, figures, crops, data.splits, point, Path(args.out), manifest.caution)
     if args.json:

@@ -129,7 +129,9 @@ def _train(config: DictConfig, folder: Path) -> float:
     try:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
-        data, module, pairs = (instantiate(config[part], _convert_="all") for part in ("data", "module", "pairs"))
+        data, module, pairs, policy = (
+            instantiate(config[part], _convert_="all") for part in ("data", "module", "pairs", "policy")
+        )
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
     except Exception as error:
@@ -140,6 +142,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         folder,
         max_epochs=config.max_epochs,
         pairs=pairs,
+        policy=policy,
         keep=config.keep,
         monitor=config.monitor.name,
         mode=config.monitor.mode,

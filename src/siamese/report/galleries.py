@@ -10,7 +10,7 @@ import numpy as np
 
 from siamese.distances import is_match
 from siamese.report.plots import GENUINE, IMPOSTOR, blank_figure, drawable, text_width
-from siamese.verification import Compared
+from siamese.verification import Compared, Confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,6 +71,7 @@ def pair_gallery(
     names: Callable[[int], str] | None = None,
     threshold: float | None = None,
     title: str = "",
+    totals: Confusion | None = None,
 ) -> Figure:
     """Pairs side by side, up to five in a line, in the order given.
 
@@ -85,12 +86,13 @@ def pair_gallery(
         names: row of the embedding matrix -> who it is; long names are shortened in their middle.
         threshold: in the unit of the distances; None for pairs without a verdict.
         title: what stands above the count, such as the split.
+        totals: counts of all the pairs that these were picked from; by default these are all.
     """
     rows = np.asarray(rows, dtype=np.int64)
     per_line = len(rows) if len(rows) <= 5 else min((5, 4), key=lambda columns: -len(rows) % columns)
     lines = -(-len(rows) // per_line) if len(rows) else 0
     width = max(8.0, _WIDTH * per_line)
-    heading = [part for text in (title, _counted(compared, rows, threshold)) for part in _wrapped(text, width)]
+    heading = [part for text in (title, _counted(compared, rows, threshold, totals)) for part in _wrapped(text, width)]
     pair = _WIDTH / 2 + _CAPTION * (1 if names is None else 2)
     figure = blank_figure(width, pair * lines + 0.2 * len(heading) + 0.15)
     figure.suptitle("\n".join(heading), fontsize=_HEADING, parse_math=False)
@@ -131,9 +133,11 @@ def _distinct(compared: Compared, rows: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _counted(compared: Compared, rows: np.ndarray, threshold: float | None) -> str:
+def _counted(compared: Compared, rows: np.ndarray, threshold: float | None, totals: Confusion | None) -> str:
     """How many pairs are shown, and of how many."""
     genuine, impostor = (len(_distinct(compared, np.flatnonzero(compared.pairs.same == kind))) for kind in (True, False))
+    if totals is not None:
+        genuine, impostor = totals.tp + totals.fn, totals.fp + totals.tn
     every = f"{len(rows):,} of {genuine + impostor:,} pairs ({genuine:,} genuine, {impostor:,} impostor)"
     if threshold is None:
         return every if len(rows) else f"no pairs to show of {every.partition(' of ')[2]}"
@@ -144,6 +148,8 @@ def _counted(compared: Compared, rows: np.ndarray, threshold: float | None) -> s
         (True, "false non-matches", f"{genuine:,} genuine pairs"),
     ):
         found = len(_mistakes(compared, threshold, same))
+        if totals is not None:
+            found = totals.fn if same else totals.fp
         match = np.asarray(is_match(compared.distances, threshold))[rows]
         if len(rows) and ((compared.pairs.same[rows] == same) & (match != same)).all():
             return f"{len(rows):,} of {found:,} {kind} among {among} {at}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese.storage import write_whole
-from siamese.verification import Compared, ThresholdCurve, auc, confusion, eer
+from siamese.verification import AnyCompared, Reliability, ThresholdCurve, auc, eer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,42 +107,49 @@ def loss_curves(history: History) -> Figure:
     return figure
 
 
-def verification_curves(compared: Mapping[str, Compared], threshold: float) -> Figure:
-    """ROC curve, F1 and accuracy of each split, with the operating point on each curve.
+def verification_curves(
+    compared: Mapping[str, AnyCompared], threshold: float, band: tuple[float, float] | None = None
+) -> Figure:
+    """ROC, DET, F1 and accuracy of each split, with the operating point on each curve.
 
     The curves are drawn through exact counts; of points closer than a thousandth of the range one is drawn.
 
     Args:
         compared: split -> its pairs; a split without both kinds of pairs has no curves, and the legend says so.
         threshold: the operating point, in the unit of the distances.
+        band: 95 % interval of the threshold, shaded.
 
     Raises:
         CalibrationError: distances that are NaN or infinite.
     """
-    figure = blank_figure(13.5, 4.4)
-    roc, *panels = figure.subplots(1, 3)
+    figure = blank_figure(17.5, 4.4)
+    roc, det, *panels = figure.subplots(1, 4)
     roc.plot([0, 1], [1, 0], color="0.55", linewidth=0.9, label="equal error rates")
     roc.set(title="ROC", xlabel="false match rate: impostor pairs accepted", ylabel="true match rate: genuine pairs accepted")
     unit = ""
     for number, (split, c) in enumerate(compared.items()):
         style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
         unit = f"{c.distance} distance"
-        if not c.pairs.genuine or not c.pairs.impostor:
-            roc.plot([], [], label=f"no curve for {split}: {c.pairs.genuine:,} genuine, {c.pairs.impostor:,} impostor", **style)
+        if not c.genuine or not c.impostor:
+            roc.plot([], [], label=f"no curve for {split}: {c.genuine:,} genuine, {c.impostor:,} impostor", **style)
             continue
-        curve = ThresholdCurve.of(c.distances, c.pairs.same)
+        curve = c.curve()
         lines = _lines(curve)
-        point = confusion(c.distances, c.pairs.same, threshold)
+        point = c.confusion(threshold)
         dot: dict[str, Any] = {"color": style["color"], "marker": "o", "markeredgecolor": "white", "zorder": 3}
         rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
         roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
-        roc.plot([point.fp / curve.impostor], [point.recall], **dot)
+        roc.plot([point.far], [point.recall], **dot)
+        _det(det, curve, style)
+        det.plot([max(point.far, 0.5 / curve.impostor)], [max(1 - point.recall, 0.5 / curve.genuine)], **dot)
         for axes, name, value in zip(panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True):
             axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=f"{value:.3f} {split}", **style)
             axes.plot([threshold], [value], **dot)
     for axes, name in zip(panels, ("F1", "accuracy"), strict=True):
         if axes.lines:
             axes.axvline(threshold, color="black", linestyle="--", linewidth=0.9)
+            if band is not None:
+                axes.axvspan(*band, color="0.85", zorder=0)
         axes.set(title=name, xlabel=f"threshold ({unit})" if unit else "threshold")
     for axes in (roc, *panels):
         axes.set_ylim(-0.02, 1.02)
@@ -153,20 +160,61 @@ def verification_curves(compared: Mapping[str, Compared], threshold: float) -> F
         else:
             _remark(axes, "no pairs of both kinds")
     roc.set_xlim(-0.02, 1.02)
+    det.set(title="DET", xlabel="false match rate", ylabel="false non-match rate")
+    if det.lines:
+        det.set(xscale="log", yscale="log")
+        det.grid(alpha=0.3)
+    else:
+        _remark(det, "no pairs of both kinds")
     return figure
 
 
-def distance_histograms(compared: Mapping[str, Compared], threshold: float) -> Figure:
+def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) -> Figure:
+    """Stated probabilities against observed shares of genuine pairs, one line per split, in 15 bins.
+
+    Args:
+        judged: split -> from :func:`siamese.verification.reliability`.
+        prevalence: share of genuine pairs that the probabilities are for.
+    """
+    figure = blank_figure(5.2, 4.8)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.55", linewidth=0.9, label="as stated")
+    for number, (split, r) in enumerate(judged.items()):
+        axes.plot(
+            r.stated,
+            r.observed,
+            color=PALETTE[number % len(PALETTE)],
+            linestyle=DASHES[number % len(DASHES)],
+            marker="o",
+            markersize=4,
+            label=f"{split}: calibration error {r.calibration_error:.4f}",
+        )
+    axes.set(
+        xlabel=f"stated probability of the same person (prevalence {prevalence:.3g})",
+        ylabel="observed share of genuine pairs",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        title="reliability",
+    )
+    axes.grid(alpha=0.3)
+    _plain(axes.legend(fontsize=9, loc="upper left"))
+    return figure
+
+
+def distance_histograms(compared: Mapping[str, AnyCompared], threshold: float) -> Figure:
     """For each split the distances of genuine and impostor pairs, and the threshold between them."""
     figure = blank_figure(4.5 * len(compared), 3.6)
-    top = max(float(c.distances.max(initial=0)) for c in compared.values()) or 1.0
+    curves = {split: c.curve() if c.genuine + c.impostor else None for split, c in compared.items()}
+    top = max((float(c.thresholds[-1]) for c in curves.values() if c), default=0.0) or 1.0
     bins = np.linspace(0, top, 51)
     for axes, (split, c) in zip(np.atleast_1d(figure.subplots(1, len(compared))), compared.items(), strict=True):
-        for kind, colour, name in ((c.pairs.same, GENUINE, "genuine"), (~c.pairs.same, IMPOSTOR, "impostor")):
+        curve = curves[split]
+        for kind, count, colour in (("genuine", c.genuine, GENUINE), ("impostor", c.impostor, IMPOSTOR)):
+            x, weights = np.zeros(0), np.zeros(0)
+            if curve is not None:
+                x, weights = curve.thresholds, np.diff(curve.tp if kind == "genuine" else curve.fp, prepend=0)
             # The density of nothing is 0 / 0.
-            axes.hist(
-                c.distances[kind], bins, color=colour, alpha=0.6, density=kind.any(), label=f"{name} ({int(kind.sum()):,})"
-            )
+            axes.hist(x, bins, weights=weights, color=colour, alpha=0.6, density=count > 0, label=f"{kind} ({count:,})")
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
         axes.set(xlabel=f"{c.distance} distance", yticks=[])
         axes.set_title(drawable(split), parse_math=False)
@@ -251,6 +299,18 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
     entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
     kept = np.append(True, entered) | np.append(entered, True)  # first and last of each cell: jumps stay upright
     return {name: values[kept] for name, values in lines.items()}
+
+
+def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
+    """Both error rates on logarithmic axes (Martin et al., *The DET curve*, Eurospeech 1997), where neither is 0."""
+    far, fnr = curve.fp / curve.impostor, 1 - curve.tp / curve.genuine
+    shown = (far > 0) & (fnr > 0)
+    if not shown.any():
+        return
+    x, y = far[shown], fnr[shown]
+    cells = np.stack([np.floor(_STEPS / 8 * np.log10(v)) for v in (x, y)])
+    entered = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
+    axes.plot(x[entered], y[entered], drawstyle="steps-post", **style)
 
 
 def _remark(axes: Axes, text: str) -> None:

@@ -1,97 +1,225 @@
-"""The F1-optimal threshold, found exactly, and the OperatingPoint that says where it came from."""
+"""A threshold chosen by a policy, exactly, with all that is needed to say how sure it is and to choose another one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError
+from siamese.pairs import PROTOCOLS, PairProtocol
+from siamese.verification.compared import AnyCompared, compare
 from siamese.verification.curves import Confusion, ThresholdCurve, checked
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold with its birth certificate: F1 depends on prevalence, so a threshold means nothing without its pairs.
-
-    Attributes:
-        threshold: accept as the same person where distance <= threshold.
-        policy: how it was chosen ("max_f1").
-        distance: name of the distance it belongs to ("euclidean").
-        split: which pictures it was chosen on ("calibration").
-        protocol: which pairs of them, :meth:`PairProtocol.describe`.
-        genuine, impostor: numbers of pairs.
-        prevalence: genuine / (genuine + impostor).
-        f1: reached on those pairs.
-        tp, fp, fn, tn: counts on those pairs.
-        people, images: whose pairs they are; None where unknown.
-        epoch, step: of the training run, when it was chosen; None outside one.
-    """
-
-    threshold: float
-    policy: str
-    distance: str
-    split: str
-    protocol: Mapping[str, Any]
-    genuine: int
-    impostor: int
-    prevalence: float
-    f1: float
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    people: int | None = None
-    images: int | None = None
-    epoch: int | None = None
-    step: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """The reverse of :meth:`to_dict`.
-
-        Raises:
-            CalibrationError: a value is missing, or the threshold is not a number.
-        """
-        known = {f.name for f in fields(cls)}
-        try:
-            point = cls(**{k: v for k, v in values.items() if k in known})
-        except TypeError as error:
-            raise CalibrationError(f"incomplete operating point ({error}); calibrate again") from error
-        if (
-            isinstance(point.threshold, bool)
-            or not isinstance(point.threshold, (int, float))
-            or not math.isfinite(point.threshold)
-        ):
-            raise CalibrationError(f"the operating point's threshold is {point.threshold!r}; calibrate again")
-        return point
-
-    @property
-    def confusion(self) -> Confusion:
-        """The counts as one object."""
-        return Confusion(self.tp, self.fp, self.fn, self.tn)
+from siamese.verification.point import Interval, OperatingPoint, figures
+from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy
+from siamese.verification.probability import ProbabilityMap, fit_probability
+from siamese.verification.resampling import Resampled, resample
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What :func:`max_f1` found: a threshold and the counts there."""
+    """A threshold, and all that is needed to choose another one on the same pairs.
 
-    threshold: float
-    confusion: Confusion = field(repr=True)
+    Attributes:
+        point: the threshold and where it came from.
+        curve: counts of the calibration pairs at their distances.
+        probability: from a distance to P(same person) at the policy's prevalence; None where it was not fitted.
+        band: 95 % interval of the threshold over identities: between its ends, other people would have led to the other verdict. None
+            where fewer than 5 people were there to tell.
+        resampled: counts in each draw of people; None likewise.
+    """
+
+    point: OperatingPoint
+    curve: ThresholdCurve
+    probability: ProbabilityMap | None = None
+    band: Interval | None = None
+    resampled: Resampled | None = field(default=None, repr=False)
+
+    @property
+    def threshold(self) -> float:
+        """Accept as the same person where distance <= threshold."""
+        return self.point.threshold
+
+    @property
+    def confusion(self) -> Confusion:
+        """Counts of the calibration pairs at the threshold."""
+        return self.point.confusion
 
     @property
     def f1(self) -> float:
-        return self.confusion.f1
+        """On the calibration pairs as they are."""
+        return self.point.f1
+
+    def is_uncertain(self, distance: Any) -> Any:
+        """Whether the verdict on a distance, or on each of an array, hangs on who was there to calibrate with.
+
+        Raises:
+            CalibrationError: fewer than 5 people: nothing is known.
+        """
+        if self.band is None:
+            raise CalibrationError("the calibration has no interval: it needs at least 5 people; calibrate on more")
+        d = np.asarray(distance)
+        inside = (d >= self.band[0]) & (d <= self.band[1])
+        return bool(inside) if inside.ndim == 0 else inside
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: all but the point and the arrays."""
+        return {
+            "resolution": self.curve.thinned().resolution,
+            "band": list(self.band) if self.band else None,
+            "probability": self.probability.to_dict() if self.probability else None,
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The counts by name, as :meth:`restored` takes them; those of the draws as float32."""
+        curve = self.curve.thinned()
+        arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
+        if self.resampled is not None:
+            drawn = {f.name: getattr(self.resampled, f.name) for f in fields(Resampled)}
+            arrays |= {f"draws.{k}": v if k == "thresholds" else v.astype(np.float32) for k, v in drawn.items()}
+        return arrays
+
+    @classmethod
+    def restored(cls, point: OperatingPoint, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
+        """From a point, :meth:`to_dict` and :meth:`arrays`, as they were stored.
+
+        Raises:
+            CalibrationError: parts that do not fit each other.
+        """
+        try:
+            counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
+            drawn = {k.removeprefix("draws."): np.asarray(v) for k, v in arrays.items() if k.startswith("draws.")}
+            curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
+            ascending = (
+                all((np.diff(c) >= 0).all() for c in counts) and len({c.shape for c in counts}) == 1 and counts[0].ndim == 1
+            )
+            if not ascending or not np.isfinite(counts[0]).all():
+                raise ValueError("its counts do not rise with the threshold")
+            if not len(curve.tp) or (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
+                raise ValueError("its curve counts other pairs than its point")
+            probability = values["probability"] and ProbabilityMap.from_dict(values["probability"])
+            resampled = Resampled(**drawn) if drawn else None
+            if resampled is not None and not resampled.is_whole:
+                raise ValueError("its draws do not fit each other")
+            band = tuple(map(float, values["band"])) if values["band"] else None
+            if band is not None and len(band) != 2:
+                raise ValueError("its band is no interval")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CalibrationError(f"not a calibration ({error}); calibrate again") from error
+        return cls(point, curve, probability, band, resampled)
+
+    def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
+        """Another threshold on the same calibration pairs: by a policy, or a plain number.
+
+        From a curve with a ``resolution`` above 0 the best of its thresholds is taken; the counts at it are exact all the same.
+
+        Raises:
+            ConfigError: an unknown policy or setting.
+            CalibrationError: the pairs cannot support the policy, or a number that is not finite.
+        """
+        if isinstance(policy, (int, float)):
+            if not math.isfinite(policy):
+                raise CalibrationError(f"a threshold must be a finite number, not {policy}")
+            chosen, found = None, (float(policy), self.curve.at(float(policy)))
+        else:
+            chosen = as_policy(policy)
+            found = self.curve.choose(chosen)
+        return _calibration(self.point, found, chosen, self.curve, self.resampled, self.probability)
 
 
-def max_f1(distances: np.ndarray, same: np.ndarray) -> Calibration:
+def calibrate(
+    embeddings: Tensor | np.ndarray | Sequence[Any],
+    identities: Sequence[Any] | np.ndarray | Tensor,
+    policy: str | dict[str, Any] | Policy = "max_f1",
+    *,
+    distance: str | Distance = "euclidean",
+    pairs: str | PairProtocol = "all_pairs",
+    probability: str | None = "isotonic",
+    intervals: bool = True,
+    seed: int = 0,
+) -> Calibration:
+    """Choose the threshold for embeddings of any network, over all pairs, exactly.
+
+    Memory does not grow with the number of pairs. Calibrate on people whom the network was not trained on.
+
+    Args:
+        embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
+        identities: (N,) who is on each picture: numbers, strings, or anything that can be compared and sorted.
+        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"far"``, ``"recall"``, ``"cost"``; or with settings:
+            ``siamese.Far(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``, ``{"name": "far", "rate": 1e-4}``.
+        distance: ``"euclidean"``, ``"cosine"``, or a :class:`siamese.Distance`.
+        pairs: ``"all_pairs"``, ``"balanced_pairs"``, or a pair protocol.
+        probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it out.
+        intervals: whether to resample people for 95 % intervals.
+        seed: of the resampling.
+
+    Returns:
+        the threshold with its origin, curve, probability and intervals.
+
+    Raises:
+        CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no impostor pair, or a false match rate that
+            so many pairs cannot support.
+        ConfigError: an unknown policy, distance or setting.
+    """
+    chosen = as_policy(policy)
+    measured = distance if isinstance(distance, Distance) else DISTANCES.build(distance)
+    protocol = pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
+    compared = compare(*_rows(embeddings, identities), protocol, measured)
+    return calibrated(compared, chosen, probability=probability, intervals=intervals, seed=seed)
+
+
+def calibrated(
+    compared: AnyCompared,
+    policy: Policy | None = None,
+    split: str = "calibration",
+    *,
+    epoch: int | None = None,
+    step: int | None = None,
+    probability: str | None = "isotonic",
+    intervals: bool = True,
+    seed: int = 0,
+) -> Calibration:
+    """Choose a threshold on compared pairs, by default the F1-optimal one; other arguments as :func:`calibrate` has them.
+
+    Raises:
+        CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
+    """
+    policy = policy or MaxF1()
+    policy.check(compared.genuine, compared.impostor)
+    threshold, counts = compared.choose(policy)
+    curve = compared.curve()
+    resampled = resample(compared, curve, (threshold,), seed=seed) if intervals else None
+    origin = OperatingPoint(
+        threshold=threshold,
+        policy="",
+        distance=compared.distance,
+        split=split,
+        protocol=compared.protocol,
+        genuine=compared.genuine,
+        impostor=compared.impostor,
+        prevalence=compared.genuine / (compared.genuine + compared.impostor),
+        f1=counts.f1,
+        tp=0,
+        fp=0,
+        fn=0,
+        tn=0,
+        people=len(np.unique(compared.labels)),
+        images=len(compared.labels),
+        epoch=epoch,
+        step=step,
+    )
+    share = float(policy.share(compared.genuine, compared.impostor))
+    chances = fit_probability(curve, share, probability) if probability else None
+    return _calibration(origin, (threshold, counts), policy, curve, resampled, chances)
+
+
+def max_f1(distances: np.ndarray, same: np.ndarray) -> Found:
     """The threshold with the highest F1 among all real numbers, exactly; of several the smallest.
 
     Between two neighbouring distances nothing changes, so only distances that occur need be tried. Moving the threshold down
@@ -109,22 +237,83 @@ def max_f1(distances: np.ndarray, same: np.ndarray) -> Calibration:
     Raises:
         CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that differ.
     """
-    distances, same = checked(distances, same)
-    curve = ThresholdCurve.of(distances, same)
-    if not curve.genuine or not curve.impostor:
+    return Found(*ThresholdCurve.of(*checked(distances, same)).choose(MaxF1()))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What :func:`max_f1` found: a threshold and the counts there."""
+
+    threshold: float
+    confusion: Confusion
+
+    @property
+    def f1(self) -> float:
+        return self.confusion.f1
+
+
+def _calibration(
+    origin: OperatingPoint,
+    found: tuple[float, Confusion],
+    policy: Policy | None,
+    curve: ThresholdCurve,
+    resampled: Resampled | None,
+    probability: ProbabilityMap | None,
+) -> Calibration:
+    """Everything that follows from a threshold; ``policy`` is None for one that the user gave."""
+    threshold, c = found
+    described = policy.describe() if policy else {"name": "given"}
+    stated = policy.share(origin.genuine, origin.impostor) if policy else None
+    share = origin.prevalence if stated is None else float(stated)
+    observed = policy is None or policy.prevalence == OBSERVED
+    band, ci95 = None, {}
+    if resampled is not None:
+        band = resampled.threshold(policy) if policy else resampled.like(threshold)
+        band = (min(band[0], threshold), max(band[1], threshold))  # the draws are looked at in steps
+        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else share)
+    point = replace(
+        origin,
+        threshold=threshold,
+        policy=described["name"],
+        f1=c.f1,
+        tp=c.tp,
+        fp=c.fp,
+        fn=c.fn,
+        tn=c.tn,
+        settings={k: v for k, v in described.items() if k != "name"},
+        assumed=share,
+        figures=figures(c, share),
+        ci95=ci95,
+    )
+    return Calibration(point, curve, probability and probability.at(share), band, resampled)
+
+
+def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
+    """What the user gave as a tensor (N, D) and int64 labels (N,)."""
+    try:
+        rows = embeddings.detach().cpu() if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
+    if not rows.is_floating_point():
+        rows = rows.double()
+    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else np.asarray(identities)
+    if who.shape != (len(rows),):
         raise CalibrationError(
-            f"{curve.genuine} genuine and {curve.impostor} impostor pairs: a threshold needs both kinds; "
-            f"calibrate on several people with two pictures or more"
+            f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
         )
-    rounded = 2 * curve.tp / (curve.tp + curve.fp + curve.genuine)
-    best = -1
-    for i in np.flatnonzero(rounded >= rounded.max() * (1 - 1e-12)).tolist():
-        # tp / (tp + fp + P) > tp' / (tp' + fp' + P), multiplied out in Python integers
-        if best < 0 or _f1_over(curve, i, best) > _f1_over(curve, best, i):
-            best = i
-    tp, fp = int(curve.tp[best]), int(curve.fp[best])
-    return Calibration(float(curve.thresholds[best]), Confusion(tp, fp, curve.genuine - tp, curve.impostor - fp))
-
-
-def _f1_over(curve: ThresholdCurve, i: int, j: int) -> int:
-    return int(curve.tp[i]) * (int(curve.tp[j]) + int(curve.fp[j]) + curve.genuine)
+    bad = int((~rows.isfinite().all(dim=1)).sum())
+    if bad:
+        raise CalibrationError(
+            f"{bad} of {len(rows)} embeddings are NaN or infinite; leave these pictures out, or look for diverged training"
+        )
+    if who.dtype.kind == "f" and not np.isfinite(who).all():
+        raise CalibrationError("some identities are NaN or infinite; give every picture the number or name of its person")
+    try:
+        labels = np.unique(who, return_inverse=True)[1].reshape(-1)
+    except TypeError as error:
+        raise CalibrationError(
+            "identities of several types cannot be told apart; give all as strings or all as numbers"
+        ) from error
+    return rows, labels

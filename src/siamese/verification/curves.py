@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamese.distances import is_match
 from siamese.errors import CalibrationError
+
+if TYPE_CHECKING:
+    from siamese.verification.policies import Policy
+
+_KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,11 @@ class Confusion:
     def recall(self) -> float:
         """TP / (TP + FN), the true match rate; NaN without genuine pairs."""
         return _ratio(self.tp, self.tp + self.fn)
+
+    @property
+    def far(self) -> float:
+        """FP / (FP + TN), the false match rate; NaN without impostor pairs."""
+        return _ratio(self.fp, self.fp + self.tn)
 
     @property
     def f1(self) -> float:
@@ -100,6 +111,33 @@ class ThresholdCurve:
         last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))  # last pair of each group of ties
         tp = np.cumsum(same[order], dtype=np.int64)[last]
         return cls(ascending[last], tp, last + 1 - tp)
+
+    def choose(self, policy: Policy) -> tuple[float, Confusion]:
+        """A policy's threshold among those of the curve, and the counts there; below all distances where it refuses every pair.
+
+        Raises:
+            CalibrationError: the pairs cannot support the policy.
+        """
+        chosen = policy.choose(self.tp, self.fp, self.genuine, self.impostor)
+        if chosen < 0:
+            below = np.nextafter(self.thresholds[0], self.thresholds.dtype.type(-np.inf))
+            return float(below), Confusion(0, 0, self.genuine, self.impostor)
+        return float(self.thresholds[chosen]), self.at(float(self.thresholds[chosen]))
+
+    def at(self, threshold: float) -> Confusion:
+        """Counts at a threshold; where ``resolution`` is not 0, those at the next smaller threshold of the curve."""
+        before = int(np.count_nonzero(is_match(self.thresholds.astype(np.float64), threshold))) - 1
+        tp, fp = (int(self.tp[before]), int(self.fp[before])) if before >= 0 else (0, 0)
+        return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
+
+    def thinned(self, limit: int = 50_000) -> ThresholdCurve:
+        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less."""
+        if len(self.thresholds) <= limit:
+            return self
+        bins = np.abs(self.thresholds).astype(np.float32).view(np.int32) >> _KEPT_BITS
+        last = np.append(bins[1:] != bins[:-1], True)
+        resolution = max(self.resolution, 2.0 ** (_KEPT_BITS - 23))
+        return ThresholdCurve(self.thresholds[last], self.tp[last], self.fp[last], resolution)
 
     @property
     def genuine(self) -> int:

@@ -1,4 +1,4 @@
-"""From embeddings to figures: compare pairs, calibrate on them, evaluate a threshold with intervals over identities."""
+"""The figures of a split at a threshold, with intervals over identities."""
 
 from __future__ import annotations
 
@@ -7,94 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from siamese.distances import DISTANCES, Distance, is_match
+from siamese.distances import is_match
 from siamese.errors import CalibrationError
-from siamese.pairs import PairProtocol, Pairs
-from siamese.verification.calibration import OperatingPoint, max_f1
-from siamese.verification.curves import Confusion, ThresholdCurve, auc, confusion, crossing, eer
+from siamese.verification.compared import AnyCompared, Compared
+from siamese.verification.curves import Confusion, auc, crossing, eer
+from siamese.verification.probability import ProbabilityMap, Reliability, reliability
+from siamese.verification.resampling import MIN_PEOPLE, resample
 
-METRICS = ("accuracy", "error", "precision", "recall", "f1", "auc", "eer")
-MIN_PEOPLE = 5  # fewer, and resampling people says nothing
+METRICS = ("accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer")
 _BLOCK = 4_000_000  # numbers held at once while resampling
 _WORK = 400_000_000  # pairs times replicates: some tens of seconds
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Pairs of one split with their distances.
-
-    Attributes:
-        pairs: n pairs of rows.
-        distances: (n,) floating point.
-        labels: (N,) int64, one number per person, of the rows that the pairs refer to.
-        distance: the distance's registered name.
-        protocol: how the pairs were chosen.
-    """
-
-    pairs: Pairs
-    distances: np.ndarray
-    labels: np.ndarray
-    distance: str
-    protocol: Mapping[str, Any]
-
-
-def compare(embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProtocol, distance: Distance) -> Compared:
-    """Choose pairs by the labels and measure their distances.
-
-    Args:
-        embeddings: (N, D) floating point, finite.
-        labels: (N,) integers, one number per person.
-
-    Raises:
-        CalibrationError: shapes that do not fit, or embeddings that are NaN or infinite.
-    """
-    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
-        raise CalibrationError(
-            f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; give (N, D) embeddings and (N,) labels"
-        )
-    if not bool(embeddings.isfinite().all()):
-        bad = int((~embeddings.isfinite().all(dim=1)).sum())
-        raise CalibrationError(
-            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
-        )
-    pairs = protocol(labels)
-    return Compared(
-        pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()
-    )
-
-
-def calibrate(
-    compared: Compared, split: str = "calibration", epoch: int | None = None, step: int | None = None
-) -> OperatingPoint:
-    """The F1-optimal threshold on these pairs, with its birth certificate.
-
-    Raises:
-        CalibrationError: no genuine or no impostor pair.
-    """
-    found = max_f1(compared.distances, compared.pairs.same)
-    c = found.confusion
-    return OperatingPoint(
-        threshold=found.threshold,
-        policy="max_f1",
-        distance=compared.distance,
-        split=split,
-        protocol=compared.protocol,
-        genuine=compared.pairs.genuine,
-        impostor=compared.pairs.impostor,
-        prevalence=compared.pairs.genuine / len(compared.pairs),
-        f1=found.f1,
-        tp=c.tp,
-        fp=c.fp,
-        fn=c.fn,
-        tn=c.tn,
-        people=len(np.unique(compared.labels)),
-        images=len(compared.labels),
-        epoch=epoch,
-        step=step,
-    )
 
 
 @dataclass(frozen=True)
@@ -106,11 +29,12 @@ class SplitEvaluation:
         genuine, impostor, prevalence: numbers of pairs, and the share of genuine ones.
         threshold: in the unit of the distance.
         confusion: counts at the threshold.
-        accuracy, error, precision, recall, f1: at the threshold, 0..1.
+        accuracy, error, precision, recall, far, f1: at the threshold, 0..1; far is the false match rate.
         auc, eer: of the distances, whatever the threshold, 0..1.
         ci95: metric -> (low, high), from a bootstrap over identities.
         protocol: how the pairs were chosen.
         caution: what must be known beside the figures, such as that people are in several splits; empty if nothing.
+        reliability: stated probabilities against what was observed here; None where none were stated.
     """
 
     split: str
@@ -125,12 +49,14 @@ class SplitEvaluation:
     error: float
     precision: float
     recall: float
+    far: float
     f1: float
     auc: float
     eer: float
     ci95: dict[str, tuple[float, float]]
     protocol: Mapping[str, Any]
     caution: str = ""
+    reliability: Reliability | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
@@ -140,12 +66,13 @@ class SplitEvaluation:
 
 
 def evaluate(
-    compared: Compared,
+    compared: AnyCompared,
     threshold: float,
     split: str = "test",
     replicates: int = 1000,
     seed: int = 0,
     caution: str = "",
+    probability: ProbabilityMap | None = None,
 ) -> SplitEvaluation:
     """Apply a threshold to compared pairs.
 
@@ -156,33 +83,48 @@ def evaluate(
         replicates: of the bootstrap, >= 100.
         seed: of the bootstrap.
         caution: carried along with the figures.
+        probability: a map that was fitted to other people, to be judged on these.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or a distance that is not finite.
     """
-    pairs, distances = compared.pairs, compared.distances
-    counts = confusion(distances, pairs.same, threshold)
-    curve = ThresholdCurve.of(distances, pairs.same)
+    counts, curve = compared.confusion(threshold), compared.curve()
     return SplitEvaluation(
         split=split,
         people=len(np.unique(compared.labels)),
         images=len(compared.labels),
-        genuine=pairs.genuine,
-        impostor=pairs.impostor,
-        prevalence=pairs.genuine / len(pairs),
+        genuine=compared.genuine,
+        impostor=compared.impostor,
+        prevalence=compared.genuine / (compared.genuine + compared.impostor),
         threshold=threshold,
         confusion=counts,
         accuracy=counts.accuracy,
         error=counts.error,
         precision=counts.precision,
         recall=counts.recall,
+        far=counts.far,
         f1=counts.f1,
         auc=auc(curve),
         eer=eer(curve),
-        ci95=bootstrap(compared, threshold, replicates, seed),
+        ci95=_intervals(compared, threshold, replicates, seed),
         protocol=compared.protocol,
         caution=caution,
+        reliability=reliability(probability, curve) if probability else None,
     )
+
+
+def _intervals(compared: AnyCompared, threshold: float, replicates: int, seed: int) -> dict[str, tuple[float, float]]:
+    """The intervals; of streamed pairs from a few hundred thresholds of each draw of people."""
+    if isinstance(compared, Compared):
+        return bootstrap(compared, threshold, replicates, seed)
+    drawn = resample(compared, compared.curve(), (threshold,), seed=seed)
+    if drawn is None:
+        return dict.fromkeys(METRICS, (0.0, 1.0))
+    accepted = int(np.searchsorted(drawn.thresholds, threshold, side="right"))
+    ends = np.arange(len(drawn.thresholds))
+    values = _weighted(drawn.tp, drawn.fp, ends, accepted)
+    low, high = np.quantile(np.stack([values[name] for name in METRICS]), [0.025, 0.975], axis=1)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
 
 
 def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -246,6 +188,7 @@ def _weighted(genuine: np.ndarray, impostor: np.ndarray, ends: np.ndarray, accep
         "error": 1 - accuracy,
         "precision": tp / np.maximum(tp + fp, 1),
         "recall": tp / total_g,
+        "far": fp / total_i,
         "f1": 2 * tp / (tp + fp + total_g),
         "auc": closer.sum(axis=1) / (total_g * total_i),
         "eer": crossing(i / total_i[:, None], 1 - g / total_g[:, None]),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
-from siamese.verification.curves import Confusion
+
+if TYPE_CHECKING:
+    from siamese.verification.curves import Confusion
 
 Prevalence = Union[str, float]
 
@@ -123,8 +125,7 @@ class Policy:
         return np.where(np.isneginf(values.max(axis=1)), -1, best)
 
     def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, share: Fraction) -> Any:
-        values = (Fraction(v) for v in (tp, fp, genuine, impostor))
-        return self.objective(*values, share)
+        return self.objective(Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), share)
 
 
 POLICIES: Registry[Policy] = Registry("policy")
@@ -207,7 +208,11 @@ class Far(Policy):
         super().check(genuine, impostor)
         if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
             least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
-            smallest = f"the smallest rate that these support is {RULE_OF / impostor:.2g}" if impostor > RULE_OF else "these support none"
+            smallest = (
+                f"the smallest rate that these support is {RULE_OF / impostor:.2g}"
+                if impostor > RULE_OF
+                else "these support none"
+            )
             raise CalibrationError(
                 f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
                 f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs, or on more people"

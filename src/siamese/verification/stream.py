@@ -35,7 +35,7 @@ from torch import Tensor
 
 from siamese.distances import DISTANCES, Distance, is_match
 from siamese.errors import CalibrationError
-from siamese.pairs import AllPairs
+from siamese.pairs import AllPairs, pair_counts
 from siamese.verification.curves import Confusion, ThresholdCurve
 from siamese.verification.policies import NEAR, Policy
 
@@ -81,15 +81,13 @@ class PairStream:
 
     def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE) -> None:
         order = np.argsort(labels, kind="stable")  # so that genuine pairs are in few tiles
-        self.labels = np.asarray(labels)[order]
+        self._order, self.labels = order, np.asarray(labels)[order]
         self.distance_module, self.tile = distance, max(1, tile)
         self.distance, self.protocol = DISTANCES.name(distance), AllPairs().describe()
         picked = embeddings.detach().cpu()[torch.from_numpy(order)]
         self._rows = distance.rows(picked) if distance.squared else picked
         self._squares = self._rows.square().sum(dim=1) if distance.squared else None
-        sizes = np.unique(self.labels, return_counts=True)[1].astype(object)  # Python integers
-        self.genuine = int((sizes * (sizes - 1) // 2).sum())
-        self.impostor = len(labels) * (len(labels) - 1) // 2 - self.genuine
+        self.genuine, self.impostor = pair_counts(AllPairs(), self.labels)
         self._low, self._bins = self._range()
         self._counts: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -176,11 +174,55 @@ class PairStream:
                 hits = [(mine.flatten(), a), (theirs.flatten(), b)]
             else:
                 hits = [(mine[away], a), (theirs[away], b)]
-                near = (a[:, None] == b[None]) & (torch.ones_like(away).triu(1) if tile.flat is not None else torch.ones_like(away))
+                near = (a[:, None] == b[None]) & (
+                    torch.ones_like(away).triu(1) if tile.flat is not None else torch.ones_like(away)
+                )
                 _add(own, mine[near], a)
             for key, who in hits:
                 _add(others, key, who)
         return np.cumsum(own, axis=1)[:, :-1], np.cumsum(others, axis=1)[:, :-1]
+
+    @property
+    def original_labels(self) -> np.ndarray:
+        """(N,) labels in the order in which they were given."""
+        labels = np.empty_like(self.labels)
+        labels[self._order] = self.labels
+        return labels
+
+    def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """(n,) float32 distances of pairs of rows, numbered as they were given."""
+        place = np.empty_like(self._order)
+        place[self._order] = np.arange(len(place))
+        return self._measured(place[left], place[right])
+
+    def extremes(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones; among equals, any.
+
+        Returns:
+            rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32 distances.
+        """
+        genuine, impostor = self._histogram()
+        close = int(np.searchsorted(np.cumsum(impostor), min(count, self.impostor)))
+        far = len(genuine) - 1 - int(np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine)))
+        none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+        kept: dict[int, tuple[np.ndarray, ...]] = {0: none, 1: none}
+        for tile in self._tiles():
+            bins = self._bin(tile.keys)
+            # One bin more than needed: an inexact key may lie in the neighbour of its own, a blind one in any of those.
+            near = max(close + 1, self._blind(tile))
+            flat = np.flatnonzero(((bins <= near) | (bins >= far - 1)).numpy())
+            if tile.flat is not None:
+                flat = flat[np.isin(flat, tile.flat, assume_unique=True)]
+            same, at = self._same(tile, flat), bins.numpy()[flat]
+            for kind, inside in ((0, ~same & (at <= near)), (1, same & (at >= far - 1))):
+                i, j = self._pair(tile, flat[inside])
+                distances = _from_keys(self._exact_keys(tile, flat[inside]).numpy())
+                joined = [np.concatenate(both) for both in zip(kept[kind], (i, j, distances), strict=True)]
+                best = np.argsort(-joined[2] if kind else joined[2], kind="stable")[:count]
+                kept[kind] = tuple(part[best] for part in joined)
+        i, j, found = (np.concatenate(parts) for parts in zip(kept[0], kept[1], strict=True))
+        i, j = self._order[i], self._order[j]
+        return np.minimum(i, j), np.maximum(i, j), found
 
     # --- passes over the pairs ---
 
@@ -272,7 +314,9 @@ class PairStream:
         of = self.distance_module.of_squares
         largest = float(of(torch.tensor([reach * (1 + 1e-6)], dtype=torch.float64)))
         if not largest < float(np.finfo(np.float32).max):
-            raise CalibrationError("the embeddings are too large: their distances overflow float32; divide them by their largest norm")
+            raise CalibrationError(
+                "the embeddings are too large: their distances overflow float32; divide them by their largest norm"
+            )
         top = int(np.float32(max(largest, 1e-30)).view(np.int32)) + 2 * SURE
         low = max(0, ((top >> SHIFT) - OCTAVES * 2 ** (23 - SHIFT)) << SHIFT)
         return low, ((top - low) >> SHIFT) + 1
@@ -310,11 +354,19 @@ class PairStream:
         low, high = of((squares - error).clamp_(min=0)).float(), of((squares + error).clamp_(min=0)).float()
         keys = low.view(torch.int32)
         open_ = np.flatnonzero((low != high).numpy())
-        step = max(1, (1 << 20) // self._rows.shape[1])
-        for part in np.split(open_, range(step, len(open_), step)):
-            i, j = (torch.from_numpy(v) for v in self._pair(tile, flat[part]))
-            keys[torch.from_numpy(part)] = self.distance_module.of_rows(self._rows[i], self._rows[j]).view(torch.int32)
+        if len(open_):
+            exact = self._measured(*self._pair(tile, flat[open_]))
+            keys[torch.from_numpy(open_)] = torch.from_numpy(exact).view(torch.int32)
         return keys
+
+    def _measured(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """(n,) float32 distances of pairs of rows, as ``measure`` gives them; in blocks."""
+        of = self.distance_module.of_rows if self.distance_module.squared else self.distance_module.measure
+        found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._rows.shape[1])
+        for start in range(0, len(i), step):
+            a, b = (torch.from_numpy(v[start : start + step]) for v in (i, j))
+            found[start : start + step] = of(self._rows[a], self._rows[b]).numpy()
+        return found
 
     def _pair(self, tile: Tile, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return tile.first + flat // tile.width, tile.second + flat % tile.width
@@ -406,7 +458,8 @@ class Counter:
 
         def below(counts: np.ndarray, base: np.ndarray) -> np.ndarray:
             before = np.cumsum(counts) - counts
-            return before - before[new][group] + base[place]
+            inside: np.ndarray = before - before[new][group] + base[place]
+            return inside
 
         return Cells(start, start + size, genuine, impostor, below(genuine, outer.tp), below(impostor, outer.fp))
 

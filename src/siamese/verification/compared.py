@@ -1,0 +1,120 @@
+"""Compared pairs: what a threshold is chosen from and judged by, held (Compared) or streamed (PairStream)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+from torch import Tensor
+
+from siamese.distances import DISTANCES, Distance
+from siamese.errors import CalibrationError
+from siamese.pairs import AllPairs, BalancedPairs, PairProtocol, Pairs
+from siamese.verification.curves import Confusion, ThresholdCurve, confusion
+from siamese.verification.policies import Policy
+from siamese.verification.stream import PairStream
+
+# Of all pairs, more than these are streamed: their thresholds are the same, and their intervals quicker.
+HELD = 500_000
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Pairs of one split with their distances.
+
+    Attributes:
+        pairs: n pairs of rows.
+        distances: (n,) floating point.
+        labels: (N,) int64, one number per person, of the rows that the pairs refer to.
+        distance: the distance's registered name.
+        protocol: how the pairs were chosen.
+    """
+
+    pairs: Pairs
+    distances: np.ndarray
+    labels: np.ndarray
+    distance: str
+    protocol: Mapping[str, Any]
+
+    @property
+    def genuine(self) -> int:
+        """Number of pairs of the same person."""
+        return self.pairs.genuine
+
+    @property
+    def impostor(self) -> int:
+        """Number of pairs of different people."""
+        return self.pairs.impostor
+
+    def curve(self) -> ThresholdCurve:
+        """Exact counts at every distance that occurs."""
+        return ThresholdCurve.of(self.distances, self.pairs.same)
+
+    def choose(self, policy: Policy) -> tuple[float, Confusion]:
+        """The policy's threshold among all distances that occur, and the counts there; errors as :meth:`Policy.choose`."""
+        policy.check(self.genuine, self.impostor)
+        return self.curve().choose(policy)
+
+    def confusion(self, threshold: float) -> Confusion:
+        """Counts at any threshold."""
+        return confusion(self.distances, self.pairs.same, threshold)
+
+
+AnyCompared = Union[Compared, PairStream]
+
+
+def compare(
+    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProtocol, distance: Distance, limit: int = HELD
+) -> AnyCompared:
+    """Choose pairs by the labels and measure their distances.
+
+    Args:
+        embeddings: (N, D) floating point, finite.
+        labels: (N,) integers, one number per person.
+        protocol: which pairs; more than ``limit`` of :class:`AllPairs` are streamed, in bounded memory.
+        distance: between embeddings.
+        limit: pairs that are held, with their distances.
+
+    Raises:
+        CalibrationError: shapes that do not fit, or embeddings that are NaN or infinite.
+    """
+    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
+        raise CalibrationError(
+            f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; give (N, D) embeddings and (N,) labels"
+        )
+    if not bool(embeddings.isfinite().all()):
+        bad = int((~embeddings.isfinite().all(dim=1)).sum())
+        raise CalibrationError(
+            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
+        )
+    if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > limit:
+        return PairStream(embeddings, labels, distance)
+    pairs = protocol(labels)
+    return Compared(
+        pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()
+    )
+
+
+def to_show(compared: AnyCompared, count: int, seed: int = 0) -> Compared:
+    """Pairs for people to look at: of streamed ones the closest impostor and the farthest genuine pairs, and some at random.
+
+    Args:
+        compared: held pairs are given back as they are.
+        count: at least so many of each of the four kinds, where there are so many.
+        seed: of the random ones.
+    """
+    if isinstance(compared, Compared):
+        return compared
+    left, right, distances = compared.extremes(count)
+    labels = compared.original_labels
+    some = BalancedPairs(count, seed)(labels)
+    known = set(zip(left.tolist(), right.tolist(), strict=True))
+    sides = zip(np.minimum(some.left, some.right).tolist(), np.maximum(some.left, some.right).tolist(), strict=True)
+    new = np.array([pair not in known for pair in sides], dtype=bool)
+    left, right = np.concatenate([left, some.left[new]]), np.concatenate([right, some.right[new]])
+    distances = np.concatenate([distances, compared.between(some.left[new], some.right[new])])
+    pairs = Pairs(left, right, labels[left] == labels[right])
+    return Compared(pairs, distances, labels, compared.distance, compared.protocol)

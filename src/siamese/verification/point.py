@@ -1,0 +1,97 @@
+"""OperatingPoint: a threshold with its birth certificate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from siamese.errors import CalibrationError
+from siamese.verification.curves import Confusion
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold with its birth certificate: F1 depends on prevalence, so a threshold means nothing without its pairs.
+
+    Attributes:
+        threshold: accept as the same person where distance <= threshold.
+        policy: how it was chosen ("max_f1"); "given" for a number of the user's.
+        distance: name of the distance it belongs to ("euclidean").
+        split: which pictures it was chosen on ("calibration").
+        protocol: which pairs of them, :meth:`PairProtocol.describe`.
+        genuine, impostor: numbers of pairs.
+        prevalence: genuine / (genuine + impostor).
+        f1: reached on those pairs.
+        tp, fp, fn, tn: counts on those pairs.
+        people, images: whose pairs they are; None where unknown.
+        epoch, step: of the training run, when it was chosen; None outside one.
+        settings: the policy's settings.
+        assumed: prevalence at which ``figures`` are meant, as the policy states it.
+        figures: recall, far (false match rate), precision, f1 and accuracy on those pairs, weighed to ``assumed``.
+        ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities; empty where it was not made.
+    """
+
+    threshold: float
+    policy: str
+    distance: str
+    split: str
+    protocol: Mapping[str, Any]
+    genuine: int
+    impostor: int
+    prevalence: float
+    f1: float
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    people: int | None = None
+    images: int | None = None
+    epoch: int | None = None
+    step: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    assumed: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    ci95: Mapping[str, Interval] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
+        """The reverse of :meth:`to_dict`.
+
+        Raises:
+            CalibrationError: a value is missing, or the threshold is not a number.
+        """
+        known = {f.name for f in fields(cls)}
+        try:
+            point = cls(**{k: v for k, v in values.items() if k in known})
+            point = replace(point, ci95={name: (low, high) for name, (low, high) in point.ci95.items()})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise CalibrationError(f"incomplete operating point ({error}); calibrate again") from error
+        if (
+            isinstance(point.threshold, bool)
+            or not isinstance(point.threshold, (int, float))
+            or not math.isfinite(point.threshold)
+        ):
+            raise CalibrationError(f"the operating point's threshold is {point.threshold!r}; calibrate again")
+        return point
+
+    @property
+    def confusion(self) -> Confusion:
+        """The counts as one object."""
+        return Confusion(self.tp, self.fp, self.fn, self.tn)
+
+
+def figures(counts: Confusion, share: float) -> dict[str, float]:
+    """recall, far, precision, f1 and accuracy, each pair weighed so that a share of them is genuine; both kinds must be there."""
+    recall, far = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
+    hit, false = share * recall, (1 - share) * far
+    precision = hit / (hit + false) if hit + false else 0.0
+    accuracy = hit + (1 - share) - false
+    return {"recall": recall, "far": far, "precision": precision, "f1": 2 * hit / (hit + false + share), "accuracy": accuracy}

@@ -1,0 +1,179 @@
+"""From a distance to the probability that two pictures show the same person, at a stated prevalence; and how true that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.verification.curves import ThresholdCurve
+
+KINDS = ("isotonic", "platt")
+_BINS = 15  # of a reliability diagram
+_KNOTS = 512
+_WEIGHT = 10_000.0  # pairs that Platt's fit, which is regularised slightly, counts as
+
+
+@dataclass(frozen=True)
+class ProbabilityMap:
+    """P(same person | distance), which never rises with the distance.
+
+    Attributes:
+        kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate multiclass probability
+            estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic outputs for support vector machines*, 1999).
+        prevalence: share of genuine pairs that it is for.
+        distances: (m,) ascending knots.
+        probabilities: (m,) at the knots, between them a straight line; for Platt ``(slope, intercept)`` of the log-odds.
+    """
+
+    kind: str
+    prevalence: float
+    distances: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __call__(self, distance: Any) -> Any:
+        """Probability in (0, 1) for a number or an array of distances, float64."""
+        d = np.asarray(distance, dtype=np.float64)
+        if self.kind == "platt":
+            slope, intercept = self.probabilities
+            p = 1 / (1 + np.exp(-np.clip(slope * d + intercept, -700, 700)))
+        else:
+            p = np.interp(d, self.distances, self.probabilities)
+        return float(p) if p.ndim == 0 else p
+
+    def at(self, prevalence: float) -> ProbabilityMap:
+        """The map where the share of genuine pairs is another one (Bayes: the odds change by one factor).
+
+        An isotonic fit to pairs of that share would be the same: its steps are those of the ROC curve's convex hull, whatever the prevalence.
+
+        Raises:
+            ConfigError: a prevalence that is not between 0 and 1.
+        """
+        if not 0 < prevalence < 1:
+            raise ConfigError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
+        factor = prevalence / (1 - prevalence) * (1 - self.prevalence) / self.prevalence
+        if self.kind == "platt":
+            slope, intercept = self.probabilities
+            moved: tuple[float, ...] = (slope, intercept + math.log(factor))
+        else:
+            moved = tuple(p * factor / (p * factor + 1 - p) for p in self.probabilities)
+        return ProbabilityMap(self.kind, prevalence, self.distances, moved)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "kind": self.kind,
+            "prevalence": self.prevalence,
+            "distances": list(self.distances),
+            "probabilities": list(self.probabilities),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ProbabilityMap:
+        """The reverse of :meth:`to_dict`.
+
+        Raises:
+            CalibrationError: values that are no probability map.
+        """
+        try:
+            made = cls(
+                values["kind"],
+                float(values["prevalence"]),
+                *(tuple(map(float, values[k])) for k in ("distances", "probabilities")),
+            )
+            numbers = np.array([made.prevalence, *made.distances, *made.probabilities])
+            fits = len(made.probabilities) == 2 if made.kind == "platt" else len(made.distances) == len(made.probabilities) > 0
+            if made.kind not in KINDS or not fits or not np.isfinite(numbers).all():
+                raise ValueError("its parts do not fit")
+        except (KeyError, TypeError, ValueError) as error:
+            raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
+        return made
+
+
+def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isotonic") -> ProbabilityMap:
+    """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given prevalence.
+
+    The isotonic fit is kept away from 0 and 1 by what one more pair of the other kind would change: n pairs cannot show a probability
+    below 1 / (n + 2).
+
+    Args:
+        curve: of the calibration pairs.
+        prevalence: 0..1, both excluded.
+        kind: ``"isotonic"``: any falling function; ``"platt"``: a logistic one, for few pairs.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"probability {kind!r} is not known{did_you_mean(str(kind), KINDS)}")
+    x, genuine, impostor = _weights(curve, prevalence)
+    total = genuine + impostor
+    if kind == "platt":
+        from sklearn.linear_model import LogisticRegression
+
+        centre = float(np.average(x, weights=total))
+        spread = float(np.sqrt(np.average((x - centre) ** 2, weights=total))) or 1.0
+        scaled = np.tile(((x - centre) / spread)[:, None], (2, 1))
+        labels = np.repeat([1, 0], len(x))
+        model = LogisticRegression(C=1.0, max_iter=1000).fit(scaled, labels, _WEIGHT * np.concatenate([genuine, impostor]))
+        slope = min(0.0, float(model.coef_[0, 0])) / spread
+        return ProbabilityMap(kind, prevalence, (), (slope, float(model.intercept_[0]) - slope * centre))
+    from sklearn.isotonic import IsotonicRegression
+
+    model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(x, genuine / total, total)
+    floor, ceiling = prevalence / (curve.genuine + 2), 1 - (1 - prevalence) / (curve.impostor + 2)
+    knots, values = model.X_thresholds_, np.clip(model.y_thresholds_, min(floor, 0.5), max(ceiling, 0.5))
+    if len(knots) > _KNOTS:
+        steps = np.floor(np.stack([_KNOTS / 4 * values, 16 * np.log2(values), 16 * np.log2(1 - values)]))
+        entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
+        kept = entered | np.append(entered[1:], True)  # first and last of each step
+        knots, values = knots[kept], values[kept]
+    return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, values)))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Stated probabilities against observed shares of genuine pairs.
+
+    Attributes:
+        stated, observed: (b,) means of each bin, 0..1.
+        weight: (b,) share of the pairs in each bin; sums to 1.
+        calibration_error: expected calibration error, the weighted mean of |stated - observed| (Naeini et al., *Obtaining well
+            calibrated probabilities using Bayesian binning*, AAAI 2015).
+        brier: mean squared difference between probability and truth.
+    """
+
+    stated: tuple[float, ...]
+    observed: tuple[float, ...]
+    weight: tuple[float, ...]
+    calibration_error: float
+    brier: float
+
+
+def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliability:
+    """Judge a probability map on pairs of other people, weighed to its prevalence.
+
+    Args:
+        probability: from :func:`fit_probability`.
+        curve: of pairs of people that it was not fitted to; 15 bins of equal width.
+    """
+    x, genuine, impostor = _weights(curve, probability.prevalence)
+    p, total = probability(x), genuine + impostor
+    bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
+    sums = np.stack([np.bincount(bins, v, minlength=_BINS) for v in (total, p * total, genuine)])
+    weight, stated, observed = sums[:, sums[0] > 0]
+    stated, observed = stated / weight, observed / weight
+    error = float((weight * np.abs(stated - observed)).sum())
+    brier = float((genuine * (1 - p) ** 2 + impostor * p**2).sum())
+    return Reliability(tuple(stated.tolist()), tuple(observed.tolist()), tuple(weight.tolist()), error, brier)
+
+
+def _weights(curve: ThresholdCurve, prevalence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances with the weights of genuine and impostor pairs there, together 1."""
+    genuine, impostor = (np.diff(v, prepend=0).astype(np.float64) for v in (curve.tp, curve.fp))
+    x = curve.thresholds.astype(np.float64)
+    return x, prevalence * genuine / curve.genuine, (1 - prevalence) * impostor / curve.impostor

@@ -1,0 +1,174 @@
+"""How sure a threshold and its figures are: people drawn again, with replacement, and the policy applied to each draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from siamese.verification.compared import AnyCompared, Compared
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.point import Interval
+from siamese.verification.policies import Policy
+
+MIN_PEOPLE = 5  # fewer, and resampling people says nothing
+REPLICATES = 400
+_WORK = 400_000_000  # pairs times replicates: seconds
+_STEPS = 128  # thresholds that are looked at: so many steps of either rate,
+_PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
+QUANTILES = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Counts of accepted pairs in each draw of people, at some thresholds.
+
+    Attributes:
+        thresholds: (k,) ascending.
+        tp, fp: (r, k) floating point, >= 0, weighted pairs at or below each threshold.
+        genuine, impostor: (r,) all of them, > 0.
+    """
+
+    thresholds: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    genuine: np.ndarray
+    impostor: np.ndarray
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the shapes are those that the class describes, and the numbers finite."""
+        r, k = len(self.genuine), len(self.thresholds)
+        shapes = (self.thresholds.shape, self.tp.shape, self.fp.shape, self.genuine.shape, self.impostor.shape)
+        parts = (self.thresholds, self.tp, self.fp, self.genuine, self.impostor)
+        fits = r > 0 and k > 0 and shapes == ((k,), (r, k), (r, k), (r,), (r,))
+        return fits and all(bool(np.isfinite(p).all()) for p in parts)
+
+    def threshold(self, policy: Policy) -> Interval:
+        """95 % interval of the policy's threshold."""
+        chosen = policy.choose_rows(self.tp, self.fp, self.genuine, self.impostor)
+        return self._interval(self.thresholds[np.maximum(chosen, 0)])
+
+    def like(self, threshold: float) -> Interval:
+        """95 % interval for a threshold that no policy chose: of those that have its false match rate in each draw.
+
+        Where it accepts no impostor pair: of those that have its recall.
+        """
+        at = self._column(threshold)
+        if at < 0:
+            return (threshold, threshold)
+        rates = [(self.fp, self.impostor), (self.tp, self.genuine)]
+        counts, totals = rates[0] if self.fp[:, at].mean() > 0 else rates[1]
+        rate = float((counts[:, at] / totals).mean())
+        reached = np.argmax(counts / totals[:, None] >= rate, axis=1)
+        low, high = self._interval(self.thresholds[reached])
+        return (min(low, threshold), max(high, threshold))
+
+    def figures(self, threshold: float, share: float | None) -> dict[str, Interval]:
+        """95 % intervals of the figures at a fixed threshold.
+
+        Args:
+            threshold: one of ``thresholds``, or else the next smaller of them is taken.
+            share: prevalence at which precision, F1 and accuracy are meant; None for that of the pairs.
+        """
+        at = self._column(threshold)
+        zero = np.zeros(len(self.genuine))
+        tp, fp = (self.tp[:, at], self.fp[:, at]) if at >= 0 else (zero, zero)
+        recall, far = tp / self.genuine, fp / self.impostor
+        p = self.genuine / (self.genuine + self.impostor) if share is None else share
+        hit, false = p * recall, (1 - p) * far
+        values = {
+            "recall": recall,
+            "far": far,
+            "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
+            "f1": 2 * hit / (hit + false + p),
+            "accuracy": hit + (1 - p) - false,
+        }
+        return {name: self._interval(v) for name, v in values.items()}
+
+    def _column(self, threshold: float) -> int:
+        return int(np.searchsorted(self.thresholds, threshold, side="right")) - 1
+
+    @staticmethod
+    def _interval(values: np.ndarray) -> Interval:
+        low, high = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
+        return float(low), float(high)
+
+
+def resample(
+    compared: AnyCompared,
+    curve: ThresholdCurve,
+    extra: tuple[float, ...] = (),
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Resampled | None:
+    """Draw people with replacement and count again.
+
+    Where person p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p and q m_p m_q times
+    (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs the first-order part of
+    this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948); with the many people of such a set the rest is
+    small. The counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
+
+    Args:
+        compared: pairs.
+        curve: of these pairs.
+        extra: thresholds that must be among those looked at.
+        replicates: draws; fewer, but at least 100, of more than a million held pairs.
+        seed: of the draws.
+
+    Returns:
+        None with fewer than 5 people, or where no draw has both kinds of pairs.
+    """
+    people, person = np.unique(compared.labels, return_inverse=True)
+    if len(people) < MIN_PEOPLE:
+        return None
+    grid = np.unique(np.concatenate([_grid(curve), np.asarray(extra, dtype=np.float64)]))
+    rng = np.random.default_rng([seed, 6])
+    if isinstance(compared, Compared):
+        replicates = min(replicates, max(100, _WORK // max(1, len(compared.distances))))
+        times = _draws(rng, len(people), replicates)
+        tp, fp, genuine, impostor = _held(compared, person, grid, times)
+    else:
+        times = _draws(rng, len(people), replicates)
+        own, others = compared.by_person(np.append(grid, np.inf))
+        once = others.sum(axis=0) / 2
+        g, i = times @ own, times @ others - once
+        i = np.maximum.accumulate(np.maximum(i, 0), axis=1)
+        tp, fp, genuine, impostor = g[:, :-1], i[:, :-1], g[:, -1], i[:, -1]
+    usable = (genuine > 0) & (impostor > 0)
+    if not usable.any():
+        return None
+    return Resampled(grid, tp[usable], fp[usable], genuine[usable], impostor[usable])
+
+
+def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
+    same, k = compared.pairs.same, len(grid) + 1
+    left, right = person[compared.pairs.left], person[compared.pairs.right]
+    column = np.searchsorted(grid, compared.distances.astype(np.float64), side="left")
+    tp, fp = np.empty((len(times), k)), np.empty((len(times), k))
+    own, lefts, rights = left[same], left[~same], right[~same]
+    for r, m in enumerate(times):
+        tp[r] = np.bincount(column[same], m[own], minlength=k)
+        fp[r] = np.bincount(column[~same], m[lefts] * m[rights], minlength=k)
+    tp, fp = np.cumsum(tp, axis=1), np.cumsum(fp, axis=1)
+    return tp[:, :-1], fp[:, :-1], tp[:, -1], fp[:, -1]
+
+
+def _draws(rng: np.random.Generator, people: int, replicates: int) -> np.ndarray:
+    return rng.multinomial(people, np.full(people, 1 / people), size=replicates).astype(np.float64)
+
+
+def _grid(curve: ThresholdCurve) -> np.ndarray:
+    """Thresholds between which neither rate changes much."""
+    steps = np.stack(
+        [
+            np.floor(_STEPS * curve.tp / curve.genuine),
+            np.floor(_STEPS * curve.fp / curve.impostor),
+            np.floor(_PER_DECADE * np.log10(1 + curve.fp)),
+        ]
+    )
+    entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
+    entered[-1] = True
+    grid: np.ndarray = curve.thresholds[entered].astype(np.float64)
+    return grid
