@@ -91,13 +91,13 @@ def run(args: argparse.Namespace) -> int:
         )
     check_copies(args.copies, bundle.augmentation)
     where = device(args.device)
-    manifest = _manifest(args)
+    manifest = manifest_of(args, args.run)
     if args.splits:
         _restrict(manifest, args.splits, bundle.operating_point.split if args.copies else None)
     backbone = bundle.backbone.to(where)
     distance = bundle.distance.to(where)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
-    protocols = _protocols(args.pairs, bundle.operating_point, manifest, data)
+    protocols = protocols_of(args.pairs, bundle.operating_point, manifest, data)
     crops = {split: CropDataset(part.crops, part.table.labels) for split, part in data.splits.items()}
     compared = compare_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
     point = bundle.operating_point
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         point = replace(point, threshold=args.threshold, policy="given", split="the command line")
     elif args.copies:  # on the pairs that the run's own threshold was chosen on, whatever pairs are evaluated
         split = point.split
-        own = _protocols(None, point, manifest, data)[split]
+        own = protocols_of(None, point, manifest, data)[split]
         chosen = compared[split]
         if own.describe() != protocols[split].describe():
             chosen = compare_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
@@ -142,7 +142,9 @@ def _restrict(manifest: SplitManifest, names: list[str], calibrating: str | None
             manifest.pairs.pop(name, None)
 
 
-def _protocols(name: str | None, point: OperatingPoint, manifest: SplitManifest, data: PreparedData) -> dict[str, PairProtocol]:
+def protocols_of(
+    name: str | None, point: OperatingPoint, manifest: SplitManifest, data: PreparedData
+) -> dict[str, PairProtocol]:
     """The pairs of each split: those asked for, those its protocol chose, or those that the threshold was calibrated on."""
     from siamese.pairs import FIXED, PROTOCOLS, BalancedPairs, FixedPairs
 
@@ -154,13 +156,14 @@ def _protocols(name: str | None, point: OperatingPoint, manifest: SplitManifest,
     }
 
 
-def _manifest(args: argparse.Namespace) -> SplitManifest:
+def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
+    """The run's splits, or all of ``args.data`` as one; a note where the run knew some of them."""
     import numpy as np
 
     from siamese.data.manifest import SplitManifest
     from siamese.identities import IdentityTable
 
-    folder = Path(args.run)
+    folder = Path(run)
     split_json = (folder.parent if folder.resolve().name == "bundle" else folder) / "split.json"
     if args.data:
         path = Path(args.data)

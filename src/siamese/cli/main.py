@@ -10,10 +10,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from siamese.cli import demo, download, evaluate, train, verify
+from siamese.cli import calibrate, demo, download, evaluate, train, verify
 from siamese.errors import SiameseError, did_you_mean
 
-COMMANDS = {"train": train, "evaluate": evaluate, "verify": verify, "demo": demo, "download": download}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "calibrate": calibrate,
+    "verify": verify,
+    "demo": demo,
+    "download": download,
+}
 
 
 class Parser(argparse.ArgumentParser):

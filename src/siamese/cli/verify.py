@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from siamese.cli.policies import HELP, parse_policy
+
 LATEST = "runs/latest"
 
 
@@ -35,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold", type=float, metavar="D", help="accept up to this distance (default: the bundle's calibrated threshold)"
     )
     parser.add_argument(
+        "--policy", metavar="POLICY", help=f"choose the threshold on the bundle's calibration pairs by another policy: {HELP}"
+    )
+    parser.add_argument(
         "--copies",
         type=int,
         default=0,
@@ -43,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object: same, distance, threshold, faces, bundle, copies"
+        "--json",
+        action="store_true",
+        help="print one JSON object: same, distance, threshold, faces, probability, prevalence, uncertain, bundle, copies",
     )
 
 
@@ -58,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
     from siamese.verifier import Verifier
 
-    verdict = Verifier.load(args.bundle, device(args.device), args.threshold, args.copies).verify(args.a, args.b)
+    policy = parse_policy(args.policy) if args.policy else None
+    verifier = Verifier.load(args.bundle, device(args.device), args.threshold, args.copies, policy)
+    verdict = verifier.verify(args.a, args.b)
     if args.copies and args.threshold is None:
         print(
             f"note: the threshold was chosen without copies; siamese evaluate --copies {args.copies} finds the one for them",
@@ -71,6 +80,13 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{'same person' if verdict.same else 'different people'}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}"
         )
+        if verdict.probability is not None:
+            print(
+                f"probability of the same person: {verdict.probability:.3f}, where {_share(verdict.prevalence)} of the pairs are"
+            )
+        if verdict.uncertain and verifier.calibration and verifier.calibration.band:
+            low, high = verifier.calibration.band
+            print(f"uncertain: the distance lies within the 95 % interval of the threshold ({low:.4f}-{high:.4f})")
         print(f"bundle: {os.path.relpath(Path(args.bundle).resolve())}")
         for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
             if faces == 0:
@@ -78,6 +94,10 @@ def run(args: argparse.Namespace) -> int:
             elif faces is not None and faces > 1:
                 print(f"note: {faces} faces were found on {path}; the largest was compared")
     return 0 if verdict.same else 1
+
+
+def _share(prevalence: float | None) -> str:
+    return f"{100 * (prevalence or 0):.3g} %"
 
 
 def device(name: str) -> str:

@@ -11,6 +11,8 @@ from rich.table import Table
 from siamese.verification import OperatingPoint, SplitEvaluation
 from siamese.verification.evaluate import METRICS
 
+_TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "far": "false match rate"}
+
 
 def data_table(summary: Mapping[str, Any]) -> Table:
     """People and pictures per split, and what cropping them met; from :meth:`PreparedData.summary`."""
@@ -29,7 +31,7 @@ def data_table(summary: Mapping[str, Any]) -> Table:
 def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = "") -> Table:
     """The figures of each split, one column each, with their 95 % intervals over identities; ``caution`` stands below them."""
     table = Table(
-        title=f"same person where {point.distance} distance <= {point.threshold:.4f} ({point.policy} on {point.split})",
+        title=f"same person where {point.distance} distance <= {point.threshold:.4f}{_origin(point)}",
         caption="in brackets: 95 % interval from a bootstrap over identities; 0 to 1 where there are fewer than 5 people"
         + (f"\n{caution}" if caution else ""),
         title_justify="left",
@@ -44,9 +46,7 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
         )
     table.add_row("prevalence", *(f"{e.prevalence:.3f}" for e in evaluations), end_section=True)
     for metric in METRICS:
-        table.add_row(
-            {"f1": "F1", "auc": "ROC AUC", "eer": "EER"}.get(metric, metric), *(_with_interval(e, metric) for e in evaluations)
-        )
+        table.add_row(_TITLES.get(metric, metric), *(_with_interval(e, metric) for e in evaluations))
     table.rows[-1].end_section = True
     for count, meaning in (
         ("tp", "true matches"),
@@ -55,6 +55,27 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
         ("tn", "true non-matches"),
     ):
         table.add_row(meaning, *(f"{getattr(e.confusion, count):,}" for e in evaluations))
+    return table
+
+
+def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
+    """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new policy's prevalence."""
+    table = Table(
+        title=f"{new.people or 0:,} people, {new.images or 0:,} images, {new.genuine:,} genuine and {new.impostor:,} impostor pairs",
+        caption=f"at a prevalence of {new.assumed or new.prevalence:.3g}; in brackets: 95 % interval from a bootstrap over identities\n"
+        "the new threshold was chosen on these very people, so its figures are a little too good",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column(f"{new.distance} distance")
+    table.add_column("old threshold", justify="right")
+    table.add_column("new threshold", justify="right")
+    around = new.ci95.get("threshold")
+    interval = f" [dim]({around[0]:.4f}-{around[1]:.4f})[/dim]" if around else ""
+    table.add_row("threshold", f"{old.threshold:.4f}", f"{new.threshold:.4f}{interval}", end_section=True)
+    for name in new.figures:
+        row = (_figure(name, p.figures[name], p.ci95.get(name)) for p in (old, new))
+        table.add_row(_TITLES.get(name, name), *row)
     return table
 
 
@@ -67,6 +88,19 @@ def show(*tables: Table) -> None:
         console.print(table)
 
 
+def _origin(point: OperatingPoint) -> str:
+    """How sure a threshold is, and how and where it was chosen."""
+    low, high = point.ci95.get("threshold", (None, None))
+    interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
+    settings = "".join(f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in point.settings.items())
+    return f"{interval}; {point.policy}{settings}; on {point.split}"
+
+
 def _with_interval(evaluation: SplitEvaluation, metric: str) -> str:
-    low, high = evaluation.ci95[metric]
-    return f"{getattr(evaluation, metric):.3f} [dim]({low:.3f}-{high:.3f})[/dim]"
+    return _figure(metric, getattr(evaluation, metric), evaluation.ci95[metric])
+
+
+def _figure(name: str, value: float, interval: tuple[float, float] | None) -> str:
+    form = "{:.2g}" if name == "far" else "{:.3f}"  # false match rates are often below a thousandth
+    around = f" [dim]({form.format(interval[0])}-{form.format(interval[1])})[/dim]" if interval else ""
+    return form.format(value) + around

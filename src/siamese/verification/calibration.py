@@ -115,7 +115,7 @@ class Calibration:
         return cls(point, curve, probability, band, resampled)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
-        """Another threshold on the same calibration pairs: by a policy, or a plain number.
+        """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
 
         From a curve with a ``resolution`` above 0 the best of its thresholds is taken; the counts at it are exact all the same.
 
@@ -184,8 +184,12 @@ def calibrated(
     probability: str | None = "isotonic",
     intervals: bool = True,
     seed: int = 0,
+    beside: tuple[float, ...] = (),
 ) -> Calibration:
     """Choose a threshold on compared pairs, by default the F1-optimal one; other arguments as :func:`calibrate` has them.
+
+    Args:
+        beside: other thresholds whose intervals will be asked for, by :meth:`Calibration.with_policy`.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
@@ -194,7 +198,7 @@ def calibrated(
     policy.check(compared.genuine, compared.impostor)
     threshold, counts = compared.choose(policy)
     curve = compared.curve()
-    resampled = resample(compared, curve, (threshold,), seed=seed) if intervals else None
+    resampled = resample(compared, curve, (threshold, *beside), seed=seed) if intervals else None
     origin = OperatingPoint(
         threshold=threshold,
         policy="",
@@ -262,10 +266,9 @@ def _calibration(
 ) -> Calibration:
     """Everything that follows from a threshold; ``policy`` is None for one that the user gave."""
     threshold, c = found
-    described = policy.describe() if policy else {"name": "given"}
-    stated = policy.share(origin.genuine, origin.impostor) if policy else None
-    share = origin.prevalence if stated is None else float(stated)
-    observed = policy is None or policy.prevalence == OBSERVED
+    described = policy.describe() if policy else {"name": "given", "prevalence": origin.settings.get("prevalence", OBSERVED)}
+    observed = described["prevalence"] == OBSERVED
+    share = float(policy.share(origin.genuine, origin.impostor)) if policy else origin.assumed or origin.prevalence
     band, ci95 = None, {}
     if resampled is not None:
         band = resampled.threshold(policy) if policy else resampled.like(threshold)

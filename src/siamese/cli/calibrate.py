@@ -1,0 +1,133 @@
+"""`siamese calibrate BUNDLE --data PEOPLE`: a finished bundle's threshold chosen anew on other people, beside the old one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.cli.evaluate import manifest_of, protocols_of
+from siamese.cli.policies import HELP, parse_policy
+from siamese.cli.verify import LATEST, device
+from siamese.errors import ConfigError
+
+if TYPE_CHECKING:
+    from siamese.bundle import Bundle
+    from siamese.verification import Calibration
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Enter the sub-command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "calibrate",
+        help="choose a finished bundle's threshold anew, on your own people",
+        description="Choose the threshold of a finished bundle anew, on people of your own, and say how the old one would have done "
+        "there. The network stays as it is. Without --out nothing is written.",
+    )
+    parser.add_argument(
+        "bundle", nargs="?", default=LATEST, metavar="BUNDLE", help="bundle, or folder of a training run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="people: a folder of one folder per person, or a CSV file (path, identity)",
+    )
+    parser.add_argument("--root", metavar="DIR", help="where the pictures of a CSV file lie")
+    parser.add_argument("--policy", metavar="POLICY", help=f"how to choose (default: as the bundle's was chosen): {HELP}")
+    parser.add_argument(
+        "--pairs",
+        choices=("balanced_pairs", "all_pairs", "ordered_pairs"),
+        help="which pairs (default: as the bundle's threshold was calibrated)",
+    )
+    parser.add_argument(
+        "--probability",
+        choices=("isotonic", "platt"),
+        default="isotonic",
+        help="how the probability is fitted (default: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write a bundle with the new threshold there")
+    parser.add_argument(
+        "--bad-images",
+        choices=("error", "quarantine"),
+        default="error",
+        help="pictures that cannot be read: stop, or leave out",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder of the crop cache (default: SIAMESE_CACHE, or the user's cache folder)"
+    )
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object: old, new, drifted, calibration_error, out")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print both thresholds with their figures on these people."""
+    from siamese.bundle import Bundle
+    from siamese.comparing import compare_split
+    from siamese.data.dataset import CropDataset
+    from siamese.data.prepared import prepare
+    from siamese.report import tables
+    from siamese.verification import as_policy, calibrated, reliability
+
+    bundle = Bundle.load(args.bundle)
+    before = bundle.operating_point
+    if args.policy is None and before.policy == "given":
+        raise ConfigError("the bundle's threshold was chosen by no policy; add --policy, for instance --policy max_f1")
+    described = {"name": before.policy} | dict(before.settings)
+    policy = as_policy(described) if args.policy is None else parse_policy(args.policy)
+    out = _free(args.out, args.bundle) if args.out else None
+    where = device(args.device)
+    manifest = manifest_of(args, args.bundle)
+    data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
+    part = data.splits["data"]
+    protocol = protocols_of(args.pairs, before, manifest, data)["data"]
+    crops = CropDataset(part.crops, part.table.labels)
+    compared = compare_split(bundle.backbone.to(where), bundle.distance.to(where), crops, protocol)
+    after = calibrated(compared, policy, "data", probability=args.probability, beside=(before.threshold,))
+    old, new = after.with_policy(before.threshold).point, after.point
+    stated = bundle.calibration and bundle.calibration.probability
+    judged = reliability(stated.at(new.assumed or new.prevalence), after.curve) if stated else None
+    drifted = after.band is not None and not after.band[0] <= before.threshold <= after.band[1]
+    if out is not None:
+        _recalibrated(bundle, after, args.data).save(out)
+    if args.json:
+        facts = {"old": old.to_dict(), "new": new.to_dict(), "drifted": drifted, "out": args.out}
+        error = judged.calibration_error if judged else None
+        print(json.dumps(facts | {"calibration_error": error}, allow_nan=False))
+        return 0
+    tables.show(tables.data_table(data.summary()), tables.drift_table(old, new))
+    print(_verdict(before.threshold, after))
+    if judged is not None:
+        print(f"the bundle's probabilities are off by {judged.calibration_error:.3f} here (expected calibration error)")
+    if out is not None:
+        print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}")
+    return 0
+
+
+def _verdict(threshold: float, after: Calibration) -> str:
+    if after.band is None:
+        return "too few people (fewer than 5) to say whether the old threshold is wrong here"
+    low, high = after.band
+    inside = low <= threshold <= high
+    return (
+        f"the old threshold {threshold:.4f} lies {'within' if inside else 'outside'} the 95 % interval of the new one "
+        f"({low:.4f}-{high:.4f}): {'no sign of drift' if inside else 'it does not fit these people'}"
+    )
+
+
+def _free(out: str, bundle: str) -> Path:
+    """Where to write, if that is not what was read: the old threshold is not to be lost."""
+    folder = Path(out).expanduser()
+    source = Path(bundle).expanduser()
+    if folder.resolve() in (source.resolve(), (source / "bundle").resolve()):
+        raise ConfigError(f"--out {out} is the bundle that is recalibrated; give another folder, so that it is not lost")
+    return folder
+
+
+def _recalibrated(bundle: Bundle, after: Calibration, data: str) -> Bundle:
+    facts = {"data": Path(data).name, "threshold_before": bundle.operating_point.threshold}
+    provenance = dict(bundle.provenance) | {"recalibrated": facts}
+    return replace(bundle, operating_point=after.point, calibration=after, provenance=provenance)

@@ -1,0 +1,41 @@
+"""A policy as it is written on the command line: its name and, after commas, its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siamese.verification import Policy
+
+HELP = (
+    "max_f1, max_accuracy, eer, far, recall or cost, with settings after commas: far,rate=1e-4   recall,rate=0.99   "
+    "cost,false_match=10   max_f1,prevalence=0.01   (prevalence: observed, balanced or a number)"
+)
+
+
+def parse_policy(text: str) -> Policy:
+    """``far,rate=1e-4`` as a policy.
+
+    Raises:
+        ConfigError: an unknown name or setting, or a word that is no setting.
+    """
+    from siamese.errors import ConfigError
+    from siamese.verification import as_policy
+
+    name, *words = (word.strip() for word in text.split(","))
+    settings: dict[str, Any] = {"name": name}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"{word!r} in the policy {text!r} is not understood; write NAME,SETTING=VALUE such as far,rate=1e-4"
+            )
+        settings[key.strip()] = _value(value.strip())
+    return as_policy(settings)
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
