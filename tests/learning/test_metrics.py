@@ -1,0 +1,104 @@
+"""The metrics over embeddings and identities: against scikit-learn, in a stranger's module, with and without an index."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from sklearn.metrics import roc_curve
+from tests.helpers import assert_says, quiet_trainer
+from torch import nn
+
+from siamese import AllPairs, BalancedPairs, EqualErrorRate, Far, RecallAtFar, VerificationCurve, VerificationThreshold, calibrate
+from siamese.distances import CosineDistance, EuclideanDistance
+from siamese.errors import CalibrationError
+
+
+def people(n=120, count=15, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    who = torch.arange(n) % count
+    return torch.randn(count, 6, generator=generator)[who] + 0.7 * torch.randn(n, 6, generator=generator), who
+
+
+def fed(metric, vectors, who, index=None, size=17):
+    for part in torch.arange(len(who)).split(size):
+        metric.update(vectors[part], who[part], None if index is None else index[part])
+    return metric.compute()
+
+
+def rates(vectors, who, distance):
+    """scikit-learn's ROC over all pairs, with every threshold."""
+    pairs = AllPairs()(who.numpy())
+    d = distance.between(vectors, pairs.left, pairs.right)
+    far, recall, thresholds = roc_curve(pairs.same, -d.astype(np.float64), drop_intermediate=False)
+    return far[1:], recall[1:], -thresholds[1:]
+
+
+@pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
+def test_the_curve_and_its_figures_are_scikit_learns(distance):
+    vectors, who = people()
+    far, recall, thresholds = rates(vectors, who, distance)
+    for found, expected in zip(fed(VerificationCurve(distance=distance), vectors, who), (far, recall, thresholds), strict=True):
+        assert found.dtype == torch.float64
+        assert np.allclose(found.numpy(), expected, rtol=0, atol=1e-15)
+    at_most = recall[far <= 0.01].max()
+    assert fed(RecallAtFar(0.01, distance=distance), vectors, who).item() == pytest.approx(at_most, abs=1e-15)
+    nearest = np.argmin(np.abs(far + recall - 1))
+    error = fed(EqualErrorRate(distance=distance), vectors, who).item()
+    assert error == pytest.approx(far[nearest], abs=0.01)
+
+
+def test_the_threshold_is_that_of_calibrate():
+    vectors, who = people()
+    metric = VerificationThreshold(Far(0.01))
+    assert fed(metric, vectors, who).item() == calibrate(vectors, who, Far(0.01)).threshold
+    assert metric.calibration().point.people == 15
+    balanced = VerificationThreshold("max_f1", BalancedPairs())
+    assert fed(balanced, vectors, who).item() == calibrate(vectors, who, pairs="balanced_pairs").threshold
+
+
+def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts():
+    vectors, who = people()
+    twice, names, index = torch.cat([vectors, vectors[:30]]), torch.cat([who, who[:30]]), torch.arange(150) % 120
+    assert fed(EqualErrorRate(), twice, names, index) == fed(EqualErrorRate(), vectors, who)
+    metric = EqualErrorRate()
+    fed(metric, twice, names)
+    assert len(metric.rows()[0]) == 150
+
+
+def test_a_module_logs_them_by_itself():
+    class Stranger(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(6, 4)
+            self.error = EqualErrorRate()
+
+        def training_step(self, batch, _):
+            return self.net(batch[0]).square().mean()
+
+        def validation_step(self, batch, _):
+            self.error.update(self.net(batch[0]), batch[1])
+
+        def on_validation_epoch_end(self):
+            self.log("val/eer", self.error.compute())
+            self.error.reset()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*people()), batch_size=32)
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(Stranger(), loader, loader)
+    assert 0 < trainer.callback_metrics["val/eer"] < 0.5
+
+
+def test_what_cannot_be_told_is_refused():
+    vectors, who = people(20, 20)
+    for metric in (EqualErrorRate(), VerificationCurve(), VerificationThreshold()):
+        with pytest.raises(CalibrationError) as error:
+            fed(metric, vectors, who)
+        assert_says(error.value, "0 genuine")
+    with pytest.raises(CalibrationError) as error:
+        fed(RecallAtFar(1e-6), *people())
+    assert_says(error.value, "1e-06", "30,000,000")
+    with pytest.raises(CalibrationError, match="NaN"):
+        fed(EqualErrorRate(), torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1]))
