@@ -1,0 +1,117 @@
+"""What each policy promises, on photographs of real people: exactly where it was calibrated, within the stated interval elsewhere."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from siamese import AllPairs, Cost, Eer, EuclideanDistance, Far, MaxAccuracy, MaxF1, Recall, calibrate
+from siamese.data.lfw import lfw
+from siamese.verification import compare, evaluate
+from siamese.verification.policies import cost
+
+ROOT = os.environ.get("SIAMESE_LFW")
+pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")
+
+
+@pytest.fixture(scope="module")
+def halves():
+    """Two groups of people, 1,200 photographs each or a little more, as grey pictures of 14 x 14: a weak network, but a real one."""
+    table = lfw(ROOT)
+    often = sorted(person for person, n in table.counts.items() if 3 <= n <= 30)
+    order = np.random.default_rng(0).permutation(len(often))
+    paths = {}
+    for path, person in zip(table.paths, table.identities, strict=True):
+        paths.setdefault(person, []).append(path)
+    groups, people = [], iter(often[i] for i in order)
+    for _ in range(2):
+        files, names = [], []
+        while len(files) < 1200:
+            person = next(people)
+            files += paths[person]
+            names += [person] * len(paths[person])
+        pictures = [Image.open(f).convert("L").crop((75, 75, 175, 175)).resize((14, 14), Image.Resampling.BOX) for f in files]
+        rows = np.stack([np.asarray(p, dtype=np.float32).ravel() for p in pictures])
+        rows -= rows.mean(axis=1, keepdims=True)
+        groups.append((torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)), np.array(names)))
+    return groups
+
+
+def judged(halves, policy):
+    """Calibrated on one group; counts at every distance there, and figures of the other group at the threshold."""
+    (embeddings, names), (others, their_names) = halves
+    found = calibrate(embeddings, names, policy)
+    labels = np.unique(their_names, return_inverse=True)[1]
+    elsewhere = evaluate(compare(others, labels, AllPairs(), EuclideanDistance()), found.threshold)
+    pairs = AllPairs()(np.unique(names, return_inverse=True)[1])
+    d = EuclideanDistance().between(embeddings, pairs.left, pairs.right)
+    order = np.argsort(d, kind="stable")
+    last = np.append(np.diff(d[order]) > 0, True)
+    tp, fp = (np.cumsum(kind[order])[last] for kind in (pairs.same, ~pairs.same))
+    at = np.searchsorted(d[order][last], found.threshold)
+    assert (found.point.tp, found.point.fp) == (tp[at], fp[at])
+    return found, tp, fp, at, elsewhere
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3, 1e-4])
+def test_far(halves, rate):
+    found, tp, fp, at, elsewhere = judged(halves, Far(rate))
+    assert fp[at] <= rate * fp[-1]
+    assert tp[fp <= rate * fp[-1]].max() == tp[at]
+    assert elsewhere.ci95["far"][0] <= rate
+    low, high = found.point.ci95["far"]
+    assert low <= rate <= high
+
+
+@pytest.mark.parametrize("rate", [0.8, 0.95])
+def test_recall(halves, rate):
+    found, tp, fp, at, elsewhere = judged(halves, Recall(rate))
+    assert tp[at] >= rate * tp[-1]
+    assert fp[tp >= rate * tp[-1]].min() == fp[at]
+    assert elsewhere.ci95["recall"][1] >= rate
+    low, high = found.point.ci95["recall"]
+    assert low <= rate <= high
+
+
+def test_eer(halves):
+    _, tp, fp, at, elsewhere = judged(halves, Eer())
+    gap = np.abs(fp / fp[-1] - (1 - tp / tp[-1]))
+    assert gap[at] == gap.min()
+    false_match, false_non_match = elsewhere.ci95["far"], [1 - r for r in elsewhere.ci95["recall"][::-1]]
+    assert max(false_match[0], false_non_match[0]) <= min(false_match[1], false_non_match[1])
+
+
+@pytest.mark.parametrize(
+    ("policy", "figure"),
+    [
+        (MaxF1(), lambda r, f, p: 2 * p * r / (p * r + (1 - p) * f + p)),
+        (MaxF1(prevalence="balanced"), lambda r, f, p: r / (r + f + 1) * 2),
+        (MaxAccuracy(prevalence=0.1), lambda r, f, p: 0.1 * r + 0.9 * (1 - f)),
+        (Cost(10, 1, prevalence=0.3), lambda r, f, p: -(0.3 * (1 - r) + 10 * 0.7 * f)),
+    ],
+)
+def test_the_optimum_is_one_here_and_hardly_less_than_one_there(halves, policy, figure):
+    found, tp, fp, at, elsewhere = judged(halves, policy)
+    p = tp[-1] / (tp[-1] + fp[-1])
+    values = figure(tp / tp[-1], fp / fp[-1], p)
+    assert values[at] == pytest.approx(values.max(), abs=1e-12)
+    # The other people's own optimum lies where these people's might have lain.
+    others, their_names = halves[1]
+    own = calibrate(others, their_names, policy)
+    assert max(own.band[0], found.band[0]) <= min(own.band[1], found.band[1])
+    if isinstance(policy, Cost):
+        assert cost(policy, elsewhere.confusion) <= 1.05 * cost(policy, own.confusion)
+
+
+def test_probabilities_hold_on_the_other_people(halves):
+    (embeddings, names), (others, their_names) = halves
+    chance = calibrate(embeddings, names, MaxF1(prevalence="balanced")).probability
+    labels = np.unique(their_names, return_inverse=True)[1]
+    compared = compare(others, labels, AllPairs(), EuclideanDistance())
+    judged = evaluate(compared, 1.0, probability=chance).reliability
+    assert judged.calibration_error < 0.06
+    inverted = evaluate(compared, 1.0, probability=chance.at(0.9)).reliability
+    assert inverted.calibration_error != judged.calibration_error
