@@ -248,6 +248,10 @@ def test_help(command, capsys):
         (["data.cropper.size=64.5"], "whole number"),
         (["=3"], "not understood"),
         (["max_epochs=[1"], "not understood"),
+        (["policy=farr"], "did you mean 'far'"),
+        (["policy=far", "policy.rat=1e-3"], "did you mean 'policy.rate'"),
+        (["policy=far", "policy.rate=2"], "must be above 0 and below 1"),
+        (["policy.prevalence=rare"], "prevalence must be"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_remedy_and_leaves_nothing(words, answer, here, capsys):
@@ -369,3 +373,57 @@ def _no_distribution(name):
     import importlib.metadata
 
     raise importlib.metadata.PackageNotFoundError(name)
+
+
+def test_another_policy_and_other_people_from_the_command_line(run_folder, people, here, capsys):
+    a, b = (str(people / "p0" / f"{shot}.png") for shot in range(2))
+    assert main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0
+    lenient = json.loads(capsys.readouterr().out)
+    main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=0.5", "--json"])
+    assert lenient["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
+    assert "rule of 30" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "far,rate=0.001")
+    assert "write NAME,SETTING=VALUE" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "far,0.1")
+
+    again = ["calibrate", str(run_folder), "--data", str(people), "--policy", "eer", "--pairs", "all_pairs"]
+    assert main([*again, "--json", "--out", "own"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["new"]["people"], found["new"]["genuine"], found["new"]["impostor"]) == (10, 60, 720)
+    own = json.loads((here / "own" / "bundle.json").read_text())
+    assert own["operating_point"] == found["new"]
+    assert own["provenance"]["recalibrated"]["threshold_before"] == found["old"]["threshold"]
+    assert found["drifted"] == (
+        not found["new"]["ci95"]["threshold"][0] <= found["old"]["threshold"] <= found["new"]["ci95"]["threshold"][1]
+    )
+    # The old threshold's counts are what evaluating it on these people gives.
+    assert main(["evaluate", str(run_folder), "--data", str(people), "--pairs", "all_pairs", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["data"]["confusion"]
+    assert counts == {k: found["old"][k] for k in ("tp", "fp", "fn", "tn")}
+    assert main(["verify", a, a, "--bundle", "own"]) == 0
+    assert f"<= {found['new']['threshold']:.4f}" in capsys.readouterr().out
+    assert main(again) == 0
+    assert "95 % interval of the new one" in capsys.readouterr().out
+    assert "is the bundle that is recalibrated" in refused(capsys, *again, "--out", run_folder / "bundle")
+
+
+def test_a_run_with_a_policy_over_all_pairs(people, here, capsys):
+    settings = ["policy=cost", "policy.false_match=5", "policy.prevalence=balanced", "pairs=all_pairs"]
+    assert main(["train", "data=folder", f"data.root={people}", *QUICK, *settings]) == 0
+    point = json.loads((here / "runs" / "latest" / "bundle" / "bundle.json").read_text())["operating_point"]
+    assert (point["policy"], point["protocol"]["name"], point["assumed"]) == ("cost", "all_pairs", 0.5)
+    assert point["settings"] == {"false_match": 5, "false_non_match": 1.0, "prevalence": "balanced"}
+    capsys.readouterr()
+    assert main(["evaluate", "--copies", "2", "--json"]) == 0
+    assert "5 expected" not in capsys.readouterr().out
+
+
+def test_more_pairs_than_are_held_leave_the_same_figures_and_pictures(run_folder, here, capsys, monkeypatch):
+    assert main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "held", "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr("siamese.verification.compared.HELD", 10)
+    assert main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "streamed", "--json"]) == 0
+    streamed = json.loads(capsys.readouterr().out)
+    for split, figures in held.items():
+        assert streamed[split]["confusion"] == figures["confusion"]
+        assert streamed[split]["auc"] == pytest.approx(figures["auc"], abs=1e-3)
+    names = {p.name for p in (here / "held" / "plots").iterdir()}
+    assert {p.name for p in (here / "streamed" / "plots").iterdir()} == names

@@ -66,7 +66,7 @@ AnyCompared = Union[Compared, PairStream]
 
 
 def compare(
-    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProtocol, distance: Distance, limit: int = HELD
+    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProtocol, distance: Distance, limit: int | None = None
 ) -> AnyCompared:
     """Choose pairs by the labels and measure their distances.
 
@@ -75,7 +75,7 @@ def compare(
         labels: (N,) integers, one number per person.
         protocol: which pairs; more than ``limit`` of :class:`AllPairs` are streamed, in bounded memory.
         distance: between embeddings.
-        limit: pairs that are held, with their distances.
+        limit: pairs that are held, with their distances; by default 500,000.
 
     Raises:
         CalibrationError: shapes that do not fit, or embeddings that are NaN or infinite.
@@ -90,7 +90,7 @@ def compare(
         raise CalibrationError(
             f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
         )
-    if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > limit:
+    if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > (HELD if limit is None else limit):
         return PairStream(embeddings, labels, distance)
     pairs = protocol(labels)
     return Compared(

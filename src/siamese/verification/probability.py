@@ -27,7 +27,7 @@ class ProbabilityMap:
             estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic outputs for support vector machines*, 1999).
         prevalence: share of genuine pairs that it is for.
         distances: (m,) ascending knots.
-        probabilities: (m,) at the knots, between them a straight line; for Platt ``(slope, intercept)`` of the log-odds.
+        probabilities: (m,) at the knots, above 0 and below 1, between them a straight line of the log-odds; for Platt ``(slope, intercept)`` of the log-odds.
     """
 
     kind: str
@@ -42,7 +42,9 @@ class ProbabilityMap:
             slope, intercept = self.probabilities
             p = 1 / (1 + np.exp(-np.clip(slope * d + intercept, -700, 700)))
         else:
-            p = np.interp(d, self.distances, self.probabilities)
+            known = np.asarray(self.probabilities)
+            odds = np.interp(d, self.distances, np.log(known) - np.log1p(-known))
+            p = 1 / (1 + np.exp(-odds))
         return float(p) if p.ndim == 0 else p
 
     def at(self, prevalence: float) -> ProbabilityMap:
@@ -87,7 +89,8 @@ class ProbabilityMap:
             )
             numbers = np.array([made.prevalence, *made.distances, *made.probabilities])
             fits = len(made.probabilities) == 2 if made.kind == "platt" else len(made.distances) == len(made.probabilities) > 0
-            if made.kind not in KINDS or not fits or not np.isfinite(numbers).all():
+            inside = made.kind == "platt" or all(0 < p < 1 for p in made.probabilities)
+            if made.kind not in KINDS or not fits or not inside or not np.isfinite(numbers).all():
                 raise ValueError("its parts do not fit")
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
@@ -97,8 +100,8 @@ class ProbabilityMap:
 def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isotonic") -> ProbabilityMap:
     """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given prevalence.
 
-    The isotonic fit is kept away from 0 and 1 by what one more pair of the other kind would change: n pairs cannot show a probability
-    below 1 / (n + 2).
+    The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer among them than one in n + 2, and so
+    for impostor pairs.
 
     Args:
         curve: of the calibration pairs.
@@ -125,8 +128,9 @@ def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isoto
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(x, genuine / total, total)
-    floor, ceiling = prevalence / (curve.genuine + 2), 1 - (1 - prevalence) / (curve.impostor + 2)
-    knots, values = model.X_thresholds_, np.clip(model.y_thresholds_, min(floor, 0.5), max(ceiling, 0.5))
+    odds = prevalence / (1 - prevalence) * np.array([1 / (curve.genuine + 2), curve.impostor + 2])
+    floor, ceiling = odds / (1 + odds)
+    knots, values = model.X_thresholds_, np.clip(model.y_thresholds_, floor, ceiling)
     if len(knots) > _KNOTS:
         steps = np.floor(np.stack([_KNOTS / 4 * values, 16 * np.log2(values), 16 * np.log2(1 - values)]))
         entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
