@@ -8,7 +8,16 @@ from sklearn.metrics import roc_curve
 from tests.helpers import assert_says, quiet_trainer
 from torch import nn
 
-from siamese import AllPairs, BalancedPairs, EqualErrorRate, Far, RecallAtFar, VerificationCurve, VerificationThreshold, calibrate
+from siamese import (
+    AllPairs,
+    BalancedPairs,
+    EqualErrorRate,
+    Far,
+    RecallAtFar,
+    VerificationCurve,
+    VerificationThreshold,
+    calibrate,
+)
 from siamese.distances import CosineDistance, EuclideanDistance
 from siamese.errors import CalibrationError
 
