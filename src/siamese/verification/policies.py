@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Union
 
 import numpy as np
 
@@ -37,10 +37,13 @@ class Policy:
         prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of the pairs at hand;
             ``"balanced"``, one half; or a number between 0 and 1. It weighs false matches against false non-matches in the
             objectives of F1, accuracy and cost, and in the figures of every policy.
+        may_refuse_all: whether refusing every pair can be best.
+        at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's distance.
     """
 
     prevalence: Prevalence
-    may_refuse_all = False
+    may_refuse_all: ClassVar[bool] = False
+    at_genuine: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         p = self.prevalence
@@ -159,7 +162,7 @@ class MaxAccuracy(Policy):
     """
 
     prevalence: Prevalence = OBSERVED
-    may_refuse_all = True
+    may_refuse_all: ClassVar[bool] = True
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
         return share * tp / genuine - (1 - share) * fp / impostor
@@ -175,6 +178,7 @@ class Eer(Policy):
     """
 
     prevalence: Prevalence = OBSERVED
+    at_genuine: ClassVar[bool] = False
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
         return -abs(fp / impostor + tp / genuine - 1)
@@ -190,7 +194,8 @@ class Far(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
     Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing is known about a
-    rate so small (rule of 30, Doddington et al. 2000). Pairs that share a person are not independent, so 30 is the least.
+    rate so small (rule of 30, Doddington et al. 2000). Pairs that share a person are not independent, so 30 is the least. Where no
+    genuine pair can be accepted at that rate, every pair is refused: the threshold lies just below the smallest distance.
 
     Args:
         rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1.
@@ -199,6 +204,7 @@ class Far(Policy):
 
     rate: float = 1e-3
     prevalence: Prevalence = OBSERVED
+    may_refuse_all: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -263,7 +269,7 @@ class Cost(Policy):
     false_match: float = 1.0
     false_non_match: float = 1.0
     prevalence: Prevalence = OBSERVED
-    may_refuse_all = True
+    may_refuse_all: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

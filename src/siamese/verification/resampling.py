@@ -131,10 +131,9 @@ def resample(
         tp, fp, genuine, impostor = _held(compared, person, grid, times)
     else:
         times = _draws(rng, len(people), replicates)
-        own, others = compared.by_person(np.append(grid, np.inf))
-        once = others.sum(axis=0) / 2
-        g, i = times @ own, times @ others - once
-        i = np.maximum.accumulate(np.maximum(i, 0), axis=1)
+        own, others = compared.by_person(grid)
+        g, i = (np.cumsum(_weighed(times, table), axis=1) for table in (own, others))
+        i = np.maximum.accumulate(np.maximum(i - np.cumsum(others.sum(axis=0)) / 2, 0), axis=1)
         tp, fp, genuine, impostor = g[:, :-1], i[:, :-1], g[:, -1], i[:, -1]
     usable = (genuine > 0) & (impostor > 0)
     if not usable.any():
@@ -153,6 +152,12 @@ def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.nd
         fp[r] = np.bincount(column[~same], m[lefts] * m[rights], minlength=k)
     tp, fp = np.cumsum(tp, axis=1), np.cumsum(fp, axis=1)
     return tp[:, :-1], fp[:, :-1], tp[:, -1], fp[:, -1]
+
+
+def _weighed(times: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(r, k) float64 of (r, people) draws and (people, k) counts, in blocks of people."""
+    blocks = range(0, len(table), 1024)
+    return sum((times[:, b : b + 1024] @ table[b : b + 1024].astype(np.float64) for b in blocks), np.zeros((1, 1)))
 
 
 def _draws(rng: np.random.Generator, people: int, replicates: int) -> np.ndarray:

@@ -1,0 +1,329 @@
+"""All pairs in a stream: counts and thresholds against brute force in fractions, where ties are the rule; the same however it is cut."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.helpers import assert_says
+
+from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
+from siamese.errors import CalibrationError
+from siamese.pairs import AllPairs
+from siamese.verification import (
+    Confusion,
+    Cost,
+    Eer,
+    Far,
+    MaxAccuracy,
+    MaxF1,
+    PairStream,
+    Recall,
+    cells,
+    compare,
+    confusion,
+    policies,
+    stream,
+    tiles,
+    to_show,
+)
+
+prevalences = st.sampled_from(["observed", "balanced", 0.01, 0.3, 0.9])
+rates = st.sampled_from([0.05, 0.25, 1 / 3, 0.5, 0.75, 0.9])
+chosen_by = st.one_of(
+    st.builds(MaxF1, prevalences),
+    st.builds(MaxAccuracy, prevalences),
+    st.builds(Eer),
+    st.builds(Recall, rates),
+    st.builds(Far, rates),
+    st.builds(Cost, st.sampled_from([1, 2, 10]), st.sampled_from([1, 3]), prevalences),
+)
+
+
+@st.composite
+def labelled_rows(draw, people=4, most=14):
+    """Rows on a coarse lattice, so that distances tie and rows coincide; at least one pair of either kind."""
+    n, d = draw(st.integers(3, most)), draw(st.integers(1, 3))
+    half = st.integers(-3, 3).map(lambda v: v / 2)
+    rows = draw(st.lists(st.lists(half, min_size=d, max_size=d), min_size=n, max_size=n))
+    labels = draw(st.lists(st.integers(0, people), min_size=n, max_size=n))
+    labels[:3] = [0, 0, 1]
+    scale = draw(st.sampled_from([1.0, 1e-3, 0.1, 1e4]))
+    return torch.tensor(rows, dtype=torch.float32) * scale + draw(st.sampled_from([0.0, 0.0, 100.0])), np.array(labels)
+
+
+def pairwise(rows, labels, distance):
+    """(distance, same) of every pair, one pair at a time."""
+    n = len(labels)
+    return [
+        (float(distance.measure(rows[i : i + 1], rows[j : j + 1])), bool(labels[i] == labels[j]))
+        for i in range(n)
+        for j in range(i + 1, n)
+    ]
+
+
+def worth(policy, tp, fp, g, i):
+    """What the policy's description says is wanted, in fractions; None where it is not allowed."""
+    stated = getattr(policy, "prevalence", "observed")
+    p = {"observed": Fraction(g, g + i), "balanced": Fraction(1, 2)}.get(stated) or Fraction(str(stated))
+    recall, far = Fraction(tp, g), Fraction(fp, i)
+    if isinstance(policy, MaxF1):
+        if not tp:
+            return Fraction(0)
+        precision = p * recall / (p * recall + (1 - p) * far)
+        return 2 * precision * recall / (precision + recall)
+    if isinstance(policy, MaxAccuracy):
+        return p * recall + (1 - p) * (1 - far)
+    if isinstance(policy, Eer):
+        return -abs(far - (1 - recall))
+    # A third as a floating point number is not a third: a billionth of a pair is forgiven.
+    if isinstance(policy, Recall):
+        return -far if tp >= Fraction(str(policy.rate)) * g - Fraction(1, 10**9) else None
+    if isinstance(policy, Far):
+        return recall if fp <= Fraction(str(policy.rate)) * i + Fraction(1, 10**9) else None
+    return -(p * (1 - recall) * policy.false_non_match + (1 - p) * far * policy.false_match)
+
+
+def best(policy, pairs):
+    """(threshold or None for refusing every pair, tp, fp): the smallest of the best of all thresholds there are."""
+    g, i = sum(s for _, s in pairs), sum(not s for _, s in pairs)
+    found = (None, 0, 0)
+    highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Far)) else None
+    for t in sorted({d for d, _ in pairs}):
+        tp, fp = sum(s and d <= t for d, s in pairs), sum(not s and d <= t for d, s in pairs)
+        value = worth(policy, tp, fp, g, i)
+        if value is not None and (highest is None or value > highest):
+            found, highest = (t, tp, fp), value
+    return found
+
+
+@settings(max_examples=2500, deadline=None)
+@given(labelled_rows(), chosen_by, st.integers(1, 20), st.sampled_from([EuclideanDistance(), CosineDistance()]), st.booleans())
+def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(case, policy, tile, distance, finer):
+    rows, labels = case
+    pairs = pairwise(rows, labels, distance)
+    threshold, tp, fp = best(policy, pairs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "RULE_OF", 0)  # these are few pairs
+        if finer:  # so many pairs that bins are refined twice, and keys settled at once
+            patch.setattr(stream, "LIMIT", 2)
+            patch.setattr(cells, "WAITING", 3)
+        found, counts = PairStream(rows, labels, distance, tile).choose(policy)
+    assert (counts.tp, counts.fp, counts.total) == (tp, fp, len(pairs))
+    if threshold is None:
+        assert found < min(d for d, _ in pairs)
+    else:
+        assert found == threshold
+
+
+@settings(max_examples=600, deadline=None)
+@given(labelled_rows(), st.integers(1, 20), st.sampled_from([EuclideanDistance(), CosineDistance()]), st.data())
+def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distance, data):
+    rows, labels = case
+    pairs, streamed = pairwise(rows, labels, distance), PairStream(rows, labels, distance, tile)
+    d, same = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+    some = float(data.draw(st.sampled_from(d.tolist())))
+    for t in (some, np.nextafter(some, -9), np.nextafter(some, 9), some * 1.3, -1.0, -0.0, 1e30, float(np.float32(some / 2))):
+        assert streamed.confusion(float(t)) == confusion(d, same, float(t))
+    curve = streamed.curve()
+    assert (curve.genuine, curve.impostor) == (same.sum(), (~same).sum())
+    for t, tp, fp in zip(curve.thresholds.tolist(), curve.tp.tolist(), curve.fp.tolist(), strict=True):
+        c = confusion(d, same, t)
+        assert (c.tp, c.fp) == (tp, fp)
+
+
+@settings(max_examples=300, deadline=None)
+@given(labelled_rows(), st.integers(1, 20), st.integers(1, 8))
+def test_the_extremes_are_the_closest_impostor_and_the_farthest_genuine_pairs(case, tile, count):
+    rows, labels = case
+    pairs = pairwise(rows, labels, EuclideanDistance())
+    left, right, found = PairStream(rows, labels, EuclideanDistance(), tile).extremes(count)
+    same = labels[left] == labels[right]
+    assert sorted(found[~same].tolist()) == sorted(d for d, s in pairs if not s)[:count]
+    assert sorted(found[same].tolist()) == sorted((d for d, s in pairs if s), reverse=True)[:count][::-1]
+    assert found.tolist() == [
+        float(EuclideanDistance().measure(rows[[i]], rows[[j]])) for i, j in zip(left, right, strict=True)
+    ]
+    shown = to_show(PairStream(rows, labels, EuclideanDistance(), tile), count)
+    assert len({frozenset(p) for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)}) == len(
+        shown.pairs
+    )
+
+
+def crowd(n=700, people=90, d=48, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, people, n)
+    rows = rng.normal(size=(people, d))[labels] + rng.normal(size=(n, d))
+    return torch.tensor(rows, dtype=torch.float32), labels
+
+
+EVERY = (
+    MaxF1(),
+    MaxF1(prevalence="balanced"),
+    MaxAccuracy(),
+    MaxAccuracy(prevalence=0.4),
+    Eer(),
+    Far(1e-3),
+    Far(0.05),
+    Recall(0.9),
+    Cost(10, 1, prevalence="balanced"),
+)
+
+
+@pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
+def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
+    rows, labels = crowd()
+    held = compare(rows, labels, AllPairs(), distance, limit=10**9)
+    expected = [held.choose(policy) for policy in EVERY]
+    before = torch.get_num_threads()
+    try:
+        for threads, tile in ((1, 64), (1, 768), (2, 97), (2, 768), (1, 10_000), (5, 30)):
+            torch.set_num_threads(threads)
+            streamed = PairStream(rows, labels, distance, tile)
+            assert [streamed.choose(policy) for policy in EVERY] == expected
+            assert [PairStream(rows, labels, distance, tile).choose(policy) for policy in EVERY] == expected  # each the first
+    finally:
+        torch.set_num_threads(before)
+    shuffled = np.random.default_rng(1).permutation(len(labels))
+    assert [PairStream(rows[shuffled], labels[shuffled], distance).choose(p) for p in EVERY] == expected
+
+
+def test_a_learned_distance_is_streamed_pair_by_pair():
+    torch.manual_seed(0)
+    distance = LearnedDistance(8).eval()
+    rows, labels = crowd(40, 8, 8)
+    held = compare(rows, labels, AllPairs(), distance, limit=10**9)
+    streamed = PairStream(rows, labels, distance, tile=9)
+    for policy in (MaxF1(), Eer(), Recall(0.5)):
+        assert streamed.choose(policy) == held.choose(policy)
+
+
+def miscounted(rows, labels, policies=EVERY, tile=tiles.TILE):
+    """Whether counts or thresholds are not those of pairs that are held, measured one by one."""
+    held = compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+    streamed = PairStream(rows, labels, EuclideanDistance(), tile)
+    curve = streamed.curve()
+    exact = [held.confusion(float(t)) for t in curve.thresholds]
+    wrong = [c.fp for c in exact] != curve.fp.tolist() or [c.tp for c in exact] != curve.tp.tolist()
+    return wrong or any(streamed.choose(p) != held.choose(p) for p in policies)
+
+
+FEW = (MaxF1(), MaxAccuracy(prevalence=0.4), Eer(), Recall(0.9))
+
+
+@pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-7, 1e-9])
+def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(spread):
+    """There a matrix product loses most digits of a distance, or all."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 40, 300)
+    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + 50, dtype=torch.float64)
+    rows[:5] = rows[5]
+    assert not miscounted(rows, labels, FEW)
+    assert not miscounted(rows, labels, FEW, tile=50)
+
+
+def test_the_bound_on_rounding_is_needed(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows, labels = torch.tensor(rng.normal(size=(300, 8)) * 3e-3 + 50, dtype=torch.float64), np.arange(300) % 40
+    assert not miscounted(rows, labels, FEW)
+    monkeypatch.setattr(tiles, "UNIT", 0.0)
+    assert miscounted(rows, labels, FEW)
+
+
+def test_the_margin_at_the_ends_of_bins_is_needed(monkeypatch):
+    """Without it a square's bin is taken for its distance's."""
+    rows, labels = crowd(1500, 100, 4)
+    assert not miscounted(rows, labels)
+    monkeypatch.setattr(tiles, "SURE", 0)
+    assert miscounted(rows, labels)
+
+
+def test_one_row_a_million_times_farther_out_changes_nothing_for_the_others():
+    rows, labels = crowd(300, 40, 8)
+    rows[7] *= 1e6
+    assert not miscounted(rows, labels, FEW)
+    assert not miscounted(rows, labels, FEW, tile=64)
+
+
+@pytest.mark.parametrize("best", [0, 10_000, -1])
+def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, best):
+    rows, labels = crowd()
+    expected = PairStream(rows, labels, EuclideanDistance()).choose(MaxF1())  # one tile: nothing to expect it from
+    passes = []
+
+    def counter(self, policy, genuine, impostor):
+        edges = self._tiles.edges
+        found = cells.Cells.of_bins(edges, genuine, impostor).picked(np.array([best % len(edges)]))
+        return cells.Counter(found.start, found.end, 0)
+
+    monkeypatch.setattr(PairStream, "_expected", counter)
+    each = tiles.Tiles.each
+    monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
+    assert PairStream(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
+    assert passes[-1] == ()  # over all tiles, once more
+
+
+def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
+    rows, labels = crowd(2000, 300)
+    passes, each = [], tiles.Tiles.each
+    monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
+    PairStream(rows, labels, EuclideanDistance(), tile=200).choose(MaxF1())
+    assert () not in passes
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch, threads):
+    rows, labels = crowd()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        monkeypatch.setattr(PairStream, "_count", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            PairStream(rows, labels, EuclideanDistance(), tile=50).curve()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_far_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expected_errors():
+    rows, labels = crowd()
+    pairs = AllPairs()(labels)
+    d = EuclideanDistance().between(rows, pairs.left, pairs.right)
+    streamed = PairStream(rows, labels, EuclideanDistance())
+    for rate in (0.1, 0.01, 1e-3, 3e-4):
+        allowed = np.sort(d[~pairs.same])[int(rate * pairs.impostor)]  # the first impostor pair too many
+        found, counts = streamed.choose(Far(rate))
+        assert counts.fp <= rate * pairs.impostor
+        assert counts.tp == np.count_nonzero(d[pairs.same] < allowed)
+        assert found == d[pairs.same][d[pairs.same] < allowed].max()
+    with pytest.raises(CalibrationError) as error:
+        streamed.choose(Far(1e-5))
+    assert_says(error.value, "1e-05", "rule of 30", "3,000,000", "more people")
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"), [(3e38, "too large"), (1e300, "too large"), (1e-32, "too small"), (1e-310, "too small")]
+)
+def test_numbers_whose_distances_float32_cannot_hold_are_refused_with_a_remedy(scale, words):
+    rows = torch.tensor([[0.3], [-1.0], [0.0]], dtype=torch.float64) * scale
+    with pytest.raises(CalibrationError) as error:
+        PairStream(rows, np.array([0, 0, 1]), EuclideanDistance())
+    assert_says(error.value, words, "divide them by their largest norm")
+
+
+def test_rows_that_are_all_the_same_are_all_accepted():
+    rows, labels = torch.full((9, 3), 0.1), np.arange(9) // 3
+    for rows in (torch.full((9, 3), 0.1), torch.zeros(9, 3)):
+        assert PairStream(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
+
+
+def test_far_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) // 2
+    rows = torch.tensor(rng.normal(size=(40, 3)) * 1e-3 + (np.arange(40) % 2)[:, None], dtype=torch.float32)
+    for compared in (PairStream(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance())):
+        threshold, counts = compared.choose(Far(0.1))
+        assert counts == Confusion(0, 0, 20, 760)
+        assert compared.confusion(threshold) == counts
