@@ -424,6 +424,7 @@ def test_more_pairs_than_are_held_leave_the_same_figures_and_pictures(run_folder
     streamed = json.loads(capsys.readouterr().out)
     for split, figures in held.items():
         assert streamed[split]["confusion"] == figures["confusion"]
-        assert streamed[split]["auc"] == pytest.approx(figures["auc"], abs=1e-3)
+        # Distances less than 0.1 % apart count as equal: half a pair of pairs each.
+        assert streamed[split]["auc"] == pytest.approx(figures["auc"], abs=2.1 / (figures["genuine"] * figures["impostor"]))
     names = {p.name for p in (here / "held" / "plots").iterdir()}
     assert {p.name for p in (here / "streamed" / "plots").iterdir()} == names

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import (
@@ -16,7 +17,7 @@ from sklearn.metrics import (
 )
 from tests.strategies import labelled_distances
 
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.verification import ThresholdCurve, auc, confusion, eer
 
 
@@ -79,3 +80,36 @@ def test_auc_is_exact_beyond_the_range_of_int64_products():
 def test_one_kind_only_is_refused(figure):
     with pytest.raises(CalibrationError, match="both kinds"):
         figure(ThresholdCurve.of(np.array([0.1, 0.2]), np.array([True, True])))
+
+
+@settings(max_examples=300, deadline=None)
+@given(labelled_distances(), st.sampled_from([None, 0.5, 0.01]))
+def test_the_curves_are_the_figures_of_each_threshold(case, prevalence):
+    """Weighing genuine pairs to a share p of all is writing them down more often: the oracle does."""
+    distances, same = case
+    curve = ThresholdCurve.of(distances, same)
+    weight = np.ones(len(same))
+    if prevalence:
+        weight[same], weight[~same] = prevalence / same.sum(), (1 - prevalence) / (~same).sum()
+    for k, t in enumerate(curve.thresholds.tolist()):
+        accepted = np.array([d <= t for d in distances.tolist()])
+        assert curve.recall[k] == pytest.approx(recall_score(same, accepted))
+        assert curve.frr[k] == pytest.approx(1 - recall_score(same, accepted))
+        assert curve.far[k] == pytest.approx(recall_score(~same, accepted))
+        assert curve.f1(prevalence)[k] == pytest.approx(f1_score(same, accepted, sample_weight=weight))
+        assert curve.accuracy(prevalence)[k] == pytest.approx(accuracy_score(same, accepted, sample_weight=weight))
+    assert (curve.auc, curve.eer) == (auc(curve), eer(curve))
+
+
+def test_recall_at_far_is_scikit_learns_and_needs_30_expected_errors():
+    rng = np.random.default_rng(0)
+    same = np.arange(5000) < 500
+    distances = np.round(rng.normal(np.where(same, 1.0, 2.0), 0.5), 2)
+    curve = ThresholdCurve.of(distances, same)
+    fpr, tpr, _ = roc_curve(same, -distances, drop_intermediate=False)
+    for rate in (0.01, 0.05, 0.3):
+        assert curve.recall_at_far(rate) == pytest.approx(tpr[fpr <= rate].max())
+    with pytest.raises(CalibrationError, match="rule of 30"):
+        curve.recall_at_far(1e-3)
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        curve.f1(1.5)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from siamese.distances import is_match
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 
 if TYPE_CHECKING:
     from siamese.verification.policies import Policy
@@ -141,11 +141,67 @@ class ThresholdCurve:
 
     @property
     def genuine(self) -> int:
+        """Number of genuine pairs."""
         return int(self.tp[-1])
 
     @property
     def impostor(self) -> int:
+        """Number of impostor pairs."""
         return int(self.fp[-1])
+
+    @property
+    def far(self) -> np.ndarray:
+        """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC, over :attr:`frr` the DET curve."""
+        return self.fp / _some(self.impostor, "impostor")
+
+    @property
+    def recall(self) -> np.ndarray:
+        """(m,) float64 share of genuine pairs accepted (TAR, true match rate) at each threshold, 0..1."""
+        return self.tp / _some(self.genuine, "genuine")
+
+    @property
+    def frr(self) -> np.ndarray:
+        """(m,) float64 false non-match rate at each threshold, 1 - recall."""
+        return 1 - self.recall
+
+    def f1(self, prevalence: float | None = None) -> np.ndarray:
+        """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the share among these pairs."""
+        p = self._share(prevalence)
+        hit = p * self.recall
+        return 2 * hit / (hit + (1 - p) * self.far + p)
+
+    def accuracy(self, prevalence: float | None = None) -> np.ndarray:
+        """(m,) float64 share of right verdicts at each threshold; prevalence as for :meth:`f1`."""
+        p = self._share(prevalence)
+        return p * self.recall + (1 - p) * (1 - self.far)
+
+    def recall_at_far(self, rate: float) -> float:
+        """TAR@FAR: the recall at the highest threshold whose false match rate is at most ``rate``.
+
+        Raises:
+            ConfigError: a rate that is not between 0 and 1.
+            CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), or no genuine pair.
+        """
+        from siamese.verification.policies import Far
+
+        return self.choose(Far(rate))[1].recall
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve; see :func:`auc`."""
+        return auc(self)
+
+    @property
+    def eer(self) -> float:
+        """Equal error rate; see :func:`eer`."""
+        return eer(self)
+
+    def _share(self, prevalence: float | None) -> float:
+        if prevalence is None:
+            return self.genuine / (self.genuine + self.impostor)
+        if not 0 < prevalence < 1:
+            raise ConfigError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
+        return prevalence
 
 
 def auc(curve: ThresholdCurve) -> float:
@@ -220,6 +276,14 @@ def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nda
             raise CalibrationError("same must hold booleans, or 1 for the same person and 0 for different ones")
         same = same.astype(bool)
     return distances, same
+
+
+def _some(count: int, kind: str) -> int:
+    if not count:
+        raise CalibrationError(
+            f"there is no {kind} pair, and so no rate of them; give several people with two pictures or more"
+        )
+    return count
 
 
 def _needs_both(curve: ThresholdCurve) -> None:
