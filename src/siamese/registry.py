@@ -63,6 +63,10 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: unknown name, unknown argument, or a value that the constructor refuses.
         """
+        if not isinstance(settings, (str, Mapping)):
+            raise ConfigError(
+                f"a {self.kind} is a name or a dictionary with a 'name', not {settings!r} (choose one of: {', '.join(self)})"
+            )
         arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
         name = arguments.pop("name", None)
         if not isinstance(name, str):

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
+from tests.strategies import crowd
 
 from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
 from siamese.errors import CalibrationError
@@ -150,13 +151,6 @@ def test_the_extremes_are_the_closest_impostor_and_the_farthest_genuine_pairs(ca
     assert len({frozenset(p) for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)}) == len(
         shown.pairs
     )
-
-
-def crowd(n=700, people=90, d=48, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, people, n)
-    rows = rng.normal(size=(people, d))[labels] + rng.normal(size=(n, d))
-    return torch.tensor(rows, dtype=torch.float32), labels
 
 
 EVERY = (

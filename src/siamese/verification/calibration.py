@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -197,6 +198,13 @@ def calibrated(
     policy = policy or MaxF1()
     policy.check(compared.genuine, compared.impostor)
     threshold, counts = compared.choose(policy)
+    if not counts.tp:
+        share = float(policy.share(compared.genuine, compared.impostor))
+        warnings.warn(
+            f"policy {policy.describe()['name']} refuses every genuine pair: at a prevalence of {share:.2g} nothing better is to be had "
+            f"with these embeddings; state another prevalence or another policy, or look at the embeddings",
+            stacklevel=3,
+        )
     curve = compared.curve()
     resampled = resample(compared, curve, (threshold, *beside), seed=seed) if intervals else None
     origin = OperatingPoint(
@@ -299,6 +307,8 @@ def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
         raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
     if rows.ndim != 2 or not rows.shape[1]:
         raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
+    if rows.is_complex():
+        raise CalibrationError("the embeddings are complex numbers; give real ones")
     if not rows.is_floating_point():
         rows = rows.double()
     who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else np.asarray(identities)

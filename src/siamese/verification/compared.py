@@ -15,6 +15,7 @@ from siamese.pairs import AllPairs, BalancedPairs, PairProtocol, Pairs
 from siamese.verification.curves import Confusion, ThresholdCurve, confusion
 from siamese.verification.policies import Policy
 from siamese.verification.stream import PairStream
+from siamese.verification.tiles import longest_row
 
 # Of all pairs, more than these are streamed: their thresholds are the same, and their intervals quicker.
 HELD = 500_000
@@ -78,7 +79,8 @@ def compare(
         limit: pairs that are held, with their distances; by default 500,000.
 
     Raises:
-        CalibrationError: shapes that do not fit, or embeddings that are NaN or infinite.
+        CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large or small that float32 does not hold
+            their distances.
     """
     labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
     if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
@@ -92,6 +94,8 @@ def compare(
         )
     if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > (HELD if limit is None else limit):
         return PairStream(embeddings, labels, distance)
+    if distance.squared and len(embeddings):
+        longest_row(distance.rows(embeddings), distance)
     pairs = protocol(labels)
     return Compared(
         pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()

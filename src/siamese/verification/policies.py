@@ -47,7 +47,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         p = self.prevalence
-        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else not isinstance(p, bool) and 0 < p < 1
+        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else _is_number(p) and 0 < p < 1
         if not known:
             raise ConfigError(
                 f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both excluded), not {p!r}"
@@ -275,7 +275,7 @@ class Cost(Policy):
         super().__post_init__()
         for name in ("false_match", "false_non_match"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            if not _is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
@@ -296,11 +296,20 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
     """A policy from itself, its name, or a dictionary with its name and settings.
 
     Raises:
-        ConfigError: an unknown name or setting.
+        ConfigError: an unknown name or setting, or a number.
     """
+    if _is_number(policy):
+        raise ConfigError(
+            f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or give the number to with_policy or "
+            f"Verifier(threshold=...)"
+        )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
 
 
 def _check_rate(what: str, rate: Any, one: bool) -> None:
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not (0 < rate < 1 or (one and rate == 1)):
+    if not _is_number(rate) or not (0 < rate < 1 or (one and rate == 1)):
         raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

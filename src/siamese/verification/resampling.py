@@ -53,10 +53,11 @@ class Resampled:
     def like(self, threshold: float) -> Interval:
         """95 % interval for a threshold that no policy chose: of those that have its false match rate in each draw.
 
-        Where it accepts no impostor pair: of those that have its recall.
+        Where it accepts no impostor pair: of those that have its recall. Beyond all distances there is no such interval: it is the
+        threshold alone.
         """
         at = self._column(threshold)
-        if at < 0:
+        if at < 0 or threshold > self.thresholds[-1]:
             return (threshold, threshold)
         rates = [(self.fp, self.impostor), (self.tp, self.genuine)]
         counts, totals = rates[0] if self.fp[:, at].mean() > 0 else rates[1]

@@ -129,8 +129,7 @@ class Tiles:
         self._rows = distance.rows(picked) if distance.squared else picked
         self._scale = 1.0
         if distance.squared:
-            longest = float(torch.linalg.vector_norm(self._rows, dim=1).max())
-            self._check(longest)
+            longest = longest_row(self._rows, distance)
             self._scale = 2.0 ** -math.frexp(longest)[1]
             self._rows = self._rows * self._scale
             self._squares = self._rows.square().sum(dim=1)
@@ -260,17 +259,6 @@ class Tiles:
         """float32 distances of scaled squares (float64)."""
         return self._distance.of_squares(squares.clamp(min=0) / self._scale**2).float()
 
-    def _check(self, longest: float) -> None:
-        largest = float(self._distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
-        if not largest < LARGEST / 2:
-            raise CalibrationError(
-                "the embeddings are too large: their distances overflow float32; divide them by their largest norm"
-            )
-        if longest > 0 and largest < SMALLEST:
-            raise CalibrationError(
-                "the embeddings are too small: their distances vanish in float32; divide them by their largest norm"
-            )
-
     # --- pair by pair ---
 
     def _pair_by_pair(self, i: slice, j: slice) -> Tile:
@@ -280,6 +268,25 @@ class Tiles:
             raise CalibrationError("the learned distance gives NaN or infinite values; train again, at a lower rate")
         bins = values.view(torch.int32) >> SHIFT
         return Tile(i.start, j.start, len(a), len(b), bins, values, 0.0, np.zeros(0, dtype=np.int64), 0)
+
+
+def longest_row(rows: Tensor, distance: Distance) -> float:
+    """Largest length of :meth:`Distance.rows`, of a squared distance.
+
+    Raises:
+        CalibrationError: float32 does not hold the distances between rows of that length.
+    """
+    longest = float(torch.linalg.vector_norm(rows, dim=1).max())
+    largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
+    if not largest < LARGEST / 2:
+        raise CalibrationError(
+            "the embeddings are too large: their distances overflow float32; divide them by their largest norm"
+        )
+    if largest < SMALLEST and bool(rows.any()):
+        raise CalibrationError(
+            "the embeddings are too small: their distances vanish in float32; divide them by their largest norm"
+        )
+    return longest
 
 
 def _parts(labels: np.ndarray, size: int) -> list[slice]:
