@@ -17,9 +17,9 @@ import torch
 from siamese.backbones import BACKBONES, Backbone
 from siamese.data.transforms import Augmentation
 from siamese.distances import DISTANCES, Distance
-from siamese.errors import BundleError, SiameseError
+from siamese.errors import BundleError, CalibrationError, SiameseError
 from siamese.faces.croppers import CROPPERS, Cropper
-from siamese.verification import Calibration, OperatingPoint
+from siamese.verification import Calibration, OperatingPoint, Policy
 
 VERSION = 3
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
@@ -54,6 +54,19 @@ class Bundle:
     def __post_init__(self) -> None:
         if self.calibration is not None and self.calibration.point != self.operating_point:
             raise BundleError("the calibration is not that of the operating point; give operating_point=calibration.point")
+
+    def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
+        """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.
+
+        Raises:
+            CalibrationError: the bundle keeps no calibration, or the pairs cannot support the policy.
+            ConfigError: an unknown policy or setting.
+        """
+        if self.calibration is None:
+            raise CalibrationError(
+                "no policy can be applied: the bundle keeps no calibration; make one with siamese calibrate, or give a threshold"
+            )
+        return self.calibration.with_policy(policy)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.

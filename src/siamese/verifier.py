@@ -188,21 +188,17 @@ def _in_use(
     bundle: Bundle, threshold: float | None, policy: str | dict[str, Any] | Policy | None, copies: int
 ) -> tuple[OperatingPoint, Calibration | None]:
     """The operating point to apply, and the calibration that belongs to it."""
-    if policy is not None and (copies or bundle.calibration is None):
-        reason = (
-            "the bundle's calibration is for photographs as they are, not for averaged copies"
-            if copies
-            else "the bundle keeps no calibration"
+    if policy is not None and copies:
+        raise CalibrationError(
+            "no policy can be applied: the bundle's calibration is for photographs as they are, not for averaged copies; give a threshold"
         )
-        raise CalibrationError(f"no policy can be applied: {reason}; make one with siamese calibrate, or give a threshold")
-    if bundle.calibration is None or copies:
-        point = bundle.operating_point
-        if threshold is not None:
-            point = replace(point, threshold=float(threshold), policy="given", settings={}, ci95={}, figures={})
+    wanted = policy if policy is not None else threshold
+    if wanted is None:
+        return bundle.operating_point, None if copies else bundle.calibration
+    if threshold is not None and (copies or bundle.calibration is None):  # a plain number needs no calibration
+        point = replace(bundle.operating_point, threshold=float(threshold), policy="given", settings={}, ci95={}, figures={})
         return point, None
-    if policy is None and threshold is None:
-        return bundle.operating_point, bundle.calibration
-    chosen = bundle.calibration.with_policy(policy if threshold is None else float(threshold))  # type: ignore[arg-type]
+    chosen = bundle.with_policy(wanted)
     return chosen.point, chosen
 
 

@@ -383,6 +383,10 @@ def test_another_policy_and_other_people_from_the_command_line(run_folder, peopl
     assert lenient["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
     assert "rule of 30" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "far,rate=0.001")
     assert "write NAME,SETTING=VALUE" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "far,0.1")
+    assert main(["evaluate", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["calibration"]["recall"] == 1
+    assert "leave out --threshold" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--threshold", "1")
+    assert "leave out --copies" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--copies", "2")
 
     again = ["calibrate", str(run_folder), "--data", str(people), "--policy", "eer", "--pairs", "all_pairs"]
     assert main([*again, "--json", "--out", "own"]) == 0

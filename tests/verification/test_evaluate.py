@@ -50,9 +50,12 @@ def test_weighted_figures_equal_those_of_copied_pairs():
             continue
         weight = copies[order][None].astype(float)
         genuine = np.cumsum(weight * pairs.same[order], axis=1)
-        found = _weighted(genuine, np.cumsum(weight, axis=1) - genuine, ends, int((distances <= threshold).sum()))
+        found = _weighted(genuine, np.cumsum(weight, axis=1) - genuine, ends, int((distances <= threshold).sum()), (0.3,))
         c, curve = confusion(d, s, threshold), ThresholdCurve.of(d, s)
         expected = {m: getattr(c, m) for m in METRICS[:6]} | {"auc": auc(curve), "eer": eer(curve)}
+        expected["recall@far=0.3"] = max(
+            [s[d <= t].sum() / s.sum() for t in d if (~s & (d <= t)).sum() <= 0.3 * (~s).sum()], default=0
+        )
         assert {m: float(v[0]) for m, v in found.items()} == pytest.approx(expected, abs=1e-12)
 
 
@@ -94,6 +97,21 @@ def test_a_threshold_below_all_distances_accepts_nothing():
     figures = evaluate(compare(embeddings, labels, BalancedPairs(), EuclideanDistance()), -1.0, replicates=100)
     assert (figures.confusion.tp, figures.confusion.fp, figures.recall, figures.precision) == (0, 0, 0.0, 0.0)
     assert figures.ci95["recall"] == (0.0, 0.0)
+
+
+def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_its_interval(monkeypatch):
+    embeddings, labels = people(60, 5, 0.8)
+    pairs = AllPairs()(labels)
+    d = EuclideanDistance().between(embeddings, pairs.left, pairs.right)
+    for held in (10**9, 0):
+        monkeypatch.setattr("siamese.verification.compared.HELD", held)
+        figures = evaluate(compare(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0, replicates=200)
+        assert list(figures.recall_at_far) == ["0.1", "0.01", "0.001"]  # of 44,250 impostor pairs; 0.0001 needs 300,000
+        for rate, recall in figures.recall_at_far.items():
+            allowed = np.sort(d[~pairs.same])[int(float(rate) * pairs.impostor)]
+            assert recall == pytest.approx((d[pairs.same] < allowed).mean(), abs=0 if held else 0.01)
+            low, high = figures.ci95[f"recall@far={rate}"]
+            assert 0 < low < recall < high < 1
 
 
 @pytest.mark.parametrize(

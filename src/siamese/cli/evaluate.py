@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamese.cli.policies import HELP, parse_policy
 from siamese.cli.verify import LATEST, device
 from siamese.errors import ConfigError, did_you_mean
 
@@ -59,6 +60,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--threshold", type=float, metavar="D", help="evaluate at this distance (default: the run's calibrated threshold)"
     )
     parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help=f"evaluate at the threshold that another policy chooses on the run's calibration pairs: {HELP}",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", help="write evaluation.json and the pictures (distances, curves, mistakes) there"
     )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
@@ -84,11 +90,16 @@ def run(args: argparse.Namespace) -> int:
             f"{args.run}: not the folder of a run; to evaluate a run on these people's pictures: --data {args.run}"
         )
     bundle = Bundle.load(args.run)
+    if args.policy and (args.copies or args.threshold is not None):
+        raise ConfigError(
+            f"--policy chooses the threshold for pictures as they are; leave out {'--copies' if args.copies else '--threshold'}"
+        )
     if args.data and args.copies and args.threshold is None:
         raise ConfigError(
             f"the threshold for {args.copies} copies is chosen on the run's own people: find it with siamese evaluate {args.run} "
             f"--copies {args.copies}, and give it here as --threshold"
         )
+    policy = parse_policy(args.policy) if args.policy else None
     check_copies(args.copies, bundle.augmentation)
     where = device(args.device)
     manifest = manifest_of(args, args.run)
@@ -100,8 +111,11 @@ def run(args: argparse.Namespace) -> int:
     protocols = protocols_of(args.pairs, bundle.operating_point, manifest, data)
     crops = {split: CropDataset(part.crops, part.table.labels) for split, part in data.splits.items()}
     compared = compare_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
-    point = bundle.operating_point
-    if args.threshold is not None:
+    point, kept = bundle.operating_point, None if args.copies else bundle.calibration
+    if policy is not None:
+        kept = bundle.with_policy(policy)
+        point = kept.point
+    elif args.threshold is not None:
         point = replace(point, threshold=args.threshold, policy="given", split="the command line")
     elif args.copies:  # on the pairs that the run's own threshold was chosen on, whatever pairs are evaluated
         split = point.split
@@ -111,7 +125,6 @@ def run(args: argparse.Namespace) -> int:
             chosen = compare_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
         rule = as_policy({"name": point.policy} | dict(point.settings))
         point = calibrated(chosen, rule, split).point
-    kept = None if args.copies else bundle.calibration
     chance = kept.probability if kept else None
     figures = {
         split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance)

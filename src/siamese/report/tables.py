@@ -47,6 +47,12 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     table.add_row("prevalence", *(f"{e.prevalence:.3f}" for e in evaluations), end_section=True)
     for metric in METRICS:
         table.add_row(_TITLES.get(metric, metric), *(_with_interval(e, metric) for e in evaluations))
+    for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_far):
+        cells = (
+            _figure("recall", e.recall_at_far[rate], e.ci95[f"recall@far={rate}"]) if rate in e.recall_at_far else ""
+            for e in evaluations
+        )
+        table.add_row(f"recall at false match rate {rate}", *cells)
     table.rows[-1].end_section = True
     for count, meaning in (
         ("tp", "true matches"),

@@ -2,7 +2,8 @@
 
 from siamese.verification.calibration import Calibration, calibrate, calibrated, max_f1
 from siamese.verification.compared import AnyCompared, Compared, compare, to_show
-from siamese.verification.curves import Confusion, ThresholdCurve, auc, confusion, eer
+from siamese.verification.confusion import Confusion, confusion
+from siamese.verification.curves import ThresholdCurve, auc, eer
 from siamese.verification.evaluate import SplitEvaluation, bootstrap, evaluate
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies import POLICIES, Cost, Eer, Far, MaxAccuracy, MaxF1, Policy, Recall, as_policy

@@ -16,7 +16,8 @@ from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError
 from siamese.pairs import PROTOCOLS, PairProtocol
 from siamese.verification.compared import AnyCompared, compare
-from siamese.verification.curves import Confusion, ThresholdCurve, checked
+from siamese.verification.confusion import Confusion, checked
+from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval, OperatingPoint, figures
 from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy
 from siamese.verification.probability import ProbabilityMap, fit_probability

@@ -12,7 +12,8 @@ from torch import Tensor
 from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError
 from siamese.pairs import AllPairs, BalancedPairs, PairProtocol, Pairs
-from siamese.verification.curves import Confusion, ThresholdCurve, confusion
+from siamese.verification.confusion import Confusion, confusion
+from siamese.verification.curves import ThresholdCurve
 from siamese.verification.policies import Policy
 from siamese.verification.stream import PairStream
 from siamese.verification.tiles import longest_row

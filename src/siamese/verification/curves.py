@@ -1,81 +1,17 @@
-"""Counts at every threshold, and what follows from them: confusion, ROC, AUC and EER, in exact integers."""
+"""Counts at every threshold, and what follows from them: ROC and DET curves, F1, AUC and EER."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamese.distances import is_match
 from siamese.errors import CalibrationError, ConfigError
-
-if TYPE_CHECKING:
-    from siamese.verification.policies import Policy
+from siamese.verification.confusion import Confusion, checked
+from siamese.verification.policies import Far, Policy
 
 _KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Counts of pairs at one threshold; "positive" is "same person"."""
-
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-
-    @property
-    def total(self) -> int:
-        return self.tp + self.fp + self.fn + self.tn
-
-    @property
-    def accuracy(self) -> float:
-        """(TP + TN) / all; NaN without pairs."""
-        return _ratio(self.tp + self.tn, self.total)
-
-    @property
-    def error(self) -> float:
-        """(FP + FN) / all; NaN without pairs."""
-        return _ratio(self.fp + self.fn, self.total)
-
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); 0 where nothing is accepted."""
-        return _ratio(self.tp, self.tp + self.fp, 0.0)
-
-    @property
-    def recall(self) -> float:
-        """TP / (TP + FN), the true match rate; NaN without genuine pairs."""
-        return _ratio(self.tp, self.tp + self.fn)
-
-    @property
-    def far(self) -> float:
-        """FP / (FP + TN), the false match rate; NaN without impostor pairs."""
-        return _ratio(self.fp, self.fp + self.tn)
-
-    @property
-    def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN); NaN without pairs that count."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-
-def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Confusion:
-    """Count the verdicts of ``is_match`` at a threshold.
-
-    Args:
-        distances: (n,) floating point.
-        same: (n,) bool.
-        threshold: in the unit of the distances.
-
-    Raises:
-        CalibrationError: see :func:`checked`.
-    """
-    distances, same = checked(distances, same)
-    match = is_match(distances, threshold)
-    tp, fp = int(np.count_nonzero(match & same)), int(np.count_nonzero(match & ~same))
-    genuine = int(np.count_nonzero(same))
-    return Confusion(tp, fp, genuine - tp, len(same) - genuine - fp)
 
 
 @dataclass(frozen=True)
@@ -182,8 +118,6 @@ class ThresholdCurve:
             ConfigError: a rate that is not between 0 and 1.
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), or no genuine pair.
         """
-        from siamese.verification.policies import Far
-
         return self.choose(Far(rate))[1].recall
 
     @property
@@ -251,33 +185,6 @@ def crossing(rising: np.ndarray, falling: np.ndarray) -> np.ndarray:
     return height
 
 
-def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and labels as arrays that can be counted.
-
-    Raises:
-        CalibrationError: different lengths, no pairs, NaN or infinite distances, labels that are neither booleans nor 0 and 1.
-    """
-    distances, same = np.asarray(distances), np.asarray(same)
-    if distances.ndim != 1 or distances.shape != same.shape:
-        raise CalibrationError(
-            f"distances {distances.shape} and same {same.shape} must both be (n,); give one label per distance"
-        )
-    if not len(distances):
-        raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
-    if distances.dtype.kind not in "fiu":
-        raise CalibrationError(f"distances must be numbers, not {distances.dtype}")
-    if not np.isfinite(distances).all():
-        bad = int(np.count_nonzero(~np.isfinite(distances)))
-        raise CalibrationError(
-            f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training or bad input"
-        )
-    if same.dtype != bool:
-        if not np.isin(same, (0, 1)).all():
-            raise CalibrationError("same must hold booleans, or 1 for the same person and 0 for different ones")
-        same = same.astype(bool)
-    return distances, same
-
-
 def _some(count: int, kind: str) -> int:
     if not count:
         raise CalibrationError(
@@ -292,7 +199,3 @@ def _needs_both(curve: ThresholdCurve) -> None:
             f"{curve.genuine} genuine and {curve.impostor} impostor pairs: both kinds are needed; "
             f"give two pictures of one person and one of another"
         )
-
-
-def _ratio(numerator: int, denominator: int, otherwise: float = float("nan")) -> float:
-    return numerator / denominator if denominator else otherwise

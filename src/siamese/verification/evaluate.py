@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,14 @@ import numpy as np
 from siamese.distances import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.compared import AnyCompared, Compared
-from siamese.verification.curves import Confusion, auc, crossing, eer
+from siamese.verification.confusion import Confusion
+from siamese.verification.curves import auc, crossing, eer
+from siamese.verification.policies import RULE_OF
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
-from siamese.verification.resampling import MIN_PEOPLE, resample
+from siamese.verification.resampling import MIN_PEOPLE, QUANTILES, resample
 
 METRICS = ("accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer")
+RATES = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # false match rates at which the recall is stated, where the pairs support it
 _BLOCK = 4_000_000  # numbers held at once while resampling
 _WORK = 400_000_000  # pairs times replicates: some tens of seconds
 
@@ -31,7 +34,9 @@ class SplitEvaluation:
         confusion: counts at the threshold.
         accuracy, error, precision, recall, far, f1: at the threshold, 0..1; far is the false match rate.
         auc, eer: of the distances, whatever the threshold, 0..1.
-        ci95: metric -> (low, high), from a bootstrap over identities.
+        recall_at_far: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that part of the impostor pairs is accepted;
+            for each rate that at least 30 / rate impostor pairs support (rule of 30).
+        ci95: metric -> (low, high), from a bootstrap over identities; "recall@far=0.001" for those of ``recall_at_far``.
         protocol: how the pairs were chosen.
         caution: what must be known beside the figures, such as that people are in several splits; empty if nothing.
         reliability: stated probabilities against what was observed here; None where none were stated.
@@ -57,6 +62,7 @@ class SplitEvaluation:
     protocol: Mapping[str, Any]
     caution: str = ""
     reliability: Reliability | None = None
+    recall_at_far: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
@@ -110,6 +116,7 @@ def evaluate(
         protocol=compared.protocol,
         caution=caution,
         reliability=reliability(probability, curve) if probability else None,
+        recall_at_far={f"{rate:g}": curve.recall_at_far(rate) for rate in _supported(compared.impostor)},
     )
 
 
@@ -117,14 +124,13 @@ def _intervals(compared: AnyCompared, threshold: float, replicates: int, seed: i
     """The intervals; of streamed pairs from a few hundred thresholds of each draw of people."""
     if isinstance(compared, Compared):
         return bootstrap(compared, threshold, replicates, seed)
+    rates = _supported(compared.impostor)
     drawn = resample(compared, compared.curve(), (threshold,), seed=seed)
     if drawn is None:
-        return dict.fromkeys(METRICS, (0.0, 1.0))
+        return _unknown(rates)
     accepted = int(np.searchsorted(drawn.thresholds, threshold, side="right"))
     ends = np.arange(len(drawn.thresholds))
-    values = _weighted(drawn.tp, drawn.fp, ends, accepted)
-    low, high = np.quantile(np.stack([values[name] for name in METRICS]), [0.025, 0.975], axis=1)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
+    return _quantiles(_weighted(drawn.tp, drawn.fp, ends, accepted, rates))
 
 
 def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -152,10 +158,11 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     same = compared.pairs.same[order]
     people, person = np.unique(compared.labels, return_inverse=True)
     left, right = person[compared.pairs.left[order]], person[compared.pairs.right[order]]
+    rates = _supported(compared.impostor)
     if len(people) < MIN_PEOPLE:
-        return dict.fromkeys(METRICS, (0.0, 1.0))
+        return _unknown(rates)
     rng = np.random.default_rng([seed, 4])
-    draws: dict[str, list[np.ndarray]] = {name: [] for name in METRICS}
+    draws: list[dict[str, np.ndarray]] = []
     block = max(1, _BLOCK // len(order))
     for start in range(0, replicates, block):
         rows = min(block, replicates - start)
@@ -165,16 +172,28 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
         genuine = np.cumsum(weight * same, axis=1)
         impostor = np.cumsum(weight, axis=1) - genuine
         usable = (genuine[:, -1] > 0) & (impostor[:, -1] > 0)
-        for name, values in _weighted(genuine[usable], impostor[usable], ends, accepted).items():
-            draws[name].append(values)
-    joined = {name: np.concatenate(values) for name, values in draws.items()}
-    if not len(joined["f1"]):
-        return dict.fromkeys(METRICS, (0.0, 1.0))
-    low, high = np.quantile(np.stack([joined[name] for name in METRICS]), [0.025, 0.975], axis=1)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
+        draws.append(_weighted(genuine[usable], impostor[usable], ends, accepted, rates))
+    joined = {name: np.concatenate([values[name] for values in draws]) for name in draws[0]}
+    return _quantiles(joined) if len(joined["f1"]) else _unknown(rates)
 
 
-def _weighted(genuine: np.ndarray, impostor: np.ndarray, ends: np.ndarray, accepted: int) -> dict[str, np.ndarray]:
+def _supported(impostor: int) -> tuple[float, ...]:
+    """Those of RATES that so many impostor pairs can tell something about."""
+    return tuple(rate for rate in RATES if rate * impostor >= RULE_OF * (1 - 1e-9))
+
+
+def _unknown(rates: tuple[float, ...]) -> dict[str, tuple[float, float]]:
+    return dict.fromkeys((*METRICS, *(f"recall@far={rate:g}" for rate in rates)), (0.0, 1.0))
+
+
+def _quantiles(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    low, high = np.quantile(np.stack(list(values.values())), QUANTILES, axis=1)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(values)}
+
+
+def _weighted(
+    genuine: np.ndarray, impostor: np.ndarray, ends: np.ndarray, accepted: int, rates: tuple[float, ...] = ()
+) -> dict[str, np.ndarray]:
     """All metrics of each row of cumulated weights (r, n), ordered by distance; ``ends`` closes each group of ties."""
     total_g, total_i = genuine[:, -1], impostor[:, -1]
     zero = np.zeros(len(genuine))
@@ -183,7 +202,10 @@ def _weighted(genuine: np.ndarray, impostor: np.ndarray, ends: np.ndarray, accep
     i = np.concatenate([zero[:, None], impostor[:, ends]], axis=1)
     closer = np.diff(g, axis=1) * (total_i[:, None] - (i[:, 1:] + i[:, :-1]) / 2)
     accuracy = (tp + total_i - fp) / (total_g + total_i)
-    return {
+    row = np.arange(len(g))
+    last = {rate: np.count_nonzero(i <= rate * total_i[:, None] + 1e-9, axis=1) - 1 for rate in rates}
+    at_rates = {f"recall@far={rate:g}": g[row, column] / total_g for rate, column in last.items()}
+    return at_rates | {
         "accuracy": accuracy,
         "error": 1 - accuracy,
         "precision": tp / np.maximum(tp + fp, 1),

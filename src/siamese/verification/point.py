@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from siamese.errors import CalibrationError
-from siamese.verification.curves import Confusion
+from siamese.verification.confusion import Confusion
 
 Interval = tuple[float, float]
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Union
+from typing import Any, ClassVar, Union
 
 import numpy as np
 
 from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
-
-if TYPE_CHECKING:
-    from siamese.verification.curves import Confusion
+from siamese.verification.confusion import Confusion
 
 Prevalence = Union[str, float]
 

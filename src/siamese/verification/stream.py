@@ -29,7 +29,8 @@ from torch import Tensor
 from siamese.distances import DISTANCES, Distance, is_match
 from siamese.pairs import AllPairs, pair_counts
 from siamese.verification.cells import Cells, Counter, from_keys, to_keys
-from siamese.verification.curves import Confusion, ThresholdCurve
+from siamese.verification.confusion import Confusion
+from siamese.verification.curves import ThresholdCurve
 from siamese.verification.policies import Policy
 from siamese.verification.tiles import SHIFT, TILE, Tile, Tiles
 
