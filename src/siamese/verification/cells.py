@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from siamese.verification.policies import NEAR, Policy
+from siamese.verification.policies import NEAR, Policy, scale
 
 # Keys that wait to be counted: bounds the memory of a Counter, together with the number of different keys.
 WAITING = 2_000_000
@@ -65,8 +65,11 @@ class Cells:
         low = (self.tp.astype(np.float64), self.fp.astype(np.float64))
         high = ((self.tp + self.genuine).astype(np.float64), (self.fp + self.impostor).astype(np.float64))
         g, i, share = float(genuine), float(impostor), float(policy.share(genuine, impostor))
-        reached = policy.objective(*high, g, i, share)[filled].max()
-        return self.picked(filled & (policy.bound(low, high, g, i, share) >= reached - NEAR))
+        values = policy.objective(*high, g, i, share)[filled]
+        if policy.may_refuse_all:
+            values = np.append(values, policy.objective(np.zeros(1), np.zeros(1), g, i, share))
+        bound, near = policy.bound(low, high, g, i, share), NEAR * scale(values)
+        return self.picked(filled & (bound > -np.inf) & (bound >= values.max(initial=-np.inf) - near))
 
 
 class Counter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,13 +64,20 @@ def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Conf
         threshold: in the unit of the distances.
 
     Raises:
-        CalibrationError: see :func:`checked`.
+        CalibrationError: a threshold that is not a number; otherwise see :func:`checked`.
     """
+    check_threshold(threshold)
     distances, same = checked(distances, same)
     match = is_match(distances, threshold)
     tp, fp = int(np.count_nonzero(match & same)), int(np.count_nonzero(match & ~same))
     genuine = int(np.count_nonzero(same))
     return Confusion(tp, fp, genuine - tp, len(same) - genuine - fp)
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise :class:`CalibrationError` for NaN."""
+    if math.isnan(threshold):
+        raise CalibrationError("the threshold is not a number (NaN); calibrate first, or give a number")
 
 
 def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

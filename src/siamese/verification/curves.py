@@ -8,13 +8,13 @@ import numpy as np
 
 from siamese.distances import is_match
 from siamese.errors import CalibrationError, ConfigError
-from siamese.verification.confusion import Confusion, checked
+from siamese.verification.confusion import Confusion, check_threshold, checked
 from siamese.verification.policies import Far, Policy
 
 _KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ThresholdCurve:
     """Accepted pairs at each distance that occurs; pairs at equal distances are taken whole.
 
@@ -55,25 +55,51 @@ class ThresholdCurve:
             CalibrationError: the pairs cannot support the policy.
         """
         chosen = policy.choose(self.tp, self.fp, self.genuine, self.impostor)
+        if chosen < 0 and self.tp[0] == self.fp[0] == 0:
+            return float(self.thresholds[0]), self.at(float(self.thresholds[0]))
         if chosen < 0:
             below = np.nextafter(self.thresholds[0], self.thresholds.dtype.type(-np.inf))
             return float(below), Confusion(0, 0, self.genuine, self.impostor)
         return float(self.thresholds[chosen]), self.at(float(self.thresholds[chosen]))
 
     def at(self, threshold: float) -> Confusion:
-        """Counts at a threshold; where ``resolution`` is not 0, those at the next smaller threshold of the curve."""
+        """Counts at a threshold; between two of a curve whose ``resolution`` is not 0, those at the smaller one.
+
+        Raises:
+            CalibrationError: a threshold that is not a number.
+        """
+        check_threshold(threshold)
         before = int(np.count_nonzero(is_match(self.thresholds.astype(np.float64), threshold))) - 1
         tp, fp = (int(self.tp[before]), int(self.fp[before])) if before >= 0 else (0, 0)
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
-    def thinned(self, limit: int = 50_000) -> ThresholdCurve:
-        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less."""
+    def knowing(self, threshold: float, counts: Confusion) -> ThresholdCurve:
+        """With the exact counts at one more threshold, a float32 number; where none are missing, as it is."""
+        place = int(np.searchsorted(self.thresholds, threshold))
+        known = place < len(self.thresholds) and self.thresholds[place] == threshold
+        if not self.resolution or known or not 0 < place < len(self.thresholds) or np.float32(threshold) != threshold:
+            return self
+        parts = zip((self.thresholds, self.tp, self.fp), (threshold, counts.tp, counts.fp), strict=True)
+        return ThresholdCurve(*(np.insert(values, place, value) for values, value in parts), self.resolution)
+
+    def thinned(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
+        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less.
+
+        Args:
+            keep: a threshold that must stay among them.
+            limit: see above.
+        """
         if len(self.thresholds) <= limit:
             return self
         bins = np.abs(self.thresholds).astype(np.float32).view(np.int32) >> _KEPT_BITS
         last = np.append(bins[1:] != bins[:-1], True)
-        resolution = max(self.resolution, 2.0 ** (_KEPT_BITS - 23))
-        return ThresholdCurve(self.thresholds[last], self.tp[last], self.fp[last], resolution)
+        last |= self.thresholds == keep
+        last[0] |= not self.tp[0] + self.fp[0]
+        thresholds, tp, fp = self.thresholds[last], self.tp[last], self.fp[last]
+        if self.tp[0] + self.fp[0]:  # and one below all distances
+            below = np.nextafter(self.thresholds[0], self.thresholds.dtype.type(-np.inf))
+            thresholds, tp, fp = np.append(below, thresholds), np.append(0, tp), np.append(0, fp)
+        return ThresholdCurve(thresholds, tp, fp, max(self.resolution, 2.0 ** (_KEPT_BITS - 23)))
 
     @property
     def genuine(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Union
@@ -18,7 +19,7 @@ OBSERVED, BALANCED = "observed", "balanced"
 # Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with 30 errors the true rate is
 # within 30 % of the observed one, with 90 % confidence, if the pairs are independent.
 RULE_OF = 30
-# Values this near to the best, as parts of the scale, are compared again in whole numbers.
+# Values this near to the best, as parts of the largest, are compared again in whole numbers.
 NEAR = 1e-11
 # Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
 ROUNDING = Fraction(1, 10**9)
@@ -44,8 +45,11 @@ class Policy:
     at_genuine: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # numpy's numbers are no plain JSON values
+                object.__setattr__(self, name, value.item())
         p = self.prevalence
-        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else _is_number(p) and 0 < p < 1
+        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else is_number(p) and 0 < p < 1
         if not known:
             raise ConfigError(
                 f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both excluded), not {p!r}"
@@ -100,7 +104,7 @@ class Policy:
         if np.isneginf(highest):
             return -1
         chosen, best = -1, self._exactly(0, 0, genuine, impostor, share) if self.may_refuse_all else None
-        for i in np.flatnonzero(values >= highest - NEAR).tolist():
+        for i in np.flatnonzero(values >= highest - NEAR * float(scale(values))).tolist():
             value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, share)
             if best is None or value > best:
                 chosen, best = i, value
@@ -119,10 +123,11 @@ class Policy:
         g, i = genuine[:, None], impostor[:, None]
         share = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.share(1, 1)))
         values = self.objective(tp, fp, g, i, share)
-        best: np.ndarray = np.argmax(values >= values.max(axis=1, keepdims=True) - NEAR, axis=1)
+        near = NEAR * scale(values)
+        best: np.ndarray = np.argmax(values >= (values.max(axis=1) - near)[:, None], axis=1)
         if self.may_refuse_all:
             nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, share)[:, 0]
-            best = np.where(nothing >= values.max(axis=1) - NEAR, -1, best)
+            best = np.where(nothing >= values.max(axis=1) - near, -1, best)
         return np.where(np.isneginf(values.max(axis=1)), -1, best)
 
     def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, share: Fraction) -> Any:
@@ -273,7 +278,7 @@ class Cost(Policy):
         super().__post_init__()
         for name in ("false_match", "false_non_match"):
             value = getattr(self, name)
-            if not _is_number(value) or not 0 < value < float("inf"):
+            if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
@@ -290,13 +295,18 @@ def cost(policy: Cost, counts: Confusion) -> float:
     return policy.false_non_match * share * counts.fn / genuine + policy.false_match * (1 - share) * counts.fp / impostor
 
 
+def scale(values: np.ndarray) -> Any:
+    """The largest finite size of an objective's values (..., m) along the last axis."""
+    return np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=-1, initial=0.0)
+
+
 def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
     """A policy from itself, its name, or a dictionary with its name and settings.
 
     Raises:
         ConfigError: an unknown name or setting, or a number.
     """
-    if _is_number(policy):
+    if is_number(policy):
         raise ConfigError(
             f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or give the number to with_policy or "
             f"Verifier(threshold=...)"
@@ -305,9 +315,10 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
 
 
 def _check_rate(what: str, rate: Any, one: bool) -> None:
-    if not _is_number(rate) or not (0 < rate < 1 or (one and rate == 1)):
+    if not is_number(rate) or not (0 < rate < 1 or (one and rate == 1)):
         raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or numpy; booleans are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -29,7 +29,7 @@ from torch import Tensor
 from siamese.distances import DISTANCES, Distance, is_match
 from siamese.pairs import AllPairs, pair_counts
 from siamese.verification.cells import Cells, Counter, from_keys, to_keys
-from siamese.verification.confusion import Confusion
+from siamese.verification.confusion import Confusion, check_threshold
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.policies import Policy
 from siamese.verification.tiles import SHIFT, TILE, Tile, Tiles
@@ -51,7 +51,8 @@ class PairStream:
         tile: rows of a tile; the results do not depend on it.
 
     Attributes:
-        labels: (N,) grouped by person.
+        labels: (N,) numbers of people, grouped.
+        original_labels: (N,) as they were given.
         genuine, impostor: numbers of pairs.
 
     Raises:
@@ -60,7 +61,7 @@ class PairStream:
 
     def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE) -> None:
         self._tiles = Tiles(embeddings, labels, distance, tile)
-        self.labels = self._tiles.labels
+        self.labels, self.original_labels = self._tiles.labels, np.asarray(labels)
         self.distance, self.protocol = DISTANCES.name(distance), AllPairs().describe()
         self.genuine, self.impostor = pair_counts(AllPairs(), self.labels)
         self._guard = threading.Lock()  # of whatever the threads count into
@@ -70,11 +71,12 @@ class PairStream:
     # --- what is asked of it ---
 
     def curve(self) -> ThresholdCurve:
-        """Exact counts at the edges of all bins that hold a pair: thresholds 0.1 % apart or less."""
+        """Exact counts at the edges of all bins that hold a pair: thresholds 0.1 % apart or less; and one that refuses all."""
         genuine, impostor = self._histogram()
         filled, edges = np.flatnonzero(genuine + impostor), self._tiles.edges
-        tp, fp = np.cumsum(genuine), np.cumsum(impostor)
-        return ThresholdCurve(edges[filled], tp[filled], fp[filled], RESOLUTION)
+        below = edges[filled[0] - 1] if filled[0] else np.nextafter(np.float32(0), np.float32(-1))
+        tp, fp = (np.append(0, np.cumsum(counts)[filled]) for counts in (genuine, impostor))
+        return ThresholdCurve(np.append(below, edges[filled]), tp, fp, RESOLUTION)
 
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
         """The policy's threshold among all distances that occur, and the exact counts there.
@@ -96,11 +98,16 @@ class PairStream:
         return float(from_keys(cells.start[chosen])), Confusion(t, f, self.genuine - t, self.impostor - f)
 
     def confusion(self, threshold: float) -> Confusion:
-        """Exact counts at any threshold."""
+        """Exact counts at any threshold.
+
+        Raises:
+            CalibrationError: a threshold that is not a number.
+        """
+        check_threshold(threshold)
         below = np.float32(threshold) + np.float32(0)  # of minus zero: zero
         if not is_match(float(below), threshold):  # rounded up: the next smaller float32 accepts the same distances
             below = np.nextafter(below, np.float32(-np.inf))
-        if not below >= 0:
+        if below < 0:
             return Confusion(0, 0, self.genuine, self.impostor)
         genuine, impostor = self._histogram()
         cells = Cells.of_bins(self._tiles.edges, genuine, impostor)
@@ -125,11 +132,11 @@ class PairStream:
             (people, k + 1) integers, the last column beyond all thresholds: genuine pairs of each person; impostor pairs that each
             person takes part in.
         """
-        people, person, sizes = np.unique(self.labels, return_inverse=True, return_counts=True)
-        columns = len(thresholds) + 1
+        person, columns = self.labels, len(thresholds) + 1
+        sizes = np.bincount(person)
         column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left").astype(np.int32))
         kind = np.int32 if int(sizes.max()) * len(person) < 2**31 else np.int64
-        own, others = (np.zeros((len(people), columns), dtype=kind) for _ in range(2))
+        own, others = (np.zeros((len(sizes), columns), dtype=kind) for _ in range(2))
         place = torch.from_numpy(person.astype(np.int32))
 
         def count(tile: Tile) -> None:
@@ -152,12 +159,29 @@ class PairStream:
         self._tiles.each(count)
         return own, others
 
-    @property
-    def original_labels(self) -> np.ndarray:
-        """(N,) labels in the order in which they were given."""
-        labels = np.empty_like(self.labels)
-        labels[self._tiles.order] = self.labels
-        return labels
+    def by_two_people(self, thresholds: np.ndarray) -> np.ndarray:
+        """How many impostor pairs of each two people lie between one threshold and the next: for resampling a few people.
+
+        Args:
+            thresholds: (k,) ascending.
+
+        Returns:
+            (people, people, k + 1) int64, the smaller number first, the last column beyond all thresholds.
+        """
+        columns, people = len(thresholds) + 1, int(self.labels[-1]) + 1
+        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
+        counts, person = np.zeros(people * people * columns, dtype=np.int64), torch.from_numpy(self.labels)
+
+        def count(tile: Tile) -> None:
+            where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
+            a, b = person[tile.first : tile.first + tile.height, None], person[None, tile.second : tile.second + tile.width]
+            keys = ((a * people + b) * columns + where).view(-1)
+            counted = torch.bincount(keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)).numpy()
+            with self._guard:
+                np.add(counts, counted, out=counts)
+
+        self._tiles.each(count)
+        return counts.reshape(people, people, columns)
 
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """(n,) float32 distances of pairs of rows, numbered as they were given."""

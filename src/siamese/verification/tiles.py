@@ -33,11 +33,11 @@ Place = tuple[slice, slice]  # rows and columns of a tile
 
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
 SHIFT = 13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
-OCTAVES = 32  # of squares, below the largest possible one; what is closer is in the first bin
+OCTAVES = 120  # of squares, below the largest possible one: nearly all that float32 has; what is closer is in the first bin
 SURE = 8
 UNIT = 2.0**-53
 MOST = 8  # threads: bounds the memory
-SMALLEST, LARGEST = 1e-30, float(np.finfo(np.float32).max)
+SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Tiles:
         size: rows of a tile.
 
     Attributes:
-        order: (N,) the given row that each row is.
-        labels: (N,) ascending.
+        order: (N,) the given row that each row is: people come in a random order, lest neighbours be alike (by names, say).
+        labels: (N,) consecutive numbers of people, ascending.
         edges: (bins,) float32 ascending, the largest distance of each bin.
 
     Raises:
@@ -122,8 +122,10 @@ class Tiles:
     """
 
     def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE) -> None:
-        self.order = np.argsort(labels, kind="stable")
-        self.labels = np.asarray(labels)[self.order]
+        people, person = np.unique(labels, return_inverse=True)
+        number = np.random.default_rng(0).permutation(len(people))[person]
+        self.order = np.argsort(number, kind="stable")
+        self.labels = number[self.order]
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
         picked = embeddings.detach().cpu()[torch.from_numpy(self.order)]
         self._rows = distance.rows(picked) if distance.squared else picked
@@ -151,7 +153,8 @@ class Tiles:
             places: which tiles, by default all.
         """
         waiting = iter(self.diagonal() + self.rest() if places is None else places)
-        threads = min(torch.get_num_threads(), MOST) if self._distance.squared else 1
+        before = torch.get_num_threads()
+        threads = min(before, MOST) if self._distance.squared else 1
         if threads == 1:
             self._work(work, waiting)
             return
@@ -169,7 +172,7 @@ class Tiles:
                     done.result()
         finally:
             collections.deque(waiting, maxlen=0)
-            torch.set_num_threads(threads)
+            torch.set_num_threads(before)
 
     @torch.no_grad()
     def _work(self, work: Callable[[Tile], None], waiting: Iterator[Place]) -> None:
