@@ -55,7 +55,7 @@ def test_platt_finds_a_logistic_truth_and_isotonic_comes_near_it():
     curve, x = ThresholdCurve.of(d, same), np.linspace(0.2, 2.8, 40)
     truth = 1 / (1 + np.exp(4 * x - 6))
     platt = fit_probability(curve, same.mean(), "platt")
-    assert platt.probabilities == pytest.approx((-4.0, 6.0), rel=0.02)
+    assert platt.log_odds == pytest.approx((-4.0, 6.0), rel=0.02)
     assert platt(x) == pytest.approx(truth, abs=0.005)
     assert fit_probability(curve, same.mean())(x) == pytest.approx(truth, abs=0.04)
     # Bayes: at another prevalence the odds change by a factor.
@@ -66,7 +66,7 @@ def test_platt_finds_a_logistic_truth_and_isotonic_comes_near_it():
 
 def test_platt_never_rises_with_the_distance_even_where_the_pairs_say_so():
     d, same = logistic(2000)
-    assert fit_probability(ThresholdCurve.of(-d + 3, same), 0.5, "platt").probabilities[0] == 0
+    assert fit_probability(ThresholdCurve.of(-d + 3, same), 0.5, "platt").log_odds[0] == 0
 
 
 @pytest.mark.parametrize("kind", ["isotonic", "platt"])
@@ -99,7 +99,14 @@ def test_it_survives_json_and_refuses_what_is_no_map(kind):
     fitted = fit_probability(ThresholdCurve.of(d, same), 0.5, kind)
     stored = json.loads(json.dumps(fitted.to_dict(), allow_nan=False))
     assert ProbabilityMap.from_dict(stored) == fitted
-    for change in ({"kind": "magic"}, {"prevalence": float("nan")}, {"probabilities": [0.1]}, {"distances": None}):
+    for change in (
+        {"kind": "magic"},
+        {"prevalence": float("nan")},
+        {"log_odds": [0.1]},
+        {"log_odds": [1.0, 2.0]},
+        {"prevalence": 5.0},
+        {"distances": None},
+    ):
         with pytest.raises(CalibrationError, match="calibrate again"):
             ProbabilityMap.from_dict(stored | change)
     with pytest.raises(ConfigError, match="between 0 and 1"):

@@ -66,7 +66,7 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
         at = held.choose(policy)[0]
         for first, second in [
             (a.threshold(policy), b.threshold(policy)),
-            *zip(a.figures(at, None).values(), b.figures(at, None).values(), strict=True),
+            *zip(a.figures(at, None, held.curve()).values(), b.figures(at, None, held.curve()).values(), strict=True),
         ]:
             width = first[1] - first[0]
             assert second[1] - second[0] == pytest.approx(width, rel=0.25, abs=1e-4)
@@ -92,8 +92,8 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
     for seed in range(100):
         rows, who = sample(50, seed)
         compared = compare(rows, who, AllPairs(), EuclideanDistance())
-        drawn = resample(compared, compared.curve(), (threshold,), replicates=400)
-        found = drawn.figures(threshold, 0.5)
+        drawn = resample(compared, compared.curve())
+        found = drawn.figures(threshold, 0.5, compared.curve())
         truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["far"])}
         for name in inside:
             low, high = found[name]

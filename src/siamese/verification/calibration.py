@@ -19,12 +19,12 @@ from siamese.verification.compared import AnyCompared, compare
 from siamese.verification.confusion import Confusion, checked
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval, OperatingPoint, figures
-from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy
-from siamese.verification.probability import ProbabilityMap, fit_probability
+from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy, is_number
+from siamese.verification.probability import ProbabilityMap, check_kind, fit_probability
 from siamese.verification.resampling import Resampled, resample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """A threshold, and all that is needed to choose another one on the same pairs.
 
@@ -73,14 +73,14 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: all but the point and the arrays."""
         return {
-            "resolution": self.curve.thinned().resolution,
+            "resolution": self.curve.thinned(self.threshold).resolution,
             "band": list(self.band) if self.band else None,
             "probability": self.probability.to_dict() if self.probability else None,
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The counts by name, as :meth:`restored` takes them; those of the draws as float32."""
-        curve = self.curve.thinned()
+        curve = self.curve.thinned(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
         if self.resampled is not None:
             drawn = {f.name: getattr(self.resampled, f.name) for f in fields(Resampled)}
@@ -98,20 +98,19 @@ class Calibration:
             counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
             drawn = {k.removeprefix("draws."): np.asarray(v) for k, v in arrays.items() if k.startswith("draws.")}
             curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
-            ascending = (
-                all((np.diff(c) >= 0).all() for c in counts) and len({c.shape for c in counts}) == 1 and counts[0].ndim == 1
-            )
-            if not ascending or not np.isfinite(counts[0]).all():
+            if not curve.is_whole:
                 raise ValueError("its counts do not rise with the threshold")
-            if not len(curve.tp) or (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
+            if (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
                 raise ValueError("its curve counts other pairs than its point")
+            if point.policy != "given" and curve.at(point.threshold) != point.confusion:
+                raise ValueError("its curve has other counts at the threshold than its point")
             probability = values["probability"] and ProbabilityMap.from_dict(values["probability"])
             resampled = Resampled(**drawn) if drawn else None
             if resampled is not None and not resampled.is_whole:
                 raise ValueError("its draws do not fit each other")
             band = tuple(map(float, values["band"])) if values["band"] else None
-            if band is not None and len(band) != 2:
-                raise ValueError("its band is no interval")
+            if band is not None and not (len(band) == 2 and -math.inf < band[0] <= point.threshold <= band[1] < math.inf):
+                raise ValueError("its band is no interval around the threshold")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"not a calibration ({error}); calibrate again") from error
         return cls(point, curve, probability, band, resampled)
@@ -119,13 +118,15 @@ class Calibration:
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
 
-        From a curve with a ``resolution`` above 0 the best of its thresholds is taken; the counts at it are exact all the same.
+        From a curve with a ``resolution`` above 0 the best of its thresholds is taken; the counts at it are exact all the same. The counts at
+        a number between two thresholds of such a curve are those at the smaller one.
 
         Raises:
             ConfigError: an unknown policy or setting.
             CalibrationError: the pairs cannot support the policy, or a number that is not finite.
         """
-        if isinstance(policy, (int, float)):
+        if is_number(policy):
+            policy = float(policy)  # type: ignore[arg-type]
             if not math.isfinite(policy):
                 raise CalibrationError(f"a threshold must be a finite number, not {policy}")
             chosen, found = None, (float(policy), self.curve.at(float(policy)))
@@ -170,6 +171,7 @@ def calibrate(
         ConfigError: an unknown policy, distance or setting.
     """
     chosen = as_policy(policy)
+    check_kind(probability)
     measured = distance if isinstance(distance, Distance) else DISTANCES.build(distance)
     protocol = pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
     compared = compare(*_rows(embeddings, identities), protocol, measured)
@@ -191,7 +193,7 @@ def calibrated(
     """Choose a threshold on compared pairs, by default the F1-optimal one; other arguments as :func:`calibrate` has them.
 
     Args:
-        beside: other thresholds whose intervals will be asked for, by :meth:`Calibration.with_policy`.
+        beside: other thresholds whose exact counts will be asked for, by :meth:`Calibration.with_policy`.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
@@ -207,7 +209,10 @@ def calibrated(
             stacklevel=3,
         )
     curve = compared.curve()
-    resampled = resample(compared, curve, (threshold, *beside), seed=seed) if intervals else None
+    resampled = resample(compared, curve, seed=seed) if intervals else None
+    curve = curve.knowing(threshold, counts)
+    for other in beside:
+        curve = curve.knowing(other, compared.confusion(other))
     origin = OperatingPoint(
         threshold=threshold,
         policy="",
@@ -280,9 +285,9 @@ def _calibration(
     share = float(policy.share(origin.genuine, origin.impostor)) if policy else origin.assumed or origin.prevalence
     band, ci95 = None, {}
     if resampled is not None:
-        band = resampled.threshold(policy) if policy else resampled.like(threshold)
+        band = resampled.threshold(policy) if policy else resampled.like(threshold, curve)
         band = (min(band[0], threshold), max(band[1], threshold))  # the draws are looked at in steps
-        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else share)
+        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else share, curve)
     point = replace(
         origin,
         threshold=threshold,
@@ -303,8 +308,10 @@ def _calibration(
 def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
     """What the user gave as a tensor (N, D) and int64 labels (N,)."""
     try:
+        if isinstance(embeddings, (list, tuple)) and embeddings and all(isinstance(row, Tensor) for row in embeddings):
+            embeddings = torch.stack(list(embeddings))
         rows = embeddings.detach().cpu() if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
     if rows.ndim != 2 or not rows.shape[1]:
         raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
@@ -312,7 +319,7 @@ def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
         raise CalibrationError("the embeddings are complex numbers; give real ones")
     if not rows.is_floating_point():
         rows = rows.double()
-    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else np.asarray(identities)
+    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
     if who.shape != (len(rows),):
         raise CalibrationError(
             f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
@@ -331,3 +338,14 @@ def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
             "identities of several types cannot be told apart; give all as strings or all as numbers"
         ) from error
     return rows, labels
+
+
+def _names(identities: Any) -> np.ndarray:
+    """Identities as an array; what numpy would silently turn into names is refused."""
+    who = np.asarray(identities)
+    each = identities if isinstance(identities, (list, tuple)) else who.tolist() if who.dtype == object else []
+    if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
+        raise CalibrationError("some identities are missing (None or NaN); give every picture the number or name of its person")
+    if len({isinstance(name, str) for name in each}) > 1:
+        raise CalibrationError("identities of several types cannot be told apart; give all as strings or all as numbers")
+    return who

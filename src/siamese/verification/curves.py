@@ -48,6 +48,16 @@ class ThresholdCurve:
         tp = np.cumsum(same[order], dtype=np.int64)[last]
         return cls(ascending[last], tp, last + 1 - tp)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether shapes and numbers are as the class describes."""
+        parts = (self.thresholds, self.tp, self.fp)
+        if len({p.shape for p in parts}) != 1 or self.thresholds.ndim != 1 or not len(self.thresholds):
+            return False
+        rising = bool((np.diff(self.thresholds) > 0).all()) and all(bool((np.diff(p) >= 0).all()) for p in (self.tp, self.fp))
+        whole = self.tp.dtype.kind == self.fp.dtype.kind == "i" and min(int(self.tp[0]), int(self.fp[0])) >= 0
+        return rising and whole and bool(np.isfinite(self.thresholds).all()) and 0 <= self.resolution < 1
+
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
         """A policy's threshold among those of the curve, and the counts there; below all distances where it refuses every pair.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -92,8 +93,12 @@ def evaluate(
         probability: a map that was fitted to other people, to be judged on these.
 
     Raises:
-        CalibrationError: no genuine or no impostor pair, or a distance that is not finite.
+        CalibrationError: no genuine or no impostor pair, a distance or a threshold that is not finite, or too few replicates.
     """
+    if not math.isfinite(threshold):
+        raise CalibrationError(f"the threshold must be a finite number, not {threshold}; calibrate first, or give a number")
+    if replicates < 100:
+        raise CalibrationError(f"a 95 % interval needs at least 100 replicates, not {replicates}")
     counts, curve = compared.confusion(threshold), compared.curve()
     return SplitEvaluation(
         split=split,
@@ -125,12 +130,13 @@ def _intervals(compared: AnyCompared, threshold: float, replicates: int, seed: i
     if isinstance(compared, Compared):
         return bootstrap(compared, threshold, replicates, seed)
     rates = _supported(compared.impostor)
-    drawn = resample(compared, compared.curve(), (threshold,), seed=seed)
+    curve = compared.curve()
+    drawn = resample(compared, curve, replicates, seed)
     if drawn is None:
         return _unknown(rates)
-    accepted = int(np.searchsorted(drawn.thresholds, threshold, side="right"))
-    ends = np.arange(len(drawn.thresholds))
-    return _quantiles(_weighted(drawn.tp, drawn.fp, ends, accepted, rates))
+    values = _weighted(drawn.tp, drawn.fp, np.arange(len(drawn.thresholds)), 0, rates)
+    at = drawn.figures(threshold, None, curve.knowing(threshold, compared.confusion(threshold)))
+    return _quantiles(values) | at | {"error": (1 - at["accuracy"][1], 1 - at["accuracy"][0])}
 
 
 def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -148,8 +154,6 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     Returns:
         metric -> (2.5 %, 97.5 %) quantiles.
     """
-    if replicates < 100:
-        raise CalibrationError(f"a 95 % interval needs at least 100 replicates, not {replicates}")
     replicates = min(replicates, max(100, _WORK // len(compared.distances)))
     order = np.argsort(compared.distances, kind="stable")
     ascending = compared.distances[order]

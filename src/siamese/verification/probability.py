@@ -26,25 +26,24 @@ class ProbabilityMap:
         kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate multiclass probability
             estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic outputs for support vector machines*, 1999).
         prevalence: share of genuine pairs that it is for.
-        distances: (m,) ascending knots.
-        probabilities: (m,) at the knots, above 0 and below 1, between them a straight line of the log-odds; for Platt ``(slope, intercept)`` of the log-odds.
+        distances: (m,) ascending knots; none for Platt.
+        log_odds: (m,) at the knots, falling, between them a straight line; for Platt the line's ``(slope, intercept)``.
     """
 
     kind: str
     prevalence: float
     distances: tuple[float, ...]
-    probabilities: tuple[float, ...]
+    log_odds: tuple[float, ...]
 
     def __call__(self, distance: Any) -> Any:
-        """Probability in (0, 1) for a number or an array of distances, float64."""
+        """Probability for a number or an array of distances, 0..1, float64."""
         d = np.asarray(distance, dtype=np.float64)
         if self.kind == "platt":
-            slope, intercept = self.probabilities
-            p = 1 / (1 + np.exp(-np.clip(slope * d + intercept, -700, 700)))
+            slope, intercept = self.log_odds
+            odds = slope * d + intercept
         else:
-            known = np.asarray(self.probabilities)
-            odds = np.interp(d, self.distances, np.log(known) - np.log1p(-known))
-            p = 1 / (1 + np.exp(-odds))
+            odds = np.interp(d, self.distances, self.log_odds)
+        p = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
         return float(p) if p.ndim == 0 else p
 
     def at(self, prevalence: float) -> ProbabilityMap:
@@ -57,12 +56,12 @@ class ProbabilityMap:
         """
         if not 0 < prevalence < 1:
             raise ConfigError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
-        factor = prevalence / (1 - prevalence) * (1 - self.prevalence) / self.prevalence
+        shift = _log_odds(prevalence) - _log_odds(self.prevalence)
         if self.kind == "platt":
-            slope, intercept = self.probabilities
-            moved: tuple[float, ...] = (slope, intercept + math.log(factor))
+            slope, intercept = self.log_odds
+            moved: tuple[float, ...] = (slope, intercept + shift)
         else:
-            moved = tuple(p * factor / (p * factor + 1 - p) for p in self.probabilities)
+            moved = tuple(odds + shift for odds in self.log_odds)
         return ProbabilityMap(self.kind, prevalence, self.distances, moved)
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +70,7 @@ class ProbabilityMap:
             "kind": self.kind,
             "prevalence": self.prevalence,
             "distances": list(self.distances),
-            "probabilities": list(self.probabilities),
+            "log_odds": list(self.log_odds),
         }
 
     @classmethod
@@ -85,12 +84,15 @@ class ProbabilityMap:
             made = cls(
                 values["kind"],
                 float(values["prevalence"]),
-                *(tuple(map(float, values[k])) for k in ("distances", "probabilities")),
+                *(tuple(map(float, values[k])) for k in ("distances", "log_odds")),
             )
-            numbers = np.array([made.prevalence, *made.distances, *made.probabilities])
-            fits = len(made.probabilities) == 2 if made.kind == "platt" else len(made.distances) == len(made.probabilities) > 0
-            inside = made.kind == "platt" or all(0 < p < 1 for p in made.probabilities)
-            if made.kind not in KINDS or not fits or not inside or not np.isfinite(numbers).all():
+            numbers = np.array([made.prevalence, *made.distances, *made.log_odds])
+            if made.kind == "platt":
+                fits = len(made.log_odds) == 2 and not made.distances and made.log_odds[0] <= 0
+            else:
+                rising, falling = np.diff(made.distances), np.diff(made.log_odds)
+                fits = len(rising) == len(falling) and bool(made.distances) and (rising > 0).all() and (falling <= 0).all()
+            if made.kind not in KINDS or not fits or not np.isfinite(numbers).all() or not 0 < made.prevalence < 1:
                 raise ValueError("its parts do not fit")
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
@@ -111,8 +113,7 @@ def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isoto
     Raises:
         ConfigError: another kind.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"probability {kind!r} is not known{did_you_mean(str(kind), KINDS)}")
+    check_kind(kind)
     x, genuine, impostor = _weights(curve, prevalence)
     total = genuine + impostor
     if kind == "platt":
@@ -128,15 +129,27 @@ def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isoto
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(x, genuine / total, total)
-    odds = prevalence / (1 - prevalence) * np.array([1 / (curve.genuine + 2), curve.impostor + 2])
-    floor, ceiling = odds / (1 + odds)
-    knots, values = model.X_thresholds_, np.clip(model.y_thresholds_, floor, ceiling)
+    ends = _log_odds(prevalence) - np.log([curve.genuine + 2, 1 / (curve.impostor + 2)])
+    with np.errstate(divide="ignore"):
+        odds = np.log(model.y_thresholds_) - np.log1p(-model.y_thresholds_)
+    knots, odds = model.X_thresholds_, np.minimum.accumulate(np.clip(odds, *ends))
     if len(knots) > _KNOTS:
-        steps = np.floor(np.stack([_KNOTS / 4 * values, 16 * np.log2(values), 16 * np.log2(1 - values)]))
+        chance = 1 / (1 + np.exp(-odds))
+        steps = np.floor(np.stack([_KNOTS / 4 * chance, 8 * odds]))
         entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
         kept = entered | np.append(entered[1:], True)  # first and last of each step
-        knots, values = knots[kept], values[kept]
-    return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, values)))
+        knots, odds = knots[kept], odds[kept]
+    return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, odds)))
+
+
+def check_kind(kind: str | None) -> None:
+    """Raise :class:`ConfigError` for a way of fitting that is not known; None is none."""
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"probability {kind!r} is not known{did_you_mean(str(kind), KINDS)}")
+
+
+def _log_odds(p: float) -> float:
+    return math.log(p) - math.log1p(-p)
 
 
 @dataclass(frozen=True)
@@ -179,5 +192,6 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
 def _weights(curve: ThresholdCurve, prevalence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances with the weights of genuine and impostor pairs there, together 1."""
     genuine, impostor = (np.diff(v, prepend=0).astype(np.float64) for v in (curve.tp, curve.fp))
-    x = curve.thresholds.astype(np.float64)
-    return x, prevalence * genuine / curve.genuine, (1 - prevalence) * impostor / curve.impostor
+    some = genuine + impostor > 0
+    weights = prevalence * genuine / curve.genuine, (1 - prevalence) * impostor / curve.impostor
+    return curve.thresholds.astype(np.float64)[some], weights[0][some], weights[1][some]

@@ -17,10 +17,12 @@ REPLICATES = 400
 _WORK = 400_000_000  # pairs times replicates: seconds
 _STEPS = 128  # thresholds that are looked at: so many steps of either rate,
 _PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
+_FEW = 64  # people whose pairs are counted two by two
+_CELLS = 20_000_000  # people times thresholds: bounds the memory
 QUANTILES = (0.025, 0.975)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Resampled:
     """Counts of accepted pairs in each draw of people, at some thresholds.
 
@@ -38,44 +40,49 @@ class Resampled:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the shapes are those that the class describes, and the numbers finite."""
+        """Whether shapes and numbers are as the class describes."""
         r, k = len(self.genuine), len(self.thresholds)
         shapes = (self.thresholds.shape, self.tp.shape, self.fp.shape, self.genuine.shape, self.impostor.shape)
         parts = (self.thresholds, self.tp, self.fp, self.genuine, self.impostor)
         fits = r > 0 and k > 0 and shapes == ((k,), (r, k), (r, k), (r,), (r,))
-        return fits and all(bool(np.isfinite(p).all()) for p in parts)
+        if not fits or not all(bool(np.isfinite(p).all()) for p in parts):
+            return False
+        rising = all(bool((np.diff(p, axis=-1) >= 0).all()) for p in (self.thresholds, self.tp, self.fp))
+        least = min(float(self.tp.min()), float(self.fp.min()))
+        return rising and least >= 0 and float(self.genuine.min()) > 0 and float(self.impostor.min()) > 0
+
+    def chosen(self, policy: Policy) -> np.ndarray:
+        """(r,) the policy's threshold in each draw; 0 where it refuses every pair: below that is no distance."""
+        columns = policy.choose_rows(self.tp, self.fp, self.genuine, self.impostor)
+        return np.where(columns < 0, 0.0, self.thresholds[np.maximum(columns, 0)])
 
     def threshold(self, policy: Policy) -> Interval:
         """95 % interval of the policy's threshold."""
-        chosen = policy.choose_rows(self.tp, self.fp, self.genuine, self.impostor)
-        return self._interval(self.thresholds[np.maximum(chosen, 0)])
+        return interval(self.chosen(policy))
 
-    def like(self, threshold: float) -> Interval:
+    def like(self, threshold: float, curve: ThresholdCurve) -> Interval:
         """95 % interval for a threshold that no policy chose: of those that have its false match rate in each draw.
 
-        Where it accepts no impostor pair: of those that have its recall. Beyond all distances there is no such interval: it is the
-        threshold alone.
+        Where it accepts no impostor pair: of those that have its recall. Below and beyond all distances there is no such interval: it is
+        the threshold alone.
         """
-        at = self._column(threshold)
-        if at < 0 or threshold > self.thresholds[-1]:
+        if threshold < self.thresholds[0] or threshold > self.thresholds[-1]:
             return (threshold, threshold)
-        rates = [(self.fp, self.impostor), (self.tp, self.genuine)]
-        counts, totals = rates[0] if self.fp[:, at].mean() > 0 else rates[1]
-        rate = float((counts[:, at] / totals).mean())
+        tp, fp = self.at(threshold, curve)
+        whole, counts, totals = (fp, self.fp, self.impostor) if fp.mean() > 0 else (tp, self.tp, self.genuine)
+        rate = float((whole / totals).mean())
         reached = np.argmax(counts / totals[:, None] >= rate, axis=1)
-        low, high = self._interval(self.thresholds[reached])
-        return (min(low, threshold), max(high, threshold))
+        return interval(self.thresholds[reached])
 
-    def figures(self, threshold: float, share: float | None) -> dict[str, Interval]:
+    def figures(self, threshold: float, share: float | None, curve: ThresholdCurve) -> dict[str, Interval]:
         """95 % intervals of the figures at a fixed threshold.
 
         Args:
-            threshold: one of ``thresholds``, or else the next smaller of them is taken.
+            threshold: any.
             share: prevalence at which precision, F1 and accuracy are meant; None for that of the pairs.
+            curve: of the pairs that were drawn from.
         """
-        at = self._column(threshold)
-        zero = np.zeros(len(self.genuine))
-        tp, fp = (self.tp[:, at], self.fp[:, at]) if at >= 0 else (zero, zero)
+        tp, fp = self.at(threshold, curve)
         recall, far = tp / self.genuine, fp / self.impostor
         p = self.genuine / (self.genuine + self.impostor) if share is None else share
         hit, false = p * recall, (1 - p) * far
@@ -86,35 +93,50 @@ class Resampled:
             "f1": 2 * hit / (hit + false + p),
             "accuracy": hit + (1 - p) - false,
         }
-        return {name: self._interval(v) for name, v in values.items()}
+        return {name: interval(v) for name, v in values.items()}
 
-    def _column(self, threshold: float) -> int:
-        return int(np.searchsorted(self.thresholds, threshold, side="right")) - 1
+    def at(self, threshold: float, curve: ThresholdCurve) -> tuple[np.ndarray, np.ndarray]:
+        """(r,) and (r,) accepted pairs in each draw at any threshold.
 
-    @staticmethod
-    def _interval(values: np.ndarray) -> Interval:
-        low, high = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
-        return float(low), float(high)
+        Between two of ``thresholds`` the counts of a draw rise as those of all pairs do.
+        """
+        before = int(np.searchsorted(self.thresholds, threshold, side="right")) - 1
+        here, zero = curve.at(threshold), np.zeros(len(self.genuine))
+        low = curve.at(float(self.thresholds[before])) if before >= 0 else None
+        high = curve.at(float(self.thresholds[before + 1])) if before + 1 < len(self.thresholds) else None
+        found = []
+        for kind, counts in (("tp", self.tp), ("fp", self.fp)):
+            base, count = (counts[:, before], getattr(low, kind)) if low else (zero, 0)
+            if high is None or getattr(high, kind) == count:
+                found.append(base)
+                continue
+            share = (getattr(here, kind) - count) / (getattr(high, kind) - count)
+            found.append(base + share * (counts[:, before + 1] - base))
+        return found[0], found[1]
+
+
+def interval(values: np.ndarray) -> Interval:
+    """95 % interval of (r,) values, one for each draw."""
+    low, high = np.quantile(np.asarray(values, dtype=np.float64), QUANTILES)
+    return float(low), float(high)
 
 
 def resample(
     compared: AnyCompared,
     curve: ThresholdCurve,
-    extra: tuple[float, ...] = (),
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Resampled | None:
     """Draw people with replacement and count again.
 
     Where person p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p and q m_p m_q times
-    (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs the first-order part of
-    this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948); with the many people of such a set the rest is
-    small. The counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
+    (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs of more
+    than 64 people the first-order part of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948), beside which
+    the rest is small. The counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
 
     Args:
         compared: pairs.
         curve: of these pairs.
-        extra: thresholds that must be among those looked at.
         replicates: draws; fewer, but at least 100, of more than a million held pairs.
         seed: of the draws.
 
@@ -124,7 +146,9 @@ def resample(
     people, person = np.unique(compared.labels, return_inverse=True)
     if len(people) < MIN_PEOPLE:
         return None
-    grid = np.unique(np.concatenate([_grid(curve), np.asarray(extra, dtype=np.float64)]))
+    grid = _grid(curve)
+    while len(grid) * len(people) > _CELLS:
+        grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
     if isinstance(compared, Compared):
         replicates = min(replicates, max(100, _WORK // max(1, len(compared.distances))))
@@ -133,8 +157,13 @@ def resample(
     else:
         times = _draws(rng, len(people), replicates)
         own, others = compared.by_person(grid)
-        g, i = (np.cumsum(_weighed(times, table), axis=1) for table in (own, others))
-        i = np.maximum.accumulate(np.maximum(i - np.cumsum(others.sum(axis=0)) / 2, 0), axis=1)
+        g = np.cumsum(_weighed(times, own), axis=1)
+        if len(people) <= _FEW:
+            both = compared.by_two_people(grid).astype(np.float64)
+            i = np.cumsum(sum(times[:, [p]] * (times @ both[p]) for p in range(len(people))), axis=1)
+        else:
+            i = np.cumsum(_weighed(times, others), axis=1) - np.cumsum(others.sum(axis=0)) / 2
+            i = np.maximum.accumulate(np.maximum(i, 0), axis=1)
         tp, fp, genuine, impostor = g[:, :-1], i[:, :-1], g[:, -1], i[:, -1]
     usable = (genuine > 0) & (impostor > 0)
     if not usable.any():
