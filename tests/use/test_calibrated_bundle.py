@@ -109,8 +109,14 @@ def test_a_bundle_of_the_version_before_still_loads(folder, pictures):
         lambda d: d["calibration"].pop("resolution"),
         lambda d: d["calibration"].update(band=[1]),
         lambda d: d["calibration"]["probability"].update(kind="magic"),
-        lambda d: d["calibration"]["probability"].update(probabilities=[0.5]),
+        lambda d: d["calibration"]["probability"].update(log_odds=[0.5]),
         lambda d: d["operating_point"].update(genuine=5),
+        lambda d: d["operating_point"].update(threshold=0.01),
+        lambda d: d["calibration"].update(band=[9, 1]),
+        lambda d: d["calibration"].update(band=[float("nan"), float("nan")]),
+        lambda d: d["calibration"].update(resolution=float("nan")),
+        lambda d: d["calibration"]["probability"].update(prevalence=0),
+        lambda d: d["calibration"]["probability"]["distances"].reverse(),
     ],
 )
 def test_an_altered_calibration_is_refused(folder, change):

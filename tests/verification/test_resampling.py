@@ -40,14 +40,23 @@ def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
             assert (drawn.tp[r, k], drawn.fp[r, k]) == (tp, fp)
 
 
+def numbers(streamed):
+    """(N,) the number that each given row's person has in a stream."""
+    return streamed.labels[np.argsort(streamed._tiles.order)]
+
+
 @pytest.mark.parametrize("tile", [17, 768])
-def test_streamed_pairs_count_to_first_order(draws, tile):
+@pytest.mark.parametrize("few", [0, 64])
+def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_order(monkeypatch, draws, tile, few):
+    monkeypatch.setattr(resampling, "_FEW", few)
     rows, labels = crowd(120, 20, 6)
     pairs, d = measured(rows, labels)
     streamed = PairStream(rows, labels, EuclideanDistance(), tile)
+    labels = numbers(streamed)
     drawn = resample(streamed, streamed.curve())
     for r, times in enumerate(draws):
-        share = np.where(pairs.same, times[labels[pairs.left]], times[labels[pairs.left]] + times[labels[pairs.right]] - 1)
+        left, right = times[labels[pairs.left]], times[labels[pairs.right]]
+        share = np.where(pairs.same, left, left * right if few else left + right - 1)
         assert drawn.genuine[r] == share[pairs.same].sum()
         assert drawn.impostor[r] == pytest.approx(share[~pairs.same].sum())
         for k in range(0, len(drawn.thresholds), 7):
@@ -114,6 +123,7 @@ def test_every_pair_is_counted_for_its_people():
     pairs, _ = measured(rows, labels)
     streamed = PairStream(rows, labels, EuclideanDistance(), tile=25)
     own, others = streamed.by_person(streamed.curve().thresholds.astype(np.float64))
+    labels = numbers(streamed)
     for person in range(20):
         part = (labels[pairs.left] == person) | (labels[pairs.right] == person)
         assert (own[person].sum(), others[person].sum()) == ((part & pairs.same).sum(), (part & ~pairs.same).sum())

@@ -126,12 +126,12 @@ class Calibration:
             CalibrationError: the pairs cannot support the policy, or a number that is not finite.
         """
         if is_number(policy):
-            policy = float(policy)  # type: ignore[arg-type]
-            if not math.isfinite(policy):
-                raise CalibrationError(f"a threshold must be a finite number, not {policy}")
-            chosen, found = None, (float(policy), self.curve.at(float(policy)))
+            number = float(policy)  # type: ignore[arg-type]
+            if not math.isfinite(number):
+                raise CalibrationError(f"a threshold must be a finite number, not {number}")
+            chosen, found = None, (number, self.curve.at(number))
         else:
-            chosen = as_policy(policy)
+            chosen = as_policy(policy)  # type: ignore[arg-type]
             found = self.curve.choose(chosen)
         return _calibration(self.point, found, chosen, self.curve, self.resampled, self.probability)
 

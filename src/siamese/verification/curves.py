@@ -89,8 +89,12 @@ class ThresholdCurve:
         known = place < len(self.thresholds) and self.thresholds[place] == threshold
         if not self.resolution or known or not 0 < place < len(self.thresholds) or np.float32(threshold) != threshold:
             return self
-        parts = zip((self.thresholds, self.tp, self.fp), (threshold, counts.tp, counts.fp), strict=True)
-        return ThresholdCurve(*(np.insert(values, place, value) for values, value in parts), self.resolution)
+        kept = (
+            np.insert(self.thresholds, place, threshold),
+            np.insert(self.tp, place, counts.tp),
+            np.insert(self.fp, place, counts.fp),
+        )
+        return ThresholdCurve(*kept, resolution=self.resolution)
 
     def thinned(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
         """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less.

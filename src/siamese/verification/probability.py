@@ -91,7 +91,8 @@ class ProbabilityMap:
                 fits = len(made.log_odds) == 2 and not made.distances and made.log_odds[0] <= 0
             else:
                 rising, falling = np.diff(made.distances), np.diff(made.log_odds)
-                fits = len(rising) == len(falling) and bool(made.distances) and (rising > 0).all() and (falling <= 0).all()
+                whole = len(rising) == len(falling) and bool(made.distances)
+                fits = whole and bool((rising > 0).all() and (falling <= 0).all())
             if made.kind not in KINDS or not fits or not np.isfinite(numbers).all() or not 0 < made.prevalence < 1:
                 raise ValueError("its parts do not fit")
         except (KeyError, TypeError, ValueError) as error:

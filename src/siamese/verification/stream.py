@@ -293,6 +293,8 @@ class PairStream:
 
     def _refined(self, cells: Cells, shift: int) -> Cells:
         """The same pairs in cells of up to 2^shift keys each, without the empty ones."""
+        if not len(cells.start):  # the policy refuses every pair
+            return cells
         if not shift and self._watched and self._watched.covers(cells):
             return self._watched.cells(cells)
         counter = Counter(cells.start, cells.end, shift)
