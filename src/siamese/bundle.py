@@ -94,9 +94,7 @@ class Bundle:
             "provenance": dict(self.provenance),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
-        folder = Path(folder).expanduser()
-        if folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS}):
-            raise BundleError(f"{folder}: holds something else than a bundle and is left alone; choose another folder")
+        folder = free_folder(folder)
         unique = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
         temporary, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old")
         try:
@@ -177,6 +175,22 @@ class Bundle:
         except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
             reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
             raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
+
+
+def free_folder(folder: str | Path) -> Path:
+    """Where a bundle can be written: a folder that does not exist, is empty, or holds a bundle.
+
+    Raises:
+        BundleError: it holds something else, or cannot be looked into.
+    """
+    folder = Path(folder).expanduser()
+    try:
+        other = folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS})
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
+    if other:
+        raise BundleError(f"{folder}: holds something else than a bundle and is left alone; choose another folder")
+    return folder
 
 
 def _below(name: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -18,6 +18,7 @@ from siamese.errors import CalibrationError
 from siamese.metrics import PairMetric, VerificationThreshold
 from siamese.pairs import BalancedPairs, PairProtocol
 from siamese.verification import AnyCompared, Calibration, Compared, OperatingPoint, Policy, as_policy, auc, calibrated, eer
+from siamese.verification.probability import check_kind
 
 _CONTRACT = (
     "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
@@ -50,6 +51,8 @@ class ThresholdCalibrator(pl.Callback):
         split: what to call the validation people in the operating point.
         prefix: of the logged names.
         policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or ``siamese.Far(1e-3)``.
+        probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
+        intervals: whether to resample people for 95 % intervals, in every epoch; False where that takes too long.
 
     Attributes:
         calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
@@ -62,9 +65,13 @@ class ThresholdCalibrator(pl.Callback):
         split: str = "calibration",
         prefix: str = "val/",
         policy: str | dict[str, Any] | Policy = "max_f1",
+        probability: str | None = "isotonic",
+        intervals: bool = True,
     ) -> None:
+        check_kind(probability)
         self.pairs, self.distance, self.split, self.prefix = pairs or BalancedPairs(), distance, split, prefix
         self.policy = as_policy(policy)
+        self.probability, self.intervals = probability, intervals
         self.calibration: Calibration | None = None
         self._metric: PairMetric | None = None
 
@@ -130,7 +137,15 @@ class ThresholdCalibrator(pl.Callback):
         pair_loss = getattr(pl_module, "pair_loss", None)
         if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1]))) is not None:
             pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
-        self.calibration = calibrated(compared, self.policy, self.split, epoch=trainer.current_epoch, step=trainer.global_step)
+        self.calibration = calibrated(
+            compared,
+            self.policy,
+            self.split,
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            probability=self.probability,
+            intervals=self.intervals,
+        )
         point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
         accuracy = point.confusion.accuracy
@@ -162,5 +177,7 @@ def _threshold(module: pl.LightningModule) -> float:
 def _store(module: pl.LightningModule, point: OperatingPoint) -> None:
     buffer = module.threshold
     assert isinstance(buffer, Tensor)
+    if buffer.dtype in (torch.float16, torch.bfloat16):  # a module in half precision takes its buffers along
+        module.threshold = buffer = buffer.float()
     buffer.fill_(point.threshold)
     module.operating_point = point  # type: ignore[assignment]

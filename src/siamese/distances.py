@@ -18,6 +18,8 @@ Values = TypeVar("Values", Tensor, np.ndarray)
 
 # Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3 bytes.
 BLOCK = 1 << 20
+# Components that are added in one go: beyond 32,768 numbers torch shares one sum out among threads.
+COLUMNS = 1 << 14
 # Of the learned distance's leaky rectifier.
 SLOPE = 0.33
 
@@ -97,7 +99,9 @@ class Distance(nn.Module):
 
     def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
         """(n,) float32 distances of matching :meth:`rows` (n, D)."""
-        return self.of_squares((a - b).square().sum(dim=-1)).float()
+        # The order in which torch adds hangs on the layout, and in long rows on how many there are and on the threads.
+        parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
+        return self.of_squares(sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))).float()
 
     def matrix(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
@@ -161,14 +165,14 @@ class CosineDistance(Distance):
     squared = True
 
     def rows(self, embeddings: Tensor) -> Tensor:
-        return F.normalize(super().rows(embeddings), dim=-1)
+        return _directions(super().rows(embeddings))
 
     def of_squares(self, squares: Tensor) -> Tensor:
         return squares.div_(2)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            difference = F.normalize(_wide(a), dim=-1) - F.normalize(_wide(b), dim=-1)
+            difference = _directions(_wide(a)) - _directions(_wide(b))
             return difference.square().sum(dim=-1) / 2
 
 
@@ -276,6 +280,12 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Rows of length 1, zero where a row is zero; divided by their largest component first, so that no square over- or underflows."""
+    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)
 
 
 def _wide(x: Tensor) -> Tensor:

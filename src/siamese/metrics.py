@@ -52,9 +52,14 @@ class PairMetric(Metric):
             index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
 
         Raises:
-            CalibrationError: shapes that do not fit.
+            CalibrationError: shapes that do not fit, labels or index that are not integers, a negative index.
         """
-        index = torch.full_like(labels, _UNKNOWN) if index is None else index
+        for name, numbers in (("the labels", labels), ("the numbers of index", index)):
+            if numbers is not None and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
+                raise CalibrationError(f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers")
+        if index is not None and bool((index < 0).any()):
+            raise CalibrationError("an index is negative; give the row of the data set, or no index at all")
+        index = torch.full(labels.shape, _UNKNOWN, dtype=torch.int64, device=labels.device) if index is None else index
         if embeddings.ndim != 2 or labels.shape != (len(embeddings),) or index.shape != labels.shape:
             raise CalibrationError(
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
@@ -64,6 +69,10 @@ class PairMetric(Metric):
         self.embeddings.append(wide)
         self.labels.append(labels.detach())
         self.indices.append(index.detach())
+
+    def forward(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
+        """Add a batch, as :meth:`update` does, and return nothing: a single batch seldom holds pairs that say anything."""
+        self.update(embeddings, labels, index)
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """All embeddings (N, D) and labels (N,) so far, ordered by index, each index once."""
@@ -168,8 +177,8 @@ class VerificationCurve(PairMetric):
         compared = self.compared()
         Policy.check(as_policy("eer"), compared.genuine, compared.impostor)
         curve = compared.curve()
-        far, recall = curve.fp / curve.impostor, curve.tp / curve.genuine
-        return torch.from_numpy(far), torch.from_numpy(recall), torch.from_numpy(curve.thresholds.astype("float64"))
+        far, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in (curve.far, curve.recall, curve.thresholds))
+        return far, recall, thresholds
 
 
 class EqualErrorRate(PairMetric):

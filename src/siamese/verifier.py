@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Union
 
@@ -196,8 +196,7 @@ def _in_use(
     if wanted is None:
         return bundle.operating_point, None if copies else bundle.calibration
     if threshold is not None and (copies or bundle.calibration is None):  # a plain number needs no calibration
-        point = replace(bundle.operating_point, threshold=float(threshold), policy="given", settings={}, ci95={}, figures={})
-        return point, None
+        return bundle.operating_point.given(threshold), None
     chosen = bundle.with_policy(wanted)
     return chosen.point, chosen
 

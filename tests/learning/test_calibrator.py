@@ -11,7 +11,7 @@ from torch import nn
 
 from siamese.callbacks import ThresholdCalibrator
 from siamese.distances import CosineDistance, EuclideanDistance
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.metrics import PairVerification
 from siamese.pairs import AllPairs, BalancedPairs
 from siamese.verification import confusion, max_f1
@@ -180,6 +180,36 @@ def test_the_modules_own_distance_is_used_unless_another_is_given(tmp_path):
     assert module.operating_point.distance == "euclidean"
 
 
+def test_a_module_in_half_precision_keeps_its_threshold_to_the_last_bit(tmp_path):
+    module = Stranger()
+    module.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
+    module.to(torch.bfloat16)
+
+    class Wide(torch.utils.data.Dataset):
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, i):
+            vectors, who, index = rows()[i]
+            return vectors.bfloat16(), who, index
+
+    trainer = quiet_trainer(max_epochs=1, callbacks=[ThresholdCalibrator(AllPairs())])
+    trainer.fit(module, loader(Wide()), loader(Wide()))
+    assert module.threshold.item() == module.operating_point.threshold
+    assert module.threshold.item() != module.threshold.bfloat16().item()
+
+
+def test_what_costs_time_in_every_epoch_can_be_left_out(tmp_path):
+    for settings, band, kind in (({}, True, "isotonic"), ({"probability": None, "intervals": False}, False, None)):
+        callback = ThresholdCalibrator(AllPairs(), **settings)
+        run(Stranger(), callback, tmp_path / str(band), epochs=1)
+        found = callback.calibration
+        assert (found.band is not None) == band == bool(found.point.ci95)
+        assert (found.probability and found.probability.kind) == kind
+    with pytest.raises(ConfigError, match="isotonic"):
+        ThresholdCalibrator(probability="isotone")
+
+
 def test_metric_ignores_the_order_of_batches_and_repeated_rows():
     vectors, who, index = rows().tensors
     metrics = [PairVerification(AllPairs()) for _ in range(2)]
@@ -198,6 +228,6 @@ def test_metric_ignores_the_order_of_batches_and_repeated_rows():
 
 def test_metric_refuses_what_does_not_fit():
     with pytest.raises(CalibrationError, match="do not fit"):
-        PairVerification().update(torch.zeros(3, 2), torch.zeros(3), torch.zeros(2))
+        PairVerification().update(torch.zeros(3, 2), torch.arange(3), torch.arange(2))
     with pytest.raises(CalibrationError, match="call update first"):
         PairVerification().rows()

@@ -90,3 +90,31 @@ def test_what_verdicts_compare_is_the_true_distance_rounded_once(distance, dtype
     # One rounding: half a unit in the last place. The reference of cosine, 1 - cos, cancels: it is good to 1e-16 / distance.
     true = reference(DISTANCES.name(distance), a.detach(), b)
     assert (np.abs(found.numpy() - true) <= 0.501 * np.spacing(found.numpy())).all()
+
+
+@pytest.mark.parametrize("distance", BOTH)
+def test_neither_layout_nor_company_nor_threads_change_a_long_rows_last_bit(distance):
+    a, b = torch.randn(2, 6, 40_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    together = distance.measure(a, b)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            assert torch.equal(together, torch.cat([distance.measure(a[i : i + 1], b[i : i + 1]) for i in range(6)]))
+            assert torch.equal(together, distance.measure(a.T.contiguous().T, b.T.contiguous().T))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_cosine_of_tiny_and_huge_rows_is_that_of_their_directions(scale, dtype):
+    a, b = torch.randn(2, 20, 16, dtype=dtype, generator=torch.Generator().manual_seed(3))
+    scaled = (a * scale).requires_grad_()
+    for form in (CosineDistance(), CosineDistance().measure):
+        assert torch.allclose(form(scaled, b * scale), form(a, b), rtol=0, atol=1e-6)
+    CosineDistance()(scaled, b).sum().backward()
+    plain = a.clone().requires_grad_()
+    CosineDistance()(plain, b).sum().backward()
+    assert torch.allclose(scaled.grad * scale, plain.grad, atol=1e-5)
+    assert CosineDistance().measure(torch.zeros(1, 3), torch.tensor([[0.0, 2.0, 0.0]])).item() == 0.5

@@ -100,7 +100,48 @@ def test_a_module_logs_them_by_itself():
     assert 0 < trainer.callback_metrics["val/eer"] < 0.5
 
 
+def test_logged_as_an_object_it_is_computed_over_the_whole_epoch():
+    """A batch of two rows holds no pairs of both kinds: calling the metric must only collect."""
+
+    class Stranger(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net, self.error = nn.Linear(6, 4), EqualErrorRate()
+
+        def training_step(self, batch, _):
+            return self.net(batch[0]).square().mean()
+
+        def validation_step(self, batch, _):
+            assert self.error(self.net(batch[0]), batch[1]) is None
+            self.log("val/eer", self.error, on_step=False, on_epoch=True)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    module, (vectors, who) = Stranger(), people()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(vectors, who), batch_size=2)
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, loader, loader)
+    with torch.no_grad():
+        embeddings = torch.cat([module.net(v) for v in vectors.split(2)])
+    assert trainer.callback_metrics["val/eer"].item() == pytest.approx(fed(EqualErrorRate(), embeddings, who).item(), abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_labels_of_any_integers_without_an_index_count_row_by_row(dtype):
+    vectors, who = people(300)
+    assert fed(EqualErrorRate(), vectors, who.to(dtype)) == fed(EqualErrorRate(), vectors, who)
+
+
 def test_what_cannot_be_told_is_refused():
+    for labels, index, words in (
+        (torch.zeros(3), None, "labels are float32"),
+        (torch.zeros(3, dtype=torch.bool), None, "labels are bool"),
+        (torch.zeros(3, dtype=torch.int64), torch.ones(3), "numbers of index are float32"),
+        (torch.zeros(3, dtype=torch.int64), torch.tensor([0, -1, 2]), "negative"),
+    ):
+        with pytest.raises(CalibrationError, match=words):
+            EqualErrorRate().update(torch.zeros(3, 2), labels, index)
     vectors, who = people(20, 20)
     for metric in (EqualErrorRate(), VerificationCurve(), VerificationThreshold()):
         with pytest.raises(CalibrationError) as error:

@@ -22,6 +22,7 @@ from siamese.verification import (
     MaxF1,
     PairStream,
     Recall,
+    calibrated,
     cells,
     compare,
     confusion,
@@ -239,6 +240,17 @@ def test_one_row_a_million_times_farther_out_changes_nothing_for_the_others():
     rows[7] *= 1e6
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=64)
+    held = calibrated(compare(rows, labels, AllPairs(), EuclideanDistance()))
+    streamed = calibrated(PairStream(rows, labels, EuclideanDistance(), 64))
+    assert streamed.point.confusion == held.point.confusion
+    assert streamed.threshold == held.threshold
+    pairs = held.point.genuine * held.point.impostor
+    assert streamed.curve.auc == pytest.approx(held.curve.auc, abs=2e4 / pairs)
+    assert streamed.curve.eer == pytest.approx(held.curve.eer, abs=2e-3)
+    assert streamed.band == pytest.approx(held.band, rel=0.02)
+    for policy in (Far(1e-3), Recall(0.9), Eer()):
+        # Of a streamed curve's thresholds, 0.1 % apart, one stands for each exact one.
+        assert streamed.with_policy(policy).threshold == pytest.approx(held.with_policy(policy).threshold, rel=1.1e-3)
 
 
 @pytest.mark.parametrize("best", [0, 10_000, -1])
@@ -267,7 +279,7 @@ def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     assert () not in passes
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 3, tiles.MOST + 2])
 def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch, threads):
     rows, labels = crowd()
     before = torch.get_num_threads()

@@ -59,7 +59,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--cache", metavar="DIR", help="folder of the crop cache (default: SIAMESE_CACHE, or the user's cache folder)"
     )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object: old, new, drifted, calibration_error, out")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object: old, new, drifted, shift, calibration_error, out"
+    )
     return parser
 
 
@@ -90,16 +92,17 @@ def run(args: argparse.Namespace) -> int:
     old, new = after.with_policy(before.threshold).point, after.point
     stated = bundle.calibration and bundle.calibration.probability
     judged = reliability(stated.at(new.assumed or new.prevalence), after.curve) if stated else None
-    drifted = after.band is not None and not after.band[0] <= before.threshold <= after.band[1]
+    shift = after.shift_from(bundle.calibration) if bundle.calibration else None
+    drifted = None if shift is None else not shift[0] <= 0 <= shift[1]
     if out is not None:
         _recalibrated(bundle, after, args.data).save(out)
     if args.json:
-        facts = {"old": old.to_dict(), "new": new.to_dict(), "drifted": drifted, "out": args.out}
+        facts = {"old": old.to_dict(), "new": new.to_dict(), "drifted": drifted, "shift": shift, "out": args.out}
         error = judged.calibration_error if judged else None
         print(json.dumps(facts | {"calibration_error": error}, allow_nan=False))
         return 0
     tables.show(tables.data_table(data.summary()), tables.drift_table(old, new))
-    print(_verdict(before.threshold, after))
+    print(_verdict(bundle.calibration, after, shift))
     if judged is not None:
         print(f"the bundle's probabilities are off by {judged.calibration_error:.3f} here (expected calibration error)")
     if out is not None:
@@ -107,20 +110,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _verdict(threshold: float, after: Calibration) -> str:
-    if after.band is None:
-        return "too few people (fewer than 5) to say whether the old threshold is wrong here"
-    low, high = after.band
-    inside = low <= threshold <= high
-    return (
-        f"the old threshold {threshold:.4f} lies {'within' if inside else 'outside'} the 95 % interval of the new one "
-        f"({low:.4f}-{high:.4f}): {'no sign of drift' if inside else 'it does not fit these people'}"
+def _verdict(before: Calibration | None, after: Calibration, shift: tuple[float, float] | None) -> str:
+    from siamese.verification.policies import OBSERVED
+
+    if before is None:
+        return "the bundle keeps no calibration of its own, so whether these people differ from its people is not known"
+    if shift is None:
+        return (
+            "too few people or pairs, here or in the bundle's calibration, to say whether these people differ from its people"
+        )
+    low, high = shift
+    moved = f"the same policy's threshold lies {low:+.4f} to {high:+.4f} from that on the bundle's own people (95 % interval): "
+    if low <= 0 <= high:
+        return moved + "no sign of drift"
+    was, now = before.point.prevalence, after.point.prevalence
+    cause = (
+        f" (pairs are genuine in {now:.2g} here, in {was:.2g} there)"
+        if after.point.settings.get("prevalence") == OBSERVED
+        else ""
     )
+    return moved + f"these people are not like its people{cause}; take the new threshold"
 
 
 def _free(out: str, bundle: str) -> Path:
-    """Where to write, if that is not what was read: the old threshold is not to be lost."""
-    folder = Path(out).expanduser()
+    """Where to write, if that can be written and is not what was read: the old threshold is not to be lost."""
+    from siamese.bundle import free_folder
+
+    folder = free_folder(out)
     source = Path(bundle).expanduser()
     if folder.resolve() in (source.resolve(), (source / "bundle").resolve()):
         raise ConfigError(f"--out {out} is the bundle that is recalibrated; give another folder, so that it is not lost")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             f"the threshold for {args.copies} copies is chosen on the run's own people: find it with siamese evaluate {args.run} "
             f"--copies {args.copies}, and give it here as --threshold"
         )
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise ConfigError(f"--threshold must be a finite number, not {args.threshold}")
     policy = parse_policy(args.policy) if args.policy else None
     check_copies(args.copies, bundle.augmentation)
     where = device(args.device)
@@ -115,8 +117,11 @@ def run(args: argparse.Namespace) -> int:
     if policy is not None:
         kept = bundle.with_policy(policy)
         point = kept.point
+    elif args.threshold is not None and kept is not None:
+        kept = kept.with_policy(args.threshold)
+        point = kept.point
     elif args.threshold is not None:
-        point = replace(point, threshold=args.threshold, policy="given", split="the command line")
+        point = point.given(args.threshold)
     elif args.copies:  # on the pairs that the run's own threshold was chosen on, whatever pairs are evaluated
         split = point.split
         own = protocols_of(None, point, manifest, data)[split]

@@ -17,7 +17,7 @@ def parse_policy(text: str) -> Policy:
     """``far,rate=1e-4`` as a policy.
 
     Raises:
-        ConfigError: an unknown name or setting, or a word that is no setting.
+        ConfigError: an unknown name or setting, or a word that is no setting; a name is none, it stands first.
     """
     from siamese.errors import ConfigError
     from siamese.verification import as_policy
@@ -25,12 +25,12 @@ def parse_policy(text: str) -> Policy:
     name, *words = (word.strip() for word in text.split(","))
     settings: dict[str, Any] = {"name": name}
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or key == "name":
             raise ConfigError(
                 f"{word!r} in the policy {text!r} is not understood; write NAME,SETTING=VALUE such as far,rate=1e-4"
             )
-        settings[key.strip()] = _value(value.strip())
+        settings[key] = _value(value)
     return as_policy(settings)
 
 

@@ -286,15 +286,15 @@ def _over_epochs(axes: Axes, name: str, epochs: list[int], values: list[float], 
 
 def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
     """What is drawn of a curve, from accepting nothing on: as few points as show it to a thousandth of its range."""
-    thresholds = np.concatenate([[min(0.0, float(curve.thresholds[0]))], curve.thresholds.astype(np.float64)])
-    tp, fp = np.concatenate([[0], curve.tp]), np.concatenate([[0], curve.fp])
-    lines = {
-        "threshold": thresholds,
-        "false match rate": fp / curve.impostor,
-        "true match rate": tp / curve.genuine,
-        "F1": 2 * tp / (tp + fp + curve.genuine),
-        "accuracy": (tp + curve.impostor - fp) / (curve.genuine + curve.impostor),
+    accepting_none = {
+        "threshold": min(0.0, float(curve.thresholds[0])),
+        "false match rate": 0.0,
+        "true match rate": 0.0,
+        "F1": 0.0,
+        "accuracy": curve.impostor / (curve.genuine + curve.impostor),
     }
+    values = (curve.thresholds.astype(np.float64), curve.far, curve.recall, curve.f1(), curve.accuracy())
+    lines = {name: np.append(start, v) for (name, start), v in zip(accepting_none.items(), values, strict=True)}
     cells = np.stack([np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()])
     entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
     kept = np.append(True, entered) | np.append(entered, True)  # first and last of each cell: jumps stay upright
@@ -303,11 +303,10 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
 
 def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
     """Both error rates on logarithmic axes (Martin et al., *The DET curve*, Eurospeech 1997), where neither is 0."""
-    far, fnr = curve.fp / curve.impostor, 1 - curve.tp / curve.genuine
-    shown = (far > 0) & (fnr > 0)
+    shown = (curve.fp > 0) & (curve.tp < curve.genuine)
     if not shown.any():
         return
-    x, y = far[shown], fnr[shown]
+    x, y = curve.far[shown], curve.frr[shown]
     cells = np.stack([np.floor(_STEPS / 8 * np.log10(v)) for v in (x, y)])
     entered = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
     axes.plot(x[entered], y[entered], drawstyle="steps-post", **style)

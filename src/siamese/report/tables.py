@@ -99,7 +99,11 @@ def _origin(point: OperatingPoint) -> str:
     low, high = point.ci95.get("threshold", (None, None))
     interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
     settings = "".join(f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in point.settings.items())
-    return f"{interval}; {point.policy}{settings}; on {point.split}"
+    return (
+        f"{interval}; a number that was given"
+        if point.policy == "given"
+        else f"{interval}; {point.policy}{settings}; on {point.split}"
+    )
 
 
 def _with_interval(evaluation: SplitEvaluation, metric: str) -> str:

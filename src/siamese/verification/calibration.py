@@ -115,6 +115,28 @@ class Calibration:
             raise CalibrationError(f"not a calibration ({error}); calibrate again") from error
         return cls(point, curve, probability, band, resampled)
 
+    def shift_from(self, earlier: Calibration) -> Interval | None:
+        """How far the threshold moved from where the same policy puts it on other people: 95 % interval, over both sets of people.
+
+        Where 0 lies outside, the two sets of people differ in more than who happened to be there: in their pictures, or in how often a
+        pair is genuine, if the policy takes the prevalence as observed.
+
+        Args:
+            earlier: of other people's embeddings by the same network.
+
+        Returns:
+            (low, high) in the unit of the distance, this threshold minus the earlier; None where nothing can be said: fewer than 5
+            people on either side, earlier pairs that cannot support the policy, or a threshold that no policy chose.
+        """
+        if self.resampled is None or earlier.resampled is None or self.point.policy == "given":
+            return None
+        policy = as_policy({"name": self.point.policy} | dict(self.point.settings))
+        try:
+            policy.check(earlier.point.genuine, earlier.point.impostor)
+        except CalibrationError:
+            return None
+        return self.resampled.shift(earlier.resampled, policy)
+
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
 

@@ -66,12 +66,24 @@ class OperatingPoint:
         """The reverse of :meth:`to_dict`.
 
         Raises:
-            CalibrationError: a value is missing, or the threshold is not a number.
+            CalibrationError: a value is missing or of another kind, or the threshold is not a number.
         """
         known = {f.name for f in fields(cls)}
         try:
             point = cls(**{k: v for k, v in values.items() if k in known})
-            point = replace(point, ci95={name: (low, high) for name, (low, high) in point.ci95.items()})
+            checked: dict[str, Any] = {name: _real(getattr(point, name)) for name in ("prevalence", "f1")}
+            checked |= {name: _whole(getattr(point, name)) for name in ("genuine", "impostor", "tp", "fp", "fn", "tn")}
+            point = replace(
+                point,
+                ci95={str(name): (_real(low), _real(high)) for name, (low, high) in point.ci95.items()},
+                figures={str(name): _real(value) for name, value in point.figures.items()},
+                assumed=None if point.assumed is None else _real(point.assumed),
+                **checked,
+            )
+            if point.assumed is not None and not 0 < point.assumed < 1:
+                raise ValueError(f"a prevalence of {point.assumed}")
+            if not isinstance(point.settings, Mapping) or not isinstance(point.protocol, Mapping):
+                raise TypeError("settings or protocol without names")
         except (TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"incomplete operating point ({error}); calibrate again") from error
         if (
@@ -82,10 +94,28 @@ class OperatingPoint:
             raise CalibrationError(f"the operating point's threshold is {point.threshold!r}; calibrate again")
         return point
 
+    def given(self, threshold: float, split: str = "nothing") -> OperatingPoint:
+        """A number of the user's for the same distance and kind of pairs, of which nothing else is known: every count is 0."""
+        origin = {"distance": self.distance, "split": split, "protocol": self.protocol}
+        none = dict.fromkeys(("genuine", "impostor", "tp", "fp", "fn", "tn"), 0)
+        return OperatingPoint(float(threshold), "given", prevalence=0.0, f1=0.0, **origin, **none)  # type: ignore[arg-type]
+
     @property
     def confusion(self) -> Confusion:
         """The counts as one object."""
         return Confusion(self.tp, self.fp, self.fn, self.tn)
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is not a number")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} is not a count")
+    return value
 
 
 def figures(counts: Confusion, share: float) -> dict[str, float]:

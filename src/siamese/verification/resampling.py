@@ -60,6 +60,13 @@ class Resampled:
         """95 % interval of the policy's threshold."""
         return interval(self.chosen(policy))
 
+    def shift(self, earlier: Resampled, policy: Policy) -> Interval:
+        """95 % interval of how far the policy's threshold lies above the one it chooses on earlier, other people's pairs.
+
+        Both thresholds vary with the people who were there; every draw of one is compared with every draw of the other.
+        """
+        return interval(np.subtract.outer(self.chosen(policy), earlier.chosen(policy)).ravel())
+
     def like(self, threshold: float, curve: ThresholdCurve) -> Interval:
         """95 % interval for a threshold that no policy chose: of those that have its false match rate in each draw.
 
