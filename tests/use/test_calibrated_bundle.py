@@ -87,6 +87,10 @@ def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path)
     plain = replace(Bundle.load(folder), calibration=None)
     plain.save(tmp_path / "plain")
     assert Verifier.load(tmp_path / "plain").calibration is None
+    # A plain number needs no calibration; the figures of the threshold that it replaces are not taken for its own.
+    point = Verifier.load(tmp_path / "plain", threshold=0.7).operating_point
+    assert (point.threshold, point.policy, point.distance) == (0.7, "given", "euclidean")
+    assert (point.confusion.total, point.f1, dict(point.figures), dict(point.ci95), point.settings) == (0, 0, {}, {}, {})
     with pytest.raises(CalibrationError) as none:
         Verifier.load(tmp_path / "plain", policy="eer")
     assert_says(none.value, "keeps no calibration", "siamese calibrate")
@@ -112,6 +116,13 @@ def test_a_bundle_of_the_version_before_still_loads(folder, pictures):
         lambda d: d["calibration"]["probability"].update(log_odds=[0.5]),
         lambda d: d["operating_point"].update(genuine=5),
         lambda d: d["operating_point"].update(threshold=0.01),
+        lambda d: d["operating_point"].update(assumed="half"),
+        lambda d: d["operating_point"].update(assumed=1.5),
+        lambda d: d["operating_point"].update(tp=1.5),
+        lambda d: d["operating_point"].update(fn=-1),
+        lambda d: d["operating_point"].update(settings=[]),
+        lambda d: d["operating_point"]["figures"].update(f1="high"),
+        lambda d: d["operating_point"]["ci95"].update(f1=[0.1, "high"]),
         lambda d: d["calibration"].update(band=[9, 1]),
         lambda d: d["calibration"].update(band=[float("nan"), float("nan")]),
         lambda d: d["calibration"].update(resolution=float("nan")),

@@ -389,6 +389,11 @@ def test_another_policy_and_other_people_from_the_command_line(run_folder, peopl
     assert "leave out --threshold" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--threshold", "1")
     assert "leave out --copies" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--copies", "2")
 
+    assert main(["evaluate", str(run_folder), "--splits", "calibration", "--threshold", "0.5", "--out", "at_half"]) == 0
+    assert "distance <= 0.5000; a number that was given" in " ".join(capsys.readouterr().out.split())
+    for number in ("nan", "inf"):
+        assert "finite" in refused(capsys, "evaluate", run_folder, "--threshold", number)
+
     again = ["calibrate", str(run_folder), "--data", str(people), "--policy", "eer", "--pairs", "all_pairs"]
     assert main([*again, "--json", "--out", "own"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -1,0 +1,50 @@
+"""Drift: two sets of the same kind of people are seldom called different, and of another kind nearly always."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from siamese import Far, MaxF1, calibrate
+
+
+def sample(seed, people=40, spread=0.6, scale=1.0):
+    rng = np.random.default_rng(seed)
+    who = np.repeat(np.arange(people), 5)
+    own = spread * rng.uniform(0.5, 1.5, people)[who, None]  # some people vary more than others
+    return scale * (rng.normal(size=(people, 6))[who] + own * rng.normal(size=(len(who), 6))), who
+
+
+def differs(earlier, later):
+    low, high = later.shift_from(earlier)
+    return not low <= 0 <= high
+
+
+@pytest.mark.parametrize("policy", [MaxF1(prevalence="balanced"), Far(0.01)])
+def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(policy):
+    found = [calibrate(*sample(seed), policy, probability=None) for seed in range(121)]
+    alarms = sum(differs(a, b) for a, b in itertools.pairwise(found))
+    # At 5 % 15 or more of 120 have a chance below 1 in 1,000.
+    assert alarms < 15
+    outside = sum(not b.band[0] <= a.threshold <= b.band[1] for a, b in itertools.pairwise(found))
+    assert outside > alarms
+
+
+@pytest.mark.parametrize("policy", ["max_f1", MaxF1(prevalence="balanced"), Far(0.01)])
+def test_people_whose_distances_are_larger_are_noticed(policy):
+    for seed in range(10):
+        earlier = calibrate(*sample(seed), policy, probability=None)
+        later = calibrate(*sample(seed + 100, scale=2.0), policy, probability=None)
+        assert differs(earlier, later)
+        low, high = later.shift_from(earlier)
+        assert low <= later.threshold - earlier.threshold <= high
+
+
+def test_where_nothing_can_be_said_nothing_is():
+    earlier = calibrate(*sample(0), "eer")
+    few = calibrate(*sample(1, people=4), "eer")
+    assert few.shift_from(earlier) is None
+    assert earlier.shift_from(few) is None
+    assert earlier.with_policy(1.0).shift_from(earlier) is None
+    # 4 people have too few impostor pairs for the rate that these chose.
+    assert calibrate(*sample(2), Far(1e-2)).shift_from(calibrate(*sample(3, people=6), "eer")) is None
