@@ -1,5 +1,7 @@
 """Intervals over identities: counted again by hand for given draws, streamed as held, and as wide as chance makes them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,20 @@ def test_fewer_than_five_people_give_no_interval():
     rows, labels = crowd(40, 4, 6)
     compared = compare(rows, labels, AllPairs(), EuclideanDistance())
     assert resample(compared, compared.curve()) is None
+
+
+@pytest.mark.parametrize("held", [0, 10**9])
+def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, held):
+    monkeypatch.setattr("siamese.verification.compared.HELD", held)
+    rng = np.random.default_rng(0)
+    for often, warned in ((6, False), (20, True)):  # 15 of 75 genuine pairs, 190 of 250
+        who = np.repeat(np.arange(7), [often, *[5] * 6])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            calibrate(rng.normal(size=(len(who), 3)), who)
+        assert [str(w.message).split(":")[0] for w in caught] == (
+            ["one person has 76% of the genuine pairs of split 'calibration'"] if warned else []
+        )
 
 
 def test_every_pair_is_counted_for_its_people():

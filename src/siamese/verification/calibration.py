@@ -21,7 +21,9 @@ from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval, OperatingPoint, figures
 from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, check_kind, fit_probability
-from siamese.verification.resampling import Resampled, resample
+from siamese.verification.resampling import Resampled, largest_share, resample
+
+MOSTLY = 0.5  # of the genuine pairs: more of one person's are worth a warning
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,8 @@ def calibrate(
         seed: of the resampling.
 
     Returns:
-        the threshold with its origin, curve, probability and intervals.
+        the threshold with its origin, curve, probability and intervals. A warning says so where the policy refuses every genuine pair, and
+        where one person has more than half of the genuine pairs, which makes intervals too narrow.
 
     Raises:
         CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no impostor pair, or a false match rate that
@@ -232,6 +235,12 @@ def calibrated(
         )
     curve = compared.curve()
     resampled = resample(compared, curve, seed=seed) if intervals else None
+    if resampled is not None and (share := largest_share(compared)) > MOSTLY:
+        warnings.warn(
+            f"one person has {share:.0%} of the genuine pairs of split {split!r}: threshold and figures tell mostly about that person, and "
+            f"the intervals are too narrow; leave out some of that person's pictures",
+            stacklevel=3,
+        )
     curve = curve.knowing(threshold, counts)
     for other in beside:
         curve = curve.knowing(other, compared.confusion(other))

@@ -141,6 +141,9 @@ def resample(
     than 64 people the first-order part of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948), beside which
     the rest is small. The counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
 
+    People are taken to be alike in how much they weigh: where one person has most of the genuine pairs (:func:`largest_share`), intervals
+    are too narrow.
+
     Args:
         compared: pairs.
         curve: of these pairs.
@@ -176,6 +179,16 @@ def resample(
     if not usable.any():
         return None
     return Resampled(grid, tp[usable], fp[usable], genuine[usable], impostor[usable])
+
+
+def largest_share(compared: AnyCompared) -> float:
+    """The largest part of the genuine pairs that one person has, 0..1; where it is large, people drawn again tell too little."""
+    if isinstance(compared, Compared):
+        own = np.unique(compared.labels[compared.pairs.left[compared.pairs.same]], return_counts=True)[1]
+    else:
+        sizes = np.unique(compared.labels, return_counts=True)[1]
+        own = sizes * (sizes - 1) // 2
+    return float(own.max(initial=0) / max(1, own.sum()))
 
 
 def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
