@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from siamese.distances import DISTANCES, Distance
@@ -18,6 +17,7 @@ from siamese.pairs import PROTOCOLS, PairProtocol
 from siamese.verification.compared import AnyCompared, compare
 from siamese.verification.confusion import Confusion, checked
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.inputs import rows_and_labels
 from siamese.verification.point import Interval, OperatingPoint, figures
 from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, check_kind, fit_probability
@@ -199,7 +199,7 @@ def calibrate(
     check_kind(probability)
     measured = distance if isinstance(distance, Distance) else DISTANCES.build(distance)
     protocol = pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
-    compared = compare(*_rows(embeddings, identities), protocol, measured)
+    compared = compare(*rows_and_labels(embeddings, identities), protocol, measured)
     return calibrated(compared, chosen, probability=probability, intervals=intervals, seed=seed)
 
 
@@ -334,49 +334,3 @@ def _calibration(
         ci95=ci95,
     )
     return Calibration(point, curve, probability and probability.at(share), band, resampled)
-
-
-def _rows(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
-    """What the user gave as a tensor (N, D) and int64 labels (N,)."""
-    try:
-        if isinstance(embeddings, (list, tuple)) and embeddings and all(isinstance(row, Tensor) for row in embeddings):
-            embeddings = torch.stack(list(embeddings))
-        rows = embeddings.detach().cpu() if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
-    if rows.ndim != 2 or not rows.shape[1]:
-        raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
-    if rows.is_complex():
-        raise CalibrationError("the embeddings are complex numbers; give real ones")
-    if not rows.is_floating_point():
-        rows = rows.double()
-    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
-    if who.shape != (len(rows),):
-        raise CalibrationError(
-            f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
-        )
-    bad = int((~rows.isfinite().all(dim=1)).sum())
-    if bad:
-        raise CalibrationError(
-            f"{bad} of {len(rows)} embeddings are NaN or infinite; leave these pictures out, or look for diverged training"
-        )
-    if who.dtype.kind == "f" and not np.isfinite(who).all():
-        raise CalibrationError("some identities are NaN or infinite; give every picture the number or name of its person")
-    try:
-        labels = np.unique(who, return_inverse=True)[1].reshape(-1)
-    except TypeError as error:
-        raise CalibrationError(
-            "identities of several types cannot be told apart; give all as strings or all as numbers"
-        ) from error
-    return rows, labels
-
-
-def _names(identities: Any) -> np.ndarray:
-    """Identities as an array; what numpy would silently turn into names is refused."""
-    who = np.asarray(identities)
-    each = identities if isinstance(identities, (list, tuple)) else who.tolist() if who.dtype == object else []
-    if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
-        raise CalibrationError("some identities are missing (None or NaN); give every picture the number or name of its person")
-    if len({isinstance(name, str) for name in each}) > 1:
-        raise CalibrationError("identities of several types cannot be told apart; give all as strings or all as numbers")
-    return who

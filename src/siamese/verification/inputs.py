@@ -1,0 +1,62 @@
+"""Embeddings and identities as users have them, of any library, checked and made a tensor and numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.errors import CalibrationError
+
+
+def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
+    """What the user gave as a floating point tensor (N, D) on the CPU and int64 labels (N,), one number per identity.
+
+    Raises:
+        CalibrationError: what is no such matrix of finite real numbers, or identities that are missing, do not fit, or cannot be told apart.
+    """
+    try:
+        if isinstance(embeddings, (list, tuple)) and embeddings and all(isinstance(row, Tensor) for row in embeddings):
+            embeddings = torch.stack(list(embeddings))
+        rows = embeddings.detach().cpu() if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
+    if rows.ndim != 2 or not rows.shape[1]:
+        raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
+    if rows.is_complex():
+        raise CalibrationError("the embeddings are complex numbers; give real ones")
+    if not rows.is_floating_point():
+        rows = rows.double()
+    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
+    if who.shape != (len(rows),):
+        raise CalibrationError(
+            f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
+        )
+    bad = int((~rows.isfinite().all(dim=1)).sum())
+    if bad:
+        raise CalibrationError(
+            f"{bad} of {len(rows)} embeddings are NaN or infinite; leave these pictures out, or look for diverged training"
+        )
+    if who.dtype.kind == "f" and not np.isfinite(who).all():
+        raise CalibrationError("some identities are NaN or infinite; give every picture the number or name of its person")
+    try:
+        labels = np.unique(who, return_inverse=True)[1].reshape(-1)
+    except TypeError as error:
+        raise CalibrationError(
+            "identities of several types cannot be told apart; give all as strings or all as numbers"
+        ) from error
+    return rows, labels
+
+
+def _names(identities: Any) -> np.ndarray:
+    """Identities as an array; what numpy would silently turn into names is refused."""
+    who = np.asarray(identities)
+    each = identities if isinstance(identities, (list, tuple)) else who.tolist() if who.dtype == object else []
+    if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
+        raise CalibrationError("some identities are missing (None or NaN); give every picture the number or name of its person")
+    if len({isinstance(name, str) for name in each}) > 1:
+        raise CalibrationError("identities of several types cannot be told apart; give all as strings or all as numbers")
+    return who
