@@ -72,6 +72,9 @@ def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts
     metric = EqualErrorRate()
     fed(metric, twice, names)
     assert len(metric.rows()[0]) == 150
+    small = EqualErrorRate()
+    assert fed(small, twice, names.to(torch.uint8)) == metric.compute()  # labels that cannot hold "no index"
+    assert len(small.rows()[0]) == 150
 
 
 def test_a_module_logs_them_by_itself():

@@ -391,6 +391,7 @@ def test_another_policy_and_other_people_from_the_command_line(run_folder, peopl
 
     assert main(["evaluate", str(run_folder), "--splits", "calibration", "--threshold", "0.5", "--out", "at_half"]) == 0
     assert "distance <= 0.5000; a number that was given" in " ".join(capsys.readouterr().out.split())
+    assert (here / "at_half" / "plots" / "reliability.png").exists()  # the calibration still tells chances, at its prevalence
     for number in ("nan", "inf"):
         assert "finite" in refused(capsys, "evaluate", run_folder, "--threshold", number)
 

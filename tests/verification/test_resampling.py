@@ -5,11 +5,26 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from tests.strategies import crowd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.strategies import crowd, labelled_distances
 
 from siamese.distances import EuclideanDistance
 from siamese.pairs import AllPairs, BalancedPairs
-from siamese.verification import Far, MaxF1, PairStream, Recall, calibrate, compare, resample, resampling
+from siamese.verification import (
+    Cost,
+    Eer,
+    Far,
+    MaxAccuracy,
+    MaxF1,
+    PairStream,
+    Recall,
+    ThresholdCurve,
+    calibrate,
+    compare,
+    resample,
+    resampling,
+)
 
 
 def measured(rows, labels):
@@ -66,6 +81,62 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
             assert drawn.tp[r, k] == share[pairs.same & at].sum()
             # Never below zero, nor below a smaller threshold's.
             assert drawn.fp[r, k] >= share[~pairs.same & at].sum() - 1e-9
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        MaxF1(),
+        MaxF1(prevalence=0.1),
+        MaxAccuracy(),
+        MaxAccuracy(prevalence=0.01),
+        Eer(),
+        Far(0.3),
+        Recall(0.8),
+        Recall(1),
+        Cost(20, 1, prevalence=0.1),
+    ],
+)
+@settings(max_examples=200, deadline=None)
+@given(st.lists(labelled_distances(distinct=(5, 5), size=(120, 120)), min_size=1, max_size=4))
+def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
+    """Draws in which every pair counts once, or any whole number of times: the exact choice is the oracle."""
+    grid = np.arange(5)
+    rows, expected = [], []
+    for distances, same in cases:
+        place = np.unique(distances, return_inverse=True)[1]
+        same[:105], same[105:] = False, True  # enough impostor pairs for the rule of 30
+        curve = ThresholdCurve.of(place.astype(float), same)
+        tp, fp = (np.array([getattr(curve.at(t), kind) for t in grid]) for kind in ("tp", "fp"))
+        rows.append((tp, fp))
+        expected.append(policy.choose(tp, fp, curve.genuine, curve.impostor))
+    tp, fp = (np.array(part, dtype=float) for part in zip(*rows, strict=True))
+    found = policy.choose_rows(tp, fp, tp[:, -1], fp[:, -1])
+    assert found.tolist() == expected
+
+
+def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monkeypatch):
+    rows, labels = crowd(120, 20, 6)
+    monkeypatch.setattr(resampling, "_draws", lambda *_: np.ones((1, 20)))
+    compared = compare(rows, labels, AllPairs(), EuclideanDistance())
+    curve = compared.curve()
+    drawn = resample(compared, curve)
+    assert len(drawn.thresholds) < len(curve.thresholds) / 5  # most are between two that are held
+    for threshold in [0.0, *curve.thresholds[::3].tolist(), 99.0]:
+        c = compared.confusion(threshold)
+        assert [part.item() for part in drawn.at(threshold, curve)] == pytest.approx([c.tp, c.fp])
+
+
+@pytest.mark.parametrize("cells", [20 * 64, 20 * 65, 20 * 150])
+def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch, cells):
+    rows, labels = crowd(120, 20, 6)
+    compared = compare(rows, labels, AllPairs(), EuclideanDistance())
+    curve = compared.curve()
+    every = resample(compared, curve).thresholds
+    monkeypatch.setattr(resampling, "_CELLS", cells)
+    fewer = resample(compared, curve).thresholds
+    assert cells / 40 < len(fewer) <= cells / 20 < len(every)
+    assert fewer[-1] == every[-1] == curve.thresholds[-1]
 
 
 def test_streamed_intervals_are_as_wide_as_held_ones():
@@ -143,3 +214,17 @@ def test_every_pair_is_counted_for_its_people():
     for person in range(20):
         part = (labels[pairs.left] == person) | (labels[pairs.right] == person)
         assert (own[person].sum(), others[person].sum()) == ((part & pairs.same).sum(), (part & ~pairs.same).sum())
+
+
+def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
+    outside = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(6), 3)
+        found = calibrate(rng.normal(size=(6, 3))[who] + 0.3 * rng.normal(size=(18, 3)), who, probability=None)
+        for number in (0.3, 1.0):  # genuine pairs have none this large, or impostor pairs none this small
+            given = found.with_policy(number)
+            low, high = given.band
+            assert low <= number <= high
+            outside += not low < number < high
+    assert outside  # else the test tells nothing

@@ -1,5 +1,6 @@
 """All pairs in a stream: counts and thresholds against brute force in fractions, where ties are the rule; the same however it is cut."""
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -289,6 +290,8 @@ def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypa
         with pytest.raises(ZeroDivisionError):
             PairStream(rows, labels, EuclideanDistance(), tile=50).curve()
         assert torch.get_num_threads() == threads
+        with ThreadPoolExecutor(1) as pool:  # nor does a thread that starts later have fewer
+            assert pool.submit(torch.get_num_threads).result() == threads
     finally:
         torch.set_num_threads(before)
 

@@ -1,0 +1,61 @@
+"""What a bundle keeps of a calibration: exact counts at every threshold that was asked for, from streamed and thinned curves too."""
+
+import numpy as np
+import pytest
+from tests.strategies import crowd
+
+from siamese import Cost, Eer, Far, MaxAccuracy, MaxF1, Recall
+from siamese.distances import EuclideanDistance
+from siamese.pairs import AllPairs
+from siamese.verification import Calibration, PairStream, ThresholdCurve, calibrated, compare
+
+POLICIES = [MaxF1(), MaxF1(prevalence="balanced"), Eer(), Far(0.01), Recall(0.9), MaxAccuracy(), Cost(1000, prevalence=1e-4)]
+
+
+@pytest.fixture(scope="module")
+def both():
+    rows, labels = crowd(400, 60, 12)
+    return PairStream(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+
+
+@pytest.mark.filterwarnings("ignore:policy .* refuses every genuine pair")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
+    streamed, held = both
+    calibration = calibrated(streamed, policy)
+    # Most chosen thresholds lie between two of the curve's: it would not be restored without their own counts.
+    again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
+    assert again.curve.at(again.threshold) == held.confusion(again.threshold) == again.point.confusion
+    assert again.with_policy(calibration.threshold).confusion == calibration.confusion
+
+
+def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
+    streamed, held = both
+    asked = [float(d) for d in np.random.default_rng(0).choice(held.distances, 50, replace=False)]
+    calibration = calibrated(streamed, beside=tuple(asked), intervals=False, probability=None)
+    plain = calibrated(streamed, intervals=False, probability=None)
+    assert [calibration.with_policy(t).confusion for t in asked] == [held.confusion(t) for t in asked]
+    assert [plain.with_policy(t).confusion for t in asked] != [held.confusion(t) for t in asked]  # else the test tells nothing
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_and_the_end_that_refuses_all(refuses):
+    rng = np.random.default_rng(0)
+    distances = rng.uniform(1, 2, 20_000).astype(np.float32)
+    same = rng.random(20_000) < 0.3
+    whole = ThresholdCurve.of(distances, same)
+    if refuses:  # as a streamed curve begins: below all distances
+        whole = ThresholdCurve(
+            *(np.insert(part, 0, first) for part, first in ((whole.thresholds, 0.5), (whole.tp, 0), (whole.fp, 0)))
+        )
+    assert whole.thinned(limit=len(whole.thresholds)) is whole
+    for keep in whole.thresholds[[1, 777, 12_345]].tolist():
+        thin = whole.thinned(keep, limit=1000)
+        assert thin.is_whole
+        assert 500 < len(thin.thresholds) < 2500
+        assert keep in thin.thresholds
+        assert all(thin.at(t) == whole.at(t) for t in thin.thresholds.tolist())
+        assert (thin.tp[0], thin.fp[0]) == (0, 0)
+        assert (thin.genuine, thin.impostor) == (whole.genuine, whole.impostor)
+        assert np.diff(thin.thresholds[1:]).max() <= thin.resolution * thin.thresholds[-1]
+    assert whole.thinned(limit=1000).resolution == 2**-10
