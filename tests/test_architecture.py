@@ -13,7 +13,7 @@ RANKS = [
     {"metrics", "module", "report", "comparing"},
     {"callbacks", "bundle", "verifier", "artifacts", "resuming"},
     {"training"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 # Within these ranks the rooms do not know each other.

@@ -20,7 +20,16 @@ _HOMES = {
     "siamese.data.splits": ("HeldOutPeople", "IdentityDisjoint", "ImageDisjoint", "identity_disjoint"),
     "siamese.data.transforms": ("Augmentation",),
     "siamese.distances": ("CosineDistance", "Distance", "EuclideanDistance", "LearnedDistance", "is_match"),
-    "siamese.errors": ("SiameseError",),
+    "siamese.errors": (
+        "BundleError",
+        "CalibrationError",
+        "ConfigError",
+        "DataError",
+        "FaceError",
+        "ImageError",
+        "SiameseError",
+        "SplitError",
+    ),
     "siamese.faces.croppers": ("CROPPERS", "Cropper", "DlibHogCropper", "FixedBoxCropper", "NoCropper"),
     "siamese.faces.crops": ("crop_files",),
     "siamese.faces.images": ("read_image",),
@@ -36,6 +45,7 @@ _HOMES = {
     ),
     "siamese.metrics": (
         "EqualErrorRate",
+        "PairMetric",
         "PairVerification",
         "RecallAtFar",
         "VerificationCurve",
@@ -104,7 +114,14 @@ if TYPE_CHECKING:
     from siamese.distances import EuclideanDistance as EuclideanDistance
     from siamese.distances import LearnedDistance as LearnedDistance
     from siamese.distances import is_match as is_match
+    from siamese.errors import BundleError as BundleError
+    from siamese.errors import CalibrationError as CalibrationError
+    from siamese.errors import ConfigError as ConfigError
+    from siamese.errors import DataError as DataError
+    from siamese.errors import FaceError as FaceError
+    from siamese.errors import ImageError as ImageError
     from siamese.errors import SiameseError as SiameseError
+    from siamese.errors import SplitError as SplitError
     from siamese.faces.croppers import CROPPERS as CROPPERS
     from siamese.faces.croppers import Cropper as Cropper
     from siamese.faces.croppers import DlibHogCropper as DlibHogCropper
@@ -121,6 +138,7 @@ if TYPE_CHECKING:
     from siamese.losses import SupervisedContrastiveLoss as SupervisedContrastiveLoss
     from siamese.losses import TripletLoss as TripletLoss
     from siamese.metrics import EqualErrorRate as EqualErrorRate
+    from siamese.metrics import PairMetric as PairMetric
     from siamese.metrics import PairVerification as PairVerification
     from siamese.metrics import RecallAtFar as RecallAtFar
     from siamese.metrics import VerificationCurve as VerificationCurve

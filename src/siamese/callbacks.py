@@ -13,11 +13,11 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from siamese.distances import Distance, EuclideanDistance
-from siamese.errors import CalibrationError
+from siamese.distances import Distance, EuclideanDistance, as_distance
+from siamese.errors import CalibrationError, ConfigError
 from siamese.metrics import PairMetric, VerificationThreshold
-from siamese.pairs import BalancedPairs, PairProtocol
-from siamese.verification import AnyCompared, Calibration, Compared, OperatingPoint, Policy, as_policy, auc, calibrated, eer
+from siamese.pairs import BalancedPairs, PairProtocol, as_protocol
+from siamese.verification import AnyCompared, Calibration, Compared, OperatingPoint, Policy, as_policy, auc, calibrated
 from siamese.verification.probability import check_kind
 
 _CONTRACT = (
@@ -36,32 +36,39 @@ class ThresholdCalibrator(pl.Callback):
       registers it when training starts;
     * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold came from, also stored in
       every checkpoint under ``"operating_point"``;
-    * the logged values ``val/threshold``, ``val/f1``, ``val/accuracy``, ``val/auc`` and ``val/eer``.
+    * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's prevalence), ``val/auc`` and ``val/eer``.
 
-    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and impostor pairs: then the old
-    threshold stays and a warning says so. The validation loader must show people who are not in the training set.
+    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and
+    impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Far``) stop the training. The
+    validation loader must show people who are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
+    last one's threshold and operating point stay.
 
     With several processes the rows are gathered, ordered by index and de-duplicated, and every process finds the same threshold, bit for
     bit the one that a single process finds on the same embeddings.
 
     Args:
-        pairs: which pairs to calibrate on; by default balanced ones, :class:`siamese.AllPairs` for every pair there is. F1 depends on
-            their prevalence; a policy can state another.
-        distance: by default the module's own ``distance``, or else euclidean.
+        pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of each kind at most),
+            :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a policy can state another.
+        distance: an object or a name, by default the module's own ``distance``, or else euclidean.
         split: what to call the validation people in the operating point.
         prefix: of the logged names.
-        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or ``siamese.Far(1e-3)``.
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Far(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
         intervals: whether to resample people for 95 % intervals, in every epoch; False where that takes too long.
 
     Attributes:
         calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
+
+    Raises:
+        ConfigError: an unknown name or setting; in training, two calibrators with one prefix.
+        CalibrationError: in training, outputs that are not as described, rows of one index that show different people, embeddings that are
+            NaN or infinite, or pairs that cannot support the policy.
     """
 
     def __init__(
         self,
-        pairs: PairProtocol | None = None,
-        distance: Distance | None = None,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
         split: str = "calibration",
         prefix: str = "val/",
         policy: str | dict[str, Any] | Policy = "max_f1",
@@ -69,18 +76,19 @@ class ThresholdCalibrator(pl.Callback):
         intervals: bool = True,
     ) -> None:
         check_kind(probability)
-        self.pairs, self.distance, self.split, self.prefix = pairs or BalancedPairs(), distance, split, prefix
+        self.pairs, self.split, self.prefix = as_protocol(pairs or BalancedPairs()), split, prefix
+        self.distance = None if distance is None else as_distance(distance)
         self.policy = as_policy(policy)
         self.probability, self.intervals = probability, intervals
         self.calibration: Calibration | None = None
         self._metric: PairMetric | None = None
 
-    @property
-    def state_key(self) -> str:
-        """One state per split, so that two calibrators do not overwrite each other's."""
-        return f"ThresholdCalibrator[{self.split}]"
-
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        others = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, ThresholdCalibrator) and c is not self]
+        if any(c.prefix == self.prefix for c in others):
+            raise ConfigError(
+                f"two calibrators log under {self.prefix!r}, which would mix their figures; give each its own prefix"
+            )
         if not hasattr(pl_module, "threshold"):
             pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
         buffer = dict(pl_module.named_buffers(recurse=False)).get("threshold")
@@ -124,12 +132,12 @@ class ThresholdCalibrator(pl.Callback):
             return
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
-        with self._metric.sync_context(distributed_available=lambda: trainer.world_size > 1):
+        with self._metric.gathered():
             gathered, compared = self._metric.rows(), self._metric.compared()
         self._metric.reset()
         if not compared.genuine or not compared.impostor:
             warnings.warn(
-                f"the {self.split} split has {compared.genuine} genuine and {compared.impostor} impostor pairs: "
+                f"the {self.split} split has {len(compared.labels)} pictures with {compared.genuine} genuine and {compared.impostor} impostor pairs: "
                 f"the threshold stays at {_threshold(pl_module):g}; validate on two people or more, with two pictures or more of one",
                 stacklevel=2,
             )
@@ -148,8 +156,8 @@ class ThresholdCalibrator(pl.Callback):
         )
         point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
-        accuracy = point.confusion.accuracy
-        figures = {"threshold": point.threshold, "f1": point.f1, "accuracy": accuracy, "auc": auc(curve), "eer": eer(curve)}
+        figures = {"threshold": point.threshold, "f1": point.figures["f1"], "accuracy": point.figures["accuracy"]}
+        figures |= {"auc": auc(curve), "eer": compared.eer()}
         for name, value in figures.items():
             pl_module.log(f"{self.prefix}{name}", value, prog_bar=name in ("f1", "threshold"), rank_zero_only=False)
 

@@ -32,16 +32,28 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
     """The verdict "same identity": ``distance <= threshold``.
 
     The only comparison of a distance with a threshold in this package: calibration, metrics, verification and reports all
-    call it, so that applying a calibrated threshold again gives the very counts that were reported.
+    call it, so that applying a calibrated threshold again gives the very counts that were reported. Numbers are compared as they are:
+    numpy and torch would round the threshold to the array's precision first, up perhaps.
 
     Args:
         distance: a number, or an array or tensor of any shape.
-        threshold: a number in the unit of the distance.
+        threshold: a number of Python in the unit of the distance.
 
     Returns:
         bool, or booleans in the shape of ``distance``.
     """
+    if isinstance(distance, Tensor) and distance.is_floating_point() and distance.dtype != torch.float64:
+        return distance.float() <= float(floor(threshold))
+    if isinstance(distance, (np.ndarray, np.floating)) and distance.dtype in (np.float16, np.float32):
+        return distance.astype(np.float32) <= floor(threshold)
     return distance <= threshold
+
+
+def floor(threshold: float) -> np.float32:
+    """The largest float32 number that is not above a threshold: it accepts the same float32 distances."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(threshold)
+    return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
 
 class Distance(nn.Module):
@@ -286,6 +298,22 @@ def _directions(x: Tensor) -> Tensor:
     """Rows of length 1, zero where a row is zero; divided by their largest component first, so that no square over- or underflows."""
     largest = x.detach().abs().amax(dim=-1, keepdim=True)
     return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)
+
+
+def as_distance(distance: str | Distance) -> Distance:
+    """A distance from itself or its name.
+
+    Raises:
+        ConfigError: an unknown name, or that of a learned distance, which is nothing without its weights.
+    """
+    if isinstance(distance, Distance):
+        return distance
+    built = DISTANCES.build(distance)
+    if built.learned:
+        raise ConfigError(
+            f"distance {distance!r} has weights that must be trained; give the trained object instead of the name"
+        )
+    return built
 
 
 def _wide(x: Tensor) -> Tensor:

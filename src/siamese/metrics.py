@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,10 +11,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from siamese.distances import Distance, EuclideanDistance
+from siamese.distances import Distance, as_distance
 from siamese.errors import CalibrationError
-from siamese.pairs import AllPairs, BalancedPairs, PairProtocol
-from siamese.verification import AnyCompared, Calibration, Far, Policy, as_policy, auc, calibrated, compare, eer
+from siamese.pairs import AllPairs, BalancedPairs, PairProtocol, as_protocol
+from siamese.verification import AnyCompared, Calibration, Far, Policy, as_policy, auc, calibrated, compare
 
 _UNKNOWN = -1  # row of the data set, where it was not given
 
@@ -23,10 +25,16 @@ class PairMetric(Metric):
     With an ``index``, rows are ordered by it and each is counted once, so the result does not depend on the order of batches, nor on
     the duplicates by which a distributed sampler evens out its shards. Without one, every row counts.
 
+    ``compute`` needs genuine and impostor pairs, so Lightning's sanity check, two batches, may be too little for it: give
+    ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added a batch.
+
     Args:
-        pairs: which pairs; by default all of them, in memory that does not grow with their number.
-        distance: by default euclidean.
+        pairs: which pairs, an object or a name; by default all of them, in memory that does not grow with their number.
+        distance: an object or a name, by default euclidean.
         kwargs: of ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: an unknown name.
     """
 
     full_state_update = False
@@ -36,10 +44,10 @@ class PairMetric(Metric):
     labels: list[Tensor]
     indices: list[Tensor]
 
-    def __init__(self, pairs: PairProtocol | None = None, distance: Distance | None = None, **kwargs: Any) -> None:
+    def __init__(self, pairs: str | PairProtocol | None = None, distance: str | Distance | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pairs = pairs or AllPairs()
-        self.distance = distance or EuclideanDistance()
+        self.pairs = as_protocol(pairs or AllPairs())
+        self.distance = as_distance(distance or "euclidean")
         for state in ("embeddings", "labels", "indices"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
@@ -52,8 +60,14 @@ class PairMetric(Metric):
             index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
 
         Raises:
-            CalibrationError: shapes that do not fit, labels or index that are not integers, a negative index.
+            CalibrationError: what are no tensors, shapes that do not fit, embeddings of another length than before, labels or index that are
+                not integers, a negative index.
         """
+        for name, given in (("embeddings", embeddings), ("labels", labels), ("index", index)):
+            if not isinstance(given, Tensor) and not (name == "index" and given is None):
+                raise CalibrationError(
+                    f"{name} are no tensor but {type(given).__name__}; give tensors, as torch.as_tensor makes them"
+                )
         for name, numbers in (("the labels", labels), ("the numbers of index", index)):
             if numbers is not None and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
                 raise CalibrationError(f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers")
@@ -65,6 +79,11 @@ class PairMetric(Metric):
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
                 f"give (B, D), (B,) and (B,)"
             )
+        before = self.embeddings[-1].shape[1] if isinstance(self.embeddings, list) and self.embeddings else embeddings.shape[1]
+        if embeddings.shape[1] != before:
+            raise CalibrationError(
+                f"embeddings of length {embeddings.shape[1]} after some of length {before}; give all of one length"
+            )
         wide = embeddings.detach() if embeddings.dtype == torch.float64 else embeddings.detach().float()
         self.embeddings.append(wide)
         self.labels.append(labels.detach())
@@ -75,7 +94,11 @@ class PairMetric(Metric):
         self.update(embeddings, labels, index)
 
     def rows(self) -> tuple[Tensor, Tensor]:
-        """All embeddings (N, D) and labels (N,) so far, ordered by index, each index once."""
+        """All embeddings (N, D) and labels (N,) so far, ordered by index, each index once.
+
+        Raises:
+            CalibrationError: no batches, or rows of one index that show different people.
+        """
         if isinstance(self.embeddings, list) and not self.embeddings:
             raise CalibrationError("no batches were added; call update first")
         index = dim_zero_cat(self.indices)
@@ -83,8 +106,23 @@ class PairMetric(Metric):
         ordered = index[order]
         first = torch.ones_like(ordered, dtype=torch.bool)
         first[1:] = (ordered[1:] != ordered[:-1]) | (ordered[1:] == _UNKNOWN)
+        labels = dim_zero_cat(self.labels)
+        who = labels[order]
+        strange = (~first[1:] & (who[1:] != who[:-1])).nonzero().flatten()
+        if len(strange):
+            row = int(strange[0]) + 1
+            raise CalibrationError(
+                f"index {int(ordered[row])} was given for a picture of person {int(who[row - 1])} and for one of person {int(who[row])}; "
+                f"give the row of the data set, not of the batch or of a part, so that no two pictures share one"
+            )
         order = order[first]
-        return dim_zero_cat(self.embeddings)[order], dim_zero_cat(self.labels)[order]
+        return dim_zero_cat(self.embeddings)[order], labels[order]
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute`` does."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync):
+            yield
 
     def compared(self) -> AnyCompared:
         """The pairs of all rows so far, with their distances.
@@ -98,17 +136,19 @@ class PairMetric(Metric):
 class PairVerification(PairMetric):
     """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see :class:`PairMetric`.
 
+    Log it with ``self.log_dict(metric.compute())``: ``self.log`` takes single numbers.
+
     Args:
-        pairs: which pairs; by default balanced ones.
-        distance: by default euclidean.
+        pairs: which pairs, an object or a name; by default balanced ones.
+        distance: an object or a name, by default euclidean.
         policy: how the threshold is chosen, by default ``"max_f1"``.
         kwargs: of ``torchmetrics.Metric``.
     """
 
     def __init__(
         self,
-        pairs: PairProtocol | None = None,
-        distance: Distance | None = None,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
         policy: str | dict[str, Any] | Policy = "max_f1",
         **kwargs: Any,
     ) -> None:
@@ -116,15 +156,14 @@ class PairVerification(PairMetric):
         self.policy = as_policy(policy)
 
     def compute(self) -> dict[str, Tensor]:
-        """``threshold``, ``f1``, ``auc`` and ``eer``, float64 scalars.
+        """``threshold``, ``f1`` (of the pairs as they are), ``auc`` and ``eer``, float64 scalars.
 
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
         compared = self.compared()
         threshold, counts = compared.choose(self.policy)
-        curve = compared.curve()
-        values = {"threshold": threshold, "f1": counts.f1, "auc": auc(curve), "eer": eer(curve)}
+        values = {"threshold": threshold, "f1": counts.f1, "auc": auc(compared.curve()), "eer": compared.eer()}
         return {name: _scalar(value) for name, value in values.items()}
 
 
@@ -132,15 +171,15 @@ class VerificationThreshold(PairMetric):
     """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for batches and processes.
 
     Args:
-        policy: name, settings or object: ``"max_f1"``, ``siamese.Far(1e-3)``.
+        policy: name, settings or object: ``"max_f1"``, ``siamese.Far(0.01)``.
         pairs, distance, kwargs: of :class:`PairMetric`.
     """
 
     def __init__(
         self,
         policy: str | dict[str, Any] | Policy = "max_f1",
-        pairs: PairProtocol | None = None,
-        distance: Distance | None = None,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(pairs, distance, **kwargs)
@@ -155,16 +194,20 @@ class VerificationThreshold(PairMetric):
         return _scalar(self.compared().choose(self.policy)[0])
 
     def calibration(self) -> Calibration:
-        """The threshold with its origin, curve, probability and intervals, from all rows of this process.
+        """The threshold with its origin, curve, probability and intervals, from the rows of all processes; all of them must call it.
 
         Raises:
             CalibrationError: as :meth:`compute`.
         """
-        return calibrated(self.compared(), self.policy)
+        with self.gathered():
+            return calibrated(self.compared(), self.policy)
 
 
 class VerificationCurve(PairMetric):
-    """The ROC curve over all pairs: false match rate, recall, thresholds; see :class:`PairMetric`."""
+    """The ROC curve over all pairs: false match rate, recall, thresholds; see :class:`PairMetric`.
+
+    Three arrays cannot be logged by ``self.log``; call ``compute`` and draw them.
+    """
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
         """False match rates, recalls (true match rates) and thresholds, each (m,) float64, ascending.
@@ -192,7 +235,7 @@ class EqualErrorRate(PairMetric):
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
-        return _scalar(eer(self.compared().curve()))
+        return _scalar(self.compared().eer())
 
 
 class RecallAtFar(PairMetric):
@@ -206,7 +249,11 @@ class RecallAtFar(PairMetric):
     higher_is_better = True
 
     def __init__(
-        self, rate: float = 1e-3, pairs: PairProtocol | None = None, distance: Distance | None = None, **kwargs: Any
+        self,
+        rate: float = 1e-3,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(pairs, distance, **kwargs)
         self.policy = Far(rate)

@@ -70,6 +70,15 @@ class PairProtocol:
 PROTOCOLS: Registry[PairProtocol] = Registry("pair protocol")
 
 
+def as_protocol(pairs: str | PairProtocol) -> PairProtocol:
+    """A pair protocol from itself or its name.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    return pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
+
+
 @PROTOCOLS.register("all_pairs")
 @dataclass(frozen=True)
 class AllPairs(PairProtocol):

@@ -64,8 +64,11 @@ class Registry(Generic[T]):
             ConfigError: unknown name, unknown argument, or a value that the constructor refuses.
         """
         if not isinstance(settings, (str, Mapping)):
+            if isinstance(settings, type) and settings in self._classes.values():
+                raise ConfigError(f"{settings.__name__} is a class; give an object of it: {settings.__name__}()")
             raise ConfigError(
-                f"a {self.kind} is a name or a dictionary with a 'name', not {settings!r} (choose one of: {', '.join(self)})"
+                f"a {self.kind} is an object, a name or a dictionary with a 'name', not {settings!r} "
+                f"(choose one of: {', '.join(self)})"
             )
         arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
         name = arguments.pop("name", None)

@@ -144,7 +144,8 @@ def train(
         calibrating = data.calibrating
         rule.check(*pair_counts(protocols[calibrating], data.dataset(calibrating).labels))
         chosen = [
-            ThresholdCalibrator(protocols[calibrating], split=calibrating, policy=rule),
+            # The probability is fitted at the end, once.
+            ThresholdCalibrator(protocols[calibrating], split=calibrating, policy=rule, probability=None),
             EpochSeeds(data.batch_seed),
             best,
             last,
@@ -185,7 +186,8 @@ def train(
     module.set_operating_point(point)
     caution, chance = data.manifest.caution, calibration.probability
     evaluations = {
-        split: evaluate(c, point.threshold, split, caution=caution, probability=chance) for split, c in compared.items()
+        split: evaluate(c, point.threshold, split, caution=caution, probability=chance, prevalence=point.stated)
+        for split, c in compared.items()
     }
     epochs = fitted.current_epoch - (earlier.epochs if earlier else 0)
     run = TrainingRun(folder, calibration, evaluations, seconds, seconds / max(1, epochs))

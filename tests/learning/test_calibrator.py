@@ -14,7 +14,7 @@ from siamese.distances import CosineDistance, EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError
 from siamese.metrics import PairVerification
 from siamese.pairs import AllPairs, BalancedPairs
-from siamese.verification import confusion, max_f1
+from siamese.verification import MaxF1, confusion, max_f1
 
 
 class Stranger(pl.LightningModule):
@@ -61,6 +61,20 @@ def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, ex
     )
     trainer.fit(module, loader(rows(seed=1)), loader(rows() if val is None else val), ckpt_path=ckpt)
     return trainer
+
+
+def test_what_is_logged_is_what_the_policy_maximised(tmp_path):
+    calibrator = ThresholdCalibrator("all_pairs", policy=MaxF1(prevalence="balanced"))
+    trainer = run(Stranger(), calibrator, tmp_path)
+    figures = calibrator.calibration.point.figures
+    for name in ("f1", "accuracy"):
+        assert trainer.callback_metrics[f"val/{name}"].item() == pytest.approx(figures[name])
+    assert figures["f1"] > 1.2 * calibrator.calibration.f1
+
+
+def test_two_calibrators_under_one_name_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="give each its own prefix"):
+        run(Stranger(), ThresholdCalibrator(), tmp_path, extra=[ThresholdCalibrator(split="other")])
 
 
 def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):

@@ -1,5 +1,8 @@
 """Distances: right against float64, exact for equal rows, independent of how many pairs are computed together."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, is_match
+from siamese.pairs import AllPairs
+from siamese.verification import PairStream, calibrate, compare
 
 BOTH = [EuclideanDistance(), CosineDistance()]
 
@@ -77,6 +82,29 @@ def test_the_comparator_accepts_up_to_and_including_the_threshold(distance, thre
     assert is_match(distance, threshold) is expected
     assert bool(is_match(np.array([distance], dtype=np.float32), threshold)[0]) is expected
     assert bool(is_match(torch.tensor([distance]), threshold)[0]) is expected
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.floats(0, 4, width=32), st.one_of(st.floats(-1, 5), st.sampled_from([0.1, 1e300, -1e300, math.inf, 1e-320])))
+def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_not_hold(distance, threshold):
+    expected = Fraction(distance) <= Fraction(threshold) if math.isfinite(threshold) else threshold > 0
+    found = [
+        is_match(distance, threshold),
+        is_match(np.array([distance], dtype=np.float32), threshold)[0],
+        is_match(np.float32(distance), threshold),
+        is_match(np.array([distance]), threshold)[0],
+        is_match(torch.tensor([distance]), threshold)[0],
+        is_match(torch.tensor([distance], dtype=torch.float64), threshold)[0],
+    ]
+    assert [bool(f) for f in found] == [expected] * 6
+
+
+def test_a_threshold_that_float32_rounds_up_gives_the_same_counts_everywhere():
+    rows, labels = torch.tensor([[0.0], [0.1], [5.0], [5.3]]), np.array([0, 0, 1, 1])  # float32(0.1) > 0.1
+    every = [compare(rows, labels, AllPairs(), EuclideanDistance()), PairStream(rows, labels, EuclideanDistance())]
+    assert [c.confusion(0.1).tp for c in every] == [0, 0]
+    assert [c.confusion(float(np.float32(0.1))).tp for c in every] == [1, 1]
+    assert calibrate(rows, labels).with_policy(0.1).confusion.tp == 0
 
 
 @pytest.mark.parametrize("distance", BOTH)

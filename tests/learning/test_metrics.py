@@ -19,7 +19,7 @@ from siamese import (
     calibrate,
 )
 from siamese.distances import CosineDistance, EuclideanDistance
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 
 
 def people(n=120, count=15, seed=0):
@@ -72,9 +72,35 @@ def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts
     metric = EqualErrorRate()
     fed(metric, twice, names)
     assert len(metric.rows()[0]) == 150
-    small = EqualErrorRate()
-    assert fed(small, twice, names.to(torch.uint8)) == metric.compute()  # labels that cannot hold "no index"
+    small = EqualErrorRate()  # labels that cannot hold "no index"
+    small.update(twice[:80], names[:80].to(torch.uint8))
+    small.update(twice[80:], names[80:], torch.arange(300, 370))
     assert len(small.rows()[0]) == 150
+
+
+def test_an_index_that_begins_anew_in_every_batch_is_refused():
+    vectors, who = people()
+    metric = EqualErrorRate()
+    for part in torch.arange(120).split(16):
+        metric.update(vectors[part], who[part], torch.arange(len(part)))
+    with pytest.raises(CalibrationError) as error:
+        metric.compute()
+    assert_says(error.value, "index 0 was given for a picture of person 0 and for one of person 1", "row of the data set")
+
+
+def test_names_do_as_well_as_objects_and_wrong_ones_are_refused_at_once():
+    vectors, who = people()
+    assert fed(EqualErrorRate("all_pairs", "cosine"), vectors, who) == fed(
+        EqualErrorRate(AllPairs(), CosineDistance()), vectors, who
+    )
+    with pytest.raises(ConfigError, match="did you mean 'cosine'"):
+        EqualErrorRate(distance="cosin")
+    metric = EqualErrorRate()
+    with pytest.raises(CalibrationError, match="labels are no tensor but list"):
+        metric.update(vectors, who.tolist())
+    metric.update(vectors, who)
+    with pytest.raises(CalibrationError, match="of length 5 after some of length 6"):
+        metric.update(vectors[:, :5], who)
 
 
 def test_a_module_logs_them_by_itself():

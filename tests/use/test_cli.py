@@ -412,7 +412,26 @@ def test_another_policy_and_other_people_from_the_command_line(run_folder, peopl
     assert main(again) == 0
     assert "too few people or pairs, here or in the bundle's calibration" in capsys.readouterr().out
     assert main(["calibrate", "own", "--data", str(people)]) == 0
-    assert "no sign of drift" in capsys.readouterr().out  # the very people that it was calibrated on
+    said = capsys.readouterr()
+    assert "no sign of drift" in said.out  # the very people that it was calibrated on
+    assert "calibrated on these people is not known" in said.err  # the bundle lies in no run's folder
+    assert "give some: siamese evaluate own --data PATH" in refused(capsys, "evaluate", "own")
+    # More pairs of the same people are other pairs, not other people.
+    assert (
+        main(["calibrate", "own", "--data", str(people), "--policy", "max_f1", "--pairs", "balanced_pairs", "--out", "own2"])
+        == 0
+    )
+    assert main(["calibrate", "own2", "--data", str(people), "--pairs", "all_pairs", "--out", "own3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["drifted"] is False
+    assert main(["calibrate", "own2", "--data", str(people), "--pairs", "all_pairs", "--out", "own3"]) == 0
+    said = capsys.readouterr()
+    assert "of the pairs here 7.69% are genuine, of the bundle's 50.00%" in said.out
+    assert "the bundle in own3 is replaced" in said.err
+    assert main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1", "--json"]) == 0
+    at = json.loads(capsys.readouterr().out)["test"]["at_prevalence"]
+    assert (at["prevalence"], set(at)) == (0.1, {"prevalence", "precision", "f1", "accuracy"})
+    assert main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1"]) == 0
+    assert "F1 at prevalence 0.1" in capsys.readouterr().out
     (here / "photos").mkdir()
     (here / "photos" / "one.jpg").touch()
     assert "holds something else than a bundle" in refused(capsys, *again, "--out", here / "photos")

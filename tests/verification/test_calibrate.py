@@ -71,6 +71,11 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
         ({"distance": "euclidian"}, ["did you mean 'euclidean'"]),
         ({"pairs": "all"}, ["all_pairs"]),
         ({"probability": "isotone"}, ["did you mean 'isotonic'"]),
+        ({"distance": "learned"}, ["has weights", "give the trained object"]),
+        ({"policy": Far}, ["Far is a class", "Far()"]),
+        ({"pairs": AllPairs}, ["AllPairs is a class", "AllPairs()"]),
+        ({"policy": "far,rate=0.1"}, ["how the command writes", "siamese.Far(...)"]),
+        ({"seed": -1}, ["seed must be a whole number"]),
     ],
 )
 def test_a_wrong_setting_is_refused_with_the_right_one(settings, words):
@@ -130,9 +135,37 @@ def test_a_strangers_numbers_are_not_changed():
     assert (who == WHO).all()
 
 
-def test_all_distances_equal_accepts_everything(either):
+def test_whole_numbers_that_a_float_would_make_equal_are_different_people():
+    with pytest.warns(UserWarning, match="accepts every pair|one person"):
+        point = calibrate(np.zeros((60, 2)), [2**63, 2**63 + 1, -1] * 20).point
+    assert (point.people, point.genuine) == (3, 3 * 190)
+
+
+def test_the_rate_that_an_error_names_is_supported():
+    for impostor in range(31, 1500):
+        with pytest.raises(CalibrationError) as error:
+            Far(1e-6).check(1, impostor)
+        rate = float(str(error.value).split("support is ")[1].split(";")[0])
+        if rate < 1:
+            Far(rate).check(1, impostor)
+
+
+def test_without_intervals_nothing_is_said_about_people_who_were_not_there():
+    found = calibrate(ROWS, WHO, intervals=False)
+    with pytest.raises(CalibrationError, match="intervals=False"):
+        found.is_uncertain(1.0)
+    assert found.shift_from(calibrate(ROWS, WHO)) is None
+    for judge in (calibrate(ROWS, WHO).is_uncertain, found.probability):
+        for wrong, words in ((np.nan, "not a number"), ("near", "no distance"), (None, "NaN|no distance")):
+            with pytest.raises(CalibrationError, match=words):
+                judge(wrong)
+
+
+@pytest.mark.filterwarnings("ignore:one person has")
+def test_all_distances_equal_accepts_everything_and_says_so(either):
     for rows in (np.ones((40, 4)), np.zeros((40, 4))):
-        found = calibrate(rows, WHO)
+        with pytest.warns(UserWarning, match="accepts every pair of split 'calibration'.*are they all alike"):
+            found = calibrate(rows, WHO)
         assert (found.threshold, found.confusion.tp, found.confusion.fp) == (0.0, 60, 720)
         assert found.probability(0.0) == pytest.approx(60 / 780)
 
@@ -158,7 +191,7 @@ def test_a_policy_that_is_best_served_by_refusing_everybody_says_so(either, poli
 def test_three_people_are_enough_for_a_threshold_and_too_few_for_an_interval(either):
     found = calibrate(ROWS[:12], WHO[:12])
     assert (found.band, found.point.ci95) == (None, {})
-    with pytest.raises(CalibrationError, match="at least 5 people"):
+    with pytest.raises(CalibrationError, match="fewer than 5 people"):
         found.is_uncertain(1.0)
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from siamese import Far, MaxF1, calibrate
+from siamese import CalibrationError, Far, MaxF1, calibrate
 
 
 def sample(seed, people=40, spread=0.6, scale=1.0):
@@ -28,6 +28,27 @@ def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(polic
     assert alarms < 15
     outside = sum(not b.band[0] <= a.threshold <= b.band[1] for a, b in itertools.pairwise(found))
     assert outside > alarms
+
+
+@pytest.mark.parametrize("many", [20, 200])
+def test_more_people_or_other_pairs_of_the_same_kind_are_no_drift(many):
+    """Of all pairs of more people fewer are genuine: that moves the threshold, and says nothing about the people."""
+    found = [(calibrate(*sample(s), probability=None), calibrate(*sample(s + 500, many), probability=None)) for s in range(40)]
+    assert sum(differs(a, b) for a, b in found) <= 7  # at 5 % 8 or more of 40 have a chance below 1 in 1,000
+    moved = np.mean([a.threshold for a, _ in found]) - np.mean([b.threshold for _, b in found])
+    assert abs(moved) > 0.1  # else the test tells nothing
+    for seed in range(10):
+        every, some = (calibrate(*sample(seed), pairs=pairs, probability=None) for pairs in ("all_pairs", "balanced_pairs"))
+        assert not differs(every, some)
+        assert not differs(some, every)
+
+
+def test_what_cannot_be_compared_is_refused():
+    found = calibrate(*sample(0))
+    with pytest.raises(CalibrationError, match="of euclidean and of cosine distance"):
+        found.shift_from(calibrate(*sample(0), distance="cosine"))
+    with pytest.raises(CalibrationError, match="give what calibrate returned"):
+        found.shift_from(4.0)
 
 
 @pytest.mark.parametrize("policy", ["max_f1", MaxF1(prevalence="balanced"), Far(0.01)])

@@ -95,6 +95,8 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
         Recall(0.8),
         Recall(1),
         Cost(20, 1, prevalence=0.1),
+        Cost(1e5, 1, prevalence=1e-6),
+        MaxAccuracy(prevalence=1e-9),
     ],
 )
 @settings(max_examples=200, deadline=None)
@@ -185,6 +187,37 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
     assert max(inside.values()) <= 100
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_seen(monkeypatch, streamed):
+    """Thresholds at which one of 300 to one of 30,000 impostor pairs is accepted, or missing: mostly, none of 3,040 pairs is."""
+
+    def sample(people, seed):
+        rng = np.random.default_rng(seed)
+        who = np.repeat(np.arange(people), 4)
+        return torch.tensor(
+            rng.normal(size=(people, 16))[who] + 0.4 * rng.normal(size=(len(who), 16)), dtype=torch.float32
+        ), who
+
+    whole = calibrate(*sample(2000, 10**6), intervals=False, probability=None)
+    monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
+    drawn = []
+    for seed in range(100):
+        compared = compare(*sample(20, seed), AllPairs(), EuclideanDistance())
+        drawn.append((resample(compared, compared.curve()), compared.curve()))
+    for rate in (3e-3, 3e-4, 3e-5):
+        k = np.searchsorted(whole.curve.far, rate)
+        threshold = float(whole.curve.thresholds[k])
+        truth = {"far": whole.curve.far[k], "recall": whole.curve.recall[k]}
+        none = sum(curve.at(threshold).fp == 0 for _, curve in drawn)
+        for name in truth:
+            inside = 0
+            for draws, curve in drawn:
+                low, high = draws.figures(threshold, 0.5, curve)[name]
+                inside += low <= truth[name] <= high
+            assert inside >= 85, (rate, name, none)
+    assert none > 80  # at the last rate: else the test tells nothing
+
+
 def test_fewer_than_five_people_give_no_interval():
     rows, labels = crowd(40, 4, 6)
     compared = compare(rows, labels, AllPairs(), EuclideanDistance())
@@ -199,9 +232,13 @@ def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, hel
         who = np.repeat(np.arange(7), [often, *[5] * 6])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            calibrate(rng.normal(size=(len(who), 3)), who)
+            rows = rng.normal(size=(len(who), 3))
+            calibrate(rows, who)
+            assert len(caught) == warned
+            calibrate(rows, who, intervals=False)  # which has none to be too narrow
+        assert "intervals" not in "".join(str(w.message) for w in caught[1:])
         assert [str(w.message).split(":")[0] for w in caught] == (
-            ["one person has 76% of the genuine pairs of split 'calibration'"] if warned else []
+            ["one person has 76% of the genuine pairs of split 'calibration'"] * 2 if warned else []
         )
 
 

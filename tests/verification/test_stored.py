@@ -6,6 +6,7 @@ from tests.strategies import crowd
 
 from siamese import Cost, Eer, Far, MaxAccuracy, MaxF1, Recall
 from siamese.distances import EuclideanDistance
+from siamese.errors import CalibrationError
 from siamese.pairs import AllPairs
 from siamese.verification import Calibration, PairStream, ThresholdCurve, calibrated, compare
 
@@ -29,6 +30,37 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     assert again.with_policy(calibration.threshold).confusion == calibration.confusion
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_keeps_everything_to_the_last_bit(both, which, tmp_path):
+    found = calibrated(both[which], Far(0.01))
+    again = Calibration.load(found.save(tmp_path / "found.npz"))
+    assert (again.point, again.probability, again.band) == (found.point, found.probability, found.band)
+    assert again.curve.resolution == found.curve.resolution
+    for name, part in found.arrays(whole=True).items():
+        assert again.arrays(whole=True)[name].dtype == part.dtype
+        assert (again.arrays(whole=True)[name] == part).all()
+    for policy in (MaxF1(), Eer(), 4.0):
+        assert again.with_policy(policy).point == found.with_policy(policy).point
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["found.npz"]
+
+
+def test_a_file_that_is_no_calibration_is_refused_by_its_name(both, tmp_path):
+    good = calibrated(both[1], intervals=False).save(tmp_path / "good.npz")
+    (tmp_path / "half.npz").write_bytes(good.read_bytes()[:500])
+    np.savez(tmp_path / "other.npz", a=np.arange(3))
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "empty.npz").touch()
+    with np.load(good) as file:
+        parts = dict(file)
+    np.savez(tmp_path / "altered.npz", **parts | {"tp": parts["tp"][::-1]})
+    np.savez(tmp_path / "pickle.npz", **parts | {"tp": np.array([{}])})
+    for name in ("half", "other", "text", "empty", "altered", "pickle", "absent"):
+        with pytest.raises(CalibrationError, match=f"{name}.npz: "):
+            Calibration.load(tmp_path / f"{name}.npz")
+    with pytest.raises(CalibrationError, match="cannot be written"):
+        calibrated(both[1], intervals=False).save(tmp_path / "nowhere" / "found.npz")
+
+
 def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
     streamed, held = both
     asked = [float(d) for d in np.random.default_rng(0).choice(held.distances, 50, replace=False)]
@@ -44,9 +76,10 @@ def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_a
     distances = rng.uniform(1, 2, 20_000).astype(np.float32)
     same = rng.random(20_000) < 0.3
     whole = ThresholdCurve.of(distances, same)
+    below = np.nextafter(whole.thresholds[0], np.float32(0))
     if refuses:  # as a streamed curve begins: below all distances
         whole = ThresholdCurve(
-            *(np.insert(part, 0, first) for part, first in ((whole.thresholds, 0.5), (whole.tp, 0), (whole.fp, 0)))
+            *(np.insert(part, 0, first) for part, first in ((whole.thresholds, below), (whole.tp, 0), (whole.fp, 0)))
         )
     assert whole.thinned(limit=len(whole.thresholds)) is whole
     for keep in whole.thresholds[[1, 777, 12_345]].tolist():

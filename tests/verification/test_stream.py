@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says
 from tests.strategies import crowd
 
-from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
+from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, LearnedDistance
 from siamese.errors import CalibrationError
 from siamese.pairs import AllPairs
 from siamese.verification import (
@@ -23,11 +23,13 @@ from siamese.verification import (
     MaxF1,
     PairStream,
     Recall,
+    auc,
     calibrated,
     cells,
     compare,
     confusion,
     policies,
+    resample,
     stream,
     tiles,
     to_show,
@@ -209,12 +211,14 @@ def miscounted(rows, labels, policies=EVERY, tile=tiles.TILE):
 FEW = (MaxF1(), MaxAccuracy(prevalence=0.4), Eer(), Recall(0.9))
 
 
+@pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-7, 1e-9])
-def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(spread):
-    """There a matrix product loses most digits of a distance, or all."""
+def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(spread, sides):
+    """There a matrix product loses most digits of a distance, or all: on two sides of it also when the rows are moved."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, 300)
-    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + 50, dtype=torch.float64)
+    far = np.where(labels % sides, 50, -50)[:, None]
+    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + far, dtype=torch.float64)
     rows[:5] = rows[5]
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=50)
@@ -222,10 +226,22 @@ def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(sp
 
 def test_the_bound_on_rounding_is_needed(monkeypatch):
     rng = np.random.default_rng(0)
-    rows, labels = torch.tensor(rng.normal(size=(300, 8)) * 3e-3 + 50, dtype=torch.float64), np.arange(300) % 40
+    labels = np.arange(300) % 40
+    far = np.where(labels % 2, 50, -50)[:, None]  # on two sides: moving the rows does not help
+    rows = torch.tensor(rng.normal(size=(300, 8)) * 3e-4 + far, dtype=torch.float64)
     assert not miscounted(rows, labels, FEW)
     monkeypatch.setattr(tiles, "UNIT", 0.0)
     assert miscounted(rows, labels, FEW)
+
+
+def test_rows_are_moved_to_where_a_product_tells_their_distances(monkeypatch):
+    """Far from the origin nearly every pair would have to be measured by itself."""
+    rows, labels = crowd(600, 80, 8)
+    measured, of = [], tiles.Tiles.measured
+    monkeypatch.setattr(tiles.Tiles, "measured", lambda self, i, j: (measured.append(len(i)), of(self, i, j))[1])
+    for origin in (0, 1000):
+        PairStream(rows.double() + origin, labels, EuclideanDistance()).choose(MaxF1())
+    assert sum(measured) < 10
 
 
 def test_the_margin_at_the_ends_of_bins_is_needed(monkeypatch):
@@ -320,6 +336,33 @@ def test_numbers_whose_distances_float32_cannot_hold_are_refused_with_a_remedy(s
     with pytest.raises(CalibrationError) as error:
         PairStream(rows, np.array([0, 0, 1]), EuclideanDistance())
     assert_says(error.value, words, "divide them by their largest norm")
+
+
+def test_the_equal_error_rate_is_exact_between_the_curves_thresholds():
+    for seed in range(20):
+        rows, labels = crowd(200, 30, 4, seed)
+        held = compare(rows, labels, AllPairs(), EuclideanDistance())
+        streamed = PairStream(rows, labels, EuclideanDistance(), tile=60)
+        assert streamed.eer() == held.eer()
+
+
+def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on_it():
+    class Saturated(LearnedDistance):
+        def forward(self, a, b):
+            return torch.sigmoid(12 + 0.5 * torch.linalg.vector_norm(a.float() - b.float(), dim=1))
+
+    rows, labels = crowd(200, 30, 4)
+    DISTANCES._classes["saturated"] = Saturated
+    try:
+        held = compare(rows, labels, AllPairs(), Saturated(4))
+        streamed = PairStream(rows, labels, Saturated(4), tile=60)
+        assert auc(held.curve()) - auc(streamed.binned()) > 0.1  # all pairs lie in one bin or two
+        assert auc(streamed.curve()) == pytest.approx(auc(held.curve()), abs=1e-4)
+        assert streamed.eer() == held.eer()
+        drawn = [resample(c, c.curve()) for c in (held, streamed)]
+        assert len(drawn[1].thresholds) < len(drawn[0].thresholds)
+    finally:
+        del DISTANCES._classes["saturated"]
 
 
 def test_rows_that_are_all_the_same_are_all_accepted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ def run(args: argparse.Namespace) -> int:
     shift = after.shift_from(bundle.calibration) if bundle.calibration else None
     drifted = None if shift is None else not shift[0] <= 0 <= shift[1]
     if out is not None:
+        if (out / "bundle.json").exists():
+            print(f"note: the bundle in {args.out} is replaced", file=sys.stderr)
         _recalibrated(bundle, after, args.data).save(out)
     if args.json:
         facts = {"old": old.to_dict(), "new": new.to_dict(), "drifted": drifted, "shift": shift, "out": args.out}
@@ -111,8 +114,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verdict(before: Calibration | None, after: Calibration, shift: tuple[float, float] | None) -> str:
-    from siamese.verification.policies import OBSERVED
-
     if before is None:
         return "the bundle keeps no calibration of its own, so whether these people differ from its people is not known"
     if shift is None:
@@ -121,15 +122,14 @@ def _verdict(before: Calibration | None, after: Calibration, shift: tuple[float,
         )
     low, high = shift
     moved = f"the same policy's threshold lies {low:+.4f} to {high:+.4f} from that on the bundle's own people (95 % interval): "
-    if low <= 0 <= high:
-        return moved + "no sign of drift"
+    drift = "no sign of drift" if low <= 0 <= high else "these people are not like its people; take the new threshold"
     was, now = before.point.prevalence, after.point.prevalence
-    cause = (
-        f" (pairs are genuine in {now:.2g} here, in {was:.2g} there)"
-        if after.point.settings.get("prevalence") == OBSERVED
-        else ""
-    )
-    return moved + f"these people are not like its people{cause}; take the new threshold"
+    if after.point.stated is None and not 0.5 <= was / now <= 2:
+        drift += (
+            f"\nof the pairs here {now:.2%} are genuine, of the bundle's {was:.2%}: that alone moves a threshold chosen at the pairs' own "
+            f"prevalence, and was left out of this comparison; --policy max_f1,prevalence=0.01 states one"
+        )
+    return moved + drift
 
 
 def _free(out: str, bundle: str) -> Path:

@@ -132,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         point = calibrated(chosen, rule, split).point
     chance = kept.probability if kept else None
     figures = {
-        split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance)
+        split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance, prevalence=point.stated)
         for split, c in compared.items()
     }
     if args.out:
@@ -191,7 +191,15 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
         manifest = SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
         if split_json.is_file():
             _note_known(manifest, SplitManifest.load(split_json))
+        else:
+            print(
+                "note: the bundle lies in no run's folder, so whether it was trained or calibrated on these people is not known; if it was, "
+                "the figures are too good",
+                file=sys.stderr,
+            )
         return manifest
+    if not split_json.is_file() and any((folder / name).exists() for name in ("bundle.json", "bundle")):
+        raise ConfigError(f"{run}: a bundle without its run knows no pictures; give some: siamese evaluate {run} --data PATH")
     manifest = SplitManifest.load(split_json, root=args.root)
     manifest.verify_files()
     return manifest
@@ -204,8 +212,8 @@ def _note_known(manifest: SplitManifest, run: SplitManifest) -> None:
     pictures = sum(e["sha256"] in hashes for e in manifest.splits["data"])
     people = len({e["identity"] for e in manifest.splits["data"]} & names)
     if pictures or people:
+        shared = [f"{people} people of these names"] * bool(people) + [f"{pictures} of these very pictures"] * bool(pictures)
         print(
-            f"note: the run was trained or calibrated on {people} people of these names, and on {pictures} of these very pictures: "
-            f"if they are the same people, the figures are too good",
+            f"note: the run was trained or calibrated on {', and on '.join(shared)}: if they are the same people, the figures are too good",
             file=sys.stderr,
         )

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese.verification import OperatingPoint, SplitEvaluation
-from siamese.verification.evaluate import METRICS
+from siamese.verification.evaluate import METRICS, WEIGHED
 
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "far": "false match rate"}
 
@@ -47,6 +47,10 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     table.add_row("prevalence", *(f"{e.prevalence:.3f}" for e in evaluations), end_section=True)
     for metric in METRICS:
         table.add_row(_TITLES.get(metric, metric), *(_with_interval(e, metric) for e in evaluations))
+    if all(e.at_prevalence for e in evaluations):
+        for name in WEIGHED:
+            row = (_figure(name, e.at_prevalence[name], e.ci95[f"{name}@prevalence"]) for e in evaluations)
+            table.add_row(f"{_TITLES.get(name, name)} at prevalence {evaluations[0].at_prevalence['prevalence']:.3g}", *row)
     for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_far):
         cells = (
             _figure("recall", e.recall_at_far[rate], e.ci95[f"recall@far={rate}"]) if rate in e.recall_at_far else ""

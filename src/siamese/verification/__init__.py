@@ -1,6 +1,7 @@
 """Pairs, distances, thresholds and figures: tensors in, dataclasses out; knows no Lightning."""
 
-from siamese.verification.calibration import Calibration, calibrate, calibrated, max_f1
+from siamese.verification.calibration import Calibration
+from siamese.verification.choosing import calibrate, calibrated, max_f1
 from siamese.verification.compared import AnyCompared, Compared, compare, to_show
 from siamese.verification.confusion import Confusion, confusion
 from siamese.verification.curves import ThresholdCurve, auc, eer

@@ -1,29 +1,24 @@
-"""A threshold chosen by a policy, exactly, with all that is needed to say how sure it is and to choose another one."""
+"""Calibration: a threshold with all that is needed to say how sure it is, to choose another one, and to keep it in a file."""
 
 from __future__ import annotations
 
+import json
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError
-from siamese.pairs import PROTOCOLS, PairProtocol
-from siamese.verification.compared import AnyCompared, compare
-from siamese.verification.confusion import Confusion, checked
+from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.inputs import rows_and_labels
 from siamese.verification.point import Interval, OperatingPoint, figures
-from siamese.verification.policies import OBSERVED, MaxF1, Policy, as_policy, is_number
-from siamese.verification.probability import ProbabilityMap, check_kind, fit_probability
-from siamese.verification.resampling import Resampled, largest_share, resample
-
-MOSTLY = 0.5  # of the genuine pairs: more of one person's are worth a warning
+from siamese.verification.policies import OBSERVED, Policy, as_policy, is_number
+from siamese.verification.probability import ProbabilityMap, as_distances
+from siamese.verification.resampling import Resampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +29,9 @@ class Calibration:
         point: the threshold and where it came from.
         curve: counts of the calibration pairs at their distances.
         probability: from a distance to P(same person) at the policy's prevalence; None where it was not fitted.
-        band: 95 % interval of the threshold over identities: between its ends, other people would have led to the other verdict. None
-            where fewer than 5 people were there to tell.
+        band: 95 % interval of the threshold over identities: between its ends, other people might have led to the other verdict. For a
+            threshold that was given as a number: of the thresholds that have its false match rate on other people. None where fewer
+            than 5 people were there to tell, or intervals were left out.
         resampled: counts in each draw of people; None likewise.
     """
 
@@ -57,37 +53,86 @@ class Calibration:
 
     @property
     def f1(self) -> float:
-        """On the calibration pairs as they are."""
+        """On the calibration pairs as they are; at the policy's prevalence it is ``point.figures["f1"]``."""
         return self.point.f1
 
     def is_uncertain(self, distance: Any) -> Any:
         """Whether the verdict on a distance, or on each of an array, hangs on who was there to calibrate with.
 
         Raises:
-            CalibrationError: fewer than 5 people: nothing is known.
+            CalibrationError: fewer than 5 people, or intervals left out: nothing is known; or a distance that is not a number.
         """
         if self.band is None:
-            raise CalibrationError("the calibration has no interval: it needs at least 5 people; calibrate on more")
-        d = np.asarray(distance)
+            raise CalibrationError(
+                "the calibration has no interval: it was made without (intervals=False), or on fewer than 5 people; calibrate with "
+                "intervals, on more people"
+            )
+        d = as_distances(distance)
         inside = (d >= self.band[0]) & (d <= self.band[1])
         return bool(inside) if inside.ndim == 0 else inside
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: all but the point and the arrays."""
+    def to_dict(self, whole: bool = False) -> dict[str, Any]:
+        """Plain JSON values: all but the point and the arrays; ``whole`` as for :meth:`arrays`."""
         return {
-            "resolution": self.curve.thinned(self.threshold).resolution,
+            "resolution": (self.curve if whole else self.curve.thinned(self.threshold)).resolution,
             "band": list(self.band) if self.band else None,
             "probability": self.probability.to_dict() if self.probability else None,
         }
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The counts by name, as :meth:`restored` takes them; those of the draws as float32."""
-        curve = self.curve.thinned(self.threshold)
+    def arrays(self, whole: bool = False) -> dict[str, np.ndarray]:
+        """The counts by name, as :meth:`restored` takes them.
+
+        Args:
+            whole: every threshold of the curve, and the draws in float64; otherwise, for bundles, a curve of more than 50,000 thresholds is
+                thinned to thresholds 0.1 % apart at exact counts, and the draws are rounded to float32.
+        """
+        curve = self.curve if whole else self.curve.thinned(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
         if self.resampled is not None:
             drawn = {f.name: getattr(self.resampled, f.name) for f in fields(Resampled)}
-            arrays |= {f"draws.{k}": v if k == "thresholds" else v.astype(np.float32) for k, v in drawn.items()}
+            arrays |= {f"draws.{k}": v if whole or k == "thresholds" else v.astype(np.float32) for k, v in drawn.items()}
         return arrays
+
+    def save(self, path: str | Path) -> Path:
+        """Keep everything in one file, a numpy archive (.npz) of numbers and JSON from which nothing is executed.
+
+        Args:
+            path: of the file; an existing one is replaced.
+
+        Raises:
+            CalibrationError: the file cannot be written.
+        """
+        path = Path(path).expanduser()
+        text = json.dumps({"point": self.point.to_dict(), "rest": self.to_dict(whole=True)}, allow_nan=False)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            parts: dict[str, Any] = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | self.arrays(whole=True)
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, **parts)
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise CalibrationError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """What :meth:`save` kept, to the last bit.
+
+        Raises:
+            CalibrationError: no such file, or not one that :meth:`save` wrote.
+        """
+        try:
+            with np.load(Path(path).expanduser(), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            values = json.loads(arrays.pop("json").tobytes())
+            return cls.restored(OperatingPoint.from_dict(values["point"]), values["rest"], arrays)
+        except FileNotFoundError as error:
+            raise CalibrationError(f"{path}: no such file; give one that Calibration.save wrote") from error
+        except CalibrationError as error:
+            raise CalibrationError(f"{path}: {error}") from error
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise CalibrationError(f"{path}: not a calibration ({error}); give a file that Calibration.save wrote") from error
 
     @classmethod
     def restored(cls, point: OperatingPoint, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
@@ -118,21 +163,34 @@ class Calibration:
         return cls(point, curve, probability, band, resampled)
 
     def shift_from(self, earlier: Calibration) -> Interval | None:
-        """How far the threshold moved from where the same policy puts it on other people: 95 % interval, over both sets of people.
+        """How far the policy's threshold lies from where it is on other people: 95 % interval, over both sets of people.
 
-        Where 0 lies outside, the two sets of people differ in more than who happened to be there: in their pictures, or in how often a
-        pair is genuine, if the policy takes the prevalence as observed.
+        Where 0 lies outside, the two sets of people differ in more than who happened to be there. A policy that takes the prevalence as
+        observed is applied to both at that of the earlier pairs: how many people there are, or how their pairs were chosen, is no drift.
 
         Args:
-            earlier: of other people's embeddings by the same network.
+            earlier: of other people's embeddings by the same network, with the same distance.
 
         Returns:
             (low, high) in the unit of the distance, this threshold minus the earlier; None where nothing can be said: fewer than 5
-            people on either side, earlier pairs that cannot support the policy, or a threshold that no policy chose.
+            people on either side, intervals left out, earlier pairs that cannot support the policy, or a threshold that no policy chose.
+
+        Raises:
+            CalibrationError: what cannot be compared: something that is no calibration, or one of another distance.
         """
+        if not isinstance(earlier, Calibration):
+            raise CalibrationError(
+                f"a threshold is compared with that of another calibration, not with {earlier!r}; give what calibrate returned, or "
+                f"Bundle.load(...).calibration"
+            )
+        if self.point.distance != earlier.point.distance:
+            raise CalibrationError(
+                f"thresholds of {self.point.distance} and of {earlier.point.distance} distance cannot be compared; calibrate both with the "
+                f"same distance"
+            )
         if self.resampled is None or earlier.resampled is None or self.point.policy == "given":
             return None
-        policy = as_policy({"name": self.point.policy} | dict(self.point.settings))
+        policy = as_policy({"name": self.point.policy} | dict(self.point.settings)).at(earlier.point.prevalence)
         try:
             policy.check(earlier.point.genuine, earlier.point.impostor)
         except CalibrationError:
@@ -142,8 +200,8 @@ class Calibration:
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
 
-        From a curve with a ``resolution`` above 0 the best of its thresholds is taken; the counts at it are exact all the same. The counts at
-        a number between two thresholds of such a curve are those at the smaller one.
+        From a curve with a ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a bundle) the best of its thresholds is taken;
+        the counts at it are exact all the same. The counts at a number between two thresholds of such a curve are those at the smaller one.
 
         Raises:
             ConfigError: an unknown policy or setting.
@@ -157,151 +215,10 @@ class Calibration:
         else:
             chosen = as_policy(policy)  # type: ignore[arg-type]
             found = self.curve.choose(chosen)
-        return _calibration(self.point, found, chosen, self.curve, self.resampled, self.probability)
+        return derived(self.point, found, chosen, self.curve, self.resampled, self.probability)
 
 
-def calibrate(
-    embeddings: Tensor | np.ndarray | Sequence[Any],
-    identities: Sequence[Any] | np.ndarray | Tensor,
-    policy: str | dict[str, Any] | Policy = "max_f1",
-    *,
-    distance: str | Distance = "euclidean",
-    pairs: str | PairProtocol = "all_pairs",
-    probability: str | None = "isotonic",
-    intervals: bool = True,
-    seed: int = 0,
-) -> Calibration:
-    """Choose the threshold for embeddings of any network, over all pairs, exactly.
-
-    Memory does not grow with the number of pairs. Calibrate on people whom the network was not trained on.
-
-    Args:
-        embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
-        identities: (N,) who is on each picture: numbers, strings, or anything that can be compared and sorted.
-        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"far"``, ``"recall"``, ``"cost"``; or with settings:
-            ``siamese.Far(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``, ``{"name": "far", "rate": 1e-4}``.
-        distance: ``"euclidean"``, ``"cosine"``, or a :class:`siamese.Distance`.
-        pairs: ``"all_pairs"``, ``"balanced_pairs"``, or a pair protocol.
-        probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it out.
-        intervals: whether to resample people for 95 % intervals.
-        seed: of the resampling.
-
-    Returns:
-        the threshold with its origin, curve, probability and intervals. A warning says so where the policy refuses every genuine pair, and
-        where one person has more than half of the genuine pairs, which makes intervals too narrow.
-
-    Raises:
-        CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no impostor pair, or a false match rate that
-            so many pairs cannot support.
-        ConfigError: an unknown policy, distance or setting.
-    """
-    chosen = as_policy(policy)
-    check_kind(probability)
-    measured = distance if isinstance(distance, Distance) else DISTANCES.build(distance)
-    protocol = pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
-    compared = compare(*rows_and_labels(embeddings, identities), protocol, measured)
-    return calibrated(compared, chosen, probability=probability, intervals=intervals, seed=seed)
-
-
-def calibrated(
-    compared: AnyCompared,
-    policy: Policy | None = None,
-    split: str = "calibration",
-    *,
-    epoch: int | None = None,
-    step: int | None = None,
-    probability: str | None = "isotonic",
-    intervals: bool = True,
-    seed: int = 0,
-    beside: tuple[float, ...] = (),
-) -> Calibration:
-    """Choose a threshold on compared pairs, by default the F1-optimal one; other arguments as :func:`calibrate` has them.
-
-    Args:
-        beside: other thresholds whose exact counts will be asked for, by :meth:`Calibration.with_policy`.
-
-    Raises:
-        CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
-    """
-    policy = policy or MaxF1()
-    policy.check(compared.genuine, compared.impostor)
-    threshold, counts = compared.choose(policy)
-    if not counts.tp:
-        share = float(policy.share(compared.genuine, compared.impostor))
-        warnings.warn(
-            f"policy {policy.describe()['name']} refuses every genuine pair: at a prevalence of {share:.2g} nothing better is to be had "
-            f"with these embeddings; state another prevalence or another policy, or look at the embeddings",
-            stacklevel=3,
-        )
-    curve = compared.curve()
-    resampled = resample(compared, curve, seed=seed) if intervals else None
-    if resampled is not None and (share := largest_share(compared)) > MOSTLY:
-        warnings.warn(
-            f"one person has {share:.0%} of the genuine pairs of split {split!r}: threshold and figures tell mostly about that person, and "
-            f"the intervals are too narrow; leave out some of that person's pictures",
-            stacklevel=3,
-        )
-    curve = curve.knowing(threshold, counts)
-    for other in beside:
-        curve = curve.knowing(other, compared.confusion(other))
-    origin = OperatingPoint(
-        threshold=threshold,
-        policy="",
-        distance=compared.distance,
-        split=split,
-        protocol=compared.protocol,
-        genuine=compared.genuine,
-        impostor=compared.impostor,
-        prevalence=compared.genuine / (compared.genuine + compared.impostor),
-        f1=counts.f1,
-        tp=0,
-        fp=0,
-        fn=0,
-        tn=0,
-        people=len(np.unique(compared.labels)),
-        images=len(compared.labels),
-        epoch=epoch,
-        step=step,
-    )
-    share = float(policy.share(compared.genuine, compared.impostor))
-    chances = fit_probability(curve, share, probability) if probability else None
-    return _calibration(origin, (threshold, counts), policy, curve, resampled, chances)
-
-
-def max_f1(distances: np.ndarray, same: np.ndarray) -> Found:
-    """The threshold with the highest F1 among all real numbers, exactly; of several the smallest.
-
-    Between two neighbouring distances nothing changes, so only distances that occur need be tried. Moving the threshold down
-    from an impostor pair's distance to the next genuine one's lowers FP and leaves TP, so the optimum lies at a genuine
-    pair's distance. F1 = 2 TP / (TP + FP + P) with P genuine pairs; candidates whose rounded F1 is near the best are compared
-    as fractions of integers. Pairs at equal distances are accepted or refused together.
-
-    Args:
-        distances: (n,) floating point, finite.
-        same: (n,) bool, True for the same person.
-
-    Returns:
-        threshold (equal to one of the distances) and counts.
-
-    Raises:
-        CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that differ.
-    """
-    return Found(*ThresholdCurve.of(*checked(distances, same)).choose(MaxF1()))
-
-
-@dataclass(frozen=True)
-class Found:
-    """What :func:`max_f1` found: a threshold and the counts there."""
-
-    threshold: float
-    confusion: Confusion
-
-    @property
-    def f1(self) -> float:
-        return self.confusion.f1
-
-
-def _calibration(
+def derived(
     origin: OperatingPoint,
     found: tuple[float, Confusion],
     policy: Policy | None,

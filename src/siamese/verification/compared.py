@@ -13,7 +13,7 @@ from siamese.distances import DISTANCES, Distance
 from siamese.errors import CalibrationError
 from siamese.pairs import AllPairs, BalancedPairs, PairProtocol, Pairs
 from siamese.verification.confusion import Confusion, confusion
-from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import ThresholdCurve, eer
 from siamese.verification.policies import Policy
 from siamese.verification.stream import PairStream
 from siamese.verification.tiles import longest_row
@@ -62,6 +62,34 @@ class Compared:
     def confusion(self, threshold: float) -> Confusion:
         """Counts at any threshold."""
         return confusion(self.distances, self.pairs.same, threshold)
+
+    def eer(self) -> float:
+        """The equal error rate; errors as :func:`siamese.verification.eer`."""
+        return eer(self.curve())
+
+    def by_person(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`PairStream.by_person`, exactly."""
+        people, left, right, column = self._placed(thresholds)
+        columns, same = len(thresholds) + 1, self.pairs.same
+
+        def count(who: np.ndarray, these: np.ndarray) -> np.ndarray:
+            keys = who[these] * columns + column[these]
+            return np.bincount(keys, minlength=people * columns).reshape(people, columns)
+
+        return count(left, same), count(left, ~same) + count(right, ~same)
+
+    def by_two_people(self, thresholds: np.ndarray) -> np.ndarray:
+        """As :meth:`PairStream.by_two_people`, exactly."""
+        people, left, right, column = self._placed(thresholds)
+        columns, other = len(thresholds) + 1, ~self.pairs.same
+        keys = (np.minimum(left, right) * people + np.maximum(left, right)) * columns + column
+        return np.bincount(keys[other], minlength=people * people * columns).reshape(people, people, columns)
+
+    def _placed(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+        """Number of people, the two of each pair, and how many of the thresholds its distance is above."""
+        people, person = np.unique(self.labels, return_inverse=True)
+        column = np.searchsorted(thresholds, self.distances.astype(np.float64), side="left")
+        return len(people), person[self.pairs.left], person[self.pairs.right], column
 
 
 AnyCompared = Union[Compared, PairStream]

@@ -95,6 +95,8 @@ def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nda
         raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
     if distances.dtype.kind not in "fiu":
         raise CalibrationError(f"distances must be numbers, not {distances.dtype}")
+    if distances.dtype.kind in "iu":
+        distances = distances.astype(np.float64)
     if not np.isfinite(distances).all():
         bad = int(np.count_nonzero(~np.isfinite(distances)))
         raise CalibrationError(

@@ -13,15 +13,27 @@ from siamese.distances import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.compared import AnyCompared, Compared
 from siamese.verification.confusion import Confusion
-from siamese.verification.curves import auc, crossing, eer
-from siamese.verification.policies import RULE_OF
+from siamese.verification.curves import auc, crossing
+from siamese.verification.point import figures
+from siamese.verification.policies import RULE_OF, Far
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
-from siamese.verification.resampling import MIN_PEOPLE, QUANTILES, resample
+from siamese.verification.resampling import (
+    MIN_PEOPLE,
+    SMALL,
+    Resampled,
+    around,
+    independent,
+    interval,
+    resample,
+    unseen,
+    weighed,
+    with_unseen,
+)
 
 METRICS = ("accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer")
 RATES = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # false match rates at which the recall is stated, where the pairs support it
+WEIGHED = ("precision", "f1", "accuracy")  # the figures that depend on the prevalence
 _BLOCK = 4_000_000  # numbers held at once while resampling
-_WORK = 400_000_000  # pairs times replicates: some tens of seconds
 
 
 @dataclass(frozen=True)
@@ -34,10 +46,14 @@ class SplitEvaluation:
         threshold: in the unit of the distance.
         confusion: counts at the threshold.
         accuracy, error, precision, recall, far, f1: at the threshold, 0..1; far is the false match rate.
-        auc, eer: of the distances, whatever the threshold, 0..1.
+        auc, eer: of the distances, whatever the threshold, 0..1. Of streamed pairs (more than 500,000) the area takes distances less than
+            0.1 % apart as equal; all other figures are exact.
         recall_at_far: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that part of the impostor pairs is accepted;
             for each rate that at least 30 / rate impostor pairs support (rule of 30).
-        ci95: metric -> (low, high), from a bootstrap over identities; "recall@far=0.001" for those of ``recall_at_far``.
+        at_prevalence: precision, f1 and accuracy where ``prevalence`` of the pairs are genuine, as the policy states it; empty where it takes
+            the prevalence as it is.
+        ci95: metric -> (low, high), from a bootstrap over identities; "recall@far=0.001" for those of ``recall_at_far``,
+            "f1@prevalence" for those of ``at_prevalence``.
         protocol: how the pairs were chosen.
         caution: what must be known beside the figures, such as that people are in several splits; empty if nothing.
         reliability: stated probabilities against what was observed here; None where none were stated.
@@ -64,6 +80,7 @@ class SplitEvaluation:
     caution: str = ""
     reliability: Reliability | None = None
     recall_at_far: Mapping[str, float] = field(default_factory=dict)
+    at_prevalence: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
@@ -80,6 +97,7 @@ def evaluate(
     seed: int = 0,
     caution: str = "",
     probability: ProbabilityMap | None = None,
+    prevalence: float | None = None,
 ) -> SplitEvaluation:
     """Apply a threshold to compared pairs.
 
@@ -91,6 +109,7 @@ def evaluate(
         seed: of the bootstrap.
         caution: carried along with the figures.
         probability: a map that was fitted to other people, to be judged on these.
+        prevalence: share of genuine pairs where the threshold will be used, 0..1, at which the figures that depend on it are stated too.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, a distance or a threshold that is not finite, or too few replicates.
@@ -99,7 +118,12 @@ def evaluate(
         raise CalibrationError(f"the threshold must be a finite number, not {threshold}; calibrate first, or give a number")
     if replicates < 100:
         raise CalibrationError(f"a 95 % interval needs at least 100 replicates, not {replicates}")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise CalibrationError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
     counts, curve = compared.confusion(threshold), compared.curve()
+    stated = figures(counts, prevalence) if prevalence is not None and compared.genuine and compared.impostor else {}
+    area = auc(curve)
+    seen = Seen(counts, area, prevalence)
     return SplitEvaluation(
         split=split,
         people=len(np.unique(compared.labels)),
@@ -115,31 +139,43 @@ def evaluate(
         recall=counts.recall,
         far=counts.far,
         f1=counts.f1,
-        auc=auc(curve),
-        eer=eer(curve),
-        ci95=_intervals(compared, threshold, replicates, seed),
+        auc=area,
+        eer=compared.eer(),
+        ci95=_intervals(compared, threshold, replicates, seed, seen),
         protocol=compared.protocol,
         caution=caution,
         reliability=reliability(probability, curve) if probability else None,
-        recall_at_far={f"{rate:g}": curve.recall_at_far(rate) for rate in _supported(compared.impostor)},
+        recall_at_far={f"{rate:g}": compared.choose(Far(rate))[1].recall for rate in _supported(compared.impostor)},
+        at_prevalence={"prevalence": prevalence} | {name: stated[name] for name in WEIGHED} if stated and prevalence else {},
     )
 
 
-def _intervals(compared: AnyCompared, threshold: float, replicates: int, seed: int) -> dict[str, tuple[float, float]]:
-    """The intervals; of streamed pairs from a few hundred thresholds of each draw of people."""
-    if isinstance(compared, Compared):
-        return bootstrap(compared, threshold, replicates, seed)
-    rates = _supported(compared.impostor)
-    curve = compared.curve()
+@dataclass(frozen=True)
+class Seen:
+    """What was observed of all pairs: the counts at the threshold, the area under the ROC curve; and the stated prevalence, or None."""
+
+    counts: Confusion
+    auc: float
+    prevalence: float | None = None
+
+
+def _intervals(
+    compared: AnyCompared, threshold: float, replicates: int, seed: int, seen: Seen
+) -> dict[str, tuple[float, float]]:
+    """The intervals; of many pairs from a few hundred thresholds of each draw of people."""
+    if isinstance(compared, Compared) and len(compared.distances) <= SMALL:
+        return bootstrap(compared, threshold, replicates, seed, seen)
+    rates, curve = _supported(compared.impostor), compared.curve()
     drawn = resample(compared, curve, replicates, seed)
     if drawn is None:
-        return _unknown(rates)
-    values = _weighted(drawn.tp, drawn.fp, np.arange(len(drawn.thresholds)), 0, rates)
-    at = drawn.figures(threshold, None, curve.knowing(threshold, compared.confusion(threshold)))
-    return _quantiles(values) | at | {"error": (1 - at["accuracy"][1], 1 - at["accuracy"][0])}
+        return _unknown(rates, seen.prevalence)
+    tp, fp = drawn.at(threshold, curve.knowing(threshold, seen.counts))
+    return _quantiles(_drawn(drawn, tp, fp, rates), seen, drawn.independent)
 
 
-def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+def bootstrap(
+    compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0, seen: Seen | None = None
+) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of all metrics from a bootstrap over identities.
 
     Pairs that share a person are not independent, so people are drawn with replacement, not pairs. Where person p was drawn
@@ -147,14 +183,21 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     of Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004, carried to both sides of an
     impostor pair). The threshold stays as it is: the intervals tell how sure its figures are on other people of this kind.
 
+    Where no error of a kind was observed, its rate ends at Clopper and Pearson's limit; see :mod:`siamese.verification.resampling`.
     With fewer than 5 people resampling says nothing, and every interval is (0, 1). Replicates without a genuine or an impostor
-    pair are passed over. Beyond 400,000 pairs fewer replicates are drawn, so that
-    pairs times replicates stay below 4e8, but never fewer than 100.
+    pair are passed over.
+
+    Args:
+        compared: pairs.
+        threshold: accept where distance <= threshold.
+        replicates: draws; time and memory of each grow with the number of pairs.
+        seed: of the draws.
+        seen: what was observed; counted again where it is None.
 
     Returns:
         metric -> (2.5 %, 97.5 %) quantiles.
     """
-    replicates = min(replicates, max(100, _WORK // len(compared.distances)))
+    seen = seen or Seen(compared.confusion(threshold), auc(compared.curve()))
     order = np.argsort(compared.distances, kind="stable")
     ascending = compared.distances[order]
     ends = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
@@ -164,7 +207,7 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
     left, right = person[compared.pairs.left[order]], person[compared.pairs.right[order]]
     rates = _supported(compared.impostor)
     if len(people) < MIN_PEOPLE:
-        return _unknown(rates)
+        return _unknown(rates, seen.prevalence)
     rng = np.random.default_rng([seed, 4])
     draws: list[dict[str, np.ndarray]] = []
     block = max(1, _BLOCK // len(order))
@@ -176,9 +219,12 @@ def bootstrap(compared: Compared, threshold: float, replicates: int = 1000, seed
         genuine = np.cumsum(weight * same, axis=1)
         impostor = np.cumsum(weight, axis=1) - genuine
         usable = (genuine[:, -1] > 0) & (impostor[:, -1] > 0)
-        draws.append(_weighted(genuine[usable], impostor[usable], ends, accepted, rates))
+        g, i = genuine[usable], impostor[usable]
+        tp, fp = (g[:, accepted - 1], i[:, accepted - 1]) if accepted else (np.zeros(len(g)), np.zeros(len(g)))
+        kept = Resampled(ascending[ends], g[:, ends], i[:, ends], g[:, -1], i[:, -1], np.ones(2, dtype=np.int64))
+        draws.append(_drawn(kept, tp, fp, rates))
     joined = {name: np.concatenate([values[name] for values in draws]) for name in draws[0]}
-    return _quantiles(joined) if len(joined["f1"]) else _unknown(rates)
+    return _quantiles(joined, seen, independent(compared)) if len(joined["recall"]) else _unknown(rates, seen.prevalence)
 
 
 def _supported(impostor: int) -> tuple[float, ...]:
@@ -186,36 +232,56 @@ def _supported(impostor: int) -> tuple[float, ...]:
     return tuple(rate for rate in RATES if rate * impostor >= RULE_OF * (1 - 1e-9))
 
 
-def _unknown(rates: tuple[float, ...]) -> dict[str, tuple[float, float]]:
-    return dict.fromkeys((*METRICS, *(f"recall@far={rate:g}" for rate in rates)), (0.0, 1.0))
+def _unknown(rates: tuple[float, ...], prevalence: float | None) -> dict[str, tuple[float, float]]:
+    stated = [f"{name}@prevalence" for name in WEIGHED] if prevalence is not None else []
+    return dict.fromkeys((*METRICS, *(f"recall@far={rate:g}" for rate in rates), *stated), (0.0, 1.0))
 
 
-def _quantiles(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
-    low, high = np.quantile(np.stack(list(values.values())), QUANTILES, axis=1)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(values)}
-
-
-def _weighted(
-    genuine: np.ndarray, impostor: np.ndarray, ends: np.ndarray, accepted: int, rates: tuple[float, ...] = ()
-) -> dict[str, np.ndarray]:
-    """All metrics of each row of cumulated weights (r, n), ordered by distance; ``ends`` closes each group of ties."""
-    total_g, total_i = genuine[:, -1], impostor[:, -1]
-    zero = np.zeros(len(genuine))
-    tp, fp = (genuine[:, accepted - 1], impostor[:, accepted - 1]) if accepted else (zero, zero)
-    g = np.concatenate([zero[:, None], genuine[:, ends]], axis=1)
-    i = np.concatenate([zero[:, None], impostor[:, ends]], axis=1)
+def _drawn(drawn: Resampled, tp: np.ndarray, fp: np.ndarray, rates: tuple[float, ...] = ()) -> dict[str, np.ndarray]:
+    """What each draw of people says, (r,) each: prevalence, recall and far at (r,) accepted pairs; auc, eer and recall at rates."""
+    total_g, total_i = drawn.genuine, drawn.impostor
+    zero = np.zeros((len(total_g), 1))
+    g, i = np.concatenate([zero, drawn.tp], axis=1), np.concatenate([zero, drawn.fp], axis=1)
     closer = np.diff(g, axis=1) * (total_i[:, None] - (i[:, 1:] + i[:, :-1]) / 2)
-    accuracy = (tp + total_i - fp) / (total_g + total_i)
     row = np.arange(len(g))
     last = {rate: np.count_nonzero(i <= rate * total_i[:, None] + 1e-9, axis=1) - 1 for rate in rates}
-    at_rates = {f"recall@far={rate:g}": g[row, column] / total_g for rate, column in last.items()}
-    return at_rates | {
-        "accuracy": accuracy,
-        "error": 1 - accuracy,
-        "precision": tp / np.maximum(tp + fp, 1),
+    return {f"recall@far={rate:g}": g[row, column] / total_g for rate, column in last.items()} | {
+        "prevalence": total_g / (total_g + total_i),
         "recall": tp / total_g,
         "far": fp / total_i,
-        "f1": 2 * tp / (tp + fp + total_g),
         "auc": closer.sum(axis=1) / (total_g * total_i),
         "eer": crossing(i / total_i[:, None], 1 - g / total_g[:, None]),
     }
+
+
+def _quantiles(draws: Mapping[str, np.ndarray], seen: Seen, trials: np.ndarray) -> dict[str, tuple[float, float]]:
+    """The intervals of all metrics from what :func:`_drawn` says.
+
+    Args:
+        draws: see above.
+        seen: what was observed of all pairs.
+        trials: see :class:`Resampled`, ``independent``.
+    """
+    counts, values = seen.counts, dict(draws)
+    own = values.pop("prevalence")
+    recall, far = with_unseen(values["recall"], values["far"], counts, trials)
+    values |= weighed(recall, far, own)
+    values["error"] = 1 - values["accuracy"]
+    if seen.prevalence is not None:
+        stated = weighed(recall, far, seen.prevalence)
+        values |= {f"{name}@prevalence": stated[name] for name in WEIGHED}
+    if seen.auc == 1:  # all people are told apart: at some threshold neither error was seen
+        missed, false = (unseen(int(n), len(own), k) for k, n in enumerate(trials))
+        values |= {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
+        values |= {name: 1 - missed for name in values if name.startswith("recall@")}
+    found = {name: interval(v) for name, v in values.items()}
+    if not (counts.fn and counts.tp and counts.fp and counts.tn):  # the rates that stand in for unseen errors are never quite 0
+        known = figures(counts, (counts.tp + counts.fn) / counts.total)
+        known |= {"error": 1 - known["accuracy"], "auc": seen.auc}
+        if seen.prevalence is not None:
+            known |= {f"{name}@prevalence": value for name, value in figures(counts, seen.prevalence).items()}
+        found |= {name: around(known[name], values[name]) for name in values if name in known}
+    if seen.auc == 1:
+        found |= {"auc": (found["auc"][0], 1.0), "eer": (0.0, found["eer"][1])}
+        found |= {name: (low, 1.0) for name, (low, _) in found.items() if name.startswith("recall@")}
+    return found

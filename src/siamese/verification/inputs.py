@@ -35,10 +35,12 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
         raise CalibrationError(
             f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
         )
-    bad = int((~rows.isfinite().all(dim=1)).sum())
+    bad = (~rows.isfinite().all(dim=1)).nonzero().flatten().tolist()
     if bad:
+        which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise CalibrationError(
-            f"{bad} of {len(rows)} embeddings are NaN or infinite; leave these pictures out, or look for diverged training"
+            f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from 0); leave these pictures out, or look for "
+            f"diverged training"
         )
     if who.dtype.kind == "f" and not np.isfinite(who).all():
         raise CalibrationError("some identities are NaN or infinite; give every picture the number or name of its person")
@@ -54,6 +56,8 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
 def _names(identities: Any) -> np.ndarray:
     """Identities as an array; what numpy would silently turn into names is refused."""
     who = np.asarray(identities)
+    if who.dtype.kind == "f" and isinstance(identities, (list, tuple)) and any(isinstance(n, int) for n in identities):
+        who = np.array(identities, dtype=object)  # large whole numbers would be rounded, and two people made one
     each = identities if isinstance(identities, (list, tuple)) else who.tolist() if who.dtype == object else []
     if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
         raise CalibrationError("some identities are missing (None or NaN); give every picture the number or name of its person")

@@ -101,6 +101,11 @@ class OperatingPoint:
         return OperatingPoint(float(threshold), "given", prevalence=0.0, f1=0.0, **origin, **none)  # type: ignore[arg-type]
 
     @property
+    def stated(self) -> float | None:
+        """The prevalence that the policy states; None where it takes that of the pairs."""
+        return None if self.settings.get("prevalence", "observed") == "observed" else self.assumed
+
+    @property
     def confusion(self) -> Confusion:
         """The counts as one object."""
         return Confusion(self.tp, self.fp, self.fn, self.tn)

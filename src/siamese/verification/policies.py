@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Union
 
@@ -21,6 +21,8 @@ OBSERVED, BALANCED = "observed", "balanced"
 RULE_OF = 30
 # Values this near to the best, as parts of the largest, are compared again in whole numbers.
 NEAR = 1e-11
+# Rounding errors of an objective's values, as parts of the largest of them.
+NOISE = 1e-15
 # Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
 ROUNDING = Fraction(1, 10**9)
 
@@ -67,6 +69,10 @@ class Policy:
                 f"calibrate on several people with two pictures or more"
             )
 
+    def at(self, prevalence: float) -> Policy:
+        """The same policy where that share of the pairs is genuine, if it takes the prevalence as observed; otherwise as it is."""
+        return replace(self, prevalence=prevalence) if self.prevalence == OBSERVED else self  # type: ignore[type-var]
+
     def share(self, genuine: int, impostor: int) -> Fraction:
         """The prevalence as a number."""
         if self.prevalence == OBSERVED:
@@ -104,7 +110,10 @@ class Policy:
         if np.isneginf(highest):
             return -1
         chosen, best = -1, self._exactly(0, 0, genuine, impostor, share) if self.may_refuse_all else None
-        for i in np.flatnonzero(values >= highest - NEAR * float(scale(values))).tolist():
+        best_few = values >= highest - NEAR * float(scale(values))
+        if self.at_genuine:  # of those with the same genuine pairs the first
+            best_few &= np.diff(tp, prepend=0) > 0
+        for i in np.flatnonzero(best_few).tolist():
             value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, share)
             if best is None or value > best:
                 chosen, best = i, value
@@ -123,7 +132,8 @@ class Policy:
         g, i = genuine[:, None], impostor[:, None]
         share = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.share(1, 1)))
         values = self.objective(tp, fp, g, i, share)
-        near = NEAR * scale(values)
+        # Objectives of rare genuine pairs are small at their best, and large only where impostor pairs are accepted.
+        near = np.maximum(NEAR * np.abs(values.max(axis=1)), NOISE * scale(values))
         best: np.ndarray = np.argmax(values >= (values.max(axis=1) - near)[:, None], axis=1)
         if self.may_refuse_all:
             nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, share)[:, 0]
@@ -211,20 +221,21 @@ class Far(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate("the false match rate of policy far", self.rate, one=False)
+        _check_rate("the false match rate", self.rate, one=False)
 
     def check(self, genuine: int, impostor: int) -> None:
         super().check(genuine, impostor)
         if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
             least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
             smallest = (
-                f"the smallest rate that these support is {RULE_OF / impostor:.2g}"
+                f"the smallest rate that these support is {_rounded_up(Fraction(RULE_OF, impostor))}"
                 if impostor > RULE_OF
                 else "these support none"
             )
             raise CalibrationError(
                 f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
-                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs, or on more people"
+                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs "
+                f"(pairs=all_pairs, siamese.AllPairs()), or on more people"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
@@ -248,7 +259,7 @@ class Recall(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate("the recall of policy recall", self.rate, one=True)
+        _check_rate("the recall that is asked for", self.rate, one=True)
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
         if isinstance(fp, Fraction):
@@ -311,12 +322,30 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
             f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or give the number to with_policy or "
             f"Verifier(threshold=...)"
         )
+    if isinstance(policy, str) and "," in policy:
+        name = policy.partition(",")[0].strip()
+        example = "siamese.Far(rate=1e-4)" if name not in POLICIES else f"siamese.{POLICIES[name].__name__}(...)"
+        raise ConfigError(
+            f"{policy!r} is how the command writes a policy with settings; in Python give an object, {example}, or a dictionary, "
+            f'{{"name": "far", "rate": 1e-4}}'
+        )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
 
 
 def _check_rate(what: str, rate: Any, one: bool) -> None:
-    if not is_number(rate) or not (0 < rate < 1 or (one and rate == 1)):
+    if not is_number(rate):
+        raise ConfigError(f"{what} must be a number, not {rate!r}")
+    if not (0 < rate < 1 or (one and rate == 1)):
         raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
+
+
+def _rounded_up(rate: Fraction) -> str:
+    """Two digits of a rate, not below it."""
+    text = f"{float(rate):.1e}"
+    if Fraction(text) < rate:
+        digits, exponent = text.split("e")
+        text = f"{float(digits) + 0.1:.1f}e{exponent}"
+    return f"{float(text):.2g}"
 
 
 def is_number(value: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.verification.curves import ThresholdCurve
@@ -36,8 +37,12 @@ class ProbabilityMap:
     log_odds: tuple[float, ...]
 
     def __call__(self, distance: Any) -> Any:
-        """Probability for a number or an array of distances, 0..1, float64."""
-        d = np.asarray(distance, dtype=np.float64)
+        """Probability for a number or an array of distances, 0..1, float64.
+
+        Raises:
+            CalibrationError: distances that are no numbers.
+        """
+        d = as_distances(distance)
         if self.kind == "platt":
             slope, intercept = self.log_odds
             odds = slope * d + intercept
@@ -143,6 +148,21 @@ def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isoto
     return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, odds)))
 
 
+def as_distances(distance: Any) -> np.ndarray:
+    """A number, array or tensor of any shape as float64 distances.
+
+    Raises:
+        CalibrationError: what is no number, or not one (NaN).
+    """
+    try:
+        d = np.asarray(distance.detach().cpu() if isinstance(distance, Tensor) else distance, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"{distance!r} is no distance; give a number, or an array of numbers") from error
+    if np.isnan(d).any():
+        raise CalibrationError("a distance is not a number (NaN); look for diverged training or bad input")
+    return d
+
+
 def check_kind(kind: str | None) -> None:
     """Raise :class:`ConfigError` for a way of fitting that is not known; None is none."""
     if kind is not None and kind not in KINDS:
@@ -158,6 +178,7 @@ class Reliability:
     """Stated probabilities against observed shares of genuine pairs.
 
     Attributes:
+        prevalence: share of genuine pairs to which the pairs were weighed, that of the map.
         stated, observed: (b,) means of each bin, 0..1.
         weight: (b,) share of the pairs in each bin; sums to 1.
         calibration_error: expected calibration error, the weighted mean of |stated - observed| (Naeini et al., *Obtaining well
@@ -165,6 +186,7 @@ class Reliability:
         brier: mean squared difference between probability and truth.
     """
 
+    prevalence: float
     stated: tuple[float, ...]
     observed: tuple[float, ...]
     weight: tuple[float, ...]
@@ -187,7 +209,9 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
     stated, observed = stated / weight, observed / weight
     error = float((weight * np.abs(stated - observed)).sum())
     brier = float((genuine * (1 - p) ** 2 + impostor * p**2).sum())
-    return Reliability(tuple(stated.tolist()), tuple(observed.tolist()), tuple(weight.tolist()), error, brier)
+    return Reliability(
+        probability.prevalence, tuple(stated.tolist()), tuple(observed.tolist()), tuple(weight.tolist()), error, brier
+    )
 
 
 def _weights(curve: ThresholdCurve, prevalence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,9 @@
-"""How sure a threshold and its figures are: people drawn again, with replacement, and the policy applied to each draw."""
+"""How sure a threshold and its figures are: people drawn again, with replacement, and the policy applied to each draw.
+
+Where no error of a kind was observed, drawing again finds none either. There a rate's draws are those of Clopper and Pearson's upper
+limit (*The use of confidence or fiducial limits illustrated in the case of the binomial*, Biometrika 1934; the "rule of three"), for as
+many independent trials as there are people with genuine pairs, for the recall, or two people with impostor pairs, for the false match rate.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from siamese.verification import point
 from siamese.verification.compared import AnyCompared, Compared
+from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval
 from siamese.verification.policies import Policy
 
 MIN_PEOPLE = 5  # fewer, and resampling people says nothing
 REPLICATES = 400
-_WORK = 400_000_000  # pairs times replicates: seconds
+SMALL = 25_000  # held pairs: so many are counted one by one in every draw; more, as streamed ones are
 _STEPS = 128  # thresholds that are looked at: so many steps of either rate,
 _PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
 _FEW = 64  # people whose pairs are counted two by two
@@ -30,6 +37,8 @@ class Resampled:
         thresholds: (k,) ascending.
         tp, fp: (r, k) floating point, >= 0, weighted pairs at or below each threshold.
         genuine, impostor: (r,) all of them, > 0.
+        independent: (2,) int64: people with genuine pairs, and two people with impostor pairs, > 0: of how many independent trials the absence
+            of errors is worth.
     """
 
     thresholds: np.ndarray
@@ -37,6 +46,7 @@ class Resampled:
     fp: np.ndarray
     genuine: np.ndarray
     impostor: np.ndarray
+    independent: np.ndarray
 
     @property
     def is_whole(self) -> bool:
@@ -46,6 +56,8 @@ class Resampled:
         parts = (self.thresholds, self.tp, self.fp, self.genuine, self.impostor)
         fits = r > 0 and k > 0 and shapes == ((k,), (r, k), (r, k), (r,), (r,))
         if not fits or not all(bool(np.isfinite(p).all()) for p in parts):
+            return False
+        if self.independent.shape != (2,) or not bool((self.independent > 0).all()):
             return False
         rising = all(bool((np.diff(p, axis=-1) >= 0).all()) for p in (self.thresholds, self.tp, self.fp))
         least = min(float(self.tp.min()), float(self.fp.min()))
@@ -90,17 +102,12 @@ class Resampled:
             curve: of the pairs that were drawn from.
         """
         tp, fp = self.at(threshold, curve)
-        recall, far = tp / self.genuine, fp / self.impostor
+        here = curve.at(threshold)
         p = self.genuine / (self.genuine + self.impostor) if share is None else share
-        hit, false = p * recall, (1 - p) * far
-        values = {
-            "recall": recall,
-            "far": far,
-            "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
-            "f1": 2 * hit / (hit + false + p),
-            "accuracy": hit + (1 - p) - false,
-        }
-        return {name: interval(v) for name, v in values.items()}
+        rates = tp / self.genuine, fp / self.impostor
+        values = weighed(*with_unseen(*rates, here, self.independent), p)
+        known = point.figures(here, curve.genuine / (curve.genuine + curve.impostor) if share is None else share)
+        return {name: around(known[name], v) for name, v in values.items()}
 
     def at(self, threshold: float, curve: ThresholdCurve) -> tuple[np.ndarray, np.ndarray]:
         """(r,) and (r,) accepted pairs in each draw at any threshold.
@@ -128,6 +135,48 @@ def interval(values: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
+def around(observed: float, values: np.ndarray) -> Interval:
+    """95 % interval of (r,) values, one for each draw, as wide as holds what was observed."""
+    low, high = interval(values)
+    return min(low, observed), max(high, observed)
+
+
+def unseen(trials: int, draws: int, stream: int = 0) -> np.ndarray:
+    """(draws,) rates of errors, none of which was observed in so many trials: Clopper and Pearson's limits at even levels, in a random order."""
+    levels = (np.arange(draws) + 0.5) / draws
+    rates: np.ndarray = -np.expm1(np.log1p(-levels) / trials)
+    return np.random.default_rng([stream, 7]).permutation(rates)
+
+
+def with_unseen(recall: np.ndarray, far: np.ndarray, here: Confusion, independent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and false match rate of each draw, (r,) and (r,); where all pairs of a kind had one verdict, as the module describes.
+
+    Args:
+        here: counts of all pairs.
+        independent: see :class:`Resampled`.
+    """
+    people, two = (int(n) for n in independent)
+    if not here.fn or not here.tp:
+        rare = unseen(people, len(recall), 0)
+        recall = rare if not here.tp else 1 - rare
+    if not here.fp or not here.tn:
+        rare = unseen(two, len(far), 1)
+        far = rare if not here.fp else 1 - rare
+    return recall, far
+
+
+def weighed(recall: np.ndarray, far: np.ndarray, p: Any) -> dict[str, np.ndarray]:
+    """recall, far, precision, f1 and accuracy of each draw, where a share p of the pairs is genuine."""
+    hit, false = p * recall, (1 - p) * far
+    return {
+        "recall": recall,
+        "far": far,
+        "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
+        "f1": 2 * hit / (hit + false + p),
+        "accuracy": hit + (1 - p) - false,
+    }
+
+
 def resample(
     compared: AnyCompared,
     curve: ThresholdCurve,
@@ -137,9 +186,10 @@ def resample(
     """Draw people with replacement and count again.
 
     Where person p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p and q m_p m_q times
-    (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs of more
-    than 64 people the first-order part of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948), beside which
-    the rest is small. The counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
+    (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs, or more than 25,000 held
+    ones, of more than 64 people the first-order part of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948).
+    The rest is small where false matches are many; with about 30 of them it makes the interval of their rate a fifth narrower. The
+    counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
 
     People are taken to be alike in how much they weigh: where one person has most of the genuine pairs (:func:`largest_share`), intervals
     are too narrow.
@@ -147,7 +197,7 @@ def resample(
     Args:
         compared: pairs.
         curve: of these pairs.
-        replicates: draws; fewer, but at least 100, of more than a million held pairs.
+        replicates: draws.
         seed: of the draws.
 
     Returns:
@@ -156,21 +206,20 @@ def resample(
     people, person = np.unique(compared.labels, return_inverse=True)
     if len(people) < MIN_PEOPLE:
         return None
-    grid = _grid(curve)
+    grid = _grid(curve if isinstance(compared, Compared) else compared.binned())
     while len(grid) * len(people) > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
-    if isinstance(compared, Compared):
-        replicates = min(replicates, max(100, _WORK // max(1, len(compared.distances))))
-        times = _draws(rng, len(people), replicates)
+    times = _draws(rng, len(people), replicates)
+    if isinstance(compared, Compared) and len(compared.distances) <= SMALL:
         tp, fp, genuine, impostor = _held(compared, person, grid, times)
     else:
-        times = _draws(rng, len(people), replicates)
         own, others = compared.by_person(grid)
         g = np.cumsum(_weighed(times, own), axis=1)
         if len(people) <= _FEW:
             both = compared.by_two_people(grid).astype(np.float64)
-            i = np.cumsum(sum(times[:, [p]] * (times @ both[p]) for p in range(len(people))), axis=1)
+            m = times.astype(np.float64)
+            i = np.cumsum(sum(m[:, [p]] * (m @ both[p]) for p in range(len(people))), axis=1)
         else:
             i = np.cumsum(_weighed(times, others), axis=1) - np.cumsum(others.sum(axis=0)) / 2
             i = np.maximum.accumulate(np.maximum(i, 0), axis=1)
@@ -178,7 +227,18 @@ def resample(
     usable = (genuine > 0) & (impostor > 0)
     if not usable.any():
         return None
-    return Resampled(grid, tp[usable], fp[usable], genuine[usable], impostor[usable])
+    return Resampled(grid, tp[usable], fp[usable], genuine[usable], impostor[usable], independent(compared))
+
+
+def independent(compared: AnyCompared) -> np.ndarray:
+    """(2,) int64 people with genuine pairs, and two people with impostor pairs."""
+    if isinstance(compared, Compared):
+        left, right = compared.labels[compared.pairs.left], compared.labels[compared.pairs.right]
+        same = compared.pairs.same
+        two = np.stack([np.minimum(left, right)[~same], np.maximum(left, right)[~same]])
+        return np.array([len(np.unique(left[same])), np.unique(two, axis=1).shape[1]])
+    sizes = np.unique(compared.labels, return_counts=True)[1]
+    return np.array([np.count_nonzero(sizes > 1), len(sizes) * (len(sizes) - 1) // 2])
 
 
 def largest_share(compared: AnyCompared) -> float:
@@ -197,7 +257,7 @@ def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.nd
     column = np.searchsorted(grid, compared.distances.astype(np.float64), side="left")
     tp, fp = np.empty((len(times), k)), np.empty((len(times), k))
     own, lefts, rights = left[same], left[~same], right[~same]
-    for r, m in enumerate(times):
+    for r, m in enumerate(times.astype(np.float64)):
         tp[r] = np.bincount(column[same], m[own], minlength=k)
         fp[r] = np.bincount(column[~same], m[lefts] * m[rights], minlength=k)
     tp, fp = np.cumsum(tp, axis=1), np.cumsum(fp, axis=1)
@@ -207,11 +267,16 @@ def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.nd
 def _weighed(times: np.ndarray, table: np.ndarray) -> np.ndarray:
     """(r, k) float64 of (r, people) draws and (people, k) counts, in blocks of people."""
     blocks = range(0, len(table), 1024)
-    return sum((times[:, b : b + 1024] @ table[b : b + 1024].astype(np.float64) for b in blocks), np.zeros((1, 1)))
+    parts = (times[:, b : b + 1024].astype(np.float64) @ table[b : b + 1024].astype(np.float64) for b in blocks)
+    return sum(parts, np.zeros((1, 1)))
 
 
 def _draws(rng: np.random.Generator, people: int, replicates: int) -> np.ndarray:
-    return rng.multinomial(people, np.full(people, 1 / people), size=replicates).astype(np.float64)
+    """(replicates, people) how often each person is drawn, as float32: they are few, people may be many."""
+    times = np.empty((replicates, people), dtype=np.float32)
+    for row in times:
+        row[:] = rng.multinomial(people, np.full(people, 1 / people))
+    return times
 
 
 def _grid(curve: ThresholdCurve) -> np.ndarray:

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.distances import DISTANCES, Distance, is_match
+from siamese.distances import DISTANCES, Distance, floor
 from siamese.pairs import AllPairs, pair_counts
 from siamese.verification.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.confusion import Confusion, check_threshold
-from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import ThresholdCurve, eer
 from siamese.verification.policies import Policy
 from siamese.verification.tiles import SHIFT, TILE, Tile, Tiles
 
@@ -38,6 +38,7 @@ RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
 LIMIT = 4_000_000  # pairs in hopeful bins: where there are more, they are counted by
 FINER = 6  # so many lower bits of their keys less, before they are counted one by one
 WATCHED = 1 / 256  # share of the pairs near the expected threshold that are counted one by one from the first
+AREA = 1e-5  # of the unit square, below the curve: pairs of one bin that can move so much are told apart
 WIDEST = 32  # and so many bins to either side at the most
 
 
@@ -67,11 +68,31 @@ class PairStream:
         self._guard = threading.Lock()  # of whatever the threads count into
         self._counts: tuple[np.ndarray, np.ndarray] | None = None
         self._watched: Counter | None = None
+        self._curve: ThresholdCurve | None = None
 
     # --- what is asked of it ---
 
     def curve(self) -> ThresholdCurve:
-        """Exact counts at the edges of all bins that hold a pair: thresholds 0.1 % apart or less; and one that refuses all."""
+        """Exact counts at thresholds 0.1 % apart or less, the edges of all bins that hold a pair; and at one that refuses all.
+
+        Where a bin holds so much of both kinds that the area under the curve could hang on it (a learned distance that saturates), every
+        distance in it is a threshold: what pairs of one bin can add to or take from the area is then below 1e-5.
+        """
+        if self._curve is None:
+            genuine, impostor = self._histogram()
+            share = (genuine / max(1, self.genuine)) * (impostor / max(1, self.impostor)) / 2
+            self._curve = self._with_all(self.binned(), np.flatnonzero(share > AREA))
+        return self._curve
+
+    def eer(self) -> float:
+        """The equal error rate, exactly; errors as :func:`siamese.verification.eer`."""
+        curve = self.binned()
+        above = np.argmax(curve.fp * self.genuine >= (self.genuine - curve.tp) * self.impostor)
+        place = self._tiles.bin_of(curve.thresholds[[above]])
+        return eer(self._with_all(curve, place))
+
+    def binned(self) -> ThresholdCurve:
+        """Exact counts at the edges of all bins that hold a pair, and at a threshold that refuses all."""
         genuine, impostor = self._histogram()
         filled, edges = np.flatnonzero(genuine + impostor), self._tiles.edges
         below = edges[filled[0] - 1] if filled[0] else np.nextafter(np.float32(0), np.float32(-1))
@@ -104,9 +125,7 @@ class PairStream:
             CalibrationError: a threshold that is not a number.
         """
         check_threshold(threshold)
-        below = np.float32(threshold) + np.float32(0)  # of minus zero: zero
-        if not is_match(float(below), threshold):  # rounded up: the next smaller float32 accepts the same distances
-            below = np.nextafter(below, np.float32(-np.inf))
+        below = floor(threshold) + np.float32(0)  # of minus zero: zero
         if below < 0:
             return Confusion(0, 0, self.genuine, self.impostor)
         genuine, impostor = self._histogram()
@@ -301,6 +320,17 @@ class PairStream:
         wanted = self._wanted(counter)
         self._tiles.each(lambda tile: self._watch(tile, counter, wanted))
         return counter.cells(cells)
+
+    def _with_all(self, curve: ThresholdCurve, bins: np.ndarray) -> ThresholdCurve:
+        """A curve at the bins' edges, and in some bins at every distance that occurs."""
+        if not len(bins):
+            return curve
+        cells = self._refined(Cells.of_bins(self._tiles.edges, *self._histogram()).picked(bins), 0)
+        inside = from_keys(cells.start)
+        thresholds = np.append(curve.thresholds, inside)
+        tp, fp = np.append(curve.tp, cells.tp + cells.genuine), np.append(curve.fp, cells.fp + cells.impostor)
+        thresholds, first = np.unique(thresholds, return_index=True)
+        return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
 
     def _below_all(self) -> float:
         """The largest float32 number below every distance."""

@@ -1,12 +1,12 @@
 """All pairs of an embedding matrix in tiles, each pair in a bin of distances: surely, or else looked at again.
 
 A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is between 1/2 and 1 (by a power of
-two, which rounds nothing). Rounded to float32, they are put into bins by the upper bits of their bit patterns, which are ordered as
+two, which rounds nothing) and then moved so that their mean is the origin. Rounded to float32, they are put into bins by the upper bits of their bit patterns, which are ordered as
 the numbers are. The edge of a bin, as a distance, is the float32 number nearest to the distance at the bin's end.
 
 A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most ``(D + 4) u (|a| + |b|)^2`` with u
-= 2^-53, whatever the order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1); four times that
-is allowed for here. A pair is *doubtful* where its square lies within SURE float32 steps of a bin's end, which is more than all rounding
+= 2^-53, whatever the order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), and moving the
+rows changes it by 3 u (|a| + |b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies within SURE float32 steps of a bin's end, which is more than all rounding
 together (of the square, of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such a step.
 Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of the bound, and where the two disagree, about
 once in ten million, it is computed as :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict
@@ -127,13 +127,13 @@ class Tiles:
         self.order = np.argsort(number, kind="stable")
         self.labels = number[self.order]
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
-        picked = embeddings.detach().cpu()[torch.from_numpy(self.order)]
-        self._rows = distance.rows(picked) if distance.squared else picked
+        self._given = embeddings.detach().cpu()[torch.from_numpy(self.order)]
         self._scale = 1.0
         if distance.squared:
-            longest = longest_row(self._rows, distance)
-            self._scale = 2.0 ** -math.frexp(longest)[1]
-            self._rows = self._rows * self._scale
+            rows = distance.rows(self._given)
+            self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
+            rows = rows * self._scale  # not in place: they may be the user's
+            self._rows = rows.sub_(rows.mean(dim=0))  # far from the origin a product's error hides the distances
             self._squares = self._rows.square().sum(dim=1)
         self._low, self.edges = self._grid()
 
@@ -182,11 +182,14 @@ class Tiles:
 
     def measured(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """(n,) float32 distances of pairs of rows, as ``measure`` gives them; in blocks."""
-        of = self._distance.of_rows if self._distance.squared else self._distance.measure
-        found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._rows.shape[1])
+        found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
         for start in range(0, len(i), step):
-            a, b = (torch.from_numpy(v[start : start + step]) for v in (i, j))
-            found[start : start + step] = of(self._rows[a] / self._scale, self._rows[b] / self._scale).numpy()
+            a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
+            if self._distance.squared:  # not `measure`, which switches a learned distance to evaluation: threads are at work
+                a, b = self._distance.rows(a), self._distance.rows(b)
+                found[start : start + step] = self._distance.of_rows(a, b).numpy()
+            else:
+                found[start : start + step] = self._distance.measure(a, b).numpy()
         return found
 
     def exact(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
@@ -236,7 +239,7 @@ class Tiles:
             codes.copy_(values).clamp_(min=floor)
             steps = codes.view(torch.int32).sub_(self._low)  # of float32, from the first bin's start, and SURE more
             doubtful = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * SURE
-            error = 4 * (d + 4) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
+            error = 4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
             # Where the error is more than a quarter of a float32 step, a code tells nothing.
             blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
             if blind and int(steps.min()) < blind << SHIFT:
@@ -265,7 +268,7 @@ class Tiles:
     # --- pair by pair ---
 
     def _pair_by_pair(self, i: slice, j: slice) -> Tile:
-        a, b = self._rows[i], self._rows[j]
+        a, b = self._given[i], self._given[j]
         values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0  # of minus zero: zero
         if not bool(values.isfinite().all()):
             raise CalibrationError("the learned distance gives NaN or infinite values; train again, at a lower rate")

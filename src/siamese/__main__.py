@@ -1,0 +1,7 @@
+"""`python -m siamese`: the command `siamese`."""
+
+import sys
+
+from siamese.cli.main import main
+
+sys.exit(main())
