@@ -74,6 +74,10 @@ def main() -> None:
     for point in found:
         del point["step"]  # fewer steps are an epoch where more processes share it
     written = {"points": found, "threshold": float(module.threshold).hex(), "epoch": trainer.current_epoch}
+    metric, (vectors, who, index) = siamese.VerificationThreshold(), rows.tensors
+    mine = torch.arange(trainer.global_rank, ROWS, processes)
+    metric.update(vectors[mine], who[mine], index[mine])
+    written["metric"] = [metric.calibration().threshold.hex(), float(metric.compute()).hex()]
     (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(written, sort_keys=True))
 
 

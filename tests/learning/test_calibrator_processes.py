@@ -37,6 +37,7 @@ def test_alone_it_streams_all_pairs_and_counts_each_row_once(alone):
     assert (best["genuine"] + best["impostor"], balanced["prevalence"]) == (1100 * 1099 // 2, 0.5)
     assert far["fp"] <= 1e-3 * far["impostor"]
     assert float(best["threshold"]).hex() == found["threshold"]
+    assert found["metric"][0] == found["metric"][1]
 
 
 @pytest.mark.parametrize("processes", [2, 3])

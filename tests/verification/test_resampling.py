@@ -242,6 +242,35 @@ def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, hel
         )
 
 
+def test_held_pairs_are_counted_one_by_one_for_their_people():
+    rows, labels = crowd(120, 20, 6)
+    held = compare(rows, labels, AllPairs(), EuclideanDistance())
+    edges = np.quantile(held.distances, [0.1, 0.5]).astype(np.float32).astype(np.float64)
+    own, others, both = np.zeros((20, 3)), np.zeros((20, 3)), np.zeros((20, 20, 3))
+    for i, j, d in zip(held.pairs.left, held.pairs.right, held.distances.astype(np.float64), strict=True):
+        a, b = sorted((labels[i], labels[j]))
+        k = 0 if d <= edges[0] else 1 if d <= edges[1] else 2
+        if a == b:
+            own[a, k] += 1
+        else:
+            others[a, k] += 1
+            others[b, k] += 1
+            both[a, b, k] += 1
+    assert (held.by_person(edges)[0] == own).all()
+    assert (held.by_person(edges)[1] == others).all()
+    assert (held.by_two_people(edges) == both).all()
+
+
+@pytest.mark.parametrize("policy", [Cost(1e5, 1, prevalence=1e-6), MaxAccuracy(prevalence=1e-12)])
+def test_where_genuine_pairs_are_rare_the_band_is_that_of_thresholds_that_accept_some(policy):
+    rng = np.random.default_rng(0)
+    who = np.repeat(np.arange(30), 5)
+    found = calibrate(10 * rng.normal(size=(30, 6))[who] + rng.normal(size=(150, 6)), who, policy)
+    low, high = found.band
+    assert 0 < low <= found.threshold <= high
+    assert low > found.threshold / 2
+
+
 def test_every_pair_is_counted_for_its_people():
     rows, labels = crowd(120, 20, 6)
     pairs, _ = measured(rows, labels)
