@@ -134,7 +134,7 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
         assert low <= getattr(found, name) <= high
 
 
-def test_many_held_pairs_are_resampled_as_quickly_as_streamed_ones_with_the_same_intervals(monkeypatch):
+def test_many_held_pairs_are_resampled_as_streamed_ones_are_with_the_same_intervals(monkeypatch):
     embeddings, labels = people(80, 4, 0.8)
     compared = compare(embeddings, labels, AllPairs(), EuclideanDistance())
     assert len(compared.distances) > SMALL

@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these people."""
-    from siamese.bundle import Bundle
+    from siamese.bundle import DESCRIPTION, Bundle
     from siamese.comparing import compare_split
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     shift = after.shift_from(bundle.calibration) if bundle.calibration else None
     drifted = None if shift is None else not shift[0] <= 0 <= shift[1]
     if out is not None:
-        if (out / "bundle.json").exists():
+        if (out / DESCRIPTION).exists():
             print(f"note: the bundle in {args.out} is replaced", file=sys.stderr)
         _recalibrated(bundle, after, args.data).save(out)
     if args.json:

@@ -198,7 +198,7 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
                 file=sys.stderr,
             )
         return manifest
-    if not split_json.is_file() and any((folder / name).exists() for name in ("bundle.json", "bundle")):
+    if not split_json.is_file():
         raise ConfigError(f"{run}: a bundle without its run knows no pictures; give some: siamese evaluate {run} --data PATH")
     manifest = SplitManifest.load(split_json, root=args.root)
     manifest.verify_files()
@@ -212,7 +212,8 @@ def _note_known(manifest: SplitManifest, run: SplitManifest) -> None:
     pictures = sum(e["sha256"] in hashes for e in manifest.splits["data"])
     people = len({e["identity"] for e in manifest.splits["data"]} & names)
     if pictures or people:
-        shared = [f"{people} people of these names"] * bool(people) + [f"{pictures} of these very pictures"] * bool(pictures)
+        known_here = ((people, "people of these names"), (pictures, "of these very pictures"))
+        shared = [f"{count} {what}" for count, what in known_here if count]
         print(
             f"note: the run was trained or calibrated on {', and on '.join(shared)}: if they are the same people, the figures are too good",
             file=sys.stderr,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import CalibrationError
+from siamese.storage import write_whole
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval, OperatingPoint, figures
@@ -104,14 +106,12 @@ class Calibration:
         """
         path = Path(path).expanduser()
         text = json.dumps({"point": self.point.to_dict(), "rest": self.to_dict(whole=True)}, allow_nan=False)
-        temporary = path.with_name(f".{path.name}.tmp")
+        parts: dict[str, Any] = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | self.arrays(whole=True)
+        archive = io.BytesIO()
+        np.savez_compressed(archive, **parts)
         try:
-            parts: dict[str, Any] = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | self.arrays(whole=True)
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **parts)
-            temporary.replace(path)
+            write_whole(path, archive.getvalue())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise CalibrationError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
         return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Union
 
 import numpy as np
@@ -52,6 +53,10 @@ class Compared:
 
     def curve(self) -> ThresholdCurve:
         """Exact counts at every distance that occurs."""
+        return self._curve
+
+    @cached_property
+    def _curve(self) -> ThresholdCurve:
         return ThresholdCurve.of(self.distances, self.pairs.same)
 
     def choose(self, policy: Policy) -> tuple[float, Confusion]:

@@ -14,7 +14,7 @@ from siamese.errors import CalibrationError
 from siamese.verification.compared import AnyCompared, Compared
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import auc, crossing
-from siamese.verification.point import figures
+from siamese.verification.point import figures, weighed
 from siamese.verification.policies import RULE_OF, Far
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
 from siamese.verification.resampling import (
@@ -26,7 +26,6 @@ from siamese.verification.resampling import (
     interval,
     resample,
     unseen,
-    weighed,
     with_unseen,
 )
 
@@ -121,9 +120,8 @@ def evaluate(
     if prevalence is not None and not 0 < prevalence < 1:
         raise CalibrationError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
     counts, curve = compared.confusion(threshold), compared.curve()
-    stated = figures(counts, prevalence) if prevalence is not None and compared.genuine and compared.impostor else {}
-    area = auc(curve)
-    seen = Seen(counts, area, prevalence)
+    seen = Seen(counts, auc(curve), prevalence)  # the area says so where one kind of pairs is missing
+    stated = {} if prevalence is None else {"prevalence": prevalence} | _at(counts, prevalence)
     return SplitEvaluation(
         split=split,
         people=len(np.unique(compared.labels)),
@@ -139,14 +137,14 @@ def evaluate(
         recall=counts.recall,
         far=counts.far,
         f1=counts.f1,
-        auc=area,
+        auc=seen.auc,
         eer=compared.eer(),
         ci95=_intervals(compared, threshold, replicates, seed, seen),
         protocol=compared.protocol,
         caution=caution,
         reliability=reliability(probability, curve) if probability else None,
         recall_at_far={f"{rate:g}": compared.choose(Far(rate))[1].recall for rate in _supported(compared.impostor)},
-        at_prevalence={"prevalence": prevalence} | {name: stated[name] for name in WEIGHED} if stated and prevalence else {},
+        at_prevalence=stated,
     )
 
 
@@ -157,6 +155,12 @@ class Seen:
     counts: Confusion
     auc: float
     prevalence: float | None = None
+
+
+def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
+    """The figures that depend on the prevalence, at another one than that of the pairs."""
+    found = figures(counts, prevalence)
+    return {name: found[name] for name in WEIGHED}
 
 
 def _intervals(
@@ -205,7 +209,7 @@ def bootstrap(
     same = compared.pairs.same[order]
     people, person = np.unique(compared.labels, return_inverse=True)
     left, right = person[compared.pairs.left[order]], person[compared.pairs.right[order]]
-    rates = _supported(compared.impostor)
+    rates, trials = _supported(compared.impostor), independent(compared)
     if len(people) < MIN_PEOPLE:
         return _unknown(rates, seen.prevalence)
     rng = np.random.default_rng([seed, 4])
@@ -221,10 +225,10 @@ def bootstrap(
         usable = (genuine[:, -1] > 0) & (impostor[:, -1] > 0)
         g, i = genuine[usable], impostor[usable]
         tp, fp = (g[:, accepted - 1], i[:, accepted - 1]) if accepted else (np.zeros(len(g)), np.zeros(len(g)))
-        kept = Resampled(ascending[ends], g[:, ends], i[:, ends], g[:, -1], i[:, -1], np.ones(2, dtype=np.int64))
+        kept = Resampled(ascending[ends], g[:, ends], i[:, ends], g[:, -1], i[:, -1], trials)
         draws.append(_drawn(kept, tp, fp, rates))
     joined = {name: np.concatenate([values[name] for values in draws]) for name in draws[0]}
-    return _quantiles(joined, seen, independent(compared)) if len(joined["recall"]) else _unknown(rates, seen.prevalence)
+    return _quantiles(joined, seen, trials) if len(joined["recall"]) else _unknown(rates, seen.prevalence)
 
 
 def _supported(impostor: int) -> tuple[float, ...]:
@@ -275,13 +279,13 @@ def _quantiles(draws: Mapping[str, np.ndarray], seen: Seen, trials: np.ndarray) 
         values |= {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
         values |= {name: 1 - missed for name in values if name.startswith("recall@")}
     found = {name: interval(v) for name, v in values.items()}
+    # Of people who are all told apart every threshold has one of these.
     if not (counts.fn and counts.tp and counts.fp and counts.tn):  # the rates that stand in for unseen errors are never quite 0
         known = figures(counts, (counts.tp + counts.fn) / counts.total)
         known |= {"error": 1 - known["accuracy"], "auc": seen.auc}
         if seen.prevalence is not None:
-            known |= {f"{name}@prevalence": value for name, value in figures(counts, seen.prevalence).items()}
+            known |= {f"{name}@prevalence": value for name, value in _at(counts, seen.prevalence).items()}
+        if seen.auc == 1:
+            known |= {"eer": 0.0} | {name: 1.0 for name in values if name.startswith("recall@")}
         found |= {name: around(known[name], values[name]) for name in values if name in known}
-    if seen.auc == 1:
-        found |= {"auc": (found["auc"][0], 1.0), "eer": (0.0, found["eer"][1])}
-        found |= {name: (low, 1.0) for name, (low, _) in found.items() if name.startswith("recall@")}
     return found

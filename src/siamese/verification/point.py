@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import Confusion
+from siamese.verification.policies import OBSERVED
 
 Interval = tuple[float, float]
 
@@ -103,7 +106,7 @@ class OperatingPoint:
     @property
     def stated(self) -> float | None:
         """The prevalence that the policy states; None where it takes that of the pairs."""
-        return None if self.settings.get("prevalence", "observed") == "observed" else self.assumed
+        return None if self.settings.get("prevalence", OBSERVED) == OBSERVED else self.assumed
 
     @property
     def confusion(self) -> Confusion:
@@ -126,7 +129,16 @@ def _whole(value: Any) -> int:
 def figures(counts: Confusion, share: float) -> dict[str, float]:
     """recall, far, precision, f1 and accuracy, each pair weighed so that a share of them is genuine; both kinds must be there."""
     recall, far = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
+    return {name: float(value) for name, value in weighed(np.float64(recall), np.float64(far), share).items()}
+
+
+def weighed(recall: Any, far: Any, share: Any) -> dict[str, Any]:
+    """recall, far, precision, f1 and accuracy where a share of the pairs is genuine; float64 numbers, or arrays of one shape."""
     hit, false = share * recall, (1 - share) * far
-    precision = hit / (hit + false) if hit + false else 0.0
-    accuracy = hit + (1 - share) - false
-    return {"recall": recall, "far": far, "precision": precision, "f1": 2 * hit / (hit + false + share), "accuracy": accuracy}
+    return {
+        "recall": recall,
+        "far": far,
+        "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
+        "f1": 2 * hit / (hit + false + share),
+        "accuracy": hit + (1 - share) - false,
+    }

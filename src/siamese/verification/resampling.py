@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from siamese.verification import point
 from siamese.verification.compared import AnyCompared, Compared
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.point import Interval
+from siamese.verification.point import Interval, figures, weighed
 from siamese.verification.policies import Policy
 
 MIN_PEOPLE = 5  # fewer, and resampling people says nothing
@@ -106,7 +105,7 @@ class Resampled:
         p = self.genuine / (self.genuine + self.impostor) if share is None else share
         rates = tp / self.genuine, fp / self.impostor
         values = weighed(*with_unseen(*rates, here, self.independent), p)
-        known = point.figures(here, curve.genuine / (curve.genuine + curve.impostor) if share is None else share)
+        known = figures(here, curve.genuine / (curve.genuine + curve.impostor) if share is None else share)
         return {name: around(known[name], v) for name, v in values.items()}
 
     def at(self, threshold: float, curve: ThresholdCurve) -> tuple[np.ndarray, np.ndarray]:
@@ -165,18 +164,6 @@ def with_unseen(recall: np.ndarray, far: np.ndarray, here: Confusion, independen
     return recall, far
 
 
-def weighed(recall: np.ndarray, far: np.ndarray, p: Any) -> dict[str, np.ndarray]:
-    """recall, far, precision, f1 and accuracy of each draw, where a share p of the pairs is genuine."""
-    hit, false = p * recall, (1 - p) * far
-    return {
-        "recall": recall,
-        "far": far,
-        "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
-        "f1": 2 * hit / (hit + false + p),
-        "accuracy": hit + (1 - p) - false,
-    }
-
-
 def resample(
     compared: AnyCompared,
     curve: ThresholdCurve,
@@ -188,7 +175,7 @@ def resample(
     Where person p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p and q m_p m_q times
     (Bolle, Ratha and Pankanti, *Error analysis of pattern recognition systems*, CVIU 2004). Of streamed pairs, or more than 25,000 held
     ones, of more than 64 people the first-order part of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948).
-    The rest is small where false matches are many; with about 30 of them it makes the interval of their rate a fifth narrower. The
+    The rest is small where false matches are many; where they are a few dozen, the interval of their rate is narrower without it. The
     counts are taken at a few hundred thresholds, so an interval's ends are that coarse.
 
     People are taken to be alike in how much they weigh: where one person has most of the genuine pairs (:func:`largest_share`), intervals

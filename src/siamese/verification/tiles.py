@@ -1,13 +1,13 @@
 """All pairs of an embedding matrix in tiles, each pair in a bin of distances: surely, or else looked at again.
 
 A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is between 1/2 and 1 (by a power of
-two, which rounds nothing) and then moved so that their mean is the origin. Rounded to float32, they are put into bins by the upper bits of their bit patterns, which are ordered as
-the numbers are. The edge of a bin, as a distance, is the float32 number nearest to the distance at the bin's end.
+two, which rounds nothing) and then moved so that their mean is the origin. Rounded to float32, they are put into bins by the upper bits
+of their bit patterns, which are ordered as the numbers are. The edge of a bin, as a distance, is the float32 number nearest to the distance at the bin's end.
 
 A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most ``(D + 4) u (|a| + |b|)^2`` with u
 = 2^-53, whatever the order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), and moving the
-rows changes it by 3 u (|a| + |b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies within SURE float32 steps of a bin's end, which is more than all rounding
-together (of the square, of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such a step.
+rows changes it by 3 u (|a| + |b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies within
+SURE float32 steps of a bin's end, which is more than all rounding together (of the square, of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such a step.
 Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of the bound, and where the two disagree, about
 once in ten million, it is computed as :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict
 compares, whatever the tile, the number of threads or of processes.
