@@ -46,6 +46,10 @@ class BundleError(SiameseError):
     """A bundle is missing, incomplete, damaged, or written by a newer version."""
 
 
+class WeightsError(SiameseError):
+    """A file of weights is missing, damaged, or of another network."""
+
+
 class ConfigError(SiameseError):
     """A name or setting is not known, or its value is out of range."""
 

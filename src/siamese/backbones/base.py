@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from siamese.errors import ConfigError
 from siamese.registry import Registry
 
 
@@ -43,6 +44,26 @@ class Backbone(nn.Module):
             batches: of the N training pictures, each once, in order and unaugmented: (B, 3, H, W) uint8.
             labels: (N,) int64, one number per person.
         """
+
+    def for_inference(self) -> Backbone:
+        """A network that gives the same embeddings, up to rounding, as fast as can be; by default this one."""
+        return self
+
+    def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
+        """Each parameter with its share of the learning rate; by default 1.
+
+        Args:
+            decay: what each layer learns at, as a share of the next one's rate (Howard and Ruder, *Universal Language Model Fine-tuning for
+                Text Classification*, ACL 2018, section 3.2, where it is 1 / 2.6). A backbone that knows no order of its layers takes 1 only.
+
+        Raises:
+            ConfigError: another decay than 1, by default.
+        """
+        if decay != 1:
+            raise ConfigError(
+                f"{type(self).__name__} has one learning rate for all layers: leave out module.layer_decay, or use dlib_res_net"
+            )
+        return ((parameter, 1.0) for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed pictures.

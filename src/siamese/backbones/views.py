@@ -1,0 +1,50 @@
+"""Views: changed copies of a picture whose embeddings are averaged at use, always the same ones, so that an embedding stays a function of the picture."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# dlib's jitter_image (dlib/image_transforms/interpolation.h): what its random copies are drawn from.
+_DEGREES, _SMALLEST, _LARGEST, _SHIFT, _BORDER = 3.0, 0.97, 0.99999, 0.02, 3
+
+
+def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
+    """The changes of ``count`` jittered copies of pictures of ``side`` pixels.
+
+    The range is that of dlib's ``jitter_image``: the picture less 3 pixels on every side, moved by up to 2 % of its side along both axes,
+    enlarged by up to 3 % and turned by up to 3 degrees, every other copy mirrored. dlib draws them at random, anew for every call; here they
+    are the points of a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967), which covers the
+    range evenly, so that fewer copies do and the same picture always has the same embedding.
+
+    Returns:
+        (count, 2, 3) float32, from a copy's coordinates to the picture's, both -1..1 from the outermost pixel centres, as
+        ``affine_grid`` takes them; (count,) bool, which copies are mirrored.
+    """
+    points = torch.quasirandom.SobolEngine(4, scramble=False).draw(count + 1, dtype=torch.float64)[1:]  # the first one is a corner
+    angle = torch.deg2rad((2 * points[:, 0] - 1) * _DEGREES)
+    shown = side - 2 * _BORDER
+    scale = shown / (_SMALLEST + points[:, 1] * (_LARGEST - _SMALLEST)) / side
+    shift = (2 * points[:, 2:] - 1) * _SHIFT * shown * 2 / side
+    mirrored = torch.arange(count) % 2 == 1
+    across = torch.where(mirrored, -scale, scale)
+    cos, sin = angle.cos(), angle.sin()
+    first = torch.stack([across * cos, -scale * sin, shift[:, 0]], dim=1)
+    second = torch.stack([across * sin, scale * cos, shift[:, 1]], dim=1)
+    return torch.stack([first, second], dim=1).float(), mirrored
+
+
+def warped(images: Tensor, change: Tensor) -> Tensor:
+    """Pictures (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear, black beyond the border."""
+    size = [1, *images.shape[1:]]
+    grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(len(images), -1, -1, -1)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def check_views(jitter: int) -> None:
+    """Raise :class:`ValueError` for a number of copies that is none."""
+    if isinstance(jitter, bool) or not isinstance(jitter, int) or not 0 <= jitter <= 10_000 or math.isnan(jitter):
+        raise ValueError(f"jitter must be a whole number of copies from 0 to 10,000, not {jitter!r}")
