@@ -7,11 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "storage", "registry", "distances"},
+    {"errors", "storage", "registry", "distances", "pretrained_files"},
     {"identities", "faces", "backbones", "losses", "pairs"},
     {"data", "verification"},
     {"metrics", "module", "report", "comparing"},
-    {"callbacks", "bundle", "verifier", "artifacts", "resuming"},
+    {"callbacks", "bundle", "pretrained", "verifier", "artifacts", "resuming"},
     {"training"},
     {"cli", "__main__"},
 ]

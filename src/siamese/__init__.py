@@ -9,7 +9,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
-    "siamese.backbones": ("BACKBONES", "Backbone", "FaceComparerNet", "FaceSimilarityNet", "HybridNet", "SmallResNet"),
+    "siamese.backbones": (
+        "BACKBONES",
+        "Backbone",
+        "DlibFile",
+        "DlibResNet",
+        "FaceComparerNet",
+        "FaceSimilarityNet",
+        "HybridNet",
+        "SmallResNet",
+    ),
     "siamese.bundle": ("Bundle",),
     "siamese.callbacks": ("ThresholdCalibrator",),
     "siamese.data.datamodule": ("CsvDataModule", "FaceDataModule", "FolderDataModule", "LfwDataModule", "OrlDataModule"),
@@ -27,10 +36,12 @@ _HOMES = {
         "DataError",
         "FaceError",
         "ImageError",
+        "MissingDependencyError",
         "SiameseError",
         "SplitError",
+        "WeightsError",
     ),
-    "siamese.faces.croppers": ("CROPPERS", "Cropper", "DlibHogCropper", "FixedBoxCropper", "NoCropper"),
+    "siamese.faces.croppers": ("CROPPERS", "Cropper", "DlibCnnCropper", "DlibHogCropper", "FixedBoxCropper", "NoCropper"),
     "siamese.faces.crops": ("crop_files",),
     "siamese.faces.images": ("read_image",),
     "siamese.identities": ("IdentityTable",),
@@ -53,6 +64,7 @@ _HOMES = {
     ),
     "siamese.module": ("SiameseModule", "WarmupCosine"),
     "siamese.pairs": ("AllPairs", "BalancedPairs", "FixedPairs", "OrderedPairs", "Pairs"),
+    "siamese.pretrained": ("pretrained_backbone", "pretrained_bundle"),
     "siamese.training": ("TrainingRun", "train"),
     "siamese.verification": (
         "POLICIES",
@@ -85,6 +97,8 @@ if TYPE_CHECKING:
 
     from siamese.backbones import BACKBONES as BACKBONES
     from siamese.backbones import Backbone as Backbone
+    from siamese.backbones import DlibFile as DlibFile
+    from siamese.backbones import DlibResNet as DlibResNet
     from siamese.backbones import FaceComparerNet as FaceComparerNet
     from siamese.backbones import FaceSimilarityNet as FaceSimilarityNet
     from siamese.backbones import HybridNet as HybridNet
@@ -120,10 +134,13 @@ if TYPE_CHECKING:
     from siamese.errors import DataError as DataError
     from siamese.errors import FaceError as FaceError
     from siamese.errors import ImageError as ImageError
+    from siamese.errors import MissingDependencyError as MissingDependencyError
     from siamese.errors import SiameseError as SiameseError
     from siamese.errors import SplitError as SplitError
+    from siamese.errors import WeightsError as WeightsError
     from siamese.faces.croppers import CROPPERS as CROPPERS
     from siamese.faces.croppers import Cropper as Cropper
+    from siamese.faces.croppers import DlibCnnCropper as DlibCnnCropper
     from siamese.faces.croppers import DlibHogCropper as DlibHogCropper
     from siamese.faces.croppers import FixedBoxCropper as FixedBoxCropper
     from siamese.faces.croppers import NoCropper as NoCropper
@@ -150,6 +167,8 @@ if TYPE_CHECKING:
     from siamese.pairs import FixedPairs as FixedPairs
     from siamese.pairs import OrderedPairs as OrderedPairs
     from siamese.pairs import Pairs as Pairs
+    from siamese.pretrained import pretrained_backbone as pretrained_backbone
+    from siamese.pretrained import pretrained_bundle as pretrained_bundle
     from siamese.training import TrainingRun as TrainingRun
     from siamese.training import train as train
     from siamese.verification import POLICIES as POLICIES

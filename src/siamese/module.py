@@ -55,6 +55,8 @@ class SiameseModule(pl.LightningModule):
         optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3 and weight decay 0.05.
         schedule: ``schedule(step, total)`` to a factor on the learning rate; None keeps it constant.
         decay_matrices_only: spare biases and normalisation from weight decay.
+        layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 < layer_decay <= 1: below 1, a pretrained network
+            changes least where it is most general. Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
 
     Attributes:
         threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
@@ -71,14 +73,17 @@ class SiameseModule(pl.LightningModule):
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] | None = None,
         schedule: Callable[[int, float], float] | None = WarmupCosine(),  # noqa: B008 - stateless
         decay_matrices_only: bool = True,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
         self.backbone, self.loss = backbone, loss
         own = getattr(loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)
         self.optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.05)
-        self.schedule, self.decay_matrices_only = schedule, decay_matrices_only
+        self.schedule, self.decay_matrices_only, self.layer_decay = schedule, decay_matrices_only, layer_decay
         self.operating_point: OperatingPoint | None = None
         self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
 
@@ -125,14 +130,24 @@ class SiameseModule(pl.LightningModule):
         return {"embeddings": self(batch["image"]), "labels": batch["label"], "index": batch["index"]}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        trained = [p for p in self.parameters() if p.requires_grad]
-        if not self.decay_matrices_only:
-            return self.optimizer([{"params": trained}])
-        groups: list[dict[str, Any]] = [
-            {"params": [p for p in trained if p.ndim > 1]},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return self.optimizer([group for group in groups if group["params"]])
+        shares = {id(p): share for p, share in self._learning_rates()}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                spared = self.decay_matrices_only and parameter.ndim <= 1
+                groups.setdefault((shares.get(id(parameter), 1.0), spared), []).append(parameter)
+        # Full rate first, and in it what decays first: the first group's rate is the one that is logged.
+        order = sorted(groups, key=lambda key: (-key[0], key[1]))
+        settings = [{"params": groups[key]} | ({"weight_decay": 0.0} if key[1] else {}) for key in order]
+        optimizer = self.optimizer(settings)
+        for (share, _), group in zip(order, optimizer.param_groups, strict=True):
+            group["lr"] *= share
+        return optimizer
+
+    def _learning_rates(self) -> Iterable[tuple[nn.Parameter, float]]:
+        """Parameters of the backbone with their share of the learning rate; a backbone of the user's may know of none."""
+        shares = getattr(self.backbone, "learning_rates", None)
+        return () if shares is None else shares(self.layer_decay)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of this step; a schedule object would need the number of steps before it is known."""

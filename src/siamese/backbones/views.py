@@ -24,7 +24,8 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
         (count, 2, 3) float32, from a copy's coordinates to the picture's, both -1..1 from the outermost pixel centres, as
         ``affine_grid`` takes them; (count,) bool, which copies are mirrored.
     """
-    points = torch.quasirandom.SobolEngine(4, scramble=False).draw(count + 1, dtype=torch.float64)[1:]  # the first one is a corner
+    sobol = torch.quasirandom.SobolEngine(4, scramble=False)  # type: ignore[no-untyped-call]
+    points = sobol.draw(count + 1, dtype=torch.float64)[1:]  # the first one is a corner
     angle = torch.deg2rad((2 * points[:, 0] - 1) * _DEGREES)
     shown = side - 2 * _BORDER
     scale = shown / (_SMALLEST + points[:, 1] * (_LARGEST - _SMALLEST)) / side

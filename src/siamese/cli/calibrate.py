@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamese.cli.bundles import PRETRAINED, open_bundle
 from siamese.cli.evaluate import manifest_of, protocols_of
 from siamese.cli.policies import HELP, parse_policy
 from siamese.cli.verify import LATEST, device
@@ -28,7 +29,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "there. The network stays as it is. Without --out nothing is written.",
     )
     parser.add_argument(
-        "bundle", nargs="?", default=LATEST, metavar="BUNDLE", help="bundle, or folder of a training run (default: %(default)s)"
+        "bundle",
+        nargs="?",
+        default=LATEST,
+        metavar="BUNDLE",
+        help=f"bundle, or folder of a training run, or {PRETRAINED} (default: %(default)s)",
     )
     parser.add_argument(
         "--data",
@@ -68,14 +73,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these people."""
-    from siamese.bundle import DESCRIPTION, Bundle
+    from siamese.bundle import DESCRIPTION
     from siamese.comparing import compare_split
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
     from siamese.report import tables
     from siamese.verification import as_policy, calibrated, reliability
 
-    bundle = Bundle.load(args.bundle)
+    bundle = open_bundle(args.bundle)
     before = bundle.operating_point
     if args.policy is None and before.policy == "given":
         raise ConfigError("the bundle's threshold was chosen by no policy; add --policy, for instance --policy max_f1")

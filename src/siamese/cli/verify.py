@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from siamese.cli.bundles import PRETRAINED, open_bundle, shown
 from siamese.cli.policies import HELP, parse_policy
+
+if TYPE_CHECKING:
+    from siamese.faces.croppers import Cropper
+    from siamese.verification import OperatingPoint
 
 LATEST = "runs/latest"
 
@@ -31,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="a photograph")
     parser.add_argument("b", metavar="B", help="another photograph")
     parser.add_argument(
-        "--bundle", default=LATEST, metavar="DIR", help="bundle, or folder of a training run (default: %(default)s, the newest)"
+        "--bundle",
+        default=PRETRAINED,
+        metavar="DIR",
+        help=f"bundle, or folder of a training run ({LATEST} is the newest); default: {PRETRAINED}, dlib's face recognition network with a "
+        "threshold calibrated on LFW's development pairs",
     )
     parser.add_argument(
         "--threshold", type=float, metavar="D", help="accept up to this distance (default: the bundle's calibrated threshold)"
@@ -66,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.verifier import Verifier
 
     policy = parse_policy(args.policy) if args.policy else None
-    verifier = Verifier.load(args.bundle, device(args.device), args.threshold, args.copies, policy)
+    verifier = Verifier(open_bundle(args.bundle), device(args.device), args.threshold, args.copies, policy)
     verdict = verifier.verify(args.a, args.b)
     if args.copies and args.threshold is None:
         print(
@@ -87,13 +94,28 @@ def run(args: argparse.Namespace) -> int:
         if verdict.uncertain and verifier.calibration and verifier.calibration.band:
             low, high = verifier.calibration.band
             print(f"uncertain: the distance lies within the 95 % interval of the threshold ({low:.4f}-{high:.4f})")
-        print(f"bundle: {os.path.relpath(Path(args.bundle).resolve())}")
+        print(f"bundle: {shown(args.bundle)}")
+        if verifier.operating_point.figures:
+            print(f"threshold: {_origin(verifier.operating_point)}")
         for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
             if faces == 0:
                 print(f"note: no face was found on {path}; the whole picture was compared")
             elif faces is not None and faces > 1:
-                print(f"note: {faces} faces were found on {path}; the largest was compared")
+                print(f"note: {faces} faces were found on {path}; {_compared(verifier.bundle.cropper)} was compared")
     return 0 if verdict.same else 1
+
+
+def _origin(point: OperatingPoint) -> str:
+    """Where a threshold came from and what it does there."""
+    return (
+        f"{point.policy} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs ({point.split}): recall "
+        f"{point.figures['recall']:.3f}, false match rate {point.figures['far']:.2g}"
+    )
+
+
+def _compared(cropper: Cropper) -> str:
+    choice = getattr(cropper, "several_faces", "largest")
+    return "the whole picture" if choice == "whole_image" else f"the {choice} one"
 
 
 def _share(prevalence: float | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -73,3 +75,20 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
 def whole(image: np.ndarray) -> Box:
     """The box of the whole picture."""
     return Box(0, 0, image.shape[1], image.shape[0])
+
+
+def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
+    """One of several boxes: the ``"central"`` one, whose middle is nearest the picture's; the ``"prominent"`` one, whose area less the
+    square of twice that distance is the greatest; by any other rule the first.
+
+    Where faces of bystanders may be larger, size and place together tell best who a photograph is of.
+    """
+    height, width = image.shape[:2]
+
+    def squared(box: Box) -> float:
+        """Of twice the distance between the middles."""
+        return math.hypot(box.left + box.right - width, box.top + box.bottom - height) ** 2
+
+    if rule == "central":
+        return min(boxes, key=squared)
+    return max(boxes, key=lambda box: box.area - squared(box)) if rule == "prominent" else boxes[0]
