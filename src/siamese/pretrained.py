@@ -13,7 +13,9 @@ from siamese.faces.croppers import DlibHogCropper
 from siamese.pretrained_files import RESNET, pretrained_file
 from siamese.verification import Calibration
 
-CROPPER = DlibHogCropper(size=150, margin=0.25, aligner="five_point", upsample=1, min_score=-0.5, several_faces="prominent")
+CROPPER = DlibHogCropper(
+    size=150, margin=0.25, aligner="five_point", upsample=1, max_upsample=2, min_score=-0.5, several_faces="prominent"
+)
 CALIBRATION = Path(__file__).parent / "pretrained_calibration.npz"  # written by benchmarks/pretrained.py
 SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 

@@ -18,6 +18,7 @@ from siamese.backbones.views import check_views, jitter_maps, warped
 from siamese.errors import ConfigError
 from siamese.pretrained_files import RESNET, pretrained_file
 
+PIXEL_RANGE = 256  # what pixels are divided by, not 255
 SMALLEST = 103  # pixels; of less, nothing is left for the last block
 
 
@@ -112,7 +113,7 @@ class DlibResNet(Backbone):
 
     def _embed(self, pixels: Tensor) -> Tensor:
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
-        x = ((pixels - self.averages[:, None, None]) / 256).contiguous(memory_format=torch.channels_last)
+        x = ((pixels - self.averages[:, None, None]) / PIXEL_RANGE).contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
         for block in self.blocks:
             x = block(x)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -47,5 +45,5 @@ def warped(images: Tensor, change: Tensor) -> Tensor:
 
 def check_views(jitter: int) -> None:
     """Raise :class:`ValueError` for a number of copies that is none."""
-    if isinstance(jitter, bool) or not isinstance(jitter, int) or not 0 <= jitter <= 10_000 or math.isnan(jitter):
+    if isinstance(jitter, bool) or not isinstance(jitter, int) or not 0 <= jitter <= 10_000:
         raise ValueError(f"jitter must be a whole number of copies from 0 to 10,000, not {jitter!r}")

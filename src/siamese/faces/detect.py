@@ -16,6 +16,8 @@ from siamese.pretrained_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 DETECTORS = ("hog", "cnn")
 # A picture is not doubled beforehand beyond so many pixels: it would take seconds, and faces of 80 pixels are small in it.
 MOST_DOUBLED = 4_000_000
+# Where nothing was found it is, to here.
+MOST_DOUBLED_AGAIN = 64_000_000
 _own = threading.local()  # dlib releases the GIL while detecting: a detector may not be shared between threads
 
 
@@ -30,7 +32,7 @@ def detect_faces(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        max_upsample: how often to double the picture at most, >= 0.
+        max_upsample: how often to double the picture at most, >= 0; more than once only up to 64 million pixels.
         upsample: how often to double it before looking for the first time, >= 0; less where that would give more than 4 million pixels.
         min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and more that are none. The CNN gives only
             finds above 0.
@@ -46,6 +48,8 @@ def detect_faces(
     while upsample and width * height * 4**upsample > MOST_DOUBLED:
         upsample -= 1
     for doublings in range(upsample, max(upsample, max_upsample) + 1):
+        if doublings > max(upsample, 1) and width * height * 4**doublings > MOST_DOUBLED_AGAIN:
+            break
         found = [Box(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in _find[detector](image, doublings, min_score)]
         if found:
             return sorted(found, key=lambda box: (-box.area, box.top, box.left))
