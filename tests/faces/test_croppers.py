@@ -14,13 +14,15 @@ from tests.helpers import assert_says, picture
 from siamese.errors import ConfigError
 from siamese.faces import croppers
 from siamese.faces.align import Box
-from siamese.faces.croppers import CROPPERS, Cropper, DlibHogCropper, FixedBoxCropper, NoCropper
+from siamese.faces.croppers import CROPPERS, Cropper, DlibCnnCropper, DlibHogCropper, FixedBoxCropper, NoCropper
 
 EXAMPLES = [
     NoCropper(),
     NoCropper(size=64),
     FixedBoxCropper(size=40, left=1, top=2, right=30, bottom=40),
     DlibHogCropper(size=96, margin=0.35, max_upsample=0, no_face="skip", several_faces="error"),
+    DlibHogCropper(size=150, margin=0.25, aligner="five_point", upsample=1, min_score=-0.5, several_faces="prominent"),
+    DlibCnnCropper(size=150, margin=0.25, aligner="five_point", upsample=0, min_score=0.5, several_faces="central"),
 ]
 
 
@@ -44,15 +46,19 @@ def test_a_name_alone_builds_the_defaults():
     ("settings", "words"),
     [
         ("dlib_hgo", ["'dlib_hgo'", "did you mean 'dlib_hog'"]),
-        ("zzz", ["'zzz'", "choose one of: dlib_hog, fixed_box, none"]),
+        ("zzz", ["'zzz'", "choose one of: dlib_cnn, dlib_hog, fixed_box, none"]),
         ({"name": "dlib_hog", "marign": 0.2}, ["'marign'", "did you mean 'margin'"]),
         ({"name": "none", "sise": 3}, ["'sise'", "did you mean 'size'"]),
-        ({"size": 3}, ["'name'", "dlib_hog, fixed_box, none"]),
+        ({"size": 3}, ["'name'", "dlib_cnn, dlib_hog, fixed_box, none"]),
         ({"name": "none", "size": 3}, ["size", "between 8 and 4096", "not 3"]),
         ({"name": "none", "size": "wide"}, ["cropper 'none'"]),
         ({"name": "dlib_hog", "margin": -0.1}, ["margin", "between 0 and 2", "-0.1"]),
         ({"name": "dlib_hog", "margin": float("nan")}, ["margin", "nan"]),
         ({"name": "dlib_hog", "max_upsample": 9}, ["max_upsample", "between 0 and 4", "9"]),
+        ({"name": "dlib_cnn", "upsample": 9}, ["upsample", "between 0 and 4", "9"]),
+        ({"name": "dlib_hog", "min_score": -3}, ["min_score", "between -2 and 5", "-3"]),
+        ({"name": "dlib_hog", "aligner": "5_point"}, ["aligner", "'5_point'", "did you mean 'five_point'"]),
+        ({"name": "dlib_hog", "aligner": "five_point", "padding": "edge"}, ["five_point", "cropper.padding", "aligner=box"]),
         ({"name": "dlib_hog", "no_face": "skipp"}, ["no_face", "'skipp'", "did you mean 'skip'"]),
         ({"name": "dlib_hog", "no_face": "largest"}, ["no_face", "'largest'"]),
         ({"name": "dlib_hog", "several_faces": "biggest"}, ["several_faces", "'biggest'"]),
@@ -101,7 +107,7 @@ FACES = {
 @pytest.fixture
 def faces_found(monkeypatch):
     def pretend(n: int) -> None:
-        monkeypatch.setattr(croppers, "detect_faces", lambda image, max_upsample=1: FACES[n])
+        monkeypatch.setattr(croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n])
 
     return pretend
 

@@ -14,7 +14,7 @@ from tests.helpers import assert_says, picture, write_picture
 from siamese.errors import DataError, FaceError
 from siamese.faces import croppers, crops
 from siamese.faces.align import Box
-from siamese.faces.croppers import CROPPERS, Cropper, DlibHogCropper, FixedBoxCropper, NoCropper
+from siamese.faces.croppers import CROPPERS, Cropper, DlibCnnCropper, DlibHogCropper, FixedBoxCropper, NoCropper
 from siamese.faces.crops import CropResult, crop_files, hash_files, read_crop
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
@@ -79,11 +79,15 @@ def test_a_picture_that_was_replaced_under_its_name_is_cropped_again(paths, cach
 def pretended_faces(monkeypatch):
     """Faces as the picture's first pixel tells: its red value is their number."""
 
-    def detect(image: np.ndarray, max_upsample: int = 1) -> list[Box]:
+    def detect(image: np.ndarray, max_upsample: int = 1, **settings: object) -> list[Box]:
         return [Box(5, 5, 25, 25), Box(20, 20, 30, 30)][: int(image[0, 0, 0])]
 
+    def chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
+        return np.full((size, size, 3), int(box.left), dtype=np.uint8)
+
     monkeypatch.setattr(croppers, "detect_faces", detect)
-    monkeypatch.setattr(croppers, "require_dlib", lambda: None)
+    monkeypatch.setattr(croppers, "face_chip", chip)
+    monkeypatch.setattr(croppers, "require_dlib", lambda *files: None)
 
 
 @pytest.fixture
@@ -98,21 +102,31 @@ def with_faces(tmp_path: Path, pretended_faces: None) -> list[Path]:
     return paths
 
 
+DLIB = (DlibHogCropper, DlibCnnCropper)
+DLIB_CHANGES = (
+    {"size": 17},
+    {"margin": 0.3},
+    {"max_upsample": 2},
+    {"several_faces": "whole_image"},
+    {"several_faces": "central"},
+    {"several_faces": "prominent"},
+    {"aligner": "five_point"},
+    {"upsample": 1},
+    {"min_score": -0.5},
+)
 PIXEL_SETTINGS = [
     (NoCropper(size=16), NoCropper(size=17)),
     *[(BOX, dataclasses.replace(BOX, **{name: getattr(BOX, name) + 1})) for name in ("size", "left", "top", "right", "bottom")],
     (BOX, dataclasses.replace(BOX, padding="edge")),
-    *[(cropper(size=16), cropper(size=16, padding="edge")) for cropper in (NoCropper, DlibHogCropper)],
+    *[(cropper(size=16), cropper(size=16, padding="edge")) for cropper in (NoCropper, *DLIB)],
     (NoCropper(size=16), FixedBoxCropper(size=16, left=0, top=0, right=48, bottom=40)),
-    (DlibHogCropper(size=16), DlibHogCropper(size=17)),
-    (DlibHogCropper(size=16), DlibHogCropper(size=16, margin=0.3)),
-    (DlibHogCropper(size=16), DlibHogCropper(size=16, max_upsample=2)),
-    (DlibHogCropper(size=16), DlibHogCropper(size=16, several_faces="whole_image")),
+    *[(cropper(size=16), cropper(**({"size": 16} | change))) for cropper in DLIB for change in DLIB_CHANGES],
+    (DlibHogCropper(size=16), DlibCnnCropper(size=16)),
 ]
 
 
 def test_every_setting_of_every_cropper_is_tried_below():
-    policies = {("DlibHogCropper", "no_face")}  # no_face alone touches no pixel
+    policies = {(cropper.__name__, "no_face") for cropper in DLIB}  # no_face alone touches no pixel
     tried = {
         (type(one).__name__, f.name)
         for one, other in PIXEL_SETTINGS
