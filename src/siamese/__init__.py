@@ -20,10 +20,12 @@ _HOMES = {
         "SmallResNet",
     ),
     "siamese.bundle": ("Bundle",),
+    "siamese.comparing": ("ComparedPairs", "compare_pairs"),
     "siamese.callbacks": ("ThresholdCalibrator",),
     "siamese.data.datamodule": ("CsvDataModule", "FaceDataModule", "FolderDataModule", "LfwDataModule", "OrlDataModule"),
-    "siamese.data.lfw": ("download_lfw", "lfw"),
+    "siamese.data.lfw": ("download_lfw", "lfw", "lfw_view1", "lfw_view2"),
     "siamese.data.orl": ("orl",),
+    "siamese.data.pairs_file": ("PairsFile",),
     "siamese.data.manifest": ("SplitManifest",),
     "siamese.data.samplers": ("BalancedPairSampler", "ChosenPairSampler", "IdentitySampler", "OrderedPairSampler"),
     "siamese.data.splits": ("HeldOutPeople", "IdentityDisjoint", "ImageDisjoint", "identity_disjoint"),
@@ -72,6 +74,7 @@ _HOMES = {
         "Cost",
         "Eer",
         "Far",
+        "FoldedEvaluation",
         "MaxAccuracy",
         "MaxF1",
         "OperatingPoint",
@@ -82,6 +85,7 @@ _HOMES = {
         "ThresholdCurve",
         "calibrate",
         "compare",
+        "cross_validate",
         "evaluate",
         "max_f1",
     ),
@@ -105,6 +109,8 @@ if TYPE_CHECKING:
     from siamese.backbones import SmallResNet as SmallResNet
     from siamese.bundle import Bundle as Bundle
     from siamese.callbacks import ThresholdCalibrator as ThresholdCalibrator
+    from siamese.comparing import ComparedPairs as ComparedPairs
+    from siamese.comparing import compare_pairs as compare_pairs
     from siamese.data.datamodule import CsvDataModule as CsvDataModule
     from siamese.data.datamodule import FaceDataModule as FaceDataModule
     from siamese.data.datamodule import FolderDataModule as FolderDataModule
@@ -112,8 +118,11 @@ if TYPE_CHECKING:
     from siamese.data.datamodule import OrlDataModule as OrlDataModule
     from siamese.data.lfw import download_lfw as download_lfw
     from siamese.data.lfw import lfw as lfw
+    from siamese.data.lfw import lfw_view1 as lfw_view1
+    from siamese.data.lfw import lfw_view2 as lfw_view2
     from siamese.data.manifest import SplitManifest as SplitManifest
     from siamese.data.orl import orl as orl
+    from siamese.data.pairs_file import PairsFile as PairsFile
     from siamese.data.samplers import BalancedPairSampler as BalancedPairSampler
     from siamese.data.samplers import ChosenPairSampler as ChosenPairSampler
     from siamese.data.samplers import IdentitySampler as IdentitySampler
@@ -176,6 +185,7 @@ if TYPE_CHECKING:
     from siamese.verification import Cost as Cost
     from siamese.verification import Eer as Eer
     from siamese.verification import Far as Far
+    from siamese.verification import FoldedEvaluation as FoldedEvaluation
     from siamese.verification import MaxAccuracy as MaxAccuracy
     from siamese.verification import MaxF1 as MaxF1
     from siamese.verification import OperatingPoint as OperatingPoint
@@ -186,6 +196,7 @@ if TYPE_CHECKING:
     from siamese.verification import ThresholdCurve as ThresholdCurve
     from siamese.verification import calibrate as calibrate
     from siamese.verification import compare as compare
+    from siamese.verification import cross_validate as cross_validate
     from siamese.verification import evaluate as evaluate
     from siamese.verification import max_f1 as max_f1
     from siamese.verifier import Verification as Verification

@@ -5,17 +5,23 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embed import embed
+from siamese.data.pairs_file import PairsFile
 from siamese.data.transforms import Augmentation
 from siamese.distances import Distance
-from siamese.errors import ConfigError
-from siamese.pairs import PairProtocol
-from siamese.verification import AnyCompared, Compared, compare
+from siamese.errors import CalibrationError, ConfigError
+from siamese.faces.croppers import Cropper
+from siamese.faces.crops import crop_files
+from siamese.pairs import FIXED, FixedPairs, PairProtocol, Pairs
+from siamese.verification import AnyCompared, Compared, FoldedEvaluation, MaxAccuracy, Policy, compare, cross_validate
 
 # First number of the seeds of augmented copies: not one that training can draw.
 COPY = 1_000_003
@@ -72,6 +78,93 @@ def compare_splits(
 ) -> dict[str, AnyCompared]:
     """:func:`compare_split` for each split, with its own pairs."""
     return {s: compare_split(model, distance, d, protocols[s], copies, augmentation) for s, d in datasets.items()}
+
+
+def compare_pairs(
+    model: nn.Module,
+    distance: Distance,
+    cropper: Cropper,
+    pairs: PairsFile,
+    *,
+    cache: str | Path | None = None,
+    bad_images: str = "error",
+    progress: bool = True,
+) -> ComparedPairs:
+    """Embed each picture of a file of pairs once, and measure the distance of each pair.
+
+    Args:
+        model: pictures (B, 3, H, W) to embeddings.
+        distance: between them.
+        cropper: from photographs to what the model sees; where it finds no face, its policy says what is compared instead, if anything.
+        pairs: which pictures.
+        cache, bad_images, progress: as for :func:`siamese.crop_files`.
+
+    Raises:
+        DataError, FaceError, CacheError: from cropping.
+        CalibrationError: no picture is left, or embeddings are NaN or infinite.
+    """
+    result = crop_files(pairs.paths, cropper, cache=cache, bad_images=bad_images, progress=progress)
+    kept = [row for row, file in enumerate(result.files) if file is not None]
+    if not kept:
+        raise CalibrationError(f"{pairs.name}: the cropper leaves no picture; set cropper.no_face=whole_image")
+    crops = [file for file in result.files if file is not None]
+    embeddings = embed(model, CropDataset(crops, np.arange(len(crops))))
+    place = np.full(len(pairs.files), -1)
+    place[kept] = np.arange(len(kept))
+    left, right = place[pairs.left], place[pairs.right]
+    refused = (left < 0) | (right < 0)
+    everyone = np.arange(len(crops))  # each picture a person of its own: only the distances are wanted
+    compared = compare(embeddings, everyone, FixedPairs(left[~refused], right[~refused], pairs.name), distance)
+    assert isinstance(compared, Compared)
+    distances = np.zeros(len(pairs), dtype=compared.distances.dtype)
+    distances[~refused] = compared.distances
+    faceless = np.array([faces == 0 for faces in result.faces])
+    missing = faceless[pairs.left] | faceless[pairs.right] | refused
+    return ComparedPairs(pairs, distances, missing, refused, int(faceless.sum()), compared.distance)
+
+
+@dataclass(frozen=True)
+class ComparedPairs:
+    """A file of pairs with distances.
+
+    Attributes:
+        pairs: n pairs.
+        distances: (n,) floating point; 0 where ``refused``.
+        missing: (n,) bool, pairs that name a picture on which no face was found, or that is left out.
+        refused: (n,) bool, pairs that name a picture that is left out: they have no distance.
+        faceless: number of pictures on which no face was found.
+        distance: the distance's registered name.
+    """
+
+    pairs: PairsFile
+    distances: np.ndarray
+    missing: np.ndarray
+    refused: np.ndarray
+    faceless: int
+    distance: str
+
+    @property
+    def compared(self) -> Compared:
+        """The pairs that have a distance, as a threshold is chosen from them."""
+        kept, p = ~self.refused, self.pairs
+        described = {"name": FIXED, "source": p.name}
+        return Compared(
+            Pairs(p.left[kept], p.right[kept], p.same[kept]), self.distances[kept], p.labels, self.distance, described
+        )
+
+    def evaluate(self, policy: str | dict[str, Any] | Policy | float = MaxAccuracy()) -> FoldedEvaluation:  # noqa: B008 - frozen
+        """See :func:`siamese.cross_validate`; errors likewise."""
+        found = cross_validate(
+            self.distances,
+            self.pairs.same,
+            self.pairs.fold,
+            policy=policy,
+            tested=self.pairs.tested,
+            missing=self.missing,
+            refused=self.refused,
+            protocol=self.pairs.name,
+        )
+        return replace(found, pictures=len(self.pairs.files), faceless=self.faceless)
 
 
 def altered(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:

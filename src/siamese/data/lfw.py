@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import tarfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.data.download import download
+from siamese.data.pairs_file import PairsFile
 from siamese.errors import DataError
 from siamese.identities import IdentityTable
 
@@ -58,13 +60,7 @@ def lfw(root: str | Path) -> IdentityTable:
     Raises:
         DataError: there is no such folder, or it holds no folders of people.
     """
-    folder = Path(root).expanduser()
-    if not folder.exists():
-        raise DataError(f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}")
-    for layout in _LAYOUTS:
-        if (folder / layout).is_dir():
-            folder = folder / layout
-            break
+    folder = _pictures(root)
     table = IdentityTable.from_folder(folder, name="lfw")
     if len(table) != IMAGES or len(table.people) != PEOPLE:
         warnings.warn(
@@ -72,6 +68,51 @@ def lfw(root: str | Path) -> IdentityTable:
             stacklevel=2,
         )
     return table
+
+
+def lfw_view2(root: str | Path) -> PairsFile:
+    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no person in two of them (``pairs.txt``).
+
+    Args:
+        root: as for :func:`lfw`; the file lies in it or beside it.
+
+    Raises:
+        DataError: no such folder, no such file, or pictures that are not there.
+    """
+    return PairsFile.read(_beside(root, "pairs.txt"), _pictures(root), "lfw_view2")
+
+
+def lfw_view1(root: str | Path) -> PairsFile:
+    """LFW's View 1, for development: a threshold from 2,200 pairs (``pairsDevTrain.txt``) is judged on 1,000 others (``pairsDevTest.txt``).
+
+    Half of either is genuine, and no person is in both. Its people are those of View 2. Arguments and errors as :func:`lfw_view2`.
+    """
+    train, test = (
+        PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"lfw_view1 {part}") for part in ("Train", "Test")
+    )
+    return train.joined(test, "lfw_view1", tested=(1,))
+
+
+PAIR_FILES: dict[str, Callable[[str | Path], PairsFile]] = {"lfw_view1": lfw_view1, "lfw_view2": lfw_view2}
+
+
+def _pictures(root: str | Path) -> Path:
+    """The folder of folders of people."""
+    folder = Path(root).expanduser()
+    if not folder.exists():
+        raise DataError(f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}")
+    return next((folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()), folder)
+
+
+def _beside(root: str | Path, name: str) -> Path:
+    """One of the official files of pairs: in the folder that was given, or where the pictures' folder lies."""
+    folder = Path(root).expanduser().absolute()
+    for place in (folder, folder.parent):
+        if (place / name).is_file():
+            return place / name
+    raise DataError(
+        f"{root}: {name} lies neither in it nor beside it; copy it there, or download it: siamese download lfw {root}"
+    )
 
 
 def download_lfw(root: str | Path) -> Path:

@@ -6,6 +6,7 @@ from siamese.verification.compared import AnyCompared, Compared, compare, to_sho
 from siamese.verification.confusion import Confusion, confusion
 from siamese.verification.curves import ThresholdCurve, auc, eer
 from siamese.verification.evaluate import SplitEvaluation, bootstrap, evaluate
+from siamese.verification.folds import Fold, FoldedEvaluation, cross_validate
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies import POLICIES, Cost, Eer, Far, MaxAccuracy, MaxF1, Policy, Recall, as_policy
 from siamese.verification.probability import ProbabilityMap, Reliability, fit_probability, reliability
@@ -21,6 +22,8 @@ __all__ = [
     "Cost",
     "Eer",
     "Far",
+    "Fold",
+    "FoldedEvaluation",
     "MaxAccuracy",
     "MaxF1",
     "OperatingPoint",
@@ -39,6 +42,7 @@ __all__ = [
     "calibrated",
     "compare",
     "confusion",
+    "cross_validate",
     "eer",
     "evaluate",
     "fit_probability",

@@ -1,0 +1,200 @@
+"""Cross-validated verification: each fold of pairs judged at the threshold that the other folds chose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from siamese.distances import is_match
+from siamese.errors import CalibrationError
+from siamese.verification.confusion import checked
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.policies import RULE_OF, MaxAccuracy, Policy, as_policy
+
+RATES = (0.1, 0.01, 0.001)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One tested fold.
+
+    Attributes:
+        fold: its number.
+        threshold: chosen on the pairs of all other folds, or given.
+        tp, fp, fn, tn: its pairs at that threshold, every one of them answered.
+        missing: how many of them name a picture without a face.
+        missing_right: how many of those were answered rightly all the same.
+    """
+
+    fold: int
+    threshold: float
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    missing: int
+    missing_right: int
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pairs that are answered rightly, with what was compared instead where no face was found."""
+        return (self.tp + self.tn) / self.pairs
+
+    @property
+    def strict_accuracy(self) -> float:
+        """The same where every pair with a picture without a face counts as wrong."""
+        return (self.tp + self.tn - self.missing_right) / self.pairs
+
+
+@dataclass(frozen=True)
+class FoldedEvaluation:
+    """Figures of k tested folds.
+
+    Attributes:
+        protocol: which pairs.
+        policy: how thresholds were chosen; "given" for a number.
+        folds: each of them.
+        auc, eer: over all tested pairs; NaN where only one kind was tested.
+        recall_at_far: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30 impostor pairs or more are accepted.
+        pictures, faceless: how many pictures the protocol has, and on how many no face was found.
+    """
+
+    protocol: str
+    policy: str
+    folds: tuple[Fold, ...]
+    auc: float
+    eer: float
+    recall_at_far: Mapping[float, float]
+    pictures: int = 0
+    faceless: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the folds, every pair answered."""
+        return _mean([fold.accuracy for fold in self.folds])
+
+    @property
+    def standard_error(self) -> float:
+        """Of :attr:`mean`; NaN for one fold."""
+        return _standard_error([fold.accuracy for fold in self.folds])
+
+    @property
+    def strict_mean(self) -> float:
+        """Mean accuracy over the folds where pairs with a picture without a face count as wrong."""
+        return _mean([fold.strict_accuracy for fold in self.folds])
+
+    @property
+    def strict_standard_error(self) -> float:
+        """Of :attr:`strict_mean`; NaN for one fold."""
+        return _standard_error([fold.strict_accuracy for fold in self.folds])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; null for what cannot be said of one fold, or of one kind of pairs."""
+        figures = {
+            name: getattr(self, name)
+            for name in ("mean", "standard_error", "strict_mean", "strict_standard_error", "auc", "eer")
+        }
+        folds = [asdict(f) | {"accuracy": f.accuracy, "strict_accuracy": f.strict_accuracy} for f in self.folds]
+        rest = {"pictures": self.pictures, "faceless": self.faceless, "folds": folds}
+        at = {"recall_at_far": {str(rate): recall for rate, recall in self.recall_at_far.items()}}
+        known = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        return {"protocol": self.protocol, "policy": self.policy} | known | at | rest
+
+
+def cross_validate(
+    distances: np.ndarray,
+    same: np.ndarray,
+    fold: np.ndarray,
+    *,
+    policy: str | dict[str, Any] | Policy | float = MaxAccuracy(),  # noqa: B008 - frozen
+    tested: Sequence[int] | None = None,
+    missing: np.ndarray | None = None,
+    refused: np.ndarray | None = None,
+    protocol: str = "pairs",
+) -> FoldedEvaluation:
+    """Judge each fold at the threshold that the pairs of all other folds choose.
+
+    LFW's View 2 (Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of Massachusetts, Amherst, technical report
+    07-49, 2007): ten folds, the mean of their accuracies, and its standard error, the folds' sample standard deviation over the root of their
+    number. That protocol wants an answer for every pair. Where a picture shows no face to the detector there are two honest ways to count,
+    and both are reported: the answer that was given all the same, or a mistake in any case.
+
+    Args:
+        distances: (n,) floating point, smaller is more alike.
+        same: (n,) bool.
+        fold: (n,) integers.
+        policy: chooses the thresholds; a number is applied as it is to every fold.
+        tested: which folds; by default all.
+        missing: (n,) bool, pairs that name a picture without a face.
+        refused: (n,) bool, pairs without a distance, since a picture was left out altogether: they are answered "different", and choose no
+            threshold. ``distances`` may hold anything there.
+        protocol: what the pairs are called.
+
+    Raises:
+        CalibrationError: arrays that do not fit each other, distances that are not finite, one fold alone without a given threshold, or folds
+            that cannot support the policy.
+        ConfigError: an unknown policy.
+    """
+    same, fold = np.asarray(same), np.asarray(fold)
+    refused = np.zeros(len(same), bool) if refused is None else np.asarray(refused, bool)
+    missing = (np.zeros(len(same), bool) if missing is None else np.asarray(missing, bool)) | refused
+    if not same.shape == fold.shape == refused.shape == missing.shape == np.shape(distances):
+        raise CalibrationError(
+            "distances, same, fold and what is missing must be (n,) and equally long; give one entry per pair"
+        )
+    distances, same = checked(np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same)
+    given = float(policy) if isinstance(policy, (int, float)) and not isinstance(policy, bool) else None
+    rule = None if given is not None else as_policy(policy)  # type: ignore[arg-type]
+    numbers = np.unique(fold).tolist() if tested is None else list(tested)
+    if rule is not None and len(np.unique(fold)) < 2:
+        raise CalibrationError(
+            f"{protocol}: one fold alone chooses no threshold that it could be judged by; give a threshold, or pairs in several folds"
+        )
+    found = []
+    for number in numbers:
+        here, elsewhere = fold == number, (fold != number) & ~refused
+        threshold = given
+        if rule is not None:
+            threshold, _ = ThresholdCurve.of(distances[elsewhere], same[elsewhere]).choose(rule)
+        assert threshold is not None
+        found.append(_judged(number, threshold, distances[here], same[here], missing[here], refused[here]))
+    judged = np.isin(fold, numbers)
+    # Answered "different" at every threshold: farther than all others.
+    beyond = np.where(refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances)
+    curve = ThresholdCurve.of(beyond[judged], same[judged])
+    both = bool(curve.genuine and curve.impostor)
+    rates = {rate: curve.recall_at_far(rate) for rate in RATES if both and rate * curve.impostor >= RULE_OF}
+    nan = float("nan")
+    name = "given" if rule is None else rule.describe()["name"]
+    return FoldedEvaluation(protocol, name, tuple(found), curve.auc if both else nan, curve.eer if both else nan, rates)
+
+
+def _judged(
+    number: int, threshold: float, distances: np.ndarray, same: np.ndarray, missing: np.ndarray, refused: np.ndarray
+) -> Fold:
+    if not len(same):
+        raise CalibrationError(f"fold {number} has no pairs; name one that has")
+    accepted = is_match(distances, threshold) & ~refused
+    right = accepted == same
+    counts = (accepted & same, accepted & ~same, ~accepted & same, ~accepted & ~same, missing, missing & right)
+    return Fold(number, threshold, *(int(np.count_nonzero(which)) for which in counts))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return float("nan")
+    centre = _mean(values)
+    return math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1) / len(values))
