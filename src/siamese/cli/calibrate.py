@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     part = data.splits["data"]
     protocol = protocols_of(args.pairs, before, manifest, data)["data"]
     crops = CropDataset(part.crops, part.table.labels)
-    compared = compare_split(bundle.backbone.to(where), bundle.distance.to(where), crops, protocol)
+    compared = compare_split(bundle.backbone.for_inference().to(where), bundle.distance.to(where), crops, protocol)
     after = calibrated(compared, policy, "data", probability=args.probability, beside=(before.threshold,))
     old, new = after.with_policy(before.threshold).point, after.point
     stated = bundle.calibration and bundle.calibration.probability

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from siamese.cli import protocol
+from siamese.cli.bundles import PRETRAINED, open_bundle
 from siamese.cli.policies import HELP, parse_policy
 from siamese.cli.verify import LATEST, device
 from siamese.errors import ConfigError, did_you_mean
@@ -26,9 +28,19 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "evaluate",
         help="evaluate a finished run on its splits, or on other people",
         description="Evaluate a finished run: on its own splits, whose manifest and files are "
-        "checked first, or, with --data, on all people of another folder or CSV file, at the run's threshold.",
+        "checked first, or, with --data, on all people of another folder or CSV file, at the run's threshold. With --protocol or "
+        "--pairs-file: any bundle on pairs that somebody else chose, at thresholds that the other folds choose.",
     )
-    parser.add_argument("run", nargs="?", default=LATEST, metavar="RUN", help="folder of a training run (default: %(default)s)")
+    parser.add_argument(
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help=f"folder of a training run, or a bundle, or {PRETRAINED} (default: {LATEST}; for --protocol and --pairs-file {PRETRAINED})",
+    )
+    parser.add_argument("--protocol", choices=protocol.PROTOCOLS, help="official pairs of LFW, whose folder is --data")
+    parser.add_argument(
+        "--pairs-file", metavar="FILE", help="pairs in LFW's format or a CSV (left,right,same,fold); paths relative to --data"
+    )
     parser.add_argument(
         "--data", metavar="PATH", help="other people: a folder of one folder per person, or a CSV file (path, identity)"
     )
@@ -75,7 +87,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
     from siamese.artifacts import write_comparison
-    from siamese.bundle import Bundle
     from siamese.comparing import check_copies, compare_split, compare_splits
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
@@ -84,12 +95,20 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
+    if args.protocol or args.pairs_file:
+        args.run = args.run or PRETRAINED
+        return protocol.run(args, open_bundle(args.run))
+    args.run = args.run or LATEST
     run_folder = Path(args.run)
-    if run_folder.is_dir() and not any((run_folder / name).exists() for name in ("bundle", "bundle.json")):
+    if (
+        args.run != PRETRAINED
+        and run_folder.is_dir()
+        and not any((run_folder / name).exists() for name in ("bundle", "bundle.json"))
+    ):
         raise ConfigError(
             f"{args.run}: not the folder of a run; to evaluate a run on these people's pictures: --data {args.run}"
         )
-    bundle = Bundle.load(args.run)
+    bundle = open_bundle(args.run)
     if args.policy and (args.copies or args.threshold is not None):
         raise ConfigError(
             f"--policy chooses the threshold for pictures as they are; leave out {'--copies' if args.copies else '--threshold'}"
@@ -107,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     manifest = manifest_of(args, args.run)
     if args.splits:
         _restrict(manifest, args.splits, bundle.operating_point.split if args.copies else None)
-    backbone = bundle.backbone.to(where)
+    backbone = bundle.backbone.for_inference().to(where)
     distance = bundle.distance.to(where)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
     protocols = protocols_of(args.pairs, bundle.operating_point, manifest, data)

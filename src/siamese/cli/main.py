@@ -21,6 +21,8 @@ COMMANDS = {
     "demo": demo,
     "download": download,
 }
+# Commands that take name=value, as `siamese train` does, for --name value.
+SETTINGS = ("evaluate", "calibrate")
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +33,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+    def spelt_out(self, argv: Sequence[str]) -> list[str]:
+        """``name=value`` as ``--name=value`` where there is such an option, and no file of that whole name."""
+        known = {option for action in self._actions for option in action.option_strings if action.nargs != 0}
+        words = []
+        for word in argv:
+            name = "--" + word.partition("=")[0].replace("_", "-")
+            words.append(
+                f"{name}={word.partition('=')[2]}" if "=" in word and name in known and not os.path.lexists(word) else word
+            )
+        return words
 
     def check_options(self, argv: Sequence[str]) -> None:
         """Refuse unknown options before argparse complains of what is missing because of them."""
@@ -65,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if name == "train":  # all but --help is Hydra's to read
             return train.run(argv[1:], parsers["train"])
+        if name in SETTINGS:
+            argv[1:] = parsers[name].spelt_out(argv[1:])
         if name in parsers:
             parsers[name].check_options(argv[1:])
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from siamese.verification import OperatingPoint, SplitEvaluation
+from siamese.verification import FoldedEvaluation, OperatingPoint, SplitEvaluation
 from siamese.verification.evaluate import METRICS, WEIGHED
 
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "far": "false match rate"}
@@ -65,6 +65,17 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
         ("tn", "true non-matches"),
     ):
         table.add_row(meaning, *(f"{getattr(e.confusion, count):,}" for e in evaluations))
+    return table
+
+
+def folds_table(found: FoldedEvaluation) -> Table:
+    """Each tested fold with its threshold and its figures."""
+    table = Table(title=f"{found.protocol}, thresholds by {found.policy}", title_justify="left")
+    for column in ("fold", "threshold", "accuracy", "false matches", "false non-matches", "pairs", "without a face"):
+        table.add_column(column, justify="right")
+    for f in found.folds:
+        counts = (f"{n:,}" for n in (f.fp, f.fn, f.pairs, f.missing))
+        table.add_row(str(f.fold), f"{f.threshold:.4f}", f"{f.accuracy:.4f}", *counts)
     return table
 
 

@@ -145,12 +145,14 @@ def cross_validate(
         ConfigError: an unknown policy.
     """
     same, fold = np.asarray(same), np.asarray(fold)
-    refused = np.zeros(len(same), bool) if refused is None else np.asarray(refused, bool)
-    missing = (np.zeros(len(same), bool) if missing is None else np.asarray(missing, bool)) | refused
+    nobody = np.zeros(len(same), bool)
+    refused = nobody if refused is None else np.asarray(refused, bool)
+    missing = nobody if missing is None else np.asarray(missing, bool)
     if not same.shape == fold.shape == refused.shape == missing.shape == np.shape(distances):
         raise CalibrationError(
             "distances, same, fold and what is missing must be (n,) and equally long; give one entry per pair"
         )
+    missing = missing | refused
     distances, same = checked(np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same)
     given = float(policy) if isinstance(policy, (int, float)) and not isinstance(policy, bool) else None
     rule = None if given is not None else as_policy(policy)  # type: ignore[arg-type]

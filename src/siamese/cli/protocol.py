@@ -1,0 +1,109 @@
+"""`siamese evaluate --protocol lfw_view2` and `--pairs-file FILE`: pairs in folds that somebody else chose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from siamese.errors import ConfigError
+
+if TYPE_CHECKING:
+    from siamese.bundle import Bundle
+    from siamese.data.pairs_file import PairsFile
+
+PROTOCOLS = ("lfw_view1", "lfw_view2")
+# Options of `siamese evaluate` that have no meaning for pairs that are given.
+_OTHERS = ("pairs", "splits", "copies", "root")
+
+
+def run(args: argparse.Namespace, bundle: Bundle) -> int:
+    """Print accuracy over the folds, faces not found counted both ways, and at the bundle's own threshold."""
+    from siamese.cli.policies import parse_policy
+    from siamese.cli.verify import device
+    from siamese.comparing import compare_pairs
+    from siamese.report import tables
+    from siamese.storage import write_json
+    from siamese.verification import MaxAccuracy
+
+    pairs = _pairs(args)
+    where = device(args.device)
+    given = args.threshold if args.threshold is not None else bundle.operating_point.threshold if pairs.folds == 1 else None
+    policy = parse_policy(args.policy) if args.policy else MaxAccuracy() if given is None else given
+    compared = compare_pairs(
+        bundle.backbone.for_inference().to(where),
+        bundle.distance.to(where),
+        bundle.cropper,
+        pairs,
+        cache=args.cache,
+        bad_images=args.bad_images,
+        progress=not args.json,
+    )
+    found, own = compared.evaluate(policy), compared.evaluate(bundle.operating_point.threshold)
+    facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}
+    if args.out:
+        write_json(Path(args.out) / "folds.json", facts)
+    if args.json:
+        print(json.dumps(facts, allow_nan=False))
+        return 0
+    tables.show(tables.folds_table(found))
+    print(_sentence(found.mean, found.standard_error, len(found.folds), "every pair answered"))
+    if any(fold.missing for fold in found.folds):
+        print(
+            _sentence(found.strict_mean, found.strict_standard_error, len(found.folds), "pairs without a face counted as wrong")
+        )
+    print(
+        f"faces not found: {found.faceless:,} of {found.pictures:,} pictures, in {sum(f.missing for f in found.folds):,} tested pairs"
+    )
+    if found.policy != "given":
+        print(f"at the bundle's own threshold, {bundle.operating_point.threshold:.4f}: accuracy {own.mean:.4f}")
+    for note in _notes(args, bundle):
+        print(f"note: {note}", file=sys.stderr)
+    return 0
+
+
+def _pairs(args: argparse.Namespace) -> PairsFile:
+    from siamese.data.lfw import PAIR_FILES
+    from siamese.data.pairs_file import PairsFile
+
+    option = "--protocol" if args.protocol else "--pairs-file"
+    if args.protocol and args.pairs_file:
+        raise ConfigError("--protocol and --pairs-file were given; either names the pairs, so leave out one")
+    for name in _OTHERS:
+        if getattr(args, name):
+            raise ConfigError(f"--{name} has no meaning with {option}, which says what is compared; leave it out")
+    if args.policy and args.threshold is not None:
+        raise ConfigError("--policy chooses the threshold; leave out --threshold")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise ConfigError(f"--threshold must be a finite number, not {args.threshold}")
+    if args.pairs_file:
+        return PairsFile.read(args.pairs_file, args.data)
+    if not args.data:
+        raise ConfigError(f"--protocol {args.protocol} needs the folder of LFW: --data PATH")
+    return PAIR_FILES[args.protocol](args.data)
+
+
+def _sentence(mean: float, error: float, folds: int, what: str) -> str:
+    spread = "" if math.isnan(error) else f" +- {error:.4f} (mean and standard error of {folds} folds)"
+    return f"accuracy {mean:.4f}{spread}, {what}"
+
+
+def _notes(args: argparse.Namespace, bundle: Bundle) -> list[str]:
+    from siamese.cli.bundles import PRETRAINED
+    from siamese.faces.croppers import DlibCropper
+
+    notes = []
+    if isinstance(bundle.cropper, DlibCropper) and args.protocol:
+        notes.append(
+            "dlib's HOG detector was trained on photographs of LFW among others, so that it finds faces there better than elsewhere"
+        )
+    if bundle.provenance.get("dataset") == "lfw" and args.protocol:
+        notes.append("the bundle was trained on people of LFW, who are in these pairs too: the figures are too good")
+    if args.run == PRETRAINED and args.protocol:
+        notes.append(
+            "the bundle's own threshold was calibrated on LFW's development pairs, whose people are in View 2 too; the folds' are not"
+        )
+    return notes
