@@ -106,6 +106,7 @@ def _pictures(root: str | Path) -> Path:
 
 def _beside(root: str | Path, name: str) -> Path:
     """One of the official files of pairs: in the folder that was given, or where the pictures' folder lies."""
+    _pictures(root)  # is it there at all?
     folder = Path(root).expanduser().absolute()
     for place in (folder, folder.parent):
         if (place / name).is_file():

@@ -1,0 +1,160 @@
+"""`siamese evaluate --protocol` and `--pairs-file`, on made-up people in LFW's layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import write_picture
+
+import siamese
+from siamese.cli.main import main
+from siamese.verification import calibrate
+
+SMALL = {"widths": (4,), "depths": (1,), "learned_size": 8, "gradient_cells": 0, "whiten": False}
+
+
+@pytest.fixture(scope="module")
+def lfw(tmp_path_factory) -> Path:
+    """Six people with four pictures each, in LFW's layout, with the files of both views."""
+    root = tmp_path_factory.mktemp("lfw")
+    names = [f"P{k}" for k in range(6)]
+    for k, name in enumerate(names):
+        for i in range(1, 5):
+            write_picture(root / "lfw" / name / f"{name}_{i:04d}.jpg", 100 * k + i)
+
+    def fold(a: str, b: str) -> str:
+        return f"{a} 1 2\n{b} 3 4\n{a} 1 {b} 1\n{a} 3 {b} 2\n"
+
+    (root / "pairs.txt").write_text("3 2\n" + fold("P0", "P1") + fold("P2", "P3") + fold("P4", "P5"))
+    (root / "pairsDevTrain.txt").write_text("2\n" + fold("P0", "P1"))
+    (root / "pairsDevTest.txt").write_text("2\n" + fold("P2", "P3"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(8), 3)
+    point = calibrate(generator.normal(size=(8, 8))[labels] + 0.3 * generator.normal(size=(24, 8)), labels).point
+    made = siamese.Bundle(siamese.SmallResNet(**SMALL), siamese.EuclideanDistance(), siamese.NoCropper(32), point)
+    return str(made.save(tmp_path_factory.mktemp("made") / "bundle"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path / "cache"))
+
+
+def answer(capsys, *words: object) -> dict:
+    assert main(["evaluate", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys, *words: object) -> str:
+    assert main(["evaluate", *map(str, words)]) == 2
+    return capsys.readouterr().err
+
+
+def test_view_2_by_hand(lfw, bundle, capsys):
+    found = answer(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw)["folds"]
+    assert [f["fold"] for f in found["folds"]] == [0, 1, 2]
+    assert [f["tp"] + f["fn"] for f in found["folds"]] == [2, 2, 2]
+    # The same with nothing but a verifier: what it embeds, pair by pair.
+    verifier, pairs = siamese.Verifier.load(bundle), siamese.lfw_view2(lfw)
+    embeddings = torch.cat([verifier.embed([path]) for path in pairs.paths])
+    distances = (embeddings[pairs.left] - embeddings[pairs.right]).double().norm(dim=1).numpy()
+    assert found == siamese.cross_validate(
+        distances.astype(np.float32), pairs.same, pairs.fold, protocol="lfw_view2"
+    ).to_dict() | {
+        "pictures": 21,
+        "faceless": 0,
+    }
+
+
+def test_the_spelling_of_hydra(lfw, bundle, capsys):
+    one = answer(capsys, bundle, "protocol=lfw_view1", f"data={lfw}")
+    other = answer(capsys, bundle, "--protocol", "lfw_view1", "--data", lfw / "lfw")
+    assert one == other
+    assert len(one["folds"]["folds"]) == 1
+    assert one["folds"]["standard_error"] is None
+
+
+def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
+    assert main(["evaluate", bundle, "--protocol", "lfw_view2", "--data", str(lfw), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "mean and standard error of 3 folds), every pair answered" in printed
+    assert "at the bundle's own threshold" in printed
+    written = json.loads((tmp_path / "out" / "folds.json").read_text())
+    assert f"accuracy {written['folds']['mean']:.4f}" in printed
+
+
+def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys):
+    rows = [
+        (f"lfw/P{k}/P{k}_0001.jpg", f"lfw/P{o}/P{o}_0002.jpg", int(k == o), k % 2) for k in range(6) for o in (k, (k + 2) % 6)
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text("left,right,same,fold\n" + "".join(f"{a},{b},{s},{f}\n" for a, b, s, f in rows))
+    found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--policy", "recall,rate=1")
+    assert (found["folds"]["protocol"], found["folds"]["policy"]) == ("mine", "recall")
+    path.write_text("left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows))  # one fold: the bundle's threshold
+    found = answer(capsys, bundle, f"pairs-file={path}", f"data={lfw}")
+    assert found["folds"]["policy"] == "given"
+    assert found["folds"]["folds"][0]["threshold"] == siamese.Bundle.load(bundle).operating_point.threshold
+    assert (
+        answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")["folds"]["folds"][0]["threshold"]
+        == 0.5
+    )
+
+
+def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, capsys, monkeypatch):
+    """A cropper that skips every first picture: pairs with one are refused, and counted as missing."""
+    monkeypatch.setattr(siamese.NoCropper, "verdict", lambda self, faces: "keep")
+    pairs = siamese.lfw_view2(lfw)
+    real = siamese.crop_files(pairs.paths, siamese.NoCropper(32))
+    import dataclasses
+
+    import siamese.comparing as comparing
+
+    files = [None if path.name.endswith("_0001.jpg") else file for path, file in zip(pairs.paths, real.files, strict=True)]
+    faces = [0 if file is None else 1 for file in files]
+    monkeypatch.setattr(comparing, "crop_files", lambda *_, **__: dataclasses.replace(real, files=files, faces=faces))
+    network = siamese.Bundle.load(bundle).backbone
+    found = siamese.compare_pairs(network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs)
+    assert found.refused.sum() == 6  # in each fold the first genuine and the first impostor pair
+    assert found.faceless == 6
+    result = found.evaluate(1e9)
+    assert [(f.tp, f.fn, f.fp, f.tn) for f in result.folds] == [(1, 1, 1, 1)] * 3
+    assert (result.mean, result.strict_mean) == (0.5, 0.25)
+    assert len(found.compared.pairs) == 6
+
+
+def test_mistakes(lfw, bundle, tmp_path, capsys):
+    assert "--data PATH" in refused(capsys, bundle, "--protocol", "lfw_view2")
+    assert "lfw_view1" in _exit(capsys, bundle, "--protocol", "lfw_view3", "--data", lfw)
+    assert "leave out one" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv")
+    for option in (["--pairs", "all_pairs"], ["--splits", "test"], ["--copies", "3"], ["--root", "x"]):
+        said = refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, *option)
+        assert option[0] in said
+        assert "leave it out" in said
+    assert "no such folder" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", tmp_path / "none")
+    assert "leave out --threshold" in refused(
+        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--policy", "eer", "--threshold", "1"
+    )
+    assert "finite" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--threshold", "nan")
+
+
+def _exit(capsys, *words: object) -> str:
+    with pytest.raises(SystemExit):
+        main(["evaluate", *map(str, words)])
+    return capsys.readouterr().err
+
+
+def test_a_file_of_that_name_is_no_setting(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data=x").mkdir()
+    assert "data=x: not the folder of a run" in refused(capsys, "data=x")
