@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,16 +14,13 @@ from torch import nn
 from siamese.data.dataset import CropDataset
 from siamese.data.embed import embed
 from siamese.data.pairs_file import PairsFile
-from siamese.data.transforms import Augmentation
+from siamese.data.transforms import Augmentation, altered, check_copies
 from siamese.distances import Distance
-from siamese.errors import CalibrationError, ConfigError
+from siamese.errors import CalibrationError
 from siamese.faces.croppers import Cropper
 from siamese.faces.crops import crop_files
 from siamese.pairs import FIXED, FixedPairs, PairProtocol, Pairs
 from siamese.verification import AnyCompared, Compared, FoldedEvaluation, MaxAccuracy, Policy, compare, cross_validate
-
-# First number of the seeds of augmented copies: not one that training can draw.
-COPY = 1_000_003
 
 
 def compare_split(
@@ -165,18 +161,3 @@ class ComparedPairs:
             protocol=self.pairs.name,
         )
         return replace(found, pictures=len(self.pairs.files), faceless=self.faceless)
-
-
-def altered(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:
-    """What makes augmented copy number ``copy`` of a crop."""
-    return functools.partial(augmentation, seed=(COPY, copy))
-
-
-def check_copies(copies: int, augmentation: Augmentation | None) -> None:
-    """Raise :class:`ConfigError` where the copies cannot be made."""
-    if copies < 0:
-        raise ConfigError(f"copies must be at least 0, not {copies}")
-    if copies and (augmentation is None or not augmentation.changes):
-        raise ConfigError(
-            "there is no augmentation to make copies with: the run was trained without, or with a function of its own; leave out copies"
-        )

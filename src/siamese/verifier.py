@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from siamese.bundle import Bundle
-from siamese.comparing import altered, check_copies
+from siamese.data.transforms import altered, check_copies
 from siamese.distances import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb

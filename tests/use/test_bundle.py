@@ -236,7 +236,7 @@ def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
 
 
 def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
-    from siamese.comparing import altered as altered_copy
+    from siamese.data.transforms import altered as altered_copy
 
     changes = Augmentation(rotation=30.0, brightness=0.4)
     one = bundle(augmentation=changes)

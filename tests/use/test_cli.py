@@ -177,9 +177,10 @@ def test_verify_answers_by_exit_code_and_json(run_folder, people, capsys):
     assert "no such file" in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_verify_takes_the_newest_run_by_default(run_folder, people, monkeypatch, capsys):
+def test_verify_takes_the_newest_run_where_it_is_asked_to(run_folder, people, monkeypatch, capsys):
     monkeypatch.chdir(run_folder.parent.parent)
-    assert main(["verify", str(people / "p0" / "0.png"), str(people / "p0" / "0.png")]) == 0
+    a = str(people / "p0" / "0.png")
+    assert main(["verify", a, a, "--bundle", "runs/latest"]) == 0
 
 
 def test_multirun_gives_one_folder_each(people, here, capsys):

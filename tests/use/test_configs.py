@@ -16,7 +16,15 @@ from siamese.cli.train import config_folder
 CONF = config_folder()
 CHOICES = [(group, choice) for group, choices in groups(CONF).items() for choice in choices]
 # Runs that a test takes from end to end; an experiment that is not among them fails below.
-COVERED = {"quick", "balanced_pairs", "face_comparer", "face_comparer_plus", "face_similarity", "face_similarity_plus"}
+COVERED = {
+    "quick",
+    "balanced_pairs",
+    "face_comparer",
+    "face_comparer_plus",
+    "face_similarity",
+    "face_similarity_plus",
+    "finetune",
+}
 
 
 def composed(*overrides):
@@ -27,7 +35,7 @@ def composed(*overrides):
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_is_built(group, choice, tmp_path):
     needed = {"lfw": ["data.root=x"], "folder": ["data.root=x"], "csv": ["data.csv=x"]}.get(choice, [])
-    needed = ["data.root=x"] if choice.startswith("face_") and group == "experiment" else needed
+    needed = ["data.root=x"] if group == "experiment" and (choice.startswith("face_") or choice == "finetune") else needed
     if choice == "learned":  # makes sense with a loss that learns it, and no other
         needed = ["module/loss=pair_cross_entropy_loss"]
     if choice == "pair_cross_entropy_loss":

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from siamese.cli.main import main
 from siamese.report.plots import read_history
 
+LATEST = ("--bundle", "runs/latest")
 PICTURES = ("samples", "false_matches", "false_non_matches")
 
 
@@ -77,12 +78,12 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     for split, was in figures.items():
         assert again[split]["confusion"] == was["confusion"]
     a, b = (str(lfw / "Person_00" / f"Person_00_{i:04d}.jpg") for i in (0, 1))
-    code = main(["verify", a, b, "--json"])
+    code = main(["verify", a, b, "--json", *LATEST])
     forward = json.loads(capsys.readouterr().out)
     assert forward["threshold"] == figures["test"]["threshold"]
     assert code == (0 if forward["distance"] <= forward["threshold"] else 1)
     just_below = repr(float(np.nextafter(forward["distance"], -1)))
-    assert main(["verify", b, a, "--json", "--threshold", just_below]) == 1
+    assert main(["verify", b, a, "--json", *LATEST, "--threshold", just_below]) == 1
     assert json.loads(capsys.readouterr().out)["distance"] == pytest.approx(forward["distance"], abs=1e-6)
     if name == "face_comparer":
         assert 0 <= forward["distance"] <= 1  # a probability
@@ -100,7 +101,7 @@ def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys
     assert len({figures["threshold"] for figures in found.values()}) == 1
     assert {p.name for p in (tmp_path / "copies" / "plots").iterdir()} >= {"false_matches_test.png", "curves.png"}
     a, b = (str(lfw / "Person_00" / f"Person_00_{i:04d}.jpg") for i in (0, 1))
-    main(["verify", a, b, "--copies", "2", "--json"])
+    main(["verify", a, b, "--copies", "2", "--json", *LATEST])
     streams = capsys.readouterr()
     assert "the threshold was chosen without copies" in streams.err
     assert json.loads(streams.out)["copies"] == 2

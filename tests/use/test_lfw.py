@@ -35,7 +35,7 @@ def test_photographs_to_verdict(tmp_path, monkeypatch, capsys):
     assert json.loads((run / "bundle" / "bundle.json").read_text())["cropper"]["name"] == "dlib_hog"
     capsys.readouterr()
     first = rows[often[0]]
-    assert main(["verify", first[0], first[0], "--json"]) == 0
+    assert main(["verify", first[0], first[0], "--json", "--bundle", "runs/latest"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["faces"][0] >= 1
     assert answer["distance"] == 0

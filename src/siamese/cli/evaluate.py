@@ -87,9 +87,10 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
     from siamese.artifacts import write_comparison
-    from siamese.comparing import check_copies, compare_split, compare_splits
+    from siamese.comparing import compare_split, compare_splits
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
+    from siamese.data.transforms import check_copies
     from siamese.report import tables
     from siamese.verification import as_policy, calibrated, evaluate
 

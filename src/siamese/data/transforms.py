@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from siamese.errors import ConfigError
+
+# First number of the seeds of augmented copies: not one that training can draw.
+COPY = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -116,3 +122,18 @@ class Augmentation:
 def stable_seed(*numbers: int) -> int:
     """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine (numpy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def altered(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:
+    """What makes augmented copy number ``copy`` of a crop."""
+    return functools.partial(augmentation, seed=(COPY, copy))
+
+
+def check_copies(copies: int, augmentation: Augmentation | None) -> None:
+    """Raise :class:`ConfigError` where the copies cannot be made."""
+    if copies < 0:
+        raise ConfigError(f"copies must be at least 0, not {copies}")
+    if copies and (augmentation is None or not augmentation.changes):
+        raise ConfigError(
+            "there is no augmentation to make copies with: the run was trained without, or with a function of its own; leave out copies"
+        )

