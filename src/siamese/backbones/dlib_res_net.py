@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone
-from siamese.backbones.dlib_file import BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
+from siamese.backbones.dlib_file import AVERAGES, BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
 from siamese.backbones.views import check_views, jitter_maps, warped
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, WeightsError
 from siamese.pretrained_files import RESNET, pretrained_file
 
 PIXEL_RANGE = 256  # what pixels are divided by, not 255
@@ -49,8 +49,6 @@ class DlibResNet(Backbone):
         ValueError: a rate or number of copies out of range.
     """
 
-    averages: Tensor
-
     def __init__(
         self,
         weights: str | None = None,
@@ -67,7 +65,6 @@ class DlibResNet(Backbone):
         self.weights, self.affine_rate, self.folded = None, affine_rate, folded
         self.mirror, self.jitter, self.unit_length = mirror, jitter, unit_length
         self.embedding_size = EMBEDDING
-        self.register_buffer("averages", torch.tensor(DlibFile().averages))
         self.stem = _Convolution(3, STEM, 7, 2, 0, affine_rate, folded)
         blocks, channels = [], STEM
         for width, halves in BLOCKS:
@@ -93,18 +90,18 @@ class DlibResNet(Backbone):
                 f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was trained on), these have {height}x{width}; "
                 f"set data.cropper.size=150"
             )
-        x = images.to(self.head.weight.dtype)
-        if images.dtype != torch.uint8:
-            x = x * 255
-        # Views are warped as pixels, so that beyond the picture there is black, as in dlib.
-        embeddings = self._mean_of_views(x)
+        # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no odd number beyond 256. Views are warped
+        # as pixels, so that beyond the picture there is black, as in dlib.
+        pixels = images if images.dtype == torch.float64 else images.float()
+        embeddings = self._mean_of_views(pixels if images.dtype == torch.uint8 else pixels * 255)
         return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
 
     def _mean_of_views(self, pixels: Tensor) -> Tensor:
         if self.training or self.same_at_use:
             return self._embed(pixels)
         if not self.jitter:
-            return (self._embed(pixels) + self._embed(pixels.flip(3))) / 2
+            both = self._embed(torch.cat([pixels, pixels.flip(3)]))  # one call: for few pictures calls are dear
+            return both.unflatten(0, (2, -1)).mean(dim=0)
         changes, _ = jitter_maps(self.jitter, pixels.shape[-1])
         total = self._embed(warped(pixels, changes[0]))
         for change in changes[1:]:
@@ -113,7 +110,8 @@ class DlibResNet(Backbone):
 
     def _embed(self, pixels: Tensor) -> Tensor:
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
-        x = ((pixels - self.averages[:, None, None]) / PIXEL_RANGE).contiguous(memory_format=torch.channels_last)
+        x = ((pixels - pixels.new_tensor(AVERAGES)[:, None, None]) / PIXEL_RANGE).to(self.head.weight.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
         for block in self.blocks:
             x = block(x)
@@ -151,16 +149,19 @@ class DlibResNet(Backbone):
             affine.weight = np.ones_like(con.bias) if unit.scale is None else _array(unit.scale)
             affine.bias = np.zeros_like(con.bias) if unit.shift is None else _array(unit.shift)
         layers[-1].weight = _array(self.head.weight.t())
-        red, green, blue = self.averages.tolist()
-        return DlibFile(layers, averages=(red, green, blue)).write(path)
+        return DlibFile(layers).write(path)
 
     def _load(self, file: DlibFile) -> None:
+        if np.any(np.array(file.averages, np.float32) != np.array(AVERAGES, np.float32)):
+            raise WeightsError(
+                f"the network subtracts the averages {file.averages} of red, green and blue, not {AVERAGES}: train dlib's network with its own "
+                f"input layer, input_rgb_image_sized<150>"
+            )
         convolutions, affines = ([layer for layer in file.layers if layer.kind == kind] for kind in ("con", "affine"))
         for unit, con, affine in zip(self._units(), convolutions, affines, strict=True):
             unit.set(*(torch.from_numpy(array) for array in (con.weight, con.bias, affine.weight, affine.bias)))
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(file.layers[-1].weight).t())
-        self.averages.copy_(torch.tensor(file.averages))
 
     def _units(self) -> Iterator[_Convolution]:
         return (module for module in self.modules() if isinstance(module, _Convolution))
