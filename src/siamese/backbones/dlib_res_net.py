@@ -101,7 +101,7 @@ class DlibResNet(Backbone):
             return self._embed(pixels)
         if not self.jitter:
             both = self._embed(torch.cat([pixels, pixels.flip(3)]))  # one call: for few pictures calls are dear
-            return both.unflatten(0, (2, -1)).mean(dim=0)
+            return both.view(2, -1, EMBEDDING).mean(dim=0)
         changes, _ = jitter_maps(self.jitter, pixels.shape[-1])
         total = self._embed(warped(pixels, changes[0]))
         for change in changes[1:]:
