@@ -1,6 +1,6 @@
-"""Time `import siamese` and the verifier against importing torch alone; medians of interleaved runs.
+"""Time `import siamese`, the verifier and `siamese verify` from a cold start against importing torch alone; medians of interleaved runs.
 
-python benchmarks/imports.py [--rounds R]
+python benchmarks/imports.py [--rounds R] [--photographs A B]
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+import siamese
 
 COMMANDS = {
     "python": "pass",
@@ -23,13 +25,18 @@ COMMANDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--photographs", nargs=2, metavar=("A", "B"), help="what to verify; default: two of the ORL faces")
     args = parser.parse_args()
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    photographs = args.photographs or [str(path) for path in siamese.orl().paths[:2]]
+    commands = {name: [sys.executable, "-c", code] for name, code in COMMANDS.items()}
+    commands["siamese verify A B"] = [sys.executable, "-m", "siamese", "verify", *photographs]
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(args.rounds):
-        for name, code in COMMANDS.items():
+        for name, command in commands.items():
             start = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True)
+            done = subprocess.run(command, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
+            assert done.returncode in (0, 1), f"{name}: exit code {done.returncode}"  # 1: different people
     median = {name: statistics.median(values) for name, values in seconds.items()}
     for name, value in median.items():
         print(f"{name}: {value:.3f} s, {value / median['import torch']:.2f} of import torch")

@@ -2,6 +2,6 @@
 
 import sys
 
-from siamese.cli.main import main
+from siamese.cli.main import command
 
-sys.exit(main())
+sys.exit(command())
