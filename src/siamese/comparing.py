@@ -159,5 +159,6 @@ class ComparedPairs:
             missing=self.missing,
             refused=self.refused,
             protocol=self.pairs.name,
+            names=dict(enumerate(self.pairs.fold_names)),
         )
         return replace(found, pictures=len(self.pairs.files), faceless=self.faceless)

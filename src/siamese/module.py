@@ -141,12 +141,17 @@ class SiameseModule(pl.LightningModule):
         settings = [{"params": groups[key]} | ({"weight_decay": 0.0} if key[1] else {}) for key in order]
         optimizer = self.optimizer(settings)
         for (share, _), group in zip(order, optimizer.param_groups, strict=True):
-            group["lr"] *= share
+            group["lr"] = group["lr"] * share  # a rate may be a tensor that all groups share
         return optimizer
 
     def _learning_rates(self) -> Iterable[tuple[nn.Parameter, float]]:
         """Parameters of the backbone with their share of the learning rate; a backbone of the user's may know of none."""
         shares = getattr(self.backbone, "learning_rates", None)
+        if shares is None and self.layer_decay != 1:
+            raise ConfigError(
+                f"layer_decay={self.layer_decay}: {type(self.backbone).__name__} does not say which of its layers come first; leave layer_decay "
+                f"out, or give the backbone a method learning_rates (see siamese.Backbone)"
+            )
         return () if shares is None else shares(self.layer_decay)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

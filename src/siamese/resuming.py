@@ -48,6 +48,7 @@ class Earlier:
         manifest: its ``split.json``; None where only a checkpoint is at hand.
         history: losses and figures of its epochs.
         shapes: of the checkpoint's weights, by name.
+        groups: how many parameters each group of its optimizer has.
         best: its best checkpoint; None if there is none.
     """
 
@@ -56,6 +57,7 @@ class Earlier:
     manifest: SplitManifest | None
     history: History
     shapes: Mapping[str, tuple[int, ...]]
+    groups: tuple[int, ...]
     best: Path | None
 
     @classmethod
@@ -71,6 +73,7 @@ class Earlier:
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
             epochs = int(content["epoch"]) + 1
             shapes = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
+            groups = tuple(len(group["params"]) for group in content["optimizer_states"][0]["param_groups"])
         except FileNotFoundError as error:
             raise ConfigError(
                 f"resume={run}: no run (there is no {checkpoint}); give the folder of a training run, or a checkpoint"
@@ -88,7 +91,7 @@ class Earlier:
             known = artifacts.joined(known, plots.read_history(file) if file.exists() else {})
         before = {n: ([e for e in es if e < epochs], vs[: sum(e < epochs for e in es)]) for n, (es, vs) in known.items()}
         manifest = SplitManifest.load(split) if split.exists() else None
-        return cls(checkpoint, epochs, manifest, before, shapes, best if best.exists() else None)
+        return cls(checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None)
 
     def better(self, monitor: str, mode: str, later: ModelCheckpoint) -> Path | None:
         """The earlier run's best checkpoint, if none of the later epochs came up to it."""
@@ -111,4 +114,9 @@ class Earlier:
             raise ConfigError(
                 f"the run to resume has another network or loss ({strange[0]} is {self.shapes.get(strange[0], 'not there')}, here "
                 f"{own.get(strange[0], 'not there')}): resume it with the same module.backbone, module.loss and distance"
+            )
+        if tuple(len(group["params"]) for group in module.configure_optimizers().param_groups) != self.groups:
+            raise ConfigError(
+                "the run to resume trained its layers at other shares of the learning rate: resume it with the same module.layer_decay, "
+                "module.backbone.affine_rate and module.decay_matrices_only"
             )

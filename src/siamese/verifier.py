@@ -73,6 +73,7 @@ class Verifier:
         ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, or a bundle
             without augmentation.
         CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle without a calibration.
+        MissingDependencyError: the bundle's cropper needs a package that is not installed.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Verifier:
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
         if threshold is not None and policy is not None:
             raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
+        bundle.cropper.check()
         self.bundle, self.device, self.copies = bundle, torch.device(device), copies
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
         self._backbone = bundle.backbone.for_inference().to(self.device).eval()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ def told(pairs: PairsFile) -> list[tuple[str, str, bool, int]]:
     return [(pairs.files[a], pairs.files[b], bool(s), int(f)) for a, b, s, f in zip(*columns, strict=True)]
 
 
+CSV = "left,right,same\n{}"
 TWO_FOLDS = "2\t1\nAnn\t1\t2\nAnn\t1\tEve\t1\nBob\t1\t2\nBob\t2\tAnn\t3\n"
 ROWS = [
     ("Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", True, 0),
@@ -68,7 +71,28 @@ def test_csv(root):
     text = "note,left,right,same,fold\n" + "".join(f"x,{a},./{b},{s},f{f}\n" for a, b, s, f in ROWS)
     pairs = PairsFile.read(written(root.parent, text, "mine.csv"), root)
     assert told(pairs) == ROWS
-    assert pairs.name == "mine"
+    assert (pairs.name, pairs.fold_names) == ("mine", ("f0", "f1"))
+
+
+def test_a_person_in_two_folds_is_warned_of(root):
+    rows = [
+        "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x",
+        "Ann/Ann_0001.jpg,Eve/Eve_0001.jpg,0,x",
+        "Bob/Bob_0001.png,Bob/Bob_0002.jpg,1,y",
+        "Bob/Bob_0001.png,{},0,y",
+    ]
+    for other, warned in (("Ann/Ann_0003.jpg", False), ("Ann/Ann_0002.jpg", True)):  # nothing says that 0003 shows Ann
+        path = written(root, "left,right,same,fold\n" + "\n".join(rows).format(other), "mine.csv")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            PairsFile.read(path)
+        assert ["1 people" in str(w.message) for w in caught] == [True] * warned
+
+
+def test_folds_that_are_not_there_cannot_be_tested(root):
+    pairs = PairsFile.read(written(root, TWO_FOLDS))
+    with pytest.raises(DataError, match="no fold 7"):
+        dataclasses.replace(pairs, tested=(0, 7))
 
 
 def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
@@ -100,11 +124,26 @@ def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
         ("left,right,same\n", ["no pairs"]),
         (
             "left,right,same,fold\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x\nAnn/Ann_0001.jpg,Eve/Eve_0001.jpg,0,\n",
-            ["line 3", "no fold"],
+            ["line 3", "no fold", "the line before has one"],
+        ),
+        (
+            "left,right,same,fold\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,1,\nAnn/Ann_0001.jpg,Eve/Eve_0001.jpg,0,y\n",
+            ["line 3", "a fold", "the line before has none"],
+        ),
+        ("²\nAnn 1 2\n", ["neither LFW's format nor a CSV"]),
+        ("1\nAnn 1 2\nAnn 1 Ann 3\n", ["Ann/Ann_0003.jpg", "show one person", "listed as different", "correct one"]),
+        ("1\nAnn 1 2\nAnn ² Eve 1\n", ["line 3", "name i other_name j"]),
+        ("2 1\nAnn 1 2\nAnn 1 Eve 1\nAnn 2 1\nBob 1 Eve 1\n", ["Ann/Ann_0002.jpg", "Ann/Ann_0001.jpg", "paired twice"]),
+        (CSV.format("Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0002.jpg,Ann/Ann_0001.jpg,0\n"), ["paired twice"]),
+        (
+            CSV.format(
+                "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0002.jpg,Ann/Ann_0003.jpg,1\nAnn/Ann_0001.jpg,Ann/Ann_0003.jpg,0\n"
+            ),
+            ["Ann/Ann_0001.jpg", "Ann/Ann_0003.jpg", "show one person, as other pairs", "listed as different"],
         ),
         (
             "left,right,same,fold\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x\nAnn/Ann_0001.jpg,Eve/Eve_0001.jpg,0,y\n",
-            ["outside fold 0", "impostor"],
+            ["outside fold x", "impostor"],
         ),
     ],
 )
@@ -132,6 +171,7 @@ def test_the_views_of_a_made_up_lfw(root):
         assert told(lfw_view2(place)) == ROWS
     development = lfw_view1(root)
     assert development.tested == (1,)
+    assert development.fold_names == ("pairsDevTrain", "pairsDevTest")
     assert development.fold.tolist() == [0, 0, 1, 1]
     assert told(development)[2] == ("Bob/Bob_0001.png", "Bob/Bob_0002.jpg", True, 1)
     (root.parent / "pairs.txt").unlink()
@@ -160,3 +200,6 @@ def test_the_official_files(real):
             for f in range(pairs.folds)
         ]
         assert sum(map(len, people)) == len(set.union(*people))  # nobody is in two folds
+    assert (len(set(one.people)), len(set(one.people) & set(two.people))) == (3095, 2465)
+    unordered = [{frozenset((p.files[a], p.files[b])) for a, b in zip(p.left, p.right, strict=True)} for p in (one, two)]
+    assert (len(unordered[0]), len(unordered[0] & unordered[1])) == (3200, 758)

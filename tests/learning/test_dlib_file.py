@@ -148,10 +148,58 @@ def test_a_missing_file_is_named(tmp_path):
     assert_says(caught.value, "none.dat", "No such file", "check the path")
 
 
-def test_what_is_no_network_is_not_written(read):
-    with pytest.raises(WeightsError, match="must be con"):
-        DlibFile(read.layers[1:]).encode()
-    broken = [dataclasses.replace(layer) for layer in read.layers]
-    broken[0].weight = broken[0].weight[:, :, :5]
-    with pytest.raises(WeightsError, match="weights where 4736 belong"):
-        DlibFile(broken).encode()
+def _head_turned(layers):
+    layers[-1].weight = np.ascontiguousarray(layers[-1].weight.T)  # as torch keeps it: as many numbers
+
+
+def _axes_swapped(layers):
+    layers[0].weight = layers[0].weight.transpose(0, 2, 3, 1)
+
+
+def _cut(layers):
+    layers[0].weight = layers[0].weight[:, :, :5]
+
+
+def _no_number(layers):
+    layers[1].bias = np.full_like(layers[1].bias, np.nan)
+
+
+FAULTS = {
+    "first missing": (lambda layers: layers.pop(0), "must be con"),
+    "last missing": (lambda layers: layers.pop(), "must be fc"),
+    "one too many": (lambda layers: layers.append(layers[-1]), "more than 108 layers"),
+    "head turned": (_head_turned, "weights of fc of shape (128, 256), not (256, 128)"),
+    "axes swapped": (_axes_swapped, "weights of con of shape (32, 7, 7, 3), not (32, 3, 7, 7)"),
+    "cut": (_cut, "not (32, 3, 7, 7)"),
+    "no weights": (lambda layers: setattr(layers[0], "weight", None), "shape None"),
+    "no number": (_no_number, "shifts of affine that are not finite"),
+    "rates": (lambda layers: setattr(layers[0], "rates", (1.0, 1.0)), "2 rates where 4 belong"),
+    "flags": (lambda layers: setattr(layers[2], "flags", (True,)), "1 flags where 3 belong"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_no_network_is_not_written_and_stays_as_it_was(read, fault):
+    spoil, says = FAULTS[fault]
+    file = DlibFile([dataclasses.replace(layer) for layer in read.layers])
+    spoil(file.layers)
+    before = list(file.layers)
+    with pytest.raises(WeightsError) as caught:
+        file.encode()
+    assert_says(caught.value, says)
+    assert len(file.layers) == len(before)
+    assert all(a is b for a, b in zip(file.layers, before, strict=True))
+
+
+def test_writing_changes_nothing_in_memory(content, read):
+    file = DlibFile([dataclasses.replace(layer) for layer in read.layers])
+    file.layers[0].weight = file.layers[0].weight.astype(np.float64)
+    assert file.encode() == content
+    assert file.layers[0].weight.dtype == np.float64
+
+
+def test_weights_that_are_not_finite_are_refused(content, read):
+    place = content.index(struct.pack("<9f", *read.layers[0].weight.ravel()[:9]))
+    damaged = content[:place] + struct.pack("<f", float("nan")) + content[place + 4 :]
+    with pytest.raises(WeightsError, match="weights that are not finite"):
+        DlibFile.decode(damaged)

@@ -109,11 +109,7 @@ def test_a_wrong_network_would_be_caught(network, chips, descriptors, monkeypatc
         monkeypatch.setattr(dlib_res_net.F, "avg_pool2d", lambda x, k, s: REAL_AVG(x, k, s, ceil_mode=True))
     else:  # the zero channels of the shortcut in front of the others
         monkeypatch.setattr(dlib_res_net.F, "pad", lambda x, p: REAL_PAD(x, p if len(p) == 4 else (*p[:4], p[5], p[4])))
-    try:
-        difference = largest_difference(network, pictures, descriptors)
-    except RuntimeError:  # maps that no longer fit each other
-        return
-    assert difference > 10 * TOLERANCE
+    assert largest_difference(network, pictures, descriptors) > 10 * TOLERANCE
 
 
 def test_the_unchanged_file_comes_back_byte_for_byte(network, file, tmp_path):

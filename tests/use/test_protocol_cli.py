@@ -152,6 +152,17 @@ def _exit(capsys, *words: object) -> str:
     return capsys.readouterr().err
 
 
+def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(lfw, bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", bundle, "--protocol", "lfw_view1", "--data", str(lfw), "--json", "--out", "data=x"]) == 0
+    assert (tmp_path / "data=x" / "folds.json").is_file()
+    assert "data=y: no" in refused(capsys, "--", "data=y")
+
+
+def test_mistakes_are_named_before_the_bundle_is_opened(capsys):
+    assert "--data PATH" in refused(capsys, "no-such-bundle", "--protocol", "lfw_view2")
+
+
 def test_a_file_of_that_name_is_no_setting(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data=x").mkdir()

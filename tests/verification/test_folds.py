@@ -140,3 +140,15 @@ def test_what_cannot_be_judged(change, words):
     with pytest.raises(CalibrationError) as caught:
         cross_validate(**arguments)
     assert_says(caught.value, *words)
+
+
+@pytest.mark.parametrize("threshold", [0.5, np.float32(0.5), np.float64(0.5)])
+def test_a_number_of_any_kind_is_a_threshold(threshold):
+    found = cross_validate(np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold)
+    assert (found.mean, found.policy, found.folds[0].threshold) == (1.0, "given", 0.5)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), np.float32("nan")])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    with pytest.raises(CalibrationError, match="finite number"):
+        cross_validate(np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ class DlibFile:
     """The content of a file.
 
     Attributes:
-        layers: 106 entries with something to tell, input side first (tags and skips have none).
+        layers: 108 entries with something to tell, input side first (tags and skips have none).
         margin, threshold: of the loss it was trained with.
         averages: red, green, blue, subtracted from pixels 0..255 before they are divided by 256.
         side: the pictures' width and height in pixels.
@@ -110,11 +110,13 @@ class DlibFile:
     def encode(self) -> bytes:
         """The file as bytes: those it was read from, but for what was changed.
 
+        The gradients and outputs that a network saved by dlib's own trainer may carry are read over, and not written.
+
         Raises:
-            WeightsError: layers that are missing, or arrays of other shapes than the network's.
+            WeightsError: layers that are missing or too many, arrays of other shapes than the network's, weights that are not finite.
         """
         writer = _Writer()
-        _file(writer, self)
+        _file(writer, replace(self, layers=[replace(layer) for layer in self.layers]))
         return b"".join(writer.parts)
 
     def write(self, path: str | Path) -> Path:
@@ -166,6 +168,8 @@ def _file(archive: _Reader | _Writer, found: DlibFile) -> None:
     red, green, blue = (archive.real(value, 24) for value in found.averages)
     found.averages = (red, green, blue)
     found.side = archive.integer(found.side)
+    if found.side < 1:
+        raise archive.wrong(f"pictures of {found.side} pixels")
     archive.exactly(found.side, "height of the pictures, which is their width,")
     layers = iter(list(found.layers))
     found.layers = []
@@ -177,6 +181,8 @@ def _file(archive: _Reader | _Writer, found: DlibFile) -> None:
             raise WeightsError(f"layer {len(found.layers)} must be {kind}; give all layers in the order of DlibFile.read")
         _layer(archive, layer, shape, innermost=place == 0)
         found.layers.append(layer)
+    if next(layers, None) is not None:
+        raise archive.wrong(f"more than {len(found.layers)} layers")
 
 
 def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...], innermost: bool) -> None:
@@ -187,7 +193,7 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
     if kind == "con":
         filters, channels, window, stride = shape
         weight_shape = (filters, channels, window, window)
-        both = archive.tensor(_joined(layer), (math.prod(weight_shape) + filters, 1, 1, 1))
+        both = archive.tensor(_joined(archive, layer, weight_shape), (math.prod(weight_shape) + filters, 1, 1, 1))
         layer.weight, layer.bias = both[:-filters].reshape(weight_shape), both[-filters:]
         padding = window // 2 if stride == 1 else 0
         for value in (filters, window, window, stride, stride, padding, padding):
@@ -197,7 +203,7 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
         layer.rates = _rates(archive, layer)
     elif kind == "affine":
         (channels,) = shape
-        both = archive.tensor(_joined(layer), (2 * channels, 1, 1, 1))
+        both = archive.tensor(_joined(archive, layer, (channels,)), (2 * channels, 1, 1, 1))
         layer.weight, layer.bias = both[:channels], both[channels:]
         archive.alias((1, channels, 1, 1))
         archive.alias((1, channels, 1, 1))
@@ -210,7 +216,7 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
         inputs, outputs = shape
         archive.exactly(outputs, "number of outputs")
         archive.exactly(inputs, "number of inputs")
-        flat = None if layer.weight is None else layer.weight.reshape(-1)
+        flat = archive.shaped(layer.weight, (inputs, outputs), "weights of fc")
         layer.weight = archive.tensor(flat, (inputs, outputs, 1, 1)).reshape(inputs, outputs)
         archive.alias((inputs, outputs, 1, 1))
         archive.alias((0, 0, 0, 0))
@@ -219,6 +225,8 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
     for wanted in _APPENDED[layer.version]:
         if archive.flag(wanted) is not wanted:
             raise archive.wrong(f"a {layer.version} layer with another use of its flags")
+    if len(layer.flags) != 3:
+        raise archive.wrong(f"{len(layer.flags)} flags where 3 belong")
     layer.flags = tuple(archive.flag(value) for value in layer.flags)
     for _ in range(3):  # gradients and outputs that a network saved in the middle of training still carries
         archive.skipped_tensor()
@@ -226,14 +234,16 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
         archive.exactly(1, "sample expansion factor")
 
 
-def _joined(layer: DlibLayer) -> np.ndarray | None:
-    if layer.weight is None or layer.bias is None:
-        return None
-    return np.concatenate([layer.weight.reshape(-1), layer.bias.reshape(-1)])
+def _joined(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
+    weight = archive.shaped(layer.weight, shape, f"weights of {layer.kind}")
+    return np.concatenate([weight, archive.shaped(layer.bias, shape[:1], f"shifts of {layer.kind}")])
 
 
 def _rates(archive: _Reader | _Writer, layer: DlibLayer) -> tuple[float, ...]:
-    return tuple(archive.real(value, 53) for value in layer.rates or (1.0, 1.0, 1.0, 0.0))
+    rates = layer.rates or (1.0, 1.0, 1.0, 0.0)
+    if len(rates) != 4:
+        raise archive.wrong(f"{len(rates)} rates where 4 belong")
+    return tuple(archive.real(value, 53) for value in rates)
 
 
 class _Reader:
@@ -290,11 +300,17 @@ class _Reader:
         if found != value:
             raise self.wrong(f"{what} is {found!r}, not {value!r}")
 
-    def tensor(self, _: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    def shaped(self, _: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
+        return np.empty(0, np.float32)
+
+    def tensor(self, _: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         self.exactly(2, "version of a tensor")
         if (found := tuple(self.integer() for _ in range(4))) != shape:
             raise self.wrong(f"a tensor of shape {found}, not {shape}")
-        return np.frombuffer(self.take(4 * math.prod(shape)), "<f4").astype(np.float32)
+        values = np.frombuffer(self.take(4 * math.prod(shape)), "<f4").astype(np.float32)
+        if not np.isfinite(values).all():
+            raise self.wrong("weights that are not finite")
+        return values
 
     def skipped_tensor(self) -> None:
         self.exactly(2, "version of a tensor")
@@ -360,10 +376,14 @@ class _Writer:
         else:
             self.text(value)
 
-    def tensor(self, values: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-        if values is None or values.size != math.prod(shape):
-            raise self.wrong(f"{0 if values is None else values.size} weights where {math.prod(shape)} belong")
-        values = np.ascontiguousarray(values, dtype="<f4")
+    def shaped(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
+        if values is None or values.shape != shape:  # of torch's own layout, say: as many numbers, in another order
+            raise self.wrong(f"{what} of shape {None if values is None else values.shape}, not {shape}")
+        if not np.isfinite(values).all():
+            raise self.wrong(f"{what} that are not finite")
+        return np.ascontiguousarray(values, dtype="<f4").reshape(-1)
+
+    def tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         self.integer(2)
         for value in shape:
             self.integer(value)

@@ -119,7 +119,10 @@ class DlibResNet(Backbone):
         return embeddings
 
     def for_inference(self) -> DlibResNet:
-        """A copy that computes the same embeddings, up to rounding, in two thirds of the time: affine layers multiplied into the convolutions."""
+        """A copy that computes the same embeddings, up to rounding, in some three quarters of the time (``benchmarks/embedding.py``).
+
+        Its affine layers are multiplied into the convolutions, and nothing of it is meant to be trained.
+        """
         if self.folded:
             return self
         other = copy.deepcopy(self)

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
     if args.protocol or args.pairs_file:
         args.run = args.run or PRETRAINED
-        return protocol.run(args, open_bundle(args.run))
+        return protocol.run(args)
     args.run = args.run or LATEST
     run_folder = Path(args.run)
     if (
@@ -201,7 +201,7 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
     from siamese.data.manifest import SplitManifest
     from siamese.identities import IdentityTable
 
-    folder = Path(run)
+    folder = Path(run) if run != PRETRAINED else Path(PRETRAINED) / "no run"
     split_json = (folder.parent if folder.resolve().name == "bundle" else folder) / "split.json"
     if args.data:
         path = Path(args.data)
@@ -211,6 +211,11 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
         manifest = SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
         if split_json.is_file():
             _note_known(manifest, SplitManifest.load(split_json))
+        elif run == PRETRAINED:
+            print(
+                "note: the network was trained on public figures, and its threshold calibrated on people of LFW; of the former no list is known",
+                file=sys.stderr,
+            )
         else:
             print(
                 "note: the bundle lies in no run's folder, so whether it was trained or calibrated on these people is not known; if it was, "

@@ -36,10 +36,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
     def spelt_out(self, argv: Sequence[str]) -> list[str]:
-        """``name=value`` as ``--name=value`` where there is such an option, and no file of that whole name."""
+        """``name=value`` as ``--name=value`` where there is such an option, and no file of that whole name; not what an option takes."""
         known = {option for action in self._actions for option in action.option_strings if action.nargs != 0}
-        words = []
+        words: list[str] = []
         for word in argv:
+            if "--" in words or (words and words[-1] in known):
+                words.append(word)
+                continue
             name = "--" + word.partition("=")[0].replace("_", "-")
             words.append(
                 f"{name}={word.partition('=')[2]}" if "=" in word and name in known and not os.path.lexists(word) else word

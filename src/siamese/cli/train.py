@@ -185,7 +185,7 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _link_latest(folder: Path) -> None:
-    """Let ``runs/latest`` point to this run: the default of `siamese verify` and `siamese evaluate`."""
+    """Let ``runs/latest`` point to this run: the default of `siamese evaluate`."""
     runs = Path("runs")
     try:
         runs.mkdir(exist_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +28,14 @@ class PairsFile:
         files: N picture files, each once, with ``/`` between folders.
         left, right: (n,) int64 rows of ``files``.
         same: (n,) bool, True where both show the same person.
-        fold: (n,) int64, 0, 1, ...
+        fold: (n,) int64, 0, 1, ... in the order in which folds appear.
         people: N names of who is on each file: LFW's own, or, of a CSV, one for all pictures that genuine pairs link.
         name: what the protocol is called in reports.
         tested: folds that are tested, each at a threshold chosen on all others; by default every fold.
+        fold_names: what folds are called, by number; by default that.
 
     Raises:
-        DataError: no pairs, only one fold, or a fold whose others hold only genuine or only impostor pairs.
+        DataError: no pairs, a tested fold that is not there, or one whose others hold only genuine or only impostor pairs.
     """
 
     root: Path
@@ -44,6 +47,7 @@ class PairsFile:
     people: tuple[str, ...]
     name: str = "pairs"
     tested: tuple[int, ...] = ()
+    fold_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.same):
@@ -51,12 +55,16 @@ class PairsFile:
         folds = tuple(np.unique(self.fold).tolist())
         if not self.tested:
             object.__setattr__(self, "tested", folds)
+        if not self.fold_names:
+            object.__setattr__(self, "fold_names", tuple(map(str, range(int(self.fold.max()) + 1))))
+        if strange := sorted(set(self.tested) - set(folds)):
+            raise DataError(f"{self.name}: there is no fold {strange[0]} to test; name some of {', '.join(map(str, folds))}")
         for fold in self.tested if len(folds) > 1 else ():
             others = self.same[self.fold != fold]
             if others.all() or not others.any():
                 kind = "genuine" if others.all() else "impostor"
                 raise DataError(
-                    f"{self.name}: outside fold {fold} there are only {kind} pairs, so no threshold can be chosen for it; give both kinds"
+                    f"{self.name}: outside fold {self.fold_names[fold]} there are only {kind} pairs, so no threshold can be chosen for it; give both kinds"
                 )
 
     def __len__(self) -> int:
@@ -86,7 +94,8 @@ class PairsFile:
         ``root/name/name_000i.jpg``.
 
         CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true or false) and, if thresholds are to be
-        chosen by cross-validation, ``fold`` (any words).
+        chosen by cross-validation, ``fold`` (any words). Pictures that genuine pairs link show one person; if one is in several folds, a
+        warning says so, since the thresholds are then chosen on people who are tested.
 
         Args:
             path: the file, UTF-8.
@@ -94,7 +103,8 @@ class PairsFile:
             name: by default the file's name without suffix.
 
         Raises:
-            DataError: a file that is missing or of neither format, a line that is wrong, or pictures that do not exist.
+            DataError: a file that is missing or of neither format, a line that is wrong, a pair listed twice, pairs that contradict each
+                other, or pictures that do not exist.
         """
         path = Path(path).expanduser()
         try:
@@ -105,7 +115,7 @@ class PairsFile:
             raise DataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
         folder = existing_folder(root if root is not None else path.absolute().parent)
         header = text.split("\n", 1)[0].split()
-        lfw = 0 < len(header) <= 2 and all(word.isdigit() for word in header)
+        lfw = 0 < len(header) <= 2 and all(word.isdecimal() for word in header)
         if not lfw:
             return cls.build(folder, _csv_rows(path, text), name or path.stem)
         rows = _lfw_rows(path, text, folder)
@@ -119,8 +129,12 @@ class PairsFile:
         """From rows of (left file, right file, same, fold), and who is on each file, if that is known.
 
         Raises:
-            DataError: pictures that do not exist below ``root``, or see the class.
+            DataError: pictures that do not exist below ``root``, a pair listed twice, pairs that contradict ``people`` or each other, or see the
+                class.
         """
+        known = people is not None
+        people = _linked(rows) if people is None else people
+        _check_pairs(rows, people, name)
         files = tuple(sorted({file for left, right, _, _ in rows for file in (left, right)}))
         missing = [file for file in files if not (root / file).is_file()]
         if missing:
@@ -133,17 +147,31 @@ class PairsFile:
             np.array([table[row[column]] for row in rows], dtype=np.int64)  # type: ignore[index]
             for table, column in ((place, 0), (place, 1), (number, 3))
         )
-        people = _linked(rows) if people is None else people
         same = np.array([row[2] for row in rows], dtype=bool)
-        return cls(root, files, left, right, same, fold, tuple(people[file] for file in files), name)
+        found = cls(root, files, left, right, same, fold, tuple(people[file] for file in files), name, fold_names=tuple(number))
+        if not known:
+            found._warn_of_shared_people()
+        return found
+
+    def _warn_of_shared_people(self) -> None:
+        labels = self.labels
+        met = {
+            (int(labels[row]), int(fold)) for side in (self.left, self.right) for row, fold in zip(side, self.fold, strict=True)
+        }
+        several = sum(count > 1 for count in Counter(person for person, _ in met).values())
+        if several:
+            warnings.warn(
+                f"{self.name}: {several:,} people (pictures that genuine pairs link) are in several folds, so thresholds are chosen on people who "
+                f"are tested, too; give each person one fold",
+                stacklevel=4,
+            )
 
     def joined(self, other: PairsFile, name: str, tested: tuple[int, ...] = ()) -> PairsFile:
-        """The pairs of two files below one root; the other's folds are numbered on."""
-        parts = ((self, 0), (other, int(self.fold.max()) + 1))
+        """The pairs of two files of one fold each, below one root, as two folds of their names."""
         rows = [
-            (part.files[a], part.files[b], bool(same), str(fold + start))
-            for part, start in parts
-            for a, b, same, fold in zip(part.left, part.right, part.same, part.fold, strict=True)
+            (part.files[a], part.files[b], bool(same), part.name)
+            for part in (self, other)
+            for a, b, same in zip(part.left, part.right, part.same, strict=True)
         ]
         people = dict(zip(self.files + other.files, self.people + other.people, strict=True))
         return replace(PairsFile.build(self.root, rows, name, people), tested=tested)
@@ -166,6 +194,21 @@ def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
     return {file: first(file) for file in found}
 
 
+def _check_pairs(rows: Sequence[tuple[str, str, bool, str]], people: Mapping[str, str], name: str) -> None:
+    """Raise where a pair stands twice (so that it would choose the threshold it is judged by), or where pairs contradict each other."""
+    met = set()
+    for left, right, same, _ in rows:
+        pair = (left, right) if left < right else (right, left)
+        if pair in met:
+            raise DataError(f"{name}: {left!r} and {right!r} are paired twice; leave one pair out")
+        met.add(pair)
+        if same != (people[left] == people[right]):
+            kind = "one person, as other pairs or their folders say," if people[left] == people[right] else "two people"
+            raise DataError(
+                f"{name}: {left!r} and {right!r} show {kind} but are listed as {'the same' if same else 'different'}; correct one"
+            )
+
+
 def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, str]]:
     lines = [line.split() for line in text.splitlines()]
     while lines and not lines[-1]:
@@ -182,13 +225,13 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
         fold, place = divmod(number - 2, 2 * pairs)
         same = place < pairs
         numbers = words[1:3] if same else words[1::2]
-        if len(words) != (3 if same else 4) or not all(word.isdigit() for word in numbers):
+        if len(words) != (3 if same else 4) or not all(word.isdecimal() for word in numbers):
             form = "name i j" if same else "name i other_name j"
             raise DataError(f"{path}, line {number}: {' '.join(words)!r} is not {form!r}; correct it")
         if same and words[1] == words[2]:
             raise DataError(f"{path}, line {number}: a picture is paired with itself; correct it")
         left, right = (words[0], numbers[0]), (words[0] if same else words[2], numbers[1])
-        rows.append((file(*left), file(*right), same, str(fold)))
+        rows.append((file(*left), file(*right), same, str(fold + 1)))
     return rows
 
 
@@ -221,8 +264,11 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
             files = [Path(side).as_posix() for side in (left, right)]
             if files[0] == files[1]:
                 raise DataError(f"{path}, line {reader.line_num}: a picture is paired with itself; correct it")
-            if not fold and rows and rows[-1][3]:
-                raise DataError(f"{path}, line {reader.line_num}: no fold, where the line before has one; fill it in")
+            if rows and bool(fold) != bool(rows[-1][3]):
+                one, other = ("no fold", "has one") if not fold else ("a fold", "has none")
+                raise DataError(
+                    f"{path}, line {reader.line_num}: {one}, where the line before {other}; fill in all of them or none"
+                )
             rows.append((files[0], files[1], same.lower() in _TRUE, fold))
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error}); save it as one") from error

@@ -18,6 +18,8 @@ NO_FACE_POLICIES = ("whole_image", "skip", "error")
 CHOICES = ("largest", "central", "prominent")  # of several faces
 SEVERAL_FACES_POLICIES = (*CHOICES, *NO_FACE_POLICIES)
 ALIGNERS = ("box", "five_point")
+# Settings that came later than crops were first cached, at the values with which pixels are as they were: left out of the cache's key.
+_LATER = {"aligner": "box", "upsample": 0, "min_score": 0.0}
 
 
 class Crop(NamedTuple):
@@ -150,8 +152,9 @@ class DlibCropper(Cropper):
         if not 0 <= self.margin <= 2:
             raise ValueError(f"margin must be between 0 and 2, not {self.margin}")
         for setting in ("max_upsample", "upsample"):
-            if not 0 <= getattr(self, setting) <= 4:
-                raise ValueError(f"{setting} must be between 0 and 4, not {getattr(self, setting)}")
+            value = getattr(self, setting)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 4:
+                raise ValueError(f"{setting} must be a whole number from 0 to 4, not {value!r}")
         if not -2 <= self.min_score <= 5:
             raise ValueError(f"min_score must be between -2 and 5, not {self.min_score}")
         for setting, allowed in (
@@ -183,7 +186,7 @@ class DlibCropper(Cropper):
             settings["several_faces"] = "largest"
         settings |= {"margin": float(self.margin), "min_score": float(self.min_score)}  # 1 and 1.0 are the same crop
         del settings["no_face"]
-        return settings
+        return {name: value for name, value in settings.items() if name not in _LATER or value != _LATER[name]}
 
     def check(self) -> None:
         require_dlib(*self.files, *([FIVE_POINT] if self.aligner == "five_point" else []))
@@ -204,7 +207,10 @@ class DlibHogCropper(DlibCropper):
 @CROPPERS.register("dlib_cnn")
 @dataclass(frozen=True)
 class DlibCnnCropper(DlibCropper):
-    """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty times as slowly; extra ``pretrained``."""
+    """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty times as slowly; extra ``pretrained``.
+
+    It takes about 2 GB of memory for each cropping process; pictures of more than 1920 x 1080 pixels are scaled down for it.
+    """
 
     detector = "cnn"
     files = (CNN_DETECTOR,)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from siamese.errors import MissingDependencyError
+from siamese.errors import ConfigError, MissingDependencyError, did_you_mean
 from siamese.faces.align import Box
 from siamese.pretrained_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
-DETECTORS = ("hog", "cnn")
-# A picture is not doubled beforehand beyond so many pixels: it would take seconds, and faces of 80 pixels are small in it.
-MOST_DOUBLED = 4_000_000
-# Where nothing was found it is, to here.
-MOST_DOUBLED_AGAIN = 64_000_000
+
+class _Limits(NamedTuple):
+    """Pixels up to which a picture is looked at as it is; doubled beforehand; doubled again where nothing was found."""
+
+    whole: float
+    doubled: float
+    again: float
+
+
+# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such a picture. The first doubling after nothing was found
+# is always done. CNN: 1 GB of memory per million pixels.
+_LIMITS = {"hog": _Limits(math.inf, 4e6, 64e6), "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080)}
 _own = threading.local()  # dlib releases the GIL while detecting: a detector may not be shared between threads
 
 
@@ -28,11 +37,12 @@ def detect_faces(
 
     The HOG detector (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR 2005; five of them, for five poses)
     finds faces of about 80 pixels and more without enlarging, 40 with one doubling. The CNN detector (King, *Max-Margin Object Detection*,
-    arXiv:1502.00046, 2015) finds turned faces too, in some fifty times the time. Time is linear in pixels, fourfold per doubling.
+    arXiv:1502.00046, 2015) finds turned faces too, in some fifty times the time; since it takes about 1 GB of memory per million pixels, it sees
+    pictures of more than 1920 x 1080 scaled down to as many pixels, and doubles none beyond that. Time is linear in pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        max_upsample: how often to double the picture at most, >= 0; more than once only up to 64 million pixels.
+        max_upsample: how often to double the picture at most, >= 0; HOG more than once only up to 64 million pixels.
         upsample: how often to double it before looking for the first time, >= 0; less where that would give more than 4 million pixels.
         min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and more that are none. The CNN gives only
             finds above 0.
@@ -43,14 +53,24 @@ def detect_faces(
 
     Raises:
         MissingDependencyError: dlib is not installed, or, for the CNN, the package with its weights.
+        ConfigError: another detector.
     """
-    height, width = image.shape[:2]
-    while upsample and width * height * 4**upsample > MOST_DOUBLED:
+    if detector not in _LIMITS:
+        raise ConfigError(f"detector={detector!r} is not known{did_you_mean(detector, _LIMITS)}")
+    limits, (height, width) = _LIMITS[detector], image.shape[:2]
+    scale = min(1.0, math.sqrt(limits.whole / (width * height)))
+    if scale < 1:
+        size = max(1, int(width * scale)), max(1, int(height * scale))
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+        height, width = image.shape[:2]
+    while upsample and width * height * 4**upsample > limits.doubled:
         upsample -= 1
+    always = max(upsample, 1 if detector == "hog" else 0)
     for doublings in range(upsample, max(upsample, max_upsample) + 1):
-        if doublings > max(upsample, 1) and width * height * 4**doublings > MOST_DOUBLED_AGAIN:
+        if doublings > always and width * height * 4**doublings > limits.again:
             break
-        found = [Box(r.left(), r.top(), r.right() + 1, r.bottom() + 1) for r in _find[detector](image, doublings, min_score)]
+        rectangles = _find[detector](image, doublings, min_score)
+        found = [Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1))) for r in rectangles]
         if found:
             return sorted(found, key=lambda box: (-box.area, box.top, box.left))
     return []

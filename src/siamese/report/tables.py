@@ -75,7 +75,7 @@ def folds_table(found: FoldedEvaluation) -> Table:
         table.add_column(column, justify="right")
     for f in found.folds:
         counts = (f"{n:,}" for n in (f.fp, f.fn, f.pairs, f.missing))
-        table.add_row(str(f.fold), f"{f.threshold:.4f}", f"{f.accuracy:.4f}", *counts)
+        table.add_row(f.name, f"{f.threshold:.4f}", f"{f.accuracy:.4f}", *counts)
     return table
 
 

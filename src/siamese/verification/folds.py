@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +25,7 @@ class Fold:
 
     Attributes:
         fold: its number.
+        name: what it is called.
         threshold: chosen on the pairs of all other folds, or given.
         tp, fp, fn, tn: its pairs at that threshold, every one of them answered.
         missing: how many of them name a picture without a face.
@@ -38,6 +40,7 @@ class Fold:
     tn: int
     missing: int
     missing_right: int
+    name: str = ""
 
     @property
     def pairs(self) -> int:
@@ -120,6 +123,7 @@ def cross_validate(
     missing: np.ndarray | None = None,
     refused: np.ndarray | None = None,
     protocol: str = "pairs",
+    names: Mapping[int, str] | None = None,
 ) -> FoldedEvaluation:
     """Judge each fold at the threshold that the pairs of all other folds choose.
 
@@ -138,10 +142,11 @@ def cross_validate(
         refused: (n,) bool, pairs without a distance, since a picture was left out altogether: they are answered "different", and choose no
             threshold. ``distances`` may hold anything there.
         protocol: what the pairs are called.
+        names: what the folds are called; by default their numbers.
 
     Raises:
-        CalibrationError: arrays that do not fit each other, distances that are not finite, one fold alone without a given threshold, or folds
-            that cannot support the policy.
+        CalibrationError: arrays that do not fit each other, distances or a threshold that are not finite, one fold alone without a given threshold, or
+            folds that cannot support the policy.
         ConfigError: an unknown policy.
     """
     same, fold = np.asarray(same), np.asarray(fold)
@@ -154,22 +159,25 @@ def cross_validate(
         )
     missing = missing | refused
     distances, same = checked(np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same)
-    given = float(policy) if isinstance(policy, (int, float)) and not isinstance(policy, bool) else None
+    given = float(policy) if isinstance(policy, numbers.Real) and not isinstance(policy, bool) else None
+    if given is not None and not math.isfinite(given):
+        raise CalibrationError(f"the threshold must be a finite number, not {given}; give one, or a policy")
     rule = None if given is not None else as_policy(policy)  # type: ignore[arg-type]
-    numbers = np.unique(fold).tolist() if tested is None else list(tested)
+    chosen = np.unique(fold).tolist() if tested is None else list(tested)
     if rule is not None and len(np.unique(fold)) < 2:
         raise CalibrationError(
             f"{protocol}: one fold alone chooses no threshold that it could be judged by; give a threshold, or pairs in several folds"
         )
     found = []
-    for number in numbers:
+    for number in chosen:
         here, elsewhere = fold == number, (fold != number) & ~refused
         threshold = given
         if rule is not None:
             threshold, _ = ThresholdCurve.of(distances[elsewhere], same[elsewhere]).choose(rule)
         assert threshold is not None
-        found.append(_judged(number, threshold, distances[here], same[here], missing[here], refused[here]))
-    judged = np.isin(fold, numbers)
+        called = str(number) if names is None else names[number]
+        found.append(_judged(number, called, threshold, distances[here], same[here], missing[here], refused[here]))
+    judged = np.isin(fold, chosen)
     # Answered "different" at every threshold: farther than all others.
     beyond = np.where(refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances)
     curve = ThresholdCurve.of(beyond[judged], same[judged])
@@ -181,14 +189,21 @@ def cross_validate(
 
 
 def _judged(
-    number: int, threshold: float, distances: np.ndarray, same: np.ndarray, missing: np.ndarray, refused: np.ndarray
+    number: int,
+    name: str,
+    threshold: float,
+    distances: np.ndarray,
+    same: np.ndarray,
+    missing: np.ndarray,
+    refused: np.ndarray,
 ) -> Fold:
     if not len(same):
-        raise CalibrationError(f"fold {number} has no pairs; name one that has")
+        raise CalibrationError(f"fold {name} has no pairs; name one that has")
     accepted = is_match(distances, threshold) & ~refused
     right = accepted == same
     counts = (accepted & same, accepted & ~same, ~accepted & same, ~accepted & ~same, missing, missing & right)
-    return Fold(number, threshold, *(int(np.count_nonzero(which)) for which in counts))
+    tp, fp, fn, tn, without, right_without = (int(np.count_nonzero(which)) for which in counts)
+    return Fold(number, threshold, tp, fp, fn, tn, without, right_without, name)
 
 
 def _mean(values: Sequence[float]) -> float:
