@@ -55,6 +55,7 @@ def test_a_name_alone_builds_the_defaults():
         ({"name": "dlib_hog", "margin": -0.1}, ["margin", "between 0 and 2", "-0.1"]),
         ({"name": "dlib_hog", "margin": float("nan")}, ["margin", "nan"]),
         ({"name": "dlib_hog", "max_upsample": 9}, ["max_upsample", "from 0 to 4", "9"]),
+        ({"name": "dlib_hog", "upsample": 1.5}, ["upsample", "whole number from 0 to 4", "1.5"]),
         ({"name": "dlib_cnn", "upsample": 9}, ["upsample", "from 0 to 4", "9"]),
         ({"name": "dlib_hog", "min_score": -3}, ["min_score", "between -2 and 5", "-3"]),
         ({"name": "dlib_hog", "aligner": "5_point"}, ["aligner", "'5_point'", "did you mean 'five_point'"]),
@@ -151,6 +152,14 @@ def test_verdicts(no_face, several_faces, verdicts):
     cropper = DlibHogCropper(no_face=no_face, several_faces=several_faces)
     assert [cropper.verdict(n) for n in (0, 1, 5)] == verdicts
     assert NoCropper().verdict(None) == FixedBoxCropper().verdict(None) == "keep"
+
+
+def test_crops_of_before_alignment_are_found_again():
+    """Their names in the cache follow from these settings, so that nobody's crops are computed anew without need."""
+    known = {"name", "size", "padding", "margin", "max_upsample", "several_faces"}
+    assert set(DlibHogCropper().pixel_settings()) == known
+    changed = DlibHogCropper(aligner="five_point", upsample=1, min_score=-0.5).pixel_settings()
+    assert set(changed) == known | {"aligner", "upsample", "min_score"}
 
 
 def test_without_dlib_the_error_says_what_to_install_and_the_other_croppers_work():

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.helpers import assert_says, orl_folder, picture
 
-from siamese.errors import MissingDependencyError
+from siamese.errors import ConfigError, MissingDependencyError
 from siamese.faces import detect
 from siamese.faces.align import Box, pick
 from siamese.faces.croppers import DlibCnnCropper, DlibHogCropper
@@ -131,6 +131,33 @@ def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
     detect_faces(large, 2, upsample=1)
     detect_faces(huge, 2, upsample=2)
     assert asked == [1, 2, 0, 1, 2, 0, 1]
+
+
+def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
+    """Since each million takes it a gigabyte; what it finds on the smaller picture is told in pixels of the larger one."""
+    seen = []
+
+    class Found:
+        left, top, right, bottom = (lambda self, v=v: v for v in (100, 200, 299, 499))
+
+    def find(image, doublings, score):
+        seen.append(image.shape[0] * image.shape[1] * 4**doublings)
+        return [Found()] if len(seen) == 4 else []
+
+    monkeypatch.setitem(detect._find, "cnn", find)
+    for height, width in ((540, 960), (1080, 1920), (2160, 3840)):
+        found = detect_faces(np.zeros((height, width, 3), np.uint8), 2, upsample=0, detector="cnn")
+    assert seen == [540 * 960, 1080 * 1920, 1080 * 1920, 1080 * 1920]
+    assert found == [(200, 400, 600, 1000)]
+    seen.clear()
+    detect_faces(np.zeros((1079, 1921, 3), np.uint8), 1, upsample=2, detector="cnn")
+    assert len(seen) == 1
+
+
+def test_another_detector_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        detect_faces(np.zeros((100, 100, 3), np.uint8), detector="hgo")
+    assert_says(caught.value, "'hgo'", "did you mean 'hog'")
 
 
 def test_the_cnn_detector_finds_a_face_turned_aside_where_hog_does_not():

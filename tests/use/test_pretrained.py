@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import itertools
 import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from tests.helpers import assert_says, orl_folder, picture, write_picture
 
 import siamese
@@ -144,7 +148,10 @@ def test_evaluation_of_the_pretrained_bundle_on_a_folder(capsys, tmp_path):
 def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     few = ["data.sampler.people=3", "data.sampler.steps=2", "data.sampler.images=2", "max_epochs=1", "data.workers=0"]
-    assert main(["train", "experiment=finetune", "data=orl", "module.backbone.affine_rate=0.1", *few]) == 0
+    assert (
+        main(["train", "experiment=finetune", "data=orl", "module.backbone.affine_rate=0.1", "module.optimizer.lr=1e-4", *few])
+        == 0
+    )
     capsys.readouterr()
     bundle = siamese.Bundle.load("runs/latest")
     assert isinstance(bundle.backbone, siamese.DlibResNet)
@@ -154,7 +161,31 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
     assert all(moved.values())  # every layer learned ...
     assert moved["head.weight"] > 5 * moved["stem.weight"]  # ... and the first ones least
     assert json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"] > 0.95
+    for setting in ("module.backbone.affine_rate=0", "module.layer_decay=1.0"):  # other groups of parameters
+        assert main(["train", "resume=runs/latest", "max_epochs=2", setting]) == 2
+        assert_says(capsys.readouterr().err.strip().splitlines()[-1], "module.layer_decay", "module.backbone.affine_rate")
     assert main(["verify", orl(1, 1), orl(1, 2), "--bundle", "runs/latest"]) == 0
+
+
+def test_fine_tuning_lowers_the_loss_of_what_it_sees():
+    pictures = [siamese.read_image(orl(p, n)) for p in range(1, 7) for n in (1, 4, 8)]
+    chips = torch.from_numpy(np.stack([CROPPER(picture).image for picture in pictures])).permute(0, 3, 1, 2)
+    labels = torch.arange(6).repeat_interleave(3)
+    loss = siamese.ContrastiveLoss(margin=0.8, positive_margin=0.0)
+    module = siamese.SiameseModule(
+        siamese.DlibResNet("dlib", unit_length=True),
+        loss,
+        optimizer=functools.partial(torch.optim.SGD, lr=1e-3),
+        layer_decay=0.95,
+    )
+    optimizer, seen = module.configure_optimizers(), []
+    for _ in range(5):
+        value = loss(module(chips), labels)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        seen.append(float(value.detach()))
+    assert all(later < earlier for earlier, later in itertools.pairwise(seen)), seen
 
 
 def test_optimizer_groups_have_the_layers_rates():
@@ -170,25 +201,58 @@ def test_optimizer_groups_have_the_layers_rates():
     assert len(trained) == len(list(frozen.parameters())) - 2 * 29
 
 
+def test_a_rate_that_is_a_tensor_is_not_changed():
+    rate = torch.tensor(1e-3)
+    module = siamese.SiameseModule(
+        siamese.DlibResNet(),
+        siamese.ContrastiveLoss(),
+        optimizer=functools.partial(torch.optim.AdamW, lr=rate),
+        layer_decay=0.5,
+    )
+    for _ in range(2):
+        rates = [float(group["lr"]) for group in module.configure_optimizers().param_groups]
+        assert max(rates) == pytest.approx(1e-3)
+        assert min(rates) == pytest.approx(1e-3 * 0.5**15)
+    assert float(rate) == pytest.approx(1e-3)
+
+
 def test_a_backbone_without_layers_in_order_refuses_to_decay():
     module = siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0.9)
     with pytest.raises(siamese.ConfigError) as caught:
         module.configure_optimizers()
     assert_says(caught.value, "SmallResNet", "layer_decay", "dlib_res_net")
+    module = siamese.SiameseModule(torch.nn.Linear(3, 2), siamese.ContrastiveLoss(), layer_decay=0.9)
+    with pytest.raises(siamese.ConfigError) as caught:
+        module.configure_optimizers()
+    assert_says(caught.value, "Linear", "layer_decay", "learning_rates")
     with pytest.raises(siamese.ConfigError, match="layer_decay must be above 0"):
         siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0)
 
 
+def test_the_stored_threshold_is_the_best_of_the_stored_pairs():
+    """By brute force over the stored counts: F1 at every distance that occurs, as a fraction."""
+    stored = siamese.Calibration.load(CALIBRATION)
+    curve = stored.curve
+    accepted = [int(np.searchsorted(curve.thresholds, stored.threshold, side="right")) - 1]
+    best = max(
+        range(len(curve.thresholds)), key=lambda i: Fraction(2 * int(curve.tp[i]), int(curve.tp[i] + curve.fp[i]) + 1600)
+    )
+    assert accepted == [best]
+    assert (curve.tp[best], curve.fp[best]) == (stored.point.tp, stored.point.fp) == (1586, 12)
+
+
 @pytest.mark.skipif("SIAMESE_LFW" not in os.environ, reason="SIAMESE_LFW names no folder")
-def test_the_stored_threshold_is_that_of_the_development_pairs():
-    """A part of them, anew: their distances stand in the stored curve."""
+def test_the_stored_counts_are_those_of_the_development_pairs():
+    """A part of them, anew: at its distance the stored counts step, those of the kind that the pair is of."""
     pairs = siamese.lfw_view1(os.environ["SIAMESE_LFW"])
-    stored = siamese.Calibration.load(CALIBRATION).curve.thresholds
+    curve = siamese.Calibration.load(CALIBRATION).curve
     verifier = siamese.Verifier.pretrained()
     for row in range(0, len(pairs), 160):
         a, b = (pairs.paths[side[row]] for side in (pairs.left, pairs.right))
         distance = verifier.verify(a, b).distance
-        assert np.abs(stored - distance).min() < 1e-5
+        before, after = (np.searchsorted(curve.thresholds, distance + way * 1e-5) - 1 for way in (-1, 1))
+        counts = curve.tp if pairs.same[row] else curve.fp
+        assert counts[after] > (counts[before] if before >= 0 else 0)
 
 
 def test_pictures_of_nothing_do_not_stop_it():
