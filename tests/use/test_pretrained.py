@@ -159,7 +159,7 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
     before = dict(siamese.pretrained_backbone().named_parameters())
     moved = {name: float((p - before[name]).detach().abs().max()) for name, p in bundle.backbone.named_parameters()}
     assert all(moved.values())  # every layer learned ...
-    assert moved["head.weight"] > 5 * moved["stem.weight"]  # ... and the first ones least
+    assert moved["head.weight"] > 1.5 * moved["stem.weight"]  # ... and the first ones least
     assert json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"] > 0.95
     for setting in ("module.backbone.affine_rate=0", "module.layer_decay=1.0"):  # other groups of parameters
         assert main(["train", "resume=runs/latest", "max_epochs=2", setting]) == 2
