@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.backbones.dlib_file import DlibFile, _Reader, _Writer, fresh_layers
+from siamese.backbones.dlib_archive import Reader, Writer
+from siamese.backbones.dlib_file import DlibFile, fresh_layers
 from siamese.errors import MissingDependencyError, WeightsError
 from siamese.pretrained_files import FIVE_POINT, RESNET, pretrained_file
 
@@ -37,26 +38,26 @@ DOUBLES = [(1.0, "01108104"), (0.0, "0100010b")]
 
 @pytest.mark.parametrize(("value", "code"), INTEGERS)
 def test_whole_numbers_as_dlib_writes_them(value, code):
-    writer = _Writer()
+    writer = Writer()
     writer.integer(value)
     assert b"".join(writer.parts).hex() == code
-    assert _Reader(bytes.fromhex(code), "x").integer() == value
+    assert Reader(bytes.fromhex(code), "x").integer() == value
 
 
 @pytest.mark.parametrize(("value", "code"), DOUBLES)
 def test_doubles_as_dlib_writes_them(value, code):
-    writer = _Writer()
+    writer = Writer()
     writer.real(value, 53)
     assert b"".join(writer.parts).hex() == code
-    assert _Reader(bytes.fromhex(code), "x").real(0.0, 53) == value
+    assert Reader(bytes.fromhex(code), "x").real(0.0, 53) == value
 
 
 @given(st.floats(width=32, allow_nan=False) | st.just(float("inf")), st.integers(-(2**63), 2**63 - 1))
 def test_numbers_come_back(real, whole):
-    writer = _Writer()
+    writer = Writer()
     writer.real(real, 24)
     writer.integer(whole)
-    reader = _Reader(b"".join(writer.parts), "x")
+    reader = Reader(b"".join(writer.parts), "x")
     assert reader.real(0.0, 24) == real
     assert reader.integer() == whole
     reader.finish()

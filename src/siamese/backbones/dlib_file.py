@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from siamese.backbones.dlib_archive import Reader, Writer
 from siamese.errors import WeightsError
 from siamese.storage import write_whole
 
@@ -29,7 +30,6 @@ BLOCKS = (
 )
 STEM, EMBEDDING = 32, 128
 AVERAGES = (122.782, 117.001, 104.298)  # of red, green and blue
-_SPECIAL = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
 # Booleans that newer versions of a layer append, and the only values that mean what version 4 (1) means.
 _APPENDED = {
     "con_4": (),
@@ -101,7 +101,7 @@ class DlibFile:
     @classmethod
     def decode(cls, content: bytes, name: str = "<bytes>") -> DlibFile:
         """The content of a file as bytes; ``name`` is what errors call it. Errors as :meth:`read`."""
-        reader = _Reader(content, name)
+        reader = Reader(content, name)
         found = cls()
         _file(reader, found)
         reader.finish()
@@ -115,7 +115,7 @@ class DlibFile:
         Raises:
             WeightsError: layers that are missing or too many, arrays of other shapes than the network's, weights that are not finite.
         """
-        writer = _Writer()
+        writer = Writer()
         _file(writer, replace(self, layers=[replace(layer) for layer in self.layers]))
         return b"".join(writer.parts)
 
@@ -154,7 +154,7 @@ def _chain() -> Iterator[tuple[str, tuple[int, ...]]]:
     yield from (("avg_pool", (0, 1)), ("fc", (channels, EMBEDDING)))
 
 
-def _file(archive: _Reader | _Writer, found: DlibFile) -> None:
+def _file(archive: Reader | Writer, found: DlibFile) -> None:
     """The whole file, read or written."""
     chain = list(_chain())
     archive.exactly(1, "version of the loss")
@@ -176,7 +176,7 @@ def _file(archive: _Reader | _Writer, found: DlibFile) -> None:
     for place, (kind, shape) in enumerate(chain):
         if kind in ("tag", "skip"):
             continue
-        layer = next(layers, None) if isinstance(archive, _Writer) else DlibLayer(kind, "")
+        layer = next(layers, None) if isinstance(archive, Writer) else DlibLayer(kind, "")
         if layer is None or layer.kind != kind:
             raise WeightsError(f"layer {len(found.layers)} must be {kind}; give all layers in the order of DlibFile.read")
         _layer(archive, layer, shape, innermost=place == 0)
@@ -185,7 +185,7 @@ def _file(archive: _Reader | _Writer, found: DlibFile) -> None:
         raise archive.wrong(f"more than {len(found.layers)} layers")
 
 
-def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...], innermost: bool) -> None:
+def _layer(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], innermost: bool) -> None:
     kind = layer.kind
     layer.version = archive.text(layer.version)
     if layer.version not in _APPENDED or layer.version.rstrip("0123456789").rstrip("_") != kind:
@@ -234,169 +234,16 @@ def _layer(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...],
         archive.exactly(1, "sample expansion factor")
 
 
-def _joined(archive: _Reader | _Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
+def _joined(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
     weight = archive.shaped(layer.weight, shape, f"weights of {layer.kind}")
     return np.concatenate([weight, archive.shaped(layer.bias, shape[:1], f"shifts of {layer.kind}")])
 
 
-def _rates(archive: _Reader | _Writer, layer: DlibLayer) -> tuple[float, ...]:
+def _rates(archive: Reader | Writer, layer: DlibLayer) -> tuple[float, ...]:
     rates = layer.rates or (1.0, 1.0, 1.0, 0.0)
     if len(rates) != 4:
         raise archive.wrong(f"{len(rates)} rates where 4 belong")
     return tuple(archive.real(value, 53) for value in rates)
-
-
-class _Reader:
-    """Takes values from the front of a file; what it is handed is what a writer would write, and is ignored."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        self.content, self.name, self.place = memoryview(content), name, 0
-
-    def wrong(self, what: str) -> WeightsError:
-        return WeightsError(
-            f"{self.name}: not dlib's face recognition network ({what}, at byte {self.place:,} of {len(self.content):,}); "
-            f"give dlib_face_recognition_resnet_model_v1.dat or a file written by DlibResNet.save_dlib"
-        )
-
-    def take(self, count: int) -> memoryview:
-        if self.place + count > len(self.content):
-            raise WeightsError(
-                f"{self.name}: truncated, or not dlib's face recognition network (it ends at byte {len(self.content):,}, where "
-                f"{self.place + count:,} are needed at least); copy it again"
-            )
-        self.place += count
-        return self.content[self.place - count : self.place]
-
-    def integer(self, _: int | None = None) -> int:
-        control = self.take(1)[0]
-        count = control & 0x0F
-        if control & 0x70 or not 1 <= count <= 8:
-            raise self.wrong("no whole number where one is expected")
-        value = int.from_bytes(self.take(count), "little")
-        return -value if control & 0x80 else value
-
-    def real(self, _: float, digits: int) -> float:
-        mantissa, exponent = self.integer(), self.integer()
-        if exponent in _SPECIAL:
-            return _SPECIAL[exponent]
-        if abs(exponent) > 1200 or abs(mantissa) >= 1 << 53:  # beyond any number that dlib can write
-            raise self.wrong("no floating-point number where one is expected")
-        return math.ldexp(mantissa, exponent)
-
-    def flag(self, _: bool) -> bool:
-        byte = bytes(self.take(1))
-        if byte not in (b"0", b"1"):
-            raise self.wrong("no flag where one is expected")
-        return byte == b"1"
-
-    def text(self, _: str) -> str:
-        length = self.integer()
-        if not 0 < length < 100:
-            raise self.wrong("no name where one is expected")
-        return bytes(self.take(length)).decode("latin-1")
-
-    def exactly(self, value: int | str, what: str) -> None:
-        found = self.integer() if isinstance(value, int) else self.text(value)
-        if found != value:
-            raise self.wrong(f"{what} is {found!r}, not {value!r}")
-
-    def shaped(self, _: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
-        return np.empty(0, np.float32)
-
-    def tensor(self, _: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        self.exactly(2, "version of a tensor")
-        if (found := tuple(self.integer() for _ in range(4))) != shape:
-            raise self.wrong(f"a tensor of shape {found}, not {shape}")
-        values = np.frombuffer(self.take(4 * math.prod(shape)), "<f4").astype(np.float32)
-        if not np.isfinite(values).all():
-            raise self.wrong("weights that are not finite")
-        return values
-
-    def skipped_tensor(self) -> None:
-        self.exactly(2, "version of a tensor")
-        shape = [self.integer() for _ in range(4)]
-        if min(shape) < 0:
-            raise self.wrong(f"a tensor of shape {tuple(shape)}")
-        self.take(4 * math.prod(shape))
-
-    def alias(self, shape: tuple[int, ...]) -> None:
-        self.exactly(1, "version of a tensor's alias")
-        for value in shape:
-            self.exactly(value, f"a number of an alias of shape {shape}")
-
-    def finish(self) -> None:
-        if self.place != len(self.content):
-            raise WeightsError(
-                f"{self.name}: {len(self.content) - self.place:,} bytes are left over after dlib's face recognition network; "
-                f"copy the file again"
-            )
-
-
-class _Writer:
-    """Collects the bytes of what it is handed."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-
-    def wrong(self, what: str) -> WeightsError:
-        return WeightsError(f"cannot be written as dlib's face recognition network: {what}; keep what DlibFile.read gave")
-
-    def integer(self, value: int) -> int:
-        size = max(1, (abs(value).bit_length() + 7) // 8)
-        self.parts.append(bytes([size | (0x80 if value < 0 else 0)]) + abs(value).to_bytes(size, "little"))
-        return value
-
-    def real(self, value: float, digits: int) -> float:
-        if not math.isfinite(value):
-            self.integer(0)
-            self.integer(32002 if math.isnan(value) else 32000 if value > 0 else 32001)
-            return value
-        fraction, exponent = math.frexp(np.float32(value) if digits == 24 else value)
-        mantissa, exponent = int(fraction * (1 << digits)), exponent - digits
-        for _ in range(8):
-            if mantissa & 0xFF:
-                break
-            mantissa, exponent = mantissa >> 8, exponent + 8
-        self.integer(mantissa)
-        self.integer(exponent)
-        return value
-
-    def flag(self, value: bool) -> bool:
-        self.parts.append(b"1" if value else b"0")
-        return value
-
-    def text(self, value: str) -> str:
-        self.integer(len(value))
-        self.parts.append(value.encode("latin-1"))
-        return value
-
-    def exactly(self, value: int | str, what: str) -> None:
-        if isinstance(value, int):
-            self.integer(value)
-        else:
-            self.text(value)
-
-    def shaped(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
-        if values is None or values.shape != shape:  # of torch's own layout, say: as many numbers, in another order
-            raise self.wrong(f"{what} of shape {None if values is None else values.shape}, not {shape}")
-        if not np.isfinite(values).all():
-            raise self.wrong(f"{what} that are not finite")
-        return np.ascontiguousarray(values, dtype="<f4").reshape(-1)
-
-    def tensor(self, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        self.integer(2)
-        for value in shape:
-            self.integer(value)
-        self.parts.append(values.tobytes())
-        return values
-
-    def skipped_tensor(self) -> None:
-        for value in (2, 0, 0, 0, 0):
-            self.integer(value)
-
-    def alias(self, shape: tuple[int, ...]) -> None:
-        for value in (1, *shape):
-            self.integer(value)
 
 
 def fresh_layers() -> list[DlibLayer]:
