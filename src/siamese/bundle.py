@@ -129,7 +129,7 @@ class Bundle:
         except FileNotFoundError as error:
             raise BundleError(
                 f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' folder of a training run, "
-                f"or train one: siamese train"
+                f"train one (siamese train), or take the one that needs no training: pretrained (siamese.Verifier.pretrained())"
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error

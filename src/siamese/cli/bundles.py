@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from siamese.bundle import Bundle
 
 PRETRAINED = "pretrained"
+FEW = 5  # people; of fewer there are no intervals
 
 
 def open_bundle(name: str) -> Bundle:
@@ -29,6 +30,11 @@ def open_bundle(name: str) -> Bundle:
         return pretrained_bundle()
     except MissingDependencyError as error:
         raise MissingDependencyError(f"{error}; or give the bundle of a training run, such as runs/latest") from error
+
+
+def few_people(people: int) -> str:
+    """What is to be said of a threshold that was chosen on fewer people than :data:`FEW`."""
+    return f"the threshold was chosen on {people} people, too few to say how far it holds for others; give more people, better some dozens"
 
 
 def shown(name: str) -> str:

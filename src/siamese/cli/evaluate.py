@@ -44,6 +44,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", metavar="PATH", help="other people: a folder of one folder per person, or a CSV file (path, identity)"
     )
+    parser.add_argument(
+        "--on",
+        metavar="OTHER",
+        help=f"the splits of another run, e.g. siamese evaluate {PRETRAINED} --on {LATEST} --splits test: a fine-tuned network's people, with the "
+        "network as it came",
+    )
     parser.add_argument("--root", metavar="DIR", help="where the run's pictures lie now, if they moved")
     parser.add_argument(
         "--pairs",
@@ -77,7 +83,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help=f"evaluate at the threshold that another policy chooses on the run's calibration pairs: {HELP}",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="write evaluation.json and the pictures (distances, curves, mistakes) there"
+        "--out",
+        metavar="DIR",
+        help="write evaluation.json and the pictures (distances, curves, mistakes) there; with --protocol and --pairs-file folds.json",
     )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of tables")
@@ -114,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--policy chooses the threshold for pictures as they are; leave out {'--copies' if args.copies else '--threshold'}"
         )
+    if args.on and (args.data or args.copies):
+        raise ConfigError(f"--on names what is compared; leave out {'--data' if args.data else '--copies'}")
     if args.data and args.copies and args.threshold is None:
         raise ConfigError(
             f"the threshold for {args.copies} copies is chosen on the run's own people: find it with siamese evaluate {args.run} "
@@ -124,13 +134,14 @@ def run(args: argparse.Namespace) -> int:
     policy = parse_policy(args.policy) if args.policy else None
     check_copies(args.copies, bundle.augmentation)
     where = device(args.device)
-    manifest = manifest_of(args, args.run)
+    manifest = manifest_of(args, args.on or args.run)
     if args.splits:
         _restrict(manifest, args.splits, bundle.operating_point.split if args.copies else None)
     backbone = bundle.backbone.for_inference().to(where)
     distance = bundle.distance.to(where)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
-    protocols = protocols_of(args.pairs, bundle.operating_point, manifest, data)
+    pairs_of = open_bundle(args.on) if args.on else bundle
+    protocols = protocols_of(args.pairs, pairs_of.operating_point, manifest, data)
     crops = {split: CropDataset(part.crops, part.table.labels) for split, part in data.splits.items()}
     compared = compare_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
     point, kept = bundle.operating_point, None if args.copies else bundle.calibration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -23,7 +24,8 @@ COMMANDS = {
     "download": download,
 }
 # Commands that take name=value, as `siamese train` does, for --name value.
-SETTINGS = ("evaluate", "calibrate")
+_SETTING = re.compile(r"[a-z_]+=")
+SETTINGS = ("evaluate", "calibrate", "verify")
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +46,8 @@ class Parser(argparse.ArgumentParser):
                 words.append(word)
                 continue
             name = "--" + word.partition("=")[0].replace("_", "-")
+            if "=" in word and name not in known and _SETTING.match(word) and not os.path.lexists(word):
+                self.error(f"unknown setting {name[2:]}{did_you_mean(name[2:], [option[2:] for option in known])}")
             words.append(
                 f"{name}={word.partition('=')[2]}" if "=" in word and name in known and not os.path.lexists(word) else word
             )

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from siamese.verification import Policy
 
 HELP = (
-    "max_f1, max_accuracy, eer, far, recall or cost, with settings after commas: far,rate=1e-4   recall,rate=0.99   "
+    "max_f1, max_accuracy, eer, far, recall or cost, with settings after commas: far,rate=0.02   recall,rate=0.99   "
     "cost,false_match=10   max_f1,prevalence=0.01   (prevalence: observed, balanced or a number)"
 )
 

@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="average over N augmented copies of both (slower; threshold: siamese evaluate RUN --copies N)",
     )
+    parser.add_argument(
+        "--no-face",
+        choices=("error", "whole_image"),
+        help=f"a photograph on which no face is found: stop (exit code 2), or compare the whole picture (default: error with {PRETRAINED}, else what "
+        "the bundle says)",
+    )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
     parser.add_argument(
         "--json",
@@ -73,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     from siamese.verifier import Verifier
 
     policy = parse_policy(args.policy) if args.policy else None
-    verifier = Verifier(open_bundle(args.bundle), device(args.device), args.threshold, args.copies, policy)
+    no_face = args.no_face or ("error" if args.bundle == PRETRAINED else None)
+    verifier = Verifier(open_bundle(args.bundle), device(args.device), args.threshold, args.copies, policy, no_face)
     verdict = verifier.verify(args.a, args.b)
     if args.copies and args.threshold is None:
         print(
@@ -94,12 +101,18 @@ def run(args: argparse.Namespace) -> int:
         if verdict.uncertain and verifier.calibration and verifier.calibration.band:
             low, high = verifier.calibration.band
             print(f"uncertain: the distance lies within the 95 % interval of the threshold ({low:.4f}-{high:.4f})")
+        elif verdict.uncertain is None and verifier.calibration and not verifier.calibration.band:
+            print(
+                f"how far the threshold holds is not known: it was chosen on {verifier.operating_point.people or 'few'} people"
+            )
         print(f"bundle: {shown(args.bundle)}")
         if verifier.operating_point.figures:
             print(f"threshold: {_origin(verifier.operating_point)}")
         for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
             if faces == 0:
-                print(f"note: no face was found on {path}; the whole picture was compared")
+                print(
+                    f"note: no face was found on {path}; the whole picture was compared, for which no threshold was calibrated"
+                )
             elif faces is not None and faces > 1:
                 print(f"note: {faces} faces were found on {path}; {_compared(verifier.bundle.cropper)} was compared")
     return 0 if verdict.same else 1

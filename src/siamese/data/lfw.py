@@ -113,7 +113,7 @@ def _beside(root: str | Path, name: str) -> Path:
         if (place / name).is_file():
             return place / name
     raise DataError(
-        f"{root}: {name} lies neither in it nor beside it; copy it there, or download it: siamese download lfw {root}"
+        f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its official files (siamese download lfw lfw fetches both)"
     )
 
 

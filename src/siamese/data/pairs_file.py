@@ -82,7 +82,7 @@ class PairsFile:
 
     @property
     def folds(self) -> int:
-        """Number of folds; with one alone a threshold must be given."""
+        """Number of folds; with one alone no threshold can be chosen by the others."""
         return len(np.unique(self.fold))
 
     @classmethod
@@ -139,7 +139,8 @@ class PairsFile:
         missing = [file for file in files if not (root / file).is_file()]
         if missing:
             raise DataError(
-                f"{name}: {len(missing)} of {len(files)} pictures do not exist below {root}, first {missing[0]!r}; give the folder they lie in"
+                f"{name}: {len(missing)} of {len(files)} pictures do not exist below {root}, first {missing[0]!r}; give the folder they lie in "
+                f"(--data)"
             )
         place = {file: row for row, file in enumerate(files)}
         number = {fold: i for i, fold in enumerate(dict.fromkeys(row[3] for row in rows))}
@@ -249,9 +250,16 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
     reader = csv.DictReader(io.StringIO(text))
     for column in ("left", "right", "same"):
         if column not in (reader.fieldnames or []):
-            near = did_you_mean(column, reader.fieldnames or []).replace("did you mean", "did you name it")
+            columns = [name or "" for name in reader.fieldnames or []]
+            near = (
+                did_you_mean(column, columns)
+                .replace("did you mean", "did you name it")
+                .replace("choose one of", "its columns are")
+            )
+            commas = "separate columns by commas, and " if any(";" in name or "\t" in name for name in columns) else ""
             raise DataError(
-                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; the header must be left,right,same or left,right,same,fold"
+                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; {commas}let the header be left,right,same or "
+                f"left,right,same,fold"
             )
     rows: list[tuple[str, str, bool, str]] = []
     try:

@@ -68,9 +68,12 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     return table
 
 
-def folds_table(found: FoldedEvaluation) -> Table:
-    """Each tested fold with its threshold and its figures."""
-    table = Table(title=f"{found.protocol}, thresholds by {found.policy}", title_justify="left")
+def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
+    """Each tested fold with its threshold and its figures; ``threshold`` says where that is from, if no policy chose it."""
+    origin = (
+        f"threshold: {threshold or 'given'}" if found.policy == "given" else f"thresholds by {found.policy} on the other folds"
+    )
+    table = Table(title=f"{found.protocol}, {origin}", title_justify="left")
     for column in ("fold", "threshold", "accuracy", "false matches", "false non-matches", "pairs", "without a face"):
         table.add_column(column, justify="right")
     for f in found.folds:
