@@ -1,6 +1,6 @@
 """dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the people of its fold.
 
-    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6]
+    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35]
 
 Each of ten trainings takes the whole of LFW but the people of one fold. The distances of that fold are put in the place of the pretrained
 network's, and the folds are judged as always, at thresholds that the other nine chose. (Those nine were measured by networks that knew people
@@ -30,10 +30,10 @@ def embedded(network: siamese.DlibResNet, chips: np.ndarray, rows: np.ndarray) -
     return torch.cat(parts)
 
 
-def fine_tuned(chips: np.ndarray, who: np.ndarray, steps: int, rate: float) -> siamese.DlibResNet:
+def fine_tuned(chips: np.ndarray, who: np.ndarray, steps: int, rate: float, positive_margin: float) -> siamese.DlibResNet:
     """Contrastive loss with both margins on the hardest impostor pairs of batches of people and single pictures."""
     rng, network = np.random.default_rng(0), pretrained_backbone().train()
-    loss = siamese.ContrastiveLoss(margin=0.5, positive_margin=0.2, reduction="balanced", hardest=0.02)
+    loss = siamese.ContrastiveLoss(margin=0.5, positive_margin=positive_margin, reduction="balanced", hardest=0.02)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=rate, weight_decay=0)
     _, inverse, counts = np.unique(who, return_inverse=True, return_counts=True)
     rows_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("root", metavar="LFW")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rate", type=float, default=3e-6)
+    parser.add_argument("--positive-margin", type=float, default=0.35)
     args = parser.parse_args()
     table, pairs = siamese.lfw(args.root), siamese.lfw_view2(args.root)
     result = siamese.crop_files(table.paths, CROPPER, progress=False)
@@ -79,7 +80,7 @@ def main() -> None:
         train = np.flatnonzero(~np.isin(who, who[rows]) & seen)
         for network, distances in (
             (pretrained_backbone(), before),
-            (fine_tuned(chips[train], who[train], args.steps, args.rate), found),
+            (fine_tuned(chips[train], who[train], args.steps, args.rate, args.positive_margin), found),
         ):
             distances[here] = distance.between(embedded(network, chips, rows), sides.left, sides.right)
         print(f"fold {fold}: {len(train):,} pictures, {time.perf_counter() - start:.0f} s", flush=True)

@@ -235,7 +235,7 @@ class Far(Policy):
             raise CalibrationError(
                 f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
                 f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs of "
-                f"your people (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data PEOPLE --pairs all_pairs), or on more of them"
+                f"your people (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data PEOPLE --pairs all_pairs), or on more people"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
