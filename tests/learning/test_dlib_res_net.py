@@ -343,3 +343,10 @@ def test_what_are_no_pictures_is_said(pictures, words):
     with pytest.raises(ConfigError) as caught:
         DlibResNet()(pictures)
     assert_says(caught.value, *words)
+
+
+@pytest.mark.parametrize("weights", ["Dlib", "", 5, "nowhere/net.dat"])
+def test_weights_that_are_not_there(weights):
+    with pytest.raises(WeightsError) as caught:
+        DlibResNet(weights)
+    assert_says(caught.value, repr(str(weights)), "no such file", "'dlib'")

@@ -73,7 +73,7 @@ class DlibResNet(Backbone):
         self.blocks = nn.ModuleList(blocks)
         self.head = nn.Linear(channels, EMBEDDING, bias=False)
         if weights is not None:
-            self._load(DlibFile.read(pretrained_file(RESNET) if weights == "dlib" else weights))
+            self._load(DlibFile.read(_weights_file(weights)))
         else:
             for unit in self._units():
                 unit.reset()
@@ -163,6 +163,16 @@ class DlibResNet(Backbone):
 
     def _units(self) -> Iterator[_Convolution]:
         return (module for module in self.modules() if isinstance(module, _Convolution))
+
+
+def _weights_file(weights: str | Path) -> Path:
+    if weights == "dlib":
+        return pretrained_file(RESNET)
+    if not isinstance(weights, (str, Path)) or not Path(weights).expanduser().is_file():
+        raise WeightsError(
+            f"weights={str(weights)!r}: no such file; give the path of a file like dlib's, or 'dlib' for the one in the pip package"
+        )
+    return Path(weights).expanduser()
 
 
 def _check_pictures(images: Tensor) -> None:
