@@ -35,7 +35,7 @@ class DlibResNet(Backbone):
         weights: where the first weights come from: ``"dlib"`` (the file in the package ``face-recognition-models``, extra ``pretrained``), the
             path of a file like it, or None for random ones. The attribute is None afterwards: a bundle brings its weights along.
         affine_rate: learning rate of the 29 affine layers (frozen batch normalisation) as a share of their convolution's; 0 freezes
-            them. Adam's steps are about as large as the rate: of less than 1e-6, float32 sees nothing beside factors of 10.
+            them. Adam's steps are about as large as the rate: of less than 5e-7, float32 sees nothing beside factors of 10.
         mirror: average the embedding over the picture and its mirror image at use.
         jitter: average over so many slightly moved, turned and enlarged copies at use, half of them mirrored, instead: costs as many
             times the work. See :func:`siamese.backbones.views.jitter_maps`. The copies are always the same ones.
