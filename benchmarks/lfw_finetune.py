@@ -1,6 +1,6 @@
 """dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the people of its fold.
 
-    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35]
+    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35] [--jitter 0]
 
 Each of ten trainings takes the whole of LFW but the people of one fold. The distances of that fold are put in the place of the pretrained
 network's, and the folds are judged as always, at thresholds that the other nine chose. (Those nine were measured by networks that knew people
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rate", type=float, default=3e-6)
     parser.add_argument("--positive-margin", type=float, default=0.35)
+    parser.add_argument("--jitter", type=int, default=0, metavar="N", help="measure with N jittered copies, too")
     args = parser.parse_args()
     table, pairs = siamese.lfw(args.root), siamese.lfw_view2(args.root)
     result = siamese.crop_files(table.paths, CROPPER, progress=False)
@@ -71,20 +72,24 @@ def main() -> None:
     row = {file: i for i, file in enumerate(table.files)}
     left, right = (np.array([row[pairs.files[i]] for i in side]) for side in (pairs.left, pairs.right))
     missing, who = ~(seen[left] & seen[right]), np.array(table.identities)
-    distance, found, before = siamese.EuclideanDistance(), np.zeros(len(pairs), np.float32), np.zeros(len(pairs), np.float32)
+    distance, ways = (
+        siamese.EuclideanDistance(),
+        {"": 0} | ({f", {args.jitter} jittered copies": args.jitter} if args.jitter else {}),
+    )
+    found = {f"{name}{way}": np.zeros(len(pairs), np.float32) for way in ways for name in ("pretrained", "fine-tuned")}
     start = time.perf_counter()
     for fold in range(pairs.folds):
         here = pairs.fold == fold
         rows, inverse = np.unique(np.concatenate([left[here], right[here]]), return_inverse=True)
         sides = FixedPairs(inverse[: here.sum()], inverse[here.sum() :], "fold")
         train = np.flatnonzero(~np.isin(who, who[rows]) & seen)
-        for network, distances in (
-            (pretrained_backbone(), before),
-            (fine_tuned(chips[train], who[train], args.steps, args.rate, args.positive_margin), found),
-        ):
-            distances[here] = distance.between(embedded(network, chips, rows), sides.left, sides.right)
+        tuned = fine_tuned(chips[train], who[train], args.steps, args.rate, args.positive_margin)
+        for name, network in (("pretrained", pretrained_backbone()), ("fine-tuned", tuned)):
+            for way, network.jitter in ways.items():
+                embeddings = embedded(network, chips, rows)
+                found[f"{name}{way}"][here] = distance.between(embeddings, sides.left, sides.right)
         print(f"fold {fold}: {len(train):,} pictures, {time.perf_counter() - start:.0f} s", flush=True)
-    for name, distances in (("pretrained", before), ("fine-tuned", found)):
+    for name, distances in found.items():
         e = siamese.cross_validate(distances, pairs.same, pairs.fold, missing=missing)
         print(
             f"{name}: {e.mean:.4f} +- {e.standard_error:.4f}, no face wrong {e.strict_mean:.4f} +- {e.strict_standard_error:.4f}, "
