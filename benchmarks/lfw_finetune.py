@@ -2,9 +2,8 @@
 
     python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35] [--jitter 0]
 
-Each of ten trainings takes the whole of LFW but the people of one fold. The distances of that fold are put in the place of the pretrained
-network's, and the folds are judged as always, at thresholds that the other nine chose. (Those nine were measured by networks that knew people
-of the tenth: one number per fold depends on them.)
+Each of ten trainings takes the whole of LFW but the people of one fold, whose pairs it then measures. The folds are judged as always, at
+thresholds that the other nine chose. (Those nine were measured by networks that knew people of the tenth: one number per fold depends on them.)
 """
 
 from __future__ import annotations
@@ -72,10 +71,9 @@ def main() -> None:
     row = {file: i for i, file in enumerate(table.files)}
     left, right = (np.array([row[pairs.files[i]] for i in side]) for side in (pairs.left, pairs.right))
     missing, who = ~(seen[left] & seen[right]), np.array(table.identities)
-    distance, ways = (
-        siamese.EuclideanDistance(),
-        {"": 0} | ({f", {args.jitter} jittered copies": args.jitter} if args.jitter else {}),
-    )
+    distance, ways = siamese.EuclideanDistance(), {"": 0}
+    if args.jitter:
+        ways[f", {args.jitter} jittered copies"] = args.jitter
     found = {f"{name}{way}": np.zeros(len(pairs), np.float32) for way in ways for name in ("pretrained", "fine-tuned")}
     start = time.perf_counter()
     for fold in range(pairs.folds):

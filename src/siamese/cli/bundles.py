@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
     from siamese.bundle import Bundle
 
 PRETRAINED = "pretrained"
-FEW = 5  # people; of fewer there are no intervals
 
 
 def open_bundle(name: str) -> Bundle:
@@ -32,9 +32,15 @@ def open_bundle(name: str) -> Bundle:
         raise MissingDependencyError(f"{error}; or give the bundle of a training run, such as runs/latest") from error
 
 
-def few_people(people: int) -> str:
-    """What is to be said of a threshold that was chosen on fewer people than :data:`FEW`."""
-    return f"the threshold was chosen on {people} people, too few to say how far it holds for others; give more people, better some dozens"
+def note_few_people(people: int | None) -> None:
+    """Say so if a threshold was chosen on fewer people than intervals need."""
+    from siamese.verification.resampling import MIN_PEOPLE
+
+    if people and people < MIN_PEOPLE:
+        print(
+            f"note: the threshold was chosen on {people} people, too few to say how far it holds for others; give more people, better some dozens",
+            file=sys.stderr,
+        )
 
 
 def shown(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.cli.bundles import FEW, PRETRAINED, few_people, open_bundle
+from siamese.cli.bundles import PRETRAINED, note_few_people, open_bundle
 from siamese.cli.evaluate import manifest_of, protocols_of
 from siamese.cli.policies import HELP, parse_policy
 from siamese.cli.verify import LATEST, device
@@ -113,8 +113,7 @@ def run(args: argparse.Namespace) -> int:
     print(_verdict(bundle.calibration, after, shift))
     if judged is not None:
         print(f"the bundle's probabilities are off by {judged.calibration_error:.3f} here (expected calibration error)")
-    if new.people and new.people < FEW:
-        print(f"note: {few_people(new.people)}", file=sys.stderr)
+    note_few_people(new.people)
     if out is not None:
         print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}")
     return 0

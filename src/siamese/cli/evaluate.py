@@ -212,15 +212,16 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
     from siamese.data.manifest import SplitManifest
     from siamese.identities import IdentityTable
 
-    folder = Path(run) if run != PRETRAINED else Path(PRETRAINED) / "no run"
+    folder = Path(run)
     split_json = (folder.parent if folder.resolve().name == "bundle" else folder) / "split.json"
+    known = run != PRETRAINED and split_json.is_file()
     if args.data:
         path = Path(args.data)
         if args.root and path.suffix.lower() != ".csv":
             raise ConfigError("--root tells where the pictures of a CSV file or of the run lie; leave it out with a folder")
         table = IdentityTable.from_csv(path, args.root) if path.suffix.lower() == ".csv" else IdentityTable.from_folder(path)
         manifest = SplitManifest.make(table, {"data": np.arange(len(table))}, protocol="all people")
-        if split_json.is_file():
+        if known:
             _note_known(manifest, SplitManifest.load(split_json))
         elif run == PRETRAINED:
             print(
@@ -234,7 +235,7 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
                 file=sys.stderr,
             )
         return manifest
-    if not split_json.is_file():
+    if not known:
         raise ConfigError(f"{run}: a bundle without its run knows no pictures; give some: siamese evaluate {run} --data PATH")
     manifest = SplitManifest.load(split_json, root=args.root)
     manifest.verify_files()

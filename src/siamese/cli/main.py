@@ -23,8 +23,8 @@ COMMANDS = {
     "demo": demo,
     "download": download,
 }
-# Commands that take name=value, as `siamese train` does, for --name value.
 _SETTING = re.compile(r"[a-z_]+=")
+# Commands that take name=value, as `siamese train` does, for --name value.
 SETTINGS = ("evaluate", "calibrate", "verify")
 
 

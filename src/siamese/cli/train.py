@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.cli.bundles import FEW, few_people
+from siamese.cli.bundles import note_few_people
 from siamese.errors import ConfigError, SiameseError
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         trainer=plain["trainer"],
         provenance={"config": plain},
     )
-    if (people := result.operating_point.people) and people < FEW:
-        print(f"note: {few_people(people)}", file=sys.stderr)
+    note_few_people(result.operating_point.people)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
     return result.evaluations["test"].f1

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"uncertain: the distance lies within the 95 % interval of the threshold ({low:.4f}-{high:.4f})")
         elif verdict.uncertain is None and verifier.calibration and not verifier.calibration.band:
             print(
-                f"how far the threshold holds is not known: it was chosen on {verifier.operating_point.people or 'few'} people"
+                "how far the threshold holds is not known: the bundle has no interval for it, as where it was chosen on few people"
             )
         print(f"bundle: {shown(args.bundle)}")
         if verifier.operating_point.figures:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,11 +154,9 @@ class PairsFile:
         return found
 
     def _warn_of_shared_people(self) -> None:
-        labels = self.labels
-        met = {
-            (int(labels[row]), int(fold)) for side in (self.left, self.right) for row, fold in zip(side, self.fold, strict=True)
-        }
-        several = sum(count > 1 for count in Counter(person for person, _ in met).values())
+        who = self.labels[np.concatenate([self.left, self.right])]
+        met = np.unique(np.stack([who, np.tile(self.fold, 2)]), axis=1)  # each person with each of their folds once
+        several = int(np.count_nonzero(np.bincount(met[0]) > 1))
         if several:
             warnings.warn(
                 f"{self.name}: {several:,} people (pictures that genuine pairs link) are in several folds, so thresholds are chosen on people who "

@@ -17,16 +17,18 @@ from siamese.pretrained_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 
 class _Limits(NamedTuple):
-    """Pixels up to which a picture is looked at as it is; doubled beforehand; doubled again where nothing was found."""
+    """Pixels up to which a picture is looked at as it is; doubled beforehand; doubled again where nothing was found, after so many doublings
+    that are always done."""
 
     whole: float
     doubled: float
     again: float
+    always: int
 
 
 # HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such a picture. The first doubling after nothing was found
 # is always done. CNN: 1 GB of memory per million pixels.
-_LIMITS = {"hog": _Limits(math.inf, 4e6, 64e6), "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080)}
+_LIMITS = {"hog": _Limits(math.inf, 4e6, 64e6, 1), "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0)}
 _own = threading.local()  # dlib releases the GIL while detecting: a detector may not be shared between threads
 
 
@@ -65,9 +67,8 @@ def detect_faces(
         height, width = image.shape[:2]
     while upsample and width * height * 4**upsample > limits.doubled:
         upsample -= 1
-    always = max(upsample, 1 if detector == "hog" else 0)
     for doublings in range(upsample, max(upsample, max_upsample) + 1):
-        if doublings > always and width * height * 4**doublings > limits.again:
+        if doublings > max(upsample, limits.always) and width * height * 4**doublings > limits.again:
             break
         rectangles = _find[detector](image, doublings, min_score)
         found = [Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1))) for r in rectangles]

@@ -33,6 +33,7 @@ class Fold:
     """
 
     fold: int
+    name: str
     threshold: float
     tp: int
     fp: int
@@ -40,7 +41,6 @@ class Fold:
     tn: int
     missing: int
     missing_right: int
-    name: str = ""
 
     @property
     def pairs(self) -> int:
@@ -203,7 +203,7 @@ def _judged(
     right = accepted == same
     counts = (accepted & same, accepted & ~same, ~accepted & same, ~accepted & ~same, missing, missing & right)
     tp, fp, fn, tn, without, right_without = (int(np.count_nonzero(which)) for which in counts)
-    return Fold(number, threshold, tp, fp, fn, tn, without, right_without, name)
+    return Fold(number, name, threshold, tp, fp, fn, tn, without, right_without)
 
 
 def _mean(values: Sequence[float]) -> float:
