@@ -15,7 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from siamese import DlibHogCropper, IdentityTable, crop_files
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.datasets.identities import IdentityTable
+from siamese.faces.crops import crop_files
 
 
 def timed(paths: list[Path], cache: Path, workers: int) -> tuple[float, int]:

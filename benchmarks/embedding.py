@@ -39,7 +39,8 @@ def ways(threads: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     import torch
 
     import siamese
-    from siamese.pretrained_files import RESNET, pretrained_file
+    from siamese.weight_files import RESNET
+    from siamese.weight_files import pretrained_file
 
     torch.set_num_threads(threads)
     theirs = dlib.face_recognition_model_v1(str(pretrained_file(RESNET)))
@@ -95,7 +96,8 @@ def measure(threads: int, rounds: int) -> None:
 def accuracy(root: str) -> None:
     """View 2 with the pretrained bundle's network, in float32 and in bfloat16."""
     import siamese
-    from siamese.pretrained import CROPPER, pretrained_backbone
+    from siamese.inference.pretrained import CROPPER
+    from siamese.inference.pretrained import pretrained_backbone
 
     pairs = siamese.lfw_view2(root)
     for name, network in (("float32", pretrained_backbone()), ("bfloat16", pretrained_backbone().bfloat16())):

@@ -11,15 +11,17 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from siamese.bundle import Bundle
+from siamese.inference.bundle import Bundle
 from siamese.cli.main import main as siamese
-from siamese.comparing import compare_splits
+from siamese.evaluation.embedding import compare_splits
 from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import prepare
-from siamese.pairs import BalancedPairs
-from siamese.pretrained import pretrained_backbone
-from siamese.verification import as_policy, calibrated, evaluate
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.inference.pretrained import pretrained_backbone
+from siamese.verification.policies.base import as_policy
+from siamese.verification.thresholds import calibrated
+from siamese.verification.figures import evaluate
 
 
 def as_it_comes(run: Path) -> dict[str, float]:

@@ -14,8 +14,11 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from siamese import IdentityTable, read_image
-from siamese.pretrained_files import FIVE_POINT, RESNET, pretrained_file
+from siamese.datasets.identities import IdentityTable
+from siamese.faces.images import read_image
+from siamese.weight_files import FIVE_POINT
+from siamese.weight_files import RESNET
+from siamese.weight_files import pretrained_file
 
 _MODELS: dict[str, object] = {}
 

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 import siamese
-from siamese.pairs import FixedPairs
-from siamese.pretrained import CROPPER, pretrained_backbone
+from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.inference.pretrained import CROPPER
+from siamese.inference.pretrained import pretrained_backbone
 
 PEOPLE, IMAGES, STRANGERS = 32, 3, 16
 

@@ -13,9 +13,13 @@ import dataclasses
 import time
 
 import siamese
-from siamese.comparing import ComparedPairs, compare_pairs
-from siamese.pretrained import CALIBRATION, CROPPER, pretrained_backbone
-from siamese.verification import as_policy, calibrated
+from siamese.evaluation.embedding import ComparedPairs
+from siamese.evaluation.embedding import compare_pairs
+from siamese.inference.pretrained import CALIBRATION
+from siamese.inference.pretrained import CROPPER
+from siamese.inference.pretrained import pretrained_backbone
+from siamese.verification.policies.base import as_policy
+from siamese.verification.thresholds import calibrated
 
 
 def compared(pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet) -> ComparedPairs:

@@ -16,7 +16,7 @@ import argparse
 import numpy as np
 
 import siamese
-from siamese.verification import reliability
+from siamese.verification.probability import reliability
 
 POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
     "max_f1": (siamese.MaxF1(), "f1", "highest"),

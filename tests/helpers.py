@@ -12,7 +12,7 @@ import pytest
 import pytorch_lightning as pl
 from PIL import Image
 
-from siamese.identities import IdentityTable
+from siamese.datasets.identities import IdentityTable
 
 
 def picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from siamese.errors import ConfigError, did_you_mean
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
 
 T = TypeVar("T")
 

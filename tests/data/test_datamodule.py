@@ -12,12 +12,18 @@ import pytorch_lightning as pl
 import torch
 from tests.helpers import assert_says, picture, quiet_trainer, write_people
 
-from siamese.data.datamodule import CsvDataModule, FaceDataModule, FolderDataModule
-from siamese.data.samplers import BalancedPairSampler, BatchPlan, IdentitySampler
-from siamese.data.splits import SPLITS
-from siamese.errors import ConfigError, DataError, SplitError
-from siamese.faces.croppers import NoCropper
-from siamese.identities import IdentityTable
+from siamese.data.datamodule import CsvDataModule
+from siamese.data.datamodule import FaceDataModule
+from siamese.data.datamodule import FolderDataModule
+from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
+from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.identity_sampler import IdentitySampler
+from siamese.data.split_protocols.base import SPLITS
+from siamese.errors import ConfigError
+from siamese.errors import DataError
+from siamese.errors import SplitError
+from siamese.faces.croppers.none import NoCropper
+from siamese.datasets.identities import IdentityTable
 
 
 def module(root: Path, **settings: Any) -> FolderDataModule:

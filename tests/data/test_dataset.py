@@ -12,8 +12,8 @@ from tests.helpers import assert_says, picture
 from torch import Tensor, nn
 
 from siamese.data.dataset import CropDataset
-from siamese.data.embed import embed
-from siamese.data.samplers import BatchPlan
+from siamese.data.embedding import embed
+from siamese.data.samplers.base import BatchPlan
 from siamese.data.transforms import Augmentation
 from siamese.errors import CacheError
 

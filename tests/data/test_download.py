@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says
 
-from siamese.data.download import download
+from siamese.datasets.download import download
 from siamese.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)

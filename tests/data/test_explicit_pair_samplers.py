@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.data.samplers import BatchPlan, ChosenPairSampler, OrderedPairSampler, Sampler
+from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.chosen_pair_sampler import ChosenPairSampler
+from siamese.data.samplers.ordered_pair_sampler import OrderedPairSampler
+from siamese.data.samplers.base import Sampler
 from siamese.errors import DataError
 
 LABELS = np.repeat(np.arange(7), [1, 2, 5, 1, 3, 8, 2])[np.random.default_rng(0).permutation(22)]

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table, write_people, write_picture
 
 from siamese.errors import DataError
-from siamese.identities import IMAGE_SUFFIXES, IdentityTable, normalise_identity
+from siamese.datasets.identities import IMAGE_SUFFIXES
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.identities import normalise_identity
 
 
 def touch(root: Path, *files: str) -> Path:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.data.samplers import IdentitySampler, People
+from siamese.data.samplers.identity_sampler import IdentitySampler
+from siamese.data.samplers.base import People
 from siamese.errors import DataError
 
 

@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 from tests.helpers import assert_says, orl_folder, picture, write_picture
 
-from siamese.data import lfw as lfw_module
-from siamese.data.lfw import download_lfw, lfw
-from siamese.data.orl import orl
-from siamese.errors import DataError, MissingDependencyError
+from siamese.datasets.lfw import lfw as lfw_module
+from siamese.datasets.lfw import download_lfw
+from siamese.datasets.lfw import lfw
+from siamese.datasets.orl import orl
+from siamese.errors import DataError
+from siamese.errors import MissingDependencyError
 
 
 def test_orl_has_400_photographs_of_40_people():

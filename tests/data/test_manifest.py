@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from tests.helpers import assert_says
 
-from siamese.data.manifest import VERSION, SplitManifest
-from siamese.data.splits import SPLITS, identity_disjoint
+from siamese.data.manifest import VERSION
+from siamese.data.manifest import SplitManifest
+from siamese.data.split_protocols.base import SPLITS
+from siamese.data.split_protocols.identity_disjoint import identity_disjoint
 from siamese.errors import SplitError
-from siamese.identities import IdentityTable
+from siamese.datasets.identities import IdentityTable
 
 
 @pytest.fixture

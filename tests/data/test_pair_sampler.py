@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.data.samplers import BalancedPairSampler, People
+from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
+from siamese.data.samplers.base import People
 
 
 def labels_of(counts: list[int]) -> np.ndarray:

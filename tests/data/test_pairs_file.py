@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says, write_picture
 
-from siamese.data.lfw import lfw_view1, lfw_view2
-from siamese.data.pairs_file import PairsFile
+from siamese.datasets.lfw import lfw_view1
+from siamese.datasets.lfw import lfw_view2
+from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import DataError
 
 

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from siamese.data.samplers import BalancedPairSampler, BatchPlan, IdentitySampler, People, PlannedBatches, SequentialBatches
+from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
+from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.identity_sampler import IdentitySampler
+from siamese.data.samplers.base import People
+from siamese.data.samplers.base import PlannedBatches
+from siamese.data.samplers.base import SequentialBatches
 
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(30), 5))
 SAMPLERS = [IdentitySampler(4, 3, steps=12), BalancedPairSampler(10, steps=12)]

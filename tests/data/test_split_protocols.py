@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table
 
-from siamese.data.manifest import SplitManifest, pairs_among
-from siamese.data.splits import HeldOutPeople, ImageDisjoint, Split
+from siamese.data.manifest import SplitManifest
+from siamese.data.manifest import pairs_among
+from siamese.data.split_protocols.held_out_identities import HeldOutPeople
+from siamese.data.split_protocols.image_disjoint import ImageDisjoint
+from siamese.data.split_protocols.base import Split
 from siamese.errors import SplitError
-from siamese.identities import IdentityTable
+from siamese.datasets.identities import IdentityTable
 
 # LFW's own numbers of people with 1, 2, ... pictures: (pictures, people).
 LFW = [

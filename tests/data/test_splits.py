@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table
 
 from siamese.data.manifest import SplitManifest
-from siamese.data.splits import SPLITS, identity_disjoint
+from siamese.data.split_protocols.base import SPLITS
+from siamese.data.split_protocols.identity_disjoint import identity_disjoint
 from siamese.errors import SplitError
-from siamese.identities import IdentityTable
+from siamese.datasets.identities import IdentityTable
 
 SKEWED = [530, 236, 144, 121, 109, 77, 71, 60, 55, 53] + [20] * 5 + [9, 8, 7, 6, 5] * 4 + [3] * 15 + [2] * 30 + [1] * 120
 SHARES = (0.6, 0.2, 0.2)

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import picture
 
-from siamese.data.transforms import Augmentation, stable_seed
+from siamese.data.transforms import Augmentation
+from siamese.data.transforms import stable_seed
 
 OFF = dict.fromkeys((f.name for f in dataclasses.fields(Augmentation)), 0.0)
 FULL = Augmentation(gamma=0.2, blur=0.5, erasing=0.5, grey=0.3)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from siamese.faces.align import Box, crop_to_square, whole
+from siamese.faces.align import Box
+from siamese.faces.align import crop_to_square
+from siamese.faces.align import whole
 
 
 def test_box_measures():

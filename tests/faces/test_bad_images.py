@@ -19,7 +19,8 @@ from tests.helpers import assert_says, picture
 
 from siamese.errors import ImageError
 from siamese.faces import images
-from siamese.faces.images import decode_image, read_image
+from siamese.faces.images import decode_image
+from siamese.faces.images import read_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of damage that it then gets over
 

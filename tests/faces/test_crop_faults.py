@@ -15,8 +15,10 @@ import pytest
 from tests.helpers import assert_says, picture, write_picture
 
 from siamese.errors import CacheError
-from siamese.faces.croppers import FixedBoxCropper
-from siamese.faces.crops import CropResult, crop_files, read_crop
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.crops import CropResult
+from siamese.faces.crops import crop_files
+from siamese.faces.crops import read_crop
 
 BOX = FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30)
 

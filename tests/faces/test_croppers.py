@@ -14,7 +14,12 @@ from tests.helpers import assert_says, picture
 from siamese.errors import ConfigError
 from siamese.faces import croppers
 from siamese.faces.align import Box
-from siamese.faces.croppers import CROPPERS, Cropper, DlibCnnCropper, DlibHogCropper, FixedBoxCropper, NoCropper
+from siamese.faces.croppers.base import CROPPERS
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.croppers.none import NoCropper
 
 EXAMPLES = [
     NoCropper(),

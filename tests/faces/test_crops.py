@@ -11,11 +11,21 @@ import pytest
 from PIL import Image
 from tests.helpers import assert_says, picture, write_picture
 
-from siamese.errors import DataError, FaceError
-from siamese.faces import croppers, crops
+from siamese.errors import DataError
+from siamese.errors import FaceError
+from siamese.faces import croppers
+from siamese.faces import crops
 from siamese.faces.align import Box
-from siamese.faces.croppers import CROPPERS, Cropper, DlibCnnCropper, DlibHogCropper, FixedBoxCropper, NoCropper
-from siamese.faces.crops import CropResult, crop_files, hash_files, read_crop
+from siamese.faces.croppers.base import CROPPERS
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.croppers.none import NoCropper
+from siamese.faces.crops import CropResult
+from siamese.faces.crops import crop_files
+from siamese.faces.crops import hash_files
+from siamese.faces.crops import read_crop
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.helpers import orl_folder
 
-from siamese.faces.croppers import DlibHogCropper
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.detect import detect_faces
 from siamese.faces.images import read_image
 

@@ -9,13 +9,19 @@ import pytest
 from PIL import Image
 from tests.helpers import assert_says, orl_folder, picture
 
-from siamese.errors import ConfigError, MissingDependencyError
+from siamese.errors import ConfigError
+from siamese.errors import MissingDependencyError
 from siamese.faces import detect
-from siamese.faces.align import Box, pick
-from siamese.faces.croppers import DlibCnnCropper, DlibHogCropper
-from siamese.faces.detect import detect_faces, face_chip
+from siamese.faces.align import Box
+from siamese.faces.align import pick
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.faces.detect import detect_faces
+from siamese.faces.detect import face_chip
 from siamese.faces.images import read_image
-from siamese.pretrained_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
+from siamese.weight_files import CNN_DETECTOR
+from siamese.weight_files import FIVE_POINT
+from siamese.weight_files import pretrained_file
 
 dlib = pytest.importorskip("dlib")
 # Of dlib/image_transforms/interpolation.h, in a unit face box: outer and inner corner of either eye, base of the nose.

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from tests.helpers import picture
 
-from siamese.faces.images import decode_image, read_image
+from siamese.faces.images import decode_image
+from siamese.faces.images import read_image
 
 ORIENTATION = 0x0112
 COLOURS = np.random.default_rng(5).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from siamese.backbones import BACKBONES, SmallResNet
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.small_res_net import SmallResNet
 from siamese.backbones.base import standardise
 from siamese.errors import ConfigError
 

@@ -9,12 +9,17 @@ import torch
 from tests.helpers import quiet_trainer
 from torch import nn
 
-from siamese.callbacks import ThresholdCalibrator
-from siamese.distances import CosineDistance, EuclideanDistance
-from siamese.errors import CalibrationError, ConfigError
-from siamese.metrics import PairVerification
-from siamese.pairs import AllPairs, BalancedPairs
-from siamese.verification import MaxF1, confusion, max_f1
+from siamese.training.callbacks import ThresholdCalibrator
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.training.metrics import PairVerification
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.confusion import confusion
+from siamese.verification.thresholds import max_f1
 
 
 class Stranger(pl.LightningModule):

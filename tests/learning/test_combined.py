@@ -3,9 +3,14 @@
 import pytest
 import torch
 
-from siamese.distances import CosineDistance, EuclideanDistance
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError
-from siamese.losses import CombinedLoss, ContrastiveLoss, EmbeddingLoss, MarginSoftmaxLoss, TripletLoss
+from siamese.losses.combined import CombinedLoss
+from siamese.losses.contrastive import ContrastiveLoss
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.margin_softmax import MarginSoftmaxLoss
+from siamese.losses.triplet import TripletLoss
 
 
 @pytest.mark.parametrize(("weights", "a", "b"), [(None, 1, 1), ([0.25, 3], 0.25, 3), ([0, 1], 0, 1)])

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.distances import CosineDistance
+from siamese.distances.cosine import CosineDistance
 from siamese.errors import ConfigError
-from siamese.losses import ContrastiveLoss
+from siamese.losses.contrastive import ContrastiveLoss
 
 
 def naive(embeddings, labels, pairs, margin, positive_margin, reduction, hardest=1.0):

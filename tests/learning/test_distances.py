@@ -9,9 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, is_match
-from siamese.pairs import AllPairs
-from siamese.verification import PairStream, calibrate, compare
+from siamese.distances.base import DISTANCES
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.base import is_match
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.streaming.stream import PairStream
+from siamese.verification.thresholds import calibrate
+from siamese.verification.pair_distances import compare
 
 BOTH = [EuclideanDistance(), CosineDistance()]
 

@@ -12,10 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.backbones.dlib_archive import Reader, Writer
-from siamese.backbones.dlib_file import DlibFile, fresh_layers
-from siamese.errors import MissingDependencyError, WeightsError
-from siamese.pretrained_files import FIVE_POINT, RESNET, pretrained_file
+from siamese.backbones.dlib.archive import Reader
+from siamese.backbones.dlib.archive import Writer
+from siamese.backbones.dlib.weights import DlibFile
+from siamese.backbones.dlib.weights import fresh_layers
+from siamese.errors import MissingDependencyError
+from siamese.errors import WeightsError
+from siamese.weight_files import FIVE_POINT
+from siamese.weight_files import RESNET
+from siamese.weight_files import pretrained_file
 
 
 @pytest.fixture(scope="module")

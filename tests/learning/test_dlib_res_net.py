@@ -14,12 +14,17 @@ from torch.nn import functional as F
 
 from siamese.backbones import dlib_res_net
 from siamese.backbones.base import BACKBONES
-from siamese.backbones.dlib_res_net import SMALLEST, DlibResNet
-from siamese.backbones.views import jitter_maps, warped
-from siamese.errors import ConfigError, MissingDependencyError, WeightsError
-from siamese.faces.croppers import DlibHogCropper
+from siamese.backbones.dlib_res_net import SMALLEST
+from siamese.backbones.dlib_res_net import DlibResNet
+from siamese.backbones.layers.views import jitter_maps
+from siamese.backbones.layers.views import warped
+from siamese.errors import ConfigError
+from siamese.errors import MissingDependencyError
+from siamese.errors import WeightsError
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.images import read_image
-from siamese.pretrained_files import RESNET, pretrained_file
+from siamese.weight_files import RESNET
+from siamese.weight_files import pretrained_file
 
 dlib = pytest.importorskip("dlib")
 FIVE_POINT = DlibHogCropper(size=150, margin=0.25, aligner="five_point", upsample=1, min_score=-0.5, several_faces="prominent")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.backbones import SmallResNet
-from siamese.backbones.gradients import GradientHistogram
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.backbones.layers.gradients import GradientHistogram
 
 
 def by_pixel(image, cells, bins, softening):

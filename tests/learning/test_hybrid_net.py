@@ -5,9 +5,10 @@ import pytest
 import torch
 from tests.helpers import picture
 
-from siamese.backbones import BACKBONES, HybridNet
-from siamese.backbones.discriminant import Discriminant
-from siamese.backbones.likeness import Likeness
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.hybrid_net import HybridNet
+from siamese.backbones.layers.discriminant import Discriminant
+from siamese.backbones.layers.likeness import Likeness
 from siamese.errors import ConfigError
 
 

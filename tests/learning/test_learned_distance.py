@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, LearnedDistance
+from siamese.distances.base import DISTANCES
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.learned import LearnedDistance
 from siamese.errors import ConfigError
-from siamese.losses import PairCrossEntropyLoss
+from siamese.losses.cross_entropy import PairCrossEntropyLoss
 
 
 def used(size=64, hidden=32, seed=0):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says
 
 from siamese.errors import ConfigError
-from siamese.losses import MarginSoftmaxLoss
+from siamese.losses.margin_softmax import MarginSoftmaxLoss
 
 
 def naive(embeddings, weight, labels, kind, margin, scale):

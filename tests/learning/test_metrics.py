@@ -8,18 +8,18 @@ from sklearn.metrics import roc_curve
 from tests.helpers import assert_says, quiet_trainer
 from torch import nn
 
-from siamese import (
-    AllPairs,
-    BalancedPairs,
-    EqualErrorRate,
-    Far,
-    RecallAtFar,
-    VerificationCurve,
-    VerificationThreshold,
-    calibrate,
-)
-from siamese.distances import CosineDistance, EuclideanDistance
-from siamese.errors import CalibrationError, ConfigError
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.training.metrics import EqualErrorRate
+from siamese.verification.policies.fmr import Far
+from siamese.training.metrics import RecallAtFar
+from siamese.training.metrics import VerificationCurve
+from siamese.training.metrics import VerificationThreshold
+from siamese.verification.thresholds import calibrate
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
 
 
 def people(n=120, count=15, seed=0):

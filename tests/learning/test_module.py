@@ -7,10 +7,11 @@ import pytorch_lightning as pl
 import torch
 from tests.helpers import quiet_trainer
 
-from siamese.backbones import SmallResNet
-from siamese.losses import ContrastiveLoss
-from siamese.module import SiameseModule, WarmupCosine
-from siamese.verification import OperatingPoint
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.losses.contrastive import ContrastiveLoss
+from siamese.training.module import SiameseModule
+from siamese.training.module import WarmupCosine
+from siamese.verification.point import OperatingPoint
 
 
 def small_module(**settings):

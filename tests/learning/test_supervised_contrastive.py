@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.errors import ConfigError
-from siamese.losses import SupervisedContrastiveLoss
+from siamese.losses.supervised_contrastive import SupervisedContrastiveLoss
 
 
 def naive(z, labels, t):

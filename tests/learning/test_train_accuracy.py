@@ -3,7 +3,7 @@
 import torch
 
 import siamese
-from siamese.verification import OperatingPoint
+from siamese.verification.point import OperatingPoint
 
 
 def module(**net):

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.learned import LearnedDistance
 from siamese.errors import ConfigError
-from siamese.losses import TripletLoss
+from siamese.losses.triplet import TripletLoss
 
 
 def naive(embeddings, labels, margin, mining):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.backbones import SmallResNet
-from siamese.backbones.whitening import Whitening
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.backbones.layers.whitening import Whitening
 
 
 def correlated(n=4000, size=6, seed=0):

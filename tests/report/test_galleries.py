@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from siamese.pairs import Pairs
+from siamese.pairs.base import Pairs
 from siamese.report import plots
-from siamese.report.galleries import false_matches, false_non_matches, pair_gallery, sample, shortened
-from siamese.verification import Compared, confusion
+from siamese.report.galleries import false_matches
+from siamese.report.galleries import false_non_matches
+from siamese.report.galleries import pair_gallery
+from siamese.report.galleries import sample
+from siamese.report.galleries import shortened
+from siamese.verification.pair_distances import Compared
+from siamese.verification.confusion import confusion
 
 
 def compared(left, right, same, distances, rows=50):

@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
-from siamese.pairs import Pairs
+from siamese.pairs.base import Pairs
 from siamese.report.files import write_history
-from siamese.report.plots import (
-    _lines,
-    distance_histograms,
-    drawable,
-    loss_curves,
-    read_history,
-    running_mean,
-    save,
-    verification_curves,
-)
-from siamese.verification import Compared, ThresholdCurve, confusion
+from siamese.report.plots import _lines
+from siamese.report.plots import distance_histograms
+from siamese.report.plots import drawable
+from siamese.report.plots import loss_curves
+from siamese.report.plots import read_history
+from siamese.report.plots import running_mean
+from siamese.report.plots import save
+from siamese.report.plots import verification_curves
+from siamese.verification.pair_distances import Compared
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.confusion import confusion
 
 VALUES = st.floats(-1e6, 1e6)
 HISTORY = st.dictionaries(

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from siamese.report import plots
-from siamese.report.skew import BUCKETS, images_per_person, skew_counts, skew_plot, skew_summary, skew_table
+from siamese.report.skew import BUCKETS
+from siamese.report.skew import images_per_person
+from siamese.report.skew import skew_counts
+from siamese.report.skew import skew_plot
+from siamese.report.skew import skew_summary
+from siamese.report.skew import skew_table
 
 ROOT = os.environ.get("SIAMESE_LFW")
 IDENTITIES = st.lists(st.sampled_from(["a", "b", "c", "$d_", "é", "f", "g"]), max_size=400)

@@ -11,14 +11,21 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese.backbones import BACKBONES, Backbone, SmallResNet
-from siamese.bundle import Bundle
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.inference.bundle import Bundle
 from siamese.data.transforms import Augmentation
-from siamese.distances import CosineDistance, EuclideanDistance, LearnedDistance
-from siamese.errors import BundleError, ConfigError, ImageError
-from siamese.faces.croppers import FixedBoxCropper, NoCropper
-from siamese.verification import OperatingPoint
-from siamese.verifier import Verifier
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.learned import LearnedDistance
+from siamese.errors import BundleError
+from siamese.errors import ConfigError
+from siamese.errors import ImageError
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.croppers.none import NoCropper
+from siamese.verification.point import OperatingPoint
+from siamese.inference.verifier import Verifier
 
 
 def point(threshold=0.5):

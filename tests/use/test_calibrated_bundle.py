@@ -9,13 +9,19 @@ import torch
 from PIL import Image
 from tests.helpers import assert_says
 
-from siamese.backbones import SmallResNet
-from siamese.bundle import Bundle
-from siamese.distances import EuclideanDistance
-from siamese.errors import BundleError, CalibrationError, ConfigError
-from siamese.faces.croppers import NoCropper
-from siamese.verification import Eer, Far, MaxF1, Recall, calibrate
-from siamese.verifier import Verifier
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.inference.bundle import Bundle
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import BundleError
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.faces.croppers.none import NoCropper
+from siamese.verification.policies.eer import Eer
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.policies.recall import Recall
+from siamese.verification.thresholds import calibrate
+from siamese.inference.verifier import Verifier
 
 
 def embedded(people=30, each=8, seed=0):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from siamese.cli.main import main
-from siamese.data.lfw import lfw
+from siamese.datasets.lfw import lfw
 
 ROOT = os.environ.get("SIAMESE_LFW")
 pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")

@@ -19,9 +19,12 @@ from tests.helpers import assert_says, orl_folder, picture, write_picture
 
 import siamese
 from siamese.cli.main import main
-from siamese.errors import MissingDependencyError, WeightsError
-from siamese.pretrained import CALIBRATION, CROPPER
-from siamese.pretrained_files import RESNET, pretrained_file
+from siamese.errors import MissingDependencyError
+from siamese.errors import WeightsError
+from siamese.inference.pretrained import CALIBRATION
+from siamese.inference.pretrained import CROPPER
+from siamese.weight_files import RESNET
+from siamese.weight_files import pretrained_file
 
 pytest.importorskip("dlib")
 

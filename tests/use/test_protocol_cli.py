@@ -12,7 +12,7 @@ from tests.helpers import write_picture
 
 import siamese
 from siamese.cli.main import main
-from siamese.verification import calibrate
+from siamese.verification.thresholds import calibrate
 
 SMALL = {"widths": (4,), "depths": (1,), "learned_size": 8, "gradient_cells": 0, "whiten": False}
 

@@ -5,9 +5,20 @@ import pytest
 import torch
 from tests.helpers import assert_says
 
-from siamese import AllPairs, Cost, Eer, EuclideanDistance, Far, MaxAccuracy, MaxF1, Recall, calibrate
-from siamese.errors import CalibrationError, ConfigError, SiameseError
-from siamese.verification import compared, confusion
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.policies.cost import Cost
+from siamese.verification.policies.eer import Eer
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.policies.recall import Recall
+from siamese.verification.thresholds import calibrate
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.errors import SiameseError
+from siamese.verification import pair_distances
+from siamese.verification.confusion import confusion
 
 
 def people(count=10, each=4, d=4, spread=0.5, seed=0):

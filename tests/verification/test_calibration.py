@@ -10,7 +10,11 @@ from sklearn.metrics import precision_recall_curve
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
-from siamese.verification import MaxF1, OperatingPoint, ThresholdCurve, confusion, max_f1
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.point import OperatingPoint
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.confusion import confusion
+from siamese.verification.thresholds import max_f1
 
 
 def f1_of(distances, same, threshold):

@@ -17,8 +17,12 @@ from sklearn.metrics import (
 )
 from tests.strategies import labelled_distances
 
-from siamese.errors import CalibrationError, ConfigError
-from siamese.verification import ThresholdCurve, auc, confusion, eer
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import auc
+from siamese.verification.confusion import confusion
+from siamese.verification.curves import eer
 
 
 @settings(max_examples=1000, deadline=None)

@@ -5,7 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from siamese import CalibrationError, Far, MaxF1, calibrate
+from siamese.errors import CalibrationError
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.thresholds import calibrate
 
 
 def sample(seed, people=40, spread=0.6, scale=1.0):

@@ -7,12 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.distances import CosineDistance, EuclideanDistance
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.pairs import AllPairs, BalancedPairs
-from siamese.verification import ThresholdCurve, auc, bootstrap, calibrated, compare, confusion, eer, evaluate
-from siamese.verification.evaluate import METRICS, Seen, _drawn, _quantiles
-from siamese.verification.resampling import SMALL, Resampled
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import auc
+from siamese.verification.figures import bootstrap
+from siamese.verification.thresholds import calibrated
+from siamese.verification.pair_distances import compare
+from siamese.verification.confusion import confusion
+from siamese.verification.curves import eer
+from siamese.verification.figures import evaluate
+from siamese.verification.figures import METRICS
+from siamese.verification.figures import Seen
+from siamese.verification.figures import _drawn
+from siamese.verification.figures import _quantiles
+from siamese.verification.bootstrap import SMALL
+from siamese.verification.bootstrap import Resampled
 
 
 def people(n=12, each=5, spread=0.6, seed=0):

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from tests.helpers import assert_says
 
 from siamese.errors import CalibrationError
-from siamese.verification import cross_validate
+from siamese.verification.folds import cross_validate
 
 
 @st.composite

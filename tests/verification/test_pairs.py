@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.errors import CalibrationError, ConfigError
-from siamese.pairs import PROTOCOLS, AllPairs, BalancedPairs, FixedPairs, OrderedPairs, Pairs
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.pairs.base import PROTOCOLS
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.pairs.ordered_pairs import OrderedPairs
+from siamese.pairs.base import Pairs
 
 labellings = st.lists(st.integers(0, 6), min_size=2, max_size=40).map(np.array)
 

@@ -6,8 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies import labelled_distances
 
-from siamese.errors import CalibrationError, ConfigError
-from siamese.verification import ProbabilityMap, ThresholdCurve, fit_probability, reliability
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.verification.probability import ProbabilityMap
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.probability import fit_probability
+from siamese.verification.probability import reliability
 
 
 def isotonic(distances, same, prevalence):

@@ -9,10 +9,19 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese import AllPairs, Cost, Eer, EuclideanDistance, Far, MaxAccuracy, MaxF1, Recall, calibrate
-from siamese.data.lfw import lfw
-from siamese.verification import compare, evaluate
-from siamese.verification.policies import cost
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.policies.cost import Cost
+from siamese.verification.policies.eer import Eer
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.policies.recall import Recall
+from siamese.verification.thresholds import calibrate
+from siamese.datasets.lfw import lfw
+from siamese.verification.pair_distances import compare
+from siamese.verification.figures import evaluate
+from siamese.verification.policies.cost import cost
 
 ROOT = os.environ.get("SIAMESE_LFW")
 pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")

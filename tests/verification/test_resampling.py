@@ -9,22 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies import crowd, labelled_distances
 
-from siamese.distances import EuclideanDistance
-from siamese.pairs import AllPairs, BalancedPairs
-from siamese.verification import (
-    Cost,
-    Eer,
-    Far,
-    MaxAccuracy,
-    MaxF1,
-    PairStream,
-    Recall,
-    ThresholdCurve,
-    calibrate,
-    compare,
-    resample,
-    resampling,
-)
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.verification.policies.cost import Cost
+from siamese.verification.policies.eer import Eer
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.streaming.stream import PairStream
+from siamese.verification.policies.recall import Recall
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.thresholds import calibrate
+from siamese.verification.pair_distances import compare
+from siamese.verification.bootstrap import resample
+from siamese.verification import bootstrap
 
 
 def measured(rows, labels):

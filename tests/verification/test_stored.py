@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 from tests.strategies import crowd
 
-from siamese import Cost, Eer, Far, MaxAccuracy, MaxF1, Recall
-from siamese.distances import EuclideanDistance
+from siamese.verification.policies.cost import Cost
+from siamese.verification.policies.eer import Eer
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.policies.recall import Recall
+from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
-from siamese.pairs import AllPairs
-from siamese.verification import Calibration, PairStream, ThresholdCurve, calibrated, compare
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.calibration import Calibration
+from siamese.verification.streaming.stream import PairStream
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.thresholds import calibrated
+from siamese.verification.pair_distances import compare
 
 POLICIES = [MaxF1(), MaxF1(prevalence="balanced"), Eer(), Far(0.01), Recall(0.9), MaxAccuracy(), Cost(1000, prevalence=1e-4)]
 

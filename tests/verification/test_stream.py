@@ -11,29 +11,30 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says
 from tests.strategies import crowd
 
-from siamese.distances import DISTANCES, CosineDistance, EuclideanDistance, LearnedDistance
+from siamese.distances.base import DISTANCES
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.learned import LearnedDistance
 from siamese.errors import CalibrationError
-from siamese.pairs import AllPairs
-from siamese.verification import (
-    Confusion,
-    Cost,
-    Eer,
-    Far,
-    MaxAccuracy,
-    MaxF1,
-    PairStream,
-    Recall,
-    auc,
-    calibrated,
-    cells,
-    compare,
-    confusion,
-    policies,
-    resample,
-    stream,
-    tiles,
-    to_show,
-)
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.confusion import Confusion
+from siamese.verification.policies.cost import Cost
+from siamese.verification.policies.eer import Eer
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.streaming.stream import PairStream
+from siamese.verification.policies.recall import Recall
+from siamese.verification.curves import auc
+from siamese.verification.thresholds import calibrated
+from siamese.verification.streaming import cells
+from siamese.verification.pair_distances import compare
+from siamese.verification.confusion import confusion
+from siamese.verification import policies
+from siamese.verification.bootstrap import resample
+from siamese.verification.streaming import stream
+from siamese.verification.streaming import tiles
+from siamese.verification.pair_distances import to_show
 
 prevalences = st.sampled_from(["observed", "balanced", 0.01, 0.3, 0.9])
 rates = st.sampled_from([0.05, 0.25, 1 / 3, 0.5, 0.75, 0.9])

@@ -12,11 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES, Backbone
-from siamese.backbones.dlib_file import AVERAGES, BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
-from siamese.backbones.views import check_views, jitter_maps, warped
-from siamese.errors import ConfigError, WeightsError
-from siamese.pretrained_files import RESNET, pretrained_file
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.dlib.weights import AVERAGES
+from siamese.backbones.dlib.weights import BLOCKS
+from siamese.backbones.dlib.weights import EMBEDDING
+from siamese.backbones.dlib.weights import STEM
+from siamese.backbones.dlib.weights import DlibFile
+from siamese.backbones.dlib.weights import fresh_layers
+from siamese.backbones.layers.views import check_views
+from siamese.backbones.layers.views import jitter_maps
+from siamese.backbones.layers.views import warped
+from siamese.errors import ConfigError
+from siamese.errors import WeightsError
+from siamese.weight_files import RESNET
+from siamese.weight_files import pretrained_file
 
 PIXEL_RANGE = 256  # what pixels are divided by, not 255
 SMALLEST = 103  # pixels; of less, nothing is left for the last block

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
-from siamese.backbones.picture_size import expect_size
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.base import to_unit_range
+from siamese.backbones.layers.image_size import expect_size
 
 SIZE = 32
 

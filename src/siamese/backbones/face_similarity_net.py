@@ -7,8 +7,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
-from siamese.backbones.picture_size import expect_size
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.base import to_unit_range
+from siamese.backbones.layers.image_size import expect_size
 
 SIZE = 160
 CHANNELS = (3, 32, 64, 64, 64, 128, 128)

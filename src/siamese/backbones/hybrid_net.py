@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
-from siamese.backbones.discriminant import Discriminant
-from siamese.backbones.gradients import GradientHistogram
-from siamese.backbones.likeness import Likeness
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.base import to_unit_range
+from siamese.backbones.layers.discriminant import Discriminant
+from siamese.backbones.layers.gradients import GradientHistogram
+from siamese.backbones.layers.likeness import Likeness
 from siamese.backbones.small_res_net import SmallResNet
 from siamese.errors import ConfigError
 

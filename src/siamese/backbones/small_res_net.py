@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
-from siamese.backbones.gradients import GradientHistogram
-from siamese.backbones.whitening import Whitening
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.backbones.base import standardise
+from siamese.backbones.base import to_unit_range
+from siamese.backbones.layers.gradients import GradientHistogram
+from siamese.backbones.layers.whitening import Whitening
 
 
 @BACKBONES.register("small_res_net")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from siamese.bundle import Bundle
+    from siamese.inference.bundle import Bundle
 
 PRETRAINED = "pretrained"
 
@@ -20,9 +20,9 @@ def open_bundle(name: str) -> Bundle:
         BundleError: no bundle there.
         MissingDependencyError, WeightsError: see :func:`siamese.pretrained_bundle`.
     """
-    from siamese.bundle import Bundle
+    from siamese.inference.bundle import Bundle
     from siamese.errors import MissingDependencyError
-    from siamese.pretrained import pretrained_bundle
+    from siamese.inference.pretrained import pretrained_bundle
 
     if name != PRETRAINED:
         return Bundle.load(name)
@@ -34,7 +34,7 @@ def open_bundle(name: str) -> Bundle:
 
 def note_few_people(people: int | None) -> None:
     """Say so if a threshold was chosen on fewer people than intervals need."""
-    from siamese.verification.resampling import MIN_PEOPLE
+    from siamese.verification.bootstrap import MIN_PEOPLE
 
     if people and people < MIN_PEOPLE:
         print(

@@ -9,15 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.cli.bundles import PRETRAINED, note_few_people, open_bundle
-from siamese.cli.evaluate import manifest_of, protocols_of
-from siamese.cli.policies import HELP, parse_policy
-from siamese.cli.verify import LATEST, device
+from siamese.cli.bundles import PRETRAINED
+from siamese.cli.bundles import note_few_people
+from siamese.cli.bundles import open_bundle
+from siamese.cli.evaluate import manifest_of
+from siamese.cli.evaluate import protocols_of
+from siamese.cli.policies import HELP
+from siamese.cli.policies import parse_policy
+from siamese.cli.verify import LATEST
+from siamese.cli.verify import device
 from siamese.errors import ConfigError
 
 if TYPE_CHECKING:
-    from siamese.bundle import Bundle
-    from siamese.verification import Calibration
+    from siamese.inference.bundle import Bundle
+    from siamese.verification.calibration import Calibration
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -73,12 +78,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these people."""
-    from siamese.bundle import DESCRIPTION
-    from siamese.comparing import compare_split
+    from siamese.inference.bundle import DESCRIPTION
+    from siamese.evaluation.embedding import compare_split
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
     from siamese.report import tables
-    from siamese.verification import as_policy, calibrated, reliability
+    from siamese.verification.policies.base import as_policy
+    from siamese.verification.thresholds import calibrated
+    from siamese.verification.probability import reliability
 
     bundle = open_bundle(args.bundle)
     before = bundle.operating_point
@@ -140,7 +147,7 @@ def _verdict(before: Calibration | None, after: Calibration, shift: tuple[float,
 
 def _free(out: str, bundle: str) -> Path:
     """Where to write, if that can be written and is not what was read: the old threshold is not to be lost."""
-    from siamese.bundle import free_folder
+    from siamese.inference.bundle import free_folder
 
     folder = free_folder(out)
     source = Path(bundle).expanduser()

@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from siamese.cli import train, verify
+from siamese.training.run import train
+from siamese.cli import verify
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:

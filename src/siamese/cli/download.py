@@ -21,7 +21,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Download, and print how to train on it."""
-    from siamese.data.lfw import download_lfw
+    from siamese.datasets.lfw import download_lfw
 
     print(f"done; train on it with: siamese train data=lfw data.root={download_lfw(args.folder)}")
     return 0

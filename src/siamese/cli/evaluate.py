@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli import protocol
-from siamese.cli.bundles import PRETRAINED, open_bundle
-from siamese.cli.policies import HELP, parse_policy
-from siamese.cli.verify import LATEST, device
-from siamese.errors import ConfigError, did_you_mean
+from siamese.cli.bundles import PRETRAINED
+from siamese.cli.bundles import open_bundle
+from siamese.cli.policies import HELP
+from siamese.cli.policies import parse_policy
+from siamese.cli.verify import LATEST
+from siamese.cli.verify import device
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
 
 if TYPE_CHECKING:
     from siamese.data.manifest import SplitManifest
     from siamese.data.prepared import PreparedData
-    from siamese.pairs import PairProtocol
-    from siamese.verification import OperatingPoint
+    from siamese.pairs.base import PairProtocol
+    from siamese.verification.point import OperatingPoint
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -94,13 +98,16 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
-    from siamese.artifacts import write_comparison
-    from siamese.comparing import compare_split, compare_splits
+    from siamese.evaluation.artifacts import write_comparison
+    from siamese.evaluation.embedding import compare_split
+    from siamese.evaluation.embedding import compare_splits
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
     from siamese.data.transforms import check_copies
     from siamese.report import tables
-    from siamese.verification import as_policy, calibrated, evaluate
+    from siamese.verification.policies.base import as_policy
+    from siamese.verification.thresholds import calibrated
+    from siamese.verification.figures import evaluate
 
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
@@ -195,7 +202,10 @@ def protocols_of(
     name: str | None, point: OperatingPoint, manifest: SplitManifest, data: PreparedData
 ) -> dict[str, PairProtocol]:
     """The pairs of each split: those asked for, those its protocol chose, or those that the threshold was calibrated on."""
-    from siamese.pairs import FIXED, PROTOCOLS, BalancedPairs, FixedPairs
+    from siamese.pairs.base import FIXED
+    from siamese.pairs.base import PROTOCOLS
+    from siamese.pairs.balanced_pairs import BalancedPairs
+    from siamese.pairs.fixed_pairs import FixedPairs
 
     again = BalancedPairs() if point.protocol["name"] == FIXED else PROTOCOLS.build(point.protocol)
     common = PROTOCOLS.build(name) if name else again
@@ -210,7 +220,7 @@ def manifest_of(args: argparse.Namespace, run: str) -> SplitManifest:
     import numpy as np
 
     from siamese.data.manifest import SplitManifest
-    from siamese.identities import IdentityTable
+    from siamese.datasets.identities import IdentityTable
 
     folder = Path(run)
     split_json = (folder.parent if folder.resolve().name == "bundle" else folder) / "split.json"

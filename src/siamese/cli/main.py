@@ -12,8 +12,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from siamese.cli import calibrate, demo, download, evaluate, train, verify
-from siamese.errors import SiameseError, did_you_mean
+from siamese.verification.thresholds import calibrate
+from siamese.cli import demo
+from siamese.datasets.download import download
+from siamese.verification.figures import evaluate
+from siamese.training.run import train
+from siamese.cli import verify
+from siamese.errors import SiameseError
+from siamese.errors import did_you_mean
 
 COMMANDS = {
     "train": train,

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from siamese.errors import ConfigError, did_you_mean
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
 
 
 def groups(folder: Path) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from siamese.verification import Policy
+    from siamese.verification.policies.base import Policy
 
 HELP = (
     "max_f1, max_accuracy, eer, far, recall or cost, with settings after commas: far,rate=0.02   recall,rate=0.99   "
@@ -20,7 +20,7 @@ def parse_policy(text: str) -> Policy:
         ConfigError: an unknown name or setting, or a word that is no setting; a name is none, it stands first.
     """
     from siamese.errors import ConfigError
-    from siamese.verification import as_policy
+    from siamese.verification.policies.base import as_policy
 
     name, *words = (word.strip() for word in text.split(","))
     settings: dict[str, Any] = {"name": name}

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.bundles import note_few_people
-from siamese.errors import ConfigError, SiameseError
+from siamese.errors import ConfigError
+from siamese.errors import SiameseError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -60,8 +61,10 @@ def config_folder() -> Path:
 
 def run(argv: Sequence[str], parser: argparse.ArgumentParser | None) -> int:
     """Hand the settings to Hydra; returns 0, or raises a :class:`SiameseError`."""
-    from siamese.cli.overrides import check_flags, complete_overrides, groups
-    from siamese.cli.resumed import with_earlier_settings
+    from siamese.cli.overrides import check_flags
+    from siamese.cli.overrides import complete_overrides
+    from siamese.cli.overrides import groups
+    from siamese.cli.recorded_settings import with_earlier_settings
 
     if parser is not None and any(word in ("-h", "--help") for word in argv):
         parser.print_help()
@@ -118,7 +121,7 @@ def _train(config: DictConfig, folder: Path) -> float:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from siamese.training import train
+    from siamese.training.run import train
 
     missing = OmegaConf.missing_keys(config)
     if missing:

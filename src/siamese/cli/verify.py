@@ -7,12 +7,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from siamese.cli.bundles import PRETRAINED, open_bundle, shown
-from siamese.cli.policies import HELP, parse_policy
+from siamese.cli.bundles import PRETRAINED
+from siamese.cli.bundles import open_bundle
+from siamese.cli.bundles import shown
+from siamese.cli.policies import HELP
+from siamese.cli.policies import parse_policy
 
 if TYPE_CHECKING:
-    from siamese.faces.croppers import Cropper
-    from siamese.verification import OperatingPoint
+    from siamese.faces.croppers.base import Cropper
+    from siamese.verification.point import OperatingPoint
 
 LATEST = "runs/latest"
 
@@ -76,7 +79,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
-    from siamese.verifier import Verifier
+    from siamese.inference.verifier import Verifier
 
     policy = parse_policy(args.policy) if args.policy else None
     no_face = args.no_face or ("error" if args.bundle == PRETRAINED else None)

@@ -11,20 +11,31 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from siamese.data.dataset import CropDataset, as_is, calm_worker
-from siamese.data.embed import EVAL_BATCH
-from siamese.data.lfw import lfw
+from siamese.data.dataset import CropDataset
+from siamese.data.dataset import as_is
+from siamese.data.dataset import calm_worker
+from siamese.data.embedding import EVAL_BATCH
+from siamese.datasets.lfw import lfw
 from siamese.data.manifest import SplitManifest
-from siamese.data.orl import orl
-from siamese.data.prepared import PreparedData, prepare
-from siamese.data.samplers import IdentitySampler, PlannedBatches, Sampler, SequentialBatches
-from siamese.data.splits import SPLIT_PROTOCOLS, IdentityDisjoint, SplitProtocol
+from siamese.datasets.orl import orl
+from siamese.data.prepared import PreparedData
+from siamese.data.prepared import prepare
+from siamese.data.samplers.identity_sampler import IdentitySampler
+from siamese.data.samplers.base import PlannedBatches
+from siamese.data.samplers.base import Sampler
+from siamese.data.samplers.base import SequentialBatches
+from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
+from siamese.data.split_protocols.identity_disjoint import IdentityDisjoint
+from siamese.data.split_protocols.base import SplitProtocol
 from siamese.data.transforms import Augmentation
-from siamese.errors import ConfigError, SplitError, did_you_mean
-from siamese.faces.croppers import Cropper, DlibHogCropper
+from siamese.errors import ConfigError
+from siamese.errors import SplitError
+from siamese.errors import did_you_mean
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
-from siamese.identities import IdentityTable
-from siamese.pairs import FixedPairs
+from siamese.datasets.identities import IdentityTable
+from siamese.pairs.fixed_pairs import FixedPairs
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from siamese.data.samplers import BatchPlan
+from siamese.data.samplers.base import BatchPlan
 from siamese.faces.crops import read_crop
 
 # Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole augmentation.

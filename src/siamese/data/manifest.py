@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from siamese.data.splits import MAY_SHARE, Split
-from siamese.errors import ImageError, SplitError
+from siamese.data.split_protocols.base import MAY_SHARE
+from siamese.data.split_protocols.base import Split
+from siamese.errors import ImageError
+from siamese.errors import SplitError
 from siamese.faces.crops import hash_files
-from siamese.identities import IdentityTable, normalise_identity
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.identities import normalise_identity
 from siamese.storage import write_json
 
 VERSION = 2

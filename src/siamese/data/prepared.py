@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from siamese.data.manifest import SplitManifest, pairs_among
+from siamese.data.manifest import SplitManifest
+from siamese.data.manifest import pairs_among
 from siamese.errors import SplitError
-from siamese.faces.croppers import Cropper
-from siamese.faces.crops import crop_files, hash_files
-from siamese.identities import IdentityTable
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.crops import crop_files
+from siamese.faces.crops import hash_files
+from siamese.datasets.identities import IdentityTable
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from siamese.errors import CacheError, DataError, FaceError, ImageError
-from siamese.faces.croppers import Cropper
-from siamese.faces.images import decode_image, read_bytes
+from siamese.errors import CacheError
+from siamese.errors import DataError
+from siamese.errors import FaceError
+from siamese.errors import ImageError
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.images import decode_image
+from siamese.faces.images import read_bytes
 from siamese.storage import write_whole
 
 # Raised whenever the same settings would give other pixels than before: old crops are then found no more.

@@ -11,9 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from siamese.errors import ConfigError, MissingDependencyError, did_you_mean
+from siamese.errors import ConfigError
+from siamese.errors import MissingDependencyError
+from siamese.errors import did_you_mean
 from siamese.faces.align import Box
-from siamese.pretrained_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
+from siamese.weight_files import CNN_DETECTOR
+from siamese.weight_files import FIVE_POINT
+from siamese.weight_files import pretrained_file
 
 
 class _Limits(NamedTuple):

@@ -8,9 +8,10 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from siamese.distances import Distance
+from siamese.distances.base import Distance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.base import nothing
 
 
 class CombinedLoss(EmbeddingLoss):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from siamese.distances import LearnedDistance
+from siamese.distances.learned import LearnedDistance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.base import all_pairs
+from siamese.losses.base import nothing
 
 
 class PairCrossEntropyLoss(EmbeddingLoss):

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.errors import ConfigError, did_you_mean
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.base import nothing
 
 KINDS = ("softmax", "cosface", "arcface")
 

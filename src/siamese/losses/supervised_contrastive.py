@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.base import nothing
 
 
 class SupervisedContrastiveLoss(EmbeddingLoss):

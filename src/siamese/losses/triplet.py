@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from siamese.distances import Distance, EuclideanDistance
-from siamese.errors import ConfigError, did_you_mean
-from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
+from siamese.distances.base import Distance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
+from siamese.losses.base import EmbeddingLoss
+from siamese.losses.base import all_pairs
+from siamese.losses.base import nothing
 
 MININGS = ("batch_hard", "semi_hard", "all")
 

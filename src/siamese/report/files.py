@@ -7,8 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from siamese.storage import write_json, write_whole
-from siamese.verification import SplitEvaluation
+from siamese.storage import write_json
+from siamese.storage import write_whole
+from siamese.verification.figures import SplitEvaluation
 
 
 def write_evaluation(path: str | Path, evaluations: Mapping[str, SplitEvaluation]) -> Path:

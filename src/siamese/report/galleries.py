@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from siamese.distances import is_match
-from siamese.report.plots import GENUINE, IMPOSTOR, blank_figure, drawable, text_width
-from siamese.verification import Compared, Confusion
+from siamese.distances.base import is_match
+from siamese.report.plots import GENUINE
+from siamese.report.plots import IMPOSTOR
+from siamese.report.plots import blank_figure
+from siamese.report.plots import drawable
+from siamese.report.plots import text_width
+from siamese.verification.pair_distances import Compared
+from siamese.verification.confusion import Confusion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

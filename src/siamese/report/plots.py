@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese.storage import write_whole
-from siamese.verification import AnyCompared, Reliability, ThresholdCurve, auc, eer
+from siamese.verification.pair_distances import AnyCompared
+from siamese.verification.probability import Reliability
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import auc
+from siamese.verification.curves import eer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

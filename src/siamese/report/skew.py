@@ -9,7 +9,11 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from siamese.report.plots import GENUINE, IMPOSTOR, PALETTE, blank_figure, drawable
+from siamese.report.plots import GENUINE
+from siamese.report.plots import IMPOSTOR
+from siamese.report.plots import PALETTE
+from siamese.report.plots import blank_figure
+from siamese.report.plots import drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

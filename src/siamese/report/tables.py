@@ -8,8 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from siamese.verification import FoldedEvaluation, OperatingPoint, SplitEvaluation
-from siamese.verification.evaluate import METRICS, WEIGHED
+from siamese.verification.folds import FoldedEvaluation
+from siamese.verification.point import OperatingPoint
+from siamese.verification.figures import SplitEvaluation
+from siamese.verification.figures import METRICS
+from siamese.verification.figures import WEIGHED
 
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "far": "false match rate"}
 

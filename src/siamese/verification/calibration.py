@@ -17,10 +17,16 @@ from siamese.errors import CalibrationError
 from siamese.storage import write_whole
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.point import Interval, OperatingPoint, figures
-from siamese.verification.policies import OBSERVED, Policy, as_policy, is_number
-from siamese.verification.probability import ProbabilityMap, as_distances
-from siamese.verification.resampling import Resampled
+from siamese.verification.point import Interval
+from siamese.verification.point import OperatingPoint
+from siamese.verification.point import figures
+from siamese.verification.policies.base import OBSERVED
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import as_policy
+from siamese.verification.policies.base import is_number
+from siamese.verification.probability import ProbabilityMap
+from siamese.verification.probability import as_distances
+from siamese.verification.bootstrap import Resampled
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.distances import is_match
+from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.distances import is_match
-from siamese.errors import CalibrationError, ConfigError
-from siamese.verification.confusion import Confusion, check_threshold, checked
-from siamese.verification.policies import Far, Policy
+from siamese.distances.base import is_match
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.verification.confusion import Confusion
+from siamese.verification.confusion import check_threshold
+from siamese.verification.confusion import checked
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.base import Policy
 
 _KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
 

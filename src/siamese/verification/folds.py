@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from siamese.distances import is_match
+from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import checked
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.policies import RULE_OF, MaxAccuracy, Policy, as_policy
+from siamese.verification.policies.base import RULE_OF
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import as_policy
 
 RATES = (0.1, 0.01, 0.001)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import Confusion
-from siamese.verification.policies import OBSERVED
+from siamese.verification.policies.base import OBSERVED
 
 Interval = tuple[float, float]
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
 from siamese.verification.curves import ThresholdCurve
 
 KINDS = ("isotonic", "platt")

@@ -1,0 +1,155 @@
+"""Which pictures meet in which batch: a P x K identity sampler and a balanced pair sampler, both pure functions of their seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from siamese.errors import DataError
+from siamese.pairs.grouped import Grouped
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """One batch before it is loaded: row numbers of the data set, each once, and the pairs among them.
+
+    Attributes:
+        indices: (B,) int64 row numbers, no two alike.
+        pairs: (2, n) int64 positions in ``indices``, left above right; None means all pairs of the batch.
+        seed: what the batch's augmentation is drawn from: (seed, epoch, step, rank); None for no augmentation.
+    """
+
+    indices: np.ndarray
+    pairs: np.ndarray | None = None
+    seed: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class People:
+    """Rows grouped by person.
+
+    Args:
+        labels: (N,) int64, one number per person.
+        pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
+    """
+
+    def __init__(self, labels: np.ndarray, pairs: np.ndarray | None = None) -> None:
+        self.labels, self.pairs = labels, pairs
+        self._last: tuple[tuple[int, ...], np.ndarray] | None = None
+        order = np.argsort(labels, kind="stable")
+        starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+        self.rows: list[np.ndarray] = np.split(order, starts[1:]) if len(order) else []
+
+    @cached_property
+    def several(self) -> np.ndarray:
+        """The people with two pictures or more."""
+        return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
+
+    @cached_property
+    def grouped(self) -> Grouped:
+        """The ordered genuine pairs, numbered."""
+        return Grouped(self.labels)
+
+    def shuffled(self, n: int, seed: tuple[int, ...]) -> np.ndarray:
+        """A permutation of n, the same for the same seed; the last one is kept, since all steps of an epoch ask for it."""
+        if self._last is None or self._last[0] != (n, *seed):
+            self._last = ((n, *seed), np.random.default_rng(seed).permutation(n))
+        return self._last[1]
+
+
+class Sampler:
+    """Base of the samplers: ``plan`` names the batch of any step of any epoch, without having drawn those before it.
+
+    Being stateless, a sampler needs nothing in a checkpoint: to go on after an epoch, the epoch's number is all.
+    """
+
+    steps: int | None
+
+    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+        """The batch of one step on one of ``world`` processes."""
+        raise NotImplementedError
+
+    def default_steps(self, people: People) -> int:
+        """Steps after which each picture that can be drawn has been drawn about once."""
+        raise NotImplementedError
+
+    def batches(
+        self, labels: np.ndarray, seed: int = 0, rank: int = 0, world: int = 1, pairs: np.ndarray | None = None
+    ) -> PlannedBatches:
+        """Bind to a data set: what a DataLoader takes as its ``batch_sampler``.
+
+        Args:
+            labels: (N,) int64, one number per person.
+            seed: of the batches and their augmentation.
+            rank, world: of this process, and how many there are.
+            pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
+
+        Raises:
+            DataError: nobody has two pictures, or there is one person only; or the sampler needs chosen pairs and has none.
+        """
+        people = People(labels, pairs)
+        if len(people.rows) < 2 or not len(people.several):
+            raise DataError(
+                f"the training split has {len(people.rows)} people, {len(people.several)} of them with two pictures or more: "
+                f"training needs two people and a pair of the same person; add data"
+            )
+        steps = self.steps or max(1, -(-self.default_steps(people) // world))
+        return PlannedBatches(self, people, seed, steps, rank, world)
+
+
+class PlannedBatches:
+    """An epoch of batch plans; Lightning announces each new epoch through ``sampler.set_epoch``."""
+
+    def __init__(self, sampler: Sampler, people: People, seed: int, steps: int, rank: int, world: int) -> None:
+        self._sampler, self._people, self._seed = sampler, people, seed
+        self._steps, self._rank, self._world = steps, rank, world
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch: dataloader.batch_sampler.sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        epoch = self.epoch
+        for step in range(self._steps):
+            yield self._sampler.plan(self._people, (self._seed,), epoch, step, self._rank, self._world)
+
+
+
+
+
+
+
+
+
+
+
+
+def _plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
+    """A batch of explicit pairs, (2, n) rows, in which every picture is loaded once."""
+    indices, positions = np.unique(rows, return_inverse=True)
+    return BatchPlan(indices, positions.reshape(2, -1), seed)
+
+
+
+
+class SequentialBatches:
+    """Every row once, in order, without augmentation: for evaluation. Process ``rank`` of ``world`` takes each world-th batch."""
+
+    def __init__(self, n: int, size: int, rank: int = 0, world: int = 1) -> None:
+        self._plans = [BatchPlan(i) for i in np.array_split(np.arange(n), range(size, n, size))][rank::world]
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        return iter(self._plans)

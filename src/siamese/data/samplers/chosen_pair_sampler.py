@@ -1,0 +1,54 @@
+"""The pairs that the split protocol chose."""
+
+from __future__ import annotations
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+import numpy as np
+from siamese.errors import DataError
+from siamese.pairs.grouped import Grouped
+from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.base import People
+from siamese.data.samplers.base import Sampler
+from siamese.data.samplers.base import pair_plan
+
+
+@dataclass(frozen=True)
+class ChosenPairSampler(Sampler):
+    """The pairs that the split protocol chose for training (``image_disjoint``), each once in an epoch, in random order.
+
+    A picture that is in several pairs of a batch is loaded, and encoded, once.
+
+    Args:
+        pairs: pairs in a batch, >= 2.
+        steps: batches in an epoch; by default as many as show each pair once. With fewer, the next epochs go on with the rest.
+    """
+
+    pairs: int = 128
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.pairs < 2:
+            raise ValueError(f"pairs must be at least 2, not {self.pairs}")
+
+    def default_steps(self, people: People) -> int:
+        return -(-int(_chosen(people).shape[1]) // self.pairs)
+
+    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+        chosen = _chosen(people)
+        n = chosen.shape[1]
+        whole = -(-n // self.pairs)  # batches that show every pair once
+        turn = (epoch * self.steps * world if self.steps else epoch * whole) + step * world + rank
+        lap, place = divmod(turn, whole)
+        shuffled = people.shuffled(n, (*seed, lap, 6))
+        return _plan(chosen[:, shuffled[place * self.pairs : (place + 1) * self.pairs]], (*seed, epoch, step, rank))
+
+
+def _chosen(people: People) -> np.ndarray:
+    if people.pairs is None or not people.pairs.shape[1]:
+        raise DataError(
+            "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one chose none: "
+            "set data/split=image_disjoint, or another data/sampler"
+        )
+    return people.pairs

@@ -1,0 +1,121 @@
+"""Nobody is in two splits: identities are dealt, not images."""
+
+from __future__ import annotations
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+import numpy as np
+from siamese.errors import SplitError
+from siamese.datasets.identities import IdentityTable
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.registry import Registry
+from siamese.data.split_protocols.base import ALL_SPLITS
+from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
+from siamese.data.split_protocols.base import Split
+from siamese.data.split_protocols.base import SplitProtocol
+from siamese.data.split_protocols.base import has_both_kinds
+from siamese.data.split_protocols.base import SPLITS
+
+
+@SPLIT_PROTOCOLS.register("identity_disjoint")
+@dataclass(frozen=True)
+class IdentityDisjoint(SplitProtocol):
+    """Nobody is in two splits, see :func:`identity_disjoint`.
+
+    Args:
+        shares: of the people, for train, calibration and test: three numbers > 0 in proportion.
+    """
+
+    shares: Sequence[float] = (0.6, 0.2, 0.2)
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        return Split(identity_disjoint(table, self.shares, seed))
+
+
+def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, np.ndarray]:
+    """Deal people, not pictures, to train, calibration and test, alike in the numbers of pictures per person.
+
+    People are sorted by their number of pictures, equals in random order; along that list the three splits take turns in
+    proportion to their shares, in random order within each turn. So each split gets its part of the people with many, few
+    and single pictures, and no person is favoured by rank.
+
+    Args:
+        table: who is on which picture.
+        shares: of the people, for train, calibration and test: three numbers > 0 in proportion, (0.6, 0.2, 0.2) or (24, 8, 8).
+        seed: the same seed and people give the same split, whatever the files are called.
+
+    Returns:
+        split name -> (n,) int64 ascending row numbers of ``table``.
+
+    Raises:
+        SplitError: too few people, or a split without two pictures of one person or without a second person.
+    """
+    if len(shares) != len(SPLITS) or any(not 0 < s < math.inf for s in shares):
+        raise SplitError(f"shares must be three numbers above 0 (train, calibration, test), not {tuple(shares)}")
+    several = sum(n > 1 for n in table.counts.values())
+    if len(table.people) < 2 * len(SPLITS):
+        raise SplitError(
+            f"{table.name} has {len(table.people)} {'person' if len(table.people) == 1 else 'people'}; a split into train, "
+            f"calibration and test needs at least 6 people, two in each: add people"
+        )
+    if several < len(SPLITS):
+        raise SplitError(
+            f"{table.name} has {several} people with two pictures or more; a split needs at least 3, one in each of train, "
+            f"calibration and test, to form pairs of the same person: add pictures"
+        )
+    rng = np.random.default_rng(seed)
+    numbers = _numbers(len(table.people), shares)
+    # Where few people have several pictures, a deal may leave a split without any: then the cards are dealt again.
+    for _ in range(1000):
+        rows = _deal(table, numbers, rng)
+        poor = [split for split in SPLITS if not _has_both_kinds([table.identities[r] for r in rows[split]])]
+        if not poor:
+            return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
+    got = Counter(table.identities[r] for r in rows[poor[0]])
+    raise SplitError(
+        f"the {poor[0]} split of {table.name} got {len(got)} people, {sum(n > 1 for n in got.values())} of them with two pictures "
+        f"or more; it needs two people and a pair of the same person: add data or change data.split.shares"
+    )
+
+
+def _numbers(people: int, shares: Sequence[float]) -> list[int]:
+    """People per split: the shares by largest remainder, then two each for those that would get one: alone nobody forms an impostor pair."""
+    exact = [people * s / sum(shares) for s in shares]
+    numbers = [int(x) for x in exact]
+    for i in sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])[: people - sum(numbers)]:
+        numbers[i] += 1
+    for i, number in enumerate(exact):
+        if number >= 1 and numbers[i] < 2 and max(numbers) > 2:
+            numbers[numbers.index(max(numbers))] -= 1
+            numbers[i] += 1
+    return numbers
+
+
+def _deal(table: IdentityTable, numbers: Sequence[int], rng: np.random.Generator) -> dict[str, list[int]]:
+    people = np.array(table.people)[rng.permutation(len(table.people))]
+    # Most pictures first, so that those who can form genuine pairs are dealt evenly, whatever comes after them.
+    people = people[np.argsort([-table.counts[p] for p in people], kind="stable")]
+    owner = dict(zip(people.tolist(), _turns(len(people), numbers, rng), strict=True))
+    rows: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for row, person in enumerate(table.identities):
+        rows[owner[person]].append(row)
+    return rows
+
+
+def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[str]:
+    """Whose turn it is, n times: whole turns keep the exact shares, the order within a turn is random."""
+    share = np.array(shares, dtype=float) / sum(shares)
+    dealt = np.zeros(len(SPLITS))
+    order = []
+    for i in range(n):
+        behind = share * (i + 1) - dealt
+        turn = int(np.argmax(behind.round(9)))
+        dealt[turn] += 1
+        order.append(turn)
+    period = max(1, round(1 / share[share > 0].min()))
+    for start in range(0, n, period):
+        rng.shuffle(view := np.array(order[start : start + period]))
+        order[start : start + period] = view.tolist()
+    return [SPLITS[turn] for turn in order]

@@ -1,0 +1,71 @@
+"""Pairs of images, no image in two splits."""
+
+from __future__ import annotations
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+import numpy as np
+from siamese.errors import SplitError
+from siamese.datasets.identities import IdentityTable
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.registry import Registry
+from siamese.data.split_protocols.base import ALL_SPLITS
+from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
+from siamese.data.split_protocols.base import Split
+from siamese.data.split_protocols.base import SplitProtocol
+from siamese.data.split_protocols.base import has_both_kinds
+
+
+@SPLIT_PROTOCOLS.register("image_disjoint")
+@dataclass(frozen=True)
+class ImageDisjoint(SplitProtocol):
+    """Pairs are picked, and no picture is in the pairs of two splits; people may be, so the figures are not those of strangers.
+
+    Validation is picked first, then test, then calibration, then train from all that is left, each half genuine and half
+    impostor, people drawn first and then their pictures, no pair twice: picked early, a split is hardly skewed towards the few
+    people with many pictures. The protocol of face-comparer (2016), but that it picks test last, has no
+    calibration split, and judges by a fixed threshold.
+    Train keeps all pictures that are left, whether or not they are in its pairs.
+
+    Args:
+        train, validation, test: numbers of pairs, even, >= 2.
+        calibration: likewise, or 0: then the threshold is chosen on validation.
+    """
+
+    train: int = 40_000
+    validation: int = 256
+    test: int = 256
+    calibration: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ALL_SPLITS:
+            number = getattr(self, name)
+            if not isinstance(number, int) or number % 2 or number < (0 if name == "calibration" else 2):
+                raise SplitError(
+                    f"image_disjoint needs even numbers of pairs of at least 2, not {name}={number}: change data.split.{name}"
+                )
+
+    def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        left = np.arange(len(table))
+        rows: dict[str, np.ndarray] = {}
+        pairs: dict[str, np.ndarray] = {}
+        for turn, name in enumerate(("validation", "test", "calibration", "train")):
+            wanted = getattr(self, name)
+            if not wanted:
+                continue
+            own_seed = int(np.random.SeedSequence([seed, 12, turn]).generate_state(1)[0])
+            drawn = BalancedPairs(wanted // 2, own_seed)(table.labels[left])
+            if len(drawn) < wanted:
+                before = ", ".join(f"data.split.{n}" for n in rows) or f"data.split.{name}"
+                enough = name == "train" and len(drawn) >= 2
+                remedy = f"set data.split.train={len(drawn)}" if enough else f"lower {before}"
+                raise SplitError(
+                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, not {wanted:,}: add pictures or {remedy}"
+                )
+            both = np.stack([drawn.left, drawn.right])
+            used = np.arange(len(left)) if name == "train" else np.unique(both)
+            rows[name], pairs[name] = left[used], np.searchsorted(used, both)
+            left = np.delete(left, used)
+        return Split({n: rows[n] for n in ALL_SPLITS if n in rows}, {n: pairs[n] for n in ALL_SPLITS if n in pairs})

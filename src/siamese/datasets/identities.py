@@ -1,0 +1,197 @@
+"""IdentityTable: who is on which picture, read from a folder of people or from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from siamese.errors import DataError
+from siamese.errors import did_you_mean
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"})
+
+
+@dataclass(frozen=True)
+class IdentityTable:
+    """A table of pictures, one row each: which file, and who is on it.
+
+    Attributes:
+        root: the folder that ``files`` are relative to.
+        files: N file names relative to ``root``, with ``/`` between folders, sorted, no two alike.
+        identities: N names, one per file, as :func:`normalise_identity` writes them.
+        name: what the data set is called in reports.
+
+    Raises:
+        DataError: no rows, lists of different lengths, or a file listed twice.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    identities: tuple[str, ...]
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        if len(self.files) != len(self.identities):
+            raise DataError(f"{len(self.files)} files but {len(self.identities)} identities: give one identity per file")
+        if not self.files:
+            raise DataError(f"{self.root}: no pictures found; expected {self.root}/<person>/<picture>.jpg")
+        twice = [f for f, n in Counter(self.files).items() if n > 1]
+        if twice:
+            raise DataError(f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list each file once")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @cached_property
+    def people(self) -> tuple[str, ...]:
+        """The distinct identities, sorted."""
+        return tuple(sorted(set(self.identities)))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) int64: each row's position in ``people``."""
+        position = {person: i for i, person in enumerate(self.people)}
+        return np.array([position[i] for i in self.identities], dtype=np.int64)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of pictures of each person."""
+        return dict(Counter(self.identities))
+
+    @property
+    def paths(self) -> list[Path]:
+        """Absolute paths of all rows."""
+        return [self.root / f for f in self.files]
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> IdentityTable:
+        """The table of the given row numbers only."""
+        return IdentityTable(self.root, tuple(self.files[i] for i in rows), tuple(self.identities[i] for i in rows), self.name)
+
+    @classmethod
+    def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
+        """Read ``root/<person>/**/<picture>``: every folder right below ``root`` is one person.
+
+        Files that are not pictures by their suffix, and anything hidden, are passed over. Pictures that lie directly in
+        ``root`` belong to nobody and are passed over with a warning.
+
+        Raises:
+            DataError: ``root`` is missing, not a folder, or holds no pictures.
+        """
+        root = existing_folder(root)
+        files, identities, strays = [], [], 0
+        for person in sorted(_entries(root), key=lambda e: e.name):
+            if not person.is_dir():
+                strays += Path(person.name).suffix.lower() in IMAGE_SUFFIXES
+                continue
+            for path in sorted(_pictures(Path(person.path))):
+                files.append(path.relative_to(root).as_posix())
+                identities.append(person.name)
+        if not files:
+            hint = f"; the {strays} pictures lying in it belong in one folder per person" if strays else ""
+            raise DataError(f"{root}: no pictures found in folders of people; expected {root}/<person>/<picture>.jpg{hint}")
+        if strays:
+            warnings.warn(f"{root}: pictures that lie outside any person's folder are ignored: {strays}", stacklevel=2)
+        return cls.build(root, files, identities, name or root.name)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, root: str | Path | None = None, name: str | None = None) -> IdentityTable:
+        """Read a CSV file with a header and the columns ``path`` and ``identity``; other columns are ignored.
+
+        Args:
+            path: the CSV file, UTF-8.
+            root: the folder that its paths are relative to; by default the CSV's own.
+
+        Raises:
+            DataError: the file is missing, lacks a column, has an empty cell, or lists a file that does not exist.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise DataError(f"{path}: no such CSV file; give a file with the columns path,identity")
+        root = existing_folder(root if root is not None else path.parent)
+        files, identities = [], []
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                reader = csv.DictReader(stream)
+                for column in ("path", "identity"):
+                    if column not in (reader.fieldnames or []):
+                        near = did_you_mean(column, reader.fieldnames or []).replace("did you mean", "did you name it")
+                        raise DataError(f"{path}: no column {column!r}{near}; the header must be path,identity")
+                for row in reader:
+                    if not (row["path"] or "").strip() or not (row["identity"] or "").strip():
+                        raise DataError(f"{path}, line {reader.line_num}: empty path or identity; fill in both")
+                    files.append(Path(os.path.relpath(root / row["path"].strip(), root)).as_posix())
+                    identities.append(row["identity"])
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(
+                f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity"
+            ) from error
+        missing = [f for f in files if not (root / f).is_file()]
+        if missing:
+            raise DataError(
+                f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first {missing[0]!r}; "
+                f"correct the paths or give root"
+            )
+        if not files:
+            raise DataError(f"{path}: no rows below the header; list one picture per line")
+        return cls.build(root, files, identities, name or path.stem)
+
+    @classmethod
+    def build(cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str) -> IdentityTable:
+        """Normalise the names, sort the rows by file, and warn where two spellings became one person."""
+        spelling: dict[str, str] = {}
+        for written in identities:
+            first = spelling.setdefault(normalise_identity(written), written)
+            if first != written:
+                warnings.warn(
+                    f"{root}: {first!r} and {written!r} are taken for the same person; rename one if not", stacklevel=3
+                )
+        order = sorted(range(len(files)), key=lambda i: files[i])
+        return cls(root, tuple(files[i] for i in order), tuple(normalise_identity(identities[i]) for i in order), name)
+
+
+def normalise_identity(name: str) -> str:
+    """One spelling per person: Unicode NFC, case-folded, outer white space stripped.
+
+    >>> normalise_identity(" Zoe\\u0308 ") == normalise_identity("ZO\\u00cb")
+    True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
+
+
+def existing_folder(path: str | Path) -> Path:
+    """``path`` as an absolute folder, or a :class:`DataError` that says what stands there instead."""
+    folder = Path(path).expanduser().absolute()
+    if not folder.exists():
+        raise DataError(f"{path}: no such folder; give the folder that holds one folder per person")
+    if not folder.is_dir():
+        raise DataError(f"{path}: a file, not a folder; give the folder that holds one folder per person")
+    return folder
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [e for e in entries if not e.name.startswith(".")]
+    except PermissionError as error:
+        raise DataError(f"{folder}: may not be read; change its permissions (chmod u+rx)") from error
+
+
+def _pictures(folder: Path) -> list[Path]:
+    found = []
+    for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False):  # a link may lead round in a circle
+            found += _pictures(Path(entry.path))
+        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            found.append(Path(entry.path))
+    return found

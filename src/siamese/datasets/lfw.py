@@ -1,0 +1,160 @@
+"""Labeled Faces in the Wild: 13,233 photographs of 5,749 people, read from a folder or downloaded with its checksums."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from siamese.datasets.download import download
+from siamese.datasets.pairs_file import PairsFile
+from siamese.errors import DataError
+from siamese.datasets.identities import IdentityTable
+
+IMAGES, PEOPLE = 13_233, 5_749
+_LAYOUTS = ("lfw-deepfunneled", "lfw_funneled", "lfw-funneled", "lfw")
+
+
+class _Remote(NamedTuple):
+    name: str
+    url: str
+    sha256: str
+
+
+# The copies and SHA-256 sums that scikit-learn's fetch_lfw_people uses; the University of Massachusetts no longer serves them.
+_ARCHIVE = _Remote(
+    "lfw-funneled.tgz",
+    "https://ndownloader.figshare.com/files/5976015",
+    "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+)
+_PAIRS = (
+    _Remote(
+        "pairs.txt",
+        "https://ndownloader.figshare.com/files/5976006",
+        "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
+    ),
+    _Remote(
+        "pairsDevTrain.txt",
+        "https://ndownloader.figshare.com/files/5976012",
+        "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
+    ),
+    _Remote(
+        "pairsDevTest.txt",
+        "https://ndownloader.figshare.com/files/5976009",
+        "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
+    ),
+)
+
+
+def lfw(root: str | Path) -> IdentityTable:
+    """LFW from a folder: ``root/<Name>/<Name>_<nnnn>.jpg``, or a folder that holds such a folder.
+
+    A part of LFW is accepted, with a warning that says how much is there.
+
+    Source: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of Massachusetts, Amherst,
+    technical report 07-49, 2007.
+
+    Raises:
+        DataError: there is no such folder, or it holds no folders of people.
+    """
+    folder = _pictures(root)
+    table = IdentityTable.from_folder(folder, name="lfw")
+    if len(table) != IMAGES or len(table.people) != PEOPLE:
+        warnings.warn(
+            f"{folder}: {len(table):,} photographs of {len(table.people):,} people, where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
+            stacklevel=2,
+        )
+    return table
+
+
+def lfw_view2(root: str | Path) -> PairsFile:
+    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no person in two of them (``pairs.txt``).
+
+    Args:
+        root: as for :func:`lfw`; the file lies in it or beside it.
+
+    Raises:
+        DataError: no such folder, no such file, or pictures that are not there.
+    """
+    return PairsFile.read(_beside(root, "pairs.txt"), _pictures(root), "lfw_view2")
+
+
+def lfw_view1(root: str | Path) -> PairsFile:
+    """LFW's View 1, for development: a threshold from 2,200 pairs (``pairsDevTrain.txt``) is judged on 1,000 others (``pairsDevTest.txt``).
+
+    Half of either is genuine, and no person is in both. It is not independent of View 2, as LFW has it: 2,465 of its 3,095 people, and 758 of its
+    3,200 pairs, are there too. Arguments and errors as :func:`lfw_view2`.
+    """
+    train, test = (
+        PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}") for part in ("Train", "Test")
+    )
+    return train.joined(test, "lfw_view1", tested=(1,))
+
+
+PAIR_FILES: dict[str, Callable[[str | Path], PairsFile]] = {"lfw_view1": lfw_view1, "lfw_view2": lfw_view2}
+
+
+def _pictures(root: str | Path) -> Path:
+    """The folder of folders of people."""
+    folder = Path(root).expanduser()
+    if not folder.exists():
+        raise DataError(f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}")
+    return next((folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()), folder)
+
+
+def _beside(root: str | Path, name: str) -> Path:
+    """One of the official files of pairs: in the folder that was given, or where the pictures' folder lies."""
+    _pictures(root)  # is it there at all?
+    folder = Path(root).expanduser().absolute()
+    for place in (folder, folder.parent):
+        if (place / name).is_file():
+            return place / name
+    raise DataError(
+        f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its official files (siamese download lfw lfw fetches both)"
+    )
+
+
+def download_lfw(root: str | Path) -> Path:
+    """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``; go on where an earlier try stopped.
+
+    Returns:
+        the folder to give to :func:`lfw`.
+
+    Raises:
+        DataError: no connection, a checksum that does not match, or no space.
+    """
+    root = Path(root).expanduser()
+    target = root / "lfw_funneled"
+    for remote in _PAIRS:
+        download(remote.url, root / remote.name, remote.sha256)
+    if target.is_dir():
+        return target
+    archive = download(_ARCHIVE.url, root / _ARCHIVE.name, _ARCHIVE.sha256)
+    unpacking = root / ".unpacking"
+    shutil.rmtree(unpacking, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as tar:
+            _unpack(tar, unpacking)
+        (unpacking / "lfw_funneled").rename(target)  # the folder appears whole or not at all
+    except (OSError, EOFError, tarfile.TarError) as error:
+        raise DataError(
+            f"{archive}: cannot be unpacked ({str(error).splitlines()[0]}); free some space or delete it and download again"
+        ) from error
+    finally:
+        shutil.rmtree(unpacking, ignore_errors=True)
+    archive.unlink()
+    return target
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
+    """Unpack files and folders, and only such as come to lie in ``folder``."""
+    # The standard filter came with Python 3.11.4; the checks below do not depend on it.
+    options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    inside = folder.resolve()
+    for member in tar:
+        if not (member.isfile() or member.isdir()) or not (folder / member.name).resolve().is_relative_to(inside):
+            raise tarfile.TarError(f"{member.name!r} is no plain file of its own folder")
+        tar.extract(member, folder, **options)

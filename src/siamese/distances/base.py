@@ -1,0 +1,190 @@
+"""Distances between embeddings: smaller is more alike, always; and the one comparator that turns a distance into a verdict."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TypeVar, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+
+Values = TypeVar("Values", Tensor, np.ndarray)
+
+# Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3 bytes.
+BLOCK = 1 << 20
+# Components that are added in one go: beyond 32,768 numbers torch shares one sum out among threads.
+COLUMNS = 1 << 14
+
+
+@overload
+def is_match(distance: float, threshold: float) -> bool: ...
+@overload
+def is_match(distance: Values, threshold: float) -> Values: ...
+def is_match(distance, threshold):  # type: ignore[no-untyped-def]
+    """The verdict "same identity": ``distance <= threshold``.
+
+    The only comparison of a distance with a threshold in this package: calibration, metrics, verification and reports all
+    call it, so that applying a calibrated threshold again gives the very counts that were reported. Numbers are compared as they are:
+    numpy and torch would round the threshold to the array's precision first, up perhaps.
+
+    Args:
+        distance: a number, or an array or tensor of any shape.
+        threshold: a number of Python in the unit of the distance.
+
+    Returns:
+        bool, or booleans in the shape of ``distance``.
+    """
+    if isinstance(distance, Tensor) and distance.is_floating_point() and distance.dtype != torch.float64:
+        return distance.float() <= float(floor(threshold))
+    if isinstance(distance, (np.ndarray, np.floating)) and distance.dtype in (np.float16, np.float32):
+        return distance.astype(np.float32) <= floor(threshold)
+    return distance <= threshold
+
+
+def floor(threshold: float) -> np.float32:
+    """The largest float32 number that is not above a threshold: it accepts the same float32 distances."""
+    with np.errstate(over="ignore"):
+        rounded = np.float32(threshold)
+    return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
+
+
+class Distance(nn.Module):
+    """A distance between embeddings: differentiable (``forward``), and measured for verdicts (``measure`` and what calls it).
+
+    ``forward`` runs in float32 or wider, also under autocast: squares of float16 overflow beyond 256. ``measure`` runs in
+    float64 and in evaluation mode, and rounds to float32 at the end, so that the result of one pair depends on its two
+    embeddings alone, bit for bit, not on how many pairs are computed together or on how. Thresholds are compared with what
+    ``measure`` gives.
+
+    Attributes:
+        squared: whether the distance is a rising function, :meth:`of_squares`, of the squared euclidean distance between
+            :meth:`rows`. Then all pairs can be counted by matrix products.
+    """
+
+    squared = False
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has weights: they are trained with the backbone's, and nothing can be measured without them."""
+        return next(self.parameters(), None) is not None
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of matching rows.
+
+        Args:
+            a, b: (n, D) floating point.
+
+        Returns:
+            (n,) float32 (float64 for float64 input), >= 0.
+        """
+        raise NotImplementedError
+
+    def rows(self, embeddings: Tensor) -> Tensor:
+        """(N, D) embeddings as (N, D) float64 points (float32 where the device has no float64)."""
+        return embeddings.to(torch.float32 if embeddings.device.type == "mps" else torch.float64)
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        """Squared euclidean distances between rows, any shape, to distances of that shape; works in place where it can."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def measure(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of matching rows as verdicts compare them.
+
+        Args:
+            a, b: (n, D) floating point.
+
+        Returns:
+            (n,) float32, >= 0, without gradient.
+        """
+        with _evaluating(self), torch.autocast(a.device.type, enabled=False):
+            measured: Tensor = self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
+            return measured
+
+    def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
+        """(n,) float32 distances of matching :meth:`rows` (n, D)."""
+        # The order in which torch adds hangs on the layout, and in long rows on how many there are and on the threads.
+        parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
+        return self.of_squares(sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))).float()
+
+    def matrix(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
+
+        Computed in the pair form: the last bits of a matrix product depend on the tile.
+        """
+        n, m = len(a), len(b)
+        left = torch.arange(n, device=a.device).repeat_interleave(m)
+        right = torch.arange(m, device=a.device).repeat(n)
+        step = max(1, BLOCK // max(1, a.shape[1]))
+        out = [self.measure(a[i], b[j]) for i, j in zip(torch.split(left, step), torch.split(right, step), strict=True)]
+        return torch.cat(out).view(n, m) if len(left) else a.new_zeros(n, m, dtype=torch.float32)
+
+    @torch.no_grad()
+    def between(self, embeddings: Tensor, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Distances of many pairs of rows of one embedding matrix, in bounded memory.
+
+        Args:
+            embeddings: (N, D) floating point.
+            left, right: (n,) int64 row numbers.
+
+        Returns:
+            (n,) float32 numpy array.
+        """
+        rows_a, rows_b = torch.as_tensor(left), torch.as_tensor(right)
+        step = max(1, BLOCK // max(1, embeddings.shape[1]))
+        points = self.rows(embeddings) if self.squared else embeddings
+        form = self.of_rows if self.squared else self.measure
+        parts = [
+            form(points[i.to(points.device)], points[j.to(points.device)]).cpu()
+            for i, j in zip(torch.split(rows_a, step), torch.split(rows_b, step), strict=True)
+        ]
+        return torch.cat(parts).numpy() if len(rows_a) else np.zeros(0, dtype=np.float32)
+
+
+DISTANCES: Registry[Distance] = Registry("distance")
+
+
+
+
+
+
+
+
+@contextlib.contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; then every part goes back to the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+
+
+def as_distance(distance: str | Distance) -> Distance:
+    """A distance from itself or its name.
+
+    Raises:
+        ConfigError: an unknown name, or that of a learned distance, which is nothing without its weights.
+    """
+    if isinstance(distance, Distance):
+        return distance
+    built = DISTANCES.build(distance)
+    if built.learned:
+        raise ConfigError(
+            f"distance {distance!r} has weights that must be trained; give the trained object instead of the name"
+        )
+    return built
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

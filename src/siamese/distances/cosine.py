@@ -1,0 +1,42 @@
+"""The cosine distance."""
+
+from __future__ import annotations
+import contextlib
+from collections.abc import Iterator
+from typing import TypeVar, overload
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+from siamese.distances.base import DISTANCES
+from siamese.distances.base import Distance
+from siamese.distances.base import widened
+
+
+@DISTANCES.register("cosine")
+class CosineDistance(Distance):
+    """``1 - cos(a, b)``, in [0, 2], computed as ``||a/|a| - b/|b|||^2 / 2``: exact, not rounding noise, where a equals b.
+
+    A zero vector has no direction; it is at distance 1/2 from every unit vector and 0 from another zero vector.
+    """
+
+    squared = True
+
+    def rows(self, embeddings: Tensor) -> Tensor:
+        return _directions(super().rows(embeddings))
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        return squares.div_(2)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        with torch.autocast(a.device.type, enabled=False):
+            difference = _directions(_wide(a)) - _directions(_wide(b))
+            return difference.square().sum(dim=-1) / 2
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Rows of length 1, zero where a row is zero; divided by their largest component first, so that no square over- or underflows."""
+    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)

@@ -1,0 +1,83 @@
+"""Croppers: from a decoded picture to the square that the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from siamese.errors import ConfigError
+from siamese.errors import did_you_mean
+from siamese.faces.align import Box
+from siamese.faces.align import crop_to_square
+from siamese.faces.align import pick
+from siamese.faces.align import whole
+from siamese.faces.detect import detect_faces
+from siamese.faces.detect import face_chip
+from siamese.faces.detect import require_dlib
+from siamese.weight_files import CNN_DETECTOR
+from siamese.weight_files import FIVE_POINT
+from siamese.registry import Registry
+
+PADDINGS = ("black", "edge")
+
+
+class Crop(NamedTuple):
+    """A cropped picture.
+
+    Attributes:
+        image: (size, size, 3) uint8 RGB.
+        faces: number of faces found; None where the cropper looks for none.
+    """
+
+    image: np.ndarray
+    faces: int | None
+
+
+@dataclass(frozen=True)
+class Cropper:
+    """Base of the croppers: a value object whose fields are all of its settings.
+
+    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for a picture (keep, leave out, stop) is
+    answered by :meth:`verdict`, so that changing that mind later re-detects nothing.
+    """
+
+    size: int = 160
+    padding: str = "black"
+
+    def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise ConfigError(
+                f"cropper setting padding={self.padding!r} is not known{did_you_mean(str(self.padding), PADDINGS)}"
+            )
+        if not isinstance(self.size, int) or not 8 <= self.size <= 4096:
+            raise ValueError(f"size must be a whole number between 8 and 4096 pixels, not {self.size!r}")
+
+    def __call__(self, image: np.ndarray) -> Crop:
+        """Crop one (H, W, 3) uint8 RGB picture."""
+        raise NotImplementedError
+
+    def verdict(self, faces: int | None) -> str:
+        """``"keep"``, ``"skip"`` or ``"error"`` for a picture on which ``faces`` faces were found."""
+        return "keep"
+
+    def pixel_settings(self) -> dict[str, Any]:
+        """The settings that a crop's pixels depend on: the cache's key."""
+        return CROPPERS.settings(self)
+
+    def check(self) -> None:
+        """Raise :class:`MissingDependencyError` if a package that this cropper needs is not installed."""
+
+
+CROPPERS: Registry[Cropper] = Registry("cropper")
+
+
+
+
+
+
+
+
+
+

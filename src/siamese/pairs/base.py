@@ -1,0 +1,106 @@
+"""Which pairs are compared: two row numbers of one embedding matrix and whether they show the same person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+
+# What an operating point calls pairs that no rule can draw again.
+FIXED = "fixed_pairs"
+# Beyond this, all pairs take gigabytes and their intervals minutes.
+MAX_PAIRS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """n pairs of rows.
+
+    Attributes:
+        left, right: (n,) int64 row numbers.
+        same: (n,) bool, True for a genuine pair (same person).
+
+    Raises:
+        CalibrationError: arrays of different lengths or not one-dimensional.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    same: np.ndarray
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(self.left), np.shape(self.right), np.shape(self.same)}
+        if len(shapes) != 1 or len(shapes.pop()) != 1:
+            raise CalibrationError("left, right and same must be one-dimensional and equally long; give one entry per pair")
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def genuine(self) -> int:
+        """Number of pairs of the same person."""
+        return int(np.count_nonzero(self.same))
+
+    @property
+    def impostor(self) -> int:
+        """Number of pairs of different people."""
+        return len(self) - self.genuine
+
+
+class PairProtocol:
+    """Base of the rules that choose pairs; a pure function of the labels, so that it can be repeated anywhere."""
+
+    def __call__(self, labels: np.ndarray) -> Pairs:
+        """Choose pairs.
+
+        Args:
+            labels: (N,) integers, one number per person.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, as they stand in an operating point."""
+        return PROTOCOLS.settings(self)
+
+
+PROTOCOLS: Registry[PairProtocol] = Registry("pair protocol")
+
+
+def as_protocol(pairs: str | PairProtocol) -> PairProtocol:
+    """A pair protocol from itself or its name.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    return pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
+
+
+
+
+def pair_counts(protocol: PairProtocol, labels: np.ndarray) -> tuple[int, int]:
+    """Numbers of genuine and impostor pairs that a protocol chooses, however many all pairs are."""
+    if isinstance(protocol, AllPairs):
+        sizes = np.unique(labels, return_counts=True)[1].astype(object)  # Python integers
+        genuine = int((sizes * (sizes - 1) // 2).sum())
+        return genuine, len(labels) * (len(labels) - 1) // 2 - genuine
+    pairs = protocol(labels)
+    return pairs.genuine, pairs.impostor
+
+
+
+
+
+
+
+
+
+
+
+
+
+

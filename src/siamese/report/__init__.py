@@ -1,1 +1,0 @@
-"""Tables and pictures of a run, fed by the dataclasses of ``siamese.verification`` only."""

@@ -1,0 +1,204 @@
+"""Lightning callbacks; ThresholdCalibrator chooses the distance threshold on people the network is not trained on."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from siamese.distances.base import Distance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.base import as_distance
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.training.metrics import PairMetric
+from siamese.training.metrics import VerificationThreshold
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.base import PairProtocol
+from siamese.pairs.base import as_protocol
+from siamese.verification.pair_distances import AnyCompared
+from siamese.verification.calibration import Calibration
+from siamese.verification.pair_distances import Compared
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import as_policy
+from siamese.verification.curves import auc
+from siamese.verification.thresholds import calibrated
+from siamese.verification.probability import check_kind
+
+_CONTRACT = (
+    "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
+)
+
+
+class ThresholdCalibrator(pl.Callback):
+    """After every validation epoch, choose the module's threshold on the validation people: by default the F1-optimal distance.
+
+    Works on any LightningModule whose ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``;
+    nothing else of it is read. Written are, before checkpoints are saved:
+
+    * ``module.threshold``, a () float64 buffer. Register it yourself (``self.register_buffer("threshold",
+      torch.tensor(float("nan"), dtype=torch.float64))``) so that ``load_from_checkpoint`` knows it; otherwise the callback
+      registers it when training starts;
+    * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold came from, also stored in
+      every checkpoint under ``"operating_point"``;
+    * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's prevalence), ``val/auc`` and ``val/eer``.
+
+    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and
+    impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Far``) stop the training. The
+    validation loader must show people who are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
+    last one's threshold and operating point stay.
+
+    With several processes the rows are gathered, ordered by index and de-duplicated, and every process finds the same threshold, bit for
+    bit the one that a single process finds on the same embeddings.
+
+    Args:
+        pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of each kind at most),
+            :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a policy can state another.
+        distance: an object or a name, by default the module's own ``distance``, or else euclidean.
+        split: what to call the validation people in the operating point.
+        prefix: of the logged names.
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Far(0.01)``.
+        probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
+        intervals: whether to resample people for 95 % intervals, in every epoch; False where that takes too long.
+
+    Attributes:
+        calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
+
+    Raises:
+        ConfigError: an unknown name or setting; in training, two calibrators with one prefix.
+        CalibrationError: in training, outputs that are not as described, rows of one index that show different people, embeddings that are
+            NaN or infinite, or pairs that cannot support the policy.
+    """
+
+    def __init__(
+        self,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
+        split: str = "calibration",
+        prefix: str = "val/",
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        probability: str | None = "isotonic",
+        intervals: bool = True,
+    ) -> None:
+        check_kind(probability)
+        self.pairs, self.split, self.prefix = as_protocol(pairs or BalancedPairs()), split, prefix
+        self.distance = None if distance is None else as_distance(distance)
+        self.policy = as_policy(policy)
+        self.probability, self.intervals = probability, intervals
+        self.calibration: Calibration | None = None
+        self._metric: PairMetric | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        others = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, ThresholdCalibrator) and c is not self]
+        if any(c.prefix == self.prefix for c in others):
+            raise ConfigError(
+                f"two calibrators log under {self.prefix!r}, which would mix their figures; give each its own prefix"
+            )
+        if not hasattr(pl_module, "threshold"):
+            pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
+        buffer = dict(pl_module.named_buffers(recurse=False)).get("threshold")
+        if buffer is None or buffer.shape != () or not buffer.is_floating_point():
+            raise CalibrationError(
+                f"{type(pl_module).__name__}.threshold is not a scalar buffer: write self.register_buffer('threshold', "
+                f"torch.tensor(float('nan'), dtype=torch.float64)) in its constructor"
+            )
+        if not hasattr(pl_module, "operating_point"):
+            pl_module.operating_point = None  # type: ignore[assignment]
+        own = getattr(pl_module, "distance", None)
+        distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
+        self._metric = VerificationThreshold(self.policy, self.pairs, distance)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._metric is not None  # Lightning calls setup first
+        self._metric.to(pl_module.device).reset()
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or dataloader_idx > 0:
+            return
+        missing = [k for k in ("embeddings", "labels", "index") if not isinstance(outputs, Mapping) or k not in outputs]
+        if missing:
+            raise CalibrationError(f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}")
+        assert self._metric is not None
+        assert isinstance(outputs, Mapping)
+        self._metric.update(outputs["embeddings"], outputs["labels"], outputs["index"])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        if trainer.state.fn != TrainerFn.FITTING:  # `trainer.validate` looks at a threshold, it does not make one
+            return
+        assert self._metric is not None
+        # Every process gathers all rows and finds the same threshold.
+        with self._metric.gathered():
+            gathered, compared = self._metric.rows(), self._metric.compared()
+        self._metric.reset()
+        if not compared.genuine or not compared.impostor:
+            warnings.warn(
+                f"the {self.split} split has {len(compared.labels)} pictures with {compared.genuine} genuine and {compared.impostor} impostor pairs: "
+                f"the threshold stays at {_threshold(pl_module):g}; validate on two people or more, with two pictures or more of one",
+                stacklevel=2,
+            )
+            return
+        pair_loss = getattr(pl_module, "pair_loss", None)
+        if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1]))) is not None:
+            pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
+        self.calibration = calibrated(
+            compared,
+            self.policy,
+            self.split,
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            probability=self.probability,
+            intervals=self.intervals,
+        )
+        point, curve = self.calibration.point, self.calibration.curve
+        _store(pl_module, point)
+        figures = {"threshold": point.threshold, "f1": point.figures["f1"], "accuracy": point.figures["accuracy"]}
+        figures |= {"auc": auc(curve), "eer": compared.eer()}
+        for name, value in figures.items():
+            pl_module.log(f"{self.prefix}{name}", value, prog_bar=name in ("f1", "threshold"), rank_zero_only=False)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        point = getattr(pl_module, "operating_point", None)
+        checkpoint["operating_point"] = point.to_dict() if isinstance(point, OperatingPoint) else None
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if values := checkpoint.get("operating_point"):
+            _store(pl_module, OperatingPoint.from_dict(values))
+
+
+def _positions(compared: AnyCompared, labels: Tensor) -> Tensor:
+    """(2, n) int64: the pairs as a loss takes them; of streamed ones balanced pairs."""
+    pairs = compared.pairs if isinstance(compared, Compared) else BalancedPairs()(labels.cpu().numpy())
+    return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
+
+
+def _threshold(module: pl.LightningModule) -> float:
+    buffer = module.threshold
+    assert isinstance(buffer, Tensor)  # setup saw to it
+    return float(buffer)
+
+
+def _store(module: pl.LightningModule, point: OperatingPoint) -> None:
+    buffer = module.threshold
+    assert isinstance(buffer, Tensor)
+    if buffer.dtype in (torch.float16, torch.bfloat16):  # a module in half precision takes its buffers along
+        module.threshold = buffer = buffer.float()
+    buffer.fill_(point.threshold)
+    module.operating_point = point  # type: ignore[assignment]

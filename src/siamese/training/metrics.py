@@ -1,0 +1,282 @@
+"""torchmetrics shells over ``siamese.verification``: state that survives several processes, no mathematics of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from siamese.distances.base import Distance
+from siamese.distances.base import as_distance
+from siamese.errors import CalibrationError
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.base import PairProtocol
+from siamese.pairs.base import as_protocol
+from siamese.verification.pair_distances import AnyCompared
+from siamese.verification.calibration import Calibration
+from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import as_policy
+from siamese.verification.curves import auc
+from siamese.verification.thresholds import calibrated
+from siamese.verification.pair_distances import compare
+
+_UNKNOWN = -1  # row of the data set, where it was not given
+
+
+class PairMetric(Metric):
+    """Base of metrics over the pairs of all pictures that were seen: collects embeddings over batches and processes.
+
+    With an ``index``, rows are ordered by it and each is counted once, so the result does not depend on the order of batches, nor on
+    the duplicates by which a distributed sampler evens out its shards. Without one, every row counts.
+
+    ``compute`` needs genuine and impostor pairs, so Lightning's sanity check, two batches, may be too little for it: give
+    ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added a batch.
+
+    Args:
+        pairs: which pairs, an object or a name; by default all of them, in memory that does not grow with their number.
+        distance: an object or a name, by default euclidean.
+        kwargs: of ``torchmetrics.Metric``.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+
+    full_state_update = False
+    higher_is_better: bool | None = None
+    is_differentiable = False
+    embeddings: list[Tensor]
+    labels: list[Tensor]
+    indices: list[Tensor]
+
+    def __init__(self, pairs: str | PairProtocol | None = None, distance: str | Distance | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pairs = as_protocol(pairs or AllPairs())
+        self.distance = as_distance(distance or "euclidean")
+        for state in ("embeddings", "labels", "indices"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
+        """Add a batch.
+
+        Args:
+            embeddings: (B, D) floating point.
+            labels: (B,) integers, one number per person.
+            index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
+
+        Raises:
+            CalibrationError: what are no tensors, shapes that do not fit, embeddings of another length than before, labels or index that are
+                not integers, a negative index.
+        """
+        for name, given in (("embeddings", embeddings), ("labels", labels), ("index", index)):
+            if not isinstance(given, Tensor) and not (name == "index" and given is None):
+                raise CalibrationError(
+                    f"{name} are no tensor but {type(given).__name__}; give tensors, as torch.as_tensor makes them"
+                )
+        for name, numbers in (("the labels", labels), ("the numbers of index", index)):
+            if numbers is not None and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
+                raise CalibrationError(f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers")
+        if index is not None and bool((index < 0).any()):
+            raise CalibrationError("an index is negative; give the row of the data set, or no index at all")
+        index = torch.full(labels.shape, _UNKNOWN, dtype=torch.int64, device=labels.device) if index is None else index
+        if embeddings.ndim != 2 or labels.shape != (len(embeddings),) or index.shape != labels.shape:
+            raise CalibrationError(
+                f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
+                f"give (B, D), (B,) and (B,)"
+            )
+        before = self.embeddings[-1].shape[1] if isinstance(self.embeddings, list) and self.embeddings else embeddings.shape[1]
+        if embeddings.shape[1] != before:
+            raise CalibrationError(
+                f"embeddings of length {embeddings.shape[1]} after some of length {before}; give all of one length"
+            )
+        wide = embeddings.detach() if embeddings.dtype == torch.float64 else embeddings.detach().float()
+        self.embeddings.append(wide)
+        self.labels.append(labels.detach())
+        self.indices.append(index.detach())
+
+    def forward(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
+        """Add a batch, as :meth:`update` does, and return nothing: a single batch seldom holds pairs that say anything."""
+        self.update(embeddings, labels, index)
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """All embeddings (N, D) and labels (N,) so far, ordered by index, each index once.
+
+        Raises:
+            CalibrationError: no batches, or rows of one index that show different people.
+        """
+        if isinstance(self.embeddings, list) and not self.embeddings:
+            raise CalibrationError("no batches were added; call update first")
+        index = dim_zero_cat(self.indices)
+        order = torch.argsort(index, stable=True)
+        ordered = index[order]
+        first = torch.ones_like(ordered, dtype=torch.bool)
+        first[1:] = (ordered[1:] != ordered[:-1]) | (ordered[1:] == _UNKNOWN)
+        labels = dim_zero_cat(self.labels)
+        who = labels[order]
+        strange = (~first[1:] & (who[1:] != who[:-1])).nonzero().flatten()
+        if len(strange):
+            row = int(strange[0]) + 1
+            raise CalibrationError(
+                f"index {int(ordered[row])} was given for a picture of person {int(who[row - 1])} and for one of person {int(who[row])}; "
+                f"give the row of the data set, not of the batch or of a part, so that no two pictures share one"
+            )
+        order = order[first]
+        return dim_zero_cat(self.embeddings)[order], labels[order]
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute`` does."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync):
+            yield
+
+    def compared(self) -> AnyCompared:
+        """The pairs of all rows so far, with their distances.
+
+        Raises:
+            CalibrationError: embeddings that are not finite.
+        """
+        return compare(*self.rows(), self.pairs, self.distance)
+
+
+class PairVerification(PairMetric):
+    """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see :class:`PairMetric`.
+
+    Log it with ``self.log_dict(metric.compute())``: ``self.log`` takes single numbers.
+
+    Args:
+        pairs: which pairs, an object or a name; by default balanced ones.
+        distance: an object or a name, by default euclidean.
+        policy: how the threshold is chosen, by default ``"max_f1"``.
+        kwargs: of ``torchmetrics.Metric``.
+    """
+
+    def __init__(
+        self,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pairs or BalancedPairs(), distance, **kwargs)
+        self.policy = as_policy(policy)
+
+    def compute(self) -> dict[str, Tensor]:
+        """``threshold``, ``f1`` (of the pairs as they are), ``auc`` and ``eer``, float64 scalars.
+
+        Raises:
+            CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
+        """
+        compared = self.compared()
+        threshold, counts = compared.choose(self.policy)
+        values = {"threshold": threshold, "f1": counts.f1, "auc": auc(compared.curve()), "eer": compared.eer()}
+        return {name: _scalar(value) for name, value in values.items()}
+
+
+class VerificationThreshold(PairMetric):
+    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for batches and processes.
+
+    Args:
+        policy: name, settings or object: ``"max_f1"``, ``siamese.Far(0.01)``.
+        pairs, distance, kwargs: of :class:`PairMetric`.
+    """
+
+    def __init__(
+        self,
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pairs, distance, **kwargs)
+        self.policy = as_policy(policy)
+
+    def compute(self) -> Tensor:
+        """The threshold, a float64 scalar.
+
+        Raises:
+            CalibrationError: pairs that cannot support the policy, or embeddings that are not finite.
+        """
+        return _scalar(self.compared().choose(self.policy)[0])
+
+    def calibration(self) -> Calibration:
+        """The threshold with its origin, curve, probability and intervals, from the rows of all processes; all of them must call it.
+
+        Raises:
+            CalibrationError: as :meth:`compute`.
+        """
+        with self.gathered():
+            return calibrated(self.compared(), self.policy)
+
+
+class VerificationCurve(PairMetric):
+    """The ROC curve over all pairs: false match rate, recall, thresholds; see :class:`PairMetric`.
+
+    Three arrays cannot be logged by ``self.log``; call ``compute`` and draw them.
+    """
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """False match rates, recalls (true match rates) and thresholds, each (m,) float64, ascending.
+
+        The rates at each threshold are exact; up to 500,000 pairs every distance is a threshold, beyond that they are 0.1 % apart.
+
+        Raises:
+            CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
+        """
+        compared = self.compared()
+        Policy.check(as_policy("eer"), compared.genuine, compared.impostor)
+        curve = compared.curve()
+        far, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in (curve.far, curve.recall, curve.thresholds))
+        return far, recall, thresholds
+
+
+class EqualErrorRate(PairMetric):
+    """The equal error rate over all pairs, 0..1; see :class:`PairMetric`."""
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """A float64 scalar.
+
+        Raises:
+            CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
+        """
+        return _scalar(self.compared().eer())
+
+
+class RecallAtFar(PairMetric):
+    """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs are, over all pairs, exactly.
+
+    Args:
+        rate: false match rate, 0 < rate < 1.
+        pairs, distance, kwargs: of :class:`PairMetric`.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self,
+        rate: float = 1e-3,
+        pairs: str | PairProtocol | None = None,
+        distance: str | Distance | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pairs, distance, **kwargs)
+        self.policy = Far(rate)
+
+    def compute(self) -> Tensor:
+        """A float64 scalar, 0..1.
+
+        Raises:
+            CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or embeddings that are not finite.
+        """
+        return _scalar(self.compared().choose(self.policy)[1].recall)
+
+
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)

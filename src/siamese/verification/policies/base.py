@@ -1,0 +1,202 @@
+"""Policies: which threshold is wanted, for which share of genuine pairs; each says what it maximises, exactly and quickly."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar, Union
+
+import numpy as np
+
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+from siamese.verification.confusion import Confusion
+
+Prevalence = Union[str, float]
+
+OBSERVED, BALANCED = "observed", "balanced"
+# Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with 30 errors the true rate is
+# within 30 % of the observed one, with 90 % confidence, if the pairs are independent.
+RULE_OF = 30
+# Values this near to the best, as parts of the largest, are compared again in whole numbers.
+NEAR = 1e-11
+# Rounding errors of an objective's values, as parts of the largest of them.
+NOISE = 1e-15
+# Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
+ROUNDING = Fraction(1, 10**9)
+
+
+class Policy:
+    """Base of the rules by which a threshold is chosen from counts of accepted pairs.
+
+    A policy names an objective of TP and FP; the threshold with the highest one is chosen, of several the smallest. Every
+    objective rises, or stays, with TP and falls, or stays, with FP (but for :class:`Eer`, which says so): so the best
+    threshold is a genuine pair's distance, or lies below all distances where refusing every pair is best.
+
+    Attributes:
+        prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of the pairs at hand;
+            ``"balanced"``, one half; or a number between 0 and 1. It weighs false matches against false non-matches in the
+            objectives of F1, accuracy and cost, and in the figures of every policy.
+        may_refuse_all: whether refusing every pair can be best.
+        at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's distance.
+    """
+
+    prevalence: Prevalence
+    may_refuse_all: ClassVar[bool] = False
+    at_genuine: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # numpy's numbers are no plain JSON values
+                object.__setattr__(self, name, value.item())
+        p = self.prevalence
+        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else is_number(p) and 0 < p < 1
+        if not known:
+            raise ConfigError(
+                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both excluded), not {p!r}"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """Name and settings, as they stand in an operating point."""
+        return POLICIES.settings(self)
+
+    def check(self, genuine: int, impostor: int) -> None:
+        """Raise :class:`CalibrationError` where so many pairs cannot support the policy."""
+        if not genuine or not impostor:
+            raise CalibrationError(
+                f"{genuine} genuine and {impostor} impostor pairs: a threshold needs both kinds; "
+                f"calibrate on several people with two pictures or more"
+            )
+
+    def at(self, prevalence: float) -> Policy:
+        """The same policy where that share of the pairs is genuine, if it takes the prevalence as observed; otherwise as it is."""
+        return replace(self, prevalence=prevalence) if self.prevalence == OBSERVED else self  # type: ignore[type-var]
+
+    def share(self, genuine: int, impostor: int) -> Fraction:
+        """The prevalence as a number."""
+        if self.prevalence == OBSERVED:
+            return Fraction(genuine, genuine + impostor)
+        return Fraction(1, 2) if self.prevalence == BALANCED else Fraction(repr(float(self.prevalence)))
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of floats, or Fractions).
+
+        Args:
+            tp, fp: accepted genuine and impostor pairs.
+            genuine, impostor: all of them.
+            share: prevalence.
+        """
+        raise NotImplementedError
+
+    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, share: Any) -> Any:
+        """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an objective above this one."""
+        return self.objective(high[0], low[1], genuine, impostor, share)
+
+    def choose(self, tp: np.ndarray, fp: np.ndarray, genuine: int, impostor: int) -> int:
+        """The best of counts at ascending thresholds, compared exactly; -1 for refusing every pair.
+
+        Args:
+            tp, fp: (m,) int64, at distances that occur.
+            genuine, impostor: all pairs, also those beyond the last threshold.
+
+        Raises:
+            CalibrationError: the pairs at hand cannot support the policy.
+        """
+        self.check(genuine, impostor)
+        share = self.share(genuine, impostor)
+        values = self.objective(tp.astype(np.float64), fp.astype(np.float64), float(genuine), float(impostor), float(share))
+        highest = values.max(initial=-np.inf)
+        if np.isneginf(highest):
+            return -1
+        chosen, best = -1, self._exactly(0, 0, genuine, impostor, share) if self.may_refuse_all else None
+        best_few = values >= highest - NEAR * float(scale(values))
+        if self.at_genuine:  # of those with the same genuine pairs the first
+            best_few &= np.diff(tp, prepend=0) > 0
+        for i in np.flatnonzero(best_few).tolist():
+            value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, share)
+            if best is None or value > best:
+                chosen, best = i, value
+        return chosen
+
+    def choose_rows(self, tp: np.ndarray, fp: np.ndarray, genuine: np.ndarray, impostor: np.ndarray) -> np.ndarray:
+        """The best of each row of weighted counts, in floating point: for resampling.
+
+        Args:
+            tp, fp: (r, m) at m ascending thresholds.
+            genuine, impostor: (r,) totals, > 0.
+
+        Returns:
+            (r,) columns; -1 for refusing every pair.
+        """
+        g, i = genuine[:, None], impostor[:, None]
+        share = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.share(1, 1)))
+        values = self.objective(tp, fp, g, i, share)
+        # Objectives of rare genuine pairs are small at their best, and large only where impostor pairs are accepted.
+        near = np.maximum(NEAR * np.abs(values.max(axis=1)), NOISE * scale(values))
+        best: np.ndarray = np.argmax(values >= (values.max(axis=1) - near)[:, None], axis=1)
+        if self.may_refuse_all:
+            nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, share)[:, 0]
+            best = np.where(nothing >= values.max(axis=1) - near, -1, best)
+        return np.where(np.isneginf(values.max(axis=1)), -1, best)
+
+    def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, share: Fraction) -> Any:
+        return self.objective(Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), share)
+
+
+POLICIES: Registry[Policy] = Registry("policy")
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+def scale(values: np.ndarray) -> Any:
+    """The largest finite size of an objective's values (..., m) along the last axis."""
+    return np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=-1, initial=0.0)
+
+
+def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
+    """A policy from itself, its name, or a dictionary with its name and settings.
+
+    Raises:
+        ConfigError: an unknown name or setting, or a number.
+    """
+    if is_number(policy):
+        raise ConfigError(
+            f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or give the number to with_policy or "
+            f"Verifier(threshold=...)"
+        )
+    if isinstance(policy, str) and "," in policy:
+        name = policy.partition(",")[0].strip()
+        example = "siamese.Far(rate=1e-4)" if name not in POLICIES else f"siamese.{POLICIES[name].__name__}(...)"
+        raise ConfigError(
+            f"{policy!r} is how the command writes a policy with settings; in Python give an object, {example}, or a dictionary, "
+            f'{{"name": "far", "rate": 1e-4}}'
+        )
+    return policy if isinstance(policy, Policy) else POLICIES.build(policy)
+
+
+def _check_rate(what: str, rate: Any, one: bool) -> None:
+    if not is_number(rate):
+        raise ConfigError(f"{what} must be a number, not {rate!r}")
+    if not (0 < rate < 1 or (one and rate == 1)):
+        raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
+
+
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or numpy; booleans are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -1,0 +1,57 @@
+"""The threshold of the lowest expected cost."""
+
+from __future__ import annotations
+import numbers
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, ClassVar, Union
+import numpy as np
+from siamese.errors import CalibrationError
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+from siamese.verification.confusion import Confusion
+from siamese.verification.policies.base import OBSERVED
+from siamese.verification.policies.base import POLICIES
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import Prevalence
+from siamese.verification.policies.base import is_number
+from siamese.verification.policies.base import check_rate
+
+
+@POLICIES.register("cost")
+@dataclass(frozen=True)
+class Cost(Policy):
+    """The lowest expected cost of a verdict at the stated prevalence (the detection cost of NIST's evaluations).
+
+    Where false matches are dear, refusing every pair can be best; the threshold then lies just below the smallest distance.
+
+    Args:
+        false_match: cost of accepting a pair of different people, > 0.
+        false_non_match: cost of refusing a pair of the same person, > 0.
+        prevalence: see :class:`Policy`.
+    """
+
+    false_match: float = 1.0
+    false_non_match: float = 1.0
+    prevalence: Prevalence = OBSERVED
+    may_refuse_all: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("false_match", "false_non_match"):
+            value = getattr(self, name)
+            if not is_number(value) or not 0 < value < float("inf"):
+                raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
+
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+        match, non_match = self.false_match, self.false_non_match
+        if isinstance(tp, Fraction):
+            match, non_match = Fraction(repr(float(match))), Fraction(repr(float(non_match)))  # type: ignore[assignment]
+        return (non_match * share * tp / genuine - match * (1 - share) * fp / impostor) / (match + non_match)
+
+
+def cost(policy: Cost, counts: Confusion) -> float:
+    """Expected cost of a verdict at the policy's prevalence, from counts on pairs."""
+    genuine, impostor = counts.tp + counts.fn, counts.fp + counts.tn
+    share = float(policy.share(genuine, impostor))
+    return policy.false_non_match * share * counts.fn / genuine + policy.false_match * (1 - share) * counts.fp / impostor

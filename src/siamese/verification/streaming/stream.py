@@ -1,0 +1,357 @@
+"""All N (N - 1) / 2 pairs of an embedding matrix, counted by their exact distances and never held.
+
+How it counts
+-------------
+A distance is a float32 number (:meth:`siamese.Distance.measure`). One pass puts every pair into one of 2,048 bins per octave of
+distance (:mod:`siamese.verification.tiles` says how, and why every bin's content is exact), so that the counts at a bin's upper edge are the
+exact counts of ``distance <= edge``.
+
+Why the optimum is exact
+------------------------
+Within a bin, TP and FP lie between their values at its edges, so a policy's objective is at most what it is at the TP of the upper
+edge with the FP of the lower one (:meth:`Policy.bound`). Bins whose bound is below the best value at any edge cannot hold the best
+threshold. The others are counted again, at last distance by distance, and the policy compares exact counts, in whole numbers, at every
+distance that occurs there. This is a radix selection: memory does not grow with the number of pairs.
+
+The second count is mostly saved: the tiles on the diagonal, looked at first, hold most genuine pairs and a sample of the impostor pairs,
+and tell where the best threshold will be; pairs near there are counted one by one from the first. If it turns out to be elsewhere, a
+second pass counts what is missing.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.distances.base import DISTANCES
+from siamese.distances.base import Distance
+from siamese.distances.base import floor
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.base import pair_counts
+from siamese.verification.streaming.cells import Cells
+from siamese.verification.streaming.cells import Counter
+from siamese.verification.streaming.cells import from_keys
+from siamese.verification.streaming.cells import to_keys
+from siamese.verification.confusion import Confusion
+from siamese.verification.confusion import check_threshold
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import eer
+from siamese.verification.policies.base import Policy
+from siamese.verification.streaming.tiles import SHIFT
+from siamese.verification.streaming.tiles import TILE
+from siamese.verification.streaming.tiles import Tile
+from siamese.verification.streaming.tiles import Tiles
+
+RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
+LIMIT = 4_000_000  # pairs in hopeful bins: where there are more, they are counted by
+FINER = 6  # so many lower bits of their keys less, before they are counted one by one
+WATCHED = 1 / 256  # share of the pairs near the expected threshold that are counted one by one from the first
+AREA = 1e-5  # of the unit square, below the curve: pairs of one bin that can move so much are told apart
+WIDEST = 32  # and so many bins to either side at the most
+
+
+class PairStream:
+    """Every pair i < j of N embeddings, in tiles; see the module's description.
+
+    Args:
+        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        labels: (N,) integers, one number per person.
+        distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
+        tile: rows of a tile; the results do not depend on it.
+
+    Attributes:
+        labels: (N,) numbers of people, grouped.
+        original_labels: (N,) as they were given.
+        genuine, impostor: numbers of pairs.
+
+    Raises:
+        CalibrationError: embeddings so large or small that float32 does not hold their distances.
+    """
+
+    def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE) -> None:
+        self._tiles = Tiles(embeddings, labels, distance, tile)
+        self.labels, self.original_labels = self._tiles.labels, np.asarray(labels)
+        self.distance, self.protocol = DISTANCES.name(distance), AllPairs().describe()
+        self.genuine, self.impostor = pair_counts(AllPairs(), self.labels)
+        self._guard = threading.Lock()  # of whatever the threads count into
+        self._counts: tuple[np.ndarray, np.ndarray] | None = None
+        self._watched: Counter | None = None
+        self._curve: ThresholdCurve | None = None
+
+    # --- what is asked of it ---
+
+    def curve(self) -> ThresholdCurve:
+        """Exact counts at thresholds 0.1 % apart or less, the edges of all bins that hold a pair; and at one that refuses all.
+
+        Where a bin holds so much of both kinds that the area under the curve could hang on it (a learned distance that saturates), every
+        distance in it is a threshold: what pairs of one bin can add to or take from the area is then below 1e-5.
+        """
+        if self._curve is None:
+            genuine, impostor = self._histogram()
+            share = (genuine / max(1, self.genuine)) * (impostor / max(1, self.impostor)) / 2
+            self._curve = self._with_all(self.binned(), np.flatnonzero(share > AREA))
+        return self._curve
+
+    def eer(self) -> float:
+        """The equal error rate, exactly; errors as :func:`siamese.verification.eer`."""
+        curve = self.binned()
+        above = np.argmax(curve.fp * self.genuine >= (self.genuine - curve.tp) * self.impostor)
+        place = self._tiles.bin_of(curve.thresholds[[above]])
+        return eer(self._with_all(curve, place))
+
+    def binned(self) -> ThresholdCurve:
+        """Exact counts at the edges of all bins that hold a pair, and at a threshold that refuses all."""
+        genuine, impostor = self._histogram()
+        filled, edges = np.flatnonzero(genuine + impostor), self._tiles.edges
+        below = edges[filled[0] - 1] if filled[0] else np.nextafter(np.float32(0), np.float32(-1))
+        tp, fp = (np.append(0, np.cumsum(counts)[filled]) for counts in (genuine, impostor))
+        return ThresholdCurve(np.append(below, edges[filled]), tp, fp, RESOLUTION)
+
+    def choose(self, policy: Policy) -> tuple[float, Confusion]:
+        """The policy's threshold among all distances that occur, and the exact counts there.
+
+        Raises:
+            CalibrationError: the pairs cannot support the policy.
+        """
+        policy.check(self.genuine, self.impostor)
+        genuine, impostor = self._histogram(policy)
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).hopeful(policy, self.genuine, self.impostor)
+        if cells.pairs > LIMIT:
+            cells = self._refined(cells, FINER).hopeful(policy, self.genuine, self.impostor)
+        cells = self._refined(cells, 0)
+        tp, fp = cells.tp + cells.genuine, cells.fp + cells.impostor
+        chosen = policy.choose(tp, fp, self.genuine, self.impostor)
+        if chosen < 0:
+            return self._below_all(), Confusion(0, 0, self.genuine, self.impostor)
+        t, f = int(tp[chosen]), int(fp[chosen])
+        return float(from_keys(cells.start[chosen])), Confusion(t, f, self.genuine - t, self.impostor - f)
+
+    def confusion(self, threshold: float) -> Confusion:
+        """Exact counts at any threshold.
+
+        Raises:
+            CalibrationError: a threshold that is not a number.
+        """
+        check_threshold(threshold)
+        below = floor(threshold) + np.float32(0)  # of minus zero: zero
+        if below < 0:
+            return Confusion(0, 0, self.genuine, self.impostor)
+        genuine, impostor = self._histogram()
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor)
+        place = min(int(self._tiles.bin_of(np.asarray(below))), len(genuine) - 1)
+        cell = cells.picked(np.array([place]))
+        tp, fp = int(cell.tp[0]), int(cell.fp[0])
+        if cell.pairs and below < self._tiles.edges[place]:
+            fine = self._refined(cell, 0)
+            upto = from_keys(fine.start) <= below
+            tp, fp = tp + int(fine.genuine[upto].sum()), fp + int(fine.impostor[upto].sum())
+        else:
+            tp, fp = tp + int(cell.genuine[0]), fp + int(cell.impostor[0])
+        return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
+
+    def by_person(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How many pairs of each person lie between one threshold and the next, give or take a bin: for resampling people.
+
+        Args:
+            thresholds: (k,) ascending.
+
+        Returns:
+            (people, k + 1) integers, the last column beyond all thresholds: genuine pairs of each person; impostor pairs that each
+            person takes part in.
+        """
+        person, columns = self.labels, len(thresholds) + 1
+        sizes = np.bincount(person)
+        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left").astype(np.int32))
+        kind = np.int32 if int(sizes.max()) * len(person) < 2**31 else np.int64
+        own, others = (np.zeros((len(sizes), columns), dtype=kind) for _ in range(2))
+        place = torch.from_numpy(person.astype(np.int32))
+
+        def count(tile: Tile) -> None:
+            where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
+            a, b = place[tile.first : tile.first + tile.height], place[tile.second : tile.second + tile.width]
+            mine, theirs = ((a - a[0]) * columns)[:, None] + where, ((b - b[0]) * columns)[None] + where
+            hits = [
+                _counted(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
+                for k, w in ((mine, a), (theirs, b))
+            ]
+            genuine = self._tiles.genuine(tile)
+            kin = _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns) if genuine is not None else None
+            with self._guard:
+                for who, counted in zip((a, b), hits, strict=True):
+                    others[int(who[0]) : int(who[-1]) + 1] += counted
+                if kin is not None:
+                    own[int(a[0]) : int(a[-1]) + 1] += kin
+                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * kin  # they were among them, on both sides
+
+        self._tiles.each(count)
+        return own, others
+
+    def by_two_people(self, thresholds: np.ndarray) -> np.ndarray:
+        """How many impostor pairs of each two people lie between one threshold and the next: for resampling a few people.
+
+        Args:
+            thresholds: (k,) ascending.
+
+        Returns:
+            (people, people, k + 1) int64, the smaller number first, the last column beyond all thresholds.
+        """
+        columns, people = len(thresholds) + 1, int(self.labels[-1]) + 1
+        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
+        counts, person = np.zeros(people * people * columns, dtype=np.int64), torch.from_numpy(self.labels)
+
+        def count(tile: Tile) -> None:
+            where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
+            a, b = person[tile.first : tile.first + tile.height, None], person[None, tile.second : tile.second + tile.width]
+            keys = ((a * people + b) * columns + where).view(-1)
+            counted = torch.bincount(keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)).numpy()
+            with self._guard:
+                np.add(counts, counted, out=counts)
+
+        self._tiles.each(count)
+        return counts.reshape(people, people, columns)
+
+    def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """(n,) float32 distances of pairs of rows, numbered as they were given."""
+        place = np.empty_like(self._tiles.order)
+        place[self._tiles.order] = np.arange(len(place))
+        return self._tiles.measured(place[left], place[right])
+
+    def extremes(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones; among equals, any.
+
+        Returns:
+            rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32 distances.
+        """
+        genuine, impostor = self._histogram()
+        place = np.arange(len(genuine))
+        close = place <= np.searchsorted(np.cumsum(impostor), min(count, self.impostor))
+        far = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
+        none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+        kept: dict[bool, tuple[np.ndarray, ...]] = {False: none, True: none}
+
+        def look(tile: Tile) -> None:
+            own = self._tiles.genuine(tile)
+            near = tile.candidates(close)
+            wanted = {False: near[~self._tiles.same(tile, near)]}
+            if own is not None:
+                wanted[True] = own[np.isin(own, tile.candidates(far), assume_unique=True)]
+            for kind, flat in wanted.items():
+                found = (*tile.rows(flat), self._tiles.exact(tile, flat))
+                with self._guard:
+                    joined = [np.concatenate(both) for both in zip(kept[kind], found, strict=True)]
+                    best = np.argsort(-joined[2] if kind else joined[2], kind="stable")[:count]
+                    kept[kind] = tuple(part[best] for part in joined)
+
+        self._tiles.each(look)
+        i, j, found = (np.concatenate(parts) for parts in zip(kept[False], kept[True], strict=True))
+        i, j = self._tiles.order[i], self._tiles.order[j]
+        return np.minimum(i, j), np.maximum(i, j), found
+
+    # --- passes over the pairs ---
+
+    def _histogram(self, policy: Policy | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(bins,) int64 genuine and impostor pairs of each bin; one pass, once. A policy tells which of them to watch."""
+        if self._counts is None:
+            every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
+            diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
+            self._tiles.each(lambda tile: self._count(tile, every, same), diagonal)
+            watched = self._expected(policy, same, every - same) if policy and rest else None
+            wanted = self._wanted(watched) if watched else None
+
+            def work(tile: Tile) -> None:
+                self._count(tile, every, same)
+                self._watch(tile, watched, wanted)
+
+            self._tiles.each(work, rest)
+            if watched:
+                self._tiles.each(lambda tile: self._watch(tile, watched, wanted), diagonal)
+            self._counts, self._watched = (same, every - same), watched
+        return self._counts
+
+    def _count(self, tile: Tile, every: np.ndarray, same: np.ndarray) -> None:
+        """Count the pairs of a tile, and its genuine pairs, by their true bins."""
+        counted = torch.bincount(tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)).numpy()
+        genuine = self._tiles.genuine(tile)
+        before = tile.bins.numpy()[tile.doubtful]
+        after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
+        moved = np.flatnonzero(before != after)
+        kin = moved[self._tiles.same(tile, tile.doubtful[moved])]
+        with self._guard:
+            every += counted
+            if genuine is not None:
+                np.add.at(same, tile.bins.numpy()[genuine], 1)
+            for counts, these in ((every, moved), (same, kin)):
+                np.subtract.at(counts, before[these], 1)
+                np.add.at(counts, after[these], 1)
+
+    def _expected(self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray) -> Counter | None:
+        """A counter for the pairs near the threshold that some of the pairs let expect; None where they tell nothing."""
+        if not genuine.any() or not impostor.any():
+            return None
+        tp, fp = (np.cumsum(v) * (of / v.sum()) for v, of in ((genuine, self.genuine), (impostor, self.impostor)))
+        share = float(policy.share(self.genuine, self.impostor))
+        values = policy.objective(tp, fp, float(self.genuine), float(self.impostor), share)
+        best = int(np.argmax(values))
+        below = np.concatenate([[0], np.cumsum(genuine + impostor)])
+        sides = np.arange(1, WIDEST + 1)
+        first, last = np.maximum(best - sides, 0), np.minimum(best + sides, len(genuine) - 1)
+        held = below[last + 1] - below[first] <= WATCHED * below[-1]
+        side = max(int(np.count_nonzero(held)), 1) - 1
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).picked(np.arange(first[side], last[side] + 1))
+        return Counter(cells.start, cells.end, 0)
+
+    def _watch(self, tile: Tile, counter: Counter | None, wanted: np.ndarray | None) -> None:
+        """Feed a counter those pairs of a tile that it counts; ``wanted`` are its bins."""
+        if counter is None or wanted is None:
+            return
+        flat = tile.candidates(wanted)
+        if len(flat):
+            keys, same = to_keys(self._tiles.exact(tile, flat)), self._tiles.same(tile, flat)
+            with self._guard:
+                counter.add(keys, same)
+
+    def _wanted(self, counter: Counter) -> np.ndarray:
+        """(bins,) bool: those in which a counter counts."""
+        changes = np.zeros(len(self._tiles.edges) + 1, dtype=np.int64)
+        np.add.at(changes, self._tiles.bin_of(from_keys(counter.start)), 1)
+        np.add.at(changes, self._tiles.bin_of(from_keys(counter.end - 1)) + 1, -1)
+        wanted: np.ndarray = np.cumsum(changes)[:-1] > 0
+        return wanted
+
+    def _refined(self, cells: Cells, shift: int) -> Cells:
+        """The same pairs in cells of up to 2^shift keys each, without the empty ones."""
+        if not len(cells.start):  # the policy refuses every pair
+            return cells
+        if not shift and self._watched and self._watched.covers(cells):
+            return self._watched.cells(cells)
+        counter = Counter(cells.start, cells.end, shift)
+        wanted = self._wanted(counter)
+        self._tiles.each(lambda tile: self._watch(tile, counter, wanted))
+        return counter.cells(cells)
+
+    def _with_all(self, curve: ThresholdCurve, bins: np.ndarray) -> ThresholdCurve:
+        """A curve at the bins' edges, and in some bins at every distance that occurs."""
+        if not len(bins):
+            return curve
+        cells = self._refined(Cells.of_bins(self._tiles.edges, *self._histogram()).picked(bins), 0)
+        inside = from_keys(cells.start)
+        thresholds = np.append(curve.thresholds, inside)
+        tp, fp = np.append(curve.tp, cells.tp + cells.genuine), np.append(curve.fp, cells.fp + cells.impostor)
+        thresholds, first = np.unique(thresholds, return_index=True)
+        return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
+
+    def _below_all(self) -> float:
+        """The largest float32 number below every distance."""
+        cells = Cells.of_bins(self._tiles.edges, *self._histogram())
+        first = cells.picked(np.flatnonzero(cells.genuine + cells.impostor)[:1])
+        smallest = from_keys(self._refined(first, 0).start[:1])[0]
+        return float(np.nextafter(smallest, np.float32(-np.inf)))
+
+
+def _counted(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
+    """(people, columns) int32: how often each key, (person - first person) * columns + column, occurs; ``who`` ascends."""
+    people = int(who[-1] - who[0]) + 1
+    return torch.bincount(keys, minlength=people * columns).view(people, columns).int().numpy()

@@ -1,0 +1,315 @@
+"""All pairs of an embedding matrix in tiles, each pair in a bin of distances: surely, or else looked at again.
+
+A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is between 1/2 and 1 (by a power of
+two, which rounds nothing) and then moved so that their mean is the origin. Rounded to float32, they are put into bins by the upper bits
+of their bit patterns, which are ordered as the numbers are. The edge of a bin, as a distance, is the float32 number nearest to the distance at the bin's end.
+
+A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most ``(D + 4) u (|a| + |b|)^2`` with u
+= 2^-53, whatever the order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), and moving the
+rows changes it by 3 u (|a| + |b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies within
+SURE float32 steps of a bin's end, which is more than all rounding together (of the square, of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such a step.
+Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of the bound, and where the two disagree, about
+once in ten million, it is computed as :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict
+compares, whatever the tile, the number of threads or of processes.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.distances.base import Distance
+from siamese.errors import CalibrationError
+
+Place = tuple[slice, slice]  # rows and columns of a tile
+
+TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
+SHIFT = 13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
+OCTAVES = 120  # of squares, below the largest possible one: nearly all that float32 has; what is closer is in the first bin
+SURE = 8
+UNIT = 2.0**-53
+MOST = 8  # threads: bounds the memory
+SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Pairs of consecutive rows of :class:`Tiles`; its tensors are used again by the worker's next tile.
+
+    Attributes:
+        first, second: first row and first column.
+        height, width: rows and columns; a pair is named by its flat position, row * width + column.
+        bins: (height * width,) int32.
+        values: (height * width,) scaled squared distances, float64, to within ``error``; or distances, float32, exactly.
+        error: see ``values``; 0 for exact distances.
+        doubtful: (d,) flat positions of pairs i < j whose bin is not certain.
+        blind: so many of the first bins tell nothing: all their pairs are doubtful, and may be in any of them or in the next one.
+    """
+
+    first: int
+    second: int
+    height: int
+    width: int
+    bins: Tensor
+    values: Tensor
+    error: float
+    doubtful: np.ndarray
+    blind: int
+
+    def rows(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows i and j of flat positions."""
+        return self.first + flat // self.width, self.second + flat % self.width
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether rows and columns are the same rows: only pairs above its diagonal count."""
+        return self.first == self.second
+
+    def counted(self, flat: np.ndarray) -> np.ndarray:
+        """Those of (n,) flat positions whose pairs count, i < j."""
+        return flat[flat // self.width < flat % self.width] if self.diagonal else flat
+
+    def upper(self) -> Tensor:
+        """(height * width,) bool: the pairs i < j."""
+        above = torch.ones(self.height, self.width, dtype=torch.bool)
+        return (above.triu_(1) if self.diagonal else above).view(-1)
+
+    def candidates(self, wanted: np.ndarray) -> np.ndarray:
+        """Flat positions of all pairs i < j whose true bin is wanted, and of some others.
+
+        A doubtful pair's true bin is the one that stands there, or the one before; a blind pair's any up to ``blind``.
+
+        Args:
+            wanted: (bins,) bool, one of them at least.
+        """
+        maybe = wanted.copy()
+        maybe[1:] |= wanted[:-1]
+        if wanted[: self.blind + 1].any():
+            maybe[: self.blind + 1] = True
+        inside = np.flatnonzero(maybe)
+        low, high = int(inside[0]), int(inside[-1])
+        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(np.uint32)  # below low: very large
+        found = np.flatnonzero(above <= np.uint32(high - low))
+        if len(inside) <= high - low:
+            found = found[maybe[self.bins.numpy()[found]]]
+        return self.counted(found)
+
+
+class Tiles:
+    """Rows grouped by person, and every pair i < j of them.
+
+    Args:
+        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        labels: (N,) integers, one number per person.
+        distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
+        size: rows of a tile.
+
+    Attributes:
+        order: (N,) the given row that each row is: people come in a random order, lest neighbours be alike (by names, say).
+        labels: (N,) consecutive numbers of people, ascending.
+        edges: (bins,) float32 ascending, the largest distance of each bin.
+
+    Raises:
+        CalibrationError: numbers so large or small that float32 does not hold their distances.
+    """
+
+    def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE) -> None:
+        people, person = np.unique(labels, return_inverse=True)
+        number = np.random.default_rng(0).permutation(len(people))[person]
+        self.order = np.argsort(number, kind="stable")
+        self.labels = number[self.order]
+        self._distance, self._parts = distance, _parts(self.labels, max(1, size))
+        self._given = embeddings.detach().cpu()[torch.from_numpy(self.order)]
+        self._scale = 1.0
+        if distance.squared:
+            rows = distance.rows(self._given)
+            self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
+            rows = rows * self._scale  # not in place: they may be the user's
+            self._rows = rows.sub_(rows.mean(dim=0))  # far from the origin a product's error hides the distances
+            self._squares = self._rows.square().sum(dim=1)
+        self._low, self.edges = self._grid()
+
+    def diagonal(self) -> list[Place]:
+        """The tiles on the diagonal: all genuine pairs, but for people with more rows than a tile."""
+        return [(rows, rows) for rows in self._parts]
+
+    def rest(self) -> list[Place]:
+        """The tiles above the diagonal."""
+        return list(itertools.combinations(self._parts, 2))
+
+    def each(self, work: Callable[[Tile], None], places: list[Place] | None = None) -> None:
+        """Call ``work`` with every tile, from several threads at once where torch may use several.
+
+        Args:
+            work: must guard what it changes.
+            places: which tiles, by default all.
+        """
+        waiting = iter(self.diagonal() + self.rest() if places is None else places)
+        before = torch.get_num_threads()
+        threads = min(before, MOST) if self._distance.squared else 1
+        if threads == 1:
+            self._work(work, waiting)
+            return
+
+        def alone() -> None:
+            torch.set_num_threads(1)  # of this thread, and of those that start meanwhile
+            try:
+                self._work(work, waiting)
+            finally:
+                collections.deque(waiting, maxlen=0)  # where one fails the others stop
+
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                for done in [pool.submit(alone) for _ in range(threads)]:
+                    done.result()
+        finally:
+            collections.deque(waiting, maxlen=0)
+            torch.set_num_threads(before)
+
+    @torch.no_grad()
+    def _work(self, work: Callable[[Tile], None], waiting: Iterator[Place]) -> None:
+        made = self._by_products() if self._distance.squared else self._pair_by_pair
+        for place in waiting:
+            work(made(*place))
+
+    def measured(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """(n,) float32 distances of pairs of rows, as ``measure`` gives them; in blocks."""
+        found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
+        for start in range(0, len(i), step):
+            a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
+            if self._distance.squared:  # not `measure`, which switches a learned distance to evaluation: threads are at work
+                a, b = self._distance.rows(a), self._distance.rows(b)
+                found[start : start + step] = self._distance.of_rows(a, b).numpy()
+            else:
+                found[start : start + step] = self._distance.measure(a, b).numpy()
+        return found
+
+    def exact(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
+        """(n,) float32 distances of pairs of a tile, as ``measure`` gives them."""
+        values = tile.values[torch.from_numpy(flat)]
+        if not self._distance.squared:
+            return values.numpy()
+        low, high = (self._rounded(values + error) for error in (-tile.error, tile.error))
+        found = low.numpy()
+        unsure = np.flatnonzero((low != high).numpy())
+        if len(unsure):
+            found[unsure] = self.measured(*tile.rows(flat[unsure]))
+        return found
+
+    def same(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
+        """(n,) bool: whether each pair shows one person."""
+        i, j = tile.rows(flat)
+        same: np.ndarray = self.labels[i] == self.labels[j]
+        return same
+
+    def genuine(self, tile: Tile) -> np.ndarray | None:
+        """Flat positions of the genuine pairs i < j; None where there can be none."""
+        a = self.labels[tile.first : tile.first + tile.height]
+        b = self.labels[tile.second : tile.second + tile.width]
+        if not tile.diagonal and a[-1] != b[0]:
+            return None
+        return tile.counted(np.flatnonzero(a[:, None] == b[None]))
+
+    def bin_of(self, distances: np.ndarray) -> np.ndarray:
+        """(n,) int64 bins of float32 distances."""
+        return np.searchsorted(self.edges, distances, side="left")
+
+    # --- by matrix products ---
+
+    def _by_products(self) -> Callable[[slice, slice], Tile]:
+        """What makes a tile, in memory of its own."""
+        d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
+        wide, narrow, bits = torch.empty(most, dtype=torch.float64), torch.empty(most), np.empty(most, dtype=np.int32)
+        floor = float(_number(self._low + 2 * SURE))
+
+        def made(i: slice, j: slice) -> Tile:
+            a, b = self._rows[i], self._rows[j]
+            sa, sb = self._squares[i, None], self._squares[None, j]
+            size = len(a) * len(b)
+            values, codes = wide[:size], narrow[:size]
+            torch.add(sa, sb, out=values.view(len(a), len(b))).addmm_(a, b.T, alpha=-2)
+            codes.copy_(values).clamp_(min=floor)
+            steps = codes.view(torch.int32).sub_(self._low)  # of float32, from the first bin's start, and SURE more
+            doubtful = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * SURE
+            error = 4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
+            # Where the error is more than a quarter of a float32 step, a code tells nothing.
+            blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
+            if blind and int(steps.min()) < blind << SHIFT:
+                doubtful |= steps.numpy() < blind << SHIFT
+            flat = np.flatnonzero(doubtful)
+            tile = Tile(i.start, j.start, len(a), len(b), steps.bitwise_right_shift_(SHIFT), values, error, flat, blind)
+            return replace(tile, doubtful=tile.counted(flat)) if tile.diagonal else tile
+
+        return made
+
+    def _grid(self) -> tuple[int, np.ndarray]:
+        """The key at which the first bin's codes begin, and the bins' edges as distances."""
+        if not self._distance.squared:  # a code is the distance itself
+            ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
+            return 0, _number(np.minimum(ends, _key(LARGEST)))
+        top = _key(4.0) + 2 * SURE  # the square of two rows of length 1, opposite to each other
+        low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
+        bins = ((top - low) >> SHIFT) + 1
+        ends = low + SURE + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
+        return low, self._rounded(torch.from_numpy(_number(ends).astype(np.float64))).numpy()
+
+    def _rounded(self, squares: Tensor) -> Tensor:
+        """float32 distances of scaled squares (float64)."""
+        return self._distance.of_squares(squares.clamp(min=0) / self._scale**2).float()
+
+    # --- pair by pair ---
+
+    def _pair_by_pair(self, i: slice, j: slice) -> Tile:
+        a, b = self._given[i], self._given[j]
+        values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0  # of minus zero: zero
+        if not bool(values.isfinite().all()):
+            raise CalibrationError("the learned distance gives NaN or infinite values; train again, at a lower rate")
+        bins = values.view(torch.int32) >> SHIFT
+        return Tile(i.start, j.start, len(a), len(b), bins, values, 0.0, np.zeros(0, dtype=np.int64), 0)
+
+
+def longest_row(rows: Tensor, distance: Distance) -> float:
+    """Largest length of :meth:`Distance.rows`, of a squared distance.
+
+    Raises:
+        CalibrationError: float32 does not hold the distances between rows of that length.
+    """
+    longest = float(torch.linalg.vector_norm(rows, dim=1).max())
+    largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
+    if not largest < LARGEST / 2:
+        raise CalibrationError(
+            "the embeddings are too large: their distances overflow float32; divide them by their largest norm"
+        )
+    if largest < SMALLEST and bool(rows.any()):
+        raise CalibrationError(
+            "the embeddings are too small: their distances vanish in float32; divide them by their largest norm"
+        )
+    return longest
+
+
+def _parts(labels: np.ndarray, size: int) -> list[slice]:
+    """Consecutive rows, at most ``size``, that end where a person ends, if one does."""
+    ends = np.append(np.flatnonzero(labels[1:] != labels[:-1]) + 1, len(labels))
+    parts, start = [], 0
+    while start < len(labels):
+        fits = ends[np.searchsorted(ends, start + size, side="right") - 1]
+        stop = int(fits) if start < fits <= start + size else min(start + size, len(labels))
+        parts.append(slice(start, stop))
+        start = stop
+    return parts
+
+
+def _key(number: float) -> int:
+    return int(np.float32(number).view(np.int32))
+
+
+def _number(keys: int | np.ndarray) -> np.ndarray:
+    return np.asarray(keys, dtype=np.int32).view(np.float32)
