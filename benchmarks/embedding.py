@@ -101,7 +101,7 @@ def accuracy(root: str) -> None:
 
     pairs = siamese.lfw_view2(root)
     for name, network in (("float32", pretrained_backbone()), ("bfloat16", pretrained_backbone().bfloat16())):
-        compared = siamese.compare_pairs(network, siamese.EuclideanDistance(), CROPPER, pairs, progress=False)
+        compared = siamese.measure_benchmark(network, siamese.EuclideanDistance(), CROPPER, pairs, progress=False)
         found = compared.evaluate()
         print(f"View 2 in {name}: {found.mean:.4f} +- {found.standard_error:.4f}, EER {found.eer:.4f}")
 

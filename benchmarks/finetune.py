@@ -13,14 +13,14 @@ from pathlib import Path
 
 from siamese.inference.bundle import Bundle
 from siamese.cli.main import main as siamese
-from siamese.evaluation.embedding import compare_splits
+from siamese.evaluation.embedding import measure_splits
 from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import prepare
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.inference.pretrained import pretrained_backbone
 from siamese.verification.policies.base import as_policy
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.figures import evaluate
 
 
@@ -29,8 +29,8 @@ def as_it_comes(run: Path) -> dict[str, float]:
     bundle, manifest = Bundle.load(run), SplitManifest.load(run / "split.json")
     splits = prepare(manifest, bundle.cropper, progress=False).splits
     crops = {name: CropDataset(part.crops, part.table.labels) for name, part in splits.items()}
-    compared = compare_splits(pretrained_backbone(), bundle.distance, crops, dict.fromkeys(crops, BalancedPairs()))
-    threshold = calibrated(compared["calibration"], as_policy("max_f1"), "calibration").threshold
+    compared = measure_splits(pretrained_backbone(), bundle.distance, crops, dict.fromkeys(crops, BalancedPairs()))
+    threshold = calibrate_pairs(compared["calibration"], as_policy("max_f1"), "calibration").threshold
     return evaluate(compared["test"], threshold, "test").to_dict()
 
 

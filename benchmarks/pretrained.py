@@ -13,23 +13,23 @@ import dataclasses
 import time
 
 import siamese
-from siamese.evaluation.embedding import ComparedPairs
-from siamese.evaluation.embedding import compare_pairs
+from siamese.evaluation.embedding import BenchmarkDistances
+from siamese.evaluation.embedding import measure_benchmark
 from siamese.inference.pretrained import CALIBRATION
 from siamese.inference.pretrained import CROPPER
 from siamese.inference.pretrained import pretrained_backbone
 from siamese.verification.policies.base import as_policy
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 
 
-def compared(pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet) -> ComparedPairs:
-    return compare_pairs(network.for_inference(), siamese.EuclideanDistance(), cropper, pairs, progress=False)
+def compared(pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet) -> BenchmarkDistances:
+    return measure_benchmark(network.for_inference(), siamese.EuclideanDistance(), cropper, pairs, progress=False)
 
 
 def calibrate(root: str) -> None:
     """F1-optimal on all 3,200 pairs of View 1, half of them genuine."""
     found = compared(siamese.lfw_view1(root), CROPPER, pretrained_backbone())
-    chosen = calibrated(found.compared, as_policy("max_f1"), "LFW's development pairs")
+    chosen = calibrate_pairs(found.compared, as_policy("max_f1"), "LFW's development pairs")
     chosen.save(CALIBRATION)
     print(f"{CALIBRATION.stat().st_size:,} bytes, {found.faceless} of {len(found.pairs.files):,} pictures without a face")
     print(chosen.point)

@@ -22,10 +22,10 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
     "max_f1": (siamese.MaxF1(), "f1", "highest"),
     "max_f1, balanced": (siamese.MaxF1(prevalence="balanced"), "f1", "highest"),
     "max_accuracy, balanced": (siamese.MaxAccuracy(prevalence="balanced"), "accuracy", "highest"),
-    "eer": (siamese.Eer(), "far", "equal"),
-    "far, rate=0.01": (siamese.Far(0.01), "far", "at most"),
-    "far, rate=0.001": (siamese.Far(1e-3), "far", "at most"),
-    "far, rate=0.0001": (siamese.Far(1e-4), "far", "at most"),
+    "eer": (siamese.Eer(), "fmr", "equal"),
+    "far, rate=0.01": (siamese.Fmr(0.01), "fmr", "at most"),
+    "far, rate=0.001": (siamese.Fmr(1e-3), "fmr", "at most"),
+    "far, rate=0.0001": (siamese.Fmr(1e-4), "fmr", "at most"),
     "recall, rate=0.9": (siamese.Recall(0.9), "recall", "at least"),
     "recall, rate=0.99": (siamese.Recall(0.99), "recall", "at least"),
     "cost, false_match=10, balanced": (siamese.Cost(10, prevalence="balanced"), "accuracy", "lowest cost"),
@@ -35,21 +35,21 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
 def kept(policy: siamese.Policy, found: siamese.Calibration) -> bool:
     """Whether the promise holds on the calibration pairs: against the exact counts at every kept threshold."""
     curve, point = found.curve, found.point
-    recall, far = point.figures["recall"], point.figures["far"]
-    share = point.assumed or point.prevalence
+    recall, fmr = point.figures["recall"], point.figures["fmr"]
+    share = point.target_prevalence or point.prevalence
     if isinstance(policy, siamese.MaxF1):
         return point.figures["f1"] >= curve.f1(share).max() - 1e-12
     if isinstance(policy, siamese.MaxAccuracy):
         return point.figures["accuracy"] >= curve.accuracy(share).max() - 1e-12
     if isinstance(policy, siamese.Eer):
-        return abs(far - 1 + recall) <= np.abs(curve.far - curve.frr).min() + 1e-12
-    if isinstance(policy, siamese.Far):
-        return far <= policy.rate and recall >= curve.recall[curve.far <= policy.rate].max()
+        return abs(fmr - 1 + recall) <= np.abs(curve.fmr - curve.fnmr).min() + 1e-12
+    if isinstance(policy, siamese.Fmr):
+        return fmr <= policy.rate and recall >= curve.recall[curve.fmr <= policy.rate].max()
     if isinstance(policy, siamese.Recall):
-        return recall >= policy.rate and far <= curve.far[curve.recall >= policy.rate].min()
+        return recall >= policy.rate and fmr <= curve.fmr[curve.recall >= policy.rate].min()
     assert isinstance(policy, siamese.Cost)
-    costs = policy.false_non_match * share * curve.frr + policy.false_match * (1 - share) * curve.far
-    return policy.false_non_match * share * (1 - recall) + policy.false_match * (1 - share) * far <= costs.min() + 1e-12
+    costs = policy.false_non_match * share * curve.fnmr + policy.false_match * (1 - share) * curve.fmr
+    return policy.false_non_match * share * (1 - recall) + policy.false_match * (1 - share) * fmr <= costs.min() + 1e-12
 
 
 def main() -> None:
@@ -90,11 +90,11 @@ def main() -> None:
             there = theirs.with_policy(policy).with_policy(found.threshold).point
             low, high = found.point.ci95[figure]
             their_low, their_high = there.ci95[figure]
-            stated = policy.rate if isinstance(policy, (siamese.Far, siamese.Recall)) else found.point.figures[figure]
+            promised = policy.rate if isinstance(policy, (siamese.Fmr, siamese.Recall)) else found.point.figures[figure]
             counts[name] += [
                 kept(policy, found),
                 low <= there.figures[figure] <= high,
-                their_low <= stated <= their_high,
+                their_low <= promised <= their_high,
                 max(low, their_low) <= min(high, their_high),
             ]
             lines.setdefault(

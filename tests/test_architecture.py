@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "storage", "registry", "distances", "pretrained_files"},
+    {"errors", "storage", "registry", "distances", "weight_files"},
     {"identities", "faces", "backbones", "losses", "pairs"},
     {"data", "verification"},
     {"metrics", "module", "report", "comparing"},

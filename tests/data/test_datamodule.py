@@ -1,4 +1,4 @@
-"""FaceDataModule: from a folder to batches, disjoint people, bad pictures on record, the same batches from any workers."""
+"""ImageDataModule: from a folder to batches, disjoint people, bad pictures on record, the same batches from any workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from tests.helpers import assert_says, picture, quiet_trainer, write_people
 
 from siamese.data.datamodule import CsvDataModule
-from siamese.data.datamodule import FaceDataModule
+from siamese.data.datamodule import ImageDataModule
 from siamese.data.datamodule import FolderDataModule
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import BatchPlan
@@ -37,7 +37,7 @@ def module(root: Path, **settings: Any) -> FolderDataModule:
     return FolderDataModule(root, **defaults | settings)
 
 
-def two_epochs(data: FaceDataModule) -> list[dict[str, torch.Tensor]]:
+def two_epochs(data: ImageDataModule) -> list[dict[str, torch.Tensor]]:
     loader = data.train_dataloader()
     batches = []
     for epoch in range(2):
@@ -116,7 +116,7 @@ def test_a_saved_manifest_gives_the_same_split_whatever_the_seed(people_folder, 
     first.setup()
     path = first.manifest.save(tmp_path / "split.json")
     settings = {"cropper": NoCropper(size=24), "progress": False, "workers": 0, "manifest": path, "seed": 77}
-    again = module(people_folder, **settings) if with_table else FaceDataModule(**settings)
+    again = module(people_folder, **settings) if with_table else ImageDataModule(**settings)
     for split in SPLITS:
         assert again.table(split) == first.table(split)
     assert again.manifest == first.manifest
@@ -260,7 +260,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def trained(data: FaceDataModule, epochs: int, folder: Path, resume: str | None = None) -> tuple[Recorder, pl.Trainer]:
+def trained(data: ImageDataModule, epochs: int, folder: Path, resume: str | None = None) -> tuple[Recorder, pl.Trainer]:
     trainer = quiet_trainer(max_epochs=epochs, default_root_dir=folder)
     model = Recorder()
     trainer.fit(model, data, ckpt_path=resume)
@@ -308,7 +308,7 @@ def test_a_second_module_crops_nothing(people_folder):
 )
 def test_settings_that_cannot_be(settings, words):
     with pytest.raises(ConfigError) as caught:
-        FaceDataModule(**{"table": lambda: None} | settings)
+        ImageDataModule(**{"table": lambda: None} | settings)
     assert_says(caught.value, *words)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.helpers import assert_says
 
 from siamese.data.samplers.identity_sampler import IdentitySampler
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 from siamese.errors import DataError
 
 
@@ -30,7 +30,7 @@ def labels_of(counts: list[int], shuffle: int | None = 1) -> np.ndarray:
 )
 def test_a_batch_holds_p_people_and_k_pictures_of_each(counts, people, images, seed, step):
     labels = labels_of(counts)
-    plan = IdentitySampler(people, images).plan(People(labels), (seed,), 1, step, 0, 1)
+    plan = IdentitySampler(people, images).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
     drawn = Counter(labels[plan.indices].tolist())
     assert len(set(plan.indices.tolist())) == len(plan)
     assert len(drawn) == min(people, sum(n > 1 for n in counts))
@@ -109,6 +109,6 @@ def test_fewer_than_two_make_no_batch(arguments):
 
 
 def test_rows_are_grouped_by_person():
-    people = People(np.array([3, 1, 3, 7, 1, 3]))
+    people = IdentityRows(np.array([3, 1, 3, 7, 1, 3]))
     assert [rows.tolist() for rows in people.rows] == [[1, 4], [0, 2, 5], [3]]
     assert people.several.tolist() == [0, 1]

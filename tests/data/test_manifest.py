@@ -26,7 +26,7 @@ def manifest(people_folder: Path) -> SplitManifest:
     return SplitManifest.make(table, identity_disjoint(table, seed=5), seed=5, settings={"shares": [0.6, 0.2, 0.2]})
 
 
-def altered(manifest: SplitManifest, path: Path, change: object) -> Path:
+def augmented_copy(manifest: SplitManifest, path: Path, change: object) -> Path:
     """Save, change the JSON by ``change(content)``, and write it again."""
     content = json.loads(manifest.save(path).read_text(encoding="utf-8"))
     content = change(content) or content
@@ -98,7 +98,7 @@ def test_a_person_moved_into_a_second_split_is_refused(manifest, tmp_path):
         content["splits"]["train"].append(content["splits"]["test"].pop())
 
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(altered(manifest, tmp_path / "split.json", move))
+        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", move))
     assert_says(caught.value, "identity", manifest.splits["test"][-1]["identity"], "train", "test", "new split")
 
 
@@ -107,13 +107,13 @@ def test_a_file_in_two_splits_is_refused(manifest, tmp_path):
         content["splits"]["train"].append(content["splits"]["test"][0] | {"identity": "somebody else"})
 
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(altered(manifest, tmp_path / "split.json", copy))
+        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", copy))
     assert_says(caught.value, "file", manifest.splits["test"][0]["file"], "train", "test")
 
 
 def test_a_newer_version_is_refused(manifest, tmp_path):
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(altered(manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1}))
+        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1}))
     assert_says(caught.value, tmp_path / "split.json", "newer", "upgrade")
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 
 
 def labels_of(counts: list[int]) -> np.ndarray:
@@ -26,7 +26,7 @@ def labels_of(counts: list[int]) -> np.ndarray:
 )
 def test_a_batch_is_half_genuine_and_half_impostor_pairs_each_once(counts, half, seed, step):
     labels = labels_of(counts)
-    plan = BalancedPairSampler(2 * half).plan(People(labels), (seed,), 1, step, 0, 1)
+    plan = BalancedPairSampler(2 * half).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
     assert plan.pairs.shape == (2, 2 * half)
     assert len(set(plan.indices.tolist())) == len(plan)  # each picture is loaded once
     left, right = plan.indices[plan.pairs]
@@ -39,7 +39,7 @@ def test_a_batch_is_half_genuine_and_half_impostor_pairs_each_once(counts, half,
 
 def test_a_small_data_set_gives_the_pairs_that_it_has():
     labels = np.array([0, 0, 1])
-    plan = BalancedPairSampler(64).plan(People(labels), (0,), 0, 0, 0, 1)
+    plan = BalancedPairSampler(64).plan(IdentityRows(labels), (0,), 0, 0, 0, 1)
     left, right = plan.indices[plan.pairs]
     assert {frozenset(p) for p in zip(left.tolist(), right.tolist(), strict=True)} == {
         frozenset((0, 1)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import BatchPlan
 from siamese.data.samplers.identity_sampler import IdentitySampler
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 from siamese.data.samplers.base import PlannedBatches
 from siamese.data.samplers.base import SequentialBatches
 
@@ -33,8 +33,8 @@ def sampler(request):
 
 
 def test_a_plan_does_not_depend_on_those_before_it(sampler):
-    in_order = [written(sampler.plan(People(LABELS), (5,), 2, step, 0, 1)) for step in range(12)]
-    people = People(LABELS)
+    in_order = [written(sampler.plan(IdentityRows(LABELS), (5,), 2, step, 0, 1)) for step in range(12)]
+    people = IdentityRows(LABELS)
     backwards = [written(sampler.plan(people, (5,), 2, step, 0, 1)) for step in reversed(range(12))]
     assert backwards[::-1] == in_order
     assert epoch_of(sampler.batches(LABELS, seed=5), 2) == in_order

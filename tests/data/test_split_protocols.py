@@ -13,7 +13,7 @@ from tests.helpers import assert_says, made_up_table
 
 from siamese.data.manifest import SplitManifest
 from siamese.data.manifest import pairs_among
-from siamese.data.split_protocols.held_out_identities import HeldOutPeople
+from siamese.data.split_protocols.held_out_identities import HeldOutIdentities
 from siamese.data.split_protocols.image_disjoint import ImageDisjoint
 from siamese.data.split_protocols.base import Split
 from siamese.errors import SplitError
@@ -63,7 +63,7 @@ def test_nobody_is_in_test_and_elsewhere_of_lfw_under_held_out_people(seeds):
     table = lfw_table()
     labels = table.labels
     for seed in seeds:
-        split = HeldOutPeople(calibration=0.1)(table, seed)
+        split = HeldOutIdentities(calibration=0.1)(table, seed)
         assert list(split.rows) == ["train", "calibration", "validation", "test"]
         people = {name: set(labels[rows].tolist()) for name, rows in split.rows.items()}
         for other in ("train", "calibration", "validation"):
@@ -91,7 +91,7 @@ def test_validation_of_image_disjoint_is_hardly_skewed_and_train_is():
 def test_calibration_changes_neither_validation_nor_test():
     table = lfw_table()
     for plain, more in (
-        (HeldOutPeople()(table, 3), HeldOutPeople(calibration=0.2)(table, 3)),
+        (HeldOutIdentities()(table, 3), HeldOutIdentities(calibration=0.2)(table, 3)),
         (ImageDisjoint()(table, 3), ImageDisjoint(calibration=256)(table, 3)),
     ):
         assert "calibration" not in plain.rows
@@ -111,11 +111,11 @@ def test_calibration_changes_neither_validation_nor_test():
 def test_held_out_people_of_any_table(counts, seed, test, calibration):
     table = made_up_table(counts)
     try:
-        split = HeldOutPeople(test, 0.2, calibration)(table, seed)
+        split = HeldOutIdentities(test, 0.2, calibration)(table, seed)
     except SplitError as error:
         assert_says(error, "data.split")
         return
-    manifest = SplitManifest.make(table, split, protocol="held_out_people", seed=seed)  # asserts the law
+    manifest = SplitManifest.make(table, split, protocol="held_out_identities", seed=seed)  # asserts the law
     assert manifest.calibrating == ("calibration" if calibration else "validation")
     for rows in split.rows.values():
         of = Counter(table.labels[rows].tolist())
@@ -128,8 +128,8 @@ def test_held_out_people_of_any_table(counts, seed, test, calibration):
     [
         (lambda: ImageDisjoint(validation=255), "validation=255"),
         (lambda: ImageDisjoint(train=0), "train=0"),
-        (lambda: HeldOutPeople(test=1.0), "test and validation in (0, 1)"),
-        (lambda: HeldOutPeople(calibration=-0.1), "calibration in [0, 1)"),
+        (lambda: HeldOutIdentities(test=1.0), "test and validation in (0, 1)"),
+        (lambda: HeldOutIdentities(calibration=-0.1), "calibration in [0, 1)"),
     ],
 )
 def test_settings_that_cannot_be(protocol, words):
@@ -151,7 +151,7 @@ def test_calibration_moves_nobody_else_on_small_tables_either(seeds):
     for seed in seeds:
         table = made_up_table(np.random.default_rng(seed).integers(1, 6, 15).tolist())
         try:
-            plain, more = HeldOutPeople(0.2)(table, seed), HeldOutPeople(0.2, calibration=0.3)(table, seed)
+            plain, more = HeldOutIdentities(0.2)(table, seed), HeldOutIdentities(0.2, calibration=0.3)(table, seed)
         except SplitError:
             continue
         for name in ("validation", "test"):

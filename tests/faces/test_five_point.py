@@ -143,12 +143,12 @@ def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
     """Since each million takes it a gigabyte; what it finds on the smaller picture is told in pixels of the larger one."""
     seen = []
 
-    class Found:
+    class BestThreshold:
         left, top, right, bottom = (lambda self, v=v: v for v in (100, 200, 299, 499))
 
     def find(image, doublings, score):
         seen.append(image.shape[0] * image.shape[1] * 4**doublings)
-        return [Found()] if len(seen) == 4 else []
+        return [BestThreshold()] if len(seen) == 4 else []
 
     monkeypatch.setitem(detect._find, "cnn", find)
     for height, width in ((540, 960), (1080, 1920), (2160, 3840)):

@@ -47,7 +47,7 @@ def main() -> None:
     module = Scaled()
     calibrators = [
         siamese.ThresholdCalibrator(siamese.BalancedPairs(), split="balanced", prefix="balanced/"),
-        siamese.ThresholdCalibrator(siamese.AllPairs(), split="far", prefix="far/", policy=siamese.Far(1e-3)),
+        siamese.ThresholdCalibrator(siamese.AllPairs(), split="fmr", prefix="far/", policy=siamese.Fmr(1e-3)),
         siamese.ThresholdCalibrator(siamese.AllPairs(), prefix="val/"),  # the last one's threshold is the module's
     ]
     trainer = pl.Trainer(

@@ -32,10 +32,10 @@ def alone(tmp_path_factory):
 
 def test_alone_it_streams_all_pairs_and_counts_each_row_once(alone):
     _, found = alone
-    balanced, far, best = found["points"]
+    balanced, fmr, best = found["points"]
     assert [p["images"] for p in found["points"]] == [1100] * 3
     assert (best["genuine"] + best["impostor"], balanced["prevalence"]) == (1100 * 1099 // 2, 0.5)
-    assert far["fp"] <= 1e-3 * far["impostor"]
+    assert fmr["fp"] <= 1e-3 * fmr["impostor"]
     assert float(best["threshold"]).hex() == found["threshold"]
     assert found["metric"][0] == found["metric"][1]
 

@@ -14,7 +14,7 @@ from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.base import is_match
 from siamese.pairs.all_pairs import AllPairs
-from siamese.verification.streaming.stream import PairStream
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
 from siamese.verification.pair_distances import compare
 
@@ -106,7 +106,7 @@ def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_no
 
 def test_a_threshold_that_float32_rounds_up_gives_the_same_counts_everywhere():
     rows, labels = torch.tensor([[0.0], [0.1], [5.0], [5.3]]), np.array([0, 0, 1, 1])  # float32(0.1) > 0.1
-    every = [compare(rows, labels, AllPairs(), EuclideanDistance()), PairStream(rows, labels, EuclideanDistance())]
+    every = [compare(rows, labels, AllPairs(), EuclideanDistance()), StreamedDistances(rows, labels, EuclideanDistance())]
     assert [c.confusion(0.1).tp for c in every] == [0, 0]
     assert [c.confusion(float(np.float32(0.1))).tp for c in every] == [1, 1]
     assert calibrate(rows, labels).with_policy(0.1).confusion.tp == 0

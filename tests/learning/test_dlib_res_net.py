@@ -293,7 +293,7 @@ def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
         assert np.linalg.norm(descriptors[row] - mean) > 2 * chance  # the picture as it is would not do
 
 
-def test_jitter_maps_move_turn_and_enlarge_as_far_as_dlib_does():
+def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
     maps, mirrored = jitter_maps(256, 150)
     assert mirrored.sum() == 128
     linear, shift = maps[:, :, :2].double(), maps[:, :, 2].double()

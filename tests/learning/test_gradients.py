@@ -56,8 +56,8 @@ def test_brightness_changes_nothing_and_contrast_little():
     image = (torch.sin(x + y.square() / 3) * 0.25 + 0.25).expand(1, 3, 48, 48)  # edges of all orientations, not noise
     histogram = GradientHistogram()
     torch.testing.assert_close(histogram(image + 0.3), histogram(image), atol=1e-4, rtol=0)
-    near, far = histogram(image * 0.8), histogram(image.flip(3))
-    assert (near - histogram(image)).norm() < 0.2 * (far - histogram(image)).norm()
+    near, fmr = histogram(image * 0.8), histogram(image.flip(3))
+    assert (near - histogram(image)).norm() < 0.2 * (fmr - histogram(image)).norm()
 
 
 def test_flat_pictures_have_finite_values_and_gradients():

@@ -11,8 +11,8 @@ from torch import nn
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.training.metrics import EqualErrorRate
-from siamese.verification.policies.fmr import Far
-from siamese.training.metrics import RecallAtFar
+from siamese.verification.policies.fmr import Fmr
+from siamese.training.metrics import RecallAtFmr
 from siamese.training.metrics import VerificationCurve
 from siamese.training.metrics import VerificationThreshold
 from siamese.verification.thresholds import calibrate
@@ -38,28 +38,28 @@ def rates(vectors, who, distance):
     """scikit-learn's ROC over all pairs, with every threshold."""
     pairs = AllPairs()(who.numpy())
     d = distance.between(vectors, pairs.left, pairs.right)
-    far, recall, thresholds = roc_curve(pairs.same, -d.astype(np.float64), drop_intermediate=False)
-    return far[1:], recall[1:], -thresholds[1:]
+    fmr, recall, thresholds = roc_curve(pairs.same, -d.astype(np.float64), drop_intermediate=False)
+    return fmr[1:], recall[1:], -thresholds[1:]
 
 
 @pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
 def test_the_curve_and_its_figures_are_scikit_learns(distance):
     vectors, who = people()
-    far, recall, thresholds = rates(vectors, who, distance)
-    for found, expected in zip(fed(VerificationCurve(distance=distance), vectors, who), (far, recall, thresholds), strict=True):
+    fmr, recall, thresholds = rates(vectors, who, distance)
+    for found, expected in zip(fed(VerificationCurve(distance=distance), vectors, who), (fmr, recall, thresholds), strict=True):
         assert found.dtype == torch.float64
         assert np.allclose(found.numpy(), expected, rtol=0, atol=1e-15)
-    at_most = recall[far <= 0.01].max()
-    assert fed(RecallAtFar(0.01, distance=distance), vectors, who).item() == pytest.approx(at_most, abs=1e-15)
-    nearest = np.argmin(np.abs(far + recall - 1))
+    at_most = recall[fmr <= 0.01].max()
+    assert fed(RecallAtFmr(0.01, distance=distance), vectors, who).item() == pytest.approx(at_most, abs=1e-15)
+    nearest = np.argmin(np.abs(fmr + recall - 1))
     error = fed(EqualErrorRate(distance=distance), vectors, who).item()
-    assert error == pytest.approx(far[nearest], abs=0.01)
+    assert error == pytest.approx(fmr[nearest], abs=0.01)
 
 
 def test_the_threshold_is_that_of_calibrate():
     vectors, who = people()
-    metric = VerificationThreshold(Far(0.01))
-    assert fed(metric, vectors, who).item() == calibrate(vectors, who, Far(0.01)).threshold
+    metric = VerificationThreshold(Fmr(0.01))
+    assert fed(metric, vectors, who).item() == calibrate(vectors, who, Fmr(0.01)).threshold
     assert metric.calibration().point.people == 15
     balanced = VerificationThreshold("max_f1", BalancedPairs())
     assert fed(balanced, vectors, who).item() == calibrate(vectors, who, pairs="balanced_pairs").threshold
@@ -177,7 +177,7 @@ def test_what_cannot_be_told_is_refused():
             fed(metric, vectors, who)
         assert_says(error.value, "0 genuine")
     with pytest.raises(CalibrationError) as error:
-        fed(RecallAtFar(1e-6), *people())
+        fed(RecallAtFmr(1e-6), *people())
     assert_says(error.value, "1e-06", "30,000,000")
     with pytest.raises(CalibrationError, match="NaN"):
         fed(EqualErrorRate(), torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1]))

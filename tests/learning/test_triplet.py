@@ -35,8 +35,8 @@ def naive(embeddings, labels, margin, mining):
                 costs += [c for m in negatives if (c := cost(a, p, m)) > 0]
             if mining == "semi_hard":
                 near = math.dist(points[a], points[p])
-                far = math.inf if margin is None else near + margin
-                window = [m for m in negatives if near < math.dist(points[a], points[m]) < far]
+                fmr = math.inf if margin is None else near + margin
+                window = [m for m in negatives if near < math.dist(points[a], points[m]) < fmr]
                 costs.append(cost(a, p, (window or negatives)[0]))
     return sum(costs) / max(1, len(costs))
 

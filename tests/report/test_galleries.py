@@ -15,13 +15,13 @@ from siamese.report.galleries import false_non_matches
 from siamese.report.galleries import pair_gallery
 from siamese.report.galleries import sample
 from siamese.report.galleries import shortened
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.confusion import confusion
 
 
 def compared(left, right, same, distances, rows=50):
     pairs = Pairs(np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(same, dtype=bool))
-    return Compared(pairs, np.array(distances, dtype=np.float32), np.zeros(rows, dtype=np.int64), "euclidean", {})
+    return HeldDistances(pairs, np.array(distances, dtype=np.float32), np.zeros(rows, dtype=np.int64), "euclidean", {})
 
 
 def many(n=40, seed=0):

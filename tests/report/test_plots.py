@@ -21,7 +21,7 @@ from siamese.report.plots import read_history
 from siamese.report.plots import running_mean
 from siamese.report.plots import save
 from siamese.report.plots import verification_curves
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.confusion import confusion
 
@@ -37,7 +37,7 @@ HISTORY = st.dictionaries(
 def compared(distances, same):
     distances, same = np.asarray(distances, dtype=np.float32), np.asarray(same, dtype=bool)
     rows = np.arange(len(same))
-    return Compared(Pairs(rows, rows + 1, same), distances, np.zeros(len(same) + 1, dtype=np.int64), "euclidean", {})
+    return HeldDistances(Pairs(rows, rows + 1, same), distances, np.zeros(len(same) + 1, dtype=np.int64), "euclidean", {})
 
 
 def random_pairs(n, prevalence=0.5, seed=0):

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from siamese.report import plots
 from siamese.report.skew import BUCKETS
-from siamese.report.skew import images_per_person
+from siamese.report.skew import images_per_identity
 from siamese.report.skew import skew_counts
 from siamese.report.skew import skew_plot
 from siamese.report.skew import skew_summary
@@ -44,7 +44,7 @@ def printed(table, width=120):
 @given(IDENTITIES)
 def test_counts_against_plain_counting(identities):
     expected = sorted(Counter(identities).values(), reverse=True)
-    counts = images_per_person(identities)
+    counts = images_per_identity(identities)
     assert counts.tolist() == expected
     assert counts.dtype == np.int64
     assert skew_counts(identities) == [sum(low <= n and (high is None or n <= high) for n in expected) for low, high in BUCKETS]

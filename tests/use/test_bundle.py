@@ -93,7 +93,7 @@ def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
         verifier.verify(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
 
 
-def altered(folder, **changes):
+def augmented_copy(folder, **changes):
     path = folder / "bundle.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
@@ -113,20 +113,20 @@ def broken_weights(folder):
         (lambda f: (f / "bundle.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "bundle.json").write_text("[]"), "not a valid bundle"),
         (broken_weights, "checksum"),
-        (lambda f: altered(f, version=99), "newer siamese"),
-        (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
+        (lambda f: augmented_copy(f, version=99), "newer siamese"),
+        (lambda f: augmented_copy(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
         (
-            lambda f: altered(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8}),
+            lambda f: augmented_copy(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8}),
             "not a valid bundle",
         ),
-        (lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
-        (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
-        (lambda f: altered(f, cropper={"name": "none", "size": 32.5}), "size must be"),
+        (lambda f: augmented_copy(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
+        (lambda f: augmented_copy(f, cropper={"name": "none", "size": -1}), "size must be"),
+        (lambda f: augmented_copy(f, cropper={"name": "none", "size": 32.5}), "size must be"),
         (lambda f: (f / "bundle.json").write_text("[" * 100_000), "cannot be read"),
-        (lambda f: altered(f, distance={"name": "cosine"}), "threshold is for euclidean distance, but it measures cosine"),
-        (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
-        (lambda f: altered(f, operating_point=point().to_dict() | {"threshold": True}), "calibrate again"),
-        (lambda f: altered(f, operating_point=point().to_dict() | {"threshold": None}), "calibrate again"),
+        (lambda f: augmented_copy(f, distance={"name": "cosine"}), "threshold is for euclidean distance, but it measures cosine"),
+        (lambda f: augmented_copy(f, operating_point={"threshold": 1}), "incomplete operating point"),
+        (lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": True}), "calibrate again"),
+        (lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": None}), "calibrate again"),
     ],
 )
 def test_an_altered_bundle_is_refused_in_one_line(tmp_path, fault, words):
@@ -226,7 +226,7 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
     (folder / "weights.safetensors").write_bytes(old)
     import hashlib
 
-    altered(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
+    augmented_copy(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
     assert Verifier.load(folder).verify(a, b) == expected
 
 
@@ -243,7 +243,7 @@ def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
 
 
 def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
-    from siamese.data.transforms import altered as altered_copy
+    from siamese.data.transforms import augmented_copy as altered_copy
 
     changes = Augmentation(rotation=30.0, brightness=0.4)
     one = bundle(augmentation=changes)

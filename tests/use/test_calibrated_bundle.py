@@ -17,7 +17,7 @@ from siamese.errors import CalibrationError
 from siamese.errors import ConfigError
 from siamese.faces.croppers.none import NoCropper
 from siamese.verification.policies.eer import Eer
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
 from siamese.verification.thresholds import calibrate
@@ -52,7 +52,7 @@ def pictures(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("policy", [Eer(), Far(0.01), Recall(0.9), MaxF1(prevalence="balanced"), MaxF1(prevalence=0.01)])
+@pytest.mark.parametrize("policy", [Eer(), Fmr(0.01), Recall(0.9), MaxF1(prevalence="balanced"), MaxF1(prevalence=0.01)])
 def test_another_policy_later_is_as_if_it_had_been_chosen_at_once(folder, policy):
     verifier, at_once = Verifier.load(folder, policy=policy), calibrate(*embedded(), policy)
     assert verifier.threshold == at_once.threshold
@@ -82,7 +82,7 @@ def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(folder, 
 
 def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path):
     with pytest.raises(CalibrationError) as unsupported:
-        Verifier.load(folder, policy=Far(1e-6))
+        Verifier.load(folder, policy=Fmr(1e-6))
     assert_says(unsupported.value, "1e-06", "rule of 30", "more people")
     with pytest.raises(ConfigError) as twice:
         Verifier.load(folder, threshold=1.0, policy="eer")
@@ -122,8 +122,8 @@ def test_a_bundle_of_the_version_before_still_loads(folder, pictures):
         lambda d: d["calibration"]["probability"].update(log_odds=[0.5]),
         lambda d: d["operating_point"].update(genuine=5),
         lambda d: d["operating_point"].update(threshold=0.01),
-        lambda d: d["operating_point"].update(assumed="half"),
-        lambda d: d["operating_point"].update(assumed=1.5),
+        lambda d: d["operating_point"].update(target_prevalence="half"),
+        lambda d: d["operating_point"].update(target_prevalence=1.5),
         lambda d: d["operating_point"].update(tp=1.5),
         lambda d: d["operating_point"].update(fn=-1),
         lambda d: d["operating_point"].update(settings=[]),

@@ -110,7 +110,7 @@ def test_a_run_leaves_everything_behind(run_folder):
             "ci95",
         }
         assert wanted <= set(split)
-        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer"}
+        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer"}
         assert sum(split["confusion"].values()) == split["genuine"] + split["impostor"]
     counts = json.loads((run_folder / "crops.json").read_text())["splits"]
     assert {s: (c["people"], c["images"]) for s, c in counts.items()} == {
@@ -249,9 +249,9 @@ def test_help(command, capsys):
         (["data.cropper.size=64.5"], "whole number"),
         (["=3"], "not understood"),
         (["max_epochs=[1"], "not understood"),
-        (["policy=farr"], "did you mean 'far'"),
-        (["policy=far", "policy.rat=1e-3"], "did you mean 'policy.rate'"),
-        (["policy=far", "policy.rate=2"], "must be above 0 and below 1"),
+        (["policy=fmrr"], "did you mean 'fmr'"),
+        (["policy=fmr", "policy.rat=1e-3"], "did you mean 'policy.rate'"),
+        (["policy=fmr", "policy.rate=2"], "must be above 0 and below 1"),
         (["policy.prevalence=rare"], "prevalence must be"),
     ],
 )
@@ -382,7 +382,7 @@ def test_another_policy_and_other_people_from_the_command_line(run_folder, peopl
     lenient = json.loads(capsys.readouterr().out)
     main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=0.5", "--json"])
     assert lenient["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
-    assert "rule of 30" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "far,rate=0.001")
+    assert "rule of 30" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "fmr,rate=0.001")
     for wrong in ("far,0.1", "far,name=eer"):
         assert "write NAME,SETTING=VALUE" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", wrong)
     assert main(["evaluate", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0

@@ -54,8 +54,8 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())
     seeds_own = name in ("face_comparer", "face_comparer_plus")
-    calibrated = name != "face_similarity"
-    assert set(figures) == {"train", "validation", "test"} | ({"calibration"} if calibrated else set())
+    calibrate_pairs = name != "face_similarity"
+    assert set(figures) == {"train", "validation", "test"} | ({"calibration"} if calibrate_pairs else set())
     drawn = {f"{picture}_{split}.png" for picture in PICTURES for split in figures}
     drawn |= {"loss_curves.png", "curves.png", "distances.png", "reliability.png", "skew.png", "training_pairs.png"}
     assert {p.name for p in (run / "plots").iterdir()} == drawn
@@ -66,8 +66,8 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     assert ("train/accuracy" in history) == (name in ("face_comparer", "face_similarity"))
     assert ("val/loss" in history) == (not name.endswith("plus"))  # classifiers have nothing to say about others
     shown = capsys.readouterr().out
-    assert all(figures[split]["caution"].startswith("image_disjoint" if seeds_own else "held_out_people") for split in figures)
-    assert ("image_disjoint" if seeds_own else "held_out_people") in shown  # labelled wherever figures stand
+    assert all(figures[split]["caution"].startswith("image_disjoint" if seeds_own else "held_out_identities") for split in figures)
+    assert ("image_disjoint" if seeds_own else "held_out_identities") in shown  # labelled wherever figures stand
     if seeds_own:
         assert [figures[s]["genuine"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert [figures[s]["impostor"] for s in ("train", "validation", "test")] == [30, 6, 6]

@@ -75,7 +75,7 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
     assert (answer["bundle"], answer["faces"]) == ("pretrained", [1, 1])
     assert answer["threshold"] == siamese.Calibration.load(CALIBRATION).threshold
     assert 0 <= answer["probability"] < 0.5
-    assert main(["verify", orl(1, 1), orl(1, 2), "--policy", "far,rate=0.02", "--json"]) == 0
+    assert main(["verify", orl(1, 1), orl(1, 2), "--policy", "fmr,rate=0.02", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] > answer["threshold"]
 
 

@@ -122,7 +122,7 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
     faces = [0 if file is None else 1 for file in files]
     monkeypatch.setattr(comparing, "crop_files", lambda *_, **__: dataclasses.replace(real, files=files, faces=faces))
     network = siamese.Bundle.load(bundle).backbone
-    found = siamese.compare_pairs(network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs)
+    found = siamese.measure_benchmark(network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs)
     assert found.refused.sum() == 6  # in each fold the first genuine and the first impostor pair
     assert found.faceless == 6
     result = found.evaluate(1e9)

@@ -9,7 +9,7 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
@@ -58,8 +58,8 @@ UNUSABLE = [
     (ROWS, np.arange(40), "max_f1", ["0 genuine and 780 impostor", "two pictures or more"]),
     (np.zeros((0, 4)), [], "max_f1", ["0 genuine and 0 impostor", "two pictures"]),
     (ROWS[:1], WHO[:1], "max_f1", ["0 genuine and 0 impostor", "two pictures"]),
-    (ROWS, WHO, Far(1e-4), ["0.0001", "720 impostor", "rule of 30", "300,000", "0.042", "more people"]),
-    (ROWS[:5], WHO[:5], Far(0.5), ["4 impostor", "these support none"]),
+    (ROWS, WHO, Fmr(1e-4), ["0.0001", "720 impostor", "rule of 30", "300,000", "0.042", "more people"]),
+    (ROWS[:5], WHO[:5], Fmr(0.5), ["4 impostor", "these support none"]),
     (ROWS * 1e200, WHO, "max_f1", ["too large", "divide"]),
     (ROWS * 1e-200, WHO, "max_f1", ["too small", "divide"]),
 ]
@@ -76,16 +76,16 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
     ("settings", "words"),
     [
         ({"policy": "max_f2"}, ["did you mean 'max_f1'"]),
-        ({"policy": {"name": "far", "rat": 0.1}}, ["did you mean 'rate'"]),
+        ({"policy": {"name": "fmr", "rat": 0.1}}, ["did you mean 'rate'"]),
         ({"policy": 0.5}, ["0.5 is a threshold, not a policy", "with_policy"]),
         ({"policy": None}, ["choose one of", "max_f1"]),
         ({"distance": "euclidian"}, ["did you mean 'euclidean'"]),
         ({"pairs": "all"}, ["all_pairs"]),
         ({"probability": "isotone"}, ["did you mean 'isotonic'"]),
         ({"distance": "learned"}, ["has weights", "give the trained object"]),
-        ({"policy": Far}, ["Far is a class", "Far()"]),
+        ({"policy": Fmr}, ["Far is a class", "Far()"]),
         ({"pairs": AllPairs}, ["AllPairs is a class", "AllPairs()"]),
-        ({"policy": "far,rate=0.1"}, ["how the command writes", "siamese.Far(...)"]),
+        ({"policy": "fmr,rate=0.1"}, ["how the command writes", "siamese.Fmr(...)"]),
         ({"seed": -1}, ["seed must be a whole number"]),
     ],
 )
@@ -98,8 +98,8 @@ def test_a_wrong_setting_is_refused_with_the_right_one(settings, words):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Far(0),
-        lambda: Far("a"),
+        lambda: Fmr(0),
+        lambda: Fmr("a"),
         lambda: Recall(1.2),
         lambda: Recall(True),
         lambda: Cost(-1),
@@ -155,10 +155,10 @@ def test_whole_numbers_that_a_float_would_make_equal_are_different_people():
 def test_the_rate_that_an_error_names_is_supported():
     for impostor in range(31, 1500):
         with pytest.raises(CalibrationError) as error:
-            Far(1e-6).check(1, impostor)
+            Fmr(1e-6).check(1, impostor)
         rate = float(str(error.value).split("support is ")[1].split(";")[0])
         if rate < 1:
-            Far(rate).check(1, impostor)
+            Fmr(rate).check(1, impostor)
 
 
 def test_without_intervals_nothing_is_said_about_people_who_were_not_there():
@@ -209,7 +209,7 @@ def test_three_people_are_enough_for_a_threshold_and_too_few_for_an_interval(eit
 @pytest.mark.parametrize("policy", [MaxF1(), Eer(), Recall(0.9), MaxF1(prevalence=0.3)])
 def test_nothing_that_is_stated_is_nan_and_intervals_hold_the_figure(either, policy):
     found = calibrate(*people(30, 5, spread=0.8), policy)
-    assert set(found.point.ci95) == {"threshold", "recall", "far", "precision", "f1", "accuracy"}
+    assert set(found.point.ci95) == {"threshold", "recall", "fmr", "precision", "f1", "accuracy"}
     for name, (low, high) in found.point.ci95.items():
         value = found.threshold if name == "threshold" else found.point.figures[name]
         assert low <= value <= high
@@ -221,7 +221,7 @@ def test_nothing_that_is_stated_is_nan_and_intervals_hold_the_figure(either, pol
 def test_another_policy_later_is_the_one_asked_for_at_once(either):
     embeddings, who = people(30, 5, spread=0.8)
     found = calibrate(embeddings, who)
-    for policy in (Eer(), Far(0.05), Recall(0.8), "max_accuracy", {"name": "max_f1", "prevalence": "balanced"}):
+    for policy in (Eer(), Fmr(0.05), Recall(0.8), "max_accuracy", {"name": "max_f1", "prevalence": "balanced"}):
         later, at_once = found.with_policy(policy), calibrate(embeddings, who, policy)
         # A streamed curve keeps thresholds 0.1 % apart; the counts at them are exact.
         assert later.threshold == pytest.approx(at_once.threshold, rel=1e-3)
@@ -229,7 +229,7 @@ def test_another_policy_later_is_the_one_asked_for_at_once(either):
         assert later.confusion == confusion(d, AllPairs()(who).same, later.threshold)
         assert later.point.settings == at_once.point.settings
     given = found.with_policy(1.25)
-    assert (given.threshold, given.point.policy, given.point.assumed) == (1.25, "given", found.point.assumed)
+    assert (given.threshold, given.point.policy, given.point.target_prevalence) == (1.25, "given", found.point.target_prevalence)
     assert given.probability(np.linspace(0, 5, 50)) == pytest.approx(found.probability(np.linspace(0, 5, 50)))
     assert given.band[0] <= 1.25 <= given.band[1]
     for number in (-1.0, 1e9):  # below and beyond all distances nothing is open

@@ -98,22 +98,22 @@ def test_the_curves_are_the_figures_of_each_threshold(case, prevalence):
     for k, t in enumerate(curve.thresholds.tolist()):
         accepted = np.array([d <= t for d in distances.tolist()])
         assert curve.recall[k] == pytest.approx(recall_score(same, accepted))
-        assert curve.frr[k] == pytest.approx(1 - recall_score(same, accepted))
-        assert curve.far[k] == pytest.approx(recall_score(~same, accepted))
+        assert curve.fnmr[k] == pytest.approx(1 - recall_score(same, accepted))
+        assert curve.fmr[k] == pytest.approx(recall_score(~same, accepted))
         assert curve.f1(prevalence)[k] == pytest.approx(f1_score(same, accepted, sample_weight=weight))
         assert curve.accuracy(prevalence)[k] == pytest.approx(accuracy_score(same, accepted, sample_weight=weight))
     assert (curve.auc, curve.eer) == (auc(curve), eer(curve))
 
 
-def test_recall_at_far_is_scikit_learns_and_needs_30_expected_errors():
+def test_recall_at_fmr_is_scikit_learns_and_needs_30_expected_errors():
     rng = np.random.default_rng(0)
     same = np.arange(5000) < 500
     distances = np.round(rng.normal(np.where(same, 1.0, 2.0), 0.5), 2)
     curve = ThresholdCurve.of(distances, same)
     fpr, tpr, _ = roc_curve(same, -distances, drop_intermediate=False)
     for rate in (0.01, 0.05, 0.3):
-        assert curve.recall_at_far(rate) == pytest.approx(tpr[fpr <= rate].max())
+        assert curve.recall_at_fmr(rate) == pytest.approx(tpr[fpr <= rate].max())
     with pytest.raises(CalibrationError, match="rule of 30"):
-        curve.recall_at_far(1e-3)
+        curve.recall_at_fmr(1e-3)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         curve.f1(1.5)

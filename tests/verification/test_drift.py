@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from siamese.errors import CalibrationError
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import calibrate
 
@@ -23,7 +23,7 @@ def differs(earlier, later):
     return not low <= 0 <= high
 
 
-@pytest.mark.parametrize("policy", [MaxF1(prevalence="balanced"), Far(0.01)])
+@pytest.mark.parametrize("policy", [MaxF1(prevalence="balanced"), Fmr(0.01)])
 def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(policy):
     found = [calibrate(*sample(seed), policy, probability=None) for seed in range(121)]
     alarms = sum(differs(a, b) for a, b in itertools.pairwise(found))
@@ -54,7 +54,7 @@ def test_what_cannot_be_compared_is_refused():
         found.shift_from(4.0)
 
 
-@pytest.mark.parametrize("policy", ["max_f1", MaxF1(prevalence="balanced"), Far(0.01)])
+@pytest.mark.parametrize("policy", ["max_f1", MaxF1(prevalence="balanced"), Fmr(0.01)])
 def test_people_whose_distances_are_larger_are_noticed(policy):
     for seed in range(10):
         earlier = calibrate(*sample(seed), policy, probability=None)
@@ -71,4 +71,4 @@ def test_where_nothing_can_be_said_nothing_is():
     assert earlier.shift_from(few) is None
     assert earlier.with_policy(1.0).shift_from(earlier) is None
     # 4 people have too few impostor pairs for the rate that these chose.
-    assert calibrate(*sample(2), Far(1e-2)).shift_from(calibrate(*sample(3, people=6), "eer")) is None
+    assert calibrate(*sample(2), Fmr(1e-2)).shift_from(calibrate(*sample(3, people=6), "eer")) is None

@@ -15,7 +15,7 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.curves import auc
 from siamese.verification.figures import bootstrap
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.pair_distances import compare
 from siamese.verification.confusion import confusion
 from siamese.verification.curves import eer
@@ -25,7 +25,7 @@ from siamese.verification.figures import Seen
 from siamese.verification.figures import _drawn
 from siamese.verification.figures import _quantiles
 from siamese.verification.bootstrap import SMALL
-from siamese.verification.bootstrap import Resampled
+from siamese.verification.bootstrap import IdentityBootstrap
 
 
 def people(n=12, each=5, spread=0.6, seed=0):
@@ -39,7 +39,7 @@ def people(n=12, each=5, spread=0.6, seed=0):
 def test_calibrating_and_evaluating_the_same_pairs_gives_the_same_counts(distance):
     embeddings, labels = people()
     compared = compare(embeddings, labels, BalancedPairs(), distance)
-    point = calibrated(compared, epoch=3, step=40).point
+    point = calibrate_pairs(compared, epoch=3, step=40).point
     figures = evaluate(compared, point.threshold, "calibration", replicates=100)
     assert figures.confusion == point.confusion
     assert figures.f1 == point.f1
@@ -66,11 +66,11 @@ def test_weighted_figures_equal_those_of_copied_pairs():
         if not s.any() or s.all():
             continue
         tp, fp = (np.cumsum(np.bincount(place, copies * kind))[None] for kind in (pairs.same, ~pairs.same))
-        drawn = Resampled(thresholds, tp, fp, tp[:, -1], fp[:, -1], np.ones(2, dtype=int))
+        drawn = IdentityBootstrap(thresholds, tp, fp, tp[:, -1], fp[:, -1], np.ones(2, dtype=int))
         found = _quantiles(_drawn(drawn, tp[:, at], fp[:, at], (0.3,)), seen, drawn.independent)
         c, curve = confusion(d, s, threshold), ThresholdCurve.of(d, s)
         expected = {m: getattr(c, m) for m in METRICS[:6]} | {"auc": auc(curve), "eer": eer(curve)}
-        expected["recall@far=0.3"] = max(
+        expected["recall@fmr=0.3"] = max(
             [s[d <= t].sum() / s.sum() for t in d if (~s & (d <= t)).sum() <= 0.3 * (~s).sum()], default=0
         )
         assert {m: low for m, (low, _) in found.items()} == pytest.approx(expected, abs=1e-12)  # of one draw: both ends
@@ -92,7 +92,7 @@ def test_intervals_are_those_of_people_not_of_pairs():
 def test_intervals_hold_the_figure_and_repeat():
     embeddings, labels = people(20, 5, 0.8)
     compared = compare(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    point = calibrated(compared).point
+    point = calibrate_pairs(compared).point
     figures = evaluate(compared, point.threshold)
     for metric in METRICS:
         low, high = figures.ci95[metric]
@@ -132,12 +132,12 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
     monkeypatch.setattr("siamese.verification.compared.HELD", held)
     embeddings, labels = people(9, 3, 0.01)
     found = evaluate(compare(embeddings, labels, AllPairs(), EuclideanDistance()), 0.2)
-    assert (found.recall, found.far, found.auc, found.eer, found.recall_at_far["0.1"]) == (1, 0, 1, 0, 1)
+    assert (found.recall, found.fmr, found.auc, found.eer, found.recall_at_fmr["0.1"]) == (1, 0, 1, 0, 1)
     missed, false = (1 - 0.025 ** (1 / n) for n in (9, 36))  # Clopper and Pearson: 9 people, 36 pairs of them
     for name, expected in {
         "recall": (1 - missed, 1),
-        "far": (0, false),
-        "recall@far=0.1": (1 - missed, 1),
+        "fmr": (0, false),
+        "recall@fmr=0.1": (1 - missed, 1),
         "eer": (0, missed),
     }.items():
         assert found.ci95[name] == pytest.approx(expected, abs=0.01)
@@ -180,11 +180,11 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
     for held in (10**9, 0):
         monkeypatch.setattr("siamese.verification.compared.HELD", held)
         figures = evaluate(compare(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0, replicates=200)
-        assert list(figures.recall_at_far) == ["0.1", "0.01", "0.001"]  # of 44,250 impostor pairs; 0.0001 needs 300,000
-        for rate, recall in figures.recall_at_far.items():
+        assert list(figures.recall_at_fmr) == ["0.1", "0.01", "0.001"]  # of 44,250 impostor pairs; 0.0001 needs 300,000
+        for rate, recall in figures.recall_at_fmr.items():
             allowed = np.sort(d[~pairs.same])[int(float(rate) * pairs.impostor)]
             assert recall == pytest.approx((d[pairs.same] < allowed).mean(), abs=0)
-            low, high = figures.ci95[f"recall@far={rate}"]
+            low, high = figures.ci95[f"recall@fmr={rate}"]
             assert 0 < low < recall < high < 1
 
 

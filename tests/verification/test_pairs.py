@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from siamese.errors import CalibrationError
 from siamese.errors import ConfigError
-from siamese.pairs.base import PROTOCOLS
+from siamese.pairs.base import PAIR_RULES
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.fixed_pairs import FixedPairs
@@ -74,11 +74,11 @@ def test_all_pairs_of_too_many_pictures_is_refused_before_memory_is_taken():
 
 def test_protocols_are_named_with_their_settings():
     for protocol in (AllPairs(), BalancedPairs(7, 3)):
-        assert PROTOCOLS.build(protocol.describe()) == protocol
+        assert PAIR_RULES.build(protocol.describe()) == protocol
     with pytest.raises(ConfigError, match="did you mean 'limit'"):
-        PROTOCOLS.build({"name": "balanced_pairs", "limt": 3})
+        PAIR_RULES.build({"name": "balanced_pairs", "limt": 3})
     with pytest.raises(ConfigError, match="limit >= 1"):
-        PROTOCOLS.build({"name": "balanced_pairs", "limit": 0})
+        PAIR_RULES.build({"name": "balanced_pairs", "limit": 0})
 
 
 def test_pairs_of_different_lengths_are_refused():

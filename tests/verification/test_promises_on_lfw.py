@@ -13,7 +13,7 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
@@ -67,12 +67,12 @@ def judged(halves, policy):
 
 
 @pytest.mark.parametrize("rate", [1e-2, 1e-3, 1e-4])
-def test_far(halves, rate):
-    found, tp, fp, at, elsewhere = judged(halves, Far(rate))
+def test_fmr(halves, rate):
+    found, tp, fp, at, elsewhere = judged(halves, Fmr(rate))
     assert fp[at] <= rate * fp[-1]
     assert tp[fp <= rate * fp[-1]].max() == tp[at]
-    assert elsewhere.ci95["far"][0] <= rate
-    low, high = found.point.ci95["far"]
+    assert elsewhere.ci95["fmr"][0] <= rate
+    low, high = found.point.ci95["fmr"]
     assert low <= rate <= high
 
 
@@ -90,7 +90,7 @@ def test_eer(halves):
     _, tp, fp, at, elsewhere = judged(halves, Eer())
     gap = np.abs(fp / fp[-1] - (1 - tp / tp[-1]))
     assert gap[at] == gap.min()
-    false_match, false_non_match = elsewhere.ci95["far"], [1 - r for r in elsewhere.ci95["recall"][::-1]]
+    false_match, false_non_match = elsewhere.ci95["fmr"], [1 - r for r in elsewhere.ci95["recall"][::-1]]
     assert max(false_match[0], false_non_match[0]) <= min(false_match[1], false_non_match[1])
 
 

@@ -14,15 +14,15 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.streaming.stream import PairStream
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.policies.recall import Recall
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.thresholds import calibrate
 from siamese.verification.pair_distances import compare
-from siamese.verification.bootstrap import resample
+from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification import bootstrap
 
 
@@ -43,7 +43,7 @@ def draws(monkeypatch):
 def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
     rows, labels = crowd(120, 20, 6)
     compared = compare(rows, labels, protocol, EuclideanDistance())
-    drawn = resample(compared, compared.curve())
+    drawn = bootstrap_identities(compared, compared.curve())
     pairs, d = compared.pairs, compared.distances
     for r, times in enumerate(draws):
         for k in range(0, len(drawn.thresholds), 7):
@@ -67,9 +67,9 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
     monkeypatch.setattr(resampling, "_FEW", few)
     rows, labels = crowd(120, 20, 6)
     pairs, d = measured(rows, labels)
-    streamed = PairStream(rows, labels, EuclideanDistance(), tile)
+    streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile)
     labels = numbers(streamed)
-    drawn = resample(streamed, streamed.curve())
+    drawn = bootstrap_identities(streamed, streamed.curve())
     for r, times in enumerate(draws):
         left, right = times[labels[pairs.left]], times[labels[pairs.right]]
         share = np.where(pairs.same, left, left * right if few else left + right - 1)
@@ -90,7 +90,7 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
         MaxAccuracy(),
         MaxAccuracy(prevalence=0.01),
         Eer(),
-        Far(0.3),
+        Fmr(0.3),
         Recall(0.8),
         Recall(1),
         Cost(20, 1, prevalence=0.1),
@@ -121,7 +121,7 @@ def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monk
     monkeypatch.setattr(resampling, "_draws", lambda *_: np.ones((1, 20)))
     compared = compare(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
-    drawn = resample(compared, curve)
+    drawn = bootstrap_identities(compared, curve)
     assert len(drawn.thresholds) < len(curve.thresholds) / 5  # most are between two that are held
     for threshold in [0.0, *curve.thresholds[::3].tolist(), 99.0]:
         c = compared.confusion(threshold)
@@ -133,9 +133,9 @@ def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch,
     rows, labels = crowd(120, 20, 6)
     compared = compare(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
-    every = resample(compared, curve).thresholds
+    every = bootstrap_identities(compared, curve).thresholds
     monkeypatch.setattr(resampling, "_CELLS", cells)
-    fewer = resample(compared, curve).thresholds
+    fewer = bootstrap_identities(compared, curve).thresholds
     assert cells / 40 < len(fewer) <= cells / 20 < len(every)
     assert fewer[-1] == every[-1] == curve.thresholds[-1]
 
@@ -143,9 +143,9 @@ def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch,
 def test_streamed_intervals_are_as_wide_as_held_ones():
     rows, labels = crowd(800, 150, 12)
     held = compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
-    streamed = PairStream(rows, labels, EuclideanDistance())
-    a, b = (resample(c, c.curve(), replicates=1000) for c in (held, streamed))
-    for policy in (MaxF1(), Recall(0.9), Far(0.01)):
+    streamed = StreamedDistances(rows, labels, EuclideanDistance())
+    a, b = (bootstrap_identities(c, c.curve(), replicates=1000) for c in (held, streamed))
+    for policy in (MaxF1(), Recall(0.9), Fmr(0.01)):
         at = held.choose(policy)[0]
         for first, second in [
             (a.threshold(policy), b.threshold(policy)),
@@ -171,13 +171,13 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
     threshold = 2.0
     whole = calibrate(*sample(2500, 10**6), intervals=False, probability=None).with_policy(threshold).point.figures
     monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
-    inside = {"recall": 0, "far": 0, "f1": 0}
+    inside = {"recall": 0, "fmr": 0, "f1": 0}
     for seed in range(100):
         rows, who = sample(50, seed)
         compared = compare(rows, who, AllPairs(), EuclideanDistance())
-        drawn = resample(compared, compared.curve())
+        drawn = bootstrap_identities(compared, compared.curve())
         found = drawn.figures(threshold, 0.5, compared.curve())
-        truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["far"])}
+        truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["fmr"])}
         for name in inside:
             low, high = found[name]
             inside[name] += low <= truth[name] <= high
@@ -202,11 +202,11 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
     drawn = []
     for seed in range(100):
         compared = compare(*sample(20, seed), AllPairs(), EuclideanDistance())
-        drawn.append((resample(compared, compared.curve()), compared.curve()))
+        drawn.append((bootstrap_identities(compared, compared.curve()), compared.curve()))
     for rate in (3e-3, 3e-4, 3e-5):
-        k = np.searchsorted(whole.curve.far, rate)
+        k = np.searchsorted(whole.curve.fmr, rate)
         threshold = float(whole.curve.thresholds[k])
-        truth = {"far": whole.curve.far[k], "recall": whole.curve.recall[k]}
+        truth = {"fmr": whole.curve.fmr[k], "recall": whole.curve.recall[k]}
         none = sum(curve.at(threshold).fp == 0 for _, curve in drawn)
         for name in truth:
             inside = 0
@@ -220,7 +220,7 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
 def test_fewer_than_five_people_give_no_interval():
     rows, labels = crowd(40, 4, 6)
     compared = compare(rows, labels, AllPairs(), EuclideanDistance())
-    assert resample(compared, compared.curve()) is None
+    assert bootstrap_identities(compared, compared.curve()) is None
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
@@ -255,9 +255,9 @@ def test_held_pairs_are_counted_one_by_one_for_their_people():
             others[a, k] += 1
             others[b, k] += 1
             both[a, b, k] += 1
-    assert (held.by_person(edges)[0] == own).all()
-    assert (held.by_person(edges)[1] == others).all()
-    assert (held.by_two_people(edges) == both).all()
+    assert (held.by_identity(edges)[0] == own).all()
+    assert (held.by_identity(edges)[1] == others).all()
+    assert (held.by_two_identities(edges) == both).all()
 
 
 @pytest.mark.parametrize("policy", [Cost(1e5, 1, prevalence=1e-6), MaxAccuracy(prevalence=1e-12)])
@@ -273,8 +273,8 @@ def test_where_genuine_pairs_are_rare_the_band_is_that_of_thresholds_that_accept
 def test_every_pair_is_counted_for_its_people():
     rows, labels = crowd(120, 20, 6)
     pairs, _ = measured(rows, labels)
-    streamed = PairStream(rows, labels, EuclideanDistance(), tile=25)
-    own, others = streamed.by_person(streamed.curve().thresholds.astype(np.float64))
+    streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=25)
+    own, others = streamed.by_identity(streamed.curve().thresholds.astype(np.float64))
     labels = numbers(streamed)
     for person in range(20):
         part = (labels[pairs.left] == person) | (labels[pairs.right] == person)

@@ -6,7 +6,7 @@ from tests.strategies import crowd
 
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
@@ -14,25 +14,25 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.calibration import Calibration
-from siamese.verification.streaming.stream import PairStream
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.pair_distances import compare
 
-POLICIES = [MaxF1(), MaxF1(prevalence="balanced"), Eer(), Far(0.01), Recall(0.9), MaxAccuracy(), Cost(1000, prevalence=1e-4)]
+POLICIES = [MaxF1(), MaxF1(prevalence="balanced"), Eer(), Fmr(0.01), Recall(0.9), MaxAccuracy(), Cost(1000, prevalence=1e-4)]
 
 
 @pytest.fixture(scope="module")
 def both():
     rows, labels = crowd(400, 60, 12)
-    return PairStream(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+    return StreamedDistances(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
 
 
 @pytest.mark.filterwarnings("ignore:policy .* refuses every genuine pair")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     streamed, held = both
-    calibration = calibrated(streamed, policy)
+    calibration = calibrate_pairs(streamed, policy)
     # Most chosen thresholds lie between two of the curve's: it would not be restored without their own counts.
     again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
     assert again.curve.at(again.threshold) == held.confusion(again.threshold) == again.point.confusion
@@ -41,7 +41,7 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_file_keeps_everything_to_the_last_bit(both, which, tmp_path):
-    found = calibrated(both[which], Far(0.01))
+    found = calibrate_pairs(both[which], Fmr(0.01))
     again = Calibration.load(found.save(tmp_path / "found.npz"))
     assert (again.point, again.probability, again.band) == (found.point, found.probability, found.band)
     assert again.curve.resolution == found.curve.resolution
@@ -54,7 +54,7 @@ def test_a_file_keeps_everything_to_the_last_bit(both, which, tmp_path):
 
 
 def test_a_file_that_is_no_calibration_is_refused_by_its_name(both, tmp_path):
-    good = calibrated(both[1], intervals=False).save(tmp_path / "good.npz")
+    good = calibrate_pairs(both[1], intervals=False).save(tmp_path / "good.npz")
     (tmp_path / "half.npz").write_bytes(good.read_bytes()[:500])
     np.savez(tmp_path / "other.npz", a=np.arange(3))
     (tmp_path / "text.npz").write_text("hello")
@@ -67,14 +67,14 @@ def test_a_file_that_is_no_calibration_is_refused_by_its_name(both, tmp_path):
         with pytest.raises(CalibrationError, match=f"{name}.npz: "):
             Calibration.load(tmp_path / f"{name}.npz")
     with pytest.raises(CalibrationError, match="cannot be written"):
-        calibrated(both[1], intervals=False).save(tmp_path / "nowhere" / "found.npz")
+        calibrate_pairs(both[1], intervals=False).save(tmp_path / "nowhere" / "found.npz")
 
 
 def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
     streamed, held = both
     asked = [float(d) for d in np.random.default_rng(0).choice(held.distances, 50, replace=False)]
-    calibration = calibrated(streamed, beside=tuple(asked), intervals=False, probability=None)
-    plain = calibrated(streamed, intervals=False, probability=None)
+    calibration = calibrate_pairs(streamed, beside=tuple(asked), intervals=False, probability=None)
+    plain = calibrate_pairs(streamed, intervals=False, probability=None)
     assert [calibration.with_policy(t).confusion for t in asked] == [held.confusion(t) for t in asked]
     assert [plain.with_policy(t).confusion for t in asked] != [held.confusion(t) for t in asked]  # else the test tells nothing
 
@@ -90,14 +90,14 @@ def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_a
         whole = ThresholdCurve(
             *(np.insert(part, 0, first) for part, first in ((whole.thresholds, below), (whole.tp, 0), (whole.fp, 0)))
         )
-    assert whole.thinned(limit=len(whole.thresholds)) is whole
+    assert whole.thin(limit=len(whole.thresholds)) is whole
     for keep in whole.thresholds[[1, 777, 12_345]].tolist():
-        thin = whole.thinned(keep, limit=1000)
-        assert thin.is_whole
+        thin = whole.thin(keep, limit=1000)
+        assert thin.is_valid
         assert 500 < len(thin.thresholds) < 2500
         assert keep in thin.thresholds
         assert all(thin.at(t) == whole.at(t) for t in thin.thresholds.tolist())
         assert (thin.tp[0], thin.fp[0]) == (0, 0)
         assert (thin.genuine, thin.impostor) == (whole.genuine, whole.impostor)
         assert np.diff(thin.thresholds[1:]).max() <= thin.resolution * thin.thresholds[-1]
-    assert whole.thinned(limit=1000).resolution == 2**-10
+    assert whole.thin(limit=1000).resolution == 2**-10

@@ -20,21 +20,21 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.confusion import Confusion
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.streaming.stream import PairStream
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.policies.recall import Recall
 from siamese.verification.curves import auc
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.streaming import cells
 from siamese.verification.pair_distances import compare
 from siamese.verification.confusion import confusion
 from siamese.verification import policies
-from siamese.verification.bootstrap import resample
+from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.streaming import stream
 from siamese.verification.streaming import tiles
-from siamese.verification.pair_distances import to_show
+from siamese.verification.pair_distances import pairs_to_show
 
 prevalences = st.sampled_from(["observed", "balanced", 0.01, 0.3, 0.9])
 rates = st.sampled_from([0.05, 0.25, 1 / 3, 0.5, 0.75, 0.9])
@@ -43,7 +43,7 @@ chosen_by = st.one_of(
     st.builds(MaxAccuracy, prevalences),
     st.builds(Eer),
     st.builds(Recall, rates),
-    st.builds(Far, rates),
+    st.builds(Fmr, rates),
     st.builds(Cost, st.sampled_from([1, 2, 10]), st.sampled_from([1, 3]), prevalences),
 )
 
@@ -72,31 +72,31 @@ def pairwise(rows, labels, distance):
 
 def worth(policy, tp, fp, g, i):
     """What the policy's description says is wanted, in fractions; None where it is not allowed."""
-    stated = getattr(policy, "prevalence", "observed")
-    p = {"observed": Fraction(g, g + i), "balanced": Fraction(1, 2)}.get(stated) or Fraction(str(stated))
-    recall, far = Fraction(tp, g), Fraction(fp, i)
+    at = getattr(policy, "prevalence", "observed")
+    p = {"observed": Fraction(g, g + i), "balanced": Fraction(1, 2)}.get(at) or Fraction(str(at))
+    recall, fmr = Fraction(tp, g), Fraction(fp, i)
     if isinstance(policy, MaxF1):
         if not tp:
             return Fraction(0)
-        precision = p * recall / (p * recall + (1 - p) * far)
+        precision = p * recall / (p * recall + (1 - p) * fmr)
         return 2 * precision * recall / (precision + recall)
     if isinstance(policy, MaxAccuracy):
-        return p * recall + (1 - p) * (1 - far)
+        return p * recall + (1 - p) * (1 - fmr)
     if isinstance(policy, Eer):
-        return -abs(far - (1 - recall))
+        return -abs(fmr - (1 - recall))
     # A third as a floating point number is not a third: a billionth of a pair is forgiven.
     if isinstance(policy, Recall):
-        return -far if tp >= Fraction(str(policy.rate)) * g - Fraction(1, 10**9) else None
-    if isinstance(policy, Far):
+        return -fmr if tp >= Fraction(str(policy.rate)) * g - Fraction(1, 10**9) else None
+    if isinstance(policy, Fmr):
         return recall if fp <= Fraction(str(policy.rate)) * i + Fraction(1, 10**9) else None
-    return -(p * (1 - recall) * policy.false_non_match + (1 - p) * far * policy.false_match)
+    return -(p * (1 - recall) * policy.false_non_match + (1 - p) * fmr * policy.false_match)
 
 
 def best(policy, pairs):
     """(threshold or None for refusing every pair, tp, fp): the smallest of the best of all thresholds there are."""
     g, i = sum(s for _, s in pairs), sum(not s for _, s in pairs)
     found = (None, 0, 0)
-    highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Far)) else None
+    highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Fmr)) else None
     for t in sorted({d for d, _ in pairs}):
         tp, fp = sum(s and d <= t for d, s in pairs), sum(not s and d <= t for d, s in pairs)
         value = worth(policy, tp, fp, g, i)
@@ -116,7 +116,7 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(ca
         if finer:  # so many pairs that bins are refined twice, and keys settled at once
             patch.setattr(stream, "LIMIT", 2)
             patch.setattr(cells, "WAITING", 3)
-        found, counts = PairStream(rows, labels, distance, tile).choose(policy)
+        found, counts = StreamedDistances(rows, labels, distance, tile).choose(policy)
     assert (counts.tp, counts.fp, counts.total) == (tp, fp, len(pairs))
     if threshold is None:
         assert found < min(d for d, _ in pairs)
@@ -128,7 +128,7 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(ca
 @given(labelled_rows(), st.integers(1, 20), st.sampled_from([EuclideanDistance(), CosineDistance()]), st.data())
 def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distance, data):
     rows, labels = case
-    pairs, streamed = pairwise(rows, labels, distance), PairStream(rows, labels, distance, tile)
+    pairs, streamed = pairwise(rows, labels, distance), StreamedDistances(rows, labels, distance, tile)
     d, same = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
     some = float(data.draw(st.sampled_from(d.tolist())))
     for t in (some, np.nextafter(some, -9), np.nextafter(some, 9), some * 1.3, -1.0, -0.0, 1e30, float(np.float32(some / 2))):
@@ -142,17 +142,17 @@ def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distanc
 
 @settings(max_examples=300, deadline=None)
 @given(labelled_rows(), st.integers(1, 20), st.integers(1, 8))
-def test_the_extremes_are_the_closest_impostor_and_the_farthest_genuine_pairs(case, tile, count):
+def test_the_extremes_are_the_closest_impostor_and_the_fmrthest_genuine_pairs(case, tile, count):
     rows, labels = case
     pairs = pairwise(rows, labels, EuclideanDistance())
-    left, right, found = PairStream(rows, labels, EuclideanDistance(), tile).extremes(count)
+    left, right, found = StreamedDistances(rows, labels, EuclideanDistance(), tile).extremes(count)
     same = labels[left] == labels[right]
     assert sorted(found[~same].tolist()) == sorted(d for d, s in pairs if not s)[:count]
     assert sorted(found[same].tolist()) == sorted((d for d, s in pairs if s), reverse=True)[:count][::-1]
     assert found.tolist() == [
         float(EuclideanDistance().measure(rows[[i]], rows[[j]])) for i, j in zip(left, right, strict=True)
     ]
-    shown = to_show(PairStream(rows, labels, EuclideanDistance(), tile), count)
+    shown = pairs_to_show(StreamedDistances(rows, labels, EuclideanDistance(), tile), count)
     assert len({frozenset(p) for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)}) == len(
         shown.pairs
     )
@@ -164,8 +164,8 @@ EVERY = (
     MaxAccuracy(),
     MaxAccuracy(prevalence=0.4),
     Eer(),
-    Far(1e-3),
-    Far(0.05),
+    Fmr(1e-3),
+    Fmr(0.05),
     Recall(0.9),
     Cost(10, 1, prevalence="balanced"),
 )
@@ -180,13 +180,13 @@ def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
     try:
         for threads, tile in ((1, 64), (1, 768), (2, 97), (2, 768), (1, 10_000), (5, 30)):
             torch.set_num_threads(threads)
-            streamed = PairStream(rows, labels, distance, tile)
+            streamed = StreamedDistances(rows, labels, distance, tile)
             assert [streamed.choose(policy) for policy in EVERY] == expected
-            assert [PairStream(rows, labels, distance, tile).choose(policy) for policy in EVERY] == expected  # each the first
+            assert [StreamedDistances(rows, labels, distance, tile).choose(policy) for policy in EVERY] == expected  # each the first
     finally:
         torch.set_num_threads(before)
     shuffled = np.random.default_rng(1).permutation(len(labels))
-    assert [PairStream(rows[shuffled], labels[shuffled], distance).choose(p) for p in EVERY] == expected
+    assert [StreamedDistances(rows[shuffled], labels[shuffled], distance).choose(p) for p in EVERY] == expected
 
 
 def test_a_learned_distance_is_streamed_pair_by_pair():
@@ -194,7 +194,7 @@ def test_a_learned_distance_is_streamed_pair_by_pair():
     distance = LearnedDistance(8).eval()
     rows, labels = crowd(40, 8, 8)
     held = compare(rows, labels, AllPairs(), distance, limit=10**9)
-    streamed = PairStream(rows, labels, distance, tile=9)
+    streamed = StreamedDistances(rows, labels, distance, tile=9)
     for policy in (MaxF1(), Eer(), Recall(0.5)):
         assert streamed.choose(policy) == held.choose(policy)
 
@@ -202,7 +202,7 @@ def test_a_learned_distance_is_streamed_pair_by_pair():
 def miscounted(rows, labels, policies=EVERY, tile=tiles.TILE):
     """Whether counts or thresholds are not those of pairs that are held, measured one by one."""
     held = compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
-    streamed = PairStream(rows, labels, EuclideanDistance(), tile)
+    streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile)
     curve = streamed.curve()
     exact = [held.confusion(float(t)) for t in curve.thresholds]
     wrong = [c.fp for c in exact] != curve.fp.tolist() or [c.tp for c in exact] != curve.tp.tolist()
@@ -214,12 +214,12 @@ FEW = (MaxF1(), MaxAccuracy(prevalence=0.4), Eer(), Recall(0.9))
 
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-7, 1e-9])
-def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(spread, sides):
+def test_rows_close_to_each_other_and_fmr_from_the_origin_are_counted_exactly(spread, sides):
     """There a matrix product loses most digits of a distance, or all: on two sides of it also when the rows are moved."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, 300)
-    far = np.where(labels % sides, 50, -50)[:, None]
-    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + far, dtype=torch.float64)
+    fmr = np.where(labels % sides, 50, -50)[:, None]
+    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + fmr, dtype=torch.float64)
     rows[:5] = rows[5]
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=50)
@@ -228,8 +228,8 @@ def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(sp
 def test_the_bound_on_rounding_is_needed(monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 40
-    far = np.where(labels % 2, 50, -50)[:, None]  # on two sides: moving the rows does not help
-    rows = torch.tensor(rng.normal(size=(300, 8)) * 3e-4 + far, dtype=torch.float64)
+    fmr = np.where(labels % 2, 50, -50)[:, None]  # on two sides: moving the rows does not help
+    rows = torch.tensor(rng.normal(size=(300, 8)) * 3e-4 + fmr, dtype=torch.float64)
     assert not miscounted(rows, labels, FEW)
     monkeypatch.setattr(tiles, "UNIT", 0.0)
     assert miscounted(rows, labels, FEW)
@@ -241,7 +241,7 @@ def test_rows_are_moved_to_where_a_product_tells_their_distances(monkeypatch):
     measured, of = [], tiles.Tiles.measured
     monkeypatch.setattr(tiles.Tiles, "measured", lambda self, i, j: (measured.append(len(i)), of(self, i, j))[1])
     for origin in (0, 1000):
-        PairStream(rows.double() + origin, labels, EuclideanDistance()).choose(MaxF1())
+        StreamedDistances(rows.double() + origin, labels, EuclideanDistance()).choose(MaxF1())
     assert sum(measured) < 10
 
 
@@ -253,20 +253,20 @@ def test_the_margin_at_the_ends_of_bins_is_needed(monkeypatch):
     assert miscounted(rows, labels)
 
 
-def test_one_row_a_million_times_farther_out_changes_nothing_for_the_others():
+def test_one_row_a_million_times_fmrther_out_changes_nothing_for_the_others():
     rows, labels = crowd(300, 40, 8)
     rows[7] *= 1e6
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=64)
-    held = calibrated(compare(rows, labels, AllPairs(), EuclideanDistance()))
-    streamed = calibrated(PairStream(rows, labels, EuclideanDistance(), 64))
+    held = calibrate_pairs(compare(rows, labels, AllPairs(), EuclideanDistance()))
+    streamed = calibrate_pairs(StreamedDistances(rows, labels, EuclideanDistance(), 64))
     assert streamed.point.confusion == held.point.confusion
     assert streamed.threshold == held.threshold
     pairs = held.point.genuine * held.point.impostor
     assert streamed.curve.auc == pytest.approx(held.curve.auc, abs=2e4 / pairs)
     assert streamed.curve.eer == pytest.approx(held.curve.eer, abs=2e-3)
     assert streamed.band == pytest.approx(held.band, rel=0.02)
-    for policy in (Far(1e-3), Recall(0.9), Eer()):
+    for policy in (Fmr(1e-3), Recall(0.9), Eer()):
         # Of a streamed curve's thresholds, 0.1 % apart, one stands for each exact one.
         assert streamed.with_policy(policy).threshold == pytest.approx(held.with_policy(policy).threshold, rel=1.1e-3)
 
@@ -274,18 +274,18 @@ def test_one_row_a_million_times_farther_out_changes_nothing_for_the_others():
 @pytest.mark.parametrize("best", [0, 10_000, -1])
 def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, best):
     rows, labels = crowd()
-    expected = PairStream(rows, labels, EuclideanDistance()).choose(MaxF1())  # one tile: nothing to expect it from
+    expected = StreamedDistances(rows, labels, EuclideanDistance()).choose(MaxF1())  # one tile: nothing to expect it from
     passes = []
 
     def counter(self, policy, genuine, impostor):
         edges = self._tiles.edges
-        found = cells.Cells.of_bins(edges, genuine, impostor).picked(np.array([best % len(edges)]))
+        found = cells.Cells.of_bins(edges, genuine, impostor).select_cells(np.array([best % len(edges)]))
         return cells.Counter(found.start, found.end, 0)
 
-    monkeypatch.setattr(PairStream, "_expected", counter)
+    monkeypatch.setattr(StreamedDistances, "_expected", counter)
     each = tiles.Tiles.each
     monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
-    assert PairStream(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
+    assert StreamedDistances(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
     assert passes[-1] == ()  # over all tiles, once more
 
 
@@ -293,7 +293,7 @@ def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     rows, labels = crowd(2000, 300)
     passes, each = [], tiles.Tiles.each
     monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
-    PairStream(rows, labels, EuclideanDistance(), tile=200).choose(MaxF1())
+    StreamedDistances(rows, labels, EuclideanDistance(), tile=200).choose(MaxF1())
     assert () not in passes
 
 
@@ -303,9 +303,9 @@ def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypa
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        monkeypatch.setattr(PairStream, "_count", lambda *_: 1 / 0)
+        monkeypatch.setattr(StreamedDistances, "_count", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            PairStream(rows, labels, EuclideanDistance(), tile=50).curve()
+            StreamedDistances(rows, labels, EuclideanDistance(), tile=50).curve()
         assert torch.get_num_threads() == threads
         with ThreadPoolExecutor(1) as pool:  # nor does a thread that starts later have fewer
             assert pool.submit(torch.get_num_threads).result() == threads
@@ -313,19 +313,19 @@ def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypa
         torch.set_num_threads(before)
 
 
-def test_far_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expected_errors():
+def test_fmr_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expected_errors():
     rows, labels = crowd()
     pairs = AllPairs()(labels)
     d = EuclideanDistance().between(rows, pairs.left, pairs.right)
-    streamed = PairStream(rows, labels, EuclideanDistance())
+    streamed = StreamedDistances(rows, labels, EuclideanDistance())
     for rate in (0.1, 0.01, 1e-3, 3e-4):
         allowed = np.sort(d[~pairs.same])[int(rate * pairs.impostor)]  # the first impostor pair too many
-        found, counts = streamed.choose(Far(rate))
+        found, counts = streamed.choose(Fmr(rate))
         assert counts.fp <= rate * pairs.impostor
         assert counts.tp == np.count_nonzero(d[pairs.same] < allowed)
         assert found == d[pairs.same][d[pairs.same] < allowed].max()
     with pytest.raises(CalibrationError) as error:
-        streamed.choose(Far(1e-5))
+        streamed.choose(Fmr(1e-5))
     assert_says(error.value, "1e-05", "rule of 30", "3,000,000", "more people")
 
 
@@ -335,7 +335,7 @@ def test_far_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expe
 def test_numbers_whose_distances_float32_cannot_hold_are_refused_with_a_remedy(scale, words):
     rows = torch.tensor([[0.3], [-1.0], [0.0]], dtype=torch.float64) * scale
     with pytest.raises(CalibrationError) as error:
-        PairStream(rows, np.array([0, 0, 1]), EuclideanDistance())
+        StreamedDistances(rows, np.array([0, 0, 1]), EuclideanDistance())
     assert_says(error.value, words, "divide them by their largest norm")
 
 
@@ -343,7 +343,7 @@ def test_the_equal_error_rate_is_exact_between_the_curves_thresholds():
     for seed in range(20):
         rows, labels = crowd(200, 30, 4, seed)
         held = compare(rows, labels, AllPairs(), EuclideanDistance())
-        streamed = PairStream(rows, labels, EuclideanDistance(), tile=60)
+        streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=60)
         assert streamed.eer() == held.eer()
 
 
@@ -356,11 +356,11 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
     DISTANCES._classes["saturated"] = Saturated
     try:
         held = compare(rows, labels, AllPairs(), Saturated(4))
-        streamed = PairStream(rows, labels, Saturated(4), tile=60)
+        streamed = StreamedDistances(rows, labels, Saturated(4), tile=60)
         assert auc(held.curve()) - auc(streamed.binned()) > 0.1  # all pairs lie in one bin or two
         assert auc(streamed.curve()) == pytest.approx(auc(held.curve()), abs=1e-4)
         assert streamed.eer() == held.eer()
-        drawn = [resample(c, c.curve()) for c in (held, streamed)]
+        drawn = [bootstrap_identities(c, c.curve()) for c in (held, streamed)]
         assert len(drawn[1].thresholds) < len(drawn[0].thresholds)
     finally:
         del DISTANCES._classes["saturated"]
@@ -369,14 +369,14 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
 def test_rows_that_are_all_the_same_are_all_accepted():
     rows, labels = torch.full((9, 3), 0.1), np.arange(9) // 3
     for rows in (torch.full((9, 3), 0.1), torch.zeros(9, 3)):
-        assert PairStream(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
+        assert StreamedDistances(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
 
 
-def test_far_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
+def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
     rng = np.random.default_rng(0)
     labels = np.arange(40) // 2
     rows = torch.tensor(rng.normal(size=(40, 3)) * 1e-3 + (np.arange(40) % 2)[:, None], dtype=torch.float32)
-    for compared in (PairStream(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance())):
-        threshold, counts = compared.choose(Far(0.1))
+    for compared in (StreamedDistances(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance())):
+        threshold, counts = compared.choose(Fmr(0.1))
         assert counts == Confusion(0, 0, 20, 760)
         assert compared.confusion(threshold) == counts

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from siamese.inference.bundle import Bundle
     from siamese.datasets.pairs_file import PairsFile
 
-PROTOCOLS = ("lfw_view1", "lfw_view2")
+PAIR_RULES = ("lfw_view1", "lfw_view2")
 # Options of `siamese evaluate` that have no meaning for pairs that are given.
 _OTHERS = ("pairs", "splits", "copies", "root", "on")
 
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.cli.bundles import open_bundle
     from siamese.cli.policies import parse_policy
     from siamese.cli.verify import device
-    from siamese.evaluation.embedding import compare_pairs
+    from siamese.evaluation.embedding import measure_benchmark
     from siamese.report import tables
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     policy = parse_policy(args.policy) if args.policy else MaxAccuracy() if given is None else given
     for note in _notes(args, bundle):
         print(f"note: {note}", file=sys.stderr, flush=True)
-    compared = compare_pairs(
+    compared = measure_benchmark(
         bundle.backbone.for_inference().to(where),
         bundle.distance.to(where),
         bundle.cropper,

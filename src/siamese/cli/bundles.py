@@ -32,11 +32,11 @@ def open_bundle(name: str) -> Bundle:
         raise MissingDependencyError(f"{error}; or give the bundle of a training run, such as runs/latest") from error
 
 
-def note_few_people(people: int | None) -> None:
+def note_few_identities(people: int | None) -> None:
     """Say so if a threshold was chosen on fewer people than intervals need."""
-    from siamese.verification.bootstrap import MIN_PEOPLE
+    from siamese.verification.bootstrap import MIN_IDENTITIES
 
-    if people and people < MIN_PEOPLE:
+    if people and people < MIN_IDENTITIES:
         print(
             f"note: the threshold was chosen on {people} people, too few to say how far it holds for others; give more people, better some dozens",
             file=sys.stderr,

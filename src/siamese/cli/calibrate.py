@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.bundles import PRETRAINED
-from siamese.cli.bundles import note_few_people
+from siamese.cli.bundles import note_few_identities
 from siamese.cli.bundles import open_bundle
 from siamese.cli.evaluate import manifest_of
-from siamese.cli.evaluate import protocols_of
+from siamese.cli.evaluate import pair_rules_of
 from siamese.cli.policies import HELP
 from siamese.cli.policies import parse_policy
 from siamese.cli.verify import LATEST
@@ -79,12 +79,12 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these people."""
     from siamese.inference.bundle import DESCRIPTION
-    from siamese.evaluation.embedding import compare_split
+    from siamese.evaluation.embedding import measure_split
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
     from siamese.report import tables
     from siamese.verification.policies.base import as_policy
-    from siamese.verification.thresholds import calibrated
+    from siamese.verification.thresholds import calibrate_pairs
     from siamese.verification.probability import reliability
 
     bundle = open_bundle(args.bundle)
@@ -98,13 +98,13 @@ def run(args: argparse.Namespace) -> int:
     manifest = manifest_of(args, args.bundle)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
     part = data.splits["data"]
-    protocol = protocols_of(args.pairs, before, manifest, data)["data"]
+    protocol = pair_rules_of(args.pairs, before, manifest, data)["data"]
     crops = CropDataset(part.crops, part.table.labels)
-    compared = compare_split(bundle.backbone.for_inference().to(where), bundle.distance.to(where), crops, protocol)
-    after = calibrated(compared, policy, "data", probability=args.probability, beside=(before.threshold,))
+    compared = measure_split(bundle.backbone.for_inference().to(where), bundle.distance.to(where), crops, protocol)
+    after = calibrate_pairs(compared, policy, "data", probability=args.probability, beside=(before.threshold,))
     old, new = after.with_policy(before.threshold).point, after.point
-    stated = bundle.calibration and bundle.calibration.probability
-    judged = reliability(stated.at(new.assumed or new.prevalence), after.curve) if stated else None
+    probabilities = bundle.calibration and bundle.calibration.probability
+    judged = reliability(probabilities.at(new.target_prevalence or new.prevalence), after.curve) if probabilities else None
     shift = after.shift_from(bundle.calibration) if bundle.calibration else None
     drifted = None if shift is None else not shift[0] <= 0 <= shift[1]
     if out is not None:
@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     print(_verdict(bundle.calibration, after, shift))
     if judged is not None:
         print(f"the bundle's probabilities are off by {judged.calibration_error:.3f} here (expected calibration error)")
-    note_few_people(new.people)
+    note_few_identities(new.people)
     if out is not None:
         print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}")
     return 0
@@ -137,7 +137,7 @@ def _verdict(before: Calibration | None, after: Calibration, shift: tuple[float,
     moved = f"the same policy's threshold lies {low:+.4f} to {high:+.4f} from that on the bundle's own people (95 % interval): "
     drift = "no sign of drift" if low <= 0 <= high else "these people are not like its people; take the new threshold"
     was, now = before.point.prevalence, after.point.prevalence
-    if after.point.stated is None and not 0.5 <= was / now <= 2:
+    if after.point.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (
             f"\nof the pairs here {now:.2%} are genuine, of the bundle's {was:.2%}: that alone moves a threshold chosen at the pairs' own "
             f"prevalence, and was left out of this comparison; --policy max_f1,prevalence=0.01 states one"

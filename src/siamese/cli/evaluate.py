@@ -22,7 +22,7 @@ from siamese.errors import did_you_mean
 if TYPE_CHECKING:
     from siamese.data.manifest import SplitManifest
     from siamese.data.prepared import PreparedData
-    from siamese.pairs.base import PairProtocol
+    from siamese.pairs.base import PairRule
     from siamese.verification.point import OperatingPoint
 
 
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="RUN",
         help=f"folder of a training run, or a bundle, or {PRETRAINED} (default: {LATEST}; for --protocol and --pairs-file {PRETRAINED})",
     )
-    parser.add_argument("--protocol", choices=protocol.PROTOCOLS, help="official pairs of LFW, whose folder is --data")
+    parser.add_argument("--protocol", choices=protocol.PAIR_RULES, help="official pairs of LFW, whose folder is --data")
     parser.add_argument(
         "--pairs-file", metavar="FILE", help="pairs in LFW's format or a CSV (left,right,same,fold); paths relative to --data"
     )
@@ -99,14 +99,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
     from siamese.evaluation.artifacts import write_comparison
-    from siamese.evaluation.embedding import compare_split
-    from siamese.evaluation.embedding import compare_splits
+    from siamese.evaluation.embedding import measure_split
+    from siamese.evaluation.embedding import measure_splits
     from siamese.data.dataset import CropDataset
     from siamese.data.prepared import prepare
-    from siamese.data.transforms import check_copies
+    from siamese.data.transforms import check_tta
     from siamese.report import tables
     from siamese.verification.policies.base import as_policy
-    from siamese.verification.thresholds import calibrated
+    from siamese.verification.thresholds import calibrate_pairs
     from siamese.verification.figures import evaluate
 
     if args.out:
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise ConfigError(f"--threshold must be a finite number, not {args.threshold}")
     policy = parse_policy(args.policy) if args.policy else None
-    check_copies(args.copies, bundle.augmentation)
+    check_tta(args.copies, bundle.augmentation)
     where = device(args.device)
     manifest = manifest_of(args, args.on or args.run)
     if args.splits:
@@ -148,9 +148,9 @@ def run(args: argparse.Namespace) -> int:
     distance = bundle.distance.to(where)
     data = prepare(manifest, bundle.cropper, progress=not args.json, bad_images=args.bad_images, cache=args.cache)
     pairs_of = open_bundle(args.on) if args.on else bundle
-    protocols = protocols_of(args.pairs, pairs_of.operating_point, manifest, data)
+    protocols = pair_rules_of(args.pairs, pairs_of.operating_point, manifest, data)
     crops = {split: CropDataset(part.crops, part.table.labels) for split, part in data.splits.items()}
-    compared = compare_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
+    compared = measure_splits(backbone, distance, crops, protocols, args.copies, bundle.augmentation)
     point, kept = bundle.operating_point, None if args.copies else bundle.calibration
     if policy is not None:
         kept = bundle.with_policy(policy)
@@ -162,15 +162,15 @@ def run(args: argparse.Namespace) -> int:
         point = point.given(args.threshold)
     elif args.copies:  # on the pairs that the run's own threshold was chosen on, whatever pairs are evaluated
         split = point.split
-        own = protocols_of(None, point, manifest, data)[split]
+        own = pair_rules_of(None, point, manifest, data)[split]
         chosen = compared[split]
         if own.describe() != protocols[split].describe():
-            chosen = compare_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
+            chosen = measure_split(backbone, distance, crops[split], own, args.copies, bundle.augmentation)
         rule = as_policy({"name": point.policy} | dict(point.settings))
-        point = calibrated(chosen, rule, split).point
+        point = calibrate_pairs(chosen, rule, split).point
     chance = kept.probability if kept else None
     figures = {
-        split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance, prevalence=point.stated)
+        split: evaluate(c, point.threshold, split, caution=manifest.caution, probability=chance, prevalence=point.stated_prevalence)
         for split, c in compared.items()
     }
     if args.out:
@@ -198,17 +198,17 @@ def _restrict(manifest: SplitManifest, names: list[str], calibrating: str | None
             manifest.pairs.pop(name, None)
 
 
-def protocols_of(
+def pair_rules_of(
     name: str | None, point: OperatingPoint, manifest: SplitManifest, data: PreparedData
-) -> dict[str, PairProtocol]:
+) -> dict[str, PairRule]:
     """The pairs of each split: those asked for, those its protocol chose, or those that the threshold was calibrated on."""
     from siamese.pairs.base import FIXED
-    from siamese.pairs.base import PROTOCOLS
+    from siamese.pairs.base import PAIR_RULES
     from siamese.pairs.balanced_pairs import BalancedPairs
     from siamese.pairs.fixed_pairs import FixedPairs
 
-    again = BalancedPairs() if point.protocol["name"] == FIXED else PROTOCOLS.build(point.protocol)
-    common = PROTOCOLS.build(name) if name else again
+    again = BalancedPairs() if point.protocol["name"] == FIXED else PAIR_RULES.build(point.protocol)
+    common = PAIR_RULES.build(name) if name else again
     return {
         split: common if name or part.pairs is None else FixedPairs(part.pairs[0], part.pairs[1], manifest.protocol)
         for split, part in data.splits.items()

@@ -68,11 +68,11 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         if key.startswith("hydra") or override.is_delete() or override.is_add() or override.is_force_add():
             continue
         if key in known:
-            picked = [c for c in (_choices(override)) if c is not None]
-            for choice in picked:
+            select_cells = [c for c in (_choices(override)) if c is not None]
+            for choice in select_cells:
                 if choice not in known[key]:
                     raise ConfigError(f"{key} has no choice {choice!r}{did_you_mean(choice, known[key])}")
-            choices.append(f"{key}={picked[0] if picked else 'null'}")
+            choices.append(f"{key}={select_cells[0] if picked else 'null'}")
         elif "." not in key and "/" in key:
             raise ConfigError(f"unknown group {key!r}{did_you_mean(key, known)}")
         else:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.cli.bundles import note_few_people
+from siamese.cli.bundles import note_few_identities
 from siamese.errors import ConfigError
 from siamese.errors import SiameseError
 
@@ -32,7 +32,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.bad_images=quarantine, data.workers,
 keep=best|last, module.optimizer.lr, module.loss.margin, data.sampler.people, data.sampler.images, trainer.* (Lightning's own).
 every argument of the class that a `_target_` names can be set; what is left out keeps the class's default: --cfg job shows the
-classes, python -c "import siamese; help(siamese.FaceDataModule)" a class's arguments.
+classes, python -c "import siamese; help(siamese.ImageDataModule)" a class's arguments.
 """
 
 
@@ -154,7 +154,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         trainer=plain["trainer"],
         provenance={"config": plain},
     )
-    note_few_people(result.operating_point.people)
+    note_few_identities(result.operating_point.people)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
     return result.evaluations["test"].f1

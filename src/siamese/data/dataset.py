@@ -74,12 +74,12 @@ class CropDataset(Dataset[dict[str, Any]]):
         return batch
 
 
-def as_is(batch: Any) -> Any:
+def collate_as_is(batch: Any) -> Any:
     """The collate function of a data set that loads whole batches."""
     return batch
 
 
-def calm_worker(_: int) -> None:
+def limit_worker_threads(_: int) -> None:
     """Keep a DataLoader worker to one thread: it shares the cores with the training itself."""
     import cv2
 

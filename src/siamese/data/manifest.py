@@ -179,10 +179,10 @@ class SplitManifest:
         """What must stand beside the figures of a protocol under which people are in several splits; empty otherwise."""
         if self.protocol == "image_disjoint":
             return "image_disjoint: no picture is in two splits, but people are; not the figures of strangers"
-        if self.protocol == "held_out_people":
+        if self.protocol == "held_out_identities":
             if self.calibrating == "validation":
-                return "held_out_people: validation shows people of train, and the threshold was chosen there; test shows strangers"
-            return "held_out_people: validation shows people of train and calibration in other pictures; test shows strangers"
+                return "held_out_identities: validation shows people of train, and the threshold was chosen there; test shows strangers"
+            return "held_out_identities: validation shows people of train and calibration in other pictures; test shows strangers"
         return ""
 
     def chosen_pairs(self, split: str) -> np.ndarray | None:

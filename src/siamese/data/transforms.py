@@ -124,12 +124,12 @@ def stable_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def altered(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:
+def augmented_copy(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:
     """What makes augmented copy number ``copy`` of a crop."""
     return functools.partial(augmentation, seed=(COPY, copy))
 
 
-def check_copies(copies: int, augmentation: Augmentation | None) -> None:
+def check_tta(copies: int, augmentation: Augmentation | None) -> None:
     """Raise :class:`ConfigError` where the copies cannot be made."""
     if copies < 0:
         raise ConfigError(f"copies must be at least 0, not {copies}")

@@ -21,11 +21,11 @@ from siamese.report import skew
 from siamese.report import tables
 from siamese.report.plots import History
 from siamese.storage import write_json
-from siamese.verification.pair_distances import AnyCompared
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.figures import SplitEvaluation
-from siamese.verification.pair_distances import to_show
+from siamese.verification.pair_distances import pairs_to_show
 
 GALLERY = 20  # mistakes of either kind that are shown
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
@@ -62,13 +62,13 @@ def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Pat
     labels, images = batch["label"].numpy(), batch["image"].permute(0, 2, 3, 1).numpy()
     left, right = batch["pairs"].numpy() if "pairs" in batch else np.triu_indices(len(labels), 1)
     pairs = Pairs(left, right, labels[left] == labels[right])
-    shown = Compared(pairs, np.zeros(len(pairs), dtype=np.float32), labels, "", {})
+    shown = HeldDistances(pairs, np.zeros(len(pairs), dtype=np.float32), labels, "", {})
     figure = galleries.pair_gallery(shown, galleries.sample(shown, SAMPLES), images.__getitem__, title="first training batch")
     plots.save(figure, folder / "plots" / "training_pairs.png")
 
 
 def write_comparison(
-    compared: Mapping[str, AnyCompared],
+    compared: Mapping[str, PairDistances],
     evaluations: Mapping[str, SplitEvaluation],
     datasets: Mapping[str, CropDataset],
     parts: Mapping[str, PreparedSplit],
@@ -84,14 +84,14 @@ def write_comparison(
         "curves": plots.verification_curves(compared, threshold, band),
     }
     judged = {split: e.reliability for split, e in evaluations.items() if e.reliability}
-    if judged and point.assumed is not None:
-        figures["reliability"] = plots.reliability_diagram(judged, point.assumed)
+    if judged and point.target_prevalence is not None:
+        figures["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
     for name, figure in figures.items():
         if caution:
             figure.suptitle(caution, fontsize=9)
         plots.save(figure, pictures / f"{name}.png")
     for split, every in compared.items():
-        c = to_show(every, SAMPLES)
+        c = pairs_to_show(every, SAMPLES)
         totals = None if c is every else every.confusion(threshold)
         title = f"{split} ({caution.partition(':')[0]})" if caution else split
         identities: Sequence[str] = parts[split].table.identities

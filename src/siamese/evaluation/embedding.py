@@ -15,18 +15,18 @@ from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
 from siamese.datasets.pairs_file import PairsFile
 from siamese.data.transforms import Augmentation
-from siamese.data.transforms import altered
-from siamese.data.transforms import check_copies
+from siamese.data.transforms import augmented_copy
+from siamese.data.transforms import check_tta
 from siamese.distances.base import Distance
 from siamese.errors import CalibrationError
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import crop_files
 from siamese.pairs.base import FIXED
 from siamese.pairs.fixed_pairs import FixedPairs
-from siamese.pairs.base import PairProtocol
+from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
-from siamese.verification.pair_distances import AnyCompared
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.folds import FoldedEvaluation
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.base import Policy
@@ -34,14 +34,14 @@ from siamese.verification.pair_distances import compare
 from siamese.verification.folds import cross_validate
 
 
-def compare_split(
+def measure_split(
     model: nn.Module,
     distance: Distance,
     data: CropDataset,
-    protocol: PairProtocol,
+    protocol: PairRule,
     copies: int = 0,
     augmentation: Augmentation | None = None,
-) -> AnyCompared:
+) -> PairDistances:
     """Embed a split and measure the distances of its pairs.
 
     Args:
@@ -58,36 +58,36 @@ def compare_split(
         ConfigError: a negative number of copies, or copies without an augmentation.
         CalibrationError: embeddings that are NaN or infinite.
     """
-    check_copies(copies, augmentation)
+    check_tta(copies, augmentation)
     if not copies:
         return compare(embed(model, data), data.labels, protocol, distance)
     assert augmentation is not None
     total: np.ndarray | None = None
-    one: AnyCompared | None = None
+    one: PairDistances | None = None
     for copy in range(copies):
         # Distances that are averaged must be held; more of them than can be are refused.
-        one = compare(embed(model, data, alter=altered(augmentation, copy)), data.labels, protocol, distance, limit=sys.maxsize)
-        assert isinstance(one, Compared)
+        one = compare(embed(model, data, alter=augmented_copy(augmentation, copy)), data.labels, protocol, distance, limit=sys.maxsize)
+        assert isinstance(one, HeldDistances)
         total = one.distances.astype(np.float64) if total is None else total + one.distances
     assert total is not None
-    assert isinstance(one, Compared)
+    assert isinstance(one, HeldDistances)
     mean = (total / copies).astype(one.distances.dtype)
-    return Compared(one.pairs, mean, one.labels, one.distance, one.protocol)
+    return HeldDistances(one.pairs, mean, one.labels, one.distance, one.protocol)
 
 
-def compare_splits(
+def measure_splits(
     model: nn.Module,
     distance: Distance,
     datasets: Mapping[str, CropDataset],
-    protocols: Mapping[str, PairProtocol],
+    protocols: Mapping[str, PairRule],
     copies: int = 0,
     augmentation: Augmentation | None = None,
-) -> dict[str, AnyCompared]:
-    """:func:`compare_split` for each split, with its own pairs."""
-    return {s: compare_split(model, distance, d, protocols[s], copies, augmentation) for s, d in datasets.items()}
+) -> dict[str, PairDistances]:
+    """:func:`measure_split` for each split, with its own pairs."""
+    return {s: measure_split(model, distance, d, protocols[s], copies, augmentation) for s, d in datasets.items()}
 
 
-def compare_pairs(
+def measure_benchmark(
     model: nn.Module,
     distance: Distance,
     cropper: Cropper,
@@ -96,7 +96,7 @@ def compare_pairs(
     cache: str | Path | None = None,
     bad_images: str = "error",
     progress: bool = True,
-) -> ComparedPairs:
+) -> BenchmarkDistances:
     """Embed each picture of a file of pairs once, and measure the distance of each pair.
 
     Args:
@@ -122,16 +122,16 @@ def compare_pairs(
     refused = (left < 0) | (right < 0)
     everyone = np.arange(len(crops))  # each picture a person of its own: only the distances are wanted
     compared = compare(embeddings, everyone, FixedPairs(left[~refused], right[~refused], pairs.name), distance)
-    assert isinstance(compared, Compared)
+    assert isinstance(compared, HeldDistances)
     distances = np.zeros(len(pairs), dtype=compared.distances.dtype)
     distances[~refused] = compared.distances
     faceless = np.array([faces == 0 for faces in result.faces])
     missing = faceless[pairs.left] | faceless[pairs.right] | refused
-    return ComparedPairs(pairs, distances, missing, refused, int(faceless.sum()), compared.distance)
+    return BenchmarkDistances(pairs, distances, missing, refused, int(faceless.sum()), compared.distance)
 
 
 @dataclass(frozen=True)
-class ComparedPairs:
+class BenchmarkDistances:
     """A file of pairs with distances.
 
     Attributes:
@@ -151,11 +151,11 @@ class ComparedPairs:
     distance: str
 
     @property
-    def compared(self) -> Compared:
+    def compared(self) -> HeldDistances:
         """The pairs that have a distance, as a threshold is chosen from them."""
         kept, p = ~self.refused, self.pairs
         described = {"name": FIXED, "source": p.name}
-        return Compared(
+        return HeldDistances(
             Pairs(p.left[kept], p.right[kept], p.same[kept]), self.distances[kept], p.labels, self.distance, described
         )
 

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from siamese.inference.bundle import Bundle
-from siamese.data.transforms import altered
-from siamese.data.transforms import check_copies
+from siamese.data.transforms import augmented_copy
+from siamese.data.transforms import check_tta
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 from siamese.errors import ConfigError
@@ -72,7 +72,7 @@ class Verifier:
         threshold: another one than the bundle's.
         copies: 0 compares the photographs as they are; k >= 1 averages the distances of k augmented copies. Give the threshold
             for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
-        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Far(1e-3)``,
+        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Fmr(1e-3)``,
             ``{"name": "max_f1", "prevalence": 0.01}``.
         no_face: ``"error"`` refuses a photograph on which no face is found, ``"whole_image"`` compares it all the same; by default what the
             bundle's cropper says.
@@ -97,7 +97,7 @@ class Verifier:
         policy: str | dict[str, Any] | Policy | None = None,
         no_face: str | None = None,
     ) -> None:
-        check_copies(copies, bundle.augmentation)
+        check_tta(copies, bundle.augmentation)
         if threshold is not None and not math.isfinite(threshold):
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
         if threshold is not None and policy is not None:
@@ -198,7 +198,7 @@ class Verifier:
         changes: list[Callable[[np.ndarray], np.ndarray]] = [_as_it_is]
         if self.copies:
             assert self.bundle.augmentation is not None  # the constructor saw to it
-            changes = [altered(self.bundle.augmentation, copy) for copy in range(self.copies)]
+            changes = [augmented_copy(self.bundle.augmentation, copy) for copy in range(self.copies)]
         total = torch.zeros(1, dtype=torch.float64)
         for change in changes:
             # One by one: the last bits of an embedding depend on its place in a batch, and the verdict must not on the order.

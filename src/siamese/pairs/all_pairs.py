@@ -13,9 +13,9 @@ from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 
 
-@PROTOCOLS.register("all_pairs")
+@PAIR_RULES.register("all_pairs")
 @dataclass(frozen=True)
-class AllPairs(PairProtocol):
+class AllPairs(PairRule):
     """Every pair i < j once: the prevalence is that of the data, usually a few per cent or less."""
 
     def __call__(self, labels: np.ndarray) -> Pairs:

@@ -13,9 +13,9 @@ from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 
 
-@PROTOCOLS.register("balanced_pairs")
+@PAIR_RULES.register("balanced_pairs")
 @dataclass(frozen=True)
-class BalancedPairs(PairProtocol):
+class BalancedPairs(PairRule):
     """As many impostor pairs as genuine ones: prevalence one half.
 
     All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, people drawn first and then their

@@ -52,7 +52,7 @@ class Pairs:
         return len(self) - self.genuine
 
 
-class PairProtocol:
+class PairRule:
     """Base of the rules that choose pairs; a pure function of the labels, so that it can be repeated anywhere."""
 
     def __call__(self, labels: np.ndarray) -> Pairs:
@@ -65,24 +65,24 @@ class PairProtocol:
 
     def describe(self) -> dict[str, Any]:
         """Name and settings, as they stand in an operating point."""
-        return PROTOCOLS.settings(self)
+        return PAIR_RULES.settings(self)
 
 
-PROTOCOLS: Registry[PairProtocol] = Registry("pair protocol")
+PAIR_RULES: Registry[PairRule] = Registry("pair protocol")
 
 
-def as_protocol(pairs: str | PairProtocol) -> PairProtocol:
+def as_pair_rule(pairs: str | PairRule) -> PairRule:
     """A pair protocol from itself or its name.
 
     Raises:
         ConfigError: an unknown name.
     """
-    return pairs if isinstance(pairs, PairProtocol) else PROTOCOLS.build(pairs)
+    return pairs if isinstance(pairs, PairRule) else PAIR_RULES.build(pairs)
 
 
 
 
-def pair_counts(protocol: PairProtocol, labels: np.ndarray) -> tuple[int, int]:
+def pair_counts(protocol: PairRule, labels: np.ndarray) -> tuple[int, int]:
     """Numbers of genuine and impostor pairs that a protocol chooses, however many all pairs are."""
     if isinstance(protocol, AllPairs):
         sizes = np.unique(labels, return_counts=True)[1].astype(object)  # Python integers

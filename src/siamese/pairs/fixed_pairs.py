@@ -12,7 +12,7 @@ from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 
 
-class FixedPairs(PairProtocol):
+class FixedPairs(PairRule):
     """Pairs that were chosen beforehand, as a split protocol or a data set's authors do.
 
     Args:

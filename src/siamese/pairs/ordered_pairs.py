@@ -14,9 +14,9 @@ from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 
 
-@PROTOCOLS.register("ordered_pairs")
+@PAIR_RULES.register("ordered_pairs")
 @dataclass(frozen=True)
-class OrderedPairs(PairProtocol):
+class OrderedPairs(PairRule):
     """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one half.
 
     Both (a, b) and (b, a) occur, each with an impostor of its own first picture; somebody with n pictures is in n (n - 1)

@@ -14,7 +14,7 @@ from siamese.report.plots import IMPOSTOR
 from siamese.report.plots import blank_figure
 from siamese.report.plots import drawable
 from siamese.report.plots import text_width
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.confusion import Confusion
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _GAP = 0.06  # between the two pictures, in pictures
 _NAME, _HEADING = 7.0, 10.5  # points, sizes of letters
 
 
-def false_matches(compared: Compared, threshold: float, count: int = 20) -> np.ndarray:
+def false_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
     """Different people taken for one: the pairs of smallest distance first.
 
     Args:
@@ -42,12 +42,12 @@ def false_matches(compared: Compared, threshold: float, count: int = 20) -> np.n
     return _mistakes(compared, threshold, same=False)[:count]
 
 
-def false_non_matches(compared: Compared, threshold: float, count: int = 20) -> np.ndarray:
+def false_non_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
     """One person taken for two: the pairs of largest distance first; otherwise like :func:`false_matches`."""
     return _mistakes(compared, threshold, same=True)[:count]
 
 
-def sample(compared: Compared, count: int = 8, seed: int = 0) -> np.ndarray:
+def sample(compared: HeldDistances, count: int = 8, seed: int = 0) -> np.ndarray:
     """Random pairs, genuine and impostor in turn, genuine first; where one kind runs out, fewer.
 
     Args:
@@ -69,7 +69,7 @@ def sample(compared: Compared, count: int = 8, seed: int = 0) -> np.ndarray:
 
 
 def pair_gallery(
-    compared: Compared,
+    compared: HeldDistances,
     rows: Sequence[int] | np.ndarray,
     image: Callable[[int], np.ndarray],
     *,
@@ -122,7 +122,7 @@ def pair_gallery(
     return figure
 
 
-def _mistakes(compared: Compared, threshold: float, same: bool) -> np.ndarray:
+def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarray:
     """All of one kind, the worst first, each two pictures once."""
     accepted = np.asarray(is_match(compared.distances, threshold), dtype=bool)
     rows = np.flatnonzero((compared.pairs.same == same) & (accepted != same))
@@ -130,7 +130,7 @@ def _mistakes(compared: Compared, threshold: float, same: bool) -> np.ndarray:
     return _distinct(compared, rows[np.argsort(-distances if same else distances, kind="stable")])
 
 
-def _distinct(compared: Compared, rows: np.ndarray) -> np.ndarray:
+def _distinct(compared: HeldDistances, rows: np.ndarray) -> np.ndarray:
     """The rows without those whose two pictures came before, in either order: a protocol may list a pair both ways."""
     left, right = compared.pairs.left[rows].astype(np.int64), compared.pairs.right[rows].astype(np.int64)
     _, first = np.unique(np.minimum(left, right) << 32 | np.maximum(left, right), return_index=True)
@@ -138,7 +138,7 @@ def _distinct(compared: Compared, rows: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _counted(compared: Compared, rows: np.ndarray, threshold: float | None, totals: Confusion | None) -> str:
+def _counted(compared: HeldDistances, rows: np.ndarray, threshold: float | None, totals: Confusion | None) -> str:
     """How many pairs are shown, and of how many."""
     genuine, impostor = (len(_distinct(compared, np.flatnonzero(compared.pairs.same == kind))) for kind in (True, False))
     if totals is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese.storage import write_whole
-from siamese.verification.pair_distances import AnyCompared
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.probability import Reliability
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.curves import auc
@@ -112,7 +112,7 @@ def loss_curves(history: History) -> Figure:
 
 
 def verification_curves(
-    compared: Mapping[str, AnyCompared], threshold: float, band: tuple[float, float] | None = None
+    compared: Mapping[str, PairDistances], threshold: float, band: tuple[float, float] | None = None
 ) -> Figure:
     """ROC, DET, F1 and accuracy of each split, with the operating point on each curve.
 
@@ -143,9 +143,9 @@ def verification_curves(
         dot: dict[str, Any] = {"color": style["color"], "marker": "o", "markeredgecolor": "white", "zorder": 3}
         rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
         roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
-        roc.plot([point.far], [point.recall], **dot)
+        roc.plot([point.fmr], [point.recall], **dot)
         _det(det, curve, style)
-        det.plot([max(point.far, 0.5 / curve.impostor)], [max(1 - point.recall, 0.5 / curve.genuine)], **dot)
+        det.plot([max(point.fmr, 0.5 / curve.impostor)], [max(1 - point.recall, 0.5 / curve.genuine)], **dot)
         for axes, name, value in zip(panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True):
             axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=f"{value:.3f} {split}", **style)
             axes.plot([threshold], [value], **dot)
@@ -205,7 +205,7 @@ def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) ->
     return figure
 
 
-def distance_histograms(compared: Mapping[str, AnyCompared], threshold: float) -> Figure:
+def distance_histograms(compared: Mapping[str, PairDistances], threshold: float) -> Figure:
     """For each split the distances of genuine and impostor pairs, and the threshold between them."""
     figure = blank_figure(4.5 * len(compared), 3.6)
     curves = {split: c.curve() if c.genuine + c.impostor else None for split, c in compared.items()}
@@ -297,7 +297,7 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
         "F1": 0.0,
         "accuracy": curve.impostor / (curve.genuine + curve.impostor),
     }
-    values = (curve.thresholds.astype(np.float64), curve.far, curve.recall, curve.f1(), curve.accuracy())
+    values = (curve.thresholds.astype(np.float64), curve.fmr, curve.recall, curve.f1(), curve.accuracy())
     lines = {name: np.append(start, v) for (name, start), v in zip(accepting_none.items(), values, strict=True)}
     cells = np.stack([np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()])
     entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
@@ -310,7 +310,7 @@ def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
     shown = (curve.fp > 0) & (curve.tp < curve.genuine)
     if not shown.any():
         return
-    x, y = curve.far[shown], curve.frr[shown]
+    x, y = curve.fmr[shown], curve.fnmr[shown]
     cells = np.stack([np.floor(_STEPS / 8 * np.log10(v)) for v in (x, y)])
     entered = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
     axes.plot(x[entered], y[entered], drawstyle="steps-post", **style)

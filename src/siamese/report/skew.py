@@ -27,7 +27,7 @@ _LOG_FROM = 20  # times the median: from there on a linear axis shows the first 
 _FIGURES = ("people", "images", "median", "mean", "standard deviation")
 
 
-def images_per_person(identities: Sequence[str]) -> np.ndarray:
+def images_per_identity(identities: Sequence[str]) -> np.ndarray:
     """How many pictures each person has.
 
     Args:
@@ -44,7 +44,7 @@ def images_per_person(identities: Sequence[str]) -> np.ndarray:
 
 def skew_counts(identities: Sequence[str]) -> list[int]:
     """How many people have 1, 2, 3-5, ... pictures: one number for each of ``BUCKETS``."""
-    counts = images_per_person(identities)
+    counts = images_per_identity(identities)
     return [int(np.count_nonzero((counts >= low) & (counts <= (high or np.inf)))) for low, high in BUCKETS]
 
 
@@ -59,7 +59,7 @@ def skew_summary(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """
     summary: dict[str, Any] = {}
     for split, identities in splits.items():
-        counts = images_per_person(identities)
+        counts = images_per_identity(identities)
         middle = [float(f(counts)) if len(counts) else None for f in (np.median, np.mean, np.std)]
         summary[split] = dict(zip(_FIGURES, [len(counts), int(counts.sum()), *middle], strict=True)) | {
             "people with": dict(zip(_names(), skew_counts(identities), strict=True))
@@ -100,7 +100,7 @@ def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
     """
     figure = blank_figure(4.6 * len(splits), 3.9)
     for axes, (split, identities) in zip(np.atleast_1d(figure.subplots(1, len(splits))), splits.items(), strict=True):
-        _panel(axes, images_per_person(identities), top)
+        _panel(axes, images_per_identity(identities), top)
         people = len(set(identities))
         axes.set_title(
             f"{drawable(split)}: {people:,} {'person' if people == 1 else 'people'}, {len(identities):,} {'picture' if len(identities) == 1 else 'pictures'}",

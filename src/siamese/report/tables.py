@@ -14,7 +14,7 @@ from siamese.verification.figures import SplitEvaluation
 from siamese.verification.figures import METRICS
 from siamese.verification.figures import WEIGHED
 
-_TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "far": "false match rate"}
+_TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"}
 
 
 def data_table(summary: Mapping[str, Any]) -> Table:
@@ -54,9 +54,9 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
         for name in WEIGHED:
             row = (_figure(name, e.at_prevalence[name], e.ci95[f"{name}@prevalence"]) for e in evaluations)
             table.add_row(f"{_TITLES.get(name, name)} at prevalence {evaluations[0].at_prevalence['prevalence']:.3g}", *row)
-    for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_far):
+    for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_fmr):
         cells = (
-            _figure("recall", e.recall_at_far[rate], e.ci95[f"recall@far={rate}"]) if rate in e.recall_at_far else ""
+            _figure("recall", e.recall_at_fmr[rate], e.ci95[f"recall@fmr={rate}"]) if rate in e.recall_at_fmr else ""
             for e in evaluations
         )
         table.add_row(f"recall at false match rate {rate}", *cells)
@@ -89,7 +89,7 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
     """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new policy's prevalence."""
     table = Table(
         title=f"{new.people or 0:,} people, {new.images or 0:,} images, {new.genuine:,} genuine and {new.impostor:,} impostor pairs",
-        caption=f"at a prevalence of {new.assumed or new.prevalence:.3g}; in brackets: 95 % interval from a bootstrap over identities\n"
+        caption=f"at a prevalence of {new.target_prevalence or new.prevalence:.3g}; in brackets: 95 % interval from a bootstrap over identities\n"
         "the new threshold was chosen on these very people, so its figures are a little too good",
         title_justify="left",
         caption_justify="left",
@@ -132,6 +132,6 @@ def _with_interval(evaluation: SplitEvaluation, metric: str) -> str:
 
 
 def _figure(name: str, value: float, interval: tuple[float, float] | None) -> str:
-    form = "{:.2g}" if name == "far" else "{:.3f}"  # false match rates are often below a thousandth
+    form = "{:.2g}" if name == "fmr" else "{:.3f}"  # false match rates are often below a thousandth
     around = f" [dim]({form.format(interval[0])}-{form.format(interval[1])})[/dim]" if interval else ""
     return form.format(value) + around

@@ -21,16 +21,16 @@ from siamese.errors import ConfigError
 from siamese.training.metrics import PairMetric
 from siamese.training.metrics import VerificationThreshold
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairProtocol
-from siamese.pairs.base import as_protocol
-from siamese.verification.pair_distances import AnyCompared
+from siamese.pairs.base import PairRule
+from siamese.pairs.base import as_pair_rule
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.calibration import Calibration
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.policies.base import as_policy
 from siamese.verification.curves import auc
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.probability import check_kind
 
 _CONTRACT = (
@@ -52,7 +52,7 @@ class ThresholdCalibrator(pl.Callback):
     * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's prevalence), ``val/auc`` and ``val/eer``.
 
     Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and
-    impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Far``) stop the training. The
+    impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Fmr``) stop the training. The
     validation loader must show people who are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
     last one's threshold and operating point stay.
 
@@ -65,7 +65,7 @@ class ThresholdCalibrator(pl.Callback):
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
         split: what to call the validation people in the operating point.
         prefix: of the logged names.
-        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Far(0.01)``.
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Fmr(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
         intervals: whether to resample people for 95 % intervals, in every epoch; False where that takes too long.
 
@@ -80,7 +80,7 @@ class ThresholdCalibrator(pl.Callback):
 
     def __init__(
         self,
-        pairs: str | PairProtocol | None = None,
+        pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         split: str = "calibration",
         prefix: str = "val/",
@@ -89,7 +89,7 @@ class ThresholdCalibrator(pl.Callback):
         intervals: bool = True,
     ) -> None:
         check_kind(probability)
-        self.pairs, self.split, self.prefix = as_protocol(pairs or BalancedPairs()), split, prefix
+        self.pairs, self.split, self.prefix = as_pair_rule(pairs or BalancedPairs()), split, prefix
         self.distance = None if distance is None else as_distance(distance)
         self.policy = as_policy(policy)
         self.probability, self.intervals = probability, intervals
@@ -158,7 +158,7 @@ class ThresholdCalibrator(pl.Callback):
         pair_loss = getattr(pl_module, "pair_loss", None)
         if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1]))) is not None:
             pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
-        self.calibration = calibrated(
+        self.calibration = calibrate_pairs(
             compared,
             self.policy,
             self.split,
@@ -183,9 +183,9 @@ class ThresholdCalibrator(pl.Callback):
             _store(pl_module, OperatingPoint.from_dict(values))
 
 
-def _positions(compared: AnyCompared, labels: Tensor) -> Tensor:
+def _positions(compared: PairDistances, labels: Tensor) -> Tensor:
     """(2, n) int64: the pairs as a loss takes them; of streamed ones balanced pairs."""
-    pairs = compared.pairs if isinstance(compared, Compared) else BalancedPairs()(labels.cpu().numpy())
+    pairs = compared.pairs if isinstance(compared, HeldDistances) else BalancedPairs()(labels.cpu().numpy())
     return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
 
 

@@ -16,15 +16,15 @@ from siamese.distances.base import as_distance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairProtocol
-from siamese.pairs.base import as_protocol
-from siamese.verification.pair_distances import AnyCompared
+from siamese.pairs.base import PairRule
+from siamese.pairs.base import as_pair_rule
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.calibration import Calibration
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.base import Policy
 from siamese.verification.policies.base import as_policy
 from siamese.verification.curves import auc
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.pair_distances import compare
 
 _UNKNOWN = -1  # row of the data set, where it was not given
@@ -55,9 +55,9 @@ class PairMetric(Metric):
     labels: list[Tensor]
     indices: list[Tensor]
 
-    def __init__(self, pairs: str | PairProtocol | None = None, distance: str | Distance | None = None, **kwargs: Any) -> None:
+    def __init__(self, pairs: str | PairRule | None = None, distance: str | Distance | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.pairs = as_protocol(pairs or AllPairs())
+        self.pairs = as_pair_rule(pairs or AllPairs())
         self.distance = as_distance(distance or "euclidean")
         for state in ("embeddings", "labels", "indices"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
@@ -135,7 +135,7 @@ class PairMetric(Metric):
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync):
             yield
 
-    def compared(self) -> AnyCompared:
+    def compared(self) -> PairDistances:
         """The pairs of all rows so far, with their distances.
 
         Raises:
@@ -158,7 +158,7 @@ class PairVerification(PairMetric):
 
     def __init__(
         self,
-        pairs: str | PairProtocol | None = None,
+        pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         policy: str | dict[str, Any] | Policy = "max_f1",
         **kwargs: Any,
@@ -182,14 +182,14 @@ class VerificationThreshold(PairMetric):
     """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for batches and processes.
 
     Args:
-        policy: name, settings or object: ``"max_f1"``, ``siamese.Far(0.01)``.
+        policy: name, settings or object: ``"max_f1"``, ``siamese.Fmr(0.01)``.
         pairs, distance, kwargs: of :class:`PairMetric`.
     """
 
     def __init__(
         self,
         policy: str | dict[str, Any] | Policy = "max_f1",
-        pairs: str | PairProtocol | None = None,
+        pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         **kwargs: Any,
     ) -> None:
@@ -211,7 +211,7 @@ class VerificationThreshold(PairMetric):
             CalibrationError: as :meth:`compute`.
         """
         with self.gathered():
-            return calibrated(self.compared(), self.policy)
+            return calibrate_pairs(self.compared(), self.policy)
 
 
 class VerificationCurve(PairMetric):
@@ -231,8 +231,8 @@ class VerificationCurve(PairMetric):
         compared = self.compared()
         Policy.check(as_policy("eer"), compared.genuine, compared.impostor)
         curve = compared.curve()
-        far, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in (curve.far, curve.recall, curve.thresholds))
-        return far, recall, thresholds
+        fmr, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in (curve.fmr, curve.recall, curve.thresholds))
+        return fmr, recall, thresholds
 
 
 class EqualErrorRate(PairMetric):
@@ -249,7 +249,7 @@ class EqualErrorRate(PairMetric):
         return _scalar(self.compared().eer())
 
 
-class RecallAtFar(PairMetric):
+class RecallAtFmr(PairMetric):
     """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs are, over all pairs, exactly.
 
     Args:
@@ -262,12 +262,12 @@ class RecallAtFar(PairMetric):
     def __init__(
         self,
         rate: float = 1e-3,
-        pairs: str | PairProtocol | None = None,
+        pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(pairs, distance, **kwargs)
-        self.policy = Far(rate)
+        self.policy = Fmr(rate)
 
     def compute(self) -> Tensor:
         """A float64 scalar, 0..1.

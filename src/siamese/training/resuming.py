@@ -19,7 +19,7 @@ from siamese.report import plots
 from siamese.report.plots import History
 
 
-class OwnRates(pl.Callback):
+class KeepGivenRates(pl.Callback):
     """After a checkpoint is loaded, puts back the optimizer settings that were given: only its state is taken from there."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -39,7 +39,7 @@ class EpochSeeds(pl.Callback):
 
 
 @dataclass(frozen=True)
-class Earlier:
+class PreviousRun:
     """An earlier run, to go on from.
 
     Attributes:
@@ -61,7 +61,7 @@ class Earlier:
     best: Path | None
 
     @classmethod
-    def find(cls, run: str | Path) -> Earlier:
+    def find(cls, run: str | Path) -> PreviousRun:
         """Look into a run's folder, or at a checkpoint.
 
         Raises:

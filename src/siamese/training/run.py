@@ -25,8 +25,8 @@ from siamese.backbones.base import BACKBONES
 from siamese.backbones.base import Backbone
 from siamese.inference.bundle import Bundle
 from siamese.training.callbacks import ThresholdCalibrator
-from siamese.evaluation.embedding import compare_splits
-from siamese.data.datamodule import FaceDataModule
+from siamese.evaluation.embedding import measure_splits
+from siamese.data.datamodule import ImageDataModule
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
 from siamese.data.transforms import Augmentation
@@ -39,20 +39,20 @@ from siamese.faces.croppers.base import CROPPERS
 from siamese.losses.base import EmbeddingLoss
 from siamese.training.module import SiameseModule
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairProtocol
+from siamese.pairs.base import PairRule
 from siamese.pairs.base import pair_counts
 from siamese.report import files
 from siamese.report import tables
-from siamese.training.resuming import Earlier
+from siamese.training.resuming import PreviousRun
 from siamese.training.resuming import EpochSeeds
-from siamese.training.resuming import OwnRates
+from siamese.training.resuming import KeepGivenRates
 from siamese.storage import write_json
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.policies.base import as_policy
-from siamese.verification.thresholds import calibrated
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.figures import evaluate
 from siamese.inference.verifier import Verifier
 
@@ -97,11 +97,11 @@ class TrainingRun:
 
 def train(
     module: SiameseModule,
-    data: FaceDataModule,
+    data: ImageDataModule,
     folder: str | Path,
     *,
     max_epochs: int = 20,
-    pairs: PairProtocol | None = None,
+    pairs: PairRule | None = None,
     policy: str | dict[str, Any] | Policy = "max_f1",
     keep: str = "best",
     monitor: str = "val/eer",
@@ -124,8 +124,8 @@ def train(
         folder: where the run's files go; made if it is not there, and what an earlier run left in it is replaced.
         max_epochs: epochs of training.
         pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by default balanced ones.
-        policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"far"``, ``"recall"``, ``"cost"``, or an object such
-            as ``siamese.Far(1e-3)``.
+        policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``, or an object such
+            as ``siamese.Fmr(1e-3)``.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration people, or the ``"last"``.
         monitor, mode: what "best" means.
         resume: folder of an earlier run of the same module and data, or one of its checkpoints: goes on after its last epoch, up to
@@ -141,7 +141,7 @@ def train(
     """
     folder, protocol, rule = Path(folder), pairs or BalancedPairs(), as_policy(policy)
     backbone = _checked(module, data, max_epochs, keep, monitor)
-    earlier = Earlier.find(resume) if resume is not None else None
+    earlier = PreviousRun.find(resume) if resume is not None else None
     best = ModelCheckpoint(folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False)
     # Not `save_last` of the other: that file is only brought up to date when a best one is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
@@ -155,7 +155,7 @@ def train(
             module.loss.bind(len(data.table("train").people), backbone.trained_size)
         if earlier:
             earlier.check(data.manifest, max_epochs, module)
-        protocols: dict[str, PairProtocol] = {split: data.pairs(split) or protocol for split in data.splits}
+        protocols: dict[str, PairRule] = {split: data.pairs(split) or protocol for split in data.splits}
         calibrating = data.calibrating
         rule.check(*pair_counts(protocols[calibrating], data.dataset(calibrating).labels))
         chosen = [
@@ -164,7 +164,7 @@ def train(
             EpochSeeds(data.batch_seed),
             best,
             last,
-            *([OwnRates()] if earlier else []),
+            *([KeepGivenRates()] if earlier else []),
             *callbacks,
         ]
         fitted = _trainer(folder, chosen, {"max_epochs": max_epochs, "enable_progress_bar": verbose} | dict(trainer or {}))
@@ -193,15 +193,15 @@ def train(
     batches = (train_split[plan]["image"] for plan in SequentialBatches(len(train_split), EVAL_BATCH))
     backbone.fit(batches, torch.from_numpy(train_split.labels))
     datasets = {split: data.dataset(split) for split in data.splits}
-    compared = compare_splits(module, module.distance, datasets, protocols)
+    compared = measure_splits(module, module.distance, datasets, protocols)
     # Once more on these very embeddings: in training they may have been of lower precision, or from another device.
     found = module.operating_point
-    calibration = calibrated(compared[calibrating], rule, found.split, epoch=found.epoch, step=found.step)
+    calibration = calibrate_pairs(compared[calibrating], rule, found.split, epoch=found.epoch, step=found.step)
     point = calibration.point
     module.set_operating_point(point)
     caution, chance = data.manifest.caution, calibration.probability
     evaluations = {
-        split: evaluate(c, point.threshold, split, caution=caution, probability=chance, prevalence=point.stated)
+        split: evaluate(c, point.threshold, split, caution=caution, probability=chance, prevalence=point.stated_prevalence)
         for split, c in compared.items()
     }
     epochs = fitted.current_epoch - (earlier.epochs if earlier else 0)
@@ -222,9 +222,9 @@ def train(
     return run
 
 
-def _checked(module: SiameseModule, data: FaceDataModule, max_epochs: int, keep: str, monitor: str) -> Backbone:
+def _checked(module: SiameseModule, data: ImageDataModule, max_epochs: int, keep: str, monitor: str) -> Backbone:
     """Find out now, not after hours of training, what would go wrong at its end."""
-    for given, wanted in ((module, SiameseModule), (data, FaceDataModule)):
+    for given, wanted in ((module, SiameseModule), (data, ImageDataModule)):
         if not isinstance(given, wanted):
             raise ConfigError(
                 f"siamese.train takes a siamese.{wanted.__name__} here, not a {type(given).__name__}: train(module, data, folder)"
@@ -327,7 +327,7 @@ def _restore(module: SiameseModule, checkpoint: str) -> None:
     module.on_load_checkpoint(content)
 
 
-def _facts(module: SiameseModule, data: FaceDataModule, run: TrainingRun) -> dict[str, Any]:
+def _facts(module: SiameseModule, data: ImageDataModule, run: TrainingRun) -> dict[str, Any]:
     """The bundle's provenance."""
     assert data.manifest is not None
     return {

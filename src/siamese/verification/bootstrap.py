@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from siamese.verification.pair_distances import AnyCompared
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.point import Interval
@@ -21,8 +21,8 @@ from siamese.verification.point import figures
 from siamese.verification.point import weighed
 from siamese.verification.policies.base import Policy
 
-MIN_PEOPLE = 5  # fewer, and resampling people says nothing
-REPLICATES = 400
+MIN_IDENTITIES = 5  # fewer, and resampling people says nothing
+DRAWS = 400
 SMALL = 25_000  # held pairs: so many are counted one by one in every draw; more, as streamed ones are
 _STEPS = 128  # thresholds that are looked at: so many steps of either rate,
 _PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
@@ -32,7 +32,7 @@ QUANTILES = (0.025, 0.975)
 
 
 @dataclass(frozen=True, eq=False)
-class Resampled:
+class IdentityBootstrap:
     """Counts of accepted pairs in each draw of people, at some thresholds.
 
     Attributes:
@@ -51,7 +51,7 @@ class Resampled:
     independent: np.ndarray
 
     @property
-    def is_whole(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether shapes and numbers are as the class describes."""
         r, k = len(self.genuine), len(self.thresholds)
         shapes = (self.thresholds.shape, self.tp.shape, self.fp.shape, self.genuine.shape, self.impostor.shape)
@@ -74,7 +74,7 @@ class Resampled:
         """95 % interval of the policy's threshold."""
         return interval(self.chosen(policy))
 
-    def shift(self, earlier: Resampled, policy: Policy) -> Interval:
+    def shift(self, earlier: IdentityBootstrap, policy: Policy) -> Interval:
         """95 % interval of how far the policy's threshold lies above the one it chooses on earlier, other people's pairs.
 
         Both thresholds vary with the people who were there; every draw of one is compared with every draw of the other.
@@ -107,9 +107,9 @@ class Resampled:
         here = curve.at(threshold)
         p = self.genuine / (self.genuine + self.impostor) if share is None else share
         rates = tp / self.genuine, fp / self.impostor
-        values = weighed(*with_unseen(*rates, here, self.independent), p)
+        values = weighed(*with_unseen_errors(*rates, here, self.independent), p)
         known = figures(here, curve.genuine / (curve.genuine + curve.impostor) if share is None else share)
-        return {name: around(known[name], v) for name, v in values.items()}
+        return {name: interval_around(known[name], v) for name, v in values.items()}
 
     def at(self, threshold: float, curve: ThresholdCurve) -> tuple[np.ndarray, np.ndarray]:
         """(r,) and (r,) accepted pairs in each draw at any threshold.
@@ -137,42 +137,42 @@ def interval(values: np.ndarray) -> Interval:
     return float(low), float(high)
 
 
-def around(observed: float, values: np.ndarray) -> Interval:
+def interval_around(observed: float, values: np.ndarray) -> Interval:
     """95 % interval of (r,) values, one for each draw, as wide as holds what was observed."""
     low, high = interval(values)
     return min(low, observed), max(high, observed)
 
 
-def unseen(trials: int, draws: int, stream: int = 0) -> np.ndarray:
+def unseen_error_rates(trials: int, draws: int, stream: int = 0) -> np.ndarray:
     """(draws,) rates of errors, none of which was observed in so many trials: Clopper and Pearson's limits at even levels, in a random order."""
     levels = (np.arange(draws) + 0.5) / draws
     rates: np.ndarray = -np.expm1(np.log1p(-levels) / trials)
     return np.random.default_rng([stream, 7]).permutation(rates)
 
 
-def with_unseen(recall: np.ndarray, far: np.ndarray, here: Confusion, independent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def with_unseen_errors(recall: np.ndarray, fmr: np.ndarray, here: Confusion, independent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Recall and false match rate of each draw, (r,) and (r,); where all pairs of a kind had one verdict, as the module describes.
 
     Args:
         here: counts of all pairs.
-        independent: see :class:`Resampled`.
+        independent: see :class:`IdentityBootstrap`.
     """
     people, two = (int(n) for n in independent)
     if not here.fn or not here.tp:
-        rare = unseen(people, len(recall), 0)
+        rare = unseen_error_rates(people, len(recall), 0)
         recall = rare if not here.tp else 1 - rare
     if not here.fp or not here.tn:
-        rare = unseen(two, len(far), 1)
-        far = rare if not here.fp else 1 - rare
-    return recall, far
+        rare = unseen_error_rates(two, len(fmr), 1)
+        fmr = rare if not here.fp else 1 - rare
+    return recall, fmr
 
 
-def resample(
-    compared: AnyCompared,
+def bootstrap_identities(
+    compared: PairDistances,
     curve: ThresholdCurve,
-    replicates: int = REPLICATES,
+    replicates: int = DRAWS,
     seed: int = 0,
-) -> Resampled | None:
+) -> IdentityBootstrap | None:
     """Draw people with replacement and count again.
 
     Where person p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p and q m_p m_q times
@@ -194,20 +194,20 @@ def resample(
         None with fewer than 5 people, or where no draw has both kinds of pairs.
     """
     people, person = np.unique(compared.labels, return_inverse=True)
-    if len(people) < MIN_PEOPLE:
+    if len(people) < MIN_IDENTITIES:
         return None
-    grid = _grid(curve if isinstance(compared, Compared) else compared.binned())
+    grid = _grid(curve if isinstance(compared, HeldDistances) else compared.binned())
     while len(grid) * len(people) > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
     times = _draws(rng, len(people), replicates)
-    if isinstance(compared, Compared) and len(compared.distances) <= SMALL:
+    if isinstance(compared, HeldDistances) and len(compared.distances) <= SMALL:
         tp, fp, genuine, impostor = _held(compared, person, grid, times)
     else:
-        own, others = compared.by_person(grid)
+        own, others = compared.by_identity(grid)
         g = np.cumsum(_weighed(times, own), axis=1)
         if len(people) <= _FEW:
-            both = compared.by_two_people(grid).astype(np.float64)
+            both = compared.by_two_identities(grid).astype(np.float64)
             m = times.astype(np.float64)
             i = np.cumsum(sum(m[:, [p]] * (m @ both[p]) for p in range(len(people))), axis=1)
         else:
@@ -217,12 +217,12 @@ def resample(
     usable = (genuine > 0) & (impostor > 0)
     if not usable.any():
         return None
-    return Resampled(grid, tp[usable], fp[usable], genuine[usable], impostor[usable], independent(compared))
+    return IdentityBootstrap(grid, tp[usable], fp[usable], genuine[usable], impostor[usable], independent(compared))
 
 
-def independent(compared: AnyCompared) -> np.ndarray:
+def independent(compared: PairDistances) -> np.ndarray:
     """(2,) int64 people with genuine pairs, and two people with impostor pairs."""
-    if isinstance(compared, Compared):
+    if isinstance(compared, HeldDistances):
         left, right = compared.labels[compared.pairs.left], compared.labels[compared.pairs.right]
         same = compared.pairs.same
         two = np.stack([np.minimum(left, right)[~same], np.maximum(left, right)[~same]])
@@ -231,9 +231,9 @@ def independent(compared: AnyCompared) -> np.ndarray:
     return np.array([np.count_nonzero(sizes > 1), len(sizes) * (len(sizes) - 1) // 2])
 
 
-def largest_share(compared: AnyCompared) -> float:
+def largest_share(compared: PairDistances) -> float:
     """The largest part of the genuine pairs that one person has, 0..1; where it is large, people drawn again tell too little."""
-    if isinstance(compared, Compared):
+    if isinstance(compared, HeldDistances):
         own = np.unique(compared.labels[compared.pairs.left[compared.pairs.same]], return_counts=True)[1]
     else:
         sizes = np.unique(compared.labels, return_counts=True)[1]
@@ -241,7 +241,7 @@ def largest_share(compared: AnyCompared) -> float:
     return float(own.max(initial=0) / max(1, own.sum()))
 
 
-def _held(compared: Compared, person: np.ndarray, grid: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
+def _held(compared: HeldDistances, person: np.ndarray, grid: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
     same, k = compared.pairs.same, len(grid) + 1
     left, right = person[compared.pairs.left], person[compared.pairs.right]
     column = np.searchsorted(grid, compared.distances.astype(np.float64), side="left")

@@ -26,7 +26,7 @@ from siamese.verification.policies.base import as_policy
 from siamese.verification.policies.base import is_number
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.probability import as_distances
-from siamese.verification.bootstrap import Resampled
+from siamese.verification.bootstrap import IdentityBootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Calibration:
     curve: ThresholdCurve
     probability: ProbabilityMap | None = None
     band: Interval | None = None
-    resampled: Resampled | None = field(default=None, repr=False)
+    resampled: IdentityBootstrap | None = field(default=None, repr=False)
 
     @property
     def threshold(self) -> float:
@@ -82,7 +82,7 @@ class Calibration:
     def to_dict(self, whole: bool = False) -> dict[str, Any]:
         """Plain JSON values: all but the point and the arrays; ``whole`` as for :meth:`arrays`."""
         return {
-            "resolution": (self.curve if whole else self.curve.thinned(self.threshold)).resolution,
+            "resolution": (self.curve if whole else self.curve.thin(self.threshold)).resolution,
             "band": list(self.band) if self.band else None,
             "probability": self.probability.to_dict() if self.probability else None,
         }
@@ -94,10 +94,10 @@ class Calibration:
             whole: every threshold of the curve, and the draws in float64; otherwise, for bundles, a curve of more than 50,000 thresholds is
                 thinned to thresholds 0.1 % apart at exact counts, and the draws are rounded to float32.
         """
-        curve = self.curve if whole else self.curve.thinned(self.threshold)
+        curve = self.curve if whole else self.curve.thin(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
         if self.resampled is not None:
-            drawn = {f.name: getattr(self.resampled, f.name) for f in fields(Resampled)}
+            drawn = {f.name: getattr(self.resampled, f.name) for f in fields(IdentityBootstrap)}
             arrays |= {f"draws.{k}": v if whole or k == "thresholds" else v.astype(np.float32) for k, v in drawn.items()}
         return arrays
 
@@ -151,15 +151,15 @@ class Calibration:
             counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
             drawn = {k.removeprefix("draws."): np.asarray(v) for k, v in arrays.items() if k.startswith("draws.")}
             curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
-            if not curve.is_whole:
+            if not curve.is_valid:
                 raise ValueError("its counts do not rise with the threshold")
             if (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
                 raise ValueError("its curve counts other pairs than its point")
             if point.policy != "given" and curve.at(point.threshold) != point.confusion:
                 raise ValueError("its curve has other counts at the threshold than its point")
             probability = values["probability"] and ProbabilityMap.from_dict(values["probability"])
-            resampled = Resampled(**drawn) if drawn else None
-            if resampled is not None and not resampled.is_whole:
+            resampled = IdentityBootstrap(**drawn) if drawn else None
+            if resampled is not None and not resampled.is_valid:
                 raise ValueError("its draws do not fit each other")
             band = tuple(map(float, values["band"])) if values["band"] else None
             if band is not None and not (len(band) == 2 and -math.inf < band[0] <= point.threshold <= band[1] < math.inf):
@@ -221,27 +221,27 @@ class Calibration:
         else:
             chosen = as_policy(policy)  # type: ignore[arg-type]
             found = self.curve.choose(chosen)
-        return derived(self.point, found, chosen, self.curve, self.resampled, self.probability)
+        return make_calibration(self.point, found, chosen, self.curve, self.resampled, self.probability)
 
 
-def derived(
+def make_calibration(
     origin: OperatingPoint,
     found: tuple[float, Confusion],
     policy: Policy | None,
     curve: ThresholdCurve,
-    resampled: Resampled | None,
+    resampled: IdentityBootstrap | None,
     probability: ProbabilityMap | None,
 ) -> Calibration:
     """Everything that follows from a threshold; ``policy`` is None for one that the user gave."""
     threshold, c = found
     described = policy.describe() if policy else {"name": "given", "prevalence": origin.settings.get("prevalence", OBSERVED)}
     observed = described["prevalence"] == OBSERVED
-    share = float(policy.share(origin.genuine, origin.impostor)) if policy else origin.assumed or origin.prevalence
+    prevalence = float(policy.prevalence_of(origin.genuine, origin.impostor)) if policy else origin.target_prevalence or origin.prevalence
     band, ci95 = None, {}
     if resampled is not None:
         band = resampled.threshold(policy) if policy else resampled.like(threshold, curve)
         band = (min(band[0], threshold), max(band[1], threshold))  # the draws are looked at in steps
-        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else share, curve)
+        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else prevalence, curve)
     point = replace(
         origin,
         threshold=threshold,
@@ -252,8 +252,8 @@ def derived(
         fn=c.fn,
         tn=c.tn,
         settings={k: v for k, v in described.items() if k != "name"},
-        assumed=share,
-        figures=figures(c, share),
+        target_prevalence=prevalence,
+        figures=figures(c, prevalence),
         ci95=ci95,
     )
-    return Calibration(point, curve, probability and probability.at(share), band, resampled)
+    return Calibration(point, curve, probability and probability.at(prevalence), band, resampled)

@@ -45,7 +45,7 @@ class Confusion:
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
-    def far(self) -> float:
+    def fmr(self) -> float:
         """FP / (FP + TN), the false match rate; NaN without impostor pairs."""
         return _ratio(self.fp, self.fp + self.tn)
 

@@ -12,7 +12,7 @@ from siamese.errors import ConfigError
 from siamese.verification.confusion import Confusion
 from siamese.verification.confusion import check_threshold
 from siamese.verification.confusion import checked
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.base import Policy
 
 _KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
@@ -53,7 +53,7 @@ class ThresholdCurve:
         return cls(ascending[last], tp, last + 1 - tp)
 
     @property
-    def is_whole(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether shapes and numbers are as the class describes."""
         parts = (self.thresholds, self.tp, self.fp)
         if len({p.shape for p in parts}) != 1 or self.thresholds.ndim != 1 or not len(self.thresholds):
@@ -87,7 +87,7 @@ class ThresholdCurve:
         tp, fp = (int(self.tp[before]), int(self.fp[before])) if before >= 0 else (0, 0)
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
-    def knowing(self, threshold: float, counts: Confusion) -> ThresholdCurve:
+    def with_counts_at(self, threshold: float, counts: Confusion) -> ThresholdCurve:
         """With the exact counts at one more threshold, a float32 number; where none are missing, as it is."""
         place = int(np.searchsorted(self.thresholds, threshold))
         known = place < len(self.thresholds) and self.thresholds[place] == threshold
@@ -100,7 +100,7 @@ class ThresholdCurve:
         )
         return ThresholdCurve(*kept, resolution=self.resolution)
 
-    def thinned(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
+    def thin(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
         """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less.
 
         Args:
@@ -130,7 +130,7 @@ class ThresholdCurve:
         return int(self.fp[-1])
 
     @property
-    def far(self) -> np.ndarray:
+    def fmr(self) -> np.ndarray:
         """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC, over :attr:`frr` the DET curve."""
         return self.fp / _some(self.impostor, "impostor")
 
@@ -140,7 +140,7 @@ class ThresholdCurve:
         return self.tp / _some(self.genuine, "genuine")
 
     @property
-    def frr(self) -> np.ndarray:
+    def fnmr(self) -> np.ndarray:
         """(m,) float64 false non-match rate at each threshold, 1 - recall."""
         return 1 - self.recall
 
@@ -148,21 +148,21 @@ class ThresholdCurve:
         """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the share among these pairs."""
         p = self._share(prevalence)
         hit = p * self.recall
-        return 2 * hit / (hit + (1 - p) * self.far + p)
+        return 2 * hit / (hit + (1 - p) * self.fmr + p)
 
     def accuracy(self, prevalence: float | None = None) -> np.ndarray:
         """(m,) float64 share of right verdicts at each threshold; prevalence as for :meth:`f1`."""
         p = self._share(prevalence)
-        return p * self.recall + (1 - p) * (1 - self.far)
+        return p * self.recall + (1 - p) * (1 - self.fmr)
 
-    def recall_at_far(self, rate: float) -> float:
+    def recall_at_fmr(self, rate: float) -> float:
         """TAR@FAR: the recall at the highest threshold whose false match rate is at most ``rate``.
 
         Raises:
             ConfigError: a rate that is not between 0 and 1.
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), or no genuine pair.
         """
-        return self.choose(Far(rate))[1].recall
+        return self.choose(Fmr(rate))[1].recall
 
     @property
     def auc(self) -> float:

@@ -11,29 +11,29 @@ import numpy as np
 
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
-from siamese.verification.pair_distances import AnyCompared
-from siamese.verification.pair_distances import Compared
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import HeldDistances
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import auc
 from siamese.verification.curves import crossing
 from siamese.verification.point import figures
 from siamese.verification.point import weighed
 from siamese.verification.policies.base import RULE_OF
-from siamese.verification.policies.fmr import Far
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.probability import Reliability
 from siamese.verification.probability import reliability
-from siamese.verification.bootstrap import MIN_PEOPLE
+from siamese.verification.bootstrap import MIN_IDENTITIES
 from siamese.verification.bootstrap import SMALL
-from siamese.verification.bootstrap import Resampled
-from siamese.verification.bootstrap import around
+from siamese.verification.bootstrap import IdentityBootstrap
+from siamese.verification.bootstrap import interval_around
 from siamese.verification.bootstrap import independent
 from siamese.verification.bootstrap import interval
-from siamese.verification.bootstrap import resample
-from siamese.verification.bootstrap import unseen
-from siamese.verification.bootstrap import with_unseen
+from siamese.verification.bootstrap import bootstrap_identities
+from siamese.verification.bootstrap import unseen_error_rates
+from siamese.verification.bootstrap import with_unseen_errors
 
-METRICS = ("accuracy", "error", "precision", "recall", "far", "f1", "auc", "eer")
+METRICS = ("accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer")
 RATES = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)  # false match rates at which the recall is stated, where the pairs support it
 WEIGHED = ("precision", "f1", "accuracy")  # the figures that depend on the prevalence
 _BLOCK = 4_000_000  # numbers held at once while resampling
@@ -48,14 +48,14 @@ class SplitEvaluation:
         genuine, impostor, prevalence: numbers of pairs, and the share of genuine ones.
         threshold: in the unit of the distance.
         confusion: counts at the threshold.
-        accuracy, error, precision, recall, far, f1: at the threshold, 0..1; far is the false match rate.
+        accuracy, error, precision, recall, fmr, f1: at the threshold, 0..1; fmr is the false match rate.
         auc, eer: of the distances, whatever the threshold, 0..1. Of streamed pairs (more than 500,000) the area takes distances less than
             0.1 % apart as equal; all other figures are exact.
-        recall_at_far: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that part of the impostor pairs is accepted;
+        recall_at_fmr: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that part of the impostor pairs is accepted;
             for each rate that at least 30 / rate impostor pairs support (rule of 30).
         at_prevalence: precision, f1 and accuracy where ``prevalence`` of the pairs are genuine, as the policy states it; empty where it takes
             the prevalence as it is.
-        ci95: metric -> (low, high), from a bootstrap over identities; "recall@far=0.001" for those of ``recall_at_far``,
+        ci95: metric -> (low, high), from a bootstrap over identities; "recall@fmr=0.001" for those of ``recall_at_fmr``,
             "f1@prevalence" for those of ``at_prevalence``.
         protocol: how the pairs were chosen.
         caution: what must be known beside the figures, such as that people are in several splits; empty if nothing.
@@ -74,7 +74,7 @@ class SplitEvaluation:
     error: float
     precision: float
     recall: float
-    far: float
+    fmr: float
     f1: float
     auc: float
     eer: float
@@ -82,7 +82,7 @@ class SplitEvaluation:
     protocol: Mapping[str, Any]
     caution: str = ""
     reliability: Reliability | None = None
-    recall_at_far: Mapping[str, float] = field(default_factory=dict)
+    recall_at_fmr: Mapping[str, float] = field(default_factory=dict)
     at_prevalence: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class SplitEvaluation:
 
 
 def evaluate(
-    compared: AnyCompared,
+    compared: PairDistances,
     threshold: float,
     split: str = "test",
     replicates: int = 1000,
@@ -125,7 +125,7 @@ def evaluate(
         raise CalibrationError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
     counts, curve = compared.confusion(threshold), compared.curve()
     seen = Seen(counts, auc(curve), prevalence)  # the area says so where one kind of pairs is missing
-    stated = {} if prevalence is None else {"prevalence": prevalence} | _at(counts, prevalence)
+    at_stated = {} if prevalence is None else {"prevalence": prevalence} | _at(counts, prevalence)
     return SplitEvaluation(
         split=split,
         people=len(np.unique(compared.labels)),
@@ -139,7 +139,7 @@ def evaluate(
         error=counts.error,
         precision=counts.precision,
         recall=counts.recall,
-        far=counts.far,
+        fmr=counts.fmr,
         f1=counts.f1,
         auc=seen.auc,
         eer=compared.eer(),
@@ -147,8 +147,8 @@ def evaluate(
         protocol=compared.protocol,
         caution=caution,
         reliability=reliability(probability, curve) if probability else None,
-        recall_at_far={f"{rate:g}": compared.choose(Far(rate))[1].recall for rate in _supported(compared.impostor)},
-        at_prevalence=stated,
+        recall_at_fmr={f"{rate:g}": compared.choose(Fmr(rate))[1].recall for rate in _supported(compared.impostor)},
+        at_prevalence=at_stated,
     )
 
 
@@ -168,21 +168,21 @@ def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
 
 
 def _intervals(
-    compared: AnyCompared, threshold: float, replicates: int, seed: int, seen: Seen
+    compared: PairDistances, threshold: float, replicates: int, seed: int, seen: Seen
 ) -> dict[str, tuple[float, float]]:
     """The intervals; of many pairs from a few hundred thresholds of each draw of people."""
-    if isinstance(compared, Compared) and len(compared.distances) <= SMALL:
+    if isinstance(compared, HeldDistances) and len(compared.distances) <= SMALL:
         return bootstrap(compared, threshold, replicates, seed, seen)
     rates, curve = _supported(compared.impostor), compared.curve()
-    drawn = resample(compared, curve, replicates, seed)
+    drawn = bootstrap_identities(compared, curve, replicates, seed)
     if drawn is None:
         return _unknown(rates, seen.prevalence)
-    tp, fp = drawn.at(threshold, curve.knowing(threshold, seen.counts))
+    tp, fp = drawn.at(threshold, curve.with_counts_at(threshold, seen.counts))
     return _quantiles(_drawn(drawn, tp, fp, rates), seen, drawn.independent)
 
 
 def bootstrap(
-    compared: Compared, threshold: float, replicates: int = 1000, seed: int = 0, seen: Seen | None = None
+    compared: HeldDistances, threshold: float, replicates: int = 1000, seed: int = 0, seen: Seen | None = None
 ) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals of all metrics from a bootstrap over identities.
 
@@ -214,7 +214,7 @@ def bootstrap(
     people, person = np.unique(compared.labels, return_inverse=True)
     left, right = person[compared.pairs.left[order]], person[compared.pairs.right[order]]
     rates, trials = _supported(compared.impostor), independent(compared)
-    if len(people) < MIN_PEOPLE:
+    if len(people) < MIN_IDENTITIES:
         return _unknown(rates, seen.prevalence)
     rng = np.random.default_rng([seed, 4])
     draws: list[dict[str, np.ndarray]] = []
@@ -229,7 +229,7 @@ def bootstrap(
         usable = (genuine[:, -1] > 0) & (impostor[:, -1] > 0)
         g, i = genuine[usable], impostor[usable]
         tp, fp = (g[:, accepted - 1], i[:, accepted - 1]) if accepted else (np.zeros(len(g)), np.zeros(len(g)))
-        kept = Resampled(ascending[ends], g[:, ends], i[:, ends], g[:, -1], i[:, -1], trials)
+        kept = IdentityBootstrap(ascending[ends], g[:, ends], i[:, ends], g[:, -1], i[:, -1], trials)
         draws.append(_drawn(kept, tp, fp, rates))
     joined = {name: np.concatenate([values[name] for values in draws]) for name in draws[0]}
     return _quantiles(joined, seen, trials) if len(joined["recall"]) else _unknown(rates, seen.prevalence)
@@ -241,11 +241,11 @@ def _supported(impostor: int) -> tuple[float, ...]:
 
 
 def _unknown(rates: tuple[float, ...], prevalence: float | None) -> dict[str, tuple[float, float]]:
-    stated = [f"{name}@prevalence" for name in WEIGHED] if prevalence is not None else []
-    return dict.fromkeys((*METRICS, *(f"recall@far={rate:g}" for rate in rates), *stated), (0.0, 1.0))
+    named = [f"{name}@prevalence" for name in WEIGHED] if prevalence is not None else []
+    return dict.fromkeys((*METRICS, *(f"recall@fmr={rate:g}" for rate in rates), *named), (0.0, 1.0))
 
 
-def _drawn(drawn: Resampled, tp: np.ndarray, fp: np.ndarray, rates: tuple[float, ...] = ()) -> dict[str, np.ndarray]:
+def _drawn(drawn: IdentityBootstrap, tp: np.ndarray, fp: np.ndarray, rates: tuple[float, ...] = ()) -> dict[str, np.ndarray]:
     """What each draw of people says, (r,) each: prevalence, recall and far at (r,) accepted pairs; auc, eer and recall at rates."""
     total_g, total_i = drawn.genuine, drawn.impostor
     zero = np.zeros((len(total_g), 1))
@@ -253,10 +253,10 @@ def _drawn(drawn: Resampled, tp: np.ndarray, fp: np.ndarray, rates: tuple[float,
     closer = np.diff(g, axis=1) * (total_i[:, None] - (i[:, 1:] + i[:, :-1]) / 2)
     row = np.arange(len(g))
     last = {rate: np.count_nonzero(i <= rate * total_i[:, None] + 1e-9, axis=1) - 1 for rate in rates}
-    return {f"recall@far={rate:g}": g[row, column] / total_g for rate, column in last.items()} | {
+    return {f"recall@fmr={rate:g}": g[row, column] / total_g for rate, column in last.items()} | {
         "prevalence": total_g / (total_g + total_i),
         "recall": tp / total_g,
-        "far": fp / total_i,
+        "fmr": fp / total_i,
         "auc": closer.sum(axis=1) / (total_g * total_i),
         "eer": crossing(i / total_i[:, None], 1 - g / total_g[:, None]),
     }
@@ -268,18 +268,18 @@ def _quantiles(draws: Mapping[str, np.ndarray], seen: Seen, trials: np.ndarray) 
     Args:
         draws: see above.
         seen: what was observed of all pairs.
-        trials: see :class:`Resampled`, ``independent``.
+        trials: see :class:`IdentityBootstrap`, ``independent``.
     """
     counts, values = seen.counts, dict(draws)
     own = values.pop("prevalence")
-    recall, far = with_unseen(values["recall"], values["far"], counts, trials)
-    values |= weighed(recall, far, own)
+    recall, fmr = with_unseen_errors(values["recall"], values["fmr"], counts, trials)
+    values |= weighed(recall, fmr, own)
     values["error"] = 1 - values["accuracy"]
     if seen.prevalence is not None:
-        stated = weighed(recall, far, seen.prevalence)
-        values |= {f"{name}@prevalence": stated[name] for name in WEIGHED}
+        at_stated = weighed(recall, fmr, seen.prevalence)
+        values |= {f"{name}@prevalence": at_stated[name] for name in WEIGHED}
     if seen.auc == 1:  # all people are told apart: at some threshold neither error was seen
-        missed, false = (unseen(int(n), len(own), k) for k, n in enumerate(trials))
+        missed, false = (unseen_error_rates(int(n), len(own), k) for k, n in enumerate(trials))
         values |= {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
         values |= {name: 1 - missed for name in values if name.startswith("recall@")}
     found = {name: interval(v) for name, v in values.items()}
@@ -291,5 +291,5 @@ def _quantiles(draws: Mapping[str, np.ndarray], seen: Seen, trials: np.ndarray) 
             known |= {f"{name}@prevalence": value for name, value in _at(counts, seen.prevalence).items()}
         if seen.auc == 1:
             known |= {"eer": 0.0} | {name: 1.0 for name in values if name.startswith("recall@")}
-        found |= {name: around(known[name], values[name]) for name in values if name in known}
+        found |= {name: interval_around(known[name], values[name]) for name in values if name in known}
     return found

@@ -70,7 +70,7 @@ class FoldedEvaluation:
         policy: how thresholds were chosen; "given" for a number.
         folds: each of them.
         auc, eer: over all tested pairs; NaN where only one kind was tested.
-        recall_at_far: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30 impostor pairs or more are accepted.
+        recall_at_fmr: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30 impostor pairs or more are accepted.
         pictures, faceless: how many pictures the protocol has, and on how many no face was found.
     """
 
@@ -79,7 +79,7 @@ class FoldedEvaluation:
     folds: tuple[Fold, ...]
     auc: float
     eer: float
-    recall_at_far: Mapping[float, float]
+    recall_at_fmr: Mapping[float, float]
     pictures: int = 0
     faceless: int = 0
 
@@ -111,7 +111,7 @@ class FoldedEvaluation:
         }
         folds = [asdict(f) | {"accuracy": f.accuracy, "strict_accuracy": f.strict_accuracy} for f in self.folds]
         rest = {"pictures": self.pictures, "faceless": self.faceless, "folds": folds}
-        at = {"recall_at_far": {str(rate): recall for rate, recall in self.recall_at_far.items()}}
+        at = {"recall_at_fmr": {str(rate): recall for rate, recall in self.recall_at_fmr.items()}}
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         return {"protocol": self.protocol, "policy": self.policy} | known | at | rest
 
@@ -185,7 +185,7 @@ def cross_validate(
     beyond = np.where(refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances)
     curve = ThresholdCurve.of(beyond[judged], same[judged])
     both = bool(curve.genuine and curve.impostor)
-    rates = {rate: curve.recall_at_far(rate) for rate in RATES if both and rate * curve.impostor >= RULE_OF}
+    rates = {rate: curve.recall_at_fmr(rate) for rate in RATES if both and rate * curve.impostor >= RULE_OF}
     nan = float("nan")
     name = "given" if rule is None else rule.describe()["name"]
     return FoldedEvaluation(protocol, name, tuple(found), curve.auc if both else nan, curve.eer if both else nan, rates)

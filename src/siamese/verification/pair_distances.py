@@ -1,4 +1,4 @@
-"""Compared pairs: what a threshold is chosen from and judged by, held (Compared) or streamed (PairStream)."""
+"""Compared pairs: what a threshold is chosen from and judged by, held (Compared) or streamed (StreamedDistances)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from siamese.distances.base import Distance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairProtocol
+from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion
 from siamese.verification.confusion import confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.curves import eer
 from siamese.verification.policies.base import Policy
-from siamese.verification.streaming.stream import PairStream
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.streaming.tiles import longest_row
 
 # Of all pairs, more than these are streamed: their thresholds are the same, and their intervals quicker.
@@ -30,7 +30,7 @@ HELD = 500_000
 
 
 @dataclass(frozen=True)
-class Compared:
+class HeldDistances:
     """Pairs of one split with their distances.
 
     Attributes:
@@ -78,8 +78,8 @@ class Compared:
         """The equal error rate; errors as :func:`siamese.verification.eer`."""
         return eer(self.curve())
 
-    def by_person(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`PairStream.by_person`, exactly."""
+    def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`StreamedDistances.by_identity`, exactly."""
         people, left, right, column = self._placed(thresholds)
         columns, same = len(thresholds) + 1, self.pairs.same
 
@@ -89,8 +89,8 @@ class Compared:
 
         return count(left, same), count(left, ~same) + count(right, ~same)
 
-    def by_two_people(self, thresholds: np.ndarray) -> np.ndarray:
-        """As :meth:`PairStream.by_two_people`, exactly."""
+    def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
+        """As :meth:`StreamedDistances.by_two_identities`, exactly."""
         people, left, right, column = self._placed(thresholds)
         columns, other = len(thresholds) + 1, ~self.pairs.same
         keys = (np.minimum(left, right) * people + np.maximum(left, right)) * columns + column
@@ -103,12 +103,12 @@ class Compared:
         return len(people), person[self.pairs.left], person[self.pairs.right], column
 
 
-AnyCompared = Union[Compared, PairStream]
+PairDistances = Union[HeldDistances, StreamedDistances]
 
 
 def compare(
-    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairProtocol, distance: Distance, limit: int | None = None
-) -> AnyCompared:
+    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairRule, distance: Distance, limit: int | None = None
+) -> PairDistances:
     """Choose pairs by the labels and measure their distances.
 
     Args:
@@ -133,16 +133,16 @@ def compare(
             f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
         )
     if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > (HELD if limit is None else limit):
-        return PairStream(embeddings, labels, distance)
+        return StreamedDistances(embeddings, labels, distance)
     if distance.squared and len(embeddings):
         longest_row(distance.rows(embeddings), distance)
     pairs = protocol(labels)
-    return Compared(
+    return HeldDistances(
         pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()
     )
 
 
-def to_show(compared: AnyCompared, count: int, seed: int = 0) -> Compared:
+def pairs_to_show(compared: PairDistances, count: int, seed: int = 0) -> HeldDistances:
     """Pairs for people to look at: of streamed ones the closest impostor and the farthest genuine pairs, and some at random.
 
     Args:
@@ -150,7 +150,7 @@ def to_show(compared: AnyCompared, count: int, seed: int = 0) -> Compared:
         count: at least so many of each of the four kinds, where there are so many.
         seed: of the random ones.
     """
-    if isinstance(compared, Compared):
+    if isinstance(compared, HeldDistances):
         return compared
     left, right, distances = compared.extremes(count)
     labels = compared.original_labels
@@ -161,4 +161,4 @@ def to_show(compared: AnyCompared, count: int, seed: int = 0) -> Compared:
     left, right = np.concatenate([left, some.left[new]]), np.concatenate([right, some.right[new]])
     distances = np.concatenate([distances, compared.between(some.left[new], some.right[new])])
     pairs = Pairs(left, right, labels[left] == labels[right])
-    return Compared(pairs, distances, labels, compared.distance, compared.protocol)
+    return HeldDistances(pairs, distances, labels, compared.distance, compared.protocol)

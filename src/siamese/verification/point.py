@@ -25,7 +25,7 @@ class OperatingPoint:
         policy: how it was chosen ("max_f1"); "given" for a number of the user's.
         distance: name of the distance it belongs to ("euclidean").
         split: which pictures it was chosen on ("calibration").
-        protocol: which pairs of them, :meth:`PairProtocol.describe`.
+        protocol: which pairs of them, :meth:`PairRule.describe`.
         genuine, impostor: numbers of pairs.
         prevalence: genuine / (genuine + impostor).
         f1: reached on those pairs.
@@ -33,8 +33,8 @@ class OperatingPoint:
         people, images: whose pairs they are; None where unknown.
         epoch, step: of the training run, when it was chosen; None outside one.
         settings: the policy's settings.
-        assumed: prevalence at which ``figures`` are meant, as the policy states it.
-        figures: recall, far (false match rate), precision, f1 and accuracy on those pairs, weighed to ``assumed``.
+        target_prevalence: at which ``figures`` are meant, as the policy states it.
+        figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighed to ``target_prevalence``.
         ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities; empty where it was not made.
     """
 
@@ -56,7 +56,7 @@ class OperatingPoint:
     epoch: int | None = None
     step: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    assumed: float | None = None
+    target_prevalence: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     ci95: Mapping[str, Interval] = field(default_factory=dict)
 
@@ -80,11 +80,11 @@ class OperatingPoint:
                 point,
                 ci95={str(name): (_real(low), _real(high)) for name, (low, high) in point.ci95.items()},
                 figures={str(name): _real(value) for name, value in point.figures.items()},
-                assumed=None if point.assumed is None else _real(point.assumed),
+                target_prevalence=None if point.target_prevalence is None else _real(point.target_prevalence),
                 **checked,
             )
-            if point.assumed is not None and not 0 < point.assumed < 1:
-                raise ValueError(f"a prevalence of {point.assumed}")
+            if point.target_prevalence is not None and not 0 < point.target_prevalence < 1:
+                raise ValueError(f"a prevalence of {point.target_prevalence}")
             if not isinstance(point.settings, Mapping) or not isinstance(point.protocol, Mapping):
                 raise TypeError("settings or protocol without names")
         except (TypeError, ValueError, AttributeError) as error:
@@ -104,9 +104,9 @@ class OperatingPoint:
         return OperatingPoint(float(threshold), "given", prevalence=0.0, f1=0.0, **origin, **none)  # type: ignore[arg-type]
 
     @property
-    def stated(self) -> float | None:
+    def stated_prevalence(self) -> float | None:
         """The prevalence that the policy states; None where it takes that of the pairs."""
-        return None if self.settings.get("prevalence", OBSERVED) == OBSERVED else self.assumed
+        return None if self.settings.get("prevalence", OBSERVED) == OBSERVED else self.target_prevalence
 
     @property
     def confusion(self) -> Confusion:
@@ -126,19 +126,19 @@ def _whole(value: Any) -> int:
     return value
 
 
-def figures(counts: Confusion, share: float) -> dict[str, float]:
-    """recall, far, precision, f1 and accuracy, each pair weighed so that a share of them is genuine; both kinds must be there."""
-    recall, far = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
-    return {name: float(value) for name, value in weighed(np.float64(recall), np.float64(far), share).items()}
+def figures(counts: Confusion, prevalence: float) -> dict[str, float]:
+    """recall, fmr, precision, f1 and accuracy, each pair weighed so that a share of them is genuine; both kinds must be there."""
+    recall, fmr = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
+    return {name: float(value) for name, value in weighed(np.float64(recall), np.float64(fmr), prevalence).items()}
 
 
-def weighed(recall: Any, far: Any, share: Any) -> dict[str, Any]:
-    """recall, far, precision, f1 and accuracy where a share of the pairs is genuine; float64 numbers, or arrays of one shape."""
-    hit, false = share * recall, (1 - share) * far
+def weighed(recall: Any, fmr: Any, prevalence: Any) -> dict[str, Any]:
+    """recall, fmr, precision, f1 and accuracy where a share of the pairs is genuine; float64 numbers, or arrays of one shape."""
+    hit, false = prevalence * recall, (1 - prevalence) * fmr
     return {
         "recall": recall,
-        "far": far,
+        "fmr": fmr,
         "precision": np.divide(hit, hit + false, out=np.zeros_like(hit), where=hit + false > 0),
-        "f1": 2 * hit / (hit + false + share),
-        "accuracy": hit + (1 - share) - false,
+        "f1": 2 * hit / (hit + false + prevalence),
+        "accuracy": hit + (1 - prevalence) - false,
     }

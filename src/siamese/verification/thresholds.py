@@ -13,11 +13,11 @@ from torch import Tensor
 from siamese.distances.base import Distance
 from siamese.distances.base import as_distance
 from siamese.errors import ConfigError
-from siamese.pairs.base import PairProtocol
-from siamese.pairs.base import as_protocol
+from siamese.pairs.base import PairRule
+from siamese.pairs.base import as_pair_rule
 from siamese.verification.calibration import Calibration
-from siamese.verification.calibration import derived
-from siamese.verification.pair_distances import AnyCompared
+from siamese.verification.calibration import make_calibration
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.pair_distances import compare
 from siamese.verification.confusion import Confusion
 from siamese.verification.confusion import checked
@@ -30,9 +30,9 @@ from siamese.verification.policies.base import as_policy
 from siamese.verification.probability import check_kind
 from siamese.verification.probability import fit_probability
 from siamese.verification.bootstrap import largest_share
-from siamese.verification.bootstrap import resample
+from siamese.verification.bootstrap import bootstrap_identities
 
-MOSTLY = 0.5  # of the genuine pairs: more of one person's are worth a warning
+DOMINANT_SHARE = 0.5  # of the genuine pairs: more of one person's are worth a warning
 
 
 def calibrate(
@@ -41,7 +41,7 @@ def calibrate(
     policy: str | dict[str, Any] | Policy = "max_f1",
     *,
     distance: str | Distance = "euclidean",
-    pairs: str | PairProtocol = "all_pairs",
+    pairs: str | PairRule = "all_pairs",
     probability: str | None = "isotonic",
     intervals: bool = True,
     seed: int = 0,
@@ -53,8 +53,8 @@ def calibrate(
     Args:
         embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
         identities: (N,) who is on each picture: numbers, strings, or anything that can be compared and sorted.
-        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"far"``, ``"recall"``, ``"cost"``; or with settings:
-            ``siamese.Far(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``, ``{"name": "far", "rate": 1e-4}``.
+        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``; or with settings:
+            ``siamese.Fmr(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``, ``{"name": "fmr", "rate": 1e-4}``.
         distance: ``"euclidean"``, ``"cosine"``, or a :class:`siamese.Distance`.
         pairs: ``"all_pairs"``, ``"balanced_pairs"``, or a pair protocol.
         probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it out.
@@ -75,13 +75,13 @@ def calibrate(
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be a whole number from 0 on, not {seed!r}")
     measured = as_distance(distance)
-    protocol = as_protocol(pairs)
+    protocol = as_pair_rule(pairs)
     compared = compare(*rows_and_labels(embeddings, identities), protocol, measured)
-    return calibrated(compared, chosen, probability=probability, intervals=intervals, seed=seed)
+    return calibrate_pairs(compared, chosen, probability=probability, intervals=intervals, seed=seed)
 
 
-def calibrated(
-    compared: AnyCompared,
+def calibrate_pairs(
+    compared: PairDistances,
     policy: Policy | None = None,
     split: str = "calibration",
     *,
@@ -105,9 +105,9 @@ def calibrated(
     threshold, counts = compared.choose(policy)
     name = policy.describe()["name"]
     if not counts.tp:
-        share = float(policy.share(compared.genuine, compared.impostor))
+        prevalence = float(policy.prevalence_of(compared.genuine, compared.impostor))
         warnings.warn(
-            f"policy {name} refuses every genuine pair: at a prevalence of {share:.2g} nothing better is to be had "
+            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} nothing better is to be had "
             f"with these embeddings; state another prevalence or another policy, or look at the embeddings",
             stacklevel=3,
         )
@@ -118,17 +118,17 @@ def calibrated(
             stacklevel=3,
         )
     curve = compared.curve()
-    resampled = resample(compared, curve, seed=seed) if intervals else None
-    if (share := largest_share(compared)) > MOSTLY:
+    resampled = bootstrap_identities(compared, curve, seed=seed) if intervals else None
+    if (largest := largest_share(compared)) > DOMINANT_SHARE:
         narrow = ", and the intervals are too narrow" if resampled is not None else ""
         warnings.warn(
-            f"one person has {share:.0%} of the genuine pairs of split {split!r}: threshold and figures tell mostly about that person"
+            f"one person has {largest:.0%} of the genuine pairs of split {split!r}: threshold and figures tell mostly about that person"
             f"{narrow}; leave out some of that person's pictures",
             stacklevel=3,
         )
-    curve = curve.knowing(threshold, counts)
+    curve = curve.with_counts_at(threshold, counts)
     for other in beside:
-        curve = curve.knowing(other, compared.confusion(other))
+        curve = curve.with_counts_at(other, compared.confusion(other))
     origin = OperatingPoint(
         threshold=threshold,
         policy="",
@@ -148,12 +148,12 @@ def calibrated(
         epoch=epoch,
         step=step,
     )
-    share = float(policy.share(compared.genuine, compared.impostor))
-    chances = fit_probability(curve, share, probability) if probability else None
-    return derived(origin, (threshold, counts), policy, curve, resampled, chances)
+    prevalence = float(policy.prevalence_of(compared.genuine, compared.impostor))
+    chances = fit_probability(curve, prevalence, probability) if probability else None
+    return make_calibration(origin, (threshold, counts), policy, curve, resampled, chances)
 
 
-def max_f1(distances: np.ndarray, same: np.ndarray) -> Found:
+def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
     """The threshold with the highest F1 among all real numbers, exactly; of several the smallest.
 
     Between two neighbouring distances nothing changes, so only distances that occur need be tried. Moving the threshold down
@@ -171,11 +171,11 @@ def max_f1(distances: np.ndarray, same: np.ndarray) -> Found:
     Raises:
         CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that differ.
     """
-    return Found(*ThresholdCurve.of(*checked(distances, same)).choose(MaxF1()))
+    return BestThreshold(*ThresholdCurve.of(*checked(distances, same)).choose(MaxF1()))
 
 
 @dataclass(frozen=True)
-class Found:
+class BestThreshold:
     """What :func:`max_f1` found: a threshold and the counts there."""
 
     threshold: float

@@ -9,7 +9,7 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.pairs.grouped import Grouped
 from siamese.data.samplers.base import BatchPlan
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 from siamese.data.samplers.base import Sampler
 from siamese.data.samplers.base import pair_plan
 
@@ -33,10 +33,10 @@ class BalancedPairSampler(Sampler):
         if self.pairs < 2 or self.pairs % 2:
             raise ValueError(f"pairs must be even and at least 2, not {self.pairs}")
 
-    def default_steps(self, people: People) -> int:
+    def default_steps(self, people: IdentityRows) -> int:
         return -(-sum(len(rows) for rows in people.rows) // (2 * self.pairs))
 
-    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         rng = np.random.default_rng([*seed, epoch, 2, step * world + rank])
         pairs: dict[tuple[int, int], None] = {}
         genuine, anybody = _turns(people.several, rng), _turns(np.arange(len(people.rows)), rng)

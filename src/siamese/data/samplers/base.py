@@ -31,7 +31,7 @@ class BatchPlan:
         return len(self.indices)
 
 
-class People:
+class IdentityRows:
     """Rows grouped by person.
 
     Args:
@@ -71,11 +71,11 @@ class Sampler:
 
     steps: int | None
 
-    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         """The batch of one step on one of ``world`` processes."""
         raise NotImplementedError
 
-    def default_steps(self, people: People) -> int:
+    def default_steps(self, people: IdentityRows) -> int:
         """Steps after which each picture that can be drawn has been drawn about once."""
         raise NotImplementedError
 
@@ -93,7 +93,7 @@ class Sampler:
         Raises:
             DataError: nobody has two pictures, or there is one person only; or the sampler needs chosen pairs and has none.
         """
-        people = People(labels, pairs)
+        people = IdentityRows(labels, pairs)
         if len(people.rows) < 2 or not len(people.several):
             raise DataError(
                 f"the training split has {len(people.rows)} people, {len(people.several)} of them with two pictures or more: "
@@ -106,7 +106,7 @@ class Sampler:
 class PlannedBatches:
     """An epoch of batch plans; Lightning announces each new epoch through ``sampler.set_epoch``."""
 
-    def __init__(self, sampler: Sampler, people: People, seed: int, steps: int, rank: int, world: int) -> None:
+    def __init__(self, sampler: Sampler, people: IdentityRows, seed: int, steps: int, rank: int, world: int) -> None:
         self._sampler, self._people, self._seed = sampler, people, seed
         self._steps, self._rank, self._world = steps, rank, world
         self.epoch = 0

@@ -9,7 +9,7 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.pairs.grouped import Grouped
 from siamese.data.samplers.base import BatchPlan
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 from siamese.data.samplers.base import Sampler
 from siamese.data.samplers.base import pair_plan
 
@@ -32,10 +32,10 @@ class ChosenPairSampler(Sampler):
         if self.pairs < 2:
             raise ValueError(f"pairs must be at least 2, not {self.pairs}")
 
-    def default_steps(self, people: People) -> int:
+    def default_steps(self, people: IdentityRows) -> int:
         return -(-int(_chosen(people).shape[1]) // self.pairs)
 
-    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         chosen = _chosen(people)
         n = chosen.shape[1]
         whole = -(-n // self.pairs)  # batches that show every pair once
@@ -45,7 +45,7 @@ class ChosenPairSampler(Sampler):
         return _plan(chosen[:, shuffled[place * self.pairs : (place + 1) * self.pairs]], (*seed, epoch, step, rank))
 
 
-def _chosen(people: People) -> np.ndarray:
+def _chosen(people: IdentityRows) -> np.ndarray:
     if people.pairs is None or not people.pairs.shape[1]:
         raise DataError(
             "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one chose none: "

@@ -9,7 +9,7 @@ import numpy as np
 from siamese.errors import DataError
 from siamese.pairs.grouped import Grouped
 from siamese.data.samplers.base import BatchPlan
-from siamese.data.samplers.base import People
+from siamese.data.samplers.base import IdentityRows
 from siamese.data.samplers.base import Sampler
 from siamese.data.samplers.base import pair_plan
 
@@ -35,11 +35,11 @@ class IdentitySampler(Sampler):
         if self.people < 2 or self.images < 2:
             raise ValueError(f"people and images must be at least 2, not {self.people} and {self.images}")
 
-    def default_steps(self, people: People) -> int:
+    def default_steps(self, people: IdentityRows) -> int:
         pictures = sum(len(people.rows[i]) for i in people.several)
         return -(-pictures // (self.people * self.images))
 
-    def plan(self, people: People, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
         turn = step * world + rank
         rng = np.random.default_rng([*seed, epoch, 1, turn])
         n, size = len(people.several), min(self.people, len(people.several))

@@ -53,7 +53,7 @@ SPLIT_PROTOCOLS: Registry[SplitProtocol] = Registry("split protocol")
 # Which two splits may show the same person, by protocol; any other pair of splits never does.
 MAY_SHARE: dict[str, frozenset[frozenset[str]]] = {
     "identity_disjoint": frozenset(),
-    "held_out_people": frozenset({frozenset({"train", "validation"}), frozenset({"calibration", "validation"})}),
+    "held_out_identities": frozenset({frozenset({"train", "validation"}), frozenset({"calibration", "validation"})}),
     "image_disjoint": frozenset(frozenset(two) for two in itertools.combinations(ALL_SPLITS, 2)),
 }
 

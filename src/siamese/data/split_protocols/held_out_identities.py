@@ -18,9 +18,9 @@ from siamese.data.split_protocols.base import SplitProtocol
 from siamese.data.split_protocols.base import has_both_kinds
 
 
-@SPLIT_PROTOCOLS.register("held_out_people")
+@SPLIT_PROTOCOLS.register("held_out_identities")
 @dataclass(frozen=True)
-class HeldOutPeople(SplitProtocol):
+class HeldOutIdentities(SplitProtocol):
     """Some people are held out for test; the pictures of the others are divided into train and validation.
 
     So validation shows people who are trained on, in other pictures: its figures say nothing about strangers. The protocol of
@@ -40,7 +40,7 @@ class HeldOutPeople(SplitProtocol):
     def __post_init__(self) -> None:
         if not (0 < self.test < 1 and 0 < self.validation < 1 and 0 <= self.calibration < 1):
             raise SplitError(
-                f"held_out_people needs shares test and validation in (0, 1) and calibration in [0, 1), not {self.test}, "
+                f"held_out_identities needs shares test and validation in (0, 1) and calibration in [0, 1), not {self.test}, "
                 f"{self.validation} and {self.calibration}: change data.split"
             )
 

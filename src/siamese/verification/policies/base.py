@@ -74,25 +74,25 @@ class Policy:
         """The same policy where that share of the pairs is genuine, if it takes the prevalence as observed; otherwise as it is."""
         return replace(self, prevalence=prevalence) if self.prevalence == OBSERVED else self  # type: ignore[type-var]
 
-    def share(self, genuine: int, impostor: int) -> Fraction:
+    def prevalence_of(self, genuine: int, impostor: int) -> Fraction:
         """The prevalence as a number."""
         if self.prevalence == OBSERVED:
             return Fraction(genuine, genuine + impostor)
         return Fraction(1, 2) if self.prevalence == BALANCED else Fraction(repr(float(self.prevalence)))
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of floats, or Fractions).
 
         Args:
             tp, fp: accepted genuine and impostor pairs.
             genuine, impostor: all of them.
-            share: prevalence.
+            prevalence: of genuine pairs, 0..1.
         """
         raise NotImplementedError
 
-    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, share: Any) -> Any:
+    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, prevalence: Any) -> Any:
         """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an objective above this one."""
-        return self.objective(high[0], low[1], genuine, impostor, share)
+        return self.objective(high[0], low[1], genuine, impostor, prevalence)
 
     def choose(self, tp: np.ndarray, fp: np.ndarray, genuine: int, impostor: int) -> int:
         """The best of counts at ascending thresholds, compared exactly; -1 for refusing every pair.
@@ -105,17 +105,17 @@ class Policy:
             CalibrationError: the pairs at hand cannot support the policy.
         """
         self.check(genuine, impostor)
-        share = self.share(genuine, impostor)
-        values = self.objective(tp.astype(np.float64), fp.astype(np.float64), float(genuine), float(impostor), float(share))
+        prevalence = self.prevalence_of(genuine, impostor)
+        values = self.objective(tp.astype(np.float64), fp.astype(np.float64), float(genuine), float(impostor), float(prevalence))
         highest = values.max(initial=-np.inf)
         if np.isneginf(highest):
             return -1
-        chosen, best = -1, self._exactly(0, 0, genuine, impostor, share) if self.may_refuse_all else None
+        chosen, best = -1, self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None
         best_few = values >= highest - NEAR * float(scale(values))
         if self.at_genuine:  # of those with the same genuine pairs the first
             best_few &= np.diff(tp, prepend=0) > 0
         for i in np.flatnonzero(best_few).tolist():
-            value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, share)
+            value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, prevalence)
             if best is None or value > best:
                 chosen, best = i, value
         return chosen
@@ -131,18 +131,18 @@ class Policy:
             (r,) columns; -1 for refusing every pair.
         """
         g, i = genuine[:, None], impostor[:, None]
-        share = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.share(1, 1)))
-        values = self.objective(tp, fp, g, i, share)
+        prevalence = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.prevalence_of(1, 1)))
+        values = self.objective(tp, fp, g, i, prevalence)
         # Objectives of rare genuine pairs are small at their best, and large only where impostor pairs are accepted.
         near = np.maximum(NEAR * np.abs(values.max(axis=1)), NOISE * scale(values))
         best: np.ndarray = np.argmax(values >= (values.max(axis=1) - near)[:, None], axis=1)
         if self.may_refuse_all:
-            nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, share)[:, 0]
+            nothing = self.objective(np.zeros_like(g), np.zeros_like(g), g, i, prevalence)[:, 0]
             best = np.where(nothing >= values.max(axis=1) - near, -1, best)
         return np.where(np.isneginf(values.max(axis=1)), -1, best)
 
-    def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, share: Fraction) -> Any:
-        return self.objective(Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), share)
+    def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, prevalence: Fraction) -> Any:
+        return self.objective(Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), prevalence)
 
 
 POLICIES: Registry[Policy] = Registry("policy")
@@ -180,10 +180,10 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
         )
     if isinstance(policy, str) and "," in policy:
         name = policy.partition(",")[0].strip()
-        example = "siamese.Far(rate=1e-4)" if name not in POLICIES else f"siamese.{POLICIES[name].__name__}(...)"
+        example = "siamese.Fmr(rate=1e-4)" if name not in POLICIES else f"siamese.{POLICIES[name].__name__}(...)"
         raise ConfigError(
             f"{policy!r} is how the command writes a policy with settings; in Python give an object, {example}, or a dictionary, "
-            f'{{"name": "far", "rate": 1e-4}}'
+            f'{{"name": "fmr", "rate": 1e-4}}'
         )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
 

@@ -43,15 +43,15 @@ class Cost(Policy):
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         match, non_match = self.false_match, self.false_non_match
         if isinstance(tp, Fraction):
             match, non_match = Fraction(repr(float(match))), Fraction(repr(float(non_match)))  # type: ignore[assignment]
-        return (non_match * share * tp / genuine - match * (1 - share) * fp / impostor) / (match + non_match)
+        return (non_match * prevalence * tp / genuine - match * (1 - prevalence) * fp / impostor) / (match + non_match)
 
 
 def cost(policy: Cost, counts: Confusion) -> float:
     """Expected cost of a verdict at the policy's prevalence, from counts on pairs."""
     genuine, impostor = counts.tp + counts.fn, counts.fp + counts.tn
-    share = float(policy.share(genuine, impostor))
-    return policy.false_non_match * share * counts.fn / genuine + policy.false_match * (1 - share) * counts.fp / impostor
+    prevalence = float(policy.prevalence_of(genuine, impostor))
+    return policy.false_non_match * prevalence * counts.fn / genuine + policy.false_match * (1 - prevalence) * counts.fp / impostor

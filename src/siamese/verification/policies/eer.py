@@ -30,9 +30,9 @@ class Eer(Policy):
     prevalence: Prevalence = OBSERVED
     at_genuine: ClassVar[bool] = False
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         return -abs(fp / impostor + tp / genuine - 1)
 
-    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, share: Any) -> Any:
+    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, prevalence: Any) -> Any:
         below, above = (fp / impostor + tp / genuine - 1 for tp, fp in (low, high))  # rises with the threshold
         return np.where((below <= NEAR) & (above >= -NEAR), 0.0, -np.minimum(abs(below), abs(above)))

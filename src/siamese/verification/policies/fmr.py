@@ -20,9 +20,9 @@ from siamese.verification.policies.base import ROUNDING
 from siamese.verification.policies.base import RULE_OF
 
 
-@POLICIES.register("far")
+@POLICIES.register("fmr")
 @dataclass(frozen=True)
-class Far(Policy):
+class Fmr(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
     Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing is known about a
@@ -57,7 +57,7 @@ class Far(Policy):
                 f"your people (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data PEOPLE --pairs all_pairs), or on more people"
             )
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
             return tp if fp <= Fraction(repr(float(self.rate))) * impostor + ROUNDING else Fraction(-1)
         return np.where(fp <= self.rate * impostor + 2 * float(ROUNDING), tp / genuine, -np.inf)

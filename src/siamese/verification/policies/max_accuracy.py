@@ -32,5 +32,5 @@ class MaxAccuracy(Policy):
     prevalence: Prevalence = OBSERVED
     may_refuse_all: ClassVar[bool] = True
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
-        return share * tp / genuine - (1 - share) * fp / impostor
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
+        return prevalence * tp / genuine - (1 - prevalence) * fp / impostor

@@ -29,6 +29,6 @@ class MaxF1(Policy):
 
     prevalence: Prevalence = OBSERVED
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
-        hit = share * tp / genuine
-        return 2 * hit / (hit + (1 - share) * fp / impostor + share)
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
+        hit = prevalence * tp / genuine
+        return 2 * hit / (hit + (1 - prevalence) * fp / impostor + prevalence)

@@ -36,7 +36,7 @@ class Recall(Policy):
         super().__post_init__()
         _check_rate("the recall that is asked for", self.rate, one=True)
 
-    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, share: Any) -> Any:
+    def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
             return -fp if tp >= Fraction(repr(float(self.rate))) * genuine - ROUNDING else -impostor - 1
         return np.where(tp >= self.rate * genuine - 2 * float(ROUNDING), -fp / impostor, -np.inf)

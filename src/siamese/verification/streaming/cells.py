@@ -52,11 +52,11 @@ class Cells:
         """Number of pairs inside."""
         return int(self.genuine.sum() + self.impostor.sum())
 
-    def picked(self, which: np.ndarray) -> Cells:
+    def select_cells(self, which: np.ndarray) -> Cells:
         """Those that an index or a mask names, ascending."""
         return Cells(*(getattr(self, f.name)[which] for f in fields(self)))
 
-    def hopeful(self, policy: Policy, genuine: int, impostor: int) -> Cells:
+    def candidates_for(self, policy: Policy, genuine: int, impostor: int) -> Cells:
         """Those that can hold the policy's threshold.
 
         Args:
@@ -66,12 +66,12 @@ class Cells:
         filled = self.genuine > 0 if policy.at_genuine else self.genuine + self.impostor > 0
         low = (self.tp.astype(np.float64), self.fp.astype(np.float64))
         high = ((self.tp + self.genuine).astype(np.float64), (self.fp + self.impostor).astype(np.float64))
-        g, i, share = float(genuine), float(impostor), float(policy.share(genuine, impostor))
-        values = policy.objective(*high, g, i, share)[filled]
+        g, i, prevalence = float(genuine), float(impostor), float(policy.prevalence_of(genuine, impostor))
+        values = policy.objective(*high, g, i, prevalence)[filled]
         if policy.may_refuse_all:
-            values = np.append(values, policy.objective(np.zeros(1), np.zeros(1), g, i, share))
-        bound, near = policy.bound(low, high, g, i, share), NEAR * scale(values)
-        return self.picked(filled & (bound > -np.inf) & (bound >= values.max(initial=-np.inf) - near))
+            values = np.append(values, policy.objective(np.zeros(1), np.zeros(1), g, i, prevalence))
+        bound, near = policy.bound(low, high, g, i, prevalence), NEAR * scale(values)
+        return self.select_cells(filled & (bound > -np.inf) & (bound >= values.max(initial=-np.inf) - near))
 
 
 class Counter:

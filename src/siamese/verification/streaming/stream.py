@@ -53,7 +53,7 @@ AREA = 1e-5  # of the unit square, below the curve: pairs of one bin that can mo
 WIDEST = 32  # and so many bins to either side at the most
 
 
-class PairStream:
+class StreamedDistances:
     """Every pair i < j of N embeddings, in tiles; see the module's description.
 
     Args:
@@ -118,9 +118,9 @@ class PairStream:
         """
         policy.check(self.genuine, self.impostor)
         genuine, impostor = self._histogram(policy)
-        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).hopeful(policy, self.genuine, self.impostor)
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).candidates_for(policy, self.genuine, self.impostor)
         if cells.pairs > LIMIT:
-            cells = self._refined(cells, FINER).hopeful(policy, self.genuine, self.impostor)
+            cells = self._refined(cells, FINER).candidates_for(policy, self.genuine, self.impostor)
         cells = self._refined(cells, 0)
         tp, fp = cells.tp + cells.genuine, cells.fp + cells.impostor
         chosen = policy.choose(tp, fp, self.genuine, self.impostor)
@@ -142,7 +142,7 @@ class PairStream:
         genuine, impostor = self._histogram()
         cells = Cells.of_bins(self._tiles.edges, genuine, impostor)
         place = min(int(self._tiles.bin_of(np.asarray(below))), len(genuine) - 1)
-        cell = cells.picked(np.array([place]))
+        cell = cells.select_cells(np.array([place]))
         tp, fp = int(cell.tp[0]), int(cell.fp[0])
         if cell.pairs and below < self._tiles.edges[place]:
             fine = self._refined(cell, 0)
@@ -152,7 +152,7 @@ class PairStream:
             tp, fp = tp + int(cell.genuine[0]), fp + int(cell.impostor[0])
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
-    def by_person(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many pairs of each person lie between one threshold and the next, give or take a bin: for resampling people.
 
         Args:
@@ -178,18 +178,18 @@ class PairStream:
                 for k, w in ((mine, a), (theirs, b))
             ]
             genuine = self._tiles.genuine(tile)
-            kin = _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns) if genuine is not None else None
+            genuine_counts = _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns) if genuine is not None else None
             with self._guard:
                 for who, counted in zip((a, b), hits, strict=True):
                     others[int(who[0]) : int(who[-1]) + 1] += counted
-                if kin is not None:
-                    own[int(a[0]) : int(a[-1]) + 1] += kin
-                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * kin  # they were among them, on both sides
+                if genuine_counts is not None:
+                    own[int(a[0]) : int(a[-1]) + 1] += genuine_counts
+                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * genuine_counts  # they were among them, on both sides
 
         self._tiles.each(count)
         return own, others
 
-    def by_two_people(self, thresholds: np.ndarray) -> np.ndarray:
+    def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
         """How many impostor pairs of each two people lie between one threshold and the next: for resampling a few people.
 
         Args:
@@ -228,7 +228,7 @@ class PairStream:
         genuine, impostor = self._histogram()
         place = np.arange(len(genuine))
         close = place <= np.searchsorted(np.cumsum(impostor), min(count, self.impostor))
-        far = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
+        distant = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
         none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
         kept: dict[bool, tuple[np.ndarray, ...]] = {False: none, True: none}
 
@@ -237,7 +237,7 @@ class PairStream:
             near = tile.candidates(close)
             wanted = {False: near[~self._tiles.same(tile, near)]}
             if own is not None:
-                wanted[True] = own[np.isin(own, tile.candidates(far), assume_unique=True)]
+                wanted[True] = own[np.isin(own, tile.candidates(distant), assume_unique=True)]
             for kind, flat in wanted.items():
                 found = (*tile.rows(flat), self._tiles.exact(tile, flat))
                 with self._guard:
@@ -278,12 +278,12 @@ class PairStream:
         before = tile.bins.numpy()[tile.doubtful]
         after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
         moved = np.flatnonzero(before != after)
-        kin = moved[self._tiles.same(tile, tile.doubtful[moved])]
+        genuine_counts = moved[self._tiles.same(tile, tile.doubtful[moved])]
         with self._guard:
             every += counted
             if genuine is not None:
                 np.add.at(same, tile.bins.numpy()[genuine], 1)
-            for counts, these in ((every, moved), (same, kin)):
+            for counts, these in ((every, moved), (same, genuine_counts)):
                 np.subtract.at(counts, before[these], 1)
                 np.add.at(counts, after[these], 1)
 
@@ -292,7 +292,7 @@ class PairStream:
         if not genuine.any() or not impostor.any():
             return None
         tp, fp = (np.cumsum(v) * (of / v.sum()) for v, of in ((genuine, self.genuine), (impostor, self.impostor)))
-        share = float(policy.share(self.genuine, self.impostor))
+        share = float(policy.prevalence_of(self.genuine, self.impostor))
         values = policy.objective(tp, fp, float(self.genuine), float(self.impostor), share)
         best = int(np.argmax(values))
         below = np.concatenate([[0], np.cumsum(genuine + impostor)])
@@ -300,7 +300,7 @@ class PairStream:
         first, last = np.maximum(best - sides, 0), np.minimum(best + sides, len(genuine) - 1)
         held = below[last + 1] - below[first] <= WATCHED * below[-1]
         side = max(int(np.count_nonzero(held)), 1) - 1
-        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).picked(np.arange(first[side], last[side] + 1))
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).select_cells(np.arange(first[side], last[side] + 1))
         return Counter(cells.start, cells.end, 0)
 
     def _watch(self, tile: Tile, counter: Counter | None, wanted: np.ndarray | None) -> None:
@@ -336,7 +336,7 @@ class PairStream:
         """A curve at the bins' edges, and in some bins at every distance that occurs."""
         if not len(bins):
             return curve
-        cells = self._refined(Cells.of_bins(self._tiles.edges, *self._histogram()).picked(bins), 0)
+        cells = self._refined(Cells.of_bins(self._tiles.edges, *self._histogram()).select_cells(bins), 0)
         inside = from_keys(cells.start)
         thresholds = np.append(curve.thresholds, inside)
         tp, fp = np.append(curve.tp, cells.tp + cells.genuine), np.append(curve.fp, cells.fp + cells.impostor)
@@ -346,7 +346,7 @@ class PairStream:
     def _below_all(self) -> float:
         """The largest float32 number below every distance."""
         cells = Cells.of_bins(self._tiles.edges, *self._histogram())
-        first = cells.picked(np.flatnonzero(cells.genuine + cells.impostor)[:1])
+        first = cells.select_cells(np.flatnonzero(cells.genuine + cells.impostor)[:1])
         smallest = from_keys(self._refined(first, 0).start[:1])[0]
         return float(np.nextafter(smallest, np.float32(-np.inf)))
 

@@ -34,9 +34,9 @@ Place = tuple[slice, slice]  # rows and columns of a tile
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
 SHIFT = 13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
 OCTAVES = 120  # of squares, below the largest possible one: nearly all that float32 has; what is closer is in the first bin
-SURE = 8
+MARGIN_STEPS = 8
 UNIT = 2.0**-53
-MOST = 8  # threads: bounds the memory
+MAX_THREADS = 8  # threads: bounds the memory
 SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 
 
@@ -154,7 +154,7 @@ class Tiles:
         """
         waiting = iter(self.diagonal() + self.rest() if places is None else places)
         before = torch.get_num_threads()
-        threads = min(before, MOST) if self._distance.squared else 1
+        threads = min(before, MAX_THREADS) if self._distance.squared else 1
         if threads == 1:
             self._work(work, waiting)
             return
@@ -228,7 +228,7 @@ class Tiles:
         """What makes a tile, in memory of its own."""
         d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
         wide, narrow, bits = torch.empty(most, dtype=torch.float64), torch.empty(most), np.empty(most, dtype=np.int32)
-        floor = float(_number(self._low + 2 * SURE))
+        floor = float(_number(self._low + 2 * MARGIN_STEPS))
 
         def made(i: slice, j: slice) -> Tile:
             a, b = self._rows[i], self._rows[j]
@@ -238,7 +238,7 @@ class Tiles:
             torch.add(sa, sb, out=values.view(len(a), len(b))).addmm_(a, b.T, alpha=-2)
             codes.copy_(values).clamp_(min=floor)
             steps = codes.view(torch.int32).sub_(self._low)  # of float32, from the first bin's start, and SURE more
-            doubtful = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * SURE
+            doubtful = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * MARGIN_STEPS
             error = 4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
             # Where the error is more than a quarter of a float32 step, a code tells nothing.
             blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
@@ -255,10 +255,10 @@ class Tiles:
         if not self._distance.squared:  # a code is the distance itself
             ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
             return 0, _number(np.minimum(ends, _key(LARGEST)))
-        top = _key(4.0) + 2 * SURE  # the square of two rows of length 1, opposite to each other
+        top = _key(4.0) + 2 * MARGIN_STEPS  # the square of two rows of length 1, opposite to each other
         low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
         bins = ((top - low) >> SHIFT) + 1
-        ends = low + SURE + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
+        ends = low + MARGIN_STEPS + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
         return low, self._rounded(torch.from_numpy(_number(ends).astype(np.float64))).numpy()
 
     def _rounded(self, squares: Tensor) -> Tensor:
