@@ -2,7 +2,7 @@
 
     python benchmarks/seeds.py LFW [SETTING=VALUE ...] [--out runs/seeds] [--only EXPERIMENT ...] [--readme README.md]
 
-LFW is the folder with one folder per person. Settings go to every run that is started now, e.g. max_epochs=3 where 200 epochs
+LFW is the folder with one folder per identity. Settings go to every run that is started now, e.g. max_epochs=3 where 200 epochs
 take too long; the table says how many steps each run has. A run that lies in the folder already is not trained again.
 """
 
@@ -32,26 +32,47 @@ PUBLISHED = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("lfw", type=Path)
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/seeds"))
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
-    parser.add_argument("--readme", type=Path, help="write the table there, too, between the comments 'seeds'")
+    parser.add_argument(
+        "--readme", type=Path, help="write the table there, too, between the comments 'seeds'"
+    )
     args = parser.parse_args()
     for name in args.only:
         for seed in RUNS[name][0]:
             folder = args.out / f"{name}-{seed}"
             if not (folder / "evaluation.json").exists():
-                words = [f"experiment={name}", f"data.root={args.lfw}", f"data.seed={seed}", f"hydra.run.dir={folder}"]
-                print(f"siamese train {' '.join(words + args.settings)}", file=sys.stderr, flush=True)
-                command = [str(Path(sys.executable).parent / "siamese"), "train", *words, *args.settings]
+                words = [
+                    f"experiment={name}",
+                    f"data.root={args.lfw}",
+                    f"data.seed={seed}",
+                    f"hydra.run.dir={folder}",
+                ]
+                print(
+                    f"siamese train {' '.join(words + args.settings)}", file=sys.stderr, flush=True
+                )
+                command = [
+                    str(Path(sys.executable).parent / "siamese"),
+                    "train",
+                    *words,
+                    *args.settings,
+                ]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     table = "\n".join(lines(args.only, args.out))
     print(table)
     if args.readme:
         text = args.readme.read_text(encoding="utf-8")
-        marked = re.sub(r"(<!-- seeds -->\n).*?(<!-- /seeds -->)", lambda m: f"{m[1]}{table}\n{m[2]}", text, flags=re.DOTALL)
+        marked = re.sub(
+            r"(<!-- seeds -->\n).*?(<!-- /seeds -->)",
+            lambda m: f"{m[1]}{table}\n{m[2]}",
+            text,
+            flags=re.DOTALL,
+        )
         args.readme.write_text(marked, encoding="utf-8")
 
 
@@ -71,16 +92,22 @@ def lines(names: list[str], out: Path) -> list[str]:
             folder = out / f"{name}-{seed}"
             figures = json.loads((folder / "evaluation.json").read_text())
             minutes = json.loads((folder / "timing.json").read_text())["training_seconds"] / 60
-            last = torch.load(folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)
+            last = torch.load(
+                folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True
+            )
             cells = [
                 f"{figures[s][metric]:.3f} ({figures[s]['ci95'][metric][0]:.3f}-{figures[s]['ci95'][metric][1]:.3f})"
                 for s in ("train", "validation", "test")
             ]
             effort = f"{last['epoch'] + 1}, {last['global_step']:,}, {minutes:.0f}"
-            found.append(f"| {label} | {seed} | {effort} | {' | '.join(cells)} | {figures['test']['auc']:.3f} |")
+            found.append(
+                f"| {label} | {seed} | {effort} | {' | '.join(cells)} | {figures['test']['auc']:.3f} |"
+            )
             scores.append(figures[split][metric])
             pairs += figures[split]["genuine"] + figures[split]["impostor"]
-        if len(scores) > 1:  # the splits of different seeds overlap in people: the spread is not that of independent tests
+        if (
+            len(scores) > 1
+        ):  # the splits of different seeds overlap in identities: the spread is not that of independent tests
             mean = f"**{statistics.mean(scores):.3f}** (deviation {statistics.stdev(scores):.3f}; {pairs:,} pairs)"
             place = ["", mean, ""] if split == "validation" else ["", "", mean]
             found.append(f"| {label}, mean of {len(scores)} | | | {' | '.join(place)} | |")

@@ -5,7 +5,7 @@ python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
 EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py writes them. From embeddings to threshold
 every way runs in a process of its own, one after the other, R times; imports and reading are not counted. Memory is the peak of
 the process above what it held before (Linux only). The other libraries get their distances from a float64 matrix product in blocks,
-which is quicker than any call of theirs for it. `--growth` runs siamese on made-up embeddings of 10,000 to 40,000 pictures as well.
+which is quicker than any call of theirs for it. `--growth` runs siamese on made-up embeddings of 10,000 to 40,000 images as well.
 """
 
 from __future__ import annotations
@@ -48,7 +48,13 @@ def siamese_all(rows: Any, who: Any) -> dict[str, float]:
     found = siamese.calibrate(rows, who)
     balanced = found.with_policy(siamese.MaxF1(prevalence="balanced"))
     low, high = found.band
-    return {"threshold": found.threshold, "f1": found.f1, "low": low, "high": high, "balanced": balanced.threshold}
+    return {
+        "threshold": found.threshold,
+        "f1": found.f1,
+        "low": low,
+        "high": high,
+        "balanced": balanced.threshold,
+    }
 
 
 def held_pairs(rows: Any, who: Any) -> tuple[Any, Any]:
@@ -58,15 +64,17 @@ def held_pairs(rows: Any, who: Any) -> tuple[Any, Any]:
     n, wide = len(rows), rows.double()
     squares = wide.square().sum(dim=1)
     distances, same = torch.empty(n * (n - 1) // 2), torch.empty(n * (n - 1) // 2, dtype=torch.bool)
-    person = torch.from_numpy(np.unique(who, return_inverse=True)[1])
+    identity = torch.from_numpy(np.unique(who, return_inverse=True)[1])
     end = 0
     for i in range(0, n, BLOCK):
-        block = torch.addmm(squares[i : i + BLOCK, None] + squares[None], wide[i : i + BLOCK], wide.T, alpha=-2)
+        block = torch.addmm(
+            squares[i : i + BLOCK, None] + squares[None], wide[i : i + BLOCK], wide.T, alpha=-2
+        )
         block = block.clamp_(min=0).sqrt_().float()
         for k, row in enumerate(block):
             after, start, end = i + k + 1, end, end + n - i - k - 1
             distances[start:end] = row[after:]
-            same[start:end] = person[after:] == person[i + k]
+            same[start:end] = identity[after:] == identity[i + k]
     return distances, same
 
 
@@ -84,7 +92,9 @@ def torchmetrics(rows: Any, who: Any) -> dict[str, float]:
     from torchmetrics.classification import BinaryPrecisionRecallCurve
 
     distances, same = held_pairs(rows, who)
-    metric = BinaryPrecisionRecallCurve(normalization=None)  # without, distances above 1 go through a sigmoid
+    metric = BinaryPrecisionRecallCurve(
+        normalization=None
+    )  # without, distances above 1 go through a sigmoid
     metric.update(-distances, same)
     precision, recall, thresholds = metric.compute()
     f1 = (2 * precision * recall / (precision + recall)).nan_to_num()[:-1]
@@ -103,7 +113,7 @@ LONG = ("scikit-learn", "torchmetrics")
 
 
 def made_up(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Four pictures of each person, whatever n: genuine pairs in proportion to the pictures."""
+    """Four images of each identity, whatever n: genuine pairs in proportion to the images."""
     rng = np.random.default_rng(0)
     who = np.arange(n) // 4
     rows = rng.normal(size=(n // 4, 128))[who] + 0.9 * rng.normal(size=(n, 128))
@@ -118,7 +128,9 @@ def one(way: str, source: str) -> None:
 
     import siamese
 
-    siamese.calibrate(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) // 4)  # imports what is loaded on first use
+    siamese.calibrate(
+        np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) // 4
+    )  # imports what is loaded on first use
     if source.isdigit():
         rows, who = made_up(int(source))
     else:
@@ -130,7 +142,9 @@ def one(way: str, source: str) -> None:
     before, start = _kilobytes("VmRSS"), time.perf_counter()
     found = work(embeddings, who)
     seconds = time.perf_counter() - start
-    print(json.dumps(found | {"seconds": seconds, "megabytes": (_kilobytes("VmHWM") - before) / 1024}))
+    print(
+        json.dumps(found | {"seconds": seconds, "megabytes": (_kilobytes("VmHWM") - before) / 1024})
+    )
 
 
 def _kilobytes(field: str) -> int:
@@ -144,7 +158,12 @@ def measured(ways: list[str], source: str, rounds: int) -> dict[str, list[dict[s
     results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way in ways:
-            done = subprocess.run([sys.executable, __file__, "--one", way, source], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", way, source],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if done.returncode:
                 sys.exit(
                     f"{way}: {done.stderr.strip().splitlines()[-1] if done.stderr else f'ended by signal {-done.returncode}'}"
@@ -155,9 +174,14 @@ def measured(ways: list[str], source: str, rounds: int) -> dict[str, list[dict[s
 
 def table(results: dict[str, list[dict[str, float]]]) -> None:
     """A Markdown table of medians."""
-    middle = {w: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for w, runs in results.items()}
+    middle = {
+        w: {k: statistics.median(r[k] for r in runs) for k in runs[0]}
+        for w, runs in results.items()
+    }
     bare = middle["matrix product, float32"]["seconds"]
-    print("\n| | seconds (least to most) | of the float32 product | MB | F1 | threshold |\n|---|---|---|---|---|---|")
+    print(
+        "\n| | seconds (least to most) | of the float32 product | MB | F1 | threshold |\n|---|---|---|---|---|---|"
+    )
     for way, m in middle.items():
         spread = sorted(r["seconds"] for r in results[way])
         found = f"{m['f1']:.6f} | {m['threshold']!r}" if "threshold" in m else " | "
@@ -180,7 +204,9 @@ def table(results: dict[str, list[dict[str, float]]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", metavar="EMBEDDINGS.npz")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--growth", action="store_true")
@@ -190,12 +216,14 @@ def main() -> None:
         one(args.one, args.source)
         return
     with np.load(args.source, allow_pickle=False) as stored:
-        (n, d), people = stored["embeddings"].shape, len(np.unique(stored["identities"]))
-    print(f"{n:,} pictures of {people:,} people, {d} numbers each: {n * (n - 1) // 2:,} pairs; medians of {args.rounds}")
+        (n, d), identities = stored["embeddings"].shape, len(np.unique(stored["identities"]))
+    print(
+        f"{n:,} images of {identities:,} identities, {d} numbers each: {n * (n - 1) // 2:,} pairs; medians of {args.rounds}"
+    )
     table(measured(list(WAYS), args.source, args.rounds))
     for size in (10_000, 20_000, 40_000) if args.growth else ():
         print(
-            f"\n{size:,} made-up pictures, four of each person: {size * (size - 1) // 2:,} pairs, {size * 3 // 2:,} of them genuine"
+            f"\n{size:,} made-up images, four of each identity: {size * (size - 1) // 2:,} pairs, {size * 3 // 2:,} of them genuine"
         )
         table(measured([way for way in WAYS if way not in LONG], str(size), args.rounds))
 

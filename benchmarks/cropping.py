@@ -1,4 +1,4 @@
-"""Time cropping a folder of people with one process and with two, and finding everything in the cache again.
+"""Time cropping a folder of identities with one process and with two, and finding everything in the cache again.
 
 python benchmarks/cropping.py FOLDER [--limit N] [--rounds R]
 
@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.datasets.identities import IdentityTable
+from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import crop_files
 
 
@@ -29,13 +29,16 @@ def timed(paths: list[Path], cache: Path, workers: int) -> tuple[float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "folder", nargs="?", default=os.environ.get("SIAMESE_LFW"), help="folder of people (default: $SIAMESE_LFW)"
+        "folder",
+        nargs="?",
+        default=os.environ.get("SIAMESE_LFW"),
+        help="folder of identities (default: $SIAMESE_LFW)",
     )
-    parser.add_argument("--limit", type=int, help="only so many pictures")
+    parser.add_argument("--limit", type=int, help="only so many images")
     parser.add_argument("--rounds", type=int, default=1)
     args = parser.parse_args()
     if not args.folder:
-        parser.error("give a folder of people, or set SIAMESE_LFW")
+        parser.error("give a folder of identities, or set SIAMESE_LFW")
     paths = IdentityTable.from_folder(args.folder).paths[: args.limit]
     seconds: dict[str, list[float]] = {"one process": [], "two processes": [], "second run": []}
     for turn in range(args.rounds):
@@ -49,11 +52,15 @@ def main() -> None:
                     assert computed == 0, "the cache was not full"
                     seconds["second run"].append(elapsed)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    print(f"{len(paths):,} pictures, median of {args.rounds}")
+    print(f"{len(paths):,} images, median of {args.rounds}")
     for name, value in median.items():
         print(f"{name}: {value:.2f} s")
-    print(f"two processes against one: {median['one process'] / median['two processes']:.2f} times as fast")
-    print(f"second run against first (two processes): {median['two processes'] / median['second run']:.0f} times as fast")
+    print(
+        f"two processes against one: {median['one process'] / median['two processes']:.2f} times as fast"
+    )
+    print(
+        f"second run against first (two processes): {median['two processes'] / median['second run']:.0f} times as fast"
+    )
 
 
 if __name__ == "__main__":

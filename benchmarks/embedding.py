@@ -29,7 +29,9 @@ def chips() -> np.ndarray:
 
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (CHIPS, 16, 16, 3), dtype=np.uint8)
-    return np.stack([np.asarray(Image.fromarray(s).resize((150, 150), Image.Resampling.BICUBIC)) for s in small])
+    return np.stack(
+        [np.asarray(Image.fromarray(s).resize((150, 150), Image.Resampling.BICUBIC)) for s in small]
+    )
 
 
 def ways(threads: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -39,8 +41,7 @@ def ways(threads: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     import torch
 
     import siamese
-    from siamese.weight_files import RESNET
-    from siamese.weight_files import pretrained_file
+    from siamese.weight_files import RESNET, pretrained_file
 
     torch.set_num_threads(threads)
     theirs = dlib.face_recognition_model_v1(str(pretrained_file(RESNET)))
@@ -59,24 +60,39 @@ def ways(threads: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         path = Path(folder) / "net.onnx"
         example = (torch.zeros(2, 3, 150, 150, dtype=torch.uint8),)
         shapes = ({0: torch.export.Dim("batch", min=1, max=1024)},)
-        torch.onnx.export(folded, example, path, dynamo=True, dynamic_shapes=shapes, external_data=False, verbose=False)
+        torch.onnx.export(
+            folded,
+            example,
+            path,
+            dynamo=True,
+            dynamic_shapes=shapes,
+            external_data=False,
+            verbose=False,
+        )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
     name = session.get_inputs()[0].name
     return {
         "dlib": lambda batch: np.array(theirs.compute_face_descriptor(list(batch))),
         "eager": by_torch(eager),
         "folded": by_torch(folded),
         "folded, bfloat16": by_torch(half),
-        "onnxruntime": lambda batch: session.run(None, {name: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))})[0],
+        "onnxruntime": lambda batch: session.run(
+            None, {name: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))}
+        )[0],
     }
 
 
 def measure(threads: int, rounds: int) -> None:
     images, made = chips(), ways(threads)
     expected = made["dlib"](images)
-    apart = {name: float(np.linalg.norm(way(images) - expected, axis=1).max()) for name, way in made.items()}
+    apart = {
+        name: float(np.linalg.norm(way(images) - expected, axis=1).max())
+        for name, way in made.items()
+    }
     for size in BATCHES:
         rates: dict[str, list[float]] = {name: [] for name in made}
         for _ in range(rounds):
@@ -90,24 +106,35 @@ def measure(threads: int, rounds: int) -> None:
             rate = statistics.median(values)
             times = rate / statistics.median(rates["dlib"])
             spread = f"{min(values):.0f}-{max(values):.0f}"
-            print(f"| {threads} | {size} | {name} | {rate:.0f} ({spread}) | {times:.1f} | {apart[name]:.1g} |", flush=True)
+            print(
+                f"| {threads} | {size} | {name} | {rate:.0f} ({spread}) | {times:.1f} | {apart[name]:.1g} |",
+                flush=True,
+            )
 
 
 def accuracy(root: str) -> None:
     """View 2 with the pretrained bundle's network, in float32 and in bfloat16."""
     import siamese
-    from siamese.inference.pretrained import CROPPER
-    from siamese.inference.pretrained import pretrained_backbone
+    from siamese.inference.pretrained import CROPPER, pretrained_backbone
 
     pairs = siamese.lfw_view2(root)
-    for name, network in (("float32", pretrained_backbone()), ("bfloat16", pretrained_backbone().bfloat16())):
-        compared = siamese.measure_benchmark(network, siamese.EuclideanDistance(), CROPPER, pairs, progress=False)
+    for name, network in (
+        ("float32", pretrained_backbone()),
+        ("bfloat16", pretrained_backbone().bfloat16()),
+    ):
+        compared = siamese.measure_benchmark(
+            network, siamese.EuclideanDistance(), CROPPER, pairs, progress=False
+        )
         found = compared.evaluate()
-        print(f"View 2 in {name}: {found.mean:.4f} +- {found.standard_error:.4f}, EER {found.eer:.4f}")
+        print(
+            f"View 2 in {name}: {found.mean:.4f} +- {found.standard_error:.4f}, EER {found.eer:.4f}"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--lfw", metavar="LFW")
@@ -120,8 +147,18 @@ def main() -> None:
         "| threads | batch | | embeddings per second (least to most) | of dlib | farthest from dlib's |\n|---|---|---|---|---|---|"
     )
     for threads in args.threads:
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-        words = [sys.executable, __file__, "--child", "--threads", str(threads), "--rounds", str(args.rounds)]
+        limits = dict.fromkeys(
+            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads)
+        )
+        words = [
+            sys.executable,
+            __file__,
+            "--child",
+            "--threads",
+            str(threads),
+            "--rounds",
+            str(args.rounds),
+        ]
         subprocess.run(words, check=True, env=os.environ | limits)
     if args.lfw:
         accuracy(args.lfw)

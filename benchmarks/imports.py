@@ -25,9 +25,14 @@ COMMANDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--photographs", nargs=2, metavar=("A", "B"), help="what to verify; default: two of the ORL faces")
+    parser.add_argument(
+        "--photographs",
+        nargs=2,
+        metavar=("A", "B"),
+        help="what to verify; default: two of the ORL faces",
+    )
     args = parser.parse_args()
-    photographs = args.photographs or [str(path) for path in siamese.orl().paths[:2]]
+    photographs = args.photographs or [str(path) for path in siamese.load_orl().paths[:2]]
     commands = {name: [sys.executable, "-c", code] for name, code in COMMANDS.items()}
     commands["siamese verify A B"] = [sys.executable, "-m", "siamese", "verify", *photographs]
     seconds: dict[str, list[float]] = {name: [] for name in commands}
@@ -36,7 +41,9 @@ def main() -> None:
             start = time.perf_counter()
             done = subprocess.run(command, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
-            assert done.returncode in (0, 1), f"{name}: exit code {done.returncode}"  # 1: different people
+            assert done.returncode in (0, 1), (
+                f"{name}: exit code {done.returncode}"
+            )  # 1: different identities
     median = {name: statistics.median(values) for name, values in seconds.items()}
     for name, value in median.items():
         print(f"{name}: {value:.3f} s, {value / median['import torch']:.2f} of import torch")

@@ -1,9 +1,9 @@
-"""dlib's face descriptors of a folder of people, as embeddings for benchmarks/calibration.py.
+"""dlib's face descriptors of a folder of identities, as embeddings for benchmarks/calibration.py.
 
 python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
 
-The face nearest to the picture's centre counts; where none is found, the box in
-which LFW's funnelled faces lie. dlib's network was trained on other people, its detector among others on pictures of LFW.
+The face nearest to the image's centre counts; where none is found, the box in
+which LFW's funnelled faces lie. dlib's network was trained on other identities, its detector among others on images of LFW.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import numpy as np
 
 from siamese.datasets.identities import IdentityTable
 from siamese.faces.images import read_image
-from siamese.weight_files import FIVE_POINT
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.weight_files import FIVE_POINT, RESNET, pretrained_file
 
 _MODELS: dict[str, object] = {}
 
 
 def described(paths: list[Path]) -> tuple[np.ndarray, int]:
-    """(n, 128) float32 descriptors, and on how many pictures no face was found."""
+    """(n, 128) float32 descriptors, and on how many images no face was found."""
     import dlib
 
     if not _MODELS:
@@ -35,9 +33,18 @@ def described(paths: list[Path]) -> tuple[np.ndarray, int]:
     for path in paths:
         image = read_image(path)
         height, width = image.shape[:2]
-        centres = [(face.center().x - width / 2, face.center().y - height / 2, face) for face in _MODELS["detector"](image, 1)]
+        centres = [
+            (face.center().x - width / 2, face.center().y - height / 2, face)
+            for face in _MODELS["detector"](image, 1)
+        ]
         faces = [face for *_, face in sorted(centres, key=lambda at: at[0] ** 2 + at[1] ** 2)]
-        box = faces[0] if faces else dlib.rectangle(width * 7 // 25, height * 7 // 25, width * 18 // 25, height * 18 // 25)
+        box = (
+            faces[0]
+            if faces
+            else dlib.rectangle(
+                width * 7 // 25, height * 7 // 25, width * 18 // 25, height * 18 // 25
+            )
+        )
         missed += not faces
         chips.append(dlib.get_face_chip(image, _MODELS["landmarks"](image, box), 150, 0.25))
     found = _MODELS["network"].compute_face_descriptor(chips)
@@ -45,18 +52,22 @@ def described(paths: list[Path]) -> tuple[np.ndarray, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder")
     parser.add_argument("out")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    people = IdentityTable.from_folder(args.folder)
-    groups = [people.paths[i : i + 32] for i in range(0, len(people), 32)]
-    parts = joblib.Parallel(args.workers, verbose=1)(joblib.delayed(described)(group) for group in groups)
+    identities = IdentityTable.from_folder(args.folder)
+    groups = [identities.paths[i : i + 32] for i in range(0, len(identities), 32)]
+    parts = joblib.Parallel(args.workers, verbose=1)(
+        joblib.delayed(described)(group) for group in groups
+    )
     embeddings = np.concatenate([part for part, _ in parts])
-    np.savez(args.out, embeddings=embeddings, identities=np.array(people.identities))
+    np.savez(args.out, embeddings=embeddings, identities=np.array(identities.identities))
     print(
-        f"{embeddings.shape} descriptors of {len(people.people):,} people; no face found on {sum(missed for _, missed in parts)}"
+        f"{embeddings.shape} descriptors of {len(identities.identities):,} identities; no face found on {sum(missed for _, missed in parts)}"
     )
 
 

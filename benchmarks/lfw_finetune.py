@@ -1,9 +1,9 @@
-"""dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the people of its fold.
+"""dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the identities of its fold.
 
     python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35] [--jitter 0]
 
-Each of ten trainings takes the whole of LFW but the people of one fold, whose pairs it then measures. The folds are judged as always, at
-thresholds that the other nine chose. (Those nine were measured by networks that knew people of the tenth: one number per fold depends on them.)
+Each of ten trainings takes the whole of LFW but the identities of one fold, whose pairs it then measures. The folds are judged as always, at
+thresholds that the other nine chose. (Those nine were measured by networks that knew identities of the tenth: one number per fold depends on them.)
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 import siamese
+from siamese.inference.pretrained import CROPPER, pretrained_backbone
 from siamese.pairs.fixed_pairs import FixedPairs
-from siamese.inference.pretrained import CROPPER
-from siamese.inference.pretrained import pretrained_backbone
 
 PEOPLE, IMAGES, STRANGERS = 32, 3, 16
 
@@ -30,22 +29,32 @@ def embedded(network: siamese.DlibResNet, chips: np.ndarray, rows: np.ndarray) -
     return torch.cat(parts)
 
 
-def fine_tuned(chips: np.ndarray, who: np.ndarray, steps: int, rate: float, positive_margin: float) -> siamese.DlibResNet:
-    """Contrastive loss with both margins on the hardest impostor pairs of batches of people and single pictures."""
+def fine_tuned(
+    chips: np.ndarray, who: np.ndarray, steps: int, rate: float, positive_margin: float
+) -> siamese.DlibResNet:
+    """Contrastive loss with both margins on the hardest impostor pairs of batches of identities and single images."""
     rng, network = np.random.default_rng(0), pretrained_backbone().train()
-    loss = siamese.ContrastiveLoss(margin=0.5, positive_margin=positive_margin, reduction="balanced", hardest=0.02)
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=rate, weight_decay=0)
+    loss = siamese.ContrastiveLoss(
+        margin=0.5, positive_margin=positive_margin, reduction="balanced", hardest=0.02
+    )
+    optimizer = torch.optim.AdamW(
+        [p for p in network.parameters() if p.requires_grad], lr=rate, weight_decay=0
+    )
     _, inverse, counts = np.unique(who, return_inverse=True, return_counts=True)
     rows_of = np.split(np.argsort(inverse, kind="stable"), np.cumsum(counts)[:-1])
     several, single = np.flatnonzero(counts > 1), np.flatnonzero(counts == 1)
     for step in range(steps):
-        chosen = [rng.permutation(rows_of[p])[:IMAGES] for p in rng.choice(several, PEOPLE, replace=False)]
+        chosen = [
+            rng.permutation(rows_of[p])[:IMAGES] for p in rng.choice(several, PEOPLE, replace=False)
+        ]
         chosen += [rows_of[p] for p in rng.choice(single, STRANGERS, replace=False)]
         rows = np.concatenate(chosen)
         mirrored = rng.random(len(rows)) < 0.5
         batch = np.where(mirrored[:, None, None, None], chips[rows][:, :, ::-1], chips[rows])
         warm, left = 0.1 * steps, 1 - step / steps
-        optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / warm) * (1 - math.cos(math.pi * left)) / 2
+        optimizer.param_groups[0]["lr"] = (
+            rate * min(1, (step + 1) / warm) * (1 - math.cos(math.pi * left)) / 2
+        )
         cost = loss(network(_tensor(batch)), torch.from_numpy(inverse[rows]))
         optimizer.zero_grad()
         cost.backward()
@@ -58,24 +67,34 @@ def _tensor(chips: np.ndarray) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", metavar="LFW")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rate", type=float, default=3e-6)
     parser.add_argument("--positive-margin", type=float, default=0.35)
-    parser.add_argument("--jitter", type=int, default=0, metavar="N", help="measure with N jittered copies, too")
+    parser.add_argument(
+        "--jitter", type=int, default=0, metavar="N", help="measure with N jittered copies, too"
+    )
     args = parser.parse_args()
-    table, pairs = siamese.lfw(args.root), siamese.lfw_view2(args.root)
+    table, pairs = siamese.load_lfw(args.root), siamese.lfw_view2(args.root)
     result = siamese.crop_files(table.paths, CROPPER, progress=False)
     chips = np.stack([siamese.read_image(file) for file in result.files])
     seen = np.array([faces > 0 for faces in result.faces])
     row = {file: i for i, file in enumerate(table.files)}
-    left, right = (np.array([row[pairs.files[i]] for i in side]) for side in (pairs.left, pairs.right))
+    left, right = (
+        np.array([row[pairs.files[i]] for i in side]) for side in (pairs.left, pairs.right)
+    )
     missing, who = ~(seen[left] & seen[right]), np.array(table.identities)
     distance, ways = siamese.EuclideanDistance(), {"": 0}
     if args.jitter:
         ways[f", {args.jitter} jittered copies"] = args.jitter
-    found = {f"{name}{way}": np.zeros(len(pairs), np.float32) for way in ways for name in ("pretrained", "fine-tuned")}
+    found = {
+        f"{name}{way}": np.zeros(len(pairs), np.float32)
+        for way in ways
+        for name in ("pretrained", "fine-tuned")
+    }
     start = time.perf_counter()
     for fold in range(pairs.folds):
         here = pairs.fold == fold
@@ -87,7 +106,9 @@ def main() -> None:
             for way, network.jitter in ways.items():
                 embeddings = embedded(network, chips, rows)
                 found[f"{name}{way}"][here] = distance.between(embeddings, sides.left, sides.right)
-        print(f"fold {fold}: {len(train):,} pictures, {time.perf_counter() - start:.0f} s", flush=True)
+        print(
+            f"fold {fold}: {len(train):,} images, {time.perf_counter() - start:.0f} s", flush=True
+        )
     for name, distances in found.items():
         e = siamese.cross_validate(distances, pairs.same, pairs.fold, missing=missing)
         print(

@@ -3,7 +3,7 @@
     python benchmarks/pretrained.py LFW --calibrate     writes src/siamese/pretrained_calibration.npz
     python benchmarks/pretrained.py LFW [--jitter 32]   prints the table of View 2
 
-LFW is the folder with the pictures' folder and pairs.txt, pairsDevTrain.txt, pairsDevTest.txt.
+LFW is the folder with the images' folder and pairs.txt, pairsDevTrain.txt, pairsDevTest.txt.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import dataclasses
 import time
 
 import siamese
-from siamese.evaluation.embedding import BenchmarkDistances
-from siamese.evaluation.embedding import measure_benchmark
-from siamese.inference.pretrained import CALIBRATION
-from siamese.inference.pretrained import CROPPER
-from siamese.inference.pretrained import pretrained_backbone
+from siamese.evaluation.embedding import BenchmarkDistances, measure_benchmark
+from siamese.inference.pretrained import CALIBRATION, CROPPER, pretrained_backbone
 from siamese.verification.policies.base import as_policy
 from siamese.verification.thresholds import calibrate_pairs
 
 
-def compared(pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet) -> BenchmarkDistances:
-    return measure_benchmark(network.for_inference(), siamese.EuclideanDistance(), cropper, pairs, progress=False)
+def compared(
+    pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet
+) -> BenchmarkDistances:
+    return measure_benchmark(
+        network.for_inference(), siamese.EuclideanDistance(), cropper, pairs, progress=False
+    )
 
 
 def calibrate(root: str) -> None:
@@ -31,7 +32,9 @@ def calibrate(root: str) -> None:
     found = compared(siamese.lfw_view1(root), CROPPER, pretrained_backbone())
     chosen = calibrate_pairs(found.compared, as_policy("max_f1"), "LFW's development pairs")
     chosen.save(CALIBRATION)
-    print(f"{CALIBRATION.stat().st_size:,} bytes, {found.faceless} of {len(found.pairs.files):,} pictures without a face")
+    print(
+        f"{CALIBRATION.stat().st_size:,} bytes, {found.faceless} of {len(found.pairs.files):,} images without a face"
+    )
     print(chosen.point)
 
 
@@ -41,37 +44,58 @@ def table(root: str, jitter: int) -> None:
     plain = siamese.DlibHogCropper(size=150, margin=0.25, aligner="five_point")
     settings = {
         "dlib's box and largest face": (plain, {}),
-        "doubled beforehand, score >= -0.5, largest": (dataclasses.replace(CROPPER, several_faces="largest"), {}),
+        "doubled beforehand, score >= -0.5, largest": (
+            dataclasses.replace(CROPPER, several_faces="largest"),
+            {},
+        ),
         "..., central": (dataclasses.replace(CROPPER, several_faces="central"), {}),
         "..., prominent": (CROPPER, {}),
         "..., prominent, unit length": (CROPPER, {"unit_length": True}),
         "..., prominent, mirrored": (CROPPER, {"mirror": True}),
-        "..., prominent, mirrored, unit length (the pretrained bundle)": (CROPPER, {"mirror": True, "unit_length": True}),
+        "..., prominent, mirrored, unit length (the pretrained bundle)": (
+            CROPPER,
+            {"mirror": True, "unit_length": True},
+        ),
     }
     if jitter:
         settings[f"..., prominent, {jitter} jittered copies"] = (CROPPER, {"jitter": jitter})
-        settings[f"..., prominent, {jitter} jittered copies, unit length"] = (CROPPER, {"jitter": jitter, "unit_length": True})
-    print("| | View 1 | View 2, every pair answered | no face: wrong | without a face | EER | seconds to embed |")
+        settings[f"..., prominent, {jitter} jittered copies, unit length"] = (
+            CROPPER,
+            {"jitter": jitter, "unit_length": True},
+        )
+    print(
+        "| | View 1 | View 2, every pair answered | no face: wrong | without a face | EER | seconds to embed |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name, (cropper, changes) in settings.items():
         network = siamese.DlibResNet("dlib", **changes).eval()
-        siamese.crop_files(view2.paths, cropper, progress=False)  # so that the time below is the network's
+        siamese.crop_files(
+            view2.paths, cropper, progress=False
+        )  # so that the time below is the network's
         start = time.perf_counter()
         two = compared(view2, cropper, network)
         seconds = time.perf_counter() - start
         one, ten = compared(view1, cropper, network).evaluate(), two.evaluate()
         print(
             f"| {name} | {one.mean:.4f} | {ten.mean:.4f} +- {ten.standard_error:.4f} | {ten.strict_mean:.4f} +- "
-            f"{ten.strict_standard_error:.4f} | {ten.faceless} of {ten.pictures:,} | {ten.eer:.4f} | {seconds:.0f} |",
+            f"{ten.strict_standard_error:.4f} | {ten.faceless} of {ten.images:,} | {ten.eer:.4f} | {seconds:.0f} |",
             flush=True,
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("root", metavar="LFW")
     parser.add_argument("--calibrate", action="store_true")
-    parser.add_argument("--jitter", type=int, default=0, metavar="N", help="average over so many copies, too: N times the work")
+    parser.add_argument(
+        "--jitter",
+        type=int,
+        default=0,
+        metavar="N",
+        help="average over so many copies, too: N times the work",
+    )
     args = parser.parse_args()
     if args.calibrate:
         calibrate(args.root)

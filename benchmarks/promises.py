@@ -1,12 +1,12 @@
-"""What each policy promises on half of the people, and what the other half finds; over several ways to halve them.
+"""What each policy promises on half of the identities, and what the other half finds; over several ways to halve them.
 
 python benchmarks/promises.py EMBEDDINGS.npz [--halvings H] [--most K]
 
 EMBEDDINGS.npz as for benchmarks/calibration.py. On the calibration half the promise must hold exactly, in every halving: nothing better
 is there, and a rate is kept. On the other half: how often its figure lies in the interval stated at calibration, how often what was
-promised lies in the other half's own 95 % interval, and how often the two intervals meet. A figure of new people varies as the
+promised lies in the other half's own 95 % interval, and how often the two intervals meet. A figure of new identities varies as the
 calibration's own does, so the first two would be 83 % of the halvings for figures of normal distribution, the last nearly all. `--most K`
-takes at most K pictures of each person, at random: with all of LFW more than half of the genuine pairs show one man.
+takes at most K images of each identity, at random: with all of LFW more than half of the genuine pairs show one man.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
     "far, rate=0.0001": (siamese.Fmr(1e-4), "fmr", "at most"),
     "recall, rate=0.9": (siamese.Recall(0.9), "recall", "at least"),
     "recall, rate=0.99": (siamese.Recall(0.99), "recall", "at least"),
-    "cost, false_match=10, balanced": (siamese.Cost(10, prevalence="balanced"), "accuracy", "lowest cost"),
+    "cost, false_match=10, balanced": (
+        siamese.Cost(10, prevalence="balanced"),
+        "accuracy",
+        "lowest cost",
+    ),
 }
 
 
@@ -48,35 +52,46 @@ def kept(policy: siamese.Policy, found: siamese.Calibration) -> bool:
     if isinstance(policy, siamese.Recall):
         return recall >= policy.rate and fmr <= curve.fmr[curve.recall >= policy.rate].min()
     assert isinstance(policy, siamese.Cost)
-    costs = policy.false_non_match * share * curve.fnmr + policy.false_match * (1 - share) * curve.fmr
-    return policy.false_non_match * share * (1 - recall) + policy.false_match * (1 - share) * fmr <= costs.min() + 1e-12
+    costs = (
+        policy.false_non_match * share * curve.fnmr + policy.false_match * (1 - share) * curve.fmr
+    )
+    return (
+        policy.false_non_match * share * (1 - recall) + policy.false_match * (1 - share) * fmr
+        <= costs.min() + 1e-12
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", metavar="EMBEDDINGS.npz")
     parser.add_argument("--halvings", type=int, default=20)
-    parser.add_argument("--most", type=int, metavar="K", help="pictures of one person at most (default: all)")
+    parser.add_argument(
+        "--most", type=int, metavar="K", help="images of one identity at most (default: all)"
+    )
     args = parser.parse_args()
     with np.load(args.source, allow_pickle=False) as stored:
         rows, who = stored["embeddings"], np.unique(stored["identities"], return_inverse=True)[1]
     if args.most:
         shuffled = np.random.default_rng(0).permutation(len(who))
         rank = np.empty(len(who), dtype=int)
-        for places in np.split(shuffled[np.argsort(who[shuffled], kind="stable")], np.cumsum(np.bincount(who))[:-1]):
+        for places in np.split(
+            shuffled[np.argsort(who[shuffled], kind="stable")], np.cumsum(np.bincount(who))[:-1]
+        ):
             rank[places] = np.arange(len(places))
         rows, who = rows[rank < args.most], who[rank < args.most]
-    people = who.max() + 1
+    identities = who.max() + 1
     sizes = np.bincount(who)
     pairs = sizes * (sizes - 1) // 2
     print(
-        f"{len(who):,} pictures of {people:,} people, {pairs.sum():,} genuine pairs, {pairs.max() / pairs.sum():.1%} of them of one person\n"
+        f"{len(who):,} images of {identities:,} identities, {pairs.sum():,} genuine pairs, {pairs.max() / pairs.sum():.1%} of them of one identity\n"
     )
     counts = {name: np.zeros(4, dtype=int) for name in POLICIES}
     errors: dict[str, list[float]] = {"calibration": [], "other": []}
     lines: dict[str, str] = {}
     for halving in range(args.halvings):
-        chosen = np.random.default_rng(halving).permutation(people) < people // 2
+        chosen = np.random.default_rng(halving).permutation(identities) < identities // 2
         mine, others = chosen[who], ~chosen[who]
         first = siamese.calibrate(rows[mine], who[mine])
         theirs = siamese.calibrate(rows[others], who[others])
@@ -90,7 +105,11 @@ def main() -> None:
             there = theirs.with_policy(policy).with_policy(found.threshold).point
             low, high = found.point.ci95[figure]
             their_low, their_high = there.ci95[figure]
-            promised = policy.rate if isinstance(policy, (siamese.Fmr, siamese.Recall)) else found.point.figures[figure]
+            promised = (
+                policy.rate
+                if isinstance(policy, (siamese.Fmr, siamese.Recall))
+                else found.point.figures[figure]
+            )
             counts[name] += [
                 kept(policy, found),
                 low <= there.figures[figure] <= high,
@@ -103,13 +122,13 @@ def main() -> None:
                 f"({low:.5f}-{high:.5f}) | {there.figures[figure]:.5f} ({their_low:.5f}-{their_high:.5f})",
             )
     print(
-        "| policy | threshold (95 %) | promise | calibration people (95 %) | other people (95 %) | holds | inside | covers | meet |"
+        "| policy | threshold (95 %) | promise | calibration identities (95 %) | other identities (95 %) | holds | inside | covers | meet |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, line in lines.items():
         print(f"| {name} | {line} | {' | '.join(f'{c}/{args.halvings}' for c in counts[name])} |")
     print(
-        f"\nexpected calibration error of the probability, balanced: {np.mean(errors['calibration']):.4f} on the calibration people, "
+        f"\nexpected calibration error of the probability, balanced: {np.mean(errors['calibration']):.4f} on the calibration identities, "
         f"{np.mean(errors['other']):.4f} on the others"
     )
 

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: a crop cache of their own and a small folder of invented people."""
+"""Fixtures that all tests share: a crop cache of their own and a small folder of invented identities."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def people_folder(tmp_path: Path) -> Path:
-    """Twelve people with four pictures each, in the real layout."""
-    return write_people(tmp_path / "people", [4] * 12)
+    """Twelve identities with four images each, in the real layout."""
+    return write_people(tmp_path / "identities", [4] * 12)

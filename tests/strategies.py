@@ -13,12 +13,14 @@ def labelled_distances(draw, distinct=(1, 8), size=(2, 40)):
     distances = draw(st.lists(st.sampled_from(pool), min_size=n, max_size=n))
     same = draw(st.lists(st.booleans(), min_size=n, max_size=n))
     same[0], same[1] = True, False
-    return np.array(distances, dtype=draw(st.sampled_from([np.float32, np.float64]))), np.array(same)
+    return np.array(distances, dtype=draw(st.sampled_from([np.float32, np.float64]))), np.array(
+        same
+    )
 
 
-def crowd(n=700, people=90, d=48, seed=0):
-    """(n, d) float32 rows around a centre for each person, and (n,) labels, in no order."""
+def crowd(n=700, identities=90, d=48, seed=0):
+    """(n, d) float32 rows around a centre for each identity, and (n,) labels, in no order."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, people, n)
-    rows = rng.normal(size=(people, d))[labels] + rng.normal(size=(n, d))
+    labels = rng.integers(0, identities, n)
+    rows = rng.normal(size=(identities, d))[labels] + rng.normal(size=(n, d))
     return torch.tensor(rows, dtype=torch.float32), labels

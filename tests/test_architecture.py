@@ -52,7 +52,9 @@ def violations(files: dict[Path, set[str]]) -> list[str]:
             parts = name.split(".")
             if parts[0] == "siamese" and len(parts) > 1 and parts[1] in RANK and parts[1] != here:
                 there = parts[1]
-                if RANK[there] > RANK[here] or (RANK[there] == RANK[here] and RANK[here] in STRANGERS):
+                if RANK[there] > RANK[here] or (
+                    RANK[there] == RANK[here] and RANK[here] in STRANGERS
+                ):
                     wrong.append(f"{here} imports {there}")
             if here not in OWNERS.get(parts[0], {here}):
                 wrong.append(f"{here} imports {parts[0]}")
@@ -76,7 +78,9 @@ def test_backbones_and_losses_are_injected_into_the_module_never_imported():
 
 
 def test_only_one_file_imports_dlib():
-    assert [p.name for p, names in FILES.items() if any(n.split(".")[0] == "dlib" for n in names)] == ["detect.py"]
+    assert [
+        p.name for p, names in FILES.items() if any(n.split(".")[0] == "dlib" for n in names)
+    ] == ["detect.py"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md")]
+DOCUMENTS = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/RESULTS.md")
+]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.name)
@@ -22,11 +25,17 @@ def test_links_resolve_and_nothing_is_open(path):
 def test_python_examples_parse_and_name_what_exists():
     import siamese
 
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    examples = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     assert examples
     for example in examples:
         for node in ast.walk(ast.parse(example)):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "siamese":
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "siamese"
+            ):
                 assert hasattr(siamese, node.attr), node.attr
 
 
@@ -34,9 +43,14 @@ def test_commands_in_the_readme_are_accepted():
     from siamese.cli.overrides import complete_overrides
     from siamese.cli.train import config_folder
 
-    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = re.findall(
+        r"```console\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     commands = [
-        line.split("#")[0].split()[3:] for block in blocks for line in block.splitlines() if line.startswith("$ siamese train")
+        line.split("#")[0].split()[3:]
+        for block in blocks
+        for line in block.splitlines()
+        if line.startswith("$ siamese train")
     ]
     assert len(commands) >= 6
     for words in commands:

@@ -15,9 +15,11 @@ class DataError(SiameseError):
 
 
 class ImageError(SiameseError):
-    """One picture cannot be read; ``reason`` is the cause alone, without the path or the remedy."""
+    """One image cannot be read; ``reason`` is the cause alone, without the path or the remedy."""
 
-    def __init__(self, path: object, reason: str, remedy: str = "replace or remove the file") -> None:
+    def __init__(
+        self, path: object, reason: str, remedy: str = "replace or remove the file"
+    ) -> None:
         super().__init__(f"{path}: {reason}; {remedy}")
         self.path, self.reason, self.remedy = str(path), reason, remedy
 
@@ -27,7 +29,7 @@ class ImageError(SiameseError):
 
 
 class FaceError(SiameseError):
-    """The cropper's policy forbids a picture: no face, or several, were found on it."""
+    """The cropper's policy forbids an image: no face, or several, were found on it."""
 
 
 class CacheError(SiameseError):

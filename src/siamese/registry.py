@@ -1,30 +1,42 @@
-"""Names to classes: how a bundle's JSON names a component without ever being able to execute anything else."""
+"""Names to classes: how JSON names a component and can execute nothing else."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
+from siamese.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A closed table from a short name to a class of ours.
+    """A table from a short name to a class.
 
-    A registered class keeps each constructor argument in an attribute of the same name (scikit-learn's convention), all of
-    them plain JSON values; so an object can be written as ``{"name": ..., **arguments}`` and built again from it.
+    A registered class keeps each constructor argument in an attribute of the same name
+    (scikit-learn's convention), all of them plain JSON values; so an object can be written as
+    ``{"name": ..., **arguments}`` and built again from it.
+
+    The files of one package fill the table: they are imported when a name is looked up for the
+    first time. So a new class needs its own file there and no entry anywhere else.
 
     Args:
         kind: what the table holds, for error messages ("cropper", "backbone").
+        variable: what the table is called in code ("CROPPERS").
+        package: whose files register classes ("siamese.faces.croppers").
+        renamed: old name -> new name, for files that were written before the change.
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: str, variable: str, package: str, renamed: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind, self.variable, self.package = kind, variable, package
+        self.renamed = dict(renamed or {})
         self._classes: dict[str, type[T]] = {}
+        self._discovered = False
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
         """Class decorator that enters the class under ``name``."""
@@ -36,12 +48,31 @@ class Registry(Generic[T]):
         return enter
 
     def __iter__(self) -> Iterator[str]:
+        self._discover()
         return iter(sorted(self._classes))
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._classes
 
     def __getitem__(self, name: str) -> type[T]:
         if name not in self._classes:
+            self._discover()
+        if name not in self._classes:
+            if name in self.renamed:
+                raise ConfigError(f"{self.kind} {name!r} is now called {self.renamed[name]!r}")
             raise ConfigError(f"unknown {self.kind} {name!r}{did_you_mean(name, self._classes)}")
         return self._classes[name]
+
+    def _discover(self) -> None:
+        """Import every file of the package; each enters its classes."""
+        if self._discovered:
+            return
+        self._discovered = True
+        path = importlib.import_module(self.package).__path__
+        for module in pkgutil.iter_modules(path, f"{self.package}."):
+            if not module.ispkg:
+                importlib.import_module(module.name)
 
     def name(self, component: T) -> str:
         """The name under which ``component``'s class is registered."""
@@ -49,14 +80,17 @@ class Registry(Generic[T]):
             if type(component) is cls:
                 return name
         raise ConfigError(
-            f"{type(component).__name__} is not a registered {self.kind}: put @{self.kind.upper()}S.register('a_name') above "
-            f"its class, or use one of: {', '.join(self)}"
+            f"{type(component).__name__} is not a registered {self.kind}: put "
+            f"@siamese.{self.variable}.register('a_name') above its class, or use one of: "
+            f"{', '.join(self)}"
         )
 
     def settings(self, component: T) -> dict[str, Any]:
         """``component`` as a plain dictionary: its name and every constructor argument."""
         arguments = _parameters(type(component))
-        return {"name": self.name(component)} | {p: _plain(getattr(component, p)) for p in arguments}
+        return {"name": self.name(component)} | {
+            p: _plain(getattr(component, p)) for p in arguments
+        }
 
     def build(self, settings: str | Mapping[str, Any]) -> T:
         """Build the component that a name, or a dictionary from :meth:`settings`, describes.
@@ -66,7 +100,9 @@ class Registry(Generic[T]):
         """
         if not isinstance(settings, (str, Mapping)):
             if isinstance(settings, type) and settings in self._classes.values():
-                raise ConfigError(f"{settings.__name__} is a class; give an object of it: {settings.__name__}()")
+                raise ConfigError(
+                    f"{settings.__name__} is a class; give an object of it: {settings.__name__}()"
+                )
             raise ConfigError(
                 f"a {self.kind} is an object, a name or a dictionary with a 'name', not {settings!r} "
                 f"(choose one of: {', '.join(self)})"
@@ -79,7 +115,9 @@ class Registry(Generic[T]):
         known = _parameters(cls)
         for argument in arguments:
             if argument not in known:
-                raise ConfigError(f"{self.kind} {name!r} has no setting {argument!r}{did_you_mean(argument, known)}")
+                raise ConfigError(
+                    f"{self.kind} {name!r} has no setting {argument!r}{did_you_mean(argument, known)}"
+                )
         try:
             return cls(**arguments)
         except (TypeError, ValueError) as error:

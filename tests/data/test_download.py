@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says
 
-from siamese.datasets.download import download
+from siamese.datasets.download import download_file
 from siamese.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -61,7 +61,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.endswith("missing"):
             self.send_error(404)
             return
-        first = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+        first = (
+            int(asked.removeprefix("bytes=").removesuffix("-"))
+            if asked and self.server.ranges
+            else 0
+        )
         if first >= len(CONTENT):
             self.send_error(416)
             return
@@ -88,7 +92,7 @@ def server() -> Iterator[Server]:
 
 
 def fetch(server: Server, target: Path, sha256: str = SHA256, url: str | None = None) -> Path:
-    return download(url or server.url, target, sha256, timeout=5.0, progress=False)
+    return download_file(url or server.url, target, sha256, timeout=5.0, progress=False)
 
 
 def names(folder: Path) -> list[str]:
@@ -119,7 +123,13 @@ def test_a_broken_connection_is_told_and_resumed_by_a_range_request(server, tmp_
     server.break_after = 1_234_567
     with pytest.raises(DataError) as caught:
         fetch(server, tmp_path / "file.bin")
-    assert_says(caught.value, server.url, "connection", "1,234,567 of 3,000,000", "run the same command again")
+    assert_says(
+        caught.value,
+        server.url,
+        "connection",
+        "1,234,567 of 3,000,000",
+        "run the same command again",
+    )
     assert names(tmp_path) == ["file.bin.part"]
     server.break_after = None
     assert fetch(server, tmp_path / "file.bin").read_bytes() == CONTENT
@@ -183,14 +193,14 @@ def test_nobody_listens(tmp_path):
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/file.bin"
         with pytest.raises(DataError) as caught:
-            download(url, tmp_path / "file.bin", SHA256, timeout=2.0, progress=False)
+            download_file(url, tmp_path / "file.bin", SHA256, timeout=2.0, progress=False)
     assert_says(caught.value, url, "connection", "again")
 
 
 def test_a_server_that_does_not_answer(server, tmp_path):
     server.hang.clear()
     with pytest.raises(DataError) as caught:
-        download(server.url, tmp_path / "file.bin", SHA256, timeout=0.3, progress=False)
+        download_file(server.url, tmp_path / "file.bin", SHA256, timeout=0.3, progress=False)
     assert_says(caught.value, server.url, "timed out", "again")
 
 

@@ -1,4 +1,4 @@
-"""Samplers of explicit pairs: each pair once in an epoch, impostors of the right person, a pure function of the seed."""
+"""Samplers of explicit pairs: each pair once in an epoch, impostors of the right identity, a pure function of the seed."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.samplers.chosen_pair_sampler import ChosenPairSampler
 from siamese.data.samplers.ordered_pair_sampler import OrderedPairSampler
-from siamese.data.samplers.base import Sampler
 from siamese.errors import DataError
 
 LABELS = np.repeat(np.arange(7), [1, 2, 5, 1, 3, 8, 2])[np.random.default_rng(0).permutation(22)]
 
 
 def epoch_of(
-    sampler: Sampler, epoch: int = 0, *, seed: int = 0, rank: int = 0, world: int = 1, **given: object
+    sampler: Sampler,
+    epoch: int = 0,
+    *,
+    seed: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    **given: object,
 ) -> list[BatchPlan]:
     batches = sampler.batches(LABELS, seed, rank, world, **given)
     batches.set_epoch(epoch)
@@ -80,7 +85,10 @@ def test_chosen_pairs_come_once_each_over_all_processes(world):
 @given(epoch=st.integers(0, 50), seed=st.integers(0, 2**31), steps=st.none() | st.integers(1, 9))
 def test_a_plan_depends_on_seed_and_place_alone(epoch, seed, steps):
     chosen = np.random.default_rng(1).integers(0, 22, (2, 57))
-    for sampler, given_pairs in ((ChosenPairSampler(4, steps), chosen), (OrderedPairSampler(4, steps), None)):
+    for sampler, given_pairs in (
+        (ChosenPairSampler(4, steps), chosen),
+        (OrderedPairSampler(4, steps), None),
+    ):
         one = epoch_of(sampler, epoch, seed=seed, pairs=given_pairs)
         fresh = sampler.batches(LABELS, seed, pairs=given_pairs)
         fresh.set_epoch(epoch)
@@ -98,13 +106,17 @@ def test_with_few_steps_the_next_epochs_go_on_with_the_rest(sampler):
     for epoch in range(-(-n // 4) // 3):
         for plan in epoch_of(sampler, epoch, pairs=chosen):
             pairs = rows(plan)
-            met.update(pairs if isinstance(sampler, ChosenPairSampler) else pairs[: len(pairs) // 2])
+            met.update(
+                pairs if isinstance(sampler, ChosenPairSampler) else pairs[: len(pairs) // 2]
+            )
     assert max(met.values()) == 1
     assert len(met) > n * 0.8
 
 
 def test_epochs_differ():
-    assert [rows(p) for p in epoch_of(OrderedPairSampler(8), 0)] != [rows(p) for p in epoch_of(OrderedPairSampler(8), 1)]
+    assert [rows(p) for p in epoch_of(OrderedPairSampler(8), 0)] != [
+        rows(p) for p in epoch_of(OrderedPairSampler(8), 1)
+    ]
 
 
 def test_without_chosen_pairs_the_remedy_is_named():

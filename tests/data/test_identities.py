@@ -1,4 +1,4 @@
-"""Who is on which picture, from a folder or a CSV file: what is read, and what each mistake is told."""
+"""Who is on which image, from a folder or a CSV file: what is read, and what each mistake is told."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table, write_people, write_picture
 
+from siamese.datasets.identities import IMAGE_SUFFIXES, IdentityTable, normalise_identity
 from siamese.errors import DataError
-from siamese.datasets.identities import IMAGE_SUFFIXES
-from siamese.datasets.identities import IdentityTable
-from siamese.datasets.identities import normalise_identity
 
 
 def touch(root: Path, *files: str) -> Path:
@@ -38,7 +36,7 @@ def test_folder_of_people(tmp_path):
     table = IdentityTable.from_folder(tmp_path / "set")
     assert table.files == ("ann/z.jpeg", "bob/b.jpg", "bob/deep/er/a.PNG")
     assert table.identities == ("ann", "bob", "bob")
-    assert table.people == ("ann", "bob")
+    assert table.distinct_identities == ("ann", "bob")
     assert table.labels.tolist() == [0, 1, 1]
     assert table.counts == {"ann": 1, "bob": 2}
     assert table.name == "set"
@@ -76,32 +74,34 @@ def test_select_keeps_rows_together(people_folder):
 def test_missing_root(tmp_path):
     with pytest.raises(DataError) as caught:
         IdentityTable.from_folder(tmp_path / "nowhere")
-    assert_says(caught.value, tmp_path / "nowhere", "no such folder", "one folder per person")
+    assert_says(caught.value, tmp_path / "nowhere", "no such folder", "one folder per identity")
 
 
 def test_a_file_as_root(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     with pytest.raises(DataError) as caught:
         IdentityTable.from_folder(tmp_path / "a.jpg")
-    assert_says(caught.value, tmp_path / "a.jpg", "not a folder", "one folder per person")
+    assert_says(caught.value, tmp_path / "a.jpg", "not a folder", "one folder per identity")
 
 
 def test_an_empty_folder(tmp_path):
     with pytest.raises(DataError) as caught:
         IdentityTable.from_folder(tmp_path)
-    assert_says(caught.value, tmp_path, "no pictures", "<person>/<picture>")
+    assert_says(caught.value, tmp_path, "no images", "<identity>/<image>")
 
 
 def test_pictures_that_lie_in_root_only(tmp_path):
     touch(tmp_path, "1.jpg", "2.jpg", "readme.txt")
     with pytest.raises(DataError) as caught:
         IdentityTable.from_folder(tmp_path)
-    assert_says(caught.value, tmp_path, "the 2 pictures", "one folder per person")
+    assert_says(caught.value, tmp_path, "the 2 images", "one folder per identity")
 
 
 def test_pictures_that_lie_in_root_too(tmp_path):
     touch(tmp_path, "1.jpg", "ann/1.jpg")
-    with pytest.warns(UserWarning, match="pictures that lie outside any person's folder are ignored: 1") as caught:
+    with pytest.warns(
+        UserWarning, match="images that lie outside any identity's folder are ignored: 1"
+    ) as caught:
         table = IdentityTable.from_folder(tmp_path)
     assert len(caught) == 1
     assert table.files == ("ann/1.jpg",)
@@ -128,7 +128,7 @@ def test_tables_that_cannot_be():
     assert_says(caught.value, "/r", "'a' is listed 2 times")
     with pytest.raises(DataError) as caught:
         IdentityTable(Path("/r"), (), ())
-    assert_says(caught.value, "/r", "no pictures")
+    assert_says(caught.value, "/r", "no images")
 
 
 def csv_file(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -138,7 +138,9 @@ def csv_file(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def test_csv_with_other_columns_and_any_order(tmp_path):
     touch(tmp_path, "x/1.jpg", "x/2.jpg", "y.jpg")
-    path = csv_file(tmp_path, 'age,identity,path\n30,Bob,x/2.jpg\n31,"Ann, B.",x/1.jpg\n32,Bob,./y.jpg\n')
+    path = csv_file(
+        tmp_path, 'age,identity,path\n30,Bob,x/2.jpg\n31,"Ann, B.",x/1.jpg\n32,Bob,./y.jpg\n'
+    )
     table = IdentityTable.from_csv(path)
     assert table.files == ("x/1.jpg", "x/2.jpg", "y.jpg")
     assert table.identities == ("ann, b.", "bob", "bob")
@@ -149,7 +151,9 @@ def test_csv_with_other_columns_and_any_order(tmp_path):
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_csv_as_different_programs_write_it(tmp_path, encoding, newline):
     touch(tmp_path, "1.jpg", "2.jpg")
-    path = csv_file(tmp_path, newline.join(["path,identity", "1.jpg,Zoë", "2.jpg,Max", ""]), encoding)
+    path = csv_file(
+        tmp_path, newline.join(["path,identity", "1.jpg,Zoë", "2.jpg,Max", ""]), encoding
+    )
     assert IdentityTable.from_csv(path).identities == ("zoë", "max")
 
 
@@ -168,11 +172,14 @@ def test_csv_with_another_root_and_absolute_paths(tmp_path):
         ("path,identty\n1.jpg,a\n", ["no column 'identity'", "'identty'", "path,identity"]),
         ("path;identity\n1.jpg;a\n", ["no column 'path'", "path,identity"]),
         ("", ["no column 'path'", "path,identity"]),
-        ("path,identity\n", ["no rows", "one picture per line"]),
+        ("path,identity\n", ["no rows", "one image per line"]),
         ("path,identity\n1.jpg,a\n2.jpg,\n", ["line 3", "empty path or identity"]),
         ("path,identity\n  ,a\n", ["line 2", "empty path or identity"]),
         ("path,identity\n1.jpg\n", ["line 2", "empty path or identity"]),
-        ("path,identity\n1.jpg,a\nno.jpg,b\nnein.jpg,b\n", ["2 of 3", "'no.jpg'", "correct the paths or give root"]),
+        (
+            "path,identity\n1.jpg,a\nno.jpg,b\nnein.jpg,b\n",
+            ["2 of 3", "'no.jpg'", "correct the paths or give root"],
+        ),
     ],
 )
 def test_csv_mistakes(tmp_path, text, words):
@@ -186,7 +193,9 @@ def test_csv_mistakes(tmp_path, text, words):
 def test_csv_that_lists_a_file_twice(tmp_path):
     touch(tmp_path, "a/1.jpg", "2.jpg")
     with pytest.raises(DataError) as caught:
-        IdentityTable.from_csv(csv_file(tmp_path, "path,identity\na/1.jpg,x\n2.jpg,y\na/../a/1.jpg,y\n"))
+        IdentityTable.from_csv(
+            csv_file(tmp_path, "path,identity\na/1.jpg,x\n2.jpg,y\na/../a/1.jpg,y\n")
+        )
     assert_says(caught.value, "'a/1.jpg' is listed 2 times", "once")
 
 
@@ -224,14 +233,16 @@ def test_csv_that_may_not_be_read(tmp_path, monkeypatch):
 def test_spellings_of_one_person_become_one_with_a_warning(tmp_path):
     composed, decomposed = "Zo\u00eb", "ZOE\u0308"
     touch(tmp_path, f"{composed}/1.jpg", f"{decomposed}/2.jpg", "Max/1.jpg")
-    with pytest.warns(UserWarning, match="same person") as caught:
+    with pytest.warns(UserWarning, match="same identity") as caught:
         table = IdentityTable.from_folder(tmp_path)
-    assert len(table.people) == 2
+    assert len(table.distinct_identities) == 2
     assert len(caught) == 1
     assert_says(caught[0].message.args[0], repr(composed), repr(decomposed), "rename")
 
 
-@pytest.mark.parametrize(("one", "other"), [("STRASSE", "straße"), (" Ann ", "ann"), ("Å", "\u212b"), ("ﬁnn", "FINN")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("STRASSE", "straße"), (" Ann ", "ann"), ("Å", "\u212b"), ("ﬁnn", "FINN")]
+)
 def test_equal_names(one, other):
     assert normalise_identity(one) == normalise_identity(other)
 

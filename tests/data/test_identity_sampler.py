@@ -1,4 +1,4 @@
-"""P people x K pictures: batches of exactly that, everybody's turn equally often, data that cannot be sampled refused."""
+"""P identities x K images: batches of exactly that, everybody's turn equally often, data that cannot be sampled refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.samplers.base import IdentityRows
+from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.errors import DataError
 
 
@@ -22,20 +22,22 @@ def labels_of(counts: list[int], shuffle: int | None = 1) -> np.ndarray:
 
 @settings(max_examples=100)
 @given(
-    counts=st.lists(st.integers(1, 12), min_size=2, max_size=30).filter(lambda c: sum(n > 1 for n in c) >= 2),
-    people=st.integers(2, 8),
+    counts=st.lists(st.integers(1, 12), min_size=2, max_size=30).filter(
+        lambda c: sum(n > 1 for n in c) >= 2
+    ),
+    identities=st.integers(2, 8),
     images=st.integers(2, 6),
     seed=st.integers(0, 2**31),
     step=st.integers(0, 50),
 )
-def test_a_batch_holds_p_people_and_k_pictures_of_each(counts, people, images, seed, step):
+def test_a_batch_holds_p_people_and_k_pictures_of_each(counts, identities, images, seed, step):
     labels = labels_of(counts)
-    plan = IdentitySampler(people, images).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
+    plan = IdentitySampler(identities, images).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
     drawn = Counter(labels[plan.indices].tolist())
     assert len(set(plan.indices.tolist())) == len(plan)
-    assert len(drawn) == min(people, sum(n > 1 for n in counts))
-    assert all(n == min(images, counts[person]) for person, n in drawn.items())
-    assert all(counts[person] > 1 for person in drawn)
+    assert len(drawn) == min(identities, sum(n > 1 for n in counts))
+    assert all(n == min(images, counts[identity]) for identity, n in drawn.items())
+    assert all(counts[identity] > 1 for identity in drawn)
     assert plan.pairs is None
     assert plan.indices.dtype == np.int64
 
@@ -55,38 +57,40 @@ def turns(counts: list[int], sampler: IdentitySampler, epoch: int, world: int = 
 def test_everybody_has_as_many_turns_in_an_epoch(world):
     counts = [2] * 10 + [3] * 10 + [50] * 4
     for epoch in range(3):
-        met = turns(counts, IdentitySampler(people=4, images=2, steps=30 // world), epoch, world)  # 5 lists of 6 batches
+        met = turns(
+            counts, IdentitySampler(identities=4, images=2, steps=30 // world), epoch, world
+        )  # 5 lists of 6 batches
         assert set(met.values()) == {5}
         assert len(met) == 24
 
 
 def test_turns_are_even_where_the_people_do_not_fill_whole_batches():
     counts = [2] * 10
-    met = turns(counts, IdentitySampler(people=4, images=2, steps=100), 0)
+    met = turns(counts, IdentitySampler(identities=4, images=2, steps=100), 0)
     assert sum(met.values()) == 400
-    assert max(met.values()) - min(met.values()) <= 2  # 400 turns among 10 people
+    assert max(met.values()) - min(met.values()) <= 2  # 400 turns among 10 identities
 
 
 def test_pictures_of_one_person_are_drawn_evenly():
     labels = labels_of([10, 10, 10, 10])
-    batches = IdentitySampler(people=4, images=4, steps=500).batches(labels)
+    batches = IdentitySampler(identities=4, images=4, steps=500).batches(labels)
     drawn = Counter(i for plan in batches for i in plan.indices.tolist())
     assert len(drawn) == 40
-    for n in drawn.values():  # 2,000 draws of one person, 4 of 10 at a time
+    for n in drawn.values():  # 2,000 draws of one identity, 4 of 10 at a time
         assert abs(n - 200) < 5 * np.sqrt(500 * 0.4 * 0.6)
 
 
 def test_an_epoch_shows_each_picture_about_once():
     labels = labels_of([7] * 30 + [1] * 100)
-    batches = IdentitySampler(people=5, images=4).batches(labels)
-    assert len(batches) == len(list(batches)) == 11  # 210 pictures that can be drawn, 20 in a batch
-    assert len(IdentitySampler(people=5, images=4).batches(labels, world=2)) == 6
-    assert len(IdentitySampler(people=5, images=4, steps=3).batches(labels, world=2)) == 3
+    batches = IdentitySampler(identities=5, images=4).batches(labels)
+    assert len(batches) == len(list(batches)) == 11  # 210 images that can be drawn, 20 in a batch
+    assert len(IdentitySampler(identities=5, images=4).batches(labels, world=2)) == 6
+    assert len(IdentitySampler(identities=5, images=4, steps=3).batches(labels, world=2)) == 3
 
 
 def test_where_one_person_alone_has_several_pictures_all_others_take_turns_as_impostors():
     labels = labels_of([5] + [1] * 20)
-    batches = IdentitySampler(people=4, images=3, steps=200).batches(labels)
+    batches = IdentitySampler(identities=4, images=3, steps=200).batches(labels)
     met: Counter = Counter()
     for plan in batches:
         assert Counter(labels[plan.indices].tolist())[0] == 3
@@ -95,7 +99,9 @@ def test_where_one_person_alone_has_several_pictures_all_others_take_turns_as_im
     assert set(met) == set(range(21))
 
 
-@pytest.mark.parametrize(("counts", "words"), [([5], ["1 people"]), ([1, 1, 1], ["3 people", "0 of them"])])
+@pytest.mark.parametrize(
+    ("counts", "words"), [([5], ["1 identities"]), ([1, 1, 1], ["3 identities", "0 of them"])]
+)
 def test_data_that_cannot_form_pairs_are_refused(counts, words):
     with pytest.raises(DataError) as caught:
         IdentitySampler().batches(labels_of(counts))
@@ -109,6 +115,6 @@ def test_fewer_than_two_make_no_batch(arguments):
 
 
 def test_rows_are_grouped_by_person():
-    people = IdentityRows(np.array([3, 1, 3, 7, 1, 3]))
-    assert [rows.tolist() for rows in people.rows] == [[1, 4], [0, 2, 5], [3]]
-    assert people.several.tolist() == [0, 1]
+    identities = IdentityRows(np.array([3, 1, 3, 7, 1, 3]))
+    assert [rows.tolist() for rows in identities.rows] == [[1, 4], [0, 2, 5], [3]]
+    assert identities.several.tolist() == [0, 1]

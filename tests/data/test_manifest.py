@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 from tests.helpers import assert_says
 
-from siamese.data.manifest import VERSION
-from siamese.data.manifest import SplitManifest
+from siamese.data.manifest import VERSION, SplitManifest
 from siamese.data.split_protocols.base import SPLITS
-from siamese.data.split_protocols.identity_disjoint import identity_disjoint
-from siamese.errors import SplitError
+from siamese.data.split_protocols.identity_disjoint import split_identities
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import SplitError
 
 
 @pytest.fixture
 def manifest(people_folder: Path) -> SplitManifest:
     table = IdentityTable.from_folder(people_folder)
-    return SplitManifest.make(table, identity_disjoint(table, seed=5), seed=5, settings={"shares": [0.6, 0.2, 0.2]})
+    return SplitManifest.make(
+        table, split_identities(table, seed=5), seed=5, settings={"shares": [0.6, 0.2, 0.2]}
+    )
 
 
 def augmented_copy(manifest: SplitManifest, path: Path, change: object) -> Path:
@@ -41,7 +42,11 @@ def test_the_manifest_tells_every_file_its_person_and_its_hash(manifest, people_
         path = people_folder / entry["file"]
         assert entry["identity"] == path.parent.name
         assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (manifest.seed, manifest.settings, manifest.dataset) == (5, {"shares": [0.6, 0.2, 0.2]}, people_folder.name)
+    assert (manifest.seed, manifest.settings, manifest.dataset) == (
+        5,
+        {"shares": [0.6, 0.2, 0.2]},
+        people_folder.name,
+    )
 
 
 def test_saved_and_loaded_is_the_same(manifest, tmp_path):
@@ -99,12 +104,21 @@ def test_a_person_moved_into_a_second_split_is_refused(manifest, tmp_path):
 
     with pytest.raises(SplitError) as caught:
         SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", move))
-    assert_says(caught.value, "identity", manifest.splits["test"][-1]["identity"], "train", "test", "new split")
+    assert_says(
+        caught.value,
+        "identity",
+        manifest.splits["test"][-1]["identity"],
+        "train",
+        "test",
+        "new split",
+    )
 
 
 def test_a_file_in_two_splits_is_refused(manifest, tmp_path):
     def copy(content: dict) -> None:
-        content["splits"]["train"].append(content["splits"]["test"][0] | {"identity": "somebody else"})
+        content["splits"]["train"].append(
+            content["splits"]["test"][0] | {"identity": "somebody else"}
+        )
 
     with pytest.raises(SplitError) as caught:
         SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", copy))
@@ -113,7 +127,11 @@ def test_a_file_in_two_splits_is_refused(manifest, tmp_path):
 
 def test_a_newer_version_is_refused(manifest, tmp_path):
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1}))
+        SplitManifest.load(
+            augmented_copy(
+                manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1}
+            )
+        )
     assert_says(caught.value, tmp_path / "split.json", "newer", "upgrade")
 
 
@@ -163,15 +181,22 @@ def test_a_missing_manifest_and_a_folder(tmp_path):
 def test_the_same_picture_in_two_splits_is_reported(manifest, people_folder):
     assert manifest.shared_pictures() == []
     train, test = manifest.splits["train"][0]["file"], manifest.splits["test"][0]["file"]
-    shutil.copy(people_folder / manifest.splits["train"][2]["file"], people_folder / manifest.splits["train"][1]["file"])
-    shutil.copy(people_folder / train, people_folder / test)  # and, the line above, a twin within one split: no matter
+    shutil.copy(
+        people_folder / manifest.splits["train"][2]["file"],
+        people_folder / manifest.splits["train"][1]["file"],
+    )
+    shutil.copy(
+        people_folder / train, people_folder / test
+    )  # and, the line above, a twin within one split: no matter
     table = IdentityTable.from_folder(people_folder)
-    again = SplitManifest.make(table, identity_disjoint(table, seed=5), seed=5)
+    again = SplitManifest.make(table, split_identities(table, seed=5), seed=5)
     assert again.shared_pictures() == [(train, test)]
 
 
 def test_a_file_name_that_is_not_unicode_can_be_saved(manifest, tmp_path):
-    name = b"person_00/caf\xe9.png".decode("utf-8", "surrogateescape")  # as Linux lists a name written in Latin-1
+    name = b"person_00/caf\xe9.png".decode(
+        "utf-8", "surrogateescape"
+    )  # as Linux lists a name written in Latin-1
     manifest.splits["train"][0]["file"] = name
     path = manifest.save(tmp_path / "split.json")
     assert SplitManifest.load(path).splits["train"][0]["file"] == name

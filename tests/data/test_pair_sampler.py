@@ -1,4 +1,4 @@
-"""Balanced pairs: half genuine, half impostor, no pair twice, people drawn before their pictures."""
+"""Balanced pairs: half genuine, half impostor, no pair twice, identities drawn before their images."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ def test_a_batch_is_half_genuine_and_half_impostor_pairs_each_once(counts, half,
     labels = labels_of(counts)
     plan = BalancedPairSampler(2 * half).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
     assert plan.pairs.shape == (2, 2 * half)
-    assert len(set(plan.indices.tolist())) == len(plan)  # each picture is loaded once
+    assert len(set(plan.indices.tolist())) == len(plan)  # each image is loaded once
     left, right = plan.indices[plan.pairs]
     assert set(plan.pairs.ravel().tolist()) == set(range(len(plan)))  # and none for nothing
     same = labels[left] == labels[right]
     assert same.sum() == half
     assert (left != right).all()
-    assert len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}) == 2 * half
+    assert (
+        len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)})
+        == 2 * half
+    )
 
 
 def test_a_small_data_set_gives_the_pairs_that_it_has():
@@ -50,7 +53,7 @@ def test_a_small_data_set_gives_the_pairs_that_it_has():
 
 
 def meetings(counts: list[int], pairs: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often each person was in a genuine pair, and in an impostor pair."""
+    """How often each identity was in a genuine pair, and in an impostor pair."""
     labels = labels_of(counts)
     genuine, impostor = np.zeros(len(counts)), np.zeros(len(counts))
     for plan in BalancedPairSampler(pairs, steps=steps).batches(labels, seed=2):
@@ -72,13 +75,15 @@ def test_people_are_met_equally_often_however_many_pictures_they_have():
     genuine, impostor = meetings(counts, pairs=4, steps=2000)
     assert genuine.sum() == 4000
     for met in (genuine, impostor):
-        # 39 degrees of freedom: mean 39, standard deviation 8.8; drawing pictures first would give some 100,000.
+        # 39 degrees of freedom: mean 39, standard deviation 8.8; drawing images first would give some 100,000.
         assert chi_square(met) < 39 + 5 * 8.8
         assert met[0] < 1.4 * met[1:].mean()
 
 
 def test_somebody_with_500_pictures_is_met_no_more_often_even_where_a_batch_needs_nearly_everybody():
-    genuine, _ = meetings([500] + [2] * 19, pairs=32, steps=300)  # 16 genuine pairs among 20 people
+    genuine, _ = meetings(
+        [500] + [2] * 19, pairs=32, steps=300
+    )  # 16 genuine pairs among 20 identities
     assert genuine.sum() == 300 * 16
     assert genuine[0] < 1.2 * genuine[1:].mean()
 
@@ -98,7 +103,9 @@ def test_both_sides_of_impostor_pairs_are_alike():
     for plan in BalancedPairSampler(20, steps=200).batches(labels):
         left, right = labels[plan.indices[plan.pairs]]
         lower += int((left < right).sum())
-    assert 600 < lower < 1400  # of 2,000 impostor pairs: neither side is tied to a person's number
+    assert (
+        600 < lower < 1400
+    )  # of 2,000 impostor pairs: neither side is tied to an identity's number
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, -2])
@@ -109,6 +116,6 @@ def test_an_odd_or_empty_number_of_pairs_is_refused(pairs):
 
 def test_an_epoch_shows_each_picture_about_once():
     labels = labels_of([3] * 30 + [1] * 38)
-    assert len(BalancedPairSampler(8).batches(labels)) == 8  # 128 pictures, 16 in a batch
+    assert len(BalancedPairSampler(8).batches(labels)) == 8  # 128 images, 16 in a batch
     assert len(BalancedPairSampler(8).batches(labels, world=3)) == 3
     assert len(BalancedPairSampler(8, steps=5).batches(labels, world=3)) == 5

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says, write_picture
 
-from siamese.datasets.lfw import lfw_view1
-from siamese.datasets.lfw import lfw_view2
+from siamese.datasets.lfw import lfw_view1, lfw_view2
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import DataError
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Ann has 3 pictures, Bob 2, Eve 1, and one of Bob's is a PNG."""
+    """Ann has 3 images, Bob 2, Eve 1, and one of Bob's is a PNG."""
     for name, number, suffix in (
         ("Ann", 1, "jpg"),
         ("Ann", 2, "jpg"),
@@ -40,7 +39,10 @@ def written(root: Path, text: str, name: str = "pairs.txt") -> Path:
 
 def told(pairs: PairsFile) -> list[tuple[str, str, bool, int]]:
     columns = (pairs.left, pairs.right, pairs.same, pairs.fold)
-    return [(pairs.files[a], pairs.files[b], bool(s), int(f)) for a, b, s, f in zip(*columns, strict=True)]
+    return [
+        (pairs.files[a], pairs.files[b], bool(s), int(f))
+        for a, b, s, f in zip(*columns, strict=True)
+    ]
 
 
 CSV = "left,right,same\n{}"
@@ -58,7 +60,12 @@ def test_lfws_format(root):
     assert told(pairs) == ROWS
     assert len(pairs.files) == 6
     assert pairs.tested == (0, 1)
-    assert [pairs.people[pairs.files.index(f)] for f, *_ in ROWS] == ["Ann", "Ann", "Bob", "Bob"]
+    assert [pairs.identities[pairs.files.index(f)] for f, *_ in ROWS] == [
+        "Ann",
+        "Ann",
+        "Bob",
+        "Bob",
+    ]
     assert len(set(pairs.labels.tolist())) == 3
     assert all(path.is_file() for path in pairs.paths)
 
@@ -82,12 +89,15 @@ def test_a_person_in_two_folds_is_warned_of(root):
         "Bob/Bob_0001.png,Bob/Bob_0002.jpg,1,y",
         "Bob/Bob_0001.png,{},0,y",
     ]
-    for other, warned in (("Ann/Ann_0003.jpg", False), ("Ann/Ann_0002.jpg", True)):  # nothing says that 0003 shows Ann
+    for other, warned in (
+        ("Ann/Ann_0003.jpg", False),
+        ("Ann/Ann_0002.jpg", True),
+    ):  # nothing says that 0003 shows Ann
         path = written(root, "left,right,same,fold\n" + "\n".join(rows).format(other), "mine.csv")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             PairsFile.read(path)
-        assert ["1 people" in str(w.message) for w in caught] == [True] * warned
+        assert ["1 identities" in str(w.message) for w in caught] == [True] * warned
 
 
 def test_folds_that_are_not_there_cannot_be_tested(root):
@@ -102,9 +112,13 @@ def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
         ("Ann/Ann_0003.jpg", "Ann/Ann_0002.jpg", 1),
         ("Ann/Ann_0001.jpg", "Eve/Eve_0001.jpg", 0),
     ]
-    pairs = PairsFile.read(written(root, "left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s in rows), "mine.csv"))
-    assert len(set(pairs.people[:3])) == 1
-    assert len(set(pairs.people)) == 2
+    pairs = PairsFile.read(
+        written(
+            root, "left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s in rows), "mine.csv"
+        )
+    )
+    assert len(set(pairs.identities[:3])) == 1
+    assert len(set(pairs.identities)) == 2
     np.testing.assert_array_equal(pairs.same, pairs.labels[pairs.left] == pairs.labels[pairs.right])
 
 
@@ -115,7 +129,7 @@ def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
         ("1\nAnn 1 x\nAnn 1 Eve 1\n", ["line 2", "'Ann 1 x'", "name i j"]),
         ("1\nAnn 1 2\nAnn 1 Eve\n", ["line 3", "name i other_name j"]),
         ("1\nAnn 1 1\nAnn 1 Eve 1\n", ["line 2", "paired with itself"]),
-        ("1\nAnn 1 9\nAnn 1 Eve 1\n", ["1 of 3 pictures", "Ann/Ann_0009.jpg"]),
+        ("1\nAnn 1 9\nAnn 1 Eve 1\n", ["1 of 3 images", "Ann/Ann_0009.jpg"]),
         ("0\n", ["no pairs"]),
         ("", ["neither LFW's format nor a CSV", "'left'"]),
         ("left,rigth,same\n", ["'right'", "did you name it 'rigth'"]),
@@ -134,15 +148,31 @@ def test_of_a_csv_genuine_pairs_tell_who_is_who(root):
             ["line 3", "a fold", "the line before has none"],
         ),
         ("²\nAnn 1 2\n", ["neither LFW's format nor a CSV"]),
-        ("1\nAnn 1 2\nAnn 1 Ann 3\n", ["Ann/Ann_0003.jpg", "show one person", "listed as different", "correct one"]),
+        (
+            "1\nAnn 1 2\nAnn 1 Ann 3\n",
+            ["Ann/Ann_0003.jpg", "show one identity", "listed as different", "correct one"],
+        ),
         ("1\nAnn 1 2\nAnn ² Eve 1\n", ["line 3", "name i other_name j"]),
-        ("2 1\nAnn 1 2\nAnn 1 Eve 1\nAnn 2 1\nBob 1 Eve 1\n", ["Ann/Ann_0002.jpg", "Ann/Ann_0001.jpg", "paired twice"]),
-        (CSV.format("Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0002.jpg,Ann/Ann_0001.jpg,0\n"), ["paired twice"]),
+        (
+            "2 1\nAnn 1 2\nAnn 1 Eve 1\nAnn 2 1\nBob 1 Eve 1\n",
+            ["Ann/Ann_0002.jpg", "Ann/Ann_0001.jpg", "paired twice"],
+        ),
+        (
+            CSV.format(
+                "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0002.jpg,Ann/Ann_0001.jpg,0\n"
+            ),
+            ["paired twice"],
+        ),
         (
             CSV.format(
                 "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1\nAnn/Ann_0002.jpg,Ann/Ann_0003.jpg,1\nAnn/Ann_0001.jpg,Ann/Ann_0003.jpg,0\n"
             ),
-            ["Ann/Ann_0001.jpg", "Ann/Ann_0003.jpg", "show one person, as other pairs", "listed as different"],
+            [
+                "Ann/Ann_0001.jpg",
+                "Ann/Ann_0003.jpg",
+                "show one identity, as other pairs",
+                "listed as different",
+            ],
         ),
         (
             "left,right,same,fold\nAnn/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x\nAnn/Ann_0001.jpg,Eve/Eve_0001.jpg,0,y\n",
@@ -170,7 +200,7 @@ def test_the_views_of_a_made_up_lfw(root):
     written(root.parent, TWO_FOLDS)
     written(root.parent, "1\nAnn 1 2\nAnn 1 Bob 1\n", "pairsDevTrain.txt")
     written(root.parent, "1\nBob 1 2\nEve 1 Bob 2\n", "pairsDevTest.txt")
-    for place in (root, root.parent):  # the pictures' folder, or the one above it
+    for place in (root, root.parent):  # the images' folder, or the one above it
         assert told(lfw_view2(place)) == ROWS
     development = lfw_view1(root)
     assert development.tested == (1,)
@@ -198,11 +228,21 @@ def test_the_official_files(real):
     assert np.bincount(one.fold).tolist() == [2200, 1000]
     for pairs in (two, one):
         assert (pairs.same == (pairs.labels[pairs.left] == pairs.labels[pairs.right])).all()
-        people = [
-            {pairs.people[row] for side in (pairs.left, pairs.right) for row in side[pairs.fold == f]}
+        identities = [
+            {
+                pairs.identities[row]
+                for side in (pairs.left, pairs.right)
+                for row in side[pairs.fold == f]
+            }
             for f in range(pairs.folds)
         ]
-        assert sum(map(len, people)) == len(set.union(*people))  # nobody is in two folds
-    assert (len(set(one.people)), len(set(one.people) & set(two.people))) == (3095, 2465)
-    unordered = [{frozenset((p.files[a], p.files[b])) for a, b in zip(p.left, p.right, strict=True)} for p in (one, two)]
+        assert sum(map(len, identities)) == len(set.union(*identities))  # nobody is in two folds
+    assert (len(set(one.identities)), len(set(one.identities) & set(two.identities))) == (
+        3095,
+        2465,
+    )
+    unordered = [
+        {frozenset((p.files[a], p.files[b])) for a, b in zip(p.left, p.right, strict=True)}
+        for p in (one, two)
+    ]
     assert (len(unordered[0]), len(unordered[0] & unordered[1])) == (3200, 758)

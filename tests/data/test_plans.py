@@ -8,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
-from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.base import BatchPlan, IdentityRows, PlannedBatches, SequentialBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
-from siamese.data.samplers.base import IdentityRows
-from siamese.data.samplers.base import PlannedBatches
-from siamese.data.samplers.base import SequentialBatches
 
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(30), 5))
 SAMPLERS = [IdentitySampler(4, 3, steps=12), BalancedPairSampler(10, steps=12)]
@@ -33,9 +30,13 @@ def sampler(request):
 
 
 def test_a_plan_does_not_depend_on_those_before_it(sampler):
-    in_order = [written(sampler.plan(IdentityRows(LABELS), (5,), 2, step, 0, 1)) for step in range(12)]
-    people = IdentityRows(LABELS)
-    backwards = [written(sampler.plan(people, (5,), 2, step, 0, 1)) for step in reversed(range(12))]
+    in_order = [
+        written(sampler.plan(IdentityRows(LABELS), (5,), 2, step, 0, 1)) for step in range(12)
+    ]
+    identities = IdentityRows(LABELS)
+    backwards = [
+        written(sampler.plan(identities, (5,), 2, step, 0, 1)) for step in reversed(range(12))
+    ]
     assert backwards[::-1] == in_order
     assert epoch_of(sampler.batches(LABELS, seed=5), 2) == in_order
 
@@ -60,7 +61,10 @@ def test_epochs_seeds_steps_and_processes_give_different_batches(sampler):
 
 def test_every_batch_of_a_run_is_augmented_by_a_seed_of_its_own(sampler):
     seeds = [
-        plan[2] for epoch in (0, 1) for rank in (0, 1) for plan in epoch_of(sampler.batches(LABELS, 9, rank, world=2), epoch)
+        plan[2]
+        for epoch in (0, 1)
+        for rank in (0, 1)
+        for plan in epoch_of(sampler.batches(LABELS, 9, rank, world=2), epoch)
     ]
     assert len(set(seeds)) == len(seeds)
     assert len({len(seed) for seed in seeds}) == 1
@@ -69,7 +73,10 @@ def test_every_batch_of_a_run_is_augmented_by_a_seed_of_its_own(sampler):
 def test_processes_together_draw_what_one_process_would(sampler):
     """Step ``s`` of process ``r`` of ``w`` is turn ``s * w + r``, so adding processes does not change what is drawn."""
     alone = [plan[:2] for plan in epoch_of(sampler.batches(LABELS, 4), 1)]
-    ranks = [[plan[:2] for plan in epoch_of(sampler.batches(LABELS, 4, rank, world=3), 1)] for rank in range(3)]
+    ranks = [
+        [plan[:2] for plan in epoch_of(sampler.batches(LABELS, 4, rank, world=3), 1)]
+        for rank in range(3)
+    ]
     together = [ranks[turn % 3][turn // 3] for turn in range(12)]
     assert together == alone
 
@@ -88,7 +95,9 @@ def test_a_running_epoch_is_not_disturbed_by_the_announcement_of_the_next(sample
 @given(n=st.integers(1, 300), size=st.integers(1, 70), world=st.integers(1, 9))
 def test_evaluation_meets_every_row_exactly_once_in_order(n, size, world):
     ranks = [list(SequentialBatches(n, size, rank, world)) for rank in range(world)]
-    assert [len(SequentialBatches(n, size, rank, world)) for rank in range(world)] == [len(plans) for plans in ranks]
+    assert [len(SequentialBatches(n, size, rank, world)) for rank in range(world)] == [
+        len(plans) for plans in ranks
+    ]
     turns = [ranks[turn % world][turn // world] for turn in range(sum(map(len, ranks)))]
     assert np.concatenate([plan.indices for plan in turns]).tolist() == list(range(n))
     assert all(len(plan) == size for plan in turns[:-1])

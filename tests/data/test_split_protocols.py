@@ -11,15 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table
 
-from siamese.data.manifest import SplitManifest
-from siamese.data.manifest import pairs_among
+from siamese.data.manifest import SplitManifest, pairs_among
+from siamese.data.split_protocols.base import Split
 from siamese.data.split_protocols.held_out_identities import HeldOutIdentities
 from siamese.data.split_protocols.image_disjoint import ImageDisjoint
-from siamese.data.split_protocols.base import Split
-from siamese.errors import SplitError
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import SplitError
 
-# LFW's own numbers of people with 1, 2, ... pictures: (pictures, people).
+# LFW's own numbers of identities with 1, 2, ... images: (images, identities).
 LFW = [
     (1, 4069), (2, 779), (3, 291), (4, 187), (5, 112), (6, 55), (7, 39), (8, 33), (9, 26), (10, 15), (11, 16), (12, 10),
     (13, 11), (14, 10), (15, 11), (16, 3), (17, 8), (18, 5), (19, 7), (20, 5), (21, 4), (22, 5), (23, 3), (24, 3), (25, 1),
@@ -30,15 +29,19 @@ LFW = [
 
 
 def lfw_table() -> IdentityTable:
-    return made_up_table([n for n, people in LFW for _ in range(people)])
+    return made_up_table([n for n, identities in LFW for _ in range(identities)])
 
 
 def test_the_table_is_as_skewed_as_lfw():
     table = lfw_table()
-    assert (len(table), len(table.people)) == (13_233, 5_749)
+    assert (len(table), len(table.distinct_identities)) == (13_233, 5_749)
 
 
-@pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 200, 20)], ids=lambda r: f"{r[0]}-{r[-1]}")
+@pytest.mark.parametrize(
+    "seeds",
+    [range(start, start + 20) for start in range(0, 200, 20)],
+    ids=lambda r: f"{r[0]}-{r[-1]}",
+)
 def test_no_image_is_in_two_splits_of_lfw_under_image_disjoint(seeds):
     table = lfw_table()
     labels = table.labels
@@ -47,31 +50,43 @@ def test_no_image_is_in_two_splits_of_lfw_under_image_disjoint(seeds):
         assert list(split.rows) == ["train", "calibration", "validation", "test"]
         uses = np.concatenate(list(split.rows.values()))
         assert len(np.unique(uses)) == len(uses)
-        for name, wanted in {"train": 40_000, "calibration": 256, "validation": 256, "test": 256}.items():
+        for name, wanted in {
+            "train": 40_000,
+            "calibration": 256,
+            "validation": 256,
+            "test": 256,
+        }.items():
             left, right = split.rows[name][split.pairs[name]]  # as rows of the table
             same = labels[left] == labels[right]
             assert (len(left), same.sum()) == (wanted, wanted // 2)
             assert (left != right).all()
-            assert len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}) == wanted
-            if name != "train":  # every picture of a picked split is in its pairs
+            assert (
+                len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)})
+                == wanted
+            )
+            if name != "train":  # every image of a picked split is in its pairs
                 assert np.array_equal(np.unique([left, right]), split.rows[name])
         assert len(uses) == len(table)
 
 
-@pytest.mark.parametrize("seeds", [range(start, start + 50) for start in range(0, 200, 50)], ids=lambda r: f"{r[0]}-{r[-1]}")
+@pytest.mark.parametrize(
+    "seeds",
+    [range(start, start + 50) for start in range(0, 200, 50)],
+    ids=lambda r: f"{r[0]}-{r[-1]}",
+)
 def test_nobody_is_in_test_and_elsewhere_of_lfw_under_held_out_people(seeds):
     table = lfw_table()
     labels = table.labels
     for seed in seeds:
         split = HeldOutIdentities(calibration=0.1)(table, seed)
         assert list(split.rows) == ["train", "calibration", "validation", "test"]
-        people = {name: set(labels[rows].tolist()) for name, rows in split.rows.items()}
+        identities = {name: set(labels[rows].tolist()) for name, rows in split.rows.items()}
         for other in ("train", "calibration", "validation"):
-            assert not people["test"] & people[other]
-        assert not people["train"] & people["calibration"]
+            assert not identities["test"] & identities[other]
+        assert not identities["train"] & identities["calibration"]
         uses = np.concatenate(list(split.rows.values()))
-        assert np.array_equal(np.sort(uses), np.arange(len(table)))  # every picture in exactly one
-        assert len(people["test"]) == 575
+        assert np.array_equal(np.sort(uses), np.arange(len(table)))  # every image in exactly one
+        assert len(identities["test"]) == 575
         others = len(table) - len(split.rows["test"])
         assert len(split.rows["validation"]) == round(0.2 * others)
 
@@ -80,7 +95,7 @@ def test_validation_of_image_disjoint_is_hardly_skewed_and_train_is():
     table = lfw_table()
     split = ImageDisjoint()(table, 0)
 
-    def most(name: str) -> int:  # genuine pairs of the person who is in most of them
+    def most(name: str) -> int:  # genuine pairs of the identity that is in most of them
         left, right = table.labels[split.rows[name][split.pairs[name]]]
         return max(Counter(left[left == right].tolist()).values())
 
@@ -115,7 +130,9 @@ def test_held_out_people_of_any_table(counts, seed, test, calibration):
     except SplitError as error:
         assert_says(error, "data.split")
         return
-    manifest = SplitManifest.make(table, split, protocol="held_out_identities", seed=seed)  # asserts the law
+    manifest = SplitManifest.make(
+        table, split, protocol="held_out_identities", seed=seed
+    )  # asserts the law
     assert manifest.calibrating == ("calibration" if calibration else "validation")
     for rows in split.rows.values():
         of = Counter(table.labels[rows].tolist())
@@ -143,7 +160,9 @@ def test_too_few_pairs_are_told_with_the_number_that_there_are():
         ImageDisjoint(train=4000, validation=8, test=8)(made_up_table([4] * 30), 0)
     number = int(str(caught.value).split(" has ")[1].split(" ")[0].replace(",", ""))
     assert_says(caught.value, f"data.split.train={number}")
-    assert ImageDisjoint(train=number, validation=8, test=8)(made_up_table([4] * 30), 0).pairs["train"].shape == (2, number)
+    assert ImageDisjoint(train=number, validation=8, test=8)(made_up_table([4] * 30), 0).pairs[
+        "train"
+    ].shape == (2, number)
 
 
 @pytest.mark.parametrize("seeds", [range(100)])
@@ -151,7 +170,10 @@ def test_calibration_moves_nobody_else_on_small_tables_either(seeds):
     for seed in seeds:
         table = made_up_table(np.random.default_rng(seed).integers(1, 6, 15).tolist())
         try:
-            plain, more = HeldOutIdentities(0.2)(table, seed), HeldOutIdentities(0.2, calibration=0.3)(table, seed)
+            plain, more = (
+                HeldOutIdentities(0.2)(table, seed),
+                HeldOutIdentities(0.2, calibration=0.3)(table, seed),
+            )
         except SplitError:
             continue
         for name in ("validation", "test"):
@@ -169,7 +191,9 @@ def test_a_manifest_of_image_disjoint_refuses_a_picture_on_two_sides_but_not_a_p
     table = made_up_table([6] * 12)
     split = ImageDisjoint(train=40, validation=8, test=8)(table, 1)
     SplitManifest.make(table, split, protocol="image_disjoint")
-    crossing = Split({**split.rows, "test": np.sort(np.append(split.rows["test"], split.rows["train"][0]))})
+    crossing = Split(
+        {**split.rows, "test": np.sort(np.append(split.rows["test"], split.rows["train"][0]))}
+    )
     with pytest.raises(SplitError) as caught:
         SplitManifest.make(table, crossing, protocol="image_disjoint")
     assert_says(caught.value, "file", table.files[split.rows["train"][0]], "train", "test")
@@ -188,17 +212,29 @@ def test_pairs_survive_saving_and_lose_those_with_a_picture_in_quarantine(tmp_pa
     bad = manifest.splits["train"][int(before[0, 0])]["file"]
     named = [tuple(manifest.table("train").files[row] for row in pair) for pair in before.T]
     manifest.quarantine[bad] = "damaged"
-    left = [tuple(manifest.table("train").files[row] for row in pair) for pair in manifest.chosen_pairs("train").T]
+    left = [
+        tuple(manifest.table("train").files[row] for row in pair)
+        for pair in manifest.chosen_pairs("train").T
+    ]
     assert left == [pair for pair in named if bad not in pair]
     assert len(left) < len(named)
 
 
 @pytest.mark.parametrize(
-    "pairs", [{"left": [0], "right": []}, {"left": [0], "right": [10**6]}, {"left": ["a"], "right": [0]}, [1, 2], {"left": [0]}]
+    "pairs",
+    [
+        {"left": [0], "right": []},
+        {"left": [0], "right": [10**6]},
+        {"left": ["a"], "right": [0]},
+        [1, 2],
+        {"left": [0]},
+    ],
 )
 def test_altered_pairs_are_refused(pairs):
     table = made_up_table([6] * 12)
-    manifest = SplitManifest.make(table, ImageDisjoint(train=40, validation=8, test=8)(table, 1), protocol="image_disjoint")
+    manifest = SplitManifest.make(
+        table, ImageDisjoint(train=40, validation=8, test=8)(table, 1), protocol="image_disjoint"
+    )
     manifest.pairs["train"] = pairs
     with pytest.raises(SplitError) as caught:
         manifest.check()
@@ -211,4 +247,6 @@ def test_pairs_among_the_kept_name_the_same_rows(kept, seed):
     pairs = np.random.default_rng(seed).integers(0, len(kept), (2, 30))
     new = pairs_among(pairs, kept)
     survivors = np.flatnonzero(kept)
-    assert [tuple(survivors[pair]) for pair in new.T] == [tuple(pair) for pair in pairs.T if kept[pair[0]] and kept[pair[1]]]
+    assert [tuple(survivors[pair]) for pair in new.T] == [
+        tuple(pair) for pair in pairs.T if kept[pair[0]] and kept[pair[1]]
+    ]

@@ -1,4 +1,4 @@
-"""Identity-disjoint splits: nobody on two sides, exact shares, alike in pictures per person, the same for the same seed."""
+"""Identity-disjoint splits: nobody on two sides, exact shares, alike in images per identity, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from tests.helpers import assert_says, made_up_table
 
 from siamese.data.manifest import SplitManifest
 from siamese.data.split_protocols.base import SPLITS
-from siamese.data.split_protocols.identity_disjoint import identity_disjoint
-from siamese.errors import SplitError
+from siamese.data.split_protocols.identity_disjoint import split_identities
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import SplitError
 
-SKEWED = [530, 236, 144, 121, 109, 77, 71, 60, 55, 53] + [20] * 5 + [9, 8, 7, 6, 5] * 4 + [3] * 15 + [2] * 30 + [1] * 120
+SKEWED = (
+    [530, 236, 144, 121, 109, 77, 71, 60, 55, 53]
+    + [20] * 5
+    + [9, 8, 7, 6, 5] * 4
+    + [3] * 15
+    + [2] * 30
+    + [1] * 120
+)
 SHARES = (0.6, 0.2, 0.2)
 
 
@@ -28,24 +35,28 @@ def people_of(table: IdentityTable, rows: np.ndarray) -> set[str]:
 def assert_disjoint_and_complete(table: IdentityTable, split: dict[str, np.ndarray]) -> None:
     assert list(split) == list(SPLITS)
     rows = np.concatenate(list(split.values()))
-    assert sorted(rows.tolist()) == list(range(len(table)))  # every picture in exactly one split
-    owners = Counter(person for part in split.values() for person in people_of(table, part))
+    assert sorted(rows.tolist()) == list(range(len(table)))  # every image in exactly one split
+    owners = Counter(identity for part in split.values() for identity in people_of(table, part))
     assert set(owners.values()) == {1}
     assert all((np.diff(part) > 0).all() for part in split.values())
 
 
-@pytest.mark.parametrize("counts", [[10] * 40, SKEWED, [2, 2, 2] + [1] * 60], ids=["orl", "skewed", "single"])
+@pytest.mark.parametrize(
+    "counts", [[10] * 40, SKEWED, [2, 2, 2] + [1] * 60], ids=["orl", "skewed", "single"]
+)
 def test_nobody_is_in_two_splits_for_200_seeds(counts):
     table = made_up_table(counts)
     made = 0
     for seed in range(200):
         try:
-            split = identity_disjoint(table, SHARES, seed)
+            split = split_identities(table, SHARES, seed)
         except SplitError:
             continue
         made += 1
         assert_disjoint_and_complete(table, split)
-        for part in split.values():  # each split can form pairs of the same and of different people
+        for (
+            part
+        ) in split.values():  # each split can form pairs of the same and of different identities
             assert max(Counter(table.identities[r] for r in part).values()) >= 2
             assert len(people_of(table, part)) >= 2
     assert made == 200 or counts[0] == 2
@@ -60,34 +71,39 @@ def test_nobody_is_in_two_splits_for_200_seeds(counts):
 def test_nobody_is_in_two_splits_of_any_table(counts, shares, seed):
     table = made_up_table(counts)
     try:
-        split = identity_disjoint(table, shares, seed)
+        split = split_identities(table, shares, seed)
     except SplitError as error:
         assert_says(error, "made up", "add")
         assume(False)
     assert_disjoint_and_complete(table, split)
     for name, share in zip(SPLITS, shares, strict=True):
         exact = share / sum(shares) * len(counts)
-        # Of a handful of people nobody is left alone in a split, though his share be one.
-        assert abs(len(people_of(table, split[name])) - exact) < (1 if len(counts) >= 12 else 2) + 1e-6
+        # Of a handful of identities nobody is left alone in a split, though his share be one.
+        assert (
+            abs(len(people_of(table, split[name])) - exact) < (1 if len(counts) >= 12 else 2) + 1e-6
+        )
 
 
 @pytest.mark.parametrize(
-    ("shares", "people"), [((0.6, 0.2, 0.2), (24, 8, 8)), ((24, 8, 8), (24, 8, 8)), ((20, 4, 16), (20, 4, 16))]
+    ("shares", "identities"),
+    [((0.6, 0.2, 0.2), (24, 8, 8)), ((24, 8, 8), (24, 8, 8)), ((20, 4, 16), (20, 4, 16))],
 )
-def test_exact_numbers_of_people(shares, people):
+def test_exact_numbers_of_people(shares, identities):
     table = made_up_table([10] * 40)
     for seed in range(30):
-        split = identity_disjoint(table, shares, seed)
-        assert tuple(len(people_of(table, split[name])) for name in SPLITS) == people
+        split = split_identities(table, shares, seed)
+        assert tuple(len(people_of(table, split[name])) for name in SPLITS) == identities
 
 
 def test_splits_are_alike_in_pictures_per_person():
     table = made_up_table(SKEWED)
     for seed in range(50):
-        split = identity_disjoint(table, SHARES, seed)
+        split = split_identities(table, SHARES, seed)
         for name, share in zip(SPLITS, SHARES, strict=True):
             own = [table.counts[p] for p in people_of(table, split[name])]
-            for at_least in sorted(set(SKEWED)):  # of those with many, few and single pictures each split has its share
+            for at_least in sorted(
+                set(SKEWED)
+            ):  # of those with many, few and single images each split has its share
                 there_are = sum(n >= at_least for n in SKEWED)
                 assert abs(sum(n >= at_least for n in own) - share * there_are) < 2.5
 
@@ -97,7 +113,7 @@ def test_the_most_photographed_person_is_in_each_split_in_proportion():
     seeds = 300
     where = Counter()
     for seed in range(seeds):
-        split = identity_disjoint(table, SHARES, seed)
+        split = split_identities(table, SHARES, seed)
         where.update(name for name in SPLITS if "p000" in people_of(table, split[name]))
     for name, share in zip(SPLITS, SHARES, strict=True):
         assert abs(where[name] - share * seeds) < 5 * np.sqrt(seeds * share * (1 - share))
@@ -110,7 +126,7 @@ def test_everybody_is_in_each_split_in_proportion():
     made = 0
     for seed in range(seeds):
         try:
-            split = identity_disjoint(table, (0.5, 0.25, 0.25), seed)
+            split = split_identities(table, (0.5, 0.25, 0.25), seed)
         except SplitError:
             continue
         made += 1
@@ -118,16 +134,20 @@ def test_everybody_is_in_each_split_in_proportion():
             where[name].update(people_of(table, split[name]))
     assert made == seeds
     for name, share in zip(SPLITS, (0.5, 0.25, 0.25), strict=True):
-        for person in table.people:
-            assert abs(where[name][person] - share * seeds) < 5 * np.sqrt(seeds * share * (1 - share))
+        for identity in table.distinct_identities:
+            assert abs(where[name][identity] - share * seeds) < 5 * np.sqrt(
+                seeds * share * (1 - share)
+            )
 
 
 def test_any_two_equal_people_can_meet_in_any_split():
     table, seeds = made_up_table([10] * 40), 800
     together = Counter()
     for seed in range(seeds):
-        split = identity_disjoint(table, SHARES, seed)
-        together.update(name for name in SPLITS if {"p000", "p001"} <= people_of(table, split[name]))
+        split = split_identities(table, SHARES, seed)
+        together.update(
+            name for name in SPLITS if {"p000", "p001"} <= people_of(table, split[name])
+        )
     for name, n in zip(SPLITS, (24, 8, 8), strict=True):
         expected = seeds * n / 40 * (n - 1) / 39  # as drawn from an urn
         assert abs(together[name] - expected) < 5 * np.sqrt(expected)
@@ -135,7 +155,7 @@ def test_any_two_equal_people_can_meet_in_any_split():
 
 def test_the_seed_decides():
     table = made_up_table(SKEWED)
-    one, again, other = (identity_disjoint(table, SHARES, seed) for seed in (3, 3, 4))
+    one, again, other = (split_identities(table, SHARES, seed) for seed in (3, 3, 4))
     for name in SPLITS:
         np.testing.assert_array_equal(one[name], again[name])
     assert people_of(table, one["test"]) != people_of(table, other["test"])
@@ -148,7 +168,10 @@ def test_the_names_of_the_files_do_not_matter():
     renamed = IdentityTable.build(Path("/elsewhere"), files, table.identities, "renamed")
     assert renamed.identities != table.identities  # the rows really are in another order
     for seed in range(10):
-        one, other = identity_disjoint(table, SHARES, seed), identity_disjoint(renamed, SHARES, seed)
+        one, other = (
+            split_identities(table, SHARES, seed),
+            split_identities(renamed, SHARES, seed),
+        )
         for name in SPLITS:
             assert people_of(table, one[name]) == people_of(renamed, other[name])
 
@@ -156,41 +179,55 @@ def test_the_names_of_the_files_do_not_matter():
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
-        ([5], ["1 person;", "at least 6 people", "add people"]),
-        ([5] * 5, ["5 people", "at least 6 people", "add people"]),
-        ([1] * 50, ["0 people with two pictures or more", "at least 3", "add pictures"]),
-        ([2, 2] + [1] * 50, ["2 people with two pictures or more", "add pictures"]),
+        ([5], ["1 identity;", "at least 6 identities", "add identities"]),
+        ([5] * 5, ["5 identities", "at least 6 identities", "add identities"]),
+        ([1] * 50, ["0 identities with two images or more", "at least 3", "add images"]),
+        ([2, 2] + [1] * 50, ["2 identities with two images or more", "add images"]),
     ],
 )
 def test_too_little_data_says_what_is_needed(counts, words):
     with pytest.raises(SplitError) as caught:
-        identity_disjoint(made_up_table(counts))
+        split_identities(made_up_table(counts))
     assert_says(caught.value, "made up", *words)
 
 
 def test_a_split_that_would_get_too_few_people_is_named():
     with pytest.raises(SplitError) as caught:
-        identity_disjoint(made_up_table([5] * 20), (0.98, 0.01, 0.01))
-    assert_says(caught.value, "calibration split", "0 people", "data.split.shares")
+        split_identities(made_up_table([5] * 20), (0.98, 0.01, 0.01))
+    assert_says(caught.value, "calibration split", "0 identities", "data.split.shares")
 
 
 @pytest.mark.parametrize(
-    "shares", [(0.6, 0.4), (0.6, 0.4, 0), (1, 1, -1), (0.5, 0.5, float("nan")), (0.2,) * 4, (float("inf"), 1, 1)]
+    "shares",
+    [
+        (0.6, 0.4),
+        (0.6, 0.4, 0),
+        (1, 1, -1),
+        (0.5, 0.5, float("nan")),
+        (0.2,) * 4,
+        (float("inf"), 1, 1),
+    ],
 )
 def test_shares_must_be_three_numbers_above_0(shares):
     with pytest.raises(SplitError) as caught:
-        identity_disjoint(made_up_table([5] * 20), shares)
+        split_identities(made_up_table([5] * 20), shares)
     assert_says(caught.value, "three numbers above 0", shares)
 
 
-@pytest.mark.parametrize("people", range(6, 16))
-def test_six_people_are_enough_with_equal_shares(people):
+@pytest.mark.parametrize("identities", range(6, 16))
+def test_six_people_are_enough_with_equal_shares(identities):
     for seed in range(20):
-        assert_disjoint_and_complete(table := made_up_table([3] * people), identity_disjoint(table, (1, 1, 1), seed))
+        assert_disjoint_and_complete(
+            table := made_up_table([3] * identities), split_identities(table, (1, 1, 1), seed)
+        )
 
 
 def test_a_manifest_of_any_split_holds_the_law():
     table = made_up_table([3] * 12, root="/no/such/folder")
-    manifest = SplitManifest.make(table, identity_disjoint(table), seed=0, settings={"shares": list(SHARES)})
+    manifest = SplitManifest.make(
+        table, split_identities(table), seed=0, settings={"shares": list(SHARES)}
+    )
     manifest.check()
-    assert all(e["sha256"] is None for part in manifest.splits.values() for e in part)  # not one of these files exists
+    assert all(
+        e["sha256"] is None for part in manifest.splits.values() for e in part
+    )  # not one of these files exists

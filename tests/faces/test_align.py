@@ -1,4 +1,4 @@
-"""Geometry of a crop: nothing is distorted, everything lands where the box says, and beyond the picture it is black."""
+"""Geometry of a crop: nothing is distorted, everything lands where the box says, and beyond the image it is black."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from siamese.faces.align import Box
-from siamese.faces.align import crop_to_square
-from siamese.faces.align import whole
+from siamese.faces.align import Box, crop_to_square, whole
 
 
 def test_box_measures():
@@ -29,7 +27,8 @@ def test_a_circle_stays_a_circle(width, height, size):
     radius = 50
     centre = (width / 2, height / 2)
     ImageDraw.Draw(canvas).ellipse(
-        [centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius], fill="white"
+        [centre[0] - radius, centre[1] - radius, centre[0] + radius, centre[1] + radius],
+        fill="white",
     )
     crop = crop_to_square(np.asarray(canvas), whole(np.asarray(canvas)), size)
     white = crop[..., 0] > 127
@@ -46,10 +45,15 @@ def test_a_painted_box_fills_the_crop_and_nothing_else_is_on_it():
     image[30:70, 50:90] = (255, 0, 0)
     crop = crop_to_square(image, Box(50, 30, 90, 70), 80)
     assert (crop[3:-3, 3:-3] == (255, 0, 0)).all()
-    assert (crop_to_square(image, Box(50, 30, 90, 70), 40) == (255, 0, 0)).all()  # one to one: not a pixel of the blue
+    assert (
+        crop_to_square(image, Box(50, 30, 90, 70), 40) == (255, 0, 0)
+    ).all()  # one to one: not a pixel of the blue
 
 
-@pytest.mark.parametrize(("box", "rows", "columns"), [((0, 0, 40, 20), (10, 30), (0, 40)), ((0, 0, 20, 40), (0, 40), (10, 30))])
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [((0, 0, 40, 20), (10, 30), (0, 40)), ((0, 0, 20, 40), (0, 40), (10, 30))],
+)
 def test_a_long_box_is_centred_on_black(box, rows, columns):
     crop = crop_to_square(np.full((40, 40, 3), 255, dtype=np.uint8), Box(*box), 40)
     expected = np.zeros((40, 40, 3), dtype=np.uint8)
@@ -60,11 +64,15 @@ def test_a_long_box_is_centred_on_black(box, rows, columns):
 @pytest.mark.parametrize("corner", [(-50, -50), (50, -50), (-50, 50), (50, 50)])
 def test_beyond_the_picture_is_black_and_the_scale_is_kept(corner):
     x, y = corner
-    crop = crop_to_square(np.full((100, 100, 3), 255, dtype=np.uint8), Box(x, y, x + 100, y + 100), 200)
+    crop = crop_to_square(
+        np.full((100, 100, 3), 255, dtype=np.uint8), Box(x, y, x + 100, y + 100), 200
+    )
     seen = (crop == 255).all(axis=2)
     assert (seen | (crop == 0).all(axis=2)).all()
     expected = np.zeros((200, 200), dtype=bool)
-    expected[slice(100, None) if y < 0 else slice(100), slice(100, None) if x < 0 else slice(100)] = True
+    expected[
+        slice(100, None) if y < 0 else slice(100), slice(100, None) if x < 0 else slice(100)
+    ] = True
     np.testing.assert_array_equal(seen, expected)
 
 
@@ -77,7 +85,14 @@ def test_padding_by_the_edge_repeats_the_outermost_pixels():
 
 @pytest.mark.parametrize("padding", ["black", "edge"])
 @pytest.mark.parametrize(
-    "box", [(-999, 0, 1, 1000), (0, -999, 1000, 1), (99, 0, 1099, 1000), (-999, -999, 1, 1), (0, 99, 1, 1099)]
+    "box",
+    [
+        (-999, 0, 1, 1000),
+        (0, -999, 1000, 1),
+        (99, 0, 1099, 1000),
+        (-999, -999, 1, 1),
+        (0, 99, 1, 1099),
+    ],
 )
 def test_a_box_that_touches_the_picture_by_less_than_a_pixel_of_the_crop(box, padding):
     crop = crop_to_square(np.full((100, 100, 3), 255, dtype=np.uint8), Box(*box), 100, padding)
@@ -106,15 +121,23 @@ def test_one_to_one_is_a_copy():
 
 
 @pytest.mark.parametrize(
-    "box", [(10, 10, 10, 20), (20, 10, 10, 20), (100, 0, 120, 20), (-20, 0, 0, 20), (0, 80, 20, 99), (0, -9, 20, 0)]
+    "box",
+    [
+        (10, 10, 10, 20),
+        (20, 10, 10, 20),
+        (100, 0, 120, 20),
+        (-20, 0, 0, 20),
+        (0, 80, 20, 99),
+        (0, -9, 20, 0),
+    ],
 )
 def test_an_empty_box_or_one_beside_the_picture_is_refused(box):
-    with pytest.raises(ValueError, match="does not touch a picture of 100 x 80"):
+    with pytest.raises(ValueError, match="does not touch an image of 100 x 80"):
         crop_to_square(np.zeros((80, 100, 3), dtype=np.uint8), Box(*box), 32)
 
 
 def map_picture(width: int, height: int) -> np.ndarray:
-    """Each pixel tells where it is: red its column, green its row; blue tells that it is picture at all."""
+    """Each pixel tells where it is: red its column, green its row; blue tells that it is image at all."""
     image = np.full((height, width, 3), 255, dtype=np.uint8)
     image[..., 0], image[..., 1] = np.arange(width)[None, :], np.arange(height)[:, None]
     return image
@@ -130,9 +153,16 @@ def map_picture(width: int, height: int) -> np.ndarray:
     box_height=st.floats(0.5, 400),
     size=st.integers(8, 200),
 )
-def test_every_pixel_comes_from_where_the_box_says(width, height, left, top, box_width, box_height, size):
+def test_every_pixel_comes_from_where_the_box_says(
+    width, height, left, top, box_width, box_height, size
+):
     box = Box(left, top, left + box_width, top + box_height)
-    touches = box.left < width - 1e-3 and box.top < height - 1e-3 and box.right > 1e-3 and box.bottom > 1e-3
+    touches = (
+        box.left < width - 1e-3
+        and box.top < height - 1e-3
+        and box.right > 1e-3
+        and box.bottom > 1e-3
+    )
     if not touches:
         return
     crop = crop_to_square(map_picture(width, height), box, size)
@@ -155,7 +185,9 @@ def test_every_pixel_comes_from_where_the_box_says(width, height, left, top, box
 
     assert (crop[shown(slack)][:, 2] == 255).all()
     assert (crop[~shown(-slack)] == 0).all()
-    inner = shown(slack + 2 + 2 * source_per_pixel)  # at a picture's edge an interpolation has neighbours on one side only
+    inner = shown(
+        slack + 2 + 2 * source_per_pixel
+    )  # at an image's edge an interpolation has neighbours on one side only
     tolerance = 1.5 + slack
     error_x = np.abs(crop[..., 0] - (x[None, :] - 0.5))
     error_y = np.abs(crop[..., 1] - (y[:, None] - 0.5))
@@ -165,13 +197,23 @@ def test_every_pixel_comes_from_where_the_box_says(width, height, left, top, box
 
 @settings(max_examples=200)
 @given(
-    width=st.integers(1, 60), height=st.integers(1, 60), box=st.tuples(*[st.integers(-60, 120)] * 4), size=st.integers(8, 64)
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+    box=st.tuples(*[st.integers(-60, 120)] * 4),
+    size=st.integers(8, 64),
 )
 def test_any_whole_numbered_box_gives_a_square_or_a_value_error(width, height, box, size):
     try:
         crop = crop_to_square(map_picture(width, height), Box(*box), size)
     except ValueError:
         left, top, right, bottom = box
-        assert left >= right or top >= bottom or left >= width or top >= height or right <= 0 or bottom <= 0
+        assert (
+            left >= right
+            or top >= bottom
+            or left >= width
+            or top >= height
+            or right <= 0
+            or bottom <= 0
+        )
     else:
         assert crop.shape == (size, size, 3)

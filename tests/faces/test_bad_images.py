@@ -1,4 +1,4 @@
-"""A picture that cannot be read is one error with one line: which file, why, and what to do about it."""
+"""An image that cannot be read is one error with one line: which file, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.helpers import assert_says, picture
+from tests.helpers import assert_says, image
 
 from siamese.errors import ImageError
 from siamese.faces import images
-from siamese.faces.images import decode_image
-from siamese.faces.images import read_image
+from siamese.faces.images import decode_image, read_image
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow warns of damage that it then gets over
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:PIL"
+)  # Pillow warns of damage that it then gets over
 
 
 def encode(kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture(3)).save(buffer, kind, **options)
+    Image.fromarray(image(3)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -35,20 +36,31 @@ def png_with_header(width: int, height: int, data: bytes = b"no zlib stream") ->
     """A PNG that claims a size; by default its pixels could not even be decoded."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content))
+            + name
+            + content
+            + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
 
 
 BAD_FILES = {
-    "text.jpg": (b"this is a text file, not a picture\n" * 20, "not a picture", "replace or remove"),
-    "page.png": (b"<!DOCTYPE html><html><body>404</body></html>", "not a picture", "replace or remove"),
+    "text.jpg": (b"this is a text file, not an image\n" * 20, "not an image", "replace or remove"),
+    "page.png": (
+        b"<!DOCTYPE html><html><body>404</body></html>",
+        "not an image",
+        "replace or remove",
+    ),
     "half.jpg": (encode("JPEG")[: len(encode("JPEG")) // 2], "truncated", "replace or remove"),
     "half.png": (encode("PNG")[: len(encode("PNG")) // 2], "truncated", "replace or remove"),
     "empty.jpg": (b"", "0 bytes", "replace or remove"),
-    "huge.png": (png_with_header(60_000, 60_000), "pixels", "scale the picture down"),
-    "large.png": (png_with_header(10_000, 9_000), "10000 x 9000 pixels", "scale the picture down"),
+    "huge.png": (png_with_header(60_000, 60_000), "pixels", "scale the image down"),
+    "large.png": (png_with_header(10_000, 9_000), "10000 x 9000 pixels", "scale the image down"),
 }
 
 
@@ -72,13 +84,15 @@ def test_missing_file(tmp_path):
 def test_folder_instead_of_a_file(tmp_path):
     with pytest.raises(ImageError) as caught:
         read_image(tmp_path)
-    assert_says(caught.value, tmp_path, "a folder", "path of one picture")
+    assert_says(caught.value, tmp_path, "a folder", "path of one image")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_unreadable_file(tmp_path, monkeypatch, number):
     def refuse(self: Path) -> bytes:
-        raise OSError(number, "refused by the test", str(self))  # becomes PermissionError for EACCES
+        raise OSError(
+            number, "refused by the test", str(self)
+        )  # becomes PermissionError for EACCES
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ImageError) as caught:
@@ -103,8 +117,8 @@ def test_huge_picture_is_refused_by_its_header_alone():
 
 
 def test_the_limit_is_a_number_of_pixels_that_is_still_allowed(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", picture(3).shape[0] * picture(3).shape[1])
-    assert decode_image(encode("PNG")).shape == picture(3).shape
+    monkeypatch.setattr(images, "MAX_PIXELS", image(3).shape[0] * image(3).shape[1])
+    assert decode_image(encode("PNG")).shape == image(3).shape
     monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS - 1)
     with pytest.raises(ImageError, match="48 x 40 pixels, more than 1,919"):
         decode_image(encode("PNG"))
@@ -129,13 +143,19 @@ def test_a_truncated_file_is_whole_or_refused(kind):
 CONTENTS = [encode(kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")]
 _exif = Image.Exif()
 _exif[0x0112] = 6
-CONTENTS += [encode("JPEG", exif=_exif), encode("PNG", exif=_exif), encode("TIFF", compression="tiff_lzw")]
+CONTENTS += [
+    encode("JPEG", exif=_exif),
+    encode("PNG", exif=_exif),
+    encode("TIFF", compression="tiff_lzw"),
+]
 
 
 @settings(max_examples=400)
 @given(
     content=st.sampled_from(CONTENTS),
-    changes=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6),
+    changes=st.lists(
+        st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6
+    ),
     early=st.booleans(),
     length=st.none() | st.integers(1, 5000),
 )
@@ -156,7 +176,9 @@ def test_damaged_bytes_are_a_picture_or_an_image_error(content, changes, early, 
 
 def test_a_variety_that_the_decoder_does_not_know_is_an_image_error():
     content = bytearray(encode("DDS"))
-    content[80:84] = struct.pack("<I", 0)  # DDS_PIXELFORMAT.dwFlags: a pixel format that nothing defines
+    content[80:84] = struct.pack(
+        "<I", 0
+    )  # DDS_PIXELFORMAT.dwFlags: a pixel format that nothing defines
     with pytest.raises(ImageError) as caught:
         decode_image(bytes(content), "a.dds")
     assert_says(caught.value, "a.dds", "replace or remove")
@@ -165,4 +187,9 @@ def test_a_variety_that_the_decoder_does_not_know_is_an_image_error():
 def test_image_error_survives_the_way_between_processes():
     error = ImageError("a/b.jpg", "too dark", "turn on the light")
     again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.path, again.reason, again.remedy) == (str(error), "a/b.jpg", "too dark", "turn on the light")
+    assert (str(again), again.path, again.reason, again.remedy) == (
+        str(error),
+        "a/b.jpg",
+        "too dark",
+        "turn on the light",
+    )

@@ -12,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, picture, write_picture
+from tests.helpers import assert_says, image, write_picture
 
 from siamese.errors import CacheError
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
-from siamese.faces.crops import CropResult
-from siamese.faces.crops import crop_files
-from siamese.faces.crops import read_crop
+from siamese.faces.crops import CropResult, crop_files, read_crop
 
 BOX = FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30)
 
@@ -27,13 +25,13 @@ def crop(paths: list[Path], cache: Path, **settings: object) -> CropResult:
     return crop_files(paths, BOX, progress=False, cache=cache, **settings)
 
 
-def pictures(folder: Path, n: int) -> list[Path]:
+def images(folder: Path, n: int) -> list[Path]:
     return [write_picture(folder / f"{i:04d}.png", i) for i in range(n)]
 
 
 def assert_whole(result: CropResult) -> None:
     for seed, file in enumerate(result.files):
-        np.testing.assert_array_equal(read_crop(file), BOX(picture(seed)).image)
+        np.testing.assert_array_equal(read_crop(file), BOX(image(seed)).image)
 
 
 def temporary_files(cache: Path) -> list[Path]:
@@ -72,7 +70,7 @@ def start(folder: Path, cache: Path, go: Path, pause: float) -> subprocess.Popen
 
 def test_two_processes_on_one_cache(tmp_path):
     n = 150
-    paths, cache, go = pictures(tmp_path / "in", n), tmp_path / "cache", tmp_path / "go"
+    paths, cache, go = images(tmp_path / "in", n), tmp_path / "cache", tmp_path / "go"
     processes = [start(tmp_path / "in", cache, go, 0.002) for _ in range(2)]
     go.touch()
     outputs = [process.communicate(timeout=60)[0].split() for process in processes]
@@ -87,7 +85,7 @@ def test_two_processes_on_one_cache(tmp_path):
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     n = 120
-    paths, cache, go = pictures(tmp_path / "in", n), tmp_path / "cache", tmp_path / "go"
+    paths, cache, go = images(tmp_path / "in", n), tmp_path / "cache", tmp_path / "go"
     go.touch()
     process = start(tmp_path / "in", cache, go, 0.01)
     until = time.monotonic() + 30
@@ -103,7 +101,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
 
 
 def test_leftovers_of_a_killed_run_are_no_crops(tmp_path):
-    paths, cache = pictures(tmp_path / "in", 4), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 4), tmp_path / "cache"
     files = crop(paths, cache).files
     files[0].write_bytes(b"")  # a power cut can leave a renamed file empty
     old = files[1].with_name(f".{files[1].name}.4711.tmp")
@@ -119,16 +117,20 @@ def test_leftovers_of_a_killed_run_are_no_crops(tmp_path):
 
 
 def test_a_temporary_file_that_vanishes_during_the_look_round_does_no_harm(tmp_path, monkeypatch):
-    paths, cache = pictures(tmp_path / "in", 4), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 4), tmp_path / "cache"
     files = crop(paths, cache).files
-    files[0].with_name(f".{files[0].name}.4711.tmp").write_bytes(b"another process writes this crop")
+    files[0].with_name(f".{files[0].name}.4711.tmp").write_bytes(
+        b"another process writes this crop"
+    )
     real = os.scandir
 
     def scandir(folder: str | Path) -> object:
         entries = list(real(folder))
         for entry in entries:
             if entry.name.endswith(".tmp"):
-                Path(entry.path).unlink()  # as the other process renames it, between our listing and our question
+                Path(
+                    entry.path
+                ).unlink()  # as the other process renames it, between our listing and our question
         return iter(entries)
 
     monkeypatch.setattr(os, "scandir", scandir)
@@ -136,16 +138,16 @@ def test_a_temporary_file_that_vanishes_during_the_look_round_does_no_harm(tmp_p
 
 
 def test_a_foreign_file_in_the_cache_is_passed_over(tmp_path):
-    paths, cache = pictures(tmp_path / "in", 2), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 2), tmp_path / "cache"
     files = crop(paths, cache).files
     files[0].with_name("holiday.png").write_bytes(b"somebody's own")
     files[0].with_name(files[0].stem + " (copy).png").write_bytes(files[0].read_bytes())
     assert crop(paths, cache).computed == 0
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", None])
+@pytest.mark.parametrize("content", [b"", b"no image", None])
 def test_a_damaged_or_lost_crop_is_named_when_it_is_read(tmp_path, content):
-    file = crop(pictures(tmp_path / "in", 1), tmp_path / "cache").files[0]
+    file = crop(images(tmp_path / "in", 1), tmp_path / "cache").files[0]
     if content is None:
         file.unlink()
     else:
@@ -157,8 +159,10 @@ def test_a_damaged_or_lost_crop_is_named_when_it_is_read(tmp_path, content):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS])
 @pytest.mark.parametrize("written", [0, 3])
-def test_a_failing_write_is_one_line_and_leaves_nothing_half_done(tmp_path, monkeypatch, number, written):
-    paths, cache = pictures(tmp_path / "in", 6), tmp_path / "cache"
+def test_a_failing_write_is_one_line_and_leaves_nothing_half_done(
+    tmp_path, monkeypatch, number, written
+):
+    paths, cache = images(tmp_path / "in", 6), tmp_path / "cache"
     crop(paths[:2], cache)
     real, calls = Path.write_bytes, []
 
@@ -182,10 +186,12 @@ def test_a_failing_write_is_one_line_and_leaves_nothing_half_done(tmp_path, monk
 
 
 def test_a_full_disk(tmp_path):
-    paths, cache = pictures(tmp_path / "in", 40), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 40), tmp_path / "cache"
     cache.mkdir()
     try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(cache)], capture_output=True)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(cache)], capture_output=True
+        )
     except FileNotFoundError:
         pytest.skip("there is no mount command")
     if mounted.returncode:
@@ -197,8 +203,15 @@ def test_a_full_disk(tmp_path):
         assert temporary_files(cache) == []
         early = [f for f in cache.rglob("*.png") if f.stat().st_size]
         assert len(early) > 3
-        assert crop_files(paths[:3], BOX, progress=False, cache=cache).computed == 0  # what was cropped can be used
-        assert subprocess.run(["mount", "-o", "remount,size=4m", str(cache)], capture_output=True).returncode == 0
+        assert (
+            crop_files(paths[:3], BOX, progress=False, cache=cache).computed == 0
+        )  # what was cropped can be used
+        assert (
+            subprocess.run(
+                ["mount", "-o", "remount,size=4m", str(cache)], capture_output=True
+            ).returncode
+            == 0
+        )
         result = crop(paths, cache)
         assert result.computed == 40 - len(early)
         assert_whole(result)
@@ -207,7 +220,7 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_full_disk_in_another_process(tmp_path):
-    paths, cache = pictures(tmp_path / "in", 80), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 80), tmp_path / "cache"
     cache.mkdir()
     (folder,) = {f.parent.parent for f in crop(paths[:1], cache).files}
     for shard in range(256):  # files stand where folders have to be made
@@ -220,7 +233,7 @@ def test_a_full_disk_in_another_process(tmp_path):
 
 
 def test_a_file_where_the_cache_should_be(tmp_path):
-    paths = pictures(tmp_path / "in", 1)
+    paths = images(tmp_path / "in", 1)
     (tmp_path / "cache").write_bytes(b"")
     with pytest.raises(CacheError) as caught:
         crop(paths, tmp_path / "cache")
@@ -228,7 +241,7 @@ def test_a_file_where_the_cache_should_be(tmp_path):
 
 
 def test_a_cache_that_may_not_be_read(tmp_path, monkeypatch):
-    paths, cache = pictures(tmp_path / "in", 1), tmp_path / "cache"
+    paths, cache = images(tmp_path / "in", 1), tmp_path / "cache"
     crop(paths, cache)
 
     def refuse(folder: str | Path) -> object:

@@ -9,15 +9,13 @@ import sys
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, picture
+from tests.helpers import assert_says, image
 
 from siamese.errors import ConfigError
 from siamese.faces import croppers
 from siamese.faces.align import Box
-from siamese.faces.croppers.base import CROPPERS
-from siamese.faces.croppers.base import Cropper
-from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
-from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.faces.croppers.base import CROPPERS, Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
 
@@ -26,8 +24,22 @@ EXAMPLES = [
     NoCropper(size=64),
     FixedBoxCropper(size=40, left=1, top=2, right=30, bottom=40),
     DlibHogCropper(size=96, margin=0.35, max_upsample=0, no_face="skip", several_faces="error"),
-    DlibHogCropper(size=150, margin=0.25, aligner="five_point", upsample=1, min_score=-0.5, several_faces="prominent"),
-    DlibCnnCropper(size=150, margin=0.25, aligner="five_point", upsample=0, min_score=0.5, several_faces="central"),
+    DlibHogCropper(
+        size=150,
+        margin=0.25,
+        aligner="five_point",
+        upsample=1,
+        min_score=-0.5,
+        several_faces="prominent",
+    ),
+    DlibCnnCropper(
+        size=150,
+        margin=0.25,
+        aligner="five_point",
+        upsample=0,
+        min_score=0.5,
+        several_faces="central",
+    ),
 ]
 
 
@@ -63,8 +75,14 @@ def test_a_name_alone_builds_the_defaults():
         ({"name": "dlib_hog", "upsample": 1.5}, ["upsample", "whole number from 0 to 4", "1.5"]),
         ({"name": "dlib_cnn", "upsample": 9}, ["upsample", "from 0 to 4", "9"]),
         ({"name": "dlib_hog", "min_score": -3}, ["min_score", "between -2 and 5", "-3"]),
-        ({"name": "dlib_hog", "aligner": "5_point"}, ["aligner", "'5_point'", "did you mean 'five_point'"]),
-        ({"name": "dlib_hog", "aligner": "five_point", "padding": "edge"}, ["five_point", "cropper.padding", "aligner=box"]),
+        (
+            {"name": "dlib_hog", "aligner": "5_point"},
+            ["aligner", "'5_point'", "did you mean 'five_point'"],
+        ),
+        (
+            {"name": "dlib_hog", "aligner": "five_point", "padding": "edge"},
+            ["five_point", "cropper.padding", "aligner=box"],
+        ),
         ({"name": "dlib_hog", "no_face": "skipp"}, ["no_face", "'skipp'", "did you mean 'skip'"]),
         ({"name": "dlib_hog", "no_face": "largest"}, ["no_face", "'largest'"]),
         ({"name": "dlib_hog", "several_faces": "biggest"}, ["several_faces", "'biggest'"]),
@@ -97,7 +115,7 @@ def test_no_cropper_shows_the_whole_picture():
 
 
 def test_fixed_box_cuts_that_box():
-    image = picture(1, 200, 250)
+    image = image(1, 200, 250)
     crop = FixedBoxCropper(size=84)(image)  # the default box is 84 x 84 pixels
     assert crop.faces is None
     np.testing.assert_array_equal(crop.image, image[92:176, 83:167])
@@ -113,7 +131,9 @@ FACES = {
 @pytest.fixture
 def faces_found(monkeypatch):
     def pretend(n: int) -> None:
-        monkeypatch.setattr(croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n])
+        monkeypatch.setattr(
+            croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n]
+        )
 
     return pretend
 
@@ -133,7 +153,7 @@ def faces_found(monkeypatch):
 )
 def test_what_is_shown_for_0_1_and_2_faces(faces_found, n, several, whole):
     faces_found(n)
-    image = picture(2, 150, 200)
+    image = image(2, 150, 200)
     crop = DlibHogCropper(size=56, margin=0.2, several_faces=several)(image)
     assert crop.faces == n
     # 40 pixels and 0.2 of them on each side are 56: a copy, one to one.

@@ -1,4 +1,4 @@
-"""The crop cache: what is computed once, what shares a crop, what makes a new one, and what a bad picture does."""
+"""The crop cache: what is computed once, what shares a crop, what makes a new one, and what a bad image does."""
 
 from __future__ import annotations
 
@@ -9,23 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, picture, write_picture
+from tests.helpers import assert_says, image, write_picture
 
-from siamese.errors import DataError
-from siamese.errors import FaceError
-from siamese.faces import croppers
-from siamese.faces import crops
+from siamese.errors import DataError, FaceError
+from siamese.faces import croppers, crops
 from siamese.faces.align import Box
-from siamese.faces.croppers.base import CROPPERS
-from siamese.faces.croppers.base import Cropper
-from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
-from siamese.faces.croppers.dlib_croppers import DlibHogCropper
+from siamese.faces.croppers.base import CROPPERS, Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
-from siamese.faces.crops import CropResult
-from siamese.faces.crops import crop_files
-from siamese.faces.crops import hash_files
-from siamese.faces.crops import read_crop
+from siamese.faces.crops import CropResult, crop_files, hash_files, read_crop
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
 
@@ -52,7 +45,7 @@ def test_crops_are_in_the_order_of_the_paths_and_hold_what_the_cropper_cut(paths
     assert result.faces == [None] * 6
     for path, file in zip(paths, result.files, strict=True):
         seed = int(path.stem)
-        np.testing.assert_array_equal(read_crop(file), BOX(picture(seed)).image)
+        np.testing.assert_array_equal(read_crop(file), BOX(image(seed)).image)
 
 
 def test_a_second_run_computes_nothing(paths, cache, monkeypatch):
@@ -82,12 +75,12 @@ def test_a_picture_that_was_replaced_under_its_name_is_cropped_again(paths, cach
     write_picture(paths[0], 77)
     result = crop(paths, cache=cache)
     assert result.computed == 1
-    np.testing.assert_array_equal(read_crop(result.files[0]), BOX(picture(77)).image)
+    np.testing.assert_array_equal(read_crop(result.files[0]), BOX(image(77)).image)
 
 
 @pytest.fixture
 def pretended_faces(monkeypatch):
-    """Faces as the picture's first pixel tells: its red value is their number."""
+    """Faces as the image's first pixel tells: its red value is their number."""
 
     def detect(image: np.ndarray, max_upsample: int = 1, **settings: object) -> list[Box]:
         return [Box(5, 5, 25, 25), Box(20, 20, 30, 30)][: int(image[0, 0, 0])]
@@ -102,10 +95,10 @@ def pretended_faces(monkeypatch):
 
 @pytest.fixture
 def with_faces(tmp_path: Path, pretended_faces: None) -> list[Path]:
-    """Pictures with 0, 1 and 2 pretended faces, two of each."""
+    """Images with 0, 1 and 2 pretended faces, two of each."""
     paths = []
     for row, faces in enumerate([0, 1, 2, 0, 1, 2]):
-        image = picture(row).copy()
+        image = image(row).copy()
         image[0, 0] = faces
         paths.append(tmp_path / f"{row}.png")
         Image.fromarray(image).save(paths[-1])
@@ -126,11 +119,18 @@ DLIB_CHANGES = (
 )
 PIXEL_SETTINGS = [
     (NoCropper(size=16), NoCropper(size=17)),
-    *[(BOX, dataclasses.replace(BOX, **{name: getattr(BOX, name) + 1})) for name in ("size", "left", "top", "right", "bottom")],
+    *[
+        (BOX, dataclasses.replace(BOX, **{name: getattr(BOX, name) + 1}))
+        for name in ("size", "left", "top", "right", "bottom")
+    ],
     (BOX, dataclasses.replace(BOX, padding="edge")),
     *[(cropper(size=16), cropper(size=16, padding="edge")) for cropper in (NoCropper, *DLIB)],
     (NoCropper(size=16), FixedBoxCropper(size=16, left=0, top=0, right=48, bottom=40)),
-    *[(cropper(size=16), cropper(**({"size": 16} | change))) for cropper in DLIB for change in DLIB_CHANGES],
+    *[
+        (cropper(size=16), cropper(**({"size": 16} | change)))
+        for cropper in DLIB
+        for change in DLIB_CHANGES
+    ],
     (DlibHogCropper(size=16), DlibCnnCropper(size=16)),
 ]
 
@@ -144,12 +144,18 @@ def test_every_setting_of_every_cropper_is_tried_below():
         for f in dataclasses.fields(one)
         if getattr(one, f.name) != getattr(other, f.name)
     }
-    there_are = {(CROPPERS[name].__name__, f.name) for name in CROPPERS for f in dataclasses.fields(CROPPERS[name])}
+    there_are = {
+        (CROPPERS[name].__name__, f.name)
+        for name in CROPPERS
+        for f in dataclasses.fields(CROPPERS[name])
+    }
     assert tried == there_are - policies
 
 
 @pytest.mark.parametrize(("before", "after"), PIXEL_SETTINGS, ids=str)
-def test_another_setting_of_the_pixels_makes_new_crops_and_keeps_the_old(with_faces, cache, before, after):
+def test_another_setting_of_the_pixels_makes_new_crops_and_keeps_the_old(
+    with_faces, cache, before, after
+):
     old = crop(with_faces, before, cache=cache)
     assert crop(with_faces, after, cache=cache).computed == 6
     assert crop(with_faces, before, cache=cache).files == old.files
@@ -167,7 +173,9 @@ def test_another_setting_of_the_pixels_makes_new_crops_and_keeps_the_old(with_fa
 )
 def test_another_policy_detects_nothing_again(with_faces, cache, no_face, several, kept, skipped):
     crop(with_faces, DlibHogCropper(size=16), cache=cache)
-    result = crop(with_faces, DlibHogCropper(size=16, no_face=no_face, several_faces=several), cache=cache)
+    result = crop(
+        with_faces, DlibHogCropper(size=16, no_face=no_face, several_faces=several), cache=cache
+    )
     assert result.computed == 0
     assert result.faces == [0, 1, 2, 0, 1, 2]
     assert [row for row, file in enumerate(result.files) if file] == kept
@@ -179,18 +187,26 @@ def test_another_policy_detects_nothing_again(with_faces, cache, no_face, severa
     ("cropper", "row", "words"),
     [
         (DlibHogCropper(size=16, no_face="error"), 0, ["2 of 6", "0 faces", "cropper.no_face"]),
-        (DlibHogCropper(size=16, several_faces="error"), 2, ["2 of 6", "2 faces", "cropper.several_faces"]),
+        (
+            DlibHogCropper(size=16, several_faces="error"),
+            2,
+            ["2 of 6", "2 faces", "cropper.several_faces"],
+        ),
     ],
 )
-def test_a_forbidden_picture_is_an_error_that_names_it_and_the_setting(with_faces, cache, cropper, row, words):
+def test_a_forbidden_picture_is_an_error_that_names_it_and_the_setting(
+    with_faces, cache, cropper, row, words
+):
     with pytest.raises(FaceError) as caught:
         crop(with_faces, cropper, cache=cache)
     assert_says(caught.value, with_faces[row], *words)
-    assert crop(with_faces, DlibHogCropper(size=16), cache=cache).computed == 0  # what was detected is kept
+    assert (
+        crop(with_faces, DlibHogCropper(size=16), cache=cache).computed == 0
+    )  # what was detected is kept
 
 
 def damage(paths: list[Path]) -> None:
-    paths[1].write_bytes(b"not a picture")
+    paths[1].write_bytes(b"not an image")
     paths[2].write_bytes(paths[2].read_bytes()[:200])
     paths[3].write_bytes(b"")
     paths[4].unlink()
@@ -213,7 +229,9 @@ def test_quarantine_leaves_bad_pictures_out_and_tells_why(paths, cache, again):
     assert [file is not None for file in result.files] == [True, False, False, False, False, True]
     assert result.skipped == []
     assert list(result.bad) == [1, 2, 3, 4]
-    for row, reason in zip((1, 2, 3, 4), ("not a picture", "truncated", "0 bytes", "no such file"), strict=True):
+    for row, reason in zip(
+        (1, 2, 3, 4), ("not an image", "truncated", "0 bytes", "no such file"), strict=True
+    ):
         assert reason in result.bad[row]
 
 
@@ -241,12 +259,14 @@ def test_a_twin_of_a_changed_file_is_still_good(paths, cache):
     write_picture(paths[0], 99)
     result = crop(both, hashes=hashes, cache=cache, bad_images="quarantine")
     assert list(result.bad) == [0]
-    np.testing.assert_array_equal(read_crop(result.files[1]), BOX(picture(0)).image)
+    np.testing.assert_array_equal(read_crop(result.files[1]), BOX(image(0)).image)
 
 
 def test_hashes_are_sha256_of_the_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, example B.1
-    assert hash_files([tmp_path / "a"]) == ["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
+    assert hash_files([tmp_path / "a"]) == [
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    ]
 
 
 def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
@@ -257,13 +277,21 @@ def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
 
 
 def test_two_processes_write_the_same_bytes_as_one(tmp_path):
-    paths = [write_picture(tmp_path / "in" / f"{i}.png", i) for i in range(100)]  # several tasks of 32
+    paths = [
+        write_picture(tmp_path / "in" / f"{i}.png", i) for i in range(100)
+    ]  # several tasks of 32
     one = crop(paths, workers=1, cache=tmp_path / "one")
     two = crop(paths, workers=2, cache=tmp_path / "two")
     assert (one.computed, two.computed) == (100, 100)
 
     def content(folder: Path) -> dict[str, bytes]:
-        return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+        return {
+            f.relative_to(folder).as_posix(): f.read_bytes()
+            for f in folder.rglob("*")
+            if f.is_file()
+        }
 
     assert content(tmp_path / "one") == content(tmp_path / "two")
-    assert [f.relative_to(tmp_path / "one") for f in one.files] == [f.relative_to(tmp_path / "two") for f in two.files]
+    assert [f.relative_to(tmp_path / "one") for f in one.files] == [
+        f.relative_to(tmp_path / "two") for f in two.files
+    ]

@@ -7,21 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, orl_folder, picture
+from tests.helpers import assert_says, image, orl_folder
 
-from siamese.errors import ConfigError
-from siamese.errors import MissingDependencyError
+from siamese.errors import ConfigError, MissingDependencyError
 from siamese.faces import detect
-from siamese.faces.align import Box
-from siamese.faces.align import pick
-from siamese.faces.croppers.dlib_croppers import DlibCnnCropper
-from siamese.faces.croppers.dlib_croppers import DlibHogCropper
-from siamese.faces.detect import detect_faces
-from siamese.faces.detect import face_chip
+from siamese.faces.align import Box, pick
+from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
+from siamese.faces.detect import detect_faces, face_chip
 from siamese.faces.images import read_image
-from siamese.weight_files import CNN_DETECTOR
-from siamese.weight_files import FIVE_POINT
-from siamese.weight_files import pretrained_file
+from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 dlib = pytest.importorskip("dlib")
 # Of dlib/image_transforms/interpolation.h, in a unit face box: outer and inner corner of either eye, base of the nose.
@@ -45,9 +39,9 @@ def files():
         pytest.skip(str(error))
 
 
-def face(person: int, zoom: float = 1.0, turn: float = 0.0) -> np.ndarray:
+def face(identity: int, zoom: float = 1.0, turn: float = 0.0) -> np.ndarray:
     """An ORL face in the middle of a grey canvas, scaled and turned."""
-    image = Image.fromarray(read_image(orl_folder() / f"s{person}" / "1.pgm"))
+    image = Image.fromarray(read_image(orl_folder() / f"s{identity}" / "1.pgm"))
     image = image.resize((round(92 * zoom), round(112 * zoom)), Image.Resampling.BICUBIC)
     side = round(200 * zoom)
     canvas = Image.new("RGB", (side, side), (110, 110, 110))
@@ -75,14 +69,16 @@ def sampled(image: np.ndarray, points: np.ndarray, size: int, margin: float) -> 
     left, top = np.where(inside, left, 0), np.where(inside, top, 0)
     fx, fy = (at.real - left)[..., None], (at.imag - top)[..., None]
     corners = [image[top + j, left + i].astype(float) for j in (0, 1) for i in (0, 1)]
-    mixed = (corners[0] * (1 - fx) + corners[1] * fx) * (1 - fy) + (corners[2] * (1 - fx) + corners[3] * fx) * fy
+    mixed = (corners[0] * (1 - fx) + corners[1] * fx) * (1 - fy) + (
+        corners[2] * (1 - fx) + corners[3] * fx
+    ) * fy
     return np.where(inside[..., None], mixed, 0)
 
 
 @pytest.mark.parametrize(("zoom", "turn"), [(1.0, 0), (1.3, 12), (1.6, -15), (2.0, 5)])
 def test_the_chip_is_the_similarity_that_fits_the_landmarks_best(zoom, turn):
-    for person in (1, 9, 17):
-        image = face(person, zoom, turn)
+    for identity in (1, 9, 17):
+        image = face(identity, zoom, turn)
         box = detect_faces(image, 1, min_score=-0.5)[0]
         expected = sampled(image, landmarks(image, box), 150, 0.25)
         chip = face_chip(image, box, 150, 0.25)
@@ -94,7 +90,10 @@ def test_the_chip_is_the_similarity_that_fits_the_landmarks_best(zoom, turn):
 def test_turning_the_picture_does_not_turn_the_chip():
     upright = CHIP(face(1, 2.0)).image.astype(float)
     turned = CHIP(face(1, 2.0, 15)).image.astype(float)
-    boxes = [dataclasses.replace(CHIP, aligner="box")(face(1, 2.0, turn)).image.astype(float) for turn in (0, 15)]
+    boxes = [
+        dataclasses.replace(CHIP, aligner="box")(face(1, 2.0, turn)).image.astype(float)
+        for turn in (0, 15)
+    ]
     assert np.abs(upright - turned).mean() < 0.5 * np.abs(boxes[0] - boxes[1]).mean()
 
 
@@ -115,8 +114,11 @@ def test_no_face_is_the_whole_picture_as_with_the_box():
 
 
 def test_a_lower_score_finds_more_and_a_higher_one_less():
-    pictures = [face(person, 0.9, 20) for person in range(1, 21)]
-    found = [sum(len(detect_faces(p, 0, upsample=1, min_score=score)) for p in pictures) for score in (-1, 0, 1.5)]
+    images = [face(identity, 0.9, 20) for identity in range(1, 21)]
+    found = [
+        sum(len(detect_faces(p, 0, upsample=1, min_score=score)) for p in images)
+        for score in (-1, 0, 1.5)
+    ]
     assert found[0] > found[1] > found[2]
 
 
@@ -131,7 +133,9 @@ def test_doubling_beforehand_finds_small_faces_beside_large_ones():
 
 def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
     asked = []
-    monkeypatch.setitem(detect._find, "hog", lambda image, doublings, score: asked.append(doublings) or [])
+    monkeypatch.setitem(
+        detect._find, "hog", lambda image, doublings, score: asked.append(doublings) or []
+    )
     small, large, huge = (np.zeros((side, side, 3), np.uint8) for side in (1000, 1001, 3000))
     detect_faces(small, 2, upsample=1)
     detect_faces(large, 2, upsample=1)
@@ -140,7 +144,7 @@ def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
 
 
 def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
-    """Since each million takes it a gigabyte; what it finds on the smaller picture is told in pixels of the larger one."""
+    """Since each million takes it a gigabyte; what it finds on the smaller image is told in pixels of the larger one."""
     seen = []
 
     class BestThreshold:
@@ -171,11 +175,11 @@ def test_the_cnn_detector_finds_a_face_turned_aside_where_hog_does_not():
         pretrained_file(CNN_DETECTOR)
     except MissingDependencyError as error:
         pytest.skip(str(error))
-    pictures = [face(person, 1.2, 50) for person in (9, 17)]
-    assert all(len(detect_faces(p, 0, detector="cnn")) == 1 for p in pictures)
-    assert not any(detect_faces(p, 0) for p in pictures)
-    assert detect_faces(pictures[0], 0, detector="cnn", min_score=5) == []
-    crop = DlibCnnCropper(size=150, margin=0.25, aligner="five_point", max_upsample=0)(pictures[0])
+    images = [face(identity, 1.2, 50) for identity in (9, 17)]
+    assert all(len(detect_faces(p, 0, detector="cnn")) == 1 for p in images)
+    assert not any(detect_faces(p, 0) for p in images)
+    assert detect_faces(images[0], 0, detector="cnn", min_score=5) == []
+    crop = DlibCnnCropper(size=150, margin=0.25, aligner="five_point", max_upsample=0)(images[0])
     assert crop.faces == 1
     assert crop.image.shape == (150, 150, 3)
 
@@ -185,7 +189,7 @@ BOXES = [Box(0, 0, 40, 40), Box(60, 60, 90, 90), Box(88, 88, 112, 112)]
 
 @pytest.mark.parametrize(
     ("rule", "chosen"),
-    # In a picture of 200 x 200: areas 1600, 900, 576; twice the distances from the middle, squared: 51200, 5000, 0.
+    # In an image of 200 x 200: areas 1600, 900, 576; twice the distances from the middle, squared: 51200, 5000, 0.
     [("largest", 0), ("central", 2), ("prominent", 2), ("skip", 0)],
 )
 def test_which_of_several_faces(rule, chosen):
@@ -234,9 +238,9 @@ def test_without_the_package_the_error_names_it_before_the_work(monkeypatch):
 def test_threads_have_detectors_of_their_own():
     from concurrent.futures import ThreadPoolExecutor
 
-    pictures = [face(person, 1.2) for person in range(1, 9)]
-    expected = [CHIP(p).image for p in pictures]
+    images = [face(identity, 1.2) for identity in range(1, 9)]
+    expected = [CHIP(p).image for p in images]
     with ThreadPoolExecutor(3) as pool:
-        for found, wanted in zip(pool.map(lambda p: CHIP(p).image, pictures), expected, strict=True):
+        for found, wanted in zip(pool.map(lambda p: CHIP(p).image, images), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
-    assert CHIP(picture(1, 90, 90)).faces == 0
+    assert CHIP(image(1, 90, 90)).faces == 0

@@ -1,4 +1,4 @@
-"""A decoded picture is what a viewer shows: every orientation and every mode, against values worked out by hand."""
+"""A decoded image is what a viewer shows: every orientation and every mode, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import picture
+from tests.helpers import image
 
-from siamese.faces.images import decode_image
-from siamese.faces.images import read_image
+from siamese.faces.images import decode_image, read_image
 
 ORIENTATION = 0x0112
 COLOURS = np.random.default_rng(5).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
-# EXIF 2.3, tag Orientation: where the stored row 0 and the stored column 0 are on the picture as seen.
+# EXIF 2.3, tag Orientation: where the stored row 0 and the stored column 0 are on the image as seen.
 SEEN_AT = {
     1: lambda r, c, h, w: (r, c),  # row 0 at the top, column 0 on the left
     2: lambda r, c, h, w: (r, w - 1 - c),  # top, right
@@ -48,16 +47,22 @@ def turned(stored: np.ndarray, orientation: int) -> np.ndarray:
 def test_exif_orientation(orientation, kind):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    content = encode(Image.fromarray(COLOURS), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    content = encode(
+        Image.fromarray(COLOURS), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {})
+    )
     np.testing.assert_array_equal(decode_image(content), turned(COLOURS, orientation))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_of_a_jpeg(orientation):
-    stored = np.kron(COLOURS[:2, :3], np.ones((16, 16, 1), dtype=np.uint8))  # blocks: JPEG keeps their middles
+    stored = np.kron(
+        COLOURS[:2, :3], np.ones((16, 16, 1), dtype=np.uint8)
+    )  # blocks: JPEG keeps their middles
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    seen = decode_image(encode(Image.fromarray(stored), "JPEG", quality=100, subsampling=0, exif=exif))
+    seen = decode_image(
+        encode(Image.fromarray(stored), "JPEG", quality=100, subsampling=0, exif=exif)
+    )
     expected = turned(stored, orientation)
     assert seen.shape == expected.shape
     assert np.abs(seen[8::16, 8::16].astype(int) - expected[8::16, 8::16]).max() <= 4
@@ -114,11 +119,15 @@ def palette_picture() -> Image.Image:
 
 
 def test_palette():
-    assert decode_image(encode(palette_picture())).tolist() == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
+    assert decode_image(encode(palette_picture())).tolist() == [
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    ]
 
 
 def test_palette_with_one_transparent_colour():
-    assert decode_image(encode(palette_picture(), transparency=1)).tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
+    assert decode_image(encode(palette_picture(), transparency=1)).tolist() == [
+        [[255, 0, 0], [255, 255, 255], [0, 0, 255]]
+    ]
 
 
 def test_palette_with_an_alpha_per_colour():
@@ -134,7 +143,9 @@ def test_transparent_colour_of_a_picture_without_palette(mode):
     assert decode_image(content).tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
-DEEP = np.array([[0x0000, 0x00FF, 0x0100, 0x7FFF], [0x8000, 0xFEFF, 0xFF00, 0xFFFF]], dtype=np.uint16)
+DEEP = np.array(
+    [[0x0000, 0x00FF, 0x0100, 0x7FFF], [0x8000, 0xFEFF, 0xFF00, 0xFFFF]], dtype=np.uint16
+)
 HIGH_BYTE = [[0x00, 0x00, 0x01, 0x7F], [0x80, 0xFE, 0xFF, 0xFF]]
 
 
@@ -142,7 +153,12 @@ def deep_files() -> dict[str, bytes]:
     little = Image.fromarray(DEEP)
     big = Image.frombytes("I;16B", (4, 2), DEEP.astype(">u2").tobytes())
     pgm = b"P5 4 2 65535\n" + DEEP.astype(">u2").tobytes()
-    return {"png": encode(little), "tiff": encode(little, "TIFF"), "big-endian tiff": encode(big, "TIFF"), "pgm": pgm}
+    return {
+        "png": encode(little),
+        "tiff": encode(little, "TIFF"),
+        "big-endian tiff": encode(big, "TIFF"),
+        "pgm": pgm,
+    }
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "big-endian tiff", "pgm"])
@@ -159,7 +175,9 @@ def test_one_bit():
 
 
 def test_gif():
-    assert decode_image(encode(palette_picture(), "GIF")).tolist() == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
+    assert decode_image(encode(palette_picture(), "GIF")).tolist() == [
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    ]
 
 
 def test_transparent_gif():
@@ -176,9 +194,11 @@ def test_first_frame_of_an_animation():
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm", ".webp"])
 def test_lossless_formats_keep_every_pixel(tmp_path, suffix):
-    Image.fromarray(picture(1)).save(tmp_path / f"a{suffix}", **({"lossless": True} if suffix == ".webp" else {}))
+    Image.fromarray(image(1)).save(
+        tmp_path / f"a{suffix}", **({"lossless": True} if suffix == ".webp" else {})
+    )
     decoded = read_image(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(decoded, picture(1))
+    np.testing.assert_array_equal(decoded, image(1))
     assert decoded.dtype == np.uint8
     assert decoded.flags.c_contiguous
 
@@ -187,7 +207,9 @@ def test_every_mode_comes_out_as_contiguous_rgb():
     modes = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16"}
     for mode in modes:
         image = Image.new(mode, (6, 4))
-        decoded = decode_image(encode(image, "JPEG" if mode == "YCbCr" else "TIFF" if mode == "CMYK" else "PNG"))
+        decoded = decode_image(
+            encode(image, "JPEG" if mode == "YCbCr" else "TIFF" if mode == "CMYK" else "PNG")
+        )
         assert decoded.shape == (4, 6, 3)
         assert decoded.dtype == np.uint8
         assert decoded.flags.c_contiguous

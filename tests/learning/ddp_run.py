@@ -10,7 +10,10 @@ from torch import nn
 
 import siamese
 
-ROWS, PEOPLE = 1100, 100  # 604,450 pairs: streamed; and no multiple of 3, so that the sampler repeats rows
+ROWS, PEOPLE = (
+    1100,
+    100,
+)  # 604,450 pairs: streamed; and no multiple of 3, so that the sampler repeats rows
 
 
 class Scaled(pl.LightningModule):
@@ -29,7 +32,9 @@ class Scaled(pl.LightningModule):
         return {"embeddings": vectors * self.scale, "labels": who, "index": row}
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.0)  # the embeddings stay, whatever the batches
+        return torch.optim.SGD(
+            self.parameters(), lr=0.0
+        )  # the embeddings stay, whatever the batches
 
 
 def data() -> torch.utils.data.TensorDataset:
@@ -47,8 +52,12 @@ def main() -> None:
     module = Scaled()
     calibrators = [
         siamese.ThresholdCalibrator(siamese.BalancedPairs(), split="balanced", prefix="balanced/"),
-        siamese.ThresholdCalibrator(siamese.AllPairs(), split="fmr", prefix="far/", policy=siamese.Fmr(1e-3)),
-        siamese.ThresholdCalibrator(siamese.AllPairs(), prefix="val/"),  # the last one's threshold is the module's
+        siamese.ThresholdCalibrator(
+            siamese.AllPairs(), split="fmr", prefix="far/", policy=siamese.Fmr(1e-3)
+        ),
+        siamese.ThresholdCalibrator(
+            siamese.AllPairs(), prefix="val/"
+        ),  # the last one's threshold is the module's
     ]
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -60,7 +69,10 @@ def main() -> None:
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=2,
-        callbacks=[*calibrators, pl.callbacks.ModelCheckpoint(folder, "last", enable_version_counter=False)],
+        callbacks=[
+            *calibrators,
+            pl.callbacks.ModelCheckpoint(folder, "last", enable_version_counter=False),
+        ],
     )
     rows = data()
     trainer.fit(
@@ -73,7 +85,11 @@ def main() -> None:
     found = [c.calibration.point.to_dict() for c in calibrators]
     for point in found:
         del point["step"]  # fewer steps are an epoch where more processes share it
-    written = {"points": found, "threshold": float(module.threshold).hex(), "epoch": trainer.current_epoch}
+    written = {
+        "points": found,
+        "threshold": float(module.threshold).hex(),
+        "epoch": trainer.current_epoch,
+    }
     metric, (vectors, who, index) = siamese.VerificationThreshold(), rows.tensors
     mine = torch.arange(trainer.global_rank, ROWS, processes)
     metric.update(vectors[mine], who[mine], index[mine])

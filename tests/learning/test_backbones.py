@@ -5,16 +5,17 @@ import json
 import pytest
 import torch
 
-from siamese.backbones.base import BACKBONES
+from siamese.backbones.base import BACKBONES, standardise
 from siamese.backbones.small_res_net import SmallResNet
-from siamese.backbones.base import standardise
 from siamese.errors import ConfigError
 
 
 @pytest.mark.parametrize("size", [32, 47, 64, 97, 160])
 @pytest.mark.parametrize("stem_stride", [1, 2, 4])
 def test_any_size(size, stem_stride):
-    net = SmallResNet(widths=(8, 16), depths=(1, 2), learned_size=12, stem_stride=stem_stride, gradient_cells=0).eval()
+    net = SmallResNet(
+        widths=(8, 16), depths=(1, 2), learned_size=12, stem_stride=stem_stride, gradient_cells=0
+    ).eval()
     images = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
     embeddings = net(images)
     assert embeddings.shape == (3, 12)
@@ -23,7 +24,9 @@ def test_any_size(size, stem_stride):
 
 def test_unit_length_only_where_asked():
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    unit = SmallResNet(widths=(8,), depths=(1,), unit_length=True, whiten=False, gradient_cells=0).eval()(images)
+    unit = SmallResNet(
+        widths=(8,), depths=(1,), unit_length=True, whiten=False, gradient_cells=0
+    ).eval()(images)
     free = SmallResNet(widths=(8,), depths=(1,), whiten=False, gradient_cells=0).eval()(images)
     torch.testing.assert_close(unit.norm(dim=1), torch.ones(4))
     assert (free.norm(dim=1) - 1).abs().max() > 1e-2
@@ -33,12 +36,16 @@ def test_standardising_undoes_brightness_and_contrast():
     image = torch.rand(2, 3, 16, 16)
     assert standardise(image).mean().abs() < 1e-5
     assert standardise(image).std() == pytest.approx(1, abs=0.02)
-    torch.testing.assert_close(standardise(0.3 + 0.5 * image), standardise(image), atol=5e-2, rtol=0)
+    torch.testing.assert_close(
+        standardise(0.3 + 0.5 * image), standardise(image), atol=5e-2, rtol=0
+    )
     assert standardise(torch.full((1, 3, 8, 8), 0.7)).isfinite().all()
 
 
 def test_settings_rebuild_the_same_network():
-    net = SmallResNet(widths=(8, 16), depths=(1, 1), learned_size=7, unit_length=True, standardise_input=True)
+    net = SmallResNet(
+        widths=(8, 16), depths=(1, 1), learned_size=7, unit_length=True, standardise_input=True
+    )
     again = BACKBONES.build(json.loads(json.dumps(BACKBONES.settings(net))))
     again.load_state_dict(net.state_dict())
     images = torch.rand(2, 3, 32, 32)
@@ -48,7 +55,9 @@ def test_settings_rebuild_the_same_network():
 def test_parameter_count_by_hand():
     net = SmallResNet(widths=(4, 8), depths=(2, 1), learned_size=6, stem_stride=2, gradient_cells=0)
     stem = 3 * 4 * 5 * 5 + 2 * 4
-    first = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4 + (4 * 4 + 2 * 4)  # two convolutions with norms, and a strided shortcut
+    first = (
+        4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4 + (4 * 4 + 2 * 4)
+    )  # two convolutions with norms, and a strided shortcut
     second = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4  # the shortcut is the identity
     third = 4 * 8 * 9 + 2 * 8 + 8 * 8 * 9 + 2 * 8 + (4 * 8 + 2 * 8)
     head = 8 * 6 + 6

@@ -1,4 +1,4 @@
-"""The two networks of older projects: layer by layer as worked out by hand, refusing other pictures, and able to learn."""
+"""The two networks of older projects: layer by layer as worked out by hand, refusing other images, and able to learn."""
 
 import json
 
@@ -42,7 +42,20 @@ def test_face_comparer_layer_by_layer():
         (128, 4, 4),
     ]
     assert shapes(FaceComparerNet(), images, (nn.Linear, nn.BatchNorm1d)) == [(512,), (512,)]
-    maps = 1 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 25 + 64 + 64 * 64 * 9 + 64 + 64 * 128 * 25 + 128 + 128 * 128 * 9 + 128
+    maps = (
+        1 * 32 * 9
+        + 32
+        + 32 * 32 * 9
+        + 32
+        + 32 * 64 * 25
+        + 64
+        + 64 * 64 * 9
+        + 64
+        + 64 * 128 * 25
+        + 128
+        + 128 * 128 * 9
+        + 128
+    )
     assert count(FaceComparerNet()) == maps + 2048 * 512 + 512 + 2 * 512
     assert count(LearnedDistance()) == 512 * 256 + 256 + 2 * 256 + 256 + 1
 
@@ -54,10 +67,18 @@ def test_face_comparer_against_functional_layers():
     x = (0.299 * red + 0.587 * green + 0.114 * blue)[:, None]
     strides = [(1, 0), (1, 0), (2, 2), (1, 0), (2, 2), (1, 0)]
     for layer, (stride, padding) in enumerate(strides):
-        x = torch.conv2d(x, weights[f"maps.{2 * layer}.weight"], weights[f"maps.{2 * layer}.bias"], stride, padding)
+        x = torch.conv2d(
+            x,
+            weights[f"maps.{2 * layer}.weight"],
+            weights[f"maps.{2 * layer}.bias"],
+            stride,
+            padding,
+        )
         x = torch.maximum(x, 0.33 * x)
     x = x.reshape(4, 2048) @ weights["head.weight"].T + weights["head.bias"]
-    expected = torch.tanh(x / (1 + 1e-5) ** 0.5)  # the normalisation of an untrained network only divides by its guard
+    expected = torch.tanh(
+        x / (1 + 1e-5) ** 0.5
+    )  # the normalisation of an untrained network only divides by its guard
     torch.testing.assert_close(net(torch.stack([red, green, blue], dim=1)), expected)
 
 
@@ -73,11 +94,15 @@ def test_face_comparer_starts_orthogonal_without_biases():
 def test_face_similarity_layer_by_layer():
     images = torch.rand(1, 3, 160, 160)
     sides = [(32, 160), (64, 80), (64, 40), (64, 20), (128, 10), (128, 5)]
-    assert shapes(FaceSimilarityNet(), images, nn.Conv2d) == [(c, side, side) for c, side in sides for _ in range(3)]
+    assert shapes(FaceSimilarityNet(), images, nn.Conv2d) == [
+        (c, side, side) for c, side in sides for _ in range(3)
+    ]
     assert shapes(FaceSimilarityNet(), images, nn.Linear) == [(512,), (128,)]
     stages = 0
     for before, after in [(3, 32), (32, 64), (64, 64), (64, 64), (64, 128), (128, 128)]:
-        stages += 9 * (before * after + 2 * after * after) + 3 * 2 * after  # three convolutions and their norms
+        stages += (
+            9 * (before * after + 2 * after * after) + 3 * 2 * after
+        )  # three convolutions and their norms
     head = 3200 * 512 + 512 + 2 * 512 + 512 * 128 + 128 + 2 * 128
     assert count(FaceSimilarityNet()) == stages + head
 
@@ -88,8 +113,14 @@ def test_face_similarity_adds_what_its_stages_say():
     first = stage.first(x)
     summed = first + stage.second(first)
     torch.testing.assert_close(stage(x), summed + stage.third(summed))
-    assert [type(m).__name__ for m in FaceSimilarityNet().stages] == (["_Stage", "MaxPool2d"] * 6)[:-1]
-    assert [type(m).__name__ for m in FaceSimilarityNet().head] == ["Linear", "ReLU", "BatchNorm1d"] * 2
+    assert [type(m).__name__ for m in FaceSimilarityNet().stages] == (["_Stage", "MaxPool2d"] * 6)[
+        :-1
+    ]
+    assert [type(m).__name__ for m in FaceSimilarityNet().head] == [
+        "Linear",
+        "ReLU",
+        "BatchNorm1d",
+    ] * 2
 
 
 @pytest.mark.parametrize(("net", "size"), [(FaceComparerNet, 32), (FaceSimilarityNet, 160)])
@@ -106,12 +137,18 @@ def test_the_contract(net, size):
 
 @pytest.mark.parametrize(
     ("net", "size", "height", "width"),
-    [(FaceComparerNet, 32, 160, 160), (FaceComparerNet, 32, 32, 33), (FaceSimilarityNet, 160, 64, 160)],
+    [
+        (FaceComparerNet, 32, 160, 160),
+        (FaceComparerNet, 32, 32, 33),
+        (FaceSimilarityNet, 160, 64, 160),
+    ],
 )
 def test_another_size_is_refused_with_the_remedy(net, size, height, width):
     with pytest.raises(ConfigError) as error:
         net()(torch.rand(2, 3, height, width))
-    assert_says(error.value, f"{height}x{width}", f"data.cropper.size={size}", BACKBONES.name(net()))
+    assert_says(
+        error.value, f"{height}x{width}", f"data.cropper.size={size}", BACKBONES.name(net())
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +167,9 @@ def test_another_size_is_refused_with_the_remedy(net, size, height, width):
 )
 def test_every_weight_learns_and_the_loss_falls(net, loss, size, inert):
     torch.manual_seed(0)
-    dtype = torch.float64 if inert else torch.float32  # where a gradient of 0 has to be told from rounding
+    dtype = (
+        torch.float64 if inert else torch.float32
+    )  # where a gradient of 0 has to be told from rounding
     images, labels = torch.rand(6, 3, size, size, dtype=dtype), torch.arange(6) // 2
     both = nn.ModuleList([net, loss]).to(dtype)
     optimizer = torch.optim.Adam(both.parameters(), lr=1e-3)

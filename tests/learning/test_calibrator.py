@@ -9,16 +9,15 @@ import torch
 from tests.helpers import quiet_trainer
 from torch import nn
 
-from siamese.training.callbacks import ThresholdCalibrator
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.training.metrics import PairVerification
+from siamese.errors import CalibrationError, ConfigError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.training.callbacks import ThresholdCalibrator
+from siamese.training.metrics import PairVerification
+from siamese.verification.confusion import count_verdicts
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.confusion import confusion
 from siamese.verification.thresholds import max_f1
 
 
@@ -41,10 +40,12 @@ class Stranger(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def rows(n=40, people=8, seed=0):
+def rows(n=40, identities=8, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    who = torch.arange(n) % people
-    return torch.utils.data.TensorDataset(torch.randn(n, 4, generator=generator) + who[:, None], who, torch.arange(n))
+    who = torch.arange(n) % identities
+    return torch.utils.data.TensorDataset(
+        torch.randn(n, 4, generator=generator) + who[:, None], who, torch.arange(n)
+    )
 
 
 def loader(data, size=7):
@@ -59,12 +60,16 @@ def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, ex
         num_sanity_val_steps=sanity,
         callbacks=[
             callback,
-            pl.callbacks.ModelCheckpoint(folder, "best", monitor="val/f1", mode="max", enable_version_counter=False),
+            pl.callbacks.ModelCheckpoint(
+                folder, "best", monitor="val/f1", mode="max", enable_version_counter=False
+            ),
             pl.callbacks.ModelCheckpoint(folder, "last", enable_version_counter=False),
             *extra,
         ],
     )
-    trainer.fit(module, loader(rows(seed=1)), loader(rows() if val is None else val), ckpt_path=ckpt)
+    trainer.fit(
+        module, loader(rows(seed=1)), loader(rows() if val is None else val), ckpt_path=ckpt
+    )
     return trainer
 
 
@@ -96,18 +101,23 @@ def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):
     best = max(
         2 * tp / (2 * tp + fp + fn)
         for t in distances
-        for c in [confusion(np.array(distances), np.array(same), t)]
+        for c in [count_verdicts(np.array(distances), np.array(same), t)]
         for tp, fp, fn in [(c.tp, c.fp, c.fn)]
     )
     point = module.operating_point
     assert point.f1 == pytest.approx(best)
     assert module.threshold.item() == point.threshold
-    assert (point.people, point.images, point.genuine + point.impostor) == (8, 40, 780)
+    assert (point.identities, point.images, point.genuine + point.impostor) == (8, 40, 780)
     assert (point.epoch, point.step) == (1, 12)
     for name in ("best", "last"):
         checkpoint = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
-        assert checkpoint["state_dict"]["threshold"].item() == checkpoint["operating_point"]["threshold"]
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["operating_point"] == point.to_dict()
+        assert (
+            checkpoint["state_dict"]["threshold"].item()
+            == checkpoint["operating_point"]["threshold"]
+        )
+    assert (
+        torch.load(tmp_path / "last.ckpt", weights_only=True)["operating_point"] == point.to_dict()
+    )
 
 
 def test_reapplying_the_stored_threshold_gives_the_stored_counts(tmp_path):
@@ -121,9 +131,15 @@ def test_reapplying_the_stored_threshold_gives_the_stored_counts(tmp_path):
     with torch.no_grad():
         embeddings = torch.cat([again.eval().net(v) for v in vectors.split(7)])
     pairs = BalancedPairs()(who.numpy())
-    counts = confusion(EuclideanDistance().between(embeddings, pairs.left, pairs.right), pairs.same, again.threshold.item())
+    counts = count_verdicts(
+        EuclideanDistance().between(embeddings, pairs.left, pairs.right),
+        pairs.same,
+        again.threshold.item(),
+    )
     stored = checkpoint["operating_point"]
-    assert (counts.tp, counts.fp, counts.fn, counts.tn) == tuple(stored[k] for k in ("tp", "fp", "fn", "tn"))
+    assert (counts.tp, counts.fp, counts.fn, counts.tn) == tuple(
+        stored[k] for k in ("tp", "fp", "fn", "tn")
+    )
 
 
 def test_nothing_is_calibrated_while_sanity_checking(tmp_path):
@@ -141,13 +157,13 @@ def test_nothing_is_calibrated_while_sanity_checking(tmp_path):
     assert look.seen[1] is None
 
 
-@pytest.mark.parametrize("people", [1, 40])
-def test_a_degenerate_split_leaves_the_old_threshold_and_warns(tmp_path, people):
+@pytest.mark.parametrize("identities", [1, 40])
+def test_a_degenerate_split_leaves_the_old_threshold_and_warns(tmp_path, identities):
     module = Stranger()
     module.register_buffer("threshold", torch.tensor(0.25, dtype=torch.float64))
     trainer = quiet_trainer(max_epochs=1, callbacks=[ThresholdCalibrator()])
     with pytest.warns(UserWarning, match=r"threshold stays at 0\.25"):
-        trainer.fit(module, loader(rows()), loader(rows(people=people)))
+        trainer.fit(module, loader(rows()), loader(rows(identities=identities)))
     assert module.threshold.item() == 0.25
     assert getattr(module, "operating_point", None) is None
 
@@ -159,7 +175,9 @@ def test_resuming_brings_the_operating_point_back(tmp_path):
     again.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run(again, ThresholdCalibrator(), tmp_path, ckpt=tmp_path / "last.ckpt", epochs=1)  # nothing left to train
+        run(
+            again, ThresholdCalibrator(), tmp_path, ckpt=tmp_path / "last.ckpt", epochs=1
+        )  # nothing left to train
     assert again.operating_point == first.operating_point
 
 
@@ -167,7 +185,10 @@ def test_resuming_brings_the_operating_point_back(tmp_path):
 def test_a_broken_contract_says_what_is_missing(tmp_path, monkeypatch, outputs):
     module = Stranger()
     monkeypatch.setattr(Stranger, "validation_step", lambda self, batch, batch_idx: outputs)
-    with pytest.raises(CalibrationError, match=r"Stranger gives the calibrator no .*index.*validation_step must return"):
+    with pytest.raises(
+        CalibrationError,
+        match=r"Stranger gives the calibrator no .*index.*validation_step must return",
+    ):
         run(module, ThresholdCalibrator(), tmp_path)
 
 
@@ -219,7 +240,10 @@ def test_a_module_in_half_precision_keeps_its_threshold_to_the_last_bit(tmp_path
 
 
 def test_what_costs_time_in_every_epoch_can_be_left_out(tmp_path):
-    for settings, band, kind in (({}, True, "isotonic"), ({"probability": None, "intervals": False}, False, None)):
+    for settings, band, kind in (
+        ({}, True, "isotonic"),
+        ({"probability": None, "intervals": False}, False, None),
+    ):
         callback = ThresholdCalibrator(AllPairs(), **settings)
         run(Stranger(), callback, tmp_path / str(band), epochs=1)
         found = callback.calibration

@@ -16,7 +16,13 @@ def started(processes, folder, checkpoint=None):
     folder.mkdir()
     unset = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT", "PYTEST_XDIST_WORKER")
     environment = {k: v for k, v in os.environ.items() if k not in unset} | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), str(processes), str(folder), *([str(checkpoint)] if checkpoint else [])]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        str(processes),
+        str(folder),
+        *([str(checkpoint)] if checkpoint else []),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     ranks = sorted(folder.glob("rank*.json"))
@@ -52,4 +58,6 @@ def test_a_run_of_one_process_is_resumed_by_two_with_the_same_threshold(alone, t
     for found in started(2, tmp_path / "resumed", folder / "last.ckpt"):
         assert found["epoch"] == 2
         assert found["threshold"] == expected["threshold"]
-        assert [p["threshold"] for p in found["points"]] == [p["threshold"] for p in expected["points"]]
+        assert [p["threshold"] for p in found["points"]] == [
+            p["threshold"] for p in expected["points"]
+        ]

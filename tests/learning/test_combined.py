@@ -6,17 +6,22 @@ import torch
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError
+from siamese.losses.base import EmbeddingLoss
 from siamese.losses.combined import CombinedLoss
 from siamese.losses.contrastive import ContrastiveLoss
-from siamese.losses.base import EmbeddingLoss
 from siamese.losses.margin_softmax import MarginSoftmaxLoss
 from siamese.losses.triplet import TripletLoss
 
 
-@pytest.mark.parametrize(("weights", "a", "b"), [(None, 1, 1), ([0.25, 3], 0.25, 3), ([0, 1], 0, 1)])
+@pytest.mark.parametrize(
+    ("weights", "a", "b"), [(None, 1, 1), ([0.25, 3], 0.25, 3), ([0, 1], 0, 1)]
+)
 @pytest.mark.parametrize("explicit", [False, True])
 def test_the_weighted_sum(weights, a, b, explicit):
-    embeddings, labels = torch.randn(6, 4, dtype=torch.float64, requires_grad=True), torch.arange(6) // 2
+    embeddings, labels = (
+        torch.randn(6, 4, dtype=torch.float64, requires_grad=True),
+        torch.arange(6) // 2,
+    )
     pairs = torch.tensor([[0, 1], [2, 3]]) if explicit else None
     first, second = ContrastiveLoss(2.0), TripletLoss()
     expected = a * first(embeddings, labels, pairs) + b * second(embeddings, labels, pairs)

@@ -15,7 +15,12 @@ from siamese.losses.contrastive import ContrastiveLoss
 def naive(embeddings, labels, pairs, margin, positive_margin, reduction, hardest=1.0):
     genuine, impostor, apart = [], [], []
     for i, j in pairs:
-        d = math.sqrt(sum((x - y) ** 2 for x, y in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True)))
+        d = math.sqrt(
+            sum(
+                (x - y) ** 2
+                for x, y in zip(embeddings[i].tolist(), embeddings[j].tolist(), strict=True)
+            )
+        )
         if labels[i] == labels[j]:
             genuine.append(max(0.0, d - positive_margin) ** 2)
         else:
@@ -51,8 +56,12 @@ def test_equals_the_naive_loop(n, seed, reduction, margins, explicit, hardest):
     else:
         chosen, pairs = None, [(i, j) for i in range(n) for j in range(i + 1, n)]
     margin, positive = margins
-    found = ContrastiveLoss(margin, positive, reduction, hardest=hardest)(embeddings, labels, chosen)
-    assert found.item() == pytest.approx(naive(embeddings, labels, pairs, margin, positive, reduction, hardest), abs=1e-12)
+    found = ContrastiveLoss(margin, positive, reduction, hardest=hardest)(
+        embeddings, labels, chosen
+    )
+    assert found.item() == pytest.approx(
+        naive(embeddings, labels, pairs, margin, positive, reduction, hardest), abs=1e-12
+    )
 
 
 def test_on_paper():
@@ -62,19 +71,27 @@ def test_on_paper():
     labels = torch.tensor([0, 0, 1])
     # genuine: 1^2; impostor with margin 1.8: max(0, 1.8 - 2)^2 = 0 and (1.8 - sqrt 3)^2
     impostor = (1.8 - math.sqrt(3)) ** 2
-    assert ContrastiveLoss(1.8, reduction="mean")(points, labels).item() == pytest.approx((1 + impostor) / 3, abs=1e-6)
-    assert ContrastiveLoss(1.8, reduction="balanced")(points, labels).item() == pytest.approx((1 + impostor / 2) / 2, abs=1e-6)
-    assert ContrastiveLoss(1.8, reduction="nonzero")(points, labels).item() == pytest.approx((1 + impostor) / 2, abs=1e-6)
+    assert ContrastiveLoss(1.8, reduction="mean")(points, labels).item() == pytest.approx(
+        (1 + impostor) / 3, abs=1e-6
+    )
+    assert ContrastiveLoss(1.8, reduction="balanced")(points, labels).item() == pytest.approx(
+        (1 + impostor / 2) / 2, abs=1e-6
+    )
+    assert ContrastiveLoss(1.8, reduction="nonzero")(points, labels).item() == pytest.approx(
+        (1 + impostor) / 2, abs=1e-6
+    )
 
 
 def test_only_the_closest_impostors_count():
-    # Four people at 0, 1, 3 and 7 on a line: impostors 1, 2, 3, 4, 6 and 7 apart; half of them are 1, 2 and 3.
+    # Four identities at 0, 1, 3 and 7 on a line: impostors 1, 2, 3, 4, 6 and 7 apart; half of them are 1, 2 and 3.
     points = torch.tensor([[0.0], [1.0], [3.0], [7.0]], requires_grad=True)
     value = ContrastiveLoss(10.0, hardest=0.5)(points, torch.arange(4))
     assert value.item() == pytest.approx((9**2 + 8**2 + 7**2) / 3)
     value.backward()
     assert points.grad[3] == 0  # nobody near it was asked
-    assert ContrastiveLoss(10.0, hardest=1e-6)(points, torch.arange(4)).item() == pytest.approx(9**2)
+    assert ContrastiveLoss(10.0, hardest=1e-6)(points, torch.arange(4)).item() == pytest.approx(
+        9**2
+    )
     # and of equally close ones no more than the share
     assert (
         ContrastiveLoss(10.0, hardest=0.5)._hard(torch.ones(8), torch.arange(8) > 5).tolist()
@@ -98,7 +115,9 @@ def test_gradients_are_right_and_finite_for_identical_images(reduction, hardest)
 @pytest.mark.parametrize("hardest", [1.0, 0.4])
 def test_a_batch_without_some_kind_of_pair_has_a_finite_loss(labels, reduction, hardest):
     embeddings = torch.randn(len(labels), 4, requires_grad=True)
-    value = ContrastiveLoss(10.0, reduction=reduction, hardest=hardest)(embeddings, torch.tensor(labels))
+    value = ContrastiveLoss(10.0, reduction=reduction, hardest=hardest)(
+        embeddings, torch.tensor(labels)
+    )
     value.backward()
     assert value.isfinite()
     assert embeddings.grad.isfinite().all()
@@ -108,19 +127,32 @@ def test_float32_outside_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embeddings = torch.nn.functional.linear(torch.randn(6, 4), torch.randn(3, 4))
         assert embeddings.dtype == torch.bfloat16
-        assert ContrastiveLoss()(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).dtype == torch.float32
+        assert (
+            ContrastiveLoss()(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).dtype == torch.float32
+        )
 
 
 def test_it_measures_by_the_distance_it_was_given():
     a = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
-    assert ContrastiveLoss(distance=CosineDistance(), reduction="mean")(a, torch.tensor([0, 0])).item() == pytest.approx(1.0)
+    assert ContrastiveLoss(distance=CosineDistance(), reduction="mean")(
+        a, torch.tensor([0, 0])
+    ).item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"margin": 0.0}, {"margin": 1.0, "positive_margin": 1.0}, {"positive_margin": -0.1}, {"reduction": "balnced"}]
+    "arguments",
+    [
+        {"margin": 0.0},
+        {"margin": 1.0, "positive_margin": 1.0},
+        {"positive_margin": -0.1},
+        {"reduction": "balnced"},
+    ],
 )
 def test_bad_settings_are_refused(arguments):
-    with pytest.raises(ConfigError, match="did you mean 'balanced'" if "reduction" in arguments else "margins must satisfy"):
+    with pytest.raises(
+        ConfigError,
+        match="did you mean 'balanced'" if "reduction" in arguments else "margins must satisfy",
+    ):
         ContrastiveLoss(**arguments)
 
 

@@ -9,14 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.distances.base import DISTANCES
+from siamese.distances.base import DISTANCES, is_match
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.distances.base import is_match
 from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.pair_distances import measure_pairs
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
-from siamese.verification.pair_distances import compare
 
 BOTH = [EuclideanDistance(), CosineDistance()]
 
@@ -35,7 +34,9 @@ def test_against_float64(distance, dtype):
     a, b = (torch.randn(50, 64) * 10).to(dtype), (torch.randn(50, 64) * 10).to(dtype)
     found = distance(a, b)
     assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    np.testing.assert_allclose(found.numpy(), reference(DISTANCES.name(distance), a, b), rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        found.numpy(), reference(DISTANCES.name(distance), a, b), rtol=2e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("distance", BOTH)
@@ -52,7 +53,9 @@ def test_equal_rows_are_at_distance_zero_exactly_with_finite_gradients(distance)
 
 @pytest.mark.parametrize("distance", BOTH)
 @settings(max_examples=60, deadline=None)
-@given(n=st.integers(1, 40), d=st.sampled_from([1, 2, 3, 7, 64, 128, 130]), seed=st.integers(0, 1000))
+@given(
+    n=st.integers(1, 40), d=st.sampled_from([1, 2, 3, 7, 64, 128, 130]), seed=st.integers(0, 1000)
+)
 def test_a_pair_does_not_depend_on_its_company(distance, n, d, seed):
     a, b = torch.randn(2, n, d, generator=torch.Generator().manual_seed(seed))
     for form in (distance, distance.measure):
@@ -61,7 +64,9 @@ def test_a_pair_does_not_depend_on_its_company(distance, n, d, seed):
         assert torch.equal(together, alone)
     rows = torch.arange(n)
     embeddings = torch.cat([a, b])
-    assert np.array_equal(distance.between(embeddings, rows.numpy(), (rows + n).numpy()), together.numpy())
+    assert np.array_equal(
+        distance.between(embeddings, rows.numpy(), (rows + n).numpy()), together.numpy()
+    )
     assert torch.equal(distance.matrix(a, b).diagonal(), together)
 
 
@@ -90,9 +95,16 @@ def test_the_comparator_accepts_up_to_and_including_the_threshold(distance, thre
 
 
 @settings(max_examples=1000, deadline=None)
-@given(st.floats(0, 4, width=32), st.one_of(st.floats(-1, 5), st.sampled_from([0.1, 1e300, -1e300, math.inf, 1e-320])))
-def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_not_hold(distance, threshold):
-    expected = Fraction(distance) <= Fraction(threshold) if math.isfinite(threshold) else threshold > 0
+@given(
+    st.floats(0, 4, width=32),
+    st.one_of(st.floats(-1, 5), st.sampled_from([0.1, 1e300, -1e300, math.inf, 1e-320])),
+)
+def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_not_hold(
+    distance, threshold
+):
+    expected = (
+        Fraction(distance) <= Fraction(threshold) if math.isfinite(threshold) else threshold > 0
+    )
     found = [
         is_match(distance, threshold),
         is_match(np.array([distance], dtype=np.float32), threshold)[0],
@@ -105,8 +117,14 @@ def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_no
 
 
 def test_a_threshold_that_float32_rounds_up_gives_the_same_counts_everywhere():
-    rows, labels = torch.tensor([[0.0], [0.1], [5.0], [5.3]]), np.array([0, 0, 1, 1])  # float32(0.1) > 0.1
-    every = [compare(rows, labels, AllPairs(), EuclideanDistance()), StreamedDistances(rows, labels, EuclideanDistance())]
+    rows, labels = (
+        torch.tensor([[0.0], [0.1], [5.0], [5.3]]),
+        np.array([0, 0, 1, 1]),
+    )  # float32(0.1) > 0.1
+    every = [
+        measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
+        StreamedDistances(rows, labels, EuclideanDistance()),
+    ]
     assert [c.confusion(0.1).tp for c in every] == [0, 0]
     assert [c.confusion(float(np.float32(0.1))).tp for c in every] == [1, 1]
     assert calibrate(rows, labels).with_policy(0.1).confusion.tp == 0
@@ -128,21 +146,29 @@ def test_what_verdicts_compare_is_the_true_distance_rounded_once(distance, dtype
 def test_neither_layout_nor_company_nor_threads_change_a_long_rows_last_bit(monkeypatch):
     """Looked at in float64, before the rounding to float32 that hides such a bit nearly always, but not always."""
     seen = []
-    monkeypatch.setattr(EuclideanDistance, "of_squares", lambda self, squares: (seen.append(squares.clone()), squares)[1])
+    monkeypatch.setattr(
+        EuclideanDistance,
+        "of_squares",
+        lambda self, squares: (seen.append(squares.clone()), squares)[1],
+    )
 
     def squares(a, b):
         seen.clear()
         EuclideanDistance().measure(a, b)
         return seen[0]
 
-    a, b = torch.randn(2, 6, 40_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    a, b = torch.randn(
+        2, 6, 40_000, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
     together = squares(a, b)
     assert together.dtype == torch.float64
     before = torch.get_num_threads()
     try:
         for threads in (1, 4):
             torch.set_num_threads(threads)
-            assert torch.equal(together, torch.cat([squares(a[i : i + 1], b[i : i + 1]) for i in range(6)]))
+            assert torch.equal(
+                together, torch.cat([squares(a[i : i + 1], b[i : i + 1]) for i in range(6)])
+            )
             assert torch.equal(together, squares(a.T.contiguous().T, b.T.contiguous().T))
     finally:
         torch.set_num_threads(before)
@@ -159,4 +185,6 @@ def test_the_cosine_of_tiny_and_huge_rows_is_that_of_their_directions(scale, dty
     plain = a.clone().requires_grad_()
     CosineDistance()(plain, b).sum().backward()
     assert torch.allclose(scaled.grad * scale, plain.grad, atol=1e-5)
-    assert CosineDistance().measure(torch.zeros(1, 3), torch.tensor([[0.0, 2.0, 0.0]])).item() == 0.5
+    assert (
+        CosineDistance().measure(torch.zeros(1, 3), torch.tensor([[0.0, 2.0, 0.0]])).item() == 0.5
+    )

@@ -12,15 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says
 
-from siamese.backbones.dlib.archive import Reader
-from siamese.backbones.dlib.archive import Writer
-from siamese.backbones.dlib.weights import DlibFile
-from siamese.backbones.dlib.weights import fresh_layers
-from siamese.errors import MissingDependencyError
-from siamese.errors import WeightsError
-from siamese.weight_files import FIVE_POINT
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.backbones.dlib.archive import Reader, Writer
+from siamese.backbones.dlib.weights import DlibFile, fresh_layers
+from siamese.errors import MissingDependencyError, WeightsError
+from siamese.weight_files import FIVE_POINT, RESNET, pretrained_file
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +31,15 @@ def read(content: bytes) -> DlibFile:
     return DlibFile.decode(content)
 
 
-INTEGERS = [(0, "0100"), (150, "0196"), (256, "020001"), (-28, "811c"), (1, "0101"), (-1, "8101"), (65535, "02ffff")]
+INTEGERS = [
+    (0, "0100"),
+    (150, "0196"),
+    (256, "020001"),
+    (-28, "811c"),
+    (1, "0101"),
+    (-1, "8101"),
+    (65535, "02ffff"),
+]
 # From the serialisation rules of dlib/serialize.h and dlib/float_details.h, worked out on paper.
 DOUBLES = [(1.0, "01108104"), (0.0, "0100010b")]
 
@@ -57,7 +60,9 @@ def test_doubles_as_dlib_writes_them(value, code):
     assert Reader(bytes.fromhex(code), "x").real(0.0, 53) == value
 
 
-@given(st.floats(width=32, allow_nan=False) | st.just(float("inf")), st.integers(-(2**63), 2**63 - 1))
+@given(
+    st.floats(width=32, allow_nan=False) | st.just(float("inf")), st.integers(-(2**63), 2**63 - 1)
+)
 def test_numbers_come_back(real, whole):
     writer = Writer()
     writer.real(real, 24)
@@ -74,14 +79,22 @@ def test_the_real_file_is_read_to_its_last_byte_and_written_byte_for_byte(conten
 
 
 def test_the_numbers_in_it_are_those_that_are_known(read):
-    weights = [array for layer in read.layers for array in (layer.weight, layer.bias) if array is not None]
+    weights = [
+        array for layer in read.layers for array in (layer.weight, layer.bias) if array is not None
+    ]
     assert sum(array.size for array in weights) == 5_614_592
-    assert sum(array.sum(dtype=np.float64) for array in weights) == pytest.approx(28099.428485427, abs=1e-6)
+    assert sum(array.sum(dtype=np.float64) for array in weights) == pytest.approx(
+        28099.428485427, abs=1e-6
+    )
     assert all(np.isfinite(array).all() for array in weights)
     first, affine, head = read.layers[0], read.layers[1], read.layers[-1]
-    np.testing.assert_allclose(first.weight.ravel()[:3], [-0.02932992, -0.01886531, -0.00566939], atol=1e-8)
+    np.testing.assert_allclose(
+        first.weight.ravel()[:3], [-0.02932992, -0.01886531, -0.00566939], atol=1e-8
+    )
     np.testing.assert_allclose(affine.weight[:3], [12.166323, 10.559221, 17.43005], atol=1e-5)
-    np.testing.assert_allclose(head.weight[0, :3], [-0.00674625, -0.01018923, 0.00524825], atol=1e-8)
+    np.testing.assert_allclose(
+        head.weight[0, :3], [-0.00674625, -0.01018923, 0.00524825], atol=1e-8
+    )
     assert (read.margin, read.threshold) == (np.float32(0.04), np.float32(0.6))
 
 
@@ -92,14 +105,21 @@ def test_weights_stand_in_the_file_as_plain_float32(content, read):
 
 
 def test_versions_and_flags_of_a_fresh_file_are_those_of_dlibs(read):
-    assert [(a.kind, a.version, a.flags) for a in fresh_layers()] == [(a.kind, a.version, a.flags) for a in read.layers]
+    assert [(a.kind, a.version, a.flags) for a in fresh_layers()] == [
+        (a.kind, a.version, a.flags) for a in read.layers
+    ]
 
 
 def test_newer_formats_of_the_layers_are_read_too(content, read):
     newer = {"con_4": "con_6", "affine_": "affine_2", "relu_": "relu_2", "fc_2": "fc_3"}
-    layers = [dataclasses.replace(layer, version=newer.get(layer.version, layer.version)) for layer in read.layers]
+    layers = [
+        dataclasses.replace(layer, version=newer.get(layer.version, layer.version))
+        for layer in read.layers
+    ]
     encoded = DlibFile(layers).encode()
-    assert len(encoded) == len(content) + 29 * (2 + 2 + 2) + 1  # flags, and a letter of each affine_2 and relu_2
+    assert (
+        len(encoded) == len(content) + 29 * (2 + 2 + 2) + 1
+    )  # flags, and a letter of each affine_2 and relu_2
     again = DlibFile.decode(encoded)
     assert [layer.version for layer in again.layers] == [layer.version for layer in layers]
     for one, other in zip(again.layers, read.layers, strict=True):
@@ -107,7 +127,24 @@ def test_newer_formats_of_the_layers_are_read_too(content, read):
             np.testing.assert_array_equal(one.weight, other.weight)
 
 
-CUTS = [0, 1, 2, 28, 100, 288, 300, 333, 340, 5000, 19_400, 19_752, 1_000_000, 22_334_899, 22_466_000, 22_466_065]
+CUTS = [
+    0,
+    1,
+    2,
+    28,
+    100,
+    288,
+    300,
+    333,
+    340,
+    5000,
+    19_400,
+    19_752,
+    1_000_000,
+    22_334_899,
+    22_466_000,
+    22_466_065,
+]
 
 
 @pytest.mark.parametrize("length", CUTS)
@@ -123,7 +160,9 @@ def test_an_extended_file_is_refused(content):
     assert_says(caught.value, "long.dat", "1 bytes are left over")
 
 
-@pytest.mark.parametrize("place", [0, 3, 20, 40, 200, 290, 334, 19_370, 19_381, 19_711, 19_760, 22_466_060])
+@pytest.mark.parametrize(
+    "place", [0, 3, 20, 40, 200, 290, 334, 19_370, 19_381, 19_711, 19_760, 22_466_060]
+)
 def test_a_damaged_byte_outside_the_weights_is_refused_or_kept(content, read, place):
     """Either it is refused, or it is read as what it now says and written back as it is: nothing is lost silently."""
     damaged = bytearray(content)
@@ -135,7 +174,9 @@ def test_a_damaged_byte_outside_the_weights_is_refused_or_kept(content, read, pl
 
 
 @pytest.mark.parametrize(
-    "foreign", [b"", b"\x89PNG\r\n\x1a\n" * 50, b"\xff" * 1000, bytes(range(256)) * 20, b"01" * 500], ids=lambda b: str(b[:4])
+    "foreign",
+    [b"", b"\x89PNG\r\n\x1a\n" * 50, b"\xff" * 1000, bytes(range(256)) * 20, b"01" * 500],
+    ids=lambda b: str(b[:4]),
 )
 def test_a_foreign_file_is_refused(foreign):
     with pytest.raises(WeightsError):
@@ -155,7 +196,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def _head_turned(layers):
-    layers[-1].weight = np.ascontiguousarray(layers[-1].weight.T)  # as torch keeps it: as many numbers
+    layers[-1].weight = np.ascontiguousarray(
+        layers[-1].weight.T
+    )  # as torch keeps it: as many numbers
 
 
 def _axes_swapped(layers):

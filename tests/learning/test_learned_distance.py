@@ -33,7 +33,9 @@ def used(size=64, hidden=32, seed=0):
 def naive(distance, a, b):
     w = {name: value.double().numpy() for name, value in distance.state_dict().items()}
     x = np.abs(a.double().numpy() - b.double().numpy()) @ w["inner.weight"].T + w["inner.bias"]
-    x = (x - w["norm.running_mean"]) / np.sqrt(w["norm.running_var"] + 1e-5) * w["norm.weight"] + w["norm.bias"]
+    x = (x - w["norm.running_mean"]) / np.sqrt(w["norm.running_var"] + 1e-5) * w["norm.weight"] + w[
+        "norm.bias"
+    ]
     x = np.where(x > 0, x, 0.33 * x)
     return (x @ w["outer.weight"].T + w["outer.bias"])[:, 0]
 
@@ -54,7 +56,10 @@ def test_against_numpy(dtype):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    n=st.integers(1, 70), size=st.sampled_from([1, 3, 64, 130]), hidden=st.sampled_from([1, 5, 32]), seed=st.integers(0, 999)
+    n=st.integers(1, 70),
+    size=st.sampled_from([1, 3, 64, 130]),
+    hidden=st.sampled_from([1, 5, 32]),
+    seed=st.integers(0, 999),
 )
 def test_a_pair_depends_neither_on_its_company_nor_on_its_order(n, size, hidden, seed):
     distance = used(size, hidden, seed)
@@ -63,10 +68,15 @@ def test_a_pair_depends_neither_on_its_company_nor_on_its_order(n, size, hidden,
         for measure in (distance, distance.logits):
             together = measure(a, b)
             assert torch.equal(together, measure(b, a))
-            assert torch.equal(together, torch.cat([measure(a[i : i + 1], b[i : i + 1]) for i in range(n)]))
+            assert torch.equal(
+                together, torch.cat([measure(a[i : i + 1], b[i : i + 1]) for i in range(n)])
+            )
         rows = torch.arange(n)
         assert torch.equal(distance.matrix(a, b).diagonal(), distance(a, b))
-        assert np.array_equal(distance.between(torch.cat([a, b]), rows.numpy(), (rows + n).numpy()), distance(a, b).numpy())
+        assert np.array_equal(
+            distance.between(torch.cat([a, b]), rows.numpy(), (rows + n).numpy()),
+            distance(a, b).numpy(),
+        )
 
 
 def test_tiled_in_bounded_memory(monkeypatch):
@@ -78,7 +88,9 @@ def test_tiled_in_bounded_memory(monkeypatch):
     monkeypatch.setattr("siamese.distances.BLOCK", 5 * 64)
     distance.inner.register_forward_hook(lambda *_: pytest.fail("the head of training"))
     monkeypatch.setattr(
-        LearnedDistance, "_measured", lambda self, x, old=LearnedDistance._measured: largest.append(len(x)) or old(self, x)
+        LearnedDistance,
+        "_measured",
+        lambda self, x, old=LearnedDistance._measured: largest.append(len(x)) or old(self, x),
     )
     assert torch.equal(whole, distance.matrix(a, b))
     assert max(largest) == 5
@@ -98,7 +110,11 @@ def test_measuring_leaves_no_noise_and_puts_the_mode_back():
     distance.norm.eval()  # somebody has frozen the statistics: that, too, stays as it was
     assert torch.equal(distance.matrix(a, b), matrix)
     assert np.array_equal(distance.between(a, left, right), between)
-    assert (distance.training, distance.inner.training, distance.norm.training) == (True, True, False)
+    assert (distance.training, distance.inner.training, distance.norm.training) == (
+        True,
+        True,
+        False,
+    )
     assert all(torch.equal(value, before[name]) for name, value in distance.state_dict().items())
     with pytest.raises(ConfigError):
         distance.matrix(a[:, :3], b[:, :3])
@@ -166,7 +182,13 @@ def test_what_does_not_fit_is_refused_with_the_remedy():
     with pytest.raises(ConfigError) as error:
         LearnedDistance(8)(torch.rand(3, 6), torch.rand(3, 6))
     assert_says(error.value, 8, "distance.embedding_size=6")
-    for bad in ({"embedding_size": 0}, {"hidden": 0}, {"noise": -1.0}, {"dropout": 1.0}, {"hidden_dropout": -0.1}):
+    for bad in (
+        {"embedding_size": 0},
+        {"hidden": 0},
+        {"noise": -1.0},
+        {"dropout": 1.0},
+        {"hidden_dropout": -0.1},
+    ):
         with pytest.raises(ConfigError, match="at least"):
             LearnedDistance(**bad)
 
@@ -175,9 +197,14 @@ def test_what_does_not_fit_is_refused_with_the_remedy():
 def test_cross_entropy_against_a_naive_loop(explicit):
     distance = used(6, 4)
     embeddings, labels = torch.randn(7, 6), torch.tensor([0, 0, 1, 1, 2, 2, 2])
-    pairs = torch.tensor([[0, 2, 4], [1, 5, 6]]) if explicit else torch.combinations(torch.arange(7)).T
+    pairs = (
+        torch.tensor([[0, 2, 4], [1, 5, 6]]) if explicit else torch.combinations(torch.arange(7)).T
+    )
     p = 1 / (1 + np.exp(-naive(distance, embeddings[pairs[0]], embeddings[pairs[1]])))
-    costs = [-np.log(q if labels[i] != labels[j] else 1 - q) for q, i, j in zip(p, *pairs.tolist(), strict=True)]
+    costs = [
+        -np.log(q if labels[i] != labels[j] else 1 - q)
+        for q, i, j in zip(p, *pairs.tolist(), strict=True)
+    ]
     found = PairCrossEntropyLoss(distance).eval()(embeddings, labels, pairs if explicit else None)
     assert found.item() == pytest.approx(np.mean(costs), rel=1e-5)
 
@@ -193,10 +220,12 @@ def test_cross_entropy_does_not_overflow():
     assert embeddings.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("people", [[], [0], [0, 1]])
-def test_too_few_pairs_to_train_on_cost_nothing(people):
-    embeddings = torch.full((len(people), 6), torch.inf, requires_grad=True)
-    value = PairCrossEntropyLoss(LearnedDistance(6))(embeddings, torch.tensor(people, dtype=torch.int64))
+@pytest.mark.parametrize("identities", [[], [0], [0, 1]])
+def test_too_few_pairs_to_train_on_cost_nothing(identities):
+    embeddings = torch.full((len(identities), 6), torch.inf, requires_grad=True)
+    value = PairCrossEntropyLoss(LearnedDistance(6))(
+        embeddings, torch.tensor(identities, dtype=torch.int64)
+    )
     value.backward()
     assert value.item() == 0
     assert value.dtype == torch.float32

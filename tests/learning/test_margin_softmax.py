@@ -17,22 +17,30 @@ def naive(embeddings, weight, labels, kind, margin, scale):
     for x, y in zip(embeddings.tolist(), labels.tolist(), strict=True):
         logits = []
         for j, w in enumerate(weight.tolist()):
-            cosine = sum(p * q for p, q in zip(x, w, strict=True)) / (math.hypot(*x) * math.hypot(*w))
+            cosine = sum(p * q for p, q in zip(x, w, strict=True)) / (
+                math.hypot(*x) * math.hypot(*w)
+            )
             angle = math.acos(max(-1.0, min(1.0, cosine)))
             if j == y and kind == "cosface":
                 cosine = math.cos(angle) - margin
             elif j == y and kind == "arcface":
-                cosine = math.cos(angle + margin) if angle + margin < math.pi else math.cos(angle) - margin * math.sin(margin)
+                cosine = (
+                    math.cos(angle + margin)
+                    if angle + margin < math.pi
+                    else math.cos(angle) - margin * math.sin(margin)
+                )
             logits.append(scale * cosine)
         top = max(logits)
         total += top + math.log(sum(math.exp(v - top) for v in logits)) - logits[y]
     return total / len(labels)
 
 
-def made(kind, people, size, seed, **settings):
-    loss = MarginSoftmaxLoss(people, size, kind=kind, **settings).double()
+def made(kind, identities, size, seed, **settings):
+    loss = MarginSoftmaxLoss(identities, size, kind=kind, **settings).double()
     with torch.no_grad():
-        loss.weight.copy_(torch.randn(people, size, generator=torch.Generator().manual_seed(seed)))
+        loss.weight.copy_(
+            torch.randn(identities, size, generator=torch.Generator().manual_seed(seed))
+        )
     return loss
 
 
@@ -45,36 +53,46 @@ def made(kind, people, size, seed, **settings):
     st.sampled_from([1.0, 30.0]),
     st.integers(0, 10_000),
 )
-def test_equals_the_naive_loop(kind, people, n, size, margin, scale, seed):
-    loss = made(kind, people, size, seed, margin=margin, scale=scale)
+def test_equals_the_naive_loop(kind, identities, n, size, margin, scale, seed):
+    loss = made(kind, identities, size, seed, margin=margin, scale=scale)
     generator = torch.Generator().manual_seed(seed + 1)
     embeddings = torch.randn(n, size, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, people, (n,), generator=generator)
+    labels = torch.randint(0, identities, (n,), generator=generator)
     # 1e-4: beside a direction the sine is kept off 0, by 1e-6
     assert loss(embeddings, labels).item() == pytest.approx(
         naive(embeddings, loss.weight, labels, kind, margin, scale), abs=1e-4
     )
-    assert torch.equal(loss(embeddings, labels), loss(embeddings, labels, torch.tensor([[0], [0]])))  # pairs are ignored
+    assert torch.equal(
+        loss(embeddings, labels), loss(embeddings, labels, torch.tensor([[0], [0]]))
+    )  # pairs are ignored
 
 
 def test_on_paper():
-    # Directions at 0 and 90 degrees, an embedding at 60 degrees of person 0: cosines 1/2 and sqrt(3)/2.
+    # Directions at 0 and 90 degrees, an embedding at 60 degrees of identity 0: cosines 1/2 and sqrt(3)/2.
     loss = MarginSoftmaxLoss(2, 2, margin=math.pi / 6, scale=2.0, kind="arcface")
     with torch.no_grad():
         loss.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.1]]))
     at_60 = 5 * torch.tensor([[0.5, math.sqrt(3) / 2]])
     # 60 + 30 degrees: cosine 0, so logits 0 and sqrt(3)
-    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(math.log(1 + math.exp(math.sqrt(3))), abs=1e-6)
+    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(
+        math.log(1 + math.exp(math.sqrt(3))), abs=1e-6
+    )
     loss.kind, loss.margin = "cosface", 0.5
-    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(math.log(1 + math.exp(math.sqrt(3))), abs=1e-6)
+    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(
+        math.log(1 + math.exp(math.sqrt(3))), abs=1e-6
+    )
     loss.kind = "softmax"
-    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(math.log(1 + math.exp(math.sqrt(3) - 1)), abs=1e-6)
+    assert loss(at_60, torch.tensor([0])).item() == pytest.approx(
+        math.log(1 + math.exp(math.sqrt(3) - 1)), abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("kind", ["softmax", "cosface", "arcface"])
 def test_gradients(kind):
     loss = made(kind, 4, 3, 0, margin=0.4, scale=5.0)
-    embeddings = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    embeddings = torch.randn(
+        6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5), requires_grad=True
+    )
     labels = torch.tensor([0, 1, 2, 3, 3, 0])
 
     def value(e, w):
@@ -127,7 +145,7 @@ def test_binding():
     loss = MarginSoftmaxLoss()
     assert not loss.open_set
     assert not list(loss.parameters())
-    with pytest.raises(ConfigError, match=r"loss\.bind\(people, embedding_size\)"):
+    with pytest.raises(ConfigError, match=r"loss\.bind\(identities, embedding_size\)"):
         loss(torch.rand(2, 3), torch.tensor([0, 1]))
     loss.bind(5, 3)
     weight = loss.weight
@@ -138,7 +156,7 @@ def test_binding():
     assert loss.weight is weight
     with pytest.raises(ConfigError) as error:
         loss.bind(6, 3)
-    assert_says(error.value, "people=5", "people=6")
+    assert_says(error.value, "identities=5", "identities=6")
     with pytest.raises(ConfigError, match="embedding_size=3"):
         MarginSoftmaxLoss(5, 3).bind(5, 4)
     with pytest.raises(ConfigError, match="embedding_size=3"):
@@ -150,7 +168,7 @@ def test_what_does_not_fit_is_refused():
     for labels in ([0, 5], [-1, 0]):
         with pytest.raises(ConfigError) as error:
             loss(torch.rand(2, 3), torch.tensor(labels))
-        assert_says(error.value, "5 people", "0..4", f"{labels[0]}..{labels[1]}")
+        assert_says(error.value, "5 identities", "0..4", f"{labels[0]}..{labels[1]}")
     with pytest.raises(ConfigError, match="3 numbers, these have 4"):
         loss(torch.rand(2, 4), torch.tensor([0, 1]))
     empty = torch.rand(0, 3, requires_grad=True)
@@ -165,7 +183,7 @@ def test_what_does_not_fit_is_refused():
         ({"margin": 1.6, "kind": "arcface"}, "pi / 2"),
         ({"scale": 0.0}, "scale"),
         ({"warmup_steps": -1}, "warmup_steps"),
-        ({"people": 0, "embedding_size": 2}, "people must be at least 1"),
+        ({"identities": 0, "embedding_size": 2}, "identities must be at least 1"),
     ],
 )
 def test_bad_settings_are_refused(settings, words):

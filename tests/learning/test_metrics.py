@@ -8,24 +8,27 @@ from sklearn.metrics import roc_curve
 from tests.helpers import assert_says, quiet_trainer
 from torch import nn
 
-from siamese.pairs.all_pairs import AllPairs
-from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.training.metrics import EqualErrorRate
-from siamese.verification.policies.fmr import Fmr
-from siamese.training.metrics import RecallAtFmr
-from siamese.training.metrics import VerificationCurve
-from siamese.training.metrics import VerificationThreshold
-from siamese.verification.thresholds import calibrate
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
+from siamese.errors import CalibrationError, ConfigError
+from siamese.pairs.all_pairs import AllPairs
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.training.metrics import (
+    EqualErrorRate,
+    RecallAtFmr,
+    VerificationCurve,
+    VerificationThreshold,
+)
+from siamese.verification.policies.fmr import Fmr
+from siamese.verification.thresholds import calibrate
 
 
-def people(n=120, count=15, seed=0):
+def identities(n=120, count=15, seed=0):
     generator = torch.Generator().manual_seed(seed)
     who = torch.arange(n) % count
-    return torch.randn(count, 6, generator=generator)[who] + 0.7 * torch.randn(n, 6, generator=generator), who
+    return torch.randn(count, 6, generator=generator)[who] + 0.7 * torch.randn(
+        n, 6, generator=generator
+    ), who
 
 
 def fed(metric, vectors, who, index=None, size=17):
@@ -44,30 +47,43 @@ def rates(vectors, who, distance):
 
 @pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
 def test_the_curve_and_its_figures_are_scikit_learns(distance):
-    vectors, who = people()
+    vectors, who = identities()
     fmr, recall, thresholds = rates(vectors, who, distance)
-    for found, expected in zip(fed(VerificationCurve(distance=distance), vectors, who), (fmr, recall, thresholds), strict=True):
+    for found, expected in zip(
+        fed(VerificationCurve(distance=distance), vectors, who),
+        (fmr, recall, thresholds),
+        strict=True,
+    ):
         assert found.dtype == torch.float64
         assert np.allclose(found.numpy(), expected, rtol=0, atol=1e-15)
     at_most = recall[fmr <= 0.01].max()
-    assert fed(RecallAtFmr(0.01, distance=distance), vectors, who).item() == pytest.approx(at_most, abs=1e-15)
+    assert fed(RecallAtFmr(0.01, distance=distance), vectors, who).item() == pytest.approx(
+        at_most, abs=1e-15
+    )
     nearest = np.argmin(np.abs(fmr + recall - 1))
     error = fed(EqualErrorRate(distance=distance), vectors, who).item()
     assert error == pytest.approx(fmr[nearest], abs=0.01)
 
 
 def test_the_threshold_is_that_of_calibrate():
-    vectors, who = people()
+    vectors, who = identities()
     metric = VerificationThreshold(Fmr(0.01))
     assert fed(metric, vectors, who).item() == calibrate(vectors, who, Fmr(0.01)).threshold
-    assert metric.calibration().point.people == 15
+    assert metric.calibration().point.identities == 15
     balanced = VerificationThreshold("max_f1", BalancedPairs())
-    assert fed(balanced, vectors, who).item() == calibrate(vectors, who, pairs="balanced_pairs").threshold
+    assert (
+        fed(balanced, vectors, who).item()
+        == calibrate(vectors, who, pairs="balanced_pairs").threshold
+    )
 
 
 def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts():
-    vectors, who = people()
-    twice, names, index = torch.cat([vectors, vectors[:30]]), torch.cat([who, who[:30]]), torch.arange(150) % 120
+    vectors, who = identities()
+    twice, names, index = (
+        torch.cat([vectors, vectors[:30]]),
+        torch.cat([who, who[:30]]),
+        torch.arange(150) % 120,
+    )
     assert fed(EqualErrorRate(), twice, names, index) == fed(EqualErrorRate(), vectors, who)
     metric = EqualErrorRate()
     fed(metric, twice, names)
@@ -79,17 +95,21 @@ def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts
 
 
 def test_an_index_that_begins_anew_in_every_batch_is_refused():
-    vectors, who = people()
+    vectors, who = identities()
     metric = EqualErrorRate()
     for part in torch.arange(120).split(16):
         metric.update(vectors[part], who[part], torch.arange(len(part)))
     with pytest.raises(CalibrationError) as error:
         metric.compute()
-    assert_says(error.value, "index 0 was given for a picture of person 0 and for one of person 1", "row of the data set")
+    assert_says(
+        error.value,
+        "index 0 was given for an image of identity 0 and for one of identity 1",
+        "row of the data set",
+    )
 
 
 def test_names_do_as_well_as_objects_and_wrong_ones_are_refused_at_once():
-    vectors, who = people()
+    vectors, who = identities()
     assert fed(EqualErrorRate("all_pairs", "cosine"), vectors, who) == fed(
         EqualErrorRate(AllPairs(), CosineDistance()), vectors, who
     )
@@ -123,7 +143,9 @@ def test_a_module_logs_them_by_itself():
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(*people()), batch_size=32)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(*identities()), batch_size=32
+    )
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(Stranger(), loader, loader)
     assert 0 < trainer.callback_metrics["val/eer"] < 0.5
@@ -147,18 +169,20 @@ def test_logged_as_an_object_it_is_computed_over_the_whole_epoch():
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), lr=0.0)
 
-    module, (vectors, who) = Stranger(), people()
+    module, (vectors, who) = Stranger(), identities()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(vectors, who), batch_size=2)
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, loader, loader)
     with torch.no_grad():
         embeddings = torch.cat([module.net(v) for v in vectors.split(2)])
-    assert trainer.callback_metrics["val/eer"].item() == pytest.approx(fed(EqualErrorRate(), embeddings, who).item(), abs=1e-7)
+    assert trainer.callback_metrics["val/eer"].item() == pytest.approx(
+        fed(EqualErrorRate(), embeddings, who).item(), abs=1e-7
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
 def test_labels_of_any_integers_without_an_index_count_row_by_row(dtype):
-    vectors, who = people(300)
+    vectors, who = identities(300)
     assert fed(EqualErrorRate(), vectors, who.to(dtype)) == fed(EqualErrorRate(), vectors, who)
 
 
@@ -171,13 +195,13 @@ def test_what_cannot_be_told_is_refused():
     ):
         with pytest.raises(CalibrationError, match=words):
             EqualErrorRate().update(torch.zeros(3, 2), labels, index)
-    vectors, who = people(20, 20)
+    vectors, who = identities(20, 20)
     for metric in (EqualErrorRate(), VerificationCurve(), VerificationThreshold()):
         with pytest.raises(CalibrationError) as error:
             fed(metric, vectors, who)
         assert_says(error.value, "0 genuine")
     with pytest.raises(CalibrationError) as error:
-        fed(RecallAtFmr(1e-6), *people())
+        fed(RecallAtFmr(1e-6), *identities())
     assert_says(error.value, "1e-06", "30,000,000")
     with pytest.raises(CalibrationError, match="NaN"):
         fed(EqualErrorRate(), torch.full((4, 2), torch.nan), torch.tensor([0, 0, 1, 1]))

@@ -9,13 +9,14 @@ from tests.helpers import quiet_trainer
 
 from siamese.backbones.small_res_net import SmallResNet
 from siamese.losses.contrastive import ContrastiveLoss
-from siamese.training.module import SiameseModule
-from siamese.training.module import WarmupCosine
+from siamese.training.module import SiameseModule, WarmupCosine
 from siamese.verification.point import OperatingPoint
 
 
 def small_module(**settings):
-    return SiameseModule(SmallResNet(widths=(8,), depths=(1,), learned_size=8), ContrastiveLoss(), **settings)
+    return SiameseModule(
+        SmallResNet(widths=(8,), depths=(1,), learned_size=8), ContrastiveLoss(), **settings
+    )
 
 
 def test_schedule_rises_and_falls():
@@ -81,7 +82,9 @@ def test_the_schedule_ends_with_the_run(settings, total):
     seen = Rates()
     trainer = fit(small_module(), [seen], **settings)
     assert trainer.global_step == total
-    assert list(dict.fromkeys(seen.rates))[-1] == pytest.approx(2e-3 * WarmupCosine()(total - 1, total))
+    assert list(dict.fromkeys(seen.rates))[-1] == pytest.approx(
+        2e-3 * WarmupCosine()(total - 1, total)
+    )
 
 
 def test_norms_and_biases_are_not_decayed():

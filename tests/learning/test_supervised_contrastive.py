@@ -16,7 +16,11 @@ def naive(z, labels, t):
     z = [[float(v) / math.sqrt(sum(float(w) ** 2 for w in row)) for v in row] for row in z]
     anchors = []
     for i in range(len(z)):
-        like = {a: sum(x * y for x, y in zip(z[i], z[a], strict=True)) / t for a in range(len(z)) if a != i}
+        like = {
+            a: sum(x * y for x, y in zip(z[i], z[a], strict=True)) / t
+            for a in range(len(z))
+            if a != i
+        }
         total = math.log(sum(math.exp(v) for v in like.values())) if like else 0.0
         own = [p for p in like if labels[p] == labels[i]]
         if own:
@@ -25,7 +29,11 @@ def naive(z, labels, t):
 
 
 @settings(max_examples=150)
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=10), st.integers(0, 10**6), st.sampled_from([0.1, 0.5, 2.0]))
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=10),
+    st.integers(0, 10**6),
+    st.sampled_from([0.1, 0.5, 2.0]),
+)
 def test_it_is_the_papers_equation(labels, seed, temperature):
     z = torch.from_numpy(np.random.default_rng(seed).normal(size=(len(labels), 5))).requires_grad_()
     loss = SupervisedContrastiveLoss(temperature)(z, torch.tensor(labels))

@@ -10,7 +10,9 @@ def module(**net):
     torch.manual_seed(0)
     backbone = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8, **net)
     made = siamese.SiameseModule(backbone, siamese.ContrastiveLoss())
-    made.log = lambda name, value, **_: logged.__setitem__(name, float(torch.as_tensor(value).detach()))
+    made.log = lambda name, value, **_: logged.__setitem__(
+        name, float(torch.as_tensor(value).detach())
+    )
     logged = made.logged = {}
     return made
 
@@ -25,7 +27,21 @@ def batch():
 
 
 def point(threshold):
-    return OperatingPoint(threshold, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1)
+    return OperatingPoint(
+        threshold,
+        "max_f1",
+        "euclidean",
+        "calibration",
+        {"name": "all_pairs"},
+        1,
+        1,
+        0.5,
+        1.0,
+        1,
+        0,
+        0,
+        1,
+    )
 
 
 def test_it_counts_verdicts_on_the_batchs_pairs():
@@ -33,11 +49,17 @@ def test_it_counts_verdicts_on_the_batchs_pairs():
     made.training_step(batch(), 0)
     assert "train/accuracy" not in made.logged  # no threshold yet
     embeddings = made(batch()["image"]).detach().double()
-    distances = [float((embeddings[a] - embeddings[b]).norm().float()) for a, b in batch()["pairs"].T.tolist()]
+    distances = [
+        float((embeddings[a] - embeddings[b]).norm().float())
+        for a, b in batch()["pairs"].T.tolist()
+    ]
     for threshold in (*sorted(distances), 0.0, 1e9):
         made.set_operating_point(point(threshold))
         made.training_step(batch(), 0)
-        right = [(d <= threshold) == same for d, same in zip(distances, [True] * 3 + [False] * 2, strict=True)]
+        right = [
+            (d <= threshold) == same
+            for d, same in zip(distances, [True] * 3 + [False] * 2, strict=True)
+        ]
         assert abs(made.logged["train/accuracy"] - sum(right) / 5) < 1e-6
 
 

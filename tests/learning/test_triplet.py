@@ -19,13 +19,17 @@ def naive(embeddings, labels, margin, mining):
     n = len(who)
 
     def cost(anchor, positive, negative):
-        gap = math.dist(points[anchor], points[positive]) - math.dist(points[anchor], points[negative])
+        gap = math.dist(points[anchor], points[positive]) - math.dist(
+            points[anchor], points[negative]
+        )
         return math.log1p(math.exp(gap)) if margin is None else max(0.0, gap + margin)
 
     costs = []
     for a in range(n):
         positives = [p for p in range(n) if p != a and who[p] == who[a]]
-        negatives = sorted((m for m in range(n) if who[m] != who[a]), key=lambda m: math.dist(points[a], points[m]))
+        negatives = sorted(
+            (m for m in range(n) if who[m] != who[a]), key=lambda m: math.dist(points[a], points[m])
+        )
         if not positives or not negatives:
             continue
         if mining == "batch_hard":
@@ -45,11 +49,17 @@ MINING = st.sampled_from(["batch_hard", "semi_hard", "all"])
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 12), st.integers(1, 4), st.sampled_from([None, 0.2, 1.0]), MINING, st.integers(0, 10_000))
-def test_equals_the_naive_loop(n, people, margin, mining, seed):
+@given(
+    st.integers(0, 12),
+    st.integers(1, 4),
+    st.sampled_from([None, 0.2, 1.0]),
+    MINING,
+    st.integers(0, 10_000),
+)
+def test_equals_the_naive_loop(n, identities, margin, mining, seed):
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(n, 3, generator=generator, dtype=torch.float64, requires_grad=True)
-    labels = torch.randint(0, people, (n,), generator=generator)
+    labels = torch.randint(0, identities, (n,), generator=generator)
     found = TripletLoss(margin, mining)(embeddings, labels)
     assert found.dtype == torch.float64
     assert found.item() == pytest.approx(naive(embeddings, labels, margin, mining), abs=1e-12)
@@ -60,7 +70,7 @@ def test_equals_the_naive_loop(n, people, margin, mining, seed):
 @pytest.mark.parametrize(
     ("mining", "expected"),
     [
-        # Points 0, 3 (person 0) and 4, 10 (person 1) on a line, margin 2. Distances: 0-3 3, 0-4 4, 0-10 10, 3-4 1, 3-10 7, 4-10 6.
+        # Points 0, 3 (identity 0) and 4, 10 (identity 1) on a line, margin 2. Distances: 0-3 3, 0-4 4, 0-10 10, 3-4 1, 3-10 7, 4-10 6.
         # anchor 0: 3 - 4 + 2 = 1; anchor 3: 3 - 1 + 2 = 4; anchor 4: 6 - 1 + 2 = 7; anchor 10: 6 - 7 + 2 = 1
         ("batch_hard", (1 + 4 + 7 + 1) / 4),
         # anchor 0: 4 lies within 3..5: 1. Anchor 3: nothing within 3..5, so the nearest: 4. Anchor 4: nothing within 6..8: 7.
@@ -72,12 +82,17 @@ def test_equals_the_naive_loop(n, people, margin, mining, seed):
 )
 def test_on_paper(mining, expected):
     line = torch.tensor([[0.0], [3.0], [4.0], [10.0]])
-    assert TripletLoss(2.0, mining)(line, torch.tensor([0, 0, 1, 1])).item() == pytest.approx(expected)
+    assert TripletLoss(2.0, mining)(line, torch.tensor([0, 0, 1, 1])).item() == pytest.approx(
+        expected
+    )
 
 
 def test_semi_hard_passes_over_a_negative_that_is_nearer_than_the_positive():
     # anchor 0 with its positive at 3: the negative at 1 is hardest, that at 4 semi-hard; the other anchors are counted alike
-    line, labels = torch.tensor([[0.0], [3.0], [-1.0], [-4.0]], dtype=torch.float64), torch.tensor([0, 0, 1, 2])
+    line, labels = (
+        torch.tensor([[0.0], [3.0], [-1.0], [-4.0]], dtype=torch.float64),
+        torch.tensor([0, 0, 1, 2]),
+    )
     # anchor 0: 3 - 4 + 2 = 1, not 3 - 1 + 2 = 4; anchor 3: negatives at 4 and 7, within 3..5 the first: 3 - 4 + 2 = 1
     assert TripletLoss(2.0, "semi_hard")(line, labels).item() == pytest.approx((1 + 1) / 2)
     assert TripletLoss(2.0, "batch_hard")(line, labels).item() == pytest.approx((4 + 1) / 2)
@@ -88,7 +103,9 @@ def test_semi_hard_passes_over_a_negative_that_is_nearer_than_the_positive():
 def test_gradients(mining, margin):
     loss = TripletLoss(margin, mining)
     labels = torch.tensor([0, 0, 0, 1, 1, 2])
-    embeddings = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    embeddings = torch.randn(
+        6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True
+    )
     assert torch.autograd.gradcheck(lambda e: loss(e, labels), embeddings)
     same = torch.ones(6, 3, requires_grad=True)
     loss(same, labels).backward()
@@ -111,7 +128,9 @@ def test_pairs_are_ignored_and_the_distance_it_was_given_is_used():
     loss = TripletLoss(distance=CosineDistance())
     assert torch.equal(loss(embeddings, labels, torch.tensor([[0], [1]])), loss(embeddings, labels))
     assert torch.allclose(loss(embeddings, labels), loss(7 * embeddings, labels), atol=1e-6)
-    assert not torch.allclose(TripletLoss()(embeddings, labels), TripletLoss()(7 * embeddings, labels))
+    assert not torch.allclose(
+        TripletLoss()(embeddings, labels), TripletLoss()(7 * embeddings, labels)
+    )
 
 
 def test_a_learned_distance_is_trained_not_measured():
@@ -129,7 +148,12 @@ def test_float32_outside_autocast():
     assert torch.equal(value, TripletLoss()(embeddings.float(), labels))
 
 
-@pytest.mark.parametrize("settings", [{"margin": 0.0}, {"margin": -1.0}, {"margin": math.inf}, {"mining": "semihard"}])
+@pytest.mark.parametrize(
+    "settings", [{"margin": 0.0}, {"margin": -1.0}, {"margin": math.inf}, {"mining": "semihard"}]
+)
 def test_bad_settings_are_refused(settings):
-    with pytest.raises(ConfigError, match="did you mean 'semi_hard'" if "mining" in settings else "margin must be above 0"):
+    with pytest.raises(
+        ConfigError,
+        match="did you mean 'semi_hard'" if "mining" in settings else "margin must be above 0",
+    ):
         TripletLoss(**settings)

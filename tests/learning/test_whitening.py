@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from siamese.backbones.small_res_net import SmallResNet
 from siamese.backbones.layers.whitening import Whitening
+from siamese.backbones.small_res_net import SmallResNet
 
 
 def correlated(n=4000, size=6, seed=0):
@@ -23,7 +23,9 @@ def trained(embeddings, batch=50, **settings):
 
 def test_against_numpy():
     embeddings = correlated()
-    whitening = trained(embeddings, shrinkage=1e-6, momentum=1e-9)  # a plain average over all batches
+    whitening = trained(
+        embeddings, shrinkage=1e-6, momentum=1e-9
+    )  # a plain average over all batches
     x = embeddings.double().numpy()
     # The oracle: Mahalanobis distance, which is euclidean distance after whitening.
     precision = np.linalg.inv(np.cov(x.T, bias=True))
@@ -54,7 +56,9 @@ def test_the_running_average_follows_the_embeddings():
     whitening = trained(torch.cat([correlated() * 3, correlated(20_000, seed=1)]), momentum=0.02)
     recent = correlated(20_000, seed=1).double().numpy()
     np.testing.assert_allclose(whitening.mean.numpy(), recent.mean(axis=0), atol=3)
-    np.testing.assert_allclose(whitening.covariance.diagonal().numpy(), recent.var(axis=0), rtol=0.5)
+    np.testing.assert_allclose(
+        whitening.covariance.diagonal().numpy(), recent.var(axis=0), rtol=0.5
+    )
 
 
 def test_weights_carry_it_and_the_matrix_is_renewed():

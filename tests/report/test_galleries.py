@@ -10,18 +10,28 @@ from PIL import Image
 
 from siamese.pairs.base import Pairs
 from siamese.report import plots
-from siamese.report.galleries import false_matches
-from siamese.report.galleries import false_non_matches
-from siamese.report.galleries import pair_gallery
-from siamese.report.galleries import sample
-from siamese.report.galleries import shortened
+from siamese.report.galleries import (
+    false_matches,
+    false_non_matches,
+    pair_gallery,
+    sample,
+    shortened,
+)
+from siamese.verification.confusion import count_verdicts
 from siamese.verification.pair_distances import HeldDistances
-from siamese.verification.confusion import confusion
 
 
 def compared(left, right, same, distances, rows=50):
-    pairs = Pairs(np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(same, dtype=bool))
-    return HeldDistances(pairs, np.array(distances, dtype=np.float32), np.zeros(rows, dtype=np.int64), "euclidean", {})
+    pairs = Pairs(
+        np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(same, dtype=bool)
+    )
+    return HeldDistances(
+        pairs,
+        np.array(distances, dtype=np.float32),
+        np.zeros(rows, dtype=np.int64),
+        "euclidean",
+        {},
+    )
 
 
 def many(n=40, seed=0):
@@ -35,28 +45,42 @@ def flat(row):
 
 
 def texts(figure):
-    """All captions of a figure: heading, titles, and what is written below the pictures."""
-    return [figure.get_suptitle(), *(a.get_title() for a in figure.axes), *(t.get_text() for a in figure.axes for t in a.texts)]
+    """All captions of a figure: heading, titles, and what is written below the images."""
+    return [
+        figure.get_suptitle(),
+        *(a.get_title() for a in figure.axes),
+        *(t.get_text() for a in figure.axes for t in a.texts),
+    ]
 
 
 @st.composite
 def cases(draw):
-    """Few rows and few distances: ties and pairs listed both ways are the rule; a distance depends on the two pictures."""
+    """Few rows and few distances: ties and pairs listed both ways are the rule; a distance depends on the two images."""
     rows = draw(st.integers(2, 6))
-    couples = draw(st.lists(st.tuples(st.integers(0, rows - 1), st.integers(0, rows - 1)), max_size=40))
+    couples = draw(
+        st.lists(st.tuples(st.integers(0, rows - 1), st.integers(0, rows - 1)), max_size=40)
+    )
     pool = draw(st.lists(st.floats(0, 2, width=32), min_size=1, max_size=4))
     facts = {frozenset(c): (draw(st.booleans()), draw(st.sampled_from(pool))) for c in couples}
     found = [facts[frozenset(c)] for c in couples]
-    return compared([c[0] for c in couples], [c[1] for c in couples], [f[0] for f in found], [f[1] for f in found]), draw(
-        st.sampled_from(pool)
-    )
+    return compared(
+        [c[0] for c in couples],
+        [c[1] for c in couples],
+        [f[0] for f in found],
+        [f[1] for f in found],
+    ), draw(st.sampled_from(pool))
 
 
 @given(cases(), st.integers(0, 12))
 def test_the_worst_mistakes_against_plain_sorting(case, count):
     c, threshold = case
     table = [
-        (row, frozenset((int(c.pairs.left[row]), int(c.pairs.right[row]))), bool(c.pairs.same[row]), float(c.distances[row]))
+        (
+            row,
+            frozenset((int(c.pairs.left[row]), int(c.pairs.right[row]))),
+            bool(c.pairs.same[row]),
+            float(c.distances[row]),
+        )
         for row in range(len(c.pairs))
     ]
     for choose, wrong, worst_first in (
@@ -75,7 +99,7 @@ def test_the_worst_mistakes_against_plain_sorting(case, count):
 
 def test_all_mistakes_together_are_those_of_the_confusion():
     c = many(400)
-    counts = confusion(c.distances, c.pairs.same, 0.4)
+    counts = count_verdicts(c.distances, c.pairs.same, 0.4)
     assert len(false_matches(c, 0.4, 1000)) == counts.fp
     assert len(false_non_matches(c, 0.4, 1000)) == counts.fn
 
@@ -88,11 +112,14 @@ def test_a_sample_takes_turns_and_repeats_no_pair(case, count, seed):
     assert len(couples) == len(set(couples))
     kinds = c.pairs.same[rows].tolist()
     available = [
-        len({frozenset(p) for p in zip(c.pairs.left[k], c.pairs.right[k], strict=True)}) for k in (c.pairs.same, ~c.pairs.same)
+        len({frozenset(p) for p in zip(c.pairs.left[k], c.pairs.right[k], strict=True)})
+        for k in (c.pairs.same, ~c.pairs.same)
     ]
     genuine, impostor = min(-(-count // 2), available[0]), min(count // 2, available[1])
     turns = min(genuine, impostor)
-    assert kinds == [True, False] * turns + [True] * (genuine - turns) + [False] * (impostor - turns)
+    assert kinds == [True, False] * turns + [True] * (genuine - turns) + [False] * (
+        impostor - turns
+    )
     assert rows.tolist() == sample(c, count, seed).tolist()
 
 
@@ -116,7 +143,9 @@ def test_each_pair_has_its_two_pictures_and_its_caption(count):
         right_or_wrong = "\u2713 right" if (d <= 0.5) == bool(c.pairs.same[row]) else "\u2717 wrong"
         assert axes.get_title() == f"{d:.3f} {said} {right_or_wrong}"
         assert [t.get_text() for t in axes.texts] == [f"n{left}", f"n{right}"]
-    places = [(a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start) for a in figure.axes]
+    places = [
+        (a.get_subplotspec().rowspan.start, a.get_subplotspec().colspan.start) for a in figure.axes
+    ]
     assert places == sorted(set(places))  # line by line, in the order given
     assert max(column for _, column in places) < 5
 
@@ -133,7 +162,10 @@ def test_without_a_threshold_only_the_kind_is_told():
     rows = sample(c, 6)
     figure = pair_gallery(c, rows, flat, title="train")
     assert [a.get_title() for a in figure.axes] == ["genuine", "impostor"] * 3
-    assert figure.get_suptitle() == f"train\n6 of 40 pairs ({c.pairs.genuine} genuine, {c.pairs.impostor} impostor)"
+    assert (
+        figure.get_suptitle()
+        == f"train\n6 of 40 pairs ({c.pairs.genuine} genuine, {c.pairs.impostor} impostor)"
+    )
 
 
 def test_only_pictures_that_are_shown_are_read_and_each_once():
@@ -151,7 +183,12 @@ def test_only_pictures_that_are_shown_are_read_and_each_once():
 
 def test_the_heading_counts_what_is_shown_and_what_there_is():
     # A pair listed both ways is one pair: 2 false matches of 3 impostor pairs, 1 false non-match of 2 genuine ones.
-    c = compared([0, 1, 2, 4, 6, 8], [1, 0, 3, 5, 7, 9], [False] * 4 + [True] * 2, [0.1, 0.1, 0.2, 0.9, 0.1, 0.9])
+    c = compared(
+        [0, 1, 2, 4, 6, 8],
+        [1, 0, 3, 5, 7, 9],
+        [False] * 4 + [True] * 2,
+        [0.1, 0.1, 0.2, 0.9, 0.1, 0.9],
+    )
     at = "at threshold 0.500 (euclidean distance)"
     for rows, expected in (
         (false_matches(c, 0.5), f"2 of 2 false matches among 3 impostor pairs {at}"),
@@ -166,7 +203,10 @@ def test_the_heading_counts_what_is_shown_and_what_there_is():
 def test_no_mistakes_are_told_in_words(tmp_path):
     c = compared(range(6), range(1, 7), [True, False] * 3, [0.1, 0.9, 0.2, 0.8, 0.7, 0.9])
     figure = pair_gallery(c, false_matches(c, 0.5), None, threshold=0.5, title="test")
-    assert figure.get_suptitle() == "test\nno false matches among 3 impostor pairs at threshold 0.500 (euclidean distance)"
+    assert (
+        figure.get_suptitle()
+        == "test\nno false matches among 3 impostor pairs at threshold 0.500 (euclidean distance)"
+    )
     assert not figure.axes
     assert ink(figure, tmp_path) > 500
     figure = pair_gallery(c, false_non_matches(c, 0.7), None, threshold=0.7)
@@ -177,7 +217,7 @@ def test_one_persons_name_is_written_once():
     c = compared([0, 2], [1, 3], [True, False], [0.1, 0.2])
     genuine, impostor = pair_gallery(c, [0, 1], flat, names=lambda row: "Ann").axes
     assert [t.get_text() for t in genuine.texts] == ["Ann"]
-    assert [t.get_text() for t in impostor.texts] == ["Ann", "Ann"]  # two people of one name
+    assert [t.get_text() for t in impostor.texts] == ["Ann", "Ann"]  # two identities of one name
 
 
 NAMES = [
@@ -191,14 +231,23 @@ def test_any_name_is_written_without_a_warning(tmp_path):
     for title in ("", "test_$_split_$x^", "김 " * 100):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            figure = pair_gallery(c, range(20), flat, names=lambda row: NAMES[row % len(NAMES)], threshold=0.5, title=title)
+            figure = pair_gallery(
+                c,
+                range(20),
+                flat,
+                names=lambda row: NAMES[row % len(NAMES)],
+                threshold=0.5,
+                title=title,
+            )
             plots.save(figure, tmp_path / "gallery.png")
     assert "$x_1^2$" in texts(figure)
 
 
 def test_captions_do_not_touch_each_other(tmp_path):
     c = many(20)
-    figure = pair_gallery(c, range(20), flat, names=lambda row: "WM$_"[row % 4] * 60, threshold=0.5, title="W" * 300)
+    figure = pair_gallery(
+        c, range(20), flat, names=lambda row: "WM$_"[row % 4] * 60, threshold=0.5, title="W" * 300
+    )
     figure.set_dpi(120)  # as it is saved
     plots.save(figure, tmp_path / "gallery.png")
     artists = [figure._suptitle]
@@ -229,10 +278,14 @@ def test_pictures_of_any_shape_keep_their_proportions(shape, tmp_path):
 def test_a_hundred_thousand_pairs_and_none(tmp_path):
     n = 100_000
     rng = np.random.default_rng(0)
-    c = compared(rng.integers(0, 500, n), rng.integers(0, 500, n), rng.integers(0, 2, n), rng.random(n))
+    c = compared(
+        rng.integers(0, 500, n), rng.integers(0, 500, n), rng.integers(0, 2, n), rng.random(n)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plots.save(pair_gallery(c, false_matches(c, 0.5), flat, threshold=0.5), tmp_path / "many.png")
+        plots.save(
+            pair_gallery(c, false_matches(c, 0.5), flat, threshold=0.5), tmp_path / "many.png"
+        )
         none = compared([], [], [], [])
         for threshold in (None, 0.5):
             rows = sample(none) if threshold is None else false_matches(none, threshold)
@@ -245,11 +298,15 @@ def test_a_shortened_name_keeps_its_ends_and_its_width(name, width):
     assert short == "\u2026" or plots.text_width(short, 7) <= width
     whole = plots.drawable(name)
     if short != whole:
-        head, _, tail = short.rpartition("\u2026") if whole.count("\u2026") == 0 else (short[:1], "", "")
+        head, _, tail = (
+            short.rpartition("\u2026") if whole.count("\u2026") == 0 else (short[:1], "", "")
+        )
         assert whole.startswith(head)
         assert whole.endswith(tail)
 
 
 def ink(figure, folder):
     """Number of pixels that are not white."""
-    return int((np.asarray(Image.open(plots.save(figure, folder / "ink.png")).convert("L")) < 128).sum())
+    return int(
+        (np.asarray(Image.open(plots.save(figure, folder / "ink.png")).convert("L")) < 128).sum()
+    )

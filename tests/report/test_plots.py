@@ -13,17 +13,19 @@ from tests.strategies import labelled_distances
 from siamese.errors import CalibrationError
 from siamese.pairs.base import Pairs
 from siamese.report.files import write_history
-from siamese.report.plots import _lines
-from siamese.report.plots import distance_histograms
-from siamese.report.plots import drawable
-from siamese.report.plots import loss_curves
-from siamese.report.plots import read_history
-from siamese.report.plots import running_mean
-from siamese.report.plots import save
-from siamese.report.plots import verification_curves
-from siamese.verification.pair_distances import HeldDistances
+from siamese.report.plots import (
+    _lines,
+    distance_histograms,
+    drawable,
+    loss_curves,
+    read_history,
+    running_mean,
+    save,
+    verification_curves,
+)
+from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.confusion import confusion
+from siamese.verification.pair_distances import HeldDistances
 
 VALUES = st.floats(-1e6, 1e6)
 HISTORY = st.dictionaries(
@@ -37,7 +39,13 @@ HISTORY = st.dictionaries(
 def compared(distances, same):
     distances, same = np.asarray(distances, dtype=np.float32), np.asarray(same, dtype=bool)
     rows = np.arange(len(same))
-    return HeldDistances(Pairs(rows, rows + 1, same), distances, np.zeros(len(same) + 1, dtype=np.int64), "euclidean", {})
+    return HeldDistances(
+        Pairs(rows, rows + 1, same),
+        distances,
+        np.zeros(len(same) + 1, dtype=np.int64),
+        "euclidean",
+        {},
+    )
 
 
 def random_pairs(n, prevalence=0.5, seed=0):
@@ -47,7 +55,18 @@ def random_pairs(n, prevalence=0.5, seed=0):
     return compared(rng.gamma(3, np.where(same, 0.2, 0.5)), same)
 
 
-def epochs(n, names=("train/loss", "val/loss", "val/f1", "val/accuracy", "train/accuracy", "val/auc", "val/eer")):
+def epochs(
+    n,
+    names=(
+        "train/loss",
+        "val/loss",
+        "val/f1",
+        "val/accuracy",
+        "train/accuracy",
+        "val/auc",
+        "val/eer",
+    ),
+):
     rng = np.random.default_rng(0)
     return {name: (list(range(n)), rng.random(n).tolist()) for name in names}
 
@@ -105,7 +124,10 @@ def test_the_last_value_of_a_repeated_epoch_counts(tmp_path):
             [1, 19, 2.5, ""],
         ):
             writer.writerow(row)
-    assert read_history(path) == {"train/loss": ([0, 1], [4, 2.5]), "val/loss": ([0, 1, 2], [3, 1.5, 9])}
+    assert read_history(path) == {
+        "train/loss": ([0, 1], [4, 2.5]),
+        "val/loss": ([0, 1, 2], [3, 1.5, 9]),
+    }
 
 
 def test_epochs_ascend_whatever_the_order_of_the_rows(tmp_path):
@@ -115,8 +137,14 @@ def test_epochs_ascend_whatever_the_order_of_the_rows(tmp_path):
 
 def test_each_metric_has_its_panel():
     losses, rates, errors = loss_curves(epochs(30) | {"train/lr": ([0], [1.0])}).axes
-    names = [[t.get_text() for t in axes.get_legend().get_texts()] for axes in (losses, rates, errors)]
-    assert names == [["train/loss", "val/loss"], ["val/f1", "val/accuracy", "train/accuracy", "val/auc"], ["val/eer"]]
+    names = [
+        [t.get_text() for t in axes.get_legend().get_texts()] for axes in (losses, rates, errors)
+    ]
+    assert names == [
+        ["train/loss", "val/loss"],
+        ["val/f1", "val/accuracy", "train/accuracy", "val/auc"],
+        ["val/eer"],
+    ]
 
 
 def test_beyond_five_epochs_the_mean_stands_out():
@@ -146,12 +174,17 @@ def test_few_pairs_are_drawn_exactly(case, threshold):
     roc, _, f1, accuracy = verification_curves({"test": compared(distances, same)}, threshold).axes
     curve = ThresholdCurve.of(distances, same)
     drawn = set(zip(*roc.lines[1].get_data(), strict=True))
-    assert drawn == {(0.0, 0.0)} | set(zip(curve.fp / curve.impostor, curve.tp / curve.genuine, strict=True))
+    assert drawn == {(0.0, 0.0)} | set(
+        zip(curve.fp / curve.impostor, curve.tp / curve.genuine, strict=True)
+    )
     for axes, name in ((f1, "f1"), (accuracy, "accuracy")):
         for t, value in list(zip(*axes.lines[0].get_data(), strict=True))[1:]:
-            assert value == pytest.approx(getattr(confusion(distances, same, t), name))
-    point = confusion(distances.astype(np.float32), same, threshold)
-    marked = [[float(v[0]) for v in axes.lines[line].get_data()] for axes, line in ((roc, 2), (f1, 1), (accuracy, 1))]
+            assert value == pytest.approx(getattr(count_verdicts(distances, same, t), name))
+    point = count_verdicts(distances.astype(np.float32), same, threshold)
+    marked = [
+        [float(v[0]) for v in axes.lines[line].get_data()]
+        for axes, line in ((roc, 2), (f1, 1), (accuracy, 1))
+    ]
     assert marked[0] == pytest.approx([point.fp / curve.impostor, point.recall])
     assert marked[1] == pytest.approx([threshold, point.f1])
     assert marked[2] == pytest.approx([threshold, point.accuracy])
@@ -178,7 +211,9 @@ def test_many_pairs_are_drawn_with_few_points_and_nothing_is_lost(prevalence):
 def test_of_close_points_the_last_is_drawn_too_so_that_a_jump_starts_where_it_does():
     close = np.arange(4)
     curve = ThresholdCurve(
-        np.append(0.5002 + 1e-5 * close, 1.0), np.append(100_100 + close, 200_000), np.append(0 * close, 50_000)
+        np.append(0.5002 + 1e-5 * close, 1.0),
+        np.append(100_100 + close, 200_000),
+        np.append(0 * close, 50_000),
     )
     lines = _lines(curve)
     assert lines["threshold"].tolist() == [0, curve.thresholds[0], curve.thresholds[3], 1]
@@ -197,14 +232,18 @@ def test_the_equal_error_diagonal_meets_the_curve_at_the_eer():
 
 
 def test_a_split_of_one_kind_has_no_curve_and_the_legend_says_so():
-    figure = verification_curves({"train": random_pairs(50), "odd_$": compared([0.1, 0.2], [True, True])}, 0.3)
+    figure = verification_curves(
+        {"train": random_pairs(50), "odd_$": compared([0.1, 0.2], [True, True])}, 0.3
+    )
     roc, _, f1, accuracy = figure.axes
     assert roc.get_legend().get_texts()[2].get_text() == "no curve for odd_$: 2 genuine, 0 impostor"
     assert len(f1.get_legend().get_texts()) == len(accuracy.get_legend().get_texts()) == 1
 
 
 def test_splits_differ_in_more_than_colour():
-    roc = verification_curves({name: random_pairs(50) for name in ("train", "calibration", "test")}, 0.3).axes[0]
+    roc = verification_curves(
+        {name: random_pairs(50) for name in ("train", "calibration", "test")}, 0.3
+    ).axes[0]
     styles = [line.get_linestyle() for line in roc.lines if len(line.get_xdata()) > 2]
     assert len(set(styles)) == len(styles) == 3
 
@@ -220,14 +259,29 @@ def test_figures_are_saved_without_warnings(tmp_path):
         {"none": none},
         {"one": one},
         {"alike": compared([0, 0], [True, False])},
-        {"_$x_$": random_pairs(100_000), "김_$": random_pairs(10), "none": none, "a": one, "b": one, "c": one, "d": one},
+        {
+            "_$x_$": random_pairs(100_000),
+            "김_$": random_pairs(10),
+            "none": none,
+            "a": one,
+            "b": one,
+            "c": one,
+            "d": one,
+        },
     )
     histories = (
         {},
         {"val/f1": ([], [])},
-        {"val/loss": ([3], [math.inf]), "val/eer": (list(range(8)), [0.1, math.nan, math.inf] + [0.2] * 5)},
+        {
+            "val/loss": ([3], [math.inf]),
+            "val/eer": (list(range(8)), [0.1, math.nan, math.inf] + [0.2] * 5),
+        },
         *(epochs(n) for n in (1, 2, 6, 500)),
-        {"val/f1": ([0, 1], [1.0, 1.0]), "val/eer": ([0, 1], [0.0, 0.0]), "val/loss": ([0, 1], [1e30, 1e-30])},
+        {
+            "val/f1": ([0, 1], [1.0, 1.0]),
+            "val/eer": ([0, 1], [0.0, 0.0]),
+            "val/loss": ([0, 1], [1e30, 1e-30]),
+        },
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,25 +11,36 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
+from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.small_res_net import SmallResNet
-from siamese.inference.bundle import Bundle
 from siamese.data.transforms import Augmentation
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
-from siamese.errors import BundleError
-from siamese.errors import ConfigError
-from siamese.errors import ImageError
+from siamese.errors import BundleError, ConfigError, ImageError
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
-from siamese.verification.point import OperatingPoint
+from siamese.inference.bundle import Bundle
 from siamese.inference.verifier import Verifier
+from siamese.verification.point import OperatingPoint
 
 
 def point(threshold=0.5):
-    return OperatingPoint(threshold, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 1, 1, 0.5, 1.0, 1, 0, 0, 1)
+    return OperatingPoint(
+        threshold,
+        "max_f1",
+        "euclidean",
+        "calibration",
+        {"name": "all_pairs"},
+        1,
+        1,
+        0.5,
+        1.0,
+        1,
+        0,
+        0,
+        1,
+    )
 
 
 def bundle(threshold=0.5, **parts):
@@ -37,13 +48,18 @@ def bundle(threshold=0.5, **parts):
     net = SmallResNet(widths=(8,), depths=(1,), learned_size=8)
     return Bundle(
         **(
-            {"backbone": net, "distance": EuclideanDistance(), "cropper": NoCropper(32), "operating_point": point(threshold)}
+            {
+                "backbone": net,
+                "distance": EuclideanDistance(),
+                "cropper": NoCropper(32),
+                "operating_point": point(threshold),
+            }
             | parts
         )
     )
 
 
-def picture(path, seed=0, size=(40, 50)):
+def image(path, seed=0, size=(40, 50)):
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(array).save(path)
     return path
@@ -51,23 +67,32 @@ def picture(path, seed=0, size=(40, 50)):
 
 def test_a_saved_bundle_gives_the_same_answers(tmp_path):
     saved = bundle(
-        distance=CosineDistance(), operating_point=replace(point(), distance="cosine"), provenance={"dataset": "none"}
+        distance=CosineDistance(),
+        operating_point=replace(point(), distance="cosine"),
+        provenance={"dataset": "none"},
     )
     saved.save(tmp_path / "bundle")
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     first, second = Verifier(saved).verify(a, b), Verifier.load(tmp_path / "bundle").verify(a, b)
     assert first == second
     assert Bundle.load(tmp_path / "bundle").provenance == {"dataset": "none"}
-    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == ["bundle.json", "weights.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == [
+        "bundle.json",
+        "weights.safetensors",
+    ]
     assert Verifier.load(tmp_path).verify(a, b) == first  # the folder of the run will do
 
 
 def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     distance = Verifier(bundle()).verify(a, b).distance
     assert distance > 0
     assert Verifier(bundle(threshold=distance)).verify(a, b).same
-    assert not Verifier(bundle(threshold=np.nextafter(np.float32(distance), np.float32(0)).item())).verify(a, b).same
+    assert (
+        not Verifier(bundle(threshold=np.nextafter(np.float32(distance), np.float32(0)).item()))
+        .verify(a, b)
+        .same
+    )
     again = Verifier(bundle()).verify(a, a)
     assert (again.same, again.distance) == (True, 0.0)
     swapped = Verifier(bundle()).verify(b, a)
@@ -75,22 +100,26 @@ def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
 
 
 def test_paths_images_and_arrays_are_alike(tmp_path):
-    path = picture(tmp_path / "a.png")
+    path = image(tmp_path / "a.png")
     image = Image.open(path)
     embeddings = Verifier(bundle()).embed([path, str(path), image, np.asarray(image)])
     assert embeddings.shape == (4, bundle().backbone.embedding_size)
     torch.testing.assert_close(embeddings, embeddings[:1].expand(4, -1))
     grey = np.asarray(image.convert("L"))
-    assert torch.equal(Verifier(bundle()).embed([grey]), Verifier(bundle()).embed([Image.fromarray(grey)]))
+    assert torch.equal(
+        Verifier(bundle()).embed([grey]), Verifier(bundle()).embed([Image.fromarray(grey)])
+    )
     for bad in (np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ImageError, match="give \\(H, W, 3\\)"):
             Verifier(bundle()).embed([bad])
 
 
 def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
-    verifier = Verifier(bundle(cropper=FixedBoxCropper(32, left=500, top=500, right=600, bottom=600)))
+    verifier = Verifier(
+        bundle(cropper=FixedBoxCropper(32, left=500, top=500, right=600, bottom=600))
+    )
     with pytest.raises(ImageError, match="does not touch"):
-        verifier.verify(picture(tmp_path / "a.png"), picture(tmp_path / "b.png"))
+        verifier.verify(image(tmp_path / "a.png"), image(tmp_path / "b.png"))
 
 
 def augmented_copy(folder, **changes):
@@ -116,17 +145,35 @@ def broken_weights(folder):
         (lambda f: augmented_copy(f, version=99), "newer siamese"),
         (lambda f: augmented_copy(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
         (
-            lambda f: augmented_copy(f, backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8}),
+            lambda f: augmented_copy(
+                f,
+                backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8},
+            ),
             "not a valid bundle",
         ),
-        (lambda f: augmented_copy(f, backbone={"_target_": "os.system", "command": "true"}), "needs a 'name'"),
+        (
+            lambda f: augmented_copy(f, backbone={"_target_": "os.system", "command": "true"}),
+            "needs a 'name'",
+        ),
         (lambda f: augmented_copy(f, cropper={"name": "none", "size": -1}), "size must be"),
         (lambda f: augmented_copy(f, cropper={"name": "none", "size": 32.5}), "size must be"),
         (lambda f: (f / "bundle.json").write_text("[" * 100_000), "cannot be read"),
-        (lambda f: augmented_copy(f, distance={"name": "cosine"}), "threshold is for euclidean distance, but it measures cosine"),
-        (lambda f: augmented_copy(f, operating_point={"threshold": 1}), "incomplete operating point"),
-        (lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": True}), "calibrate again"),
-        (lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": None}), "calibrate again"),
+        (
+            lambda f: augmented_copy(f, distance={"name": "cosine"}),
+            "threshold is for euclidean distance, but it measures cosine",
+        ),
+        (
+            lambda f: augmented_copy(f, operating_point={"threshold": 1}),
+            "incomplete operating point",
+        ),
+        (
+            lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": True}),
+            "calibrate again",
+        ),
+        (
+            lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": None}),
+            "calibrate again",
+        ),
     ],
 )
 def test_an_altered_bundle_is_refused_in_one_line(tmp_path, fault, words):
@@ -142,7 +189,8 @@ def test_saving_again_replaces_and_failing_leaves_nothing(tmp_path, monkeypatch)
     bundle(0.75).save(folder)
     assert Bundle.load(folder).operating_point.threshold == 0.75
     monkeypatch.setattr(
-        "pathlib.Path.write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        "pathlib.Path.write_text",
+        lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
     with pytest.raises(BundleError, match="No space left"):
         bundle(0.9).save(folder)
@@ -170,7 +218,9 @@ def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):
     class Mine(Backbone):
         pass
 
-    with pytest.raises(ConfigError, match=r"Mine is not a registered backbone: put @BACKBONES.register"):
+    with pytest.raises(
+        ConfigError, match=r"Mine is not a registered backbone: put @BACKBONES.register"
+    ):
         bundle(backbone=Mine()).save(tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
     assert "mine" not in BACKBONES
@@ -178,7 +228,7 @@ def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):
 
 def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_path):
     bundle().save(tmp_path / "bundle")
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     script = (
         "import sys; from siamese.cli.main import main; "
         f"code = main(['verify', {str(a)!r}, {str(b)!r}, '--bundle', {str(tmp_path / 'bundle')!r}]); "
@@ -186,7 +236,9 @@ def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_pa
         "{'pytorch_lightning', 'lightning', 'hydra', 'omegaconf', 'albumentations', 'cv2', 'matplotlib', 'torchmetrics', 'rich', 'joblib'}; "
         "print(sorted(heavy)); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode in (0, 1), done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -202,13 +254,17 @@ def learned_distance(seed=3):
 
 def test_a_learned_distance_travels_with_its_weights(tmp_path):
     net = SmallResNet(widths=(8,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0)
-    saved = bundle(backbone=net, distance=learned_distance(), operating_point=replace(point(), distance="learned"))
+    saved = bundle(
+        backbone=net,
+        distance=learned_distance(),
+        operating_point=replace(point(), distance="learned"),
+    )
     saved.save(tmp_path / "bundle")
     loaded = Bundle.load(tmp_path / "bundle")
     assert not loaded.distance.training
     for name, value in saved.distance.state_dict().items():
         assert torch.equal(loaded.distance.state_dict()[name], value)
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     first = Verifier.load(tmp_path / "bundle").verify(a, b)
     assert first == Verifier(saved).verify(a, b) == Verifier.load(tmp_path / "bundle").verify(b, a)
     embeddings = Verifier(saved).embed([a, b])
@@ -220,9 +276,14 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
     from safetensors.torch import load, save
 
     folder = bundle(0.5).save(tmp_path / "bundle")
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     expected = Verifier.load(folder).verify(a, b)
-    old = save({k.removeprefix("backbone."): v for k, v in load((folder / "weights.safetensors").read_bytes()).items()})
+    old = save(
+        {
+            k.removeprefix("backbone."): v
+            for k, v in load((folder / "weights.safetensors").read_bytes()).items()
+        }
+    )
     (folder / "weights.safetensors").write_bytes(old)
     import hashlib
 
@@ -231,7 +292,7 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
 
 
 def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
-    a, b = picture(tmp_path / "a.png", 1), picture(tmp_path / "b.png", 2)
+    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
     usual = Verifier(bundle(0.5)).verify(a, b)
     lenient = Verifier(bundle(0.5), threshold=usual.distance).verify(a, b)
     strict = Verifier(bundle(0.5), threshold=np.nextafter(usual.distance, 0)).verify(a, b)
@@ -249,7 +310,7 @@ def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
     one = bundle(augmentation=changes)
     one.save(tmp_path / "bundle")
     assert Bundle.load(tmp_path / "bundle").augmentation == changes
-    a, b = (np.asarray(Image.open(picture(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2))
+    a, b = (np.asarray(Image.open(image(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2))
     verifier = Verifier.load(tmp_path / "bundle", copies=4)
     found = verifier.verify(a, b)
     plain = Verifier(one)
@@ -264,7 +325,9 @@ def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
     assert found.distance != plain.verify(a, b).distance
 
 
-@pytest.mark.parametrize(("copies", "words"), [(-1, "at least 0"), (3, "no augmentation to make copies with")])
+@pytest.mark.parametrize(
+    ("copies", "words"), [(-1, "at least 0"), (3, "no augmentation to make copies with")]
+)
 def test_copies_that_cannot_be_made(copies, words):
     with pytest.raises(ConfigError, match=words):
         Verifier(bundle(), copies=copies)

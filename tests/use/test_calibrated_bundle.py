@@ -10,24 +10,22 @@ from PIL import Image
 from tests.helpers import assert_says
 
 from siamese.backbones.small_res_net import SmallResNet
-from siamese.inference.bundle import Bundle
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import BundleError
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
+from siamese.errors import BundleError, CalibrationError, ConfigError
 from siamese.faces.croppers.none import NoCropper
+from siamese.inference.bundle import Bundle
+from siamese.inference.verifier import Verifier
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
 from siamese.verification.thresholds import calibrate
-from siamese.inference.verifier import Verifier
 
 
-def embedded(people=30, each=8, seed=0):
+def embedded(identities=30, each=8, seed=0):
     rng = np.random.default_rng(seed)
-    who = np.repeat(np.arange(people), each)
-    return rng.normal(size=(people, 4))[who] + 0.5 * rng.normal(size=(len(who), 4)), who
+    who = np.repeat(np.arange(identities), each)
+    return rng.normal(size=(identities, 4))[who] + 0.5 * rng.normal(size=(len(who), 4)), who
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +37,14 @@ def calibration():
 def folder(tmp_path, calibration):
     torch.manual_seed(0)
     net = SmallResNet(widths=(8,), depths=(1,), learned_size=8)
-    bundle = Bundle(net, EuclideanDistance(), NoCropper(32), calibration.point, calibration=calibration)
+    bundle = Bundle(
+        net, EuclideanDistance(), NoCropper(32), calibration.point, calibration=calibration
+    )
     return bundle.save(tmp_path / "bundle")
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     rng = np.random.default_rng(3)
     paths = [tmp_path / f"{name}.png" for name in "ab"]
     for path in paths:
@@ -52,7 +52,9 @@ def pictures(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("policy", [Eer(), Fmr(0.01), Recall(0.9), MaxF1(prevalence="balanced"), MaxF1(prevalence=0.01)])
+@pytest.mark.parametrize(
+    "policy", [Eer(), Fmr(0.01), Recall(0.9), MaxF1(prevalence="balanced"), MaxF1(prevalence=0.01)]
+)
 def test_another_policy_later_is_as_if_it_had_been_chosen_at_once(folder, policy):
     verifier, at_once = Verifier.load(folder, policy=policy), calibrate(*embedded(), policy)
     assert verifier.threshold == at_once.threshold
@@ -64,26 +66,30 @@ def test_another_policy_later_is_as_if_it_had_been_chosen_at_once(folder, policy
     assert verifier.calibration.probability(x) == pytest.approx(at_once.probability(x), abs=1e-9)
 
 
-def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(folder, pictures, calibration):
+def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(
+    folder, images, calibration
+):
     verifier = Verifier.load(folder)
-    verdict = verifier.verify(*pictures)
+    verdict = verifier.verify(*images)
     assert verdict.threshold == calibration.threshold
     assert verdict.probability == pytest.approx(calibration.probability(verdict.distance))
     assert verdict.prevalence == calibration.point.prevalence
     low, high = calibration.band
     assert verdict.uncertain == (low <= verdict.distance <= high)
-    assert json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["uncertain"] is verdict.uncertain
+    assert (
+        json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["uncertain"] is verdict.uncertain
+    )
     # The band follows the threshold in use: right at the distance nothing is certain.
-    assert Verifier.load(folder, threshold=verdict.distance).verify(*pictures).uncertain
-    assert not Verifier.load(folder, threshold=verdict.distance + 3).verify(*pictures).uncertain
-    other = Verifier.load(folder, policy=MaxF1(prevalence="balanced")).verify(*pictures)
+    assert Verifier.load(folder, threshold=verdict.distance).verify(*images).uncertain
+    assert not Verifier.load(folder, threshold=verdict.distance + 3).verify(*images).uncertain
+    other = Verifier.load(folder, policy=MaxF1(prevalence="balanced")).verify(*images)
     assert (other.prevalence, other.probability > verdict.probability) == (0.5, True)
 
 
 def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path):
     with pytest.raises(CalibrationError) as unsupported:
         Verifier.load(folder, policy=Fmr(1e-6))
-    assert_says(unsupported.value, "1e-06", "rule of 30", "more people")
+    assert_says(unsupported.value, "1e-06", "rule of 30", "more identities")
     with pytest.raises(ConfigError) as twice:
         Verifier.load(folder, threshold=1.0, policy="eer")
     assert_says(twice.value, "leave out one")
@@ -96,20 +102,26 @@ def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path)
     # A plain number needs no calibration; the figures of the threshold that it replaces are not taken for its own.
     point = Verifier.load(tmp_path / "plain", threshold=0.7).operating_point
     assert (point.threshold, point.policy, point.distance) == (0.7, "given", "euclidean")
-    assert (point.confusion.total, point.f1, dict(point.figures), dict(point.ci95), point.settings) == (0, 0, {}, {}, {})
+    assert (
+        point.confusion.total,
+        point.f1,
+        dict(point.figures),
+        dict(point.ci95),
+        point.settings,
+    ) == (0, 0, {}, {}, {})
     with pytest.raises(CalibrationError) as none:
         Verifier.load(tmp_path / "plain", policy="eer")
     assert_says(none.value, "keeps no calibration", "siamese calibrate")
 
 
-def test_a_bundle_of_the_version_before_still_loads(folder, pictures):
+def test_a_bundle_of_the_version_before_still_loads(folder, images):
     text = folder / "bundle.json"
     description = json.loads(text.read_text())
     del description["calibration"]
     for added in ("settings", "assumed", "figures", "ci95"):
         del description["operating_point"][added]
     text.write_text(json.dumps(description | {"version": 2}))
-    verdict = Verifier.load(folder).verify(*pictures)
+    verdict = Verifier.load(folder).verify(*images)
     assert (verdict.probability, verdict.uncertain) == (None, None)
 
 

@@ -24,33 +24,35 @@ QUICK = [
 ]
 
 
-def face(path, person, shot, size=48):
-    """A drawing that differs between people (colours, proportions) and a little between shots."""
-    rng, jitter = np.random.default_rng(person), np.random.default_rng([person, shot])
+def face(path, identity, shot, size=48):
+    """A drawing that differs between identities (colours, proportions) and a little between shots."""
+    rng, jitter = np.random.default_rng(identity), np.random.default_rng([identity, shot])
     image = Image.new("RGB", (size, size), tuple(rng.integers(60, 200, 3).tolist()))
     x, y = (size / 2 + jitter.normal(0, 1, 2)).tolist()
     w, h = rng.uniform(8, 20, 2).tolist()
-    ImageDraw.Draw(image).ellipse((x - w, y - h, x + w, y + h), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    ImageDraw.Draw(image).ellipse(
+        (x - w, y - h, x + w, y + h), fill=tuple(rng.integers(0, 256, 3).tolist())
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path)
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    root = tmp_path_factory.mktemp("people")
-    for person in range(10):
+def identities(tmp_path_factory):
+    root = tmp_path_factory.mktemp("identities")
+    for identity in range(10):
         for shot in range(4):
-            face(root / f"p{person}" / f"{shot}.png", person, shot)
+            face(root / f"p{identity}" / f"{shot}.png", identity, shot)
     return root
 
 
 @pytest.fixture(scope="module")
-def run_folder(people, tmp_path_factory):
+def run_folder(identities, tmp_path_factory):
     """One finished run, in its own working folder."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        assert main(["train", "data=folder", f"data.root={people}", *QUICK]) == 0
+        assert main(["train", "data=folder", f"data.root={identities}", *QUICK]) == 0
     return home / "runs" / "latest"
 
 
@@ -64,7 +66,11 @@ def refused(capsys, *argv):
     """The one line that an error prints."""
     assert main([str(a) for a in argv]) == 2
     streams = capsys.readouterr()
-    lines = [line for line in streams.err.splitlines() if "UserWarning" not in line and "warnings.warn" not in line]
+    lines = [
+        line
+        for line in streams.err.splitlines()
+        if "UserWarning" not in line and "warnings.warn" not in line
+    ]
     assert len(lines) == 1, streams.err
     assert "Traceback" not in streams.err
     assert re.match(r"siamese \w+: error: ", lines[0])
@@ -84,16 +90,18 @@ def test_a_run_leaves_everything_behind(run_folder):
         ".hydra",
     }
     assert {p.name for p in (run_folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    for picture in ("loss_curves", "distances"):
-        assert Image.open(run_folder / "plots" / f"{picture}.png").width > 400
+    for image in ("loss_curves", "distances"):
+        assert Image.open(run_folder / "plots" / f"{image}.png").width > 400
     assert list((run_folder / "logs" / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((run_folder / "logs" / "csv" / "metrics.csv").open()))
-    assert {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"} <= set(rows[0])
+    assert {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"} <= set(
+        rows[0]
+    )
     figures = json.loads((run_folder / "evaluation.json").read_text())
     assert set(figures) == {"train", "calibration", "test"}
     for split in figures.values():
         wanted = {
-            "people",
+            "identities",
             "images",
             "genuine",
             "impostor",
@@ -110,10 +118,19 @@ def test_a_run_leaves_everything_behind(run_folder):
             "ci95",
         }
         assert wanted <= set(split)
-        assert set(split["ci95"]) == {"accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer"}
+        assert set(split["ci95"]) == {
+            "accuracy",
+            "error",
+            "precision",
+            "recall",
+            "fmr",
+            "f1",
+            "auc",
+            "eer",
+        }
         assert sum(split["confusion"].values()) == split["genuine"] + split["impostor"]
     counts = json.loads((run_folder / "crops.json").read_text())["splits"]
-    assert {s: (c["people"], c["images"]) for s, c in counts.items()} == {
+    assert {s: (c["identities"], c["images"]) for s, c in counts.items()} == {
         "train": (6, 24),
         "calibration": (2, 8),
         "test": (2, 8),
@@ -129,29 +146,36 @@ def test_the_stored_threshold_gives_the_stored_counts_everywhere(run_folder, cap
 
 
 def test_evaluating_prints_tables_and_writes_files(run_folder, here, capsys):
-    assert main(["evaluate", str(run_folder / "bundle"), "--out", "again", "--pairs", "all_pairs"]) == 0
+    assert (
+        main(["evaluate", str(run_folder / "bundle"), "--out", "again", "--pairs", "all_pairs"])
+        == 0
+    )
     assert "true matches" in capsys.readouterr().out
     assert json.loads((here / "again" / "evaluation.json").read_text())["test"]["impostor"] == 16
     assert (here / "again" / "plots" / "distances.png").is_file()
 
 
-def test_evaluating_on_other_people(run_folder, people, here, capsys):
+def test_evaluating_on_other_people(run_folder, identities, here, capsys):
     other = here / "other"
-    for person in ("p0", "p1", "p2"):
-        shutil.copytree(people / person, other / person)
+    for identity in ("p0", "p1", "p2"):
+        shutil.copytree(identities / identity, other / identity)
     assert main(["evaluate", str(run_folder), "--data", str(other), "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert (figures["data"]["people"], figures["data"]["images"]) == (3, 12)
-    assert "no pictures" in refused(capsys, "evaluate", run_folder, "--data", (here / "empty").mkdir() or here / "empty")
+    assert (figures["data"]["identities"], figures["data"]["images"]) == (3, 12)
+    assert "no images" in refused(
+        capsys, "evaluate", run_folder, "--data", (here / "empty").mkdir() or here / "empty"
+    )
 
 
-def test_a_changed_picture_or_manifest_is_noticed(run_folder, people, here, capsys):
+def test_a_changed_picture_or_manifest_is_noticed(run_folder, identities, here, capsys):
     moved = here / "moved"
-    shutil.copytree(people, moved)
+    shutil.copytree(identities, moved)
     assert main(["evaluate", str(run_folder), "--root", str(moved), "--json"]) == 0
     capsys.readouterr()
     face(moved / "p3" / "0.png", 99, 99)
-    assert "has changed since the split was made" in refused(capsys, "evaluate", run_folder, "--root", moved)
+    assert "has changed since the split was made" in refused(
+        capsys, "evaluate", run_folder, "--root", moved
+    )
     run = here / "run"
     shutil.copytree(run_folder, run)
     manifest = json.loads((run / "split.json").read_text())
@@ -160,14 +184,14 @@ def test_a_changed_picture_or_manifest_is_noticed(run_folder, people, here, caps
     assert "is in both train and test" in refused(capsys, "evaluate", run)
 
 
-def test_verify_answers_by_exit_code_and_json(run_folder, people, capsys):
-    a = str(people / "p0" / "0.png")
+def test_verify_answers_by_exit_code_and_json(run_folder, identities, capsys):
+    a = str(identities / "p0" / "0.png")
     bundle = ["--bundle", str(run_folder / "bundle")]
     assert main(["verify", a, a, *bundle]) == 0
-    assert capsys.readouterr().out.startswith("same person: distance 0.0000 <= ")
+    assert capsys.readouterr().out.startswith("same identity: distance 0.0000 <= ")
     codes = set()
-    for person in range(1, 10):
-        code = main(["verify", a, str(people / f"p{person}" / "1.png"), "--json", *bundle])
+    for identity in range(1, 10):
+        code = main(["verify", a, str(identities / f"p{identity}" / "1.png"), "--json", *bundle])
         answer = json.loads(capsys.readouterr().out)
         assert code == (0 if answer["same"] else 1)
         assert answer["same"] == (answer["distance"] <= answer["threshold"])
@@ -177,21 +201,50 @@ def test_verify_answers_by_exit_code_and_json(run_folder, people, capsys):
     assert "no such file" in json.loads(capsys.readouterr().out)["error"]
 
 
-def test_verify_takes_the_newest_run_where_it_is_asked_to(run_folder, people, monkeypatch, capsys):
+def test_verify_takes_the_newest_run_where_it_is_asked_to(
+    run_folder, identities, monkeypatch, capsys
+):
     monkeypatch.chdir(run_folder.parent.parent)
-    a = str(people / "p0" / "0.png")
+    a = str(identities / "p0" / "0.png")
     assert main(["verify", a, a, "--bundle", "runs/latest"]) == 0
 
 
-def test_multirun_gives_one_folder_each(people, here, capsys):
-    assert main(["train", "--multirun", "data=folder", f"data.root={people}", "data.seed=1,2", "max_epochs=1", *QUICK]) == 0
-    manifests = [json.loads(p.read_text()) for p in sorted(here.glob("runs/multirun/*/*/split.json"))]
+def test_multirun_gives_one_folder_each(identities, here, capsys):
+    assert (
+        main(
+            [
+                "train",
+                "--multirun",
+                "data=folder",
+                f"data.root={identities}",
+                "data.seed=1,2",
+                "max_epochs=1",
+                *QUICK,
+            ]
+        )
+        == 0
+    )
+    manifests = [
+        json.loads(p.read_text()) for p in sorted(here.glob("runs/multirun/*/*/split.json"))
+    ]
     assert [m["seed"] for m in manifests] == [1, 2]
     assert manifests[0]["splits"] != manifests[1]["splits"]
 
 
 def test_cfg_job_shows_the_settings_and_trains_nothing(here, capsys):
-    assert main(["train", "--cfg", "job", "module.loss.margin=0.7", "data/cropper=dlib_hog", "data.cropper.margin=0.3"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--cfg",
+                "job",
+                "module.loss.margin=0.7",
+                "data/cropper=dlib_hog",
+                "data.cropper.margin=0.3",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert "margin: 0.7" in shown
     assert "margin: 0.3" in shown
@@ -221,7 +274,10 @@ def test_help(command, capsys):
         (["data.bad_image=error"], "did you mean 'data.bad_images'"),
         (["max_epoch=3"], "did you mean 'max_epochs'"),
         (["trainer.gradient_clip_vall=1"], "did you mean 'trainer.gradient_clip_val'"),
-        (["data.root=x"], r"data.root belongs to another choice: add data=csv or data=folder or data=lfw"),
+        (
+            ["data.root=x"],
+            r"data.root belongs to another choice: add data=csv or data=folder or data=lfw",
+        ),
         (["data.seed=abc"], "seeds must be whole numbers"),
         (["data=lwf"], "did you mean 'lfw'"),
         (["data/croper=none"], "did you mean 'data/cropper'"),
@@ -234,7 +290,7 @@ def test_help(command, capsys):
         (["data/cropper=dlib_hog", "data.cropper.no_face=skipp"], "did you mean 'skip'"),
         (["keep=bst"], "did you mean 'best'"),
         (["module.loss.margin=-1"], "margins must satisfy"),
-        (["data.split.shares=[100,1,1]"], "calibration split of orl got 1 people"),
+        (["data.split.shares=[100,1,1]"], "calibration split of orl got 1 identities"),
         (["data.augmentation.flip=2"], "flip must be between 0 and 1"),
         (["+module.nonsense=1"], "unexpected keyword argument 'nonsense'"),
         (["seed=abc"], "seed must be a whole number"),
@@ -255,7 +311,9 @@ def test_help(command, capsys):
         (["policy.prevalence=rare"], "prevalence must be"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_remedy_and_leaves_nothing(words, answer, here, capsys):
+def test_a_mistake_is_one_line_that_names_the_remedy_and_leaves_nothing(
+    words, answer, here, capsys
+):
     assert re.search(answer, refused(capsys, "train", *words))
     assert list(here.iterdir()) == []
 
@@ -281,19 +339,19 @@ def folder_of(kind, root):
     if kind == "missing root":
         return root / "nowhere"
     root.mkdir()
-    if kind == "one person only":
+    if kind == "one identity only":
         for shot in range(5):
             face(root / "p" / f"{shot}.png", 0, shot)
-    elif kind == "one picture each":
-        for person in range(12):
-            face(root / f"p{person}" / "0.png", person, 0)
+    elif kind == "one image each":
+        for identity in range(12):
+            face(root / f"p{identity}" / "0.png", identity, 0)
     elif kind != "empty folder":
-        for person in range(10):
+        for identity in range(10):
             for shot in range(3):
-                face(root / f"p{person}" / f"{shot}.png", person, shot)
+                face(root / f"p{identity}" / f"{shot}.png", identity, shot)
         bad = root / "p4" / "bad.jpg"
         if kind == "text file":
-            bad.write_text("not a picture")
+            bad.write_text("not an image")
         elif kind == "truncated":
             Image.effect_noise((80, 80), 50).save(bad)
             bad.write_bytes(bad.read_bytes()[:900])
@@ -304,11 +362,19 @@ def folder_of(kind, root):
             import zlib
 
             def chunk(tag, body):
-                return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+                return (
+                    struct.pack(">I", len(body))
+                    + tag
+                    + body
+                    + struct.pack(">I", zlib.crc32(tag + body))
+                )
 
             header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
             bad.with_suffix(".png").write_bytes(
-                b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+                b"\x89PNG\r\n\x1a\n"
+                + chunk(b"IHDR", header)
+                + chunk(b"IDAT", zlib.compress(b"\0"))
+                + chunk(b"IEND", b"")
             )
     return root
 
@@ -317,10 +383,10 @@ def folder_of(kind, root):
     ("kind", "answer"),
     [
         ("missing root", "no such folder"),
-        ("empty folder", "no pictures found.*expected .*<person>/<picture>.jpg"),
-        ("one person only", "1 person; .*at least 6 people"),
-        ("one picture each", "0 people with two pictures or more.*add pictures"),
-        ("text file", r"bad.jpg \(not a picture in a known format\).*bad_images=quarantine"),
+        ("empty folder", "no images found.*expected .*<identity>/<image>.jpg"),
+        ("one identity only", "1 identity; .*at least 6 identities"),
+        ("one image each", "0 identities with two images or more.*add images"),
+        ("text file", r"bad.jpg \(not an image in a known format\).*bad_images=quarantine"),
         ("truncated", r"bad.jpg \(damaged or truncated"),
         ("0 bytes", r"bad.jpg \(empty file"),
         ("huge", r"bad.png \(.*more than"),
@@ -336,32 +402,51 @@ def test_bad_data_is_one_line_and_leaves_nothing(kind, answer, tmp_path, here, c
 @pytest.mark.parametrize("kind", ["text file", "0 bytes"])
 def test_bad_pictures_can_be_left_out_and_are_counted(kind, tmp_path, here, capsys):
     root = folder_of(kind, tmp_path / "data")
-    assert main(["train", "data=folder", f"data.root={root}", "data.bad_images=quarantine", *QUICK]) == 0
+    assert (
+        main(["train", "data=folder", f"data.root={root}", "data.bad_images=quarantine", *QUICK])
+        == 0
+    )
     crops = json.loads((here / "runs" / "latest" / "crops.json").read_text())
     assert list(crops["quarantine"]) == ["p4/bad.jpg"]
     assert sum(split["bad"] for split in crops["splits"].values()) == 1
-    assert json.loads((here / "runs" / "latest" / "split.json").read_text())["quarantine"] == crops["quarantine"]
+    assert (
+        json.loads((here / "runs" / "latest" / "split.json").read_text())["quarantine"]
+        == crops["quarantine"]
+    )
 
 
-def test_a_bug_is_not_taken_for_a_verdict(run_folder, people, capsys, monkeypatch):
-    a = str(people / "p0" / "0.png")
+def test_a_bug_is_not_taken_for_a_verdict(run_folder, identities, capsys, monkeypatch):
+    a = str(identities / "p0" / "0.png")
     monkeypatch.setattr("siamese.verifier.Verifier.verify", lambda *_: 1 / 0)
     assert main(["verify", a, a, "--bundle", str(run_folder)]) == 2
     assert "unexpected ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_gone_is_not_taken_for_a_verdict(run_folder, people):
-    a = str(people / "p0" / "0.png")
-    command = [sys.executable, "-m", "siamese.cli.main", "verify", a, a, "--bundle", str(run_folder)]
+def test_a_reader_that_has_gone_is_not_taken_for_a_verdict(run_folder, identities):
+    a = str(identities / "p0" / "0.png")
+    command = [
+        sys.executable,
+        "-m",
+        "siamese.cli.main",
+        "verify",
+        a,
+        a,
+        "--bundle",
+        str(run_folder),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         child.stdout.close()
         assert child.wait(60) == 2
 
 
-def test_other_people_who_are_not_other_are_noted(run_folder, people, capsys):
-    assert main(["evaluate", str(run_folder), "--data", str(people), "--json"]) == 0
-    assert "on 8 people of these names, and on 32 of these very pictures" in capsys.readouterr().err
-    assert "to evaluate a run on these people's pictures: --data" in refused(capsys, "evaluate", people)
+def test_other_people_who_are_not_other_are_noted(run_folder, identities, capsys):
+    assert main(["evaluate", str(run_folder), "--data", str(identities), "--json"]) == 0
+    assert (
+        "on 8 identities of these names, and on 32 of these very images" in capsys.readouterr().err
+    )
+    assert "to evaluate a run on these identities' images: --data" in refused(
+        capsys, "evaluate", identities
+    )
 
 
 def test_demo_fails_with_the_error_of_training(here, capsys, monkeypatch):
@@ -376,89 +461,231 @@ def _no_distribution(name):
     raise importlib.metadata.PackageNotFoundError(name)
 
 
-def test_another_policy_and_other_people_from_the_command_line(run_folder, people, here, capsys):
-    a, b = (str(people / "p0" / f"{shot}.png") for shot in range(2))
-    assert main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0
+def test_another_policy_and_other_people_from_the_command_line(
+    run_folder, identities, here, capsys
+):
+    a, b = (str(identities / "p0" / f"{shot}.png") for shot in range(2))
+    assert (
+        main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=1", "--json"])
+        == 0
+    )
     lenient = json.loads(capsys.readouterr().out)
     main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=0.5", "--json"])
     assert lenient["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
-    assert "rule of 30" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", "fmr,rate=0.001")
+    assert "rule of 30" in refused(
+        capsys, "verify", a, b, "--bundle", run_folder, "--policy", "fmr,rate=0.001"
+    )
     for wrong in ("far,0.1", "far,name=eer"):
-        assert "write NAME,SETTING=VALUE" in refused(capsys, "verify", a, b, "--bundle", run_folder, "--policy", wrong)
+        assert "write NAME,SETTING=VALUE" in refused(
+            capsys, "verify", a, b, "--bundle", run_folder, "--policy", wrong
+        )
     assert main(["evaluate", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["calibration"]["recall"] == 1
-    assert "leave out --threshold" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--threshold", "1")
-    assert "leave out --copies" in refused(capsys, "evaluate", run_folder, "--policy", "eer", "--copies", "2")
+    assert "leave out --threshold" in refused(
+        capsys, "evaluate", run_folder, "--policy", "eer", "--threshold", "1"
+    )
+    assert "leave out --copies" in refused(
+        capsys, "evaluate", run_folder, "--policy", "eer", "--copies", "2"
+    )
 
-    assert main(["evaluate", str(run_folder), "--splits", "calibration", "--threshold", "0.5", "--out", "at_half"]) == 0
-    assert "distance <= 0.5000; a number that was given" in " ".join(capsys.readouterr().out.split())
-    assert (here / "at_half" / "plots" / "reliability.png").exists()  # the calibration still tells chances, at its prevalence
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run_folder),
+                "--splits",
+                "calibration",
+                "--threshold",
+                "0.5",
+                "--out",
+                "at_half",
+            ]
+        )
+        == 0
+    )
+    assert "distance <= 0.5000; a number that was given" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert (
+        here / "at_half" / "plots" / "reliability.png"
+    ).exists()  # the calibration still tells chances, at its prevalence
     for number in ("nan", "inf"):
         assert "finite" in refused(capsys, "evaluate", run_folder, "--threshold", number)
 
-    again = ["calibrate", str(run_folder), "--data", str(people), "--policy", "eer", "--pairs", "all_pairs"]
+    again = [
+        "calibrate",
+        str(run_folder),
+        "--data",
+        str(identities),
+        "--policy",
+        "eer",
+        "--pairs",
+        "all_pairs",
+    ]
     assert main([*again, "--json", "--out", "own"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["new"]["people"], found["new"]["genuine"], found["new"]["impostor"]) == (10, 60, 720)
+    assert (found["new"]["identities"], found["new"]["genuine"], found["new"]["impostor"]) == (
+        10,
+        60,
+        720,
+    )
     own = json.loads((here / "own" / "bundle.json").read_text())
     assert own["operating_point"] == found["new"]
     assert own["provenance"]["recalibrated"]["threshold_before"] == found["old"]["threshold"]
-    assert found["drifted"] is None  # two people calibrated the bundle
-    # The old threshold's counts are what evaluating it on these people gives.
-    assert main(["evaluate", str(run_folder), "--data", str(people), "--pairs", "all_pairs", "--json"]) == 0
+    assert found["drifted"] is None  # two identities calibrated the bundle
+    # The old threshold's counts are what evaluating it on these identities gives.
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run_folder),
+                "--data",
+                str(identities),
+                "--pairs",
+                "all_pairs",
+                "--json",
+            ]
+        )
+        == 0
+    )
     counts = json.loads(capsys.readouterr().out)["data"]["confusion"]
     assert counts == {k: found["old"][k] for k in ("tp", "fp", "fn", "tn")}
     assert main(["verify", a, a, "--bundle", "own"]) == 0
     assert f"<= {found['new']['threshold']:.4f}" in capsys.readouterr().out
     assert main(again) == 0
-    assert "too few people or pairs, here or in the bundle's calibration" in capsys.readouterr().out
-    assert main(["calibrate", "own", "--data", str(people)]) == 0
-    said = capsys.readouterr()
-    assert "no sign of drift" in said.out  # the very people that it was calibrated on
-    assert "calibrated on these people is not known" in said.err  # the bundle lies in no run's folder
-    assert "give some: siamese evaluate own --data PATH" in refused(capsys, "evaluate", "own")
-    # More pairs of the same people are other pairs, not other people.
     assert (
-        main(["calibrate", "own", "--data", str(people), "--policy", "max_f1", "--pairs", "balanced_pairs", "--out", "own2"])
+        "too few identities or pairs, here or in the bundle's calibration"
+        in capsys.readouterr().out
+    )
+    assert main(["calibrate", "own", "--data", str(identities)]) == 0
+    said = capsys.readouterr()
+    assert "no sign of drift" in said.out  # the very identities that it was calibrated on
+    assert (
+        "calibrated on these identities is not known" in said.err
+    )  # the bundle lies in no run's folder
+    assert "give some: siamese evaluate own --data PATH" in refused(capsys, "evaluate", "own")
+    # More pairs of the same identities are other pairs, not other identities.
+    assert (
+        main(
+            [
+                "calibrate",
+                "own",
+                "--data",
+                str(identities),
+                "--policy",
+                "max_f1",
+                "--pairs",
+                "balanced_pairs",
+                "--out",
+                "own2",
+            ]
+        )
         == 0
     )
-    assert main(["calibrate", "own2", "--data", str(people), "--pairs", "all_pairs", "--out", "own3", "--json"]) == 0
+    assert (
+        main(
+            [
+                "calibrate",
+                "own2",
+                "--data",
+                str(identities),
+                "--pairs",
+                "all_pairs",
+                "--out",
+                "own3",
+                "--json",
+            ]
+        )
+        == 0
+    )
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["drifted"] is False
-    assert main(["calibrate", "own2", "--data", str(people), "--pairs", "all_pairs", "--out", "own3"]) == 0
+    assert (
+        main(
+            [
+                "calibrate",
+                "own2",
+                "--data",
+                str(identities),
+                "--pairs",
+                "all_pairs",
+                "--out",
+                "own3",
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "of the pairs here 7.69% are genuine, of the bundle's 50.00%" in said.out
     assert "the bundle in own3 is replaced" in said.err
-    assert main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1", "--json"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(run_folder),
+                "--splits",
+                "test",
+                "--policy",
+                "max_f1,prevalence=0.1",
+                "--json",
+            ]
+        )
+        == 0
+    )
     at = json.loads(capsys.readouterr().out)["test"]["at_prevalence"]
     assert (at["prevalence"], set(at)) == (0.1, {"prevalence", "precision", "f1", "accuracy"})
-    assert main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1"]) == 0
+    assert (
+        main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1"])
+        == 0
+    )
     assert "F1 at prevalence 0.1" in capsys.readouterr().out
     (here / "photos").mkdir()
     (here / "photos" / "one.jpg").touch()
     assert "holds something else than a bundle" in refused(capsys, *again, "--out", here / "photos")
-    assert "is the bundle that is recalibrated" in refused(capsys, *again, "--out", run_folder / "bundle")
+    assert "is the bundle that is recalibrated" in refused(
+        capsys, *again, "--out", run_folder / "bundle"
+    )
 
 
-def test_a_run_with_a_policy_over_all_pairs(people, here, capsys):
-    settings = ["policy=cost", "policy.false_match=5", "policy.prevalence=balanced", "pairs=all_pairs"]
-    assert main(["train", "data=folder", f"data.root={people}", *QUICK, *settings]) == 0
-    point = json.loads((here / "runs" / "latest" / "bundle" / "bundle.json").read_text())["operating_point"]
-    assert (point["policy"], point["protocol"]["name"], point["assumed"]) == ("cost", "all_pairs", 0.5)
+def test_a_run_with_a_policy_over_all_pairs(identities, here, capsys):
+    settings = [
+        "policy=cost",
+        "policy.false_match=5",
+        "policy.prevalence=balanced",
+        "pairs=all_pairs",
+    ]
+    assert main(["train", "data=folder", f"data.root={identities}", *QUICK, *settings]) == 0
+    point = json.loads((here / "runs" / "latest" / "bundle" / "bundle.json").read_text())[
+        "operating_point"
+    ]
+    assert (point["policy"], point["protocol"]["name"], point["assumed"]) == (
+        "cost",
+        "all_pairs",
+        0.5,
+    )
     assert point["settings"] == {"false_match": 5, "false_non_match": 1.0, "prevalence": "balanced"}
     capsys.readouterr()
     assert main(["evaluate", "--copies", "2", "--json"]) == 0
     assert "5 expected" not in capsys.readouterr().out
 
 
-def test_more_pairs_than_are_held_leave_the_same_figures_and_pictures(run_folder, here, capsys, monkeypatch):
-    assert main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "held", "--json"]) == 0
+def test_more_pairs_than_are_held_leave_the_same_figures_and_pictures(
+    run_folder, here, capsys, monkeypatch
+):
+    assert (
+        main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "held", "--json"]) == 0
+    )
     held = json.loads(capsys.readouterr().out)
     monkeypatch.setattr("siamese.verification.compared.HELD", 10)
-    assert main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "streamed", "--json"]) == 0
+    assert (
+        main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "streamed", "--json"])
+        == 0
+    )
     streamed = json.loads(capsys.readouterr().out)
     for split, figures in held.items():
         assert streamed[split]["confusion"] == figures["confusion"]
         # Distances less than 0.1 % apart count as equal: half a pair of pairs each.
-        assert streamed[split]["auc"] == pytest.approx(figures["auc"], abs=2.1 / (figures["genuine"] * figures["impostor"]))
+        assert streamed[split]["auc"] == pytest.approx(
+            figures["auc"], abs=2.1 / (figures["genuine"] * figures["impostor"])
+        )
     names = {p.name for p in (here / "held" / "plots").iterdir()}
     assert {p.name for p in (here / "streamed" / "plots").iterdir()} == names

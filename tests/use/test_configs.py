@@ -34,8 +34,14 @@ def composed(*overrides):
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_is_built(group, choice, tmp_path):
-    needed = {"lfw": ["data.root=x"], "folder": ["data.root=x"], "csv": ["data.csv=x"]}.get(choice, [])
-    needed = ["data.root=x"] if group == "experiment" and (choice.startswith("face_") or choice == "finetune") else needed
+    needed = {"lfw": ["data.root=x"], "folder": ["data.root=x"], "csv": ["data.csv=x"]}.get(
+        choice, []
+    )
+    needed = (
+        ["data.root=x"]
+        if group == "experiment" and (choice.startswith("face_") or choice == "finetune")
+        else needed
+    )
     if choice == "learned":  # makes sense with a loss that learns it, and no other
         needed = ["module/loss=pair_cross_entropy_loss"]
     if choice == "pair_cross_entropy_loss":
@@ -51,15 +57,17 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
 def test_a_choice_means_the_same_whatever_the_data(data, group, choice):
     needed = {"orl": [], "csv": ["data.csv=x"]}.get(data, ["data.root=x"])
     part = group.split("/")[1]
-    found = instantiate(composed(f"data={data}", f"{group}={choice}", *needed).data[part], _convert_="all")
+    found = instantiate(
+        composed(f"data={data}", f"{group}={choice}", *needed).data[part], _convert_="all"
+    )
     alone = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
     assert found == instantiate(alone)
 
 
 def test_no_augmentation_is_none():
     config = composed("data/augmentation=none")
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    assert np.array_equal(instantiate(config.data.augmentation)(picture, (1, 2)), picture)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(instantiate(config.data.augmentation)(image, (1, 2)), image)
 
 
 def test_every_experiment_is_run_by_a_test():
@@ -81,7 +89,9 @@ def test_explicit_pairs_train_end_to_end(tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "latest" / "bundle").is_dir()
 
 
-@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda p: p.relative_to(CONF).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(CONF.rglob("*.yaml")), ids=lambda p: p.relative_to(CONF).as_posix()
+)
 def test_no_configuration_repeats_a_default(path):
     content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if "_target_" not in content or content.get("_partial_"):
@@ -91,7 +101,9 @@ def test_no_configuration_repeats_a_default(path):
     for name, value in content.items():
         if name in parameters and not isinstance(value, str):
             default = parameters[name].default
-            assert value != (list(default) if isinstance(default, tuple) else default), f"{path}: {name} is the default"
+            assert value != (list(default) if isinstance(default, tuple) else default), (
+                f"{path}: {name} is the default"
+            )
 
 
 def test_the_distance_is_composed_once():
@@ -104,7 +116,7 @@ def test_the_distance_is_composed_once():
 def test_the_wheel_carries_the_configurations():
     import tomllib
 
-    wheel = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
-        "wheel"
-    ]
+    wheel = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"][
+        "hatch"
+    ]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"conf": "siamese/conf"}

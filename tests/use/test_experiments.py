@@ -15,39 +15,66 @@ PICTURES = ("samples", "false_matches", "false_non_matches")
 
 @pytest.fixture(scope="module")
 def lfw(tmp_path_factory):
-    """Thirty people with five drawings of 250 x 250 pixels each."""
+    """Thirty identities with five drawings of 250 x 250 pixels each."""
     root = tmp_path_factory.mktemp("lfw")
-    for person in range(30):
-        rng = np.random.default_rng(person)
+    for identity in range(30):
+        rng = np.random.default_rng(identity)
         ground, skin, eyes = (tuple(rng.integers(40, 255, 3).tolist()) for _ in range(3))
         width, height = rng.integers(30, 50), rng.integers(40, 60)
         for shot in range(5):
-            x, y = 125 + np.random.default_rng([person, shot]).normal(0, 3, 2)
+            x, y = 125 + np.random.default_rng([identity, shot]).normal(0, 3, 2)
             image = Image.new("RGB", (250, 250), ground)
             draw = ImageDraw.Draw(image)
             draw.ellipse((x - width, y - height, x + width, y + height), fill=skin)
             for side in (-1, 1):
                 draw.ellipse((x + side * 15 - 5, y - 15, x + side * 15 + 5, y - 5), fill=eyes)
-            path = root / f"Person_{person:02d}" / f"Person_{person:02d}_{shot:04d}.jpg"
+            path = root / f"Person_{identity:02d}" / f"Person_{identity:02d}_{shot:04d}.jpg"
             path.parent.mkdir(exist_ok=True)
             image.save(path)
     return root
 
 
-IMAGE_DISJOINT = ["data.split.train=60", "data.split.calibration=12", "data.split.validation=12", "data.split.test=12"]
+IMAGE_DISJOINT = [
+    "data.split.train=60",
+    "data.split.calibration=12",
+    "data.split.validation=12",
+    "data.split.test=12",
+]
 HELD_OUT = ["data.split.test=0.2"]
-SMALL_NET = ["module.backbone.widths=[8]", "module.backbone.depths=[1]", "module.backbone.components=10"]
+SMALL_NET = [
+    "module.backbone.widths=[8]",
+    "module.backbone.depths=[1]",
+    "module.backbone.components=10",
+]
 EXPERIMENTS = {
     "face_comparer": [*IMAGE_DISJOINT, "data.sampler.steps=2", "data.sampler.pairs=16"],
-    "face_comparer_plus": [*IMAGE_DISJOINT, *SMALL_NET, "data.sampler.steps=2", "data.sampler.people=4"],
-    # Pictures of 160 pixels through the whole network take long: few of them, and no faces to be found on drawings.
-    "face_similarity": [*HELD_OUT, "data.sampler.steps=2", "data.sampler.pairs=4", "pairs.limit=20", "data/cropper=none"],
-    "face_similarity_plus": [*HELD_OUT, *SMALL_NET, "data.sampler.steps=2", "data.sampler.people=4"],
+    "face_comparer_plus": [
+        *IMAGE_DISJOINT,
+        *SMALL_NET,
+        "data.sampler.steps=2",
+        "data.sampler.identities=4",
+    ],
+    # Images of 160 pixels through the whole network take long: few of them, and no faces to be found on drawings.
+    "face_similarity": [
+        *HELD_OUT,
+        "data.sampler.steps=2",
+        "data.sampler.pairs=4",
+        "pairs.limit=20",
+        "data/cropper=none",
+    ],
+    "face_similarity_plus": [
+        *HELD_OUT,
+        *SMALL_NET,
+        "data.sampler.steps=2",
+        "data.sampler.identities=4",
+    ],
 }
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_path, monkeypatch, capsys):
+def test_an_experiment_runs_as_named_and_leaves_every_picture(
+    name, lfw, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     settings = [f"data.root={lfw}", "data.workers=0", "max_epochs=2", *EXPERIMENTS[name]]
     assert main(["train", f"experiment={name}", *settings]) == 0
@@ -55,23 +82,44 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     figures = json.loads((run / "evaluation.json").read_text())
     seeds_own = name in ("face_comparer", "face_comparer_plus")
     calibrate_pairs = name != "face_similarity"
-    assert set(figures) == {"train", "validation", "test"} | ({"calibration"} if calibrate_pairs else set())
-    drawn = {f"{picture}_{split}.png" for picture in PICTURES for split in figures}
-    drawn |= {"loss_curves.png", "curves.png", "distances.png", "reliability.png", "skew.png", "training_pairs.png"}
+    assert set(figures) == {"train", "validation", "test"} | (
+        {"calibration"} if calibrate_pairs else set()
+    )
+    drawn = {f"{image}_{split}.png" for image in PICTURES for split in figures}
+    drawn |= {
+        "loss_curves.png",
+        "curves.png",
+        "distances.png",
+        "reliability.png",
+        "skew.png",
+        "training_pairs.png",
+    }
     assert {p.name for p in (run / "plots").iterdir()} == drawn
     assert json.loads((run / "skew.json").read_text())["all"]["images"] == 150
     history = read_history(run / "history.csv")
     assert history["train/loss"][0] == [0, 1]
     assert np.isfinite(history["train/loss"][1]).all()
     assert ("train/accuracy" in history) == (name in ("face_comparer", "face_similarity"))
-    assert ("val/loss" in history) == (not name.endswith("plus"))  # classifiers have nothing to say about others
+    assert ("val/loss" in history) == (
+        not name.endswith("plus")
+    )  # classifiers have nothing to say about others
     shown = capsys.readouterr().out
-    assert all(figures[split]["caution"].startswith("image_disjoint" if seeds_own else "held_out_identities") for split in figures)
-    assert ("image_disjoint" if seeds_own else "held_out_identities") in shown  # labelled wherever figures stand
+    assert all(
+        figures[split]["caution"].startswith(
+            "image_disjoint" if seeds_own else "held_out_identities"
+        )
+        for split in figures
+    )
+    assert (
+        "image_disjoint" if seeds_own else "held_out_identities"
+    ) in shown  # labelled wherever figures stand
     if seeds_own:
         assert [figures[s]["genuine"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert [figures[s]["impostor"] for s in ("train", "validation", "test")] == [30, 6, 6]
-        assert figures["validation"]["protocol"] == {"name": "fixed_pairs", "source": "image_disjoint"}
+        assert figures["validation"]["protocol"] == {
+            "name": "fixed_pairs",
+            "source": "image_disjoint",
+        }
     # the same figures again from the bundle, and a verdict
     assert main(["evaluate", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
@@ -84,14 +132,21 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(name, lfw, tmp_pat
     assert code == (0 if forward["distance"] <= forward["threshold"] else 1)
     just_below = repr(float(np.nextafter(forward["distance"], -1)))
     assert main(["verify", b, a, "--json", *LATEST, "--threshold", just_below]) == 1
-    assert json.loads(capsys.readouterr().out)["distance"] == pytest.approx(forward["distance"], abs=1e-6)
+    assert json.loads(capsys.readouterr().out)["distance"] == pytest.approx(
+        forward["distance"], abs=1e-6
+    )
     if name == "face_comparer":
         assert 0 <= forward["distance"] <= 1  # a probability
 
 
 def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    settings = [f"data.root={lfw}", "data.workers=0", "max_epochs=1", *EXPERIMENTS["face_comparer_plus"]]
+    settings = [
+        f"data.root={lfw}",
+        "data.workers=0",
+        "max_epochs=1",
+        *EXPERIMENTS["face_comparer_plus"],
+    ]
     assert main(["train", "experiment=face_comparer_plus", *settings]) == 0
     capsys.readouterr()
     assert main(["evaluate", "--json", "--copies", "3", "--out", "copies"]) == 0
@@ -99,7 +154,10 @@ def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys
     plain = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())
     assert found["calibration"]["threshold"] != plain["calibration"]["threshold"]
     assert len({figures["threshold"] for figures in found.values()}) == 1
-    assert {p.name for p in (tmp_path / "copies" / "plots").iterdir()} >= {"false_matches_test.png", "curves.png"}
+    assert {p.name for p in (tmp_path / "copies" / "plots").iterdir()} >= {
+        "false_matches_test.png",
+        "curves.png",
+    }
     a, b = (str(lfw / "Person_00" / f"Person_00_{i:04d}.jpg") for i in (0, 1))
     main(["verify", a, b, "--copies", "2", "--json", *LATEST])
     streams = capsys.readouterr()
@@ -107,11 +165,16 @@ def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys
     assert json.loads(streams.out)["copies"] == 2
     assert main(["evaluate", "--data", str(lfw), "--copies", "2"]) == 2
     assert "give it here as --threshold" in capsys.readouterr().err
-    assert main(["evaluate", "--data", str(lfw), "--copies", "2", "--threshold", "1.25", "--json"]) == 0
+    assert (
+        main(["evaluate", "--data", str(lfw), "--copies", "2", "--threshold", "1.25", "--json"])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["data"]["threshold"] == 1.25
     assert main(["evaluate", "--json", "--copies", "3", "--splits", "test"]) == 0
     few = json.loads(capsys.readouterr().out)
-    assert {split: few[split]["confusion"] for split in few} == {s: found[s]["confusion"] for s in ("calibration", "test")}
+    assert {split: few[split]["confusion"] for split in few} == {
+        s: found[s]["confusion"] for s in ("calibration", "test")
+    }
     assert main(["evaluate", "--splits", "tets"]) == 2
     assert "did you mean 'test'" in capsys.readouterr().err
     assert main(["evaluate", "--copies", "-1"]) == 2

@@ -10,7 +10,12 @@ import siamese
 
 def test_importing_loads_nothing_heavy():
     script = "import siamese, sys; print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'numpy', 'pytorch_lightning', 'hydra', 'PIL'}))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize("name", siamese.__all__)
@@ -26,7 +31,13 @@ def test_the_type_checker_sees_the_names_that_are_loaded_lazily():
     from pathlib import Path
 
     tree = ast.parse(Path(siamese.__file__).read_text(encoding="utf-8"))
-    seen = {alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names if alias.asname}
+    seen = {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
     assert seen | {"__version__"} == set(siamese.__all__)
 
 

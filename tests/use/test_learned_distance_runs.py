@@ -10,25 +10,31 @@ from siamese.errors import ConfigError
 def run(root, folder, backbone, distance, loss=None):
     siamese.seed_everything(0, workers=True, verbose=False)
     data = siamese.FolderDataModule(
-        root, cropper=siamese.NoCropper(32), sampler=siamese.BalancedPairSampler(8, steps=2), workers=0, progress=False
+        root,
+        cropper=siamese.NoCropper(32),
+        sampler=siamese.BalancedPairSampler(8, steps=2),
+        workers=0,
+        progress=False,
     )
-    module = siamese.SiameseModule(backbone, loss or siamese.PairCrossEntropyLoss(distance), distance)
+    module = siamese.SiameseModule(
+        backbone, loss or siamese.PairCrossEntropyLoss(distance), distance
+    )
     return module, siamese.train(module, data, folder, max_epochs=2, verbose=False)
 
 
 @pytest.fixture
-def people(tmp_path):
-    return write_people(tmp_path / "people", [4] * 12)
+def identities(tmp_path):
+    return write_people(tmp_path / "identities", [4] * 12)
 
 
 def net(**settings):
     return siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8, **settings)
 
 
-def test_from_training_to_the_verdict(people, tmp_path):
+def test_from_training_to_the_verdict(identities, tmp_path):
     distance = siamese.LearnedDistance(embedding_size=8, hidden=4)
     before = {k: v.clone() for k, v in distance.state_dict().items()}
-    module, found = run(people, tmp_path / "run", net(whiten=False, gradient_cells=0), distance)
+    module, found = run(identities, tmp_path / "run", net(whiten=False, gradient_cells=0), distance)
     assert module.distance is module.loss.distance is distance
     assert any(not (before[k] == v).all() for k, v in distance.state_dict().items())
     assert found.operating_point.distance == "learned"
@@ -37,7 +43,8 @@ def test_from_training_to_the_verdict(people, tmp_path):
     files = siamese.SplitManifest.load(found.folder / "split.json").table("test")
     pairs = siamese.BalancedPairs()(files.labels)
     verdicts = [
-        found.verifier.verify(files.paths[a], files.paths[b]).same for a, b in zip(pairs.left, pairs.right, strict=True)
+        found.verifier.verify(files.paths[a], files.paths[b]).same
+        for a, b in zip(pairs.left, pairs.right, strict=True)
     ]
     confusion = found.evaluations["test"].confusion
     assert sum(v and s for v, s in zip(verdicts, pairs.same, strict=True)) == confusion.tp
@@ -57,13 +64,21 @@ def test_equal_settings_mean_one_distance_and_others_are_refused():
 @pytest.mark.parametrize(
     ("backbone", "words"),
     [
-        (lambda: net(whiten=False, gradient_cells=0), ("16 numbers", "gives 8", "distance.embedding_size=8")),
-        (lambda: net(gradient_cells=0), ("other embeddings at use", "module.backbone.whiten=false")),
+        (
+            lambda: net(whiten=False, gradient_cells=0),
+            ("16 numbers", "gives 8", "distance.embedding_size=8"),
+        ),
+        (
+            lambda: net(gradient_cells=0),
+            ("other embeddings at use", "module.backbone.whiten=false"),
+        ),
         (net, ("other embeddings at use", "module.backbone.whiten=false")),
     ],
 )
-def test_lengths_that_do_not_fit_are_told_before_anything_is_written(people, tmp_path, backbone, words):
+def test_lengths_that_do_not_fit_are_told_before_anything_is_written(
+    identities, tmp_path, backbone, words
+):
     with pytest.raises(ConfigError) as caught:
-        run(people, tmp_path / "run", backbone(), siamese.LearnedDistance(16, 4))
+        run(identities, tmp_path / "run", backbone(), siamese.LearnedDistance(16, 4))
     assert_says(caught.value, *words)
     assert not (tmp_path / "run").exists()

@@ -8,30 +8,40 @@ from pathlib import Path
 import pytest
 
 from siamese.cli.main import main
-from siamese.datasets.lfw import lfw
+from siamese.datasets.lfw import load_lfw
 
 ROOT = os.environ.get("SIAMESE_LFW")
-pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")
+pytestmark = pytest.mark.skipif(
+    not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW"
+)
 
 
 def test_photographs_to_verdict(tmp_path, monkeypatch, capsys):
-    table = lfw(ROOT)
-    often = sorted(person for person, n in table.counts.items() if n >= 10)[:20]
-    rows: dict[str, list[str]] = {person: [] for person in often}
-    for path, person in zip(table.paths, table.identities, strict=True):
-        if person in rows and len(rows[person]) < 6:
-            rows[person].append(str(path))
-    with (tmp_path / "people.csv").open("w", newline="") as stream:
+    table = load_lfw(ROOT)
+    often = sorted(identity for identity, n in table.counts.items() if n >= 10)[:20]
+    rows: dict[str, list[str]] = {identity: [] for identity in often}
+    for path, identity in zip(table.paths, table.identities, strict=True):
+        if identity in rows and len(rows[identity]) < 6:
+            rows[identity].append(str(path))
+    with (tmp_path / "identities.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "identity"])
-        writer.writerows((path, person) for person, paths in rows.items() for path in paths)
+        writer.writerows((path, identity) for identity, paths in rows.items() for path in paths)
     monkeypatch.chdir(tmp_path)
-    settings = ["data=csv", "data.csv=people.csv", "max_epochs=1", "data.sampler.people=6", "data.sampler.steps=3"]
+    settings = [
+        "data=csv",
+        "data.csv=identities.csv",
+        "max_epochs=1",
+        "data.sampler.identities=6",
+        "data.sampler.steps=3",
+    ]
     assert main(["train", *settings]) == 0
     run = tmp_path / "runs" / "latest"
     crops = json.loads((run / "crops.json").read_text())["splits"]
     assert sum(split["images"] for split in crops.values()) == 120
-    assert sum(split["no_face"] for split in crops.values()) <= 2  # the detector was trained on these photographs
+    assert (
+        sum(split["no_face"] for split in crops.values()) <= 2
+    )  # the detector was trained on these photographs
     assert json.loads((run / "bundle" / "bundle.json").read_text())["cropper"]["name"] == "dlib_hog"
     capsys.readouterr()
     first = rows[often[0]]

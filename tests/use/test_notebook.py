@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and holds no results (and so no pictures of people)."""
+"""The notebook runs from top to bottom, and holds no results (and so no images of identities)."""
 
 from pathlib import Path
 
@@ -26,9 +26,11 @@ def test_it_runs(path, tmp_path):
     for cell in notebook.cells:
         cell.source = cell.source.replace("EPOCHS = 8", "EPOCHS = 1").replace("steps=50", "steps=5")
     assert any("EPOCHS = 1" in cell.source for cell in notebook.cells)
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
     assert any("image/png" in o.get("data", {}) for o in outputs)
     printed = "".join(o.get("text", "") for o in outputs)
-    assert "people never seen: F1" in printed
+    assert "identities never seen: F1" in printed
     assert (tmp_path / "runs" / "notebook" / "bundle" / "bundle.json").is_file()

@@ -15,16 +15,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from tests.helpers import assert_says, orl_folder, picture, write_picture
+from tests.helpers import assert_says, image, orl_folder, write_picture
 
 import siamese
 from siamese.cli.main import main
-from siamese.errors import MissingDependencyError
-from siamese.errors import WeightsError
-from siamese.inference.pretrained import CALIBRATION
-from siamese.inference.pretrained import CROPPER
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.errors import MissingDependencyError, WeightsError
+from siamese.inference.pretrained import CALIBRATION, CROPPER
+from siamese.weight_files import RESNET, pretrained_file
 
 pytest.importorskip("dlib")
 
@@ -49,17 +46,20 @@ def without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
 
 
-def orl(person: int, number: int) -> str:
-    return str(orl_folder() / f"s{person}" / f"{number}.pgm")
+def orl(identity: int, number: int) -> str:
+    return str(orl_folder() / f"s{identity}" / f"{number}.pgm")
 
 
 def test_photographs_of_people_nobody_trained_on():
-    """All 40 people of ORL: pairs one to the next; the stated operating point holds far beyond LFW."""
+    """All 40 identities of ORL: pairs one to the next; the stated operating point holds far beyond LFW."""
     verifier = siamese.Verifier.pretrained()
     embeddings = verifier.embed([orl(p, n) for p in range(1, 41) for n in (1, 6)]).numpy()
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
     same = np.linalg.norm(embeddings[::2] - embeddings[1::2], axis=1) <= verifier.threshold
-    other = np.linalg.norm(embeddings[::2] - np.roll(embeddings[1::2], 1, axis=0), axis=1) <= verifier.threshold
+    other = (
+        np.linalg.norm(embeddings[::2] - np.roll(embeddings[1::2], 1, axis=0), axis=1)
+        <= verifier.threshold
+    )
     assert same.sum() >= 39
     assert other.sum() <= 1
 
@@ -68,7 +68,12 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["verify", orl(1, 1), orl(1, 2)]) == 0
     shown = capsys.readouterr().out
-    for words in ("same person: distance", "bundle: pretrained", "1,600 genuine and 1,600 impostor pairs", "recall 0.99"):
+    for words in (
+        "same identity: distance",
+        "bundle: pretrained",
+        "1,600 genuine and 1,600 impostor pairs",
+        "recall 0.99",
+    ):
         assert words in shown
     assert main(["verify", orl(1, 1), orl(2, 1), "--json"]) == 1
     answer = json.loads(capsys.readouterr().out)
@@ -80,7 +85,9 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
 
 
 def test_a_picture_without_a_face_is_refused_unless_it_is_asked_for(capsys, tmp_path):
-    nobody, nothing = (str(write_picture(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4))
+    nobody, nothing = (
+        str(write_picture(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4)
+    )
     assert main(["verify", orl(1, 1), nobody]) == 2
     assert_says(capsys.readouterr().err.strip(), nobody, "no face found", "--no-face whole_image")
     assert main(["verify", nothing, nobody, "--no-face", "whole_image"]) in (0, 1)
@@ -97,15 +104,17 @@ def test_what_no_face_may_be():
     with pytest.raises(siamese.ConfigError) as caught:
         siamese.Verifier.pretrained(no_face="whole")
     assert_says(caught.value, "'whole'", "did you mean 'whole_image'")
-    looks_for_none = dataclasses.replace(siamese.pretrained_bundle(), cropper=siamese.NoCropper(150))
+    looks_for_none = dataclasses.replace(
+        siamese.pretrained_bundle(), cropper=siamese.NoCropper(150)
+    )
     with pytest.raises(siamese.ConfigError, match="NoCropper, looks for no face"):
         siamese.Verifier(looks_for_none, no_face="error")
 
 
-@pytest.mark.parametrize("pictures", ["one.jpg", [], np.zeros((9, 9, 3), np.uint8)], ids=str)
-def test_embed_takes_a_list(pictures):
-    with pytest.raises(siamese.ConfigError, match="takes a list of one picture or more"):
-        siamese.Verifier.pretrained().embed(pictures)
+@pytest.mark.parametrize("images", ["one.jpg", [], np.zeros((9, 9, 3), np.uint8)], ids=str)
+def test_embed_takes_a_list(images):
+    with pytest.raises(siamese.ConfigError, match="takes a list of one image or more"):
+        siamese.Verifier.pretrained().embed(images)
 
 
 def test_the_operating_point_states_where_it_comes_from():
@@ -118,7 +127,9 @@ def test_the_operating_point_states_where_it_comes_from():
     assert "CC0" in bundle.provenance["network"]
 
 
-def test_the_bundle_can_be_saved_and_does_not_need_the_package_then(tmp_path, without_the_package, monkeypatch):
+def test_the_bundle_can_be_saved_and_does_not_need_the_package_then(
+    tmp_path, without_the_package, monkeypatch
+):
     with pytest.raises(MissingDependencyError):
         siamese.pretrained_bundle()
     monkeypatch.undo()
@@ -128,12 +139,18 @@ def test_the_bundle_can_be_saved_and_does_not_need_the_package_then(tmp_path, wi
     again = siamese.Bundle.load(folder)
     assert again.cropper == CROPPER
     assert again.operating_point == verifier.operating_point
-    np.testing.assert_allclose(siamese.Verifier(again).embed([orl(3, 1)]).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        siamese.Verifier(again).embed([orl(3, 1)]).numpy(), expected, atol=1e-6
+    )
 
 
 def test_without_the_package_the_command_says_what_to_do(capsys, without_the_package):
     assert main(["verify", orl(1, 1), orl(1, 2)]) == 2
-    assert_says(capsys.readouterr().err.strip(), "pip install 'siamese-lightning[pretrained]'", "runs/latest")
+    assert_says(
+        capsys.readouterr().err.strip(),
+        "pip install 'siamese-lightning[pretrained]'",
+        "runs/latest",
+    )
 
 
 def test_another_file_than_the_calibrated_one_is_refused(tmp_path, monkeypatch):
@@ -156,12 +173,12 @@ print(sorted({{m.split(".")[0] for m in sys.modules}} & {{"pytorch_lightning", "
 
 
 def test_evaluation_of_the_pretrained_bundle_on_a_folder(capsys, tmp_path):
-    for person in range(1, 5):
+    for identity in range(1, 5):
         for number in range(1, 4):
-            path = tmp_path / "people" / f"s{person}" / f"{number}.png"
+            path = tmp_path / "identities" / f"s{identity}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes((orl_folder() / f"s{person}" / f"{number}.pgm").read_bytes())
-    words = ["--data", str(tmp_path / "people"), "--cache", str(tmp_path / "cache"), "--json"]
+            path.write_bytes((orl_folder() / f"s{identity}" / f"{number}.pgm").read_bytes())
+    words = ["--data", str(tmp_path / "identities"), "--cache", str(tmp_path / "cache"), "--json"]
     assert main(["evaluate", "pretrained", *words]) == 0
     assert json.loads(capsys.readouterr().out)["data"]["f1"] == 1
     assert main(["calibrate", "pretrained", *words, "--out", str(tmp_path / "own")]) == 0
@@ -174,9 +191,24 @@ def test_evaluation_of_the_pretrained_bundle_on_a_folder(capsys, tmp_path):
 
 def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    few = ["data.sampler.people=3", "data.sampler.steps=2", "data.sampler.images=2", "max_epochs=1", "data.workers=0"]
+    few = [
+        "data.sampler.identities=3",
+        "data.sampler.steps=2",
+        "data.sampler.images=2",
+        "max_epochs=1",
+        "data.workers=0",
+    ]
     assert (
-        main(["train", "experiment=finetune", "data=orl", "module.backbone.affine_rate=0.1", "module.optimizer.lr=1e-4", *few])
+        main(
+            [
+                "train",
+                "experiment=finetune",
+                "data=orl",
+                "module.backbone.affine_rate=0.1",
+                "module.optimizer.lr=1e-4",
+                *few,
+            ]
+        )
         == 0
     )
     capsys.readouterr()
@@ -184,29 +216,46 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
     assert isinstance(bundle.backbone, siamese.DlibResNet)
     assert bundle.cropper == CROPPER
     before = dict(siamese.pretrained_backbone().named_parameters())
-    moved = {name: float((p - before[name]).detach().abs().max()) for name, p in bundle.backbone.named_parameters()}
+    moved = {
+        name: float((p - before[name]).detach().abs().max())
+        for name, p in bundle.backbone.named_parameters()
+    }
     assert all(moved.values())  # every layer learned ...
     assert moved["head.weight"] > 1.5 * moved["stem.weight"]  # ... and the first ones least
-    assert json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"] > 0.95
-    assert main(["evaluate", "pretrained", "--on", "runs/latest", "--splits", "test", "--json"]) == 0
+    assert (
+        json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"]
+        > 0.95
+    )
+    assert (
+        main(["evaluate", "pretrained", "--on", "runs/latest", "--splits", "test", "--json"]) == 0
+    )
     before = json.loads(capsys.readouterr().out)
     assert list(before) == ["test"]
     assert before["test"]["threshold"] == siamese.pretrained_bundle().operating_point.threshold
     fine_tuned = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]
-    assert [before["test"][n] for n in ("people", "genuine", "impostor")] == [
-        fine_tuned[n] for n in ("people", "genuine", "impostor")
+    assert [before["test"][n] for n in ("identities", "genuine", "impostor")] == [
+        fine_tuned[n] for n in ("identities", "genuine", "impostor")
     ]
     assert main(["evaluate", "pretrained", "--on", "runs/latest", "--data", "x"]) == 2
     assert "leave out --data" in capsys.readouterr().err
-    for setting in ("module.backbone.affine_rate=0", "module.layer_decay=1.0"):  # other groups of parameters
+    for setting in (
+        "module.backbone.affine_rate=0",
+        "module.layer_decay=1.0",
+    ):  # other groups of parameters
         assert main(["train", "resume=runs/latest", "max_epochs=2", setting]) == 2
-        assert_says(capsys.readouterr().err.strip().splitlines()[-1], "module.layer_decay", "module.backbone.affine_rate")
+        assert_says(
+            capsys.readouterr().err.strip().splitlines()[-1],
+            "module.layer_decay",
+            "module.backbone.affine_rate",
+        )
     assert main(["verify", orl(1, 1), orl(1, 2), "--bundle", "runs/latest"]) == 0
 
 
 def test_fine_tuning_lowers_the_loss_of_what_it_sees():
-    pictures = [siamese.read_image(orl(p, n)) for p in range(1, 7) for n in (1, 4, 8)]
-    chips = torch.from_numpy(np.stack([CROPPER(picture).image for picture in pictures])).permute(0, 3, 1, 2)
+    images = [siamese.read_image(orl(p, n)) for p in range(1, 7) for n in (1, 4, 8)]
+    chips = torch.from_numpy(np.stack([CROPPER(image).image for image in images])).permute(
+        0, 3, 1, 2
+    )
     labels = torch.arange(6).repeat_interleave(3)
     loss = siamese.ContrastiveLoss(margin=0.8, positive_margin=0.0)
     module = siamese.SiameseModule(
@@ -228,7 +277,9 @@ def test_fine_tuning_lowers_the_loss_of_what_it_sees():
 def test_optimizer_groups_have_the_layers_rates():
     network = siamese.DlibResNet(affine_rate=0.5)
     module = siamese.SiameseModule(network, siamese.ContrastiveLoss(), layer_decay=0.9)
-    rates = {id(p): g["lr"] for g in module.configure_optimizers().param_groups for p in g["params"]}
+    rates = {
+        id(p): g["lr"] for g in module.configure_optimizers().param_groups for p in g["params"]
+    }
     assert rates[id(network.head.weight)] == pytest.approx(2e-3)
     assert rates[id(network.stem.weight)] == pytest.approx(2e-3 * 0.9**15)
     assert rates[id(network.stem.scale)] == pytest.approx(2e-3 * 0.9**15 / 2)
@@ -254,11 +305,15 @@ def test_a_rate_that_is_a_tensor_is_not_changed():
 
 
 def test_a_backbone_without_layers_in_order_refuses_to_decay():
-    module = siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0.9)
+    module = siamese.SiameseModule(
+        siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0.9
+    )
     with pytest.raises(siamese.ConfigError) as caught:
         module.configure_optimizers()
     assert_says(caught.value, "SmallResNet", "layer_decay", "dlib_res_net")
-    module = siamese.SiameseModule(torch.nn.Linear(3, 2), siamese.ContrastiveLoss(), layer_decay=0.9)
+    module = siamese.SiameseModule(
+        torch.nn.Linear(3, 2), siamese.ContrastiveLoss(), layer_decay=0.9
+    )
     with pytest.raises(siamese.ConfigError) as caught:
         module.configure_optimizers()
     assert_says(caught.value, "Linear", "layer_decay", "learning_rates")
@@ -272,7 +327,8 @@ def test_the_stored_threshold_is_the_best_of_the_stored_pairs():
     curve = stored.curve
     accepted = [int(np.searchsorted(curve.thresholds, stored.threshold, side="right")) - 1]
     best = max(
-        range(len(curve.thresholds)), key=lambda i: Fraction(2 * int(curve.tp[i]), int(curve.tp[i] + curve.fp[i]) + 1600)
+        range(len(curve.thresholds)),
+        key=lambda i: Fraction(2 * int(curve.tp[i]), int(curve.tp[i] + curve.fp[i]) + 1600),
     )
     assert accepted == [best]
     assert (curve.tp[best], curve.fp[best]) == (stored.point.tp, stored.point.fp) == (1586, 12)
@@ -287,12 +343,16 @@ def test_the_stored_counts_are_those_of_the_development_pairs():
     for row in range(0, len(pairs), 160):
         a, b = (pairs.paths[side[row]] for side in (pairs.left, pairs.right))
         distance = verifier.verify(a, b).distance
-        before, after = (np.searchsorted(curve.thresholds, distance + way * 1e-5) - 1 for way in (-1, 1))
+        before, after = (
+            np.searchsorted(curve.thresholds, distance + way * 1e-5) - 1 for way in (-1, 1)
+        )
         counts = curve.tp if pairs.same[row] else curve.fp
         assert counts[after] > (counts[before] if before >= 0 else 0)
 
 
 def test_pictures_of_nothing_do_not_stop_it():
-    embeddings = siamese.Verifier.pretrained(no_face="whole_image").embed([picture(1, 40, 60), np.zeros((10, 10), np.uint8)])
+    embeddings = siamese.Verifier.pretrained(no_face="whole_image").embed(
+        [image(1, 40, 60), np.zeros((10, 10), np.uint8)]
+    )
     assert embeddings.shape == (2, 128)
     assert bool(embeddings.isfinite().all())

@@ -1,4 +1,4 @@
-"""`siamese evaluate --protocol` and `--pairs-file`, on made-up people in LFW's layout."""
+"""`siamese evaluate --protocol` and `--pairs-file`, on made-up identities in LFW's layout."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = {"widths": (4,), "depths": (1,), "learned_size": 8, "gradient_cells": 0,
 
 @pytest.fixture(scope="module")
 def lfw(tmp_path_factory) -> Path:
-    """Six people with four pictures each, in LFW's layout, with the files of both views."""
+    """Six identities with four images each, in LFW's layout, with the files of both views."""
     root = tmp_path_factory.mktemp("lfw")
     names = [f"P{k}" for k in range(6)]
     for k, name in enumerate(names):
@@ -29,7 +29,9 @@ def lfw(tmp_path_factory) -> Path:
     def fold(a: str, b: str) -> str:
         return f"{a} 1 2\n{b} 3 4\n{a} 1 {b} 1\n{a} 3 {b} 2\n"
 
-    (root / "pairs.txt").write_text("3 2\n" + fold("P0", "P1") + fold("P2", "P3") + fold("P4", "P5"))
+    (root / "pairs.txt").write_text(
+        "3 2\n" + fold("P0", "P1") + fold("P2", "P3") + fold("P4", "P5")
+    )
     (root / "pairsDevTrain.txt").write_text("2\n" + fold("P0", "P1"))
     (root / "pairsDevTest.txt").write_text("2\n" + fold("P2", "P3"))
     return root
@@ -40,8 +42,12 @@ def bundle(tmp_path_factory) -> str:
     torch.manual_seed(0)
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(8), 3)
-    point = calibrate(generator.normal(size=(8, 8))[labels] + 0.3 * generator.normal(size=(24, 8)), labels).point
-    made = siamese.Bundle(siamese.SmallResNet(**SMALL), siamese.EuclideanDistance(), siamese.NoCropper(32), point)
+    point = calibrate(
+        generator.normal(size=(8, 8))[labels] + 0.3 * generator.normal(size=(24, 8)), labels
+    ).point
+    made = siamese.Bundle(
+        siamese.SmallResNet(**SMALL), siamese.EuclideanDistance(), siamese.NoCropper(32), point
+    )
     return str(made.save(tmp_path_factory.mktemp("made") / "bundle"))
 
 
@@ -69,9 +75,14 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     embeddings = torch.cat([verifier.embed([path]) for path in pairs.paths])
     distances = (embeddings[pairs.left] - embeddings[pairs.right]).double().norm(dim=1).numpy()
     expected = siamese.cross_validate(distances.astype(np.float32), pairs.same, pairs.fold)
-    assert (found["pictures"], found["faceless"], found["protocol"]) == (21, 0, "lfw_view2")
-    assert (found["mean"], found["auc"]) == (pytest.approx(expected.mean), pytest.approx(expected.auc))
-    assert [f["threshold"] for f in found["folds"]] == pytest.approx([f.threshold for f in expected.folds], rel=1e-5)
+    assert (found["images"], found["faceless"], found["protocol"]) == (21, 0, "lfw_view2")
+    assert (found["mean"], found["auc"]) == (
+        pytest.approx(expected.mean),
+        pytest.approx(expected.auc),
+    )
+    assert [f["threshold"] for f in found["folds"]] == pytest.approx(
+        [f.threshold for f in expected.folds], rel=1e-5
+    )
 
 
 def test_the_spelling_of_hydra(lfw, bundle, capsys):
@@ -83,7 +94,21 @@ def test_the_spelling_of_hydra(lfw, bundle, capsys):
 
 
 def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
-    assert main(["evaluate", bundle, "--protocol", "lfw_view2", "--data", str(lfw), "--out", str(tmp_path / "out")]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                bundle,
+                "--protocol",
+                "lfw_view2",
+                "--data",
+                str(lfw),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "mean and standard error of 3 folds), every pair answered" in printed
     assert "at the bundle's own threshold" in printed
@@ -93,24 +118,33 @@ def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
 
 def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys):
     rows = [
-        (f"lfw/P{k}/P{k}_0001.jpg", f"lfw/P{o}/P{o}_0002.jpg", int(k == o), k % 2) for k in range(6) for o in (k, (k + 2) % 6)
+        (f"lfw/P{k}/P{k}_0001.jpg", f"lfw/P{o}/P{o}_0002.jpg", int(k == o), k % 2)
+        for k in range(6)
+        for o in (k, (k + 2) % 6)
     ]
     path = tmp_path / "mine.csv"
     path.write_text("left,right,same,fold\n" + "".join(f"{a},{b},{s},{f}\n" for a, b, s, f in rows))
     found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--policy", "recall,rate=1")
     assert (found["folds"]["protocol"], found["folds"]["policy"]) == ("mine", "recall")
-    path.write_text("left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows))  # one fold: the bundle's threshold
+    path.write_text(
+        "left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows)
+    )  # one fold: the bundle's threshold
     found = answer(capsys, bundle, f"pairs-file={path}", f"data={lfw}")
     assert found["folds"]["policy"] == "given"
-    assert found["folds"]["folds"][0]["threshold"] == siamese.Bundle.load(bundle).operating_point.threshold
     assert (
-        answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")["folds"]["folds"][0]["threshold"]
+        found["folds"]["folds"][0]["threshold"]
+        == siamese.Bundle.load(bundle).operating_point.threshold
+    )
+    assert (
+        answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")["folds"][
+            "folds"
+        ][0]["threshold"]
         == 0.5
     )
 
 
 def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, capsys, monkeypatch):
-    """A cropper that skips every first picture: pairs with one are refused, and counted as missing."""
+    """A cropper that skips every first image: pairs with one are refused, and counted as missing."""
     monkeypatch.setattr(siamese.NoCropper, "verdict", lambda self, faces: "keep")
     pairs = siamese.lfw_view2(lfw)
     real = siamese.crop_files(pairs.paths, siamese.NoCropper(32))
@@ -118,11 +152,20 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
 
     import siamese.comparing as comparing
 
-    files = [None if path.name.endswith("_0001.jpg") else file for path, file in zip(pairs.paths, real.files, strict=True)]
+    files = [
+        None if path.name.endswith("_0001.jpg") else file
+        for path, file in zip(pairs.paths, real.files, strict=True)
+    ]
     faces = [0 if file is None else 1 for file in files]
-    monkeypatch.setattr(comparing, "crop_files", lambda *_, **__: dataclasses.replace(real, files=files, faces=faces))
+    monkeypatch.setattr(
+        comparing,
+        "crop_files",
+        lambda *_, **__: dataclasses.replace(real, files=files, faces=faces),
+    )
     network = siamese.Bundle.load(bundle).backbone
-    found = siamese.measure_benchmark(network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs)
+    found = siamese.measure_benchmark(
+        network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs
+    )
     assert found.refused.sum() == 6  # in each fold the first genuine and the first impostor pair
     assert found.faceless == 6
     result = found.evaluate(1e9)
@@ -134,18 +177,40 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
 def test_mistakes(lfw, bundle, tmp_path, capsys):
     assert "--data PATH" in refused(capsys, bundle, "--protocol", "lfw_view2")
     assert "lfw_view1" in _exit(capsys, bundle, "--protocol", "lfw_view3", "--data", lfw)
-    assert "leave out one" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv")
-    for option in (["--pairs", "all_pairs"], ["--splits", "test"], ["--copies", "3"], ["--root", "x"]):
+    assert "leave out one" in refused(
+        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv"
+    )
+    for option in (
+        ["--pairs", "all_pairs"],
+        ["--splits", "test"],
+        ["--copies", "3"],
+        ["--root", "x"],
+    ):
         said = refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, *option)
         assert option[0] in said
         assert "leave it out" in said
-    assert "no such folder" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", tmp_path / "none")
-    (tmp_path / "x.csv").write_text("left,right,same\n")
-    assert "the paths in" in refused(capsys, bundle, "--pairs-file", tmp_path / "x.csv", "--data", tmp_path / "none")
-    assert "leave out --threshold" in refused(
-        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--policy", "eer", "--threshold", "1"
+    assert "no such folder" in refused(
+        capsys, bundle, "--protocol", "lfw_view2", "--data", tmp_path / "none"
     )
-    assert "finite" in refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--threshold", "nan")
+    (tmp_path / "x.csv").write_text("left,right,same\n")
+    assert "the paths in" in refused(
+        capsys, bundle, "--pairs-file", tmp_path / "x.csv", "--data", tmp_path / "none"
+    )
+    assert "leave out --threshold" in refused(
+        capsys,
+        bundle,
+        "--protocol",
+        "lfw_view2",
+        "--data",
+        lfw,
+        "--policy",
+        "eer",
+        "--threshold",
+        "1",
+    )
+    assert "finite" in refused(
+        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--threshold", "nan"
+    )
 
 
 def _exit(capsys, *words: object) -> str:
@@ -154,15 +219,34 @@ def _exit(capsys, *words: object) -> str:
     return capsys.readouterr().err
 
 
-def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(lfw, bundle, tmp_path, monkeypatch, capsys):
+def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(
+    lfw, bundle, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    assert main(["evaluate", bundle, "--protocol", "lfw_view1", "--data", str(lfw), "--json", "--out", "data=x"]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                bundle,
+                "--protocol",
+                "lfw_view1",
+                "--data",
+                str(lfw),
+                "--json",
+                "--out",
+                "data=x",
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "data=x" / "folds.json").is_file()
     assert "data=y: no" in refused(capsys, "--", "data=y")
 
 
 def test_a_misspelt_setting_is_named(lfw, bundle, capsys):
-    assert "unknown setting protocl (did you mean 'protocol'?)" in _exit(capsys, "protocl=lfw_view1", f"data={lfw}")
+    assert "unknown setting protocl (did you mean 'protocol'?)" in _exit(
+        capsys, "protocl=lfw_view1", f"data={lfw}"
+    )
 
 
 def test_mistakes_are_named_before_the_bundle_is_opened(capsys):

@@ -1,4 +1,4 @@
-"""Resuming: as if the run had never stopped, and never with other people."""
+"""Resuming: as if the run had never stopped, and never with other identities."""
 
 import functools
 import json
@@ -14,7 +14,19 @@ from siamese.errors import ConfigError
 from siamese.report.plots import read_history
 
 
-def trained(root, folder, epochs, *, resume=None, seed=0, split_seed=0, keep="last", size=8, lr=2e-3, callbacks=()):
+def trained(
+    root,
+    folder,
+    epochs,
+    *,
+    resume=None,
+    seed=0,
+    split_seed=0,
+    keep="last",
+    size=8,
+    lr=2e-3,
+    callbacks=(),
+):
     siamese.seed_everything(seed, workers=True, verbose=False)
     data = siamese.FolderDataModule(
         root,
@@ -28,24 +40,35 @@ def trained(root, folder, epochs, *, resume=None, seed=0, split_seed=0, keep="la
     net = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=size, dropout=0.4)
     # A schedule of the run's own length would know that it is to stop earlier.
     optimizer = functools.partial(torch.optim.AdamW, lr=lr)
-    module = siamese.SiameseModule(net, siamese.ContrastiveLoss(), optimizer=optimizer, schedule=None)
-    run = siamese.train(module, data, folder, max_epochs=epochs, keep=keep, resume=resume, callbacks=callbacks, verbose=False)
+    module = siamese.SiameseModule(
+        net, siamese.ContrastiveLoss(), optimizer=optimizer, schedule=None
+    )
+    run = siamese.train(
+        module,
+        data,
+        folder,
+        max_epochs=epochs,
+        keep=keep,
+        resume=resume,
+        callbacks=callbacks,
+        verbose=False,
+    )
     return module.state_dict(), run
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return write_people(tmp_path_factory.mktemp("people"), [4] * 12)
+def identities(tmp_path_factory):
+    return write_people(tmp_path_factory.mktemp("identities"), [4] * 12)
 
 
 @pytest.fixture(scope="module")
-def half(people, tmp_path_factory):
-    return trained(people, tmp_path_factory.mktemp("half"), 2)[1]
+def half(identities, tmp_path_factory):
+    return trained(identities, tmp_path_factory.mktemp("half"), 2)[1]
 
 
-def test_as_if_it_had_never_stopped(people, half, tmp_path):
-    whole, whole_run = trained(people, tmp_path / "whole", 4)
-    resumed, resumed_run = trained(people, tmp_path / "resumed", 4, resume=half.folder, seed=0)
+def test_as_if_it_had_never_stopped(identities, half, tmp_path):
+    whole, whole_run = trained(identities, tmp_path / "whole", 4)
+    resumed, resumed_run = trained(identities, tmp_path / "resumed", 4, resume=half.folder, seed=0)
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
     assert resumed_run.operating_point == whole_run.operating_point
     assert resumed_run.evaluations == whole_run.evaluations
@@ -55,58 +78,81 @@ def test_as_if_it_had_never_stopped(people, half, tmp_path):
     assert one == other
 
 
-def test_it_does_learn_in_the_epochs_added(people, half, tmp_path):
+def test_it_does_learn_in_the_epochs_added(identities, half, tmp_path):
     before = torch.load(half.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    after, _ = trained(people, tmp_path, 3, resume=half.folder / "checkpoints" / "last.ckpt")
+    after, _ = trained(identities, tmp_path, 3, resume=half.folder / "checkpoints" / "last.ckpt")
     assert any(not torch.equal(before[k], after[k]) for k in before if k.endswith("weight"))
 
 
-def test_another_split_is_refused(people, half, tmp_path):
+def test_another_split_is_refused(identities, half, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        trained(people, tmp_path / "run", 4, resume=half.folder, split_seed=1)
+        trained(identities, tmp_path / "run", 4, resume=half.folder, split_seed=1)
     assert_says(caught.value, "another split", "data.seed")
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_left_to_do_is_said(people, half, tmp_path):
+def test_nothing_left_to_do_is_said(identities, half, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        trained(people, tmp_path / "run", 2, resume=half.folder)
+        trained(identities, tmp_path / "run", 2, resume=half.folder)
     assert_says(caught.value, "2 epochs already", "max_epochs above 2")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
-def test_what_is_no_run_is_refused(people, tmp_path, content):
+def test_what_is_no_run_is_refused(identities, tmp_path, content):
     path = tmp_path / "something"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError) as caught:
-        trained(people, tmp_path / "run", 2, resume=path)
+        trained(identities, tmp_path / "run", 2, resume=path)
     assert_says(caught.value, "resume=", str(path), "give the")
 
 
-def test_the_command_takes_the_earlier_runs_settings(people, tmp_path, monkeypatch, capsys):
+def test_the_command_takes_the_earlier_runs_settings(identities, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    small = ["data.cropper.size=32", "data.workers=0", "module.backbone.widths=[8]", "module.backbone.depths=[1]"]
-    settings = ["data=folder", f"data.root={people}", "data/cropper=none", "data.sampler.steps=2", "data.seed=3", *small]
+    small = [
+        "data.cropper.size=32",
+        "data.workers=0",
+        "module.backbone.widths=[8]",
+        "module.backbone.depths=[1]",
+    ]
+    settings = [
+        "data=folder",
+        f"data.root={identities}",
+        "data/cropper=none",
+        "data.sampler.steps=2",
+        "data.seed=3",
+        *small,
+    ]
     assert main(["train", *settings, "max_epochs=1", "hydra.run.dir=first"]) == 0
     assert main(["train", "resume=first", "max_epochs=2", "hydra.run.dir=second"]) == 0
-    first, second = (json.loads((tmp_path / run / "split.json").read_text()) for run in ("first", "second"))
+    first, second = (
+        json.loads((tmp_path / run / "split.json").read_text()) for run in ("first", "second")
+    )
     assert second["seed"] == 3
     assert first["splits"] == second["splits"]
     assert read_history(tmp_path / "second" / "history.csv")["train/loss"][0] == [0, 1]
-    assert torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert (
+        torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)[
+            "global_step"
+        ]
+        == 4
+    )
     capsys.readouterr()
     assert main(["train", "resume=first", "hydra.run.dir=third"]) == 2
     assert "give max_epochs above 1" in capsys.readouterr().err
     assert not (tmp_path / "third").exists()
 
 
-def test_the_best_of_all_epochs_is_kept_whichever_run_they_belong_to(people, tmp_path):
+def test_the_best_of_all_epochs_is_kept_whichever_run_they_belong_to(identities, tmp_path):
     for split_seed in range(3):  # the best epoch lies before the stop in some, after it in others
         folder = tmp_path / str(split_seed)
-        whole, whole_run = trained(people, folder / "whole", 6, keep="best", split_seed=split_seed)
-        first = trained(people, folder / "first", 3, keep="best", split_seed=split_seed)[1]
-        resumed, run = trained(people, folder / "rest", 6, keep="best", split_seed=split_seed, resume=first.folder)
+        whole, whole_run = trained(
+            identities, folder / "whole", 6, keep="best", split_seed=split_seed
+        )
+        first = trained(identities, folder / "first", 3, keep="best", split_seed=split_seed)[1]
+        resumed, run = trained(
+            identities, folder / "rest", 6, keep="best", split_seed=split_seed, resume=first.folder
+        )
         assert all(torch.equal(whole[k], resumed[k]) for k in whole)
         assert run.operating_point.epoch == whole_run.operating_point.epoch
         kept = torch.load(run.folder / "checkpoints" / "best.ckpt", weights_only=True)
@@ -124,23 +170,25 @@ class Stop(pl.Callback):
             raise KeyboardInterrupt
 
 
-def test_a_run_that_was_stopped_is_resumed_with_its_history(people, tmp_path):
+def test_a_run_that_was_stopped_is_resumed_with_its_history(identities, tmp_path):
     for target in ("stopped", "elsewhere"):  # in its own folder, or in another
         with pytest.raises(KeyboardInterrupt):
-            trained(people, tmp_path / target / "stopped", 4, callbacks=[Stop(2)])
-        run = trained(people, tmp_path / target / target, 4, resume=tmp_path / target / "stopped")[1]
+            trained(identities, tmp_path / target / "stopped", 4, callbacks=[Stop(2)])
+        run = trained(
+            identities, tmp_path / target / target, 4, resume=tmp_path / target / "stopped"
+        )[1]
         assert read_history(run.folder / "history.csv")["train/loss"][0] == [0, 1, 2, 3]
 
 
-def test_another_network_is_refused_by_name(people, half, tmp_path):
+def test_another_network_is_refused_by_name(identities, half, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        trained(people, tmp_path / "run", 4, resume=half.folder, size=12)
+        trained(identities, tmp_path / "run", 4, resume=half.folder, size=12)
     assert_says(caught.value, "another network or loss", "backbone.head", "module.backbone")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_new_learning_rate_holds(people, half, tmp_path):
-    run = trained(people, tmp_path, 3, resume=half.folder, lr=0.0)[1]
+def test_a_new_learning_rate_holds(identities, half, tmp_path):
+    run = trained(identities, tmp_path, 3, resume=half.folder, lr=0.0)[1]
     before = torch.load(half.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     after = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(before["backbone.head.weight"], after["backbone.head.weight"])
@@ -172,7 +220,11 @@ def test_a_runs_folder_can_execute_nothing(word, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     record = tmp_path / "run" / ".hydra" / "overrides.yaml"
     record.parent.mkdir(parents=True)
-    record.write_text(yaml.safe_dump([word if not isinstance(word, str) else word.replace("PWNED", str(tmp_path / "PWNED"))]))
+    record.write_text(
+        yaml.safe_dump(
+            [word if not isinstance(word, str) else word.replace("PWNED", str(tmp_path / "PWNED"))]
+        )
+    )
     seen = []
     monkeypatch.setattr("hydra.main", lambda *a, **k: seen.append(a))
     assert main(["train", "resume=run", "max_epochs=9"]) == 2

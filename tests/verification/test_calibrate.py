@@ -5,23 +5,20 @@ import pytest
 import torch
 from tests.helpers import assert_says
 
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import CalibrationError, ConfigError, SiameseError
 from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.confusion import count_verdicts
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
-from siamese.distances.euclidean import EuclideanDistance
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
 from siamese.verification.thresholds import calibrate
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.errors import SiameseError
-from siamese.verification import pair_distances
-from siamese.verification.confusion import confusion
 
 
-def people(count=10, each=4, d=4, spread=0.5, seed=0):
+def identities(count=10, each=4, d=4, spread=0.5, seed=0):
     rng = np.random.default_rng(seed)
     who = np.repeat(np.arange(count), each)
     return rng.normal(size=(count, d))[who] + spread * rng.normal(size=(len(who), d)), who
@@ -40,10 +37,10 @@ def without(rows, value):
     return rows
 
 
-ROWS, WHO = people()
+ROWS, WHO = identities()
 UNUSABLE = [
-    (without(ROWS, np.nan), WHO, "max_f1", ["1 of 40 embeddings", "leave these pictures out"]),
-    (without(ROWS, np.inf), WHO, "max_f1", ["1 of 40 embeddings", "leave these pictures out"]),
+    (without(ROWS, np.nan), WHO, "max_f1", ["1 of 40 embeddings", "leave these images out"]),
+    (without(ROWS, np.inf), WHO, "max_f1", ["1 of 40 embeddings", "leave these images out"]),
     (ROWS[:, 0], WHO, "max_f1", ["(40,)", "give (N, D)"]),
     (ROWS[None], WHO, "max_f1", ["(1, 40, 4)", "give (N, D)"]),
     (ROWS[:, :0], WHO, "max_f1", ["(40, 0)", "give (N, D)"]),
@@ -54,11 +51,16 @@ UNUSABLE = [
     (ROWS, [None] * 40, "max_f1", ["missing", "number or name"]),
     (ROWS, ["a", float("nan")] * 20, "max_f1", ["missing", "number or name"]),
     (ROWS, [1, "1"] * 20, "max_f1", ["several types", "strings"]),
-    (ROWS, np.zeros(40), "max_f1", ["780 genuine and 0 impostor", "several people"]),
-    (ROWS, np.arange(40), "max_f1", ["0 genuine and 780 impostor", "two pictures or more"]),
-    (np.zeros((0, 4)), [], "max_f1", ["0 genuine and 0 impostor", "two pictures"]),
-    (ROWS[:1], WHO[:1], "max_f1", ["0 genuine and 0 impostor", "two pictures"]),
-    (ROWS, WHO, Fmr(1e-4), ["0.0001", "720 impostor", "rule of 30", "300,000", "0.042", "more people"]),
+    (ROWS, np.zeros(40), "max_f1", ["780 genuine and 0 impostor", "several identities"]),
+    (ROWS, np.arange(40), "max_f1", ["0 genuine and 780 impostor", "two images or more"]),
+    (np.zeros((0, 4)), [], "max_f1", ["0 genuine and 0 impostor", "two images"]),
+    (ROWS[:1], WHO[:1], "max_f1", ["0 genuine and 0 impostor", "two images"]),
+    (
+        ROWS,
+        WHO,
+        Fmr(1e-4),
+        ["0.0001", "720 impostor", "rule of 30", "300,000", "0.042", "more identities"],
+    ),
     (ROWS[:5], WHO[:5], Fmr(0.5), ["4 impostor", "these support none"]),
     (ROWS * 1e200, WHO, "max_f1", ["too large", "divide"]),
     (ROWS * 1e-200, WHO, "max_f1", ["too small", "divide"]),
@@ -117,7 +119,7 @@ def test_a_policys_settings_are_checked_where_they_are_given(make):
 
 
 def test_every_kind_of_array_gives_the_same_answer(either):
-    rows, names = ROWS.astype(np.float32), np.array([f"person {w}" for w in WHO])
+    rows, names = ROWS.astype(np.float32), np.array([f"identity {w}" for w in WHO])
     expected = calibrate(rows, names)
     wide = torch.tensor(rows, requires_grad=True)
     for embeddings, who in (
@@ -135,7 +137,8 @@ def test_every_kind_of_array_gives_the_same_answer(either):
             == calibrate(torch.tensor(rows).to(half).double(), WHO).threshold
         )
     assert (
-        calibrate((ROWS * 100).astype(int), WHO).threshold == calibrate((ROWS * 100).astype(int).astype(float), WHO).threshold
+        calibrate((ROWS * 100).astype(int), WHO).threshold
+        == calibrate((ROWS * 100).astype(int).astype(float), WHO).threshold
     )
 
 
@@ -147,9 +150,9 @@ def test_a_strangers_numbers_are_not_changed():
 
 
 def test_whole_numbers_that_a_float_would_make_equal_are_different_people():
-    with pytest.warns(UserWarning, match="accepts every pair|one person"):
+    with pytest.warns(UserWarning, match="accepts every pair|one identity"):
         point = calibrate(np.zeros((60, 2)), [2**63, 2**63 + 1, -1] * 20).point
-    assert (point.people, point.genuine) == (3, 3 * 190)
+    assert (point.identities, point.genuine) == (3, 3 * 190)
 
 
 def test_the_rate_that_an_error_names_is_supported():
@@ -167,15 +170,21 @@ def test_without_intervals_nothing_is_said_about_people_who_were_not_there():
         found.is_uncertain(1.0)
     assert found.shift_from(calibrate(ROWS, WHO)) is None
     for judge in (calibrate(ROWS, WHO).is_uncertain, found.probability):
-        for wrong, words in ((np.nan, "not a number"), ("near", "no distance"), (None, "NaN|no distance")):
+        for wrong, words in (
+            (np.nan, "not a number"),
+            ("near", "no distance"),
+            (None, "NaN|no distance"),
+        ):
             with pytest.raises(CalibrationError, match=words):
                 judge(wrong)
 
 
-@pytest.mark.filterwarnings("ignore:one person has")
+@pytest.mark.filterwarnings("ignore:one identity has")
 def test_all_distances_equal_accepts_everything_and_says_so(either):
     for rows in (np.ones((40, 4)), np.zeros((40, 4))):
-        with pytest.warns(UserWarning, match="accepts every pair of split 'calibration'.*are they all alike"):
+        with pytest.warns(
+            UserWarning, match="accepts every pair of split 'calibration'.*are they all alike"
+        ):
             found = calibrate(rows, WHO)
         assert (found.threshold, found.confusion.tp, found.confusion.fp) == (0.0, 60, 720)
         assert found.probability(0.0) == pytest.approx(60 / 780)
@@ -190,25 +199,27 @@ def test_perfect_separation_is_found_and_claims_no_certainty(either):
 
 @pytest.mark.parametrize("policy", [MaxAccuracy(prevalence=0.001), Cost(1000)])
 def test_a_policy_that_is_best_served_by_refusing_everybody_says_so(either, policy):
-    # Two pictures of different people are alike to the last bit: nothing can be accepted without them.
+    # Two images of different identities are alike to the last bit: nothing can be accepted without them.
     rows = np.concatenate([ROWS, ROWS[:1]])
     with pytest.warns(UserWarning, match="refuses every genuine pair.*another prevalence"):
         found = calibrate(rows, np.append(WHO, 99), policy)
     assert (found.confusion.tp, found.confusion.fp) == (0, 0)
     assert found.threshold < 0
-    assert np.isfinite([found.threshold, *found.point.figures.values(), found.probability(0.1)]).all()
+    assert np.isfinite(
+        [found.threshold, *found.point.figures.values(), found.probability(0.1)]
+    ).all()
 
 
 def test_three_people_are_enough_for_a_threshold_and_too_few_for_an_interval(either):
     found = calibrate(ROWS[:12], WHO[:12])
     assert (found.band, found.point.ci95) == (None, {})
-    with pytest.raises(CalibrationError, match="fewer than 5 people"):
+    with pytest.raises(CalibrationError, match="fewer than 5 identities"):
         found.is_uncertain(1.0)
 
 
 @pytest.mark.parametrize("policy", [MaxF1(), Eer(), Recall(0.9), MaxF1(prevalence=0.3)])
 def test_nothing_that_is_stated_is_nan_and_intervals_hold_the_figure(either, policy):
-    found = calibrate(*people(30, 5, spread=0.8), policy)
+    found = calibrate(*identities(30, 5, spread=0.8), policy)
     assert set(found.point.ci95) == {"threshold", "recall", "fmr", "precision", "f1", "accuracy"}
     for name, (low, high) in found.point.ci95.items():
         value = found.threshold if name == "threshold" else found.point.figures[name]
@@ -219,18 +230,32 @@ def test_nothing_that_is_stated_is_nan_and_intervals_hold_the_figure(either, pol
 
 
 def test_another_policy_later_is_the_one_asked_for_at_once(either):
-    embeddings, who = people(30, 5, spread=0.8)
+    embeddings, who = identities(30, 5, spread=0.8)
     found = calibrate(embeddings, who)
-    for policy in (Eer(), Fmr(0.05), Recall(0.8), "max_accuracy", {"name": "max_f1", "prevalence": "balanced"}):
+    for policy in (
+        Eer(),
+        Fmr(0.05),
+        Recall(0.8),
+        "max_accuracy",
+        {"name": "max_f1", "prevalence": "balanced"},
+    ):
         later, at_once = found.with_policy(policy), calibrate(embeddings, who, policy)
         # A streamed curve keeps thresholds 0.1 % apart; the counts at them are exact.
         assert later.threshold == pytest.approx(at_once.threshold, rel=1e-3)
-        d = EuclideanDistance().between(torch.tensor(embeddings), *(lambda p: (p.left, p.right))(AllPairs()(who)))
-        assert later.confusion == confusion(d, AllPairs()(who).same, later.threshold)
+        d = EuclideanDistance().between(
+            torch.tensor(embeddings), *(lambda p: (p.left, p.right))(AllPairs()(who))
+        )
+        assert later.confusion == count_verdicts(d, AllPairs()(who).same, later.threshold)
         assert later.point.settings == at_once.point.settings
     given = found.with_policy(1.25)
-    assert (given.threshold, given.point.policy, given.point.target_prevalence) == (1.25, "given", found.point.target_prevalence)
-    assert given.probability(np.linspace(0, 5, 50)) == pytest.approx(found.probability(np.linspace(0, 5, 50)))
+    assert (given.threshold, given.point.policy, given.point.target_prevalence) == (
+        1.25,
+        "given",
+        found.point.target_prevalence,
+    )
+    assert given.probability(np.linspace(0, 5, 50)) == pytest.approx(
+        found.probability(np.linspace(0, 5, 50))
+    )
     assert given.band[0] <= 1.25 <= given.band[1]
     for number in (-1.0, 1e9):  # below and beyond all distances nothing is open
         assert found.with_policy(number).band == (number, number)

@@ -10,10 +10,10 @@ from sklearn.metrics import precision_recall_curve
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
-from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.point import OperatingPoint
+from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.confusion import confusion
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import max_f1
 
 
@@ -55,7 +55,7 @@ def test_the_threshold_is_a_genuine_distance_and_applying_it_again_gives_the_sto
     distances, same = case
     found = max_f1(distances, same)
     assert found.threshold in distances[same].tolist()
-    assert confusion(distances, same, found.threshold) == found.confusion
+    assert count_verdicts(distances, same, found.threshold) == found.confusion
     assert found.confusion.total == len(distances)
 
 
@@ -73,8 +73,13 @@ def test_nearly_equal_f1_is_compared_as_fractions():
     tp1, tp2, p, fp1 = 10**12, 10**12 + 10**4, 2 * 10**12 + 3, 7
     # choose fp2 so that tp2 / (tp2 + fp2 + p) is just above tp1 / (tp1 + fp1 + p)
     fp2 = -(-(tp2 * (tp1 + fp1 + p)) // tp1) - 1 - tp2 - p
-    curve = ThresholdCurve(np.array([0.1, 0.2, 0.3]), np.array([tp1, tp2, p]), np.array([fp1, fp2, 10**14]))
-    exact = [Fraction(2 * t, t + f + p) for t, f in zip(curve.tp.tolist(), curve.fp.tolist(), strict=True)]
+    curve = ThresholdCurve(
+        np.array([0.1, 0.2, 0.3]), np.array([tp1, tp2, p]), np.array([fp1, fp2, 10**14])
+    )
+    exact = [
+        Fraction(2 * t, t + f + p)
+        for t, f in zip(curve.tp.tolist(), curve.fp.tolist(), strict=True)
+    ]
     assert exact[1] > exact[0]
     assert float(exact[1]) == float(exact[0])
     assert curve.choose(MaxF1())[0] == 0.2
@@ -101,13 +106,20 @@ def test_unusable_pairs_are_refused_with_a_reason(distances, same, words):
 def test_all_distances_equal_accepts_all():
     found = max_f1(np.full(10, 0.5), np.arange(10) < 3)
     assert found.threshold == 0.5
-    assert (found.confusion.tp, found.confusion.fp, found.confusion.fn, found.confusion.tn) == (3, 7, 0, 0)
+    assert (found.confusion.tp, found.confusion.fp, found.confusion.fn, found.confusion.tn) == (
+        3,
+        7,
+        0,
+        0,
+    )
 
 
 def test_an_operating_point_survives_json_and_refuses_what_is_no_threshold():
     import json
 
-    point = OperatingPoint(0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 3, 7, 0.3, 0.6, 3, 7, 0, 0)
+    point = OperatingPoint(
+        0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 3, 7, 0.3, 0.6, 3, 7, 0, 0
+    )
     assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
     with pytest.raises(CalibrationError, match="threshold"):
         OperatingPoint.from_dict(point.to_dict() | {"threshold": float("nan")})

@@ -17,12 +17,9 @@ from sklearn.metrics import (
 )
 from tests.strategies import labelled_distances
 
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.verification.curves import ThresholdCurve
-from siamese.verification.curves import auc
-from siamese.verification.confusion import confusion
-from siamese.verification.curves import eer
+from siamese.errors import CalibrationError, ConfigError
+from siamese.verification.confusion import count_verdicts
+from siamese.verification.curves import ThresholdCurve, auc, eer
 
 
 @settings(max_examples=1000, deadline=None)
@@ -43,7 +40,7 @@ def test_auc_and_eer_agree_with_scikit_learn(case):
 def test_metrics_at_a_threshold_agree_with_scikit_learn(case):
     distances, same = case
     threshold = float(np.median(distances))
-    c = confusion(distances, same, threshold)
+    c = count_verdicts(distances, same, threshold)
     predicted = np.array([d <= threshold for d in distances.tolist()])
     tn, fp, fn, tp = confusion_matrix(same, predicted, labels=[False, True]).ravel().tolist()
     assert (c.tp, c.fp, c.fn, c.tn) == (tp, fp, fn, tn)
@@ -59,17 +56,22 @@ def test_metrics_at_a_threshold_agree_with_scikit_learn(case):
 def test_the_curve_counts_what_each_threshold_accepts(case):
     distances, same = case
     curve = ThresholdCurve.of(distances, same)
-    for threshold, tp, fp in zip(curve.thresholds.tolist(), curve.tp.tolist(), curve.fp.tolist(), strict=True):
-        c = confusion(distances, same, threshold)
+    for threshold, tp, fp in zip(
+        curve.thresholds.tolist(), curve.tp.tolist(), curve.fp.tolist(), strict=True
+    ):
+        c = count_verdicts(distances, same, threshold)
         assert (c.tp, c.fp) == (tp, fp)
     assert (np.diff(curve.thresholds) > 0).all()
 
 
 @pytest.mark.parametrize(
-    ("distances", "expected"), [([0, 0, 1, 1], (1.0, 0.0)), ([1, 1, 0, 0], (0.0, 1.0)), ([1, 1, 1, 1], (0.5, 0.5))]
+    ("distances", "expected"),
+    [([0, 0, 1, 1], (1.0, 0.0)), ([1, 1, 0, 0], (0.0, 1.0)), ([1, 1, 1, 1], (0.5, 0.5))],
 )
 def test_perfect_reversed_and_blind(distances, expected):
-    curve = ThresholdCurve.of(np.array(distances, dtype=float), np.array([True, True, False, False]))
+    curve = ThresholdCurve.of(
+        np.array(distances, dtype=float), np.array([True, True, False, False])
+    )
     assert (auc(curve), eer(curve)) == pytest.approx(expected)
 
 
@@ -100,8 +102,12 @@ def test_the_curves_are_the_figures_of_each_threshold(case, prevalence):
         assert curve.recall[k] == pytest.approx(recall_score(same, accepted))
         assert curve.fnmr[k] == pytest.approx(1 - recall_score(same, accepted))
         assert curve.fmr[k] == pytest.approx(recall_score(~same, accepted))
-        assert curve.f1(prevalence)[k] == pytest.approx(f1_score(same, accepted, sample_weight=weight))
-        assert curve.accuracy(prevalence)[k] == pytest.approx(accuracy_score(same, accepted, sample_weight=weight))
+        assert curve.f1(prevalence)[k] == pytest.approx(
+            f1_score(same, accepted, sample_weight=weight)
+        )
+        assert curve.accuracy(prevalence)[k] == pytest.approx(
+            accuracy_score(same, accepted, sample_weight=weight)
+        )
     assert (curve.auc, curve.eer) == (auc(curve), eer(curve))
 
 

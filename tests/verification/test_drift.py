@@ -1,4 +1,4 @@
-"""Drift: two sets of the same kind of people are seldom called different, and of another kind nearly always."""
+"""Drift: two sets of the same kind of identities are seldom called different, and of another kind nearly always."""
 
 import itertools
 
@@ -11,11 +11,15 @@ from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import calibrate
 
 
-def sample(seed, people=40, spread=0.6, scale=1.0):
+def sample(seed, identities=40, spread=0.6, scale=1.0):
     rng = np.random.default_rng(seed)
-    who = np.repeat(np.arange(people), 5)
-    own = spread * rng.uniform(0.5, 1.5, people)[who, None]  # some people vary more than others
-    return scale * (rng.normal(size=(people, 6))[who] + own * rng.normal(size=(len(who), 6))), who
+    who = np.repeat(np.arange(identities), 5)
+    own = (
+        spread * rng.uniform(0.5, 1.5, identities)[who, None]
+    )  # some identities vary more than others
+    return scale * (
+        rng.normal(size=(identities, 6))[who] + own * rng.normal(size=(len(who), 6))
+    ), who
 
 
 def differs(earlier, later):
@@ -35,13 +39,24 @@ def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(polic
 
 @pytest.mark.parametrize("many", [20, 200])
 def test_more_people_or_other_pairs_of_the_same_kind_are_no_drift(many):
-    """Of all pairs of more people fewer are genuine: that moves the threshold, and says nothing about the people."""
-    found = [(calibrate(*sample(s), probability=None), calibrate(*sample(s + 500, many), probability=None)) for s in range(40)]
-    assert sum(differs(a, b) for a, b in found) <= 7  # at 5 % 8 or more of 40 have a chance below 1 in 1,000
+    """Of all pairs of more identities fewer are genuine: that moves the threshold, and says nothing about the identities."""
+    found = [
+        (
+            calibrate(*sample(s), probability=None),
+            calibrate(*sample(s + 500, many), probability=None),
+        )
+        for s in range(40)
+    ]
+    assert (
+        sum(differs(a, b) for a, b in found) <= 7
+    )  # at 5 % 8 or more of 40 have a chance below 1 in 1,000
     moved = np.mean([a.threshold for a, _ in found]) - np.mean([b.threshold for _, b in found])
     assert abs(moved) > 0.1  # else the test tells nothing
     for seed in range(10):
-        every, some = (calibrate(*sample(seed), pairs=pairs, probability=None) for pairs in ("all_pairs", "balanced_pairs"))
+        every, some = (
+            calibrate(*sample(seed), pairs=pairs, probability=None)
+            for pairs in ("all_pairs", "balanced_pairs")
+        )
         assert not differs(every, some)
         assert not differs(some, every)
 
@@ -66,9 +81,12 @@ def test_people_whose_distances_are_larger_are_noticed(policy):
 
 def test_where_nothing_can_be_said_nothing_is():
     earlier = calibrate(*sample(0), "eer")
-    few = calibrate(*sample(1, people=4), "eer")
+    few = calibrate(*sample(1, identities=4), "eer")
     assert few.shift_from(earlier) is None
     assert earlier.shift_from(few) is None
     assert earlier.with_policy(1.0).shift_from(earlier) is None
-    # 4 people have too few impostor pairs for the rate that these chose.
-    assert calibrate(*sample(2), Fmr(1e-2)).shift_from(calibrate(*sample(3, people=6), "eer")) is None
+    # 4 identities have too few impostor pairs for the rate that these chose.
+    assert (
+        calibrate(*sample(2), Fmr(1e-2)).shift_from(calibrate(*sample(3, identities=6), "eer"))
+        is None
+    )

@@ -12,104 +12,133 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.verification.curves import ThresholdCurve
-from siamese.verification.curves import auc
-from siamese.verification.figures import bootstrap
+from siamese.verification.bootstrap import SMALL, IdentityBootstrap
+from siamese.verification.confusion import count_verdicts
+from siamese.verification.curves import ThresholdCurve, auc, eer
+from siamese.verification.figures import (
+    METRICS,
+    Seen,
+    _drawn,
+    _quantiles,
+    bootstrap,
+    evaluate_pairs,
+)
+from siamese.verification.pair_distances import measure_pairs
 from siamese.verification.thresholds import calibrate_pairs
-from siamese.verification.pair_distances import compare
-from siamese.verification.confusion import confusion
-from siamese.verification.curves import eer
-from siamese.verification.figures import evaluate
-from siamese.verification.figures import METRICS
-from siamese.verification.figures import Seen
-from siamese.verification.figures import _drawn
-from siamese.verification.figures import _quantiles
-from siamese.verification.bootstrap import SMALL
-from siamese.verification.bootstrap import IdentityBootstrap
 
 
-def people(n=12, each=5, spread=0.6, seed=0):
+def identities(n=12, each=5, spread=0.6, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(n, 4))
     labels = np.repeat(np.arange(n), each)
-    return torch.tensor(centres[labels] + spread * rng.normal(size=(n * each, 4)), dtype=torch.float32), labels
+    return torch.tensor(
+        centres[labels] + spread * rng.normal(size=(n * each, 4)), dtype=torch.float32
+    ), labels
 
 
 @pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
 def test_calibrating_and_evaluating_the_same_pairs_gives_the_same_counts(distance):
-    embeddings, labels = people()
-    compared = compare(embeddings, labels, BalancedPairs(), distance)
+    embeddings, labels = identities()
+    compared = measure_pairs(embeddings, labels, BalancedPairs(), distance)
     point = calibrate_pairs(compared, epoch=3, step=40).point
-    figures = evaluate(compared, point.threshold, "calibration", replicates=100)
+    figures = evaluate_pairs(compared, point.threshold, "calibration", replicates=100)
     assert figures.confusion == point.confusion
     assert figures.f1 == point.f1
-    assert (point.people, point.images, point.genuine, point.impostor, point.prevalence) == (12, 60, 120, 120, 0.5)
+    assert (point.identities, point.images, point.genuine, point.impostor, point.prevalence) == (
+        12,
+        60,
+        120,
+        120,
+        0.5,
+    )
     assert (point.epoch, point.step, point.policy, point.split) == (3, 40, "max_f1", "calibration")
     assert point.protocol == {"name": "balanced_pairs", "limit": 10_000, "seed": 0}
 
 
 def test_weighted_figures_equal_those_of_copied_pairs():
-    """The oracle writes each pair down as often as its people were drawn, and counts plainly."""
-    embeddings, labels = people(6, 4, seed=2)
-    distances = np.round(compare(embeddings, labels, AllPairs(), EuclideanDistance()).distances, 1)  # with ties
+    """The oracle writes each pair down as often as its identities were drawn, and counts plainly."""
+    embeddings, labels = identities(6, 4, seed=2)
+    distances = np.round(
+        measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()).distances, 1
+    )  # with ties
     pairs = AllPairs()(labels)
     thresholds, place = np.unique(distances, return_inverse=True)
     threshold = float(np.median(distances))
     at = int(np.searchsorted(thresholds, threshold))
     # Neither kind without errors: nothing unseen is added.
-    seen = Seen(confusion(distances, pairs.same, threshold), 0.5)
+    seen = Seen(count_verdicts(distances, pairs.same, threshold), 0.5)
     rng = np.random.default_rng(5)
     for _ in range(40):
         times = rng.multinomial(6, np.full(6, 1 / 6))
-        copies = np.where(pairs.same, times[labels[pairs.left]], times[labels[pairs.left]] * times[labels[pairs.right]])
+        copies = np.where(
+            pairs.same,
+            times[labels[pairs.left]],
+            times[labels[pairs.left]] * times[labels[pairs.right]],
+        )
         d, s = np.repeat(distances, copies), np.repeat(pairs.same, copies)
         if not s.any() or s.all():
             continue
-        tp, fp = (np.cumsum(np.bincount(place, copies * kind))[None] for kind in (pairs.same, ~pairs.same))
+        tp, fp = (
+            np.cumsum(np.bincount(place, copies * kind))[None] for kind in (pairs.same, ~pairs.same)
+        )
         drawn = IdentityBootstrap(thresholds, tp, fp, tp[:, -1], fp[:, -1], np.ones(2, dtype=int))
         found = _quantiles(_drawn(drawn, tp[:, at], fp[:, at], (0.3,)), seen, drawn.independent)
-        c, curve = confusion(d, s, threshold), ThresholdCurve.of(d, s)
+        c, curve = count_verdicts(d, s, threshold), ThresholdCurve.of(d, s)
         expected = {m: getattr(c, m) for m in METRICS[:6]} | {"auc": auc(curve), "eer": eer(curve)}
         expected["recall@fmr=0.3"] = max(
-            [s[d <= t].sum() / s.sum() for t in d if (~s & (d <= t)).sum() <= 0.3 * (~s).sum()], default=0
+            [s[d <= t].sum() / s.sum() for t in d if (~s & (d <= t)).sum() <= 0.3 * (~s).sum()],
+            default=0,
         )
-        assert {m: low for m, (low, _) in found.items()} == pytest.approx(expected, abs=1e-12)  # of one draw: both ends
+        assert {m: low for m, (low, _) in found.items()} == pytest.approx(
+            expected, abs=1e-12
+        )  # of one draw: both ends
 
 
 def test_intervals_are_those_of_people_not_of_pairs():
-    """With every person's pictures alike, 12 people are 12 observations however many pairs they form."""
+    """With every identity's images alike, 12 identities are 12 observations however many pairs they form."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(12), 10)
-    hard = np.arange(12) < 3  # three people whose genuine pairs are all refused
-    embeddings = torch.tensor(np.eye(12)[labels] * 10 + rng.normal(size=(120, 12)) * np.where(hard, 3, 0.01)[labels][:, None])
-    compared = compare(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    hard = np.arange(12) < 3  # three identities whose genuine pairs are all refused
+    embeddings = torch.tensor(
+        np.eye(12)[labels] * 10
+        + rng.normal(size=(120, 12)) * np.where(hard, 3, 0.01)[labels][:, None]
+    )
+    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
     low, high = bootstrap(compared, 1.0)["recall"]
-    # Recall is 9/12 with the spread of a binomial over 12 people: sd 0.125; over 540 pairs it would be 0.019.
+    # Recall is 9/12 with the spread of a binomial over 12 identities: sd 0.125; over 540 pairs it would be 0.019.
     assert 0.40 < low < 0.60
     assert 0.90 < high <= 1.0
 
 
 def test_intervals_hold_the_figure_and_repeat():
-    embeddings, labels = people(20, 5, 0.8)
-    compared = compare(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    embeddings, labels = identities(20, 5, 0.8)
+    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
     point = calibrate_pairs(compared).point
-    figures = evaluate(compared, point.threshold)
+    figures = evaluate_pairs(compared, point.threshold)
     for metric in METRICS:
         low, high = figures.ci95[metric]
         assert low <= getattr(figures, metric) <= high
         assert low < high
-    assert evaluate(compared, point.threshold) == figures
+    assert evaluate_pairs(compared, point.threshold) == figures
     assert bootstrap(compared, point.threshold, seed=1) != figures.ci95
-    assert json.loads(json.dumps(figures.to_dict(), allow_nan=False))["confusion"]["tp"] == figures.confusion.tp
+    assert (
+        json.loads(json.dumps(figures.to_dict(), allow_nan=False))["confusion"]["tp"]
+        == figures.confusion.tp
+    )
 
 
 def test_the_figures_at_the_stated_prevalence_are_those_of_pairs_copied_to_it():
-    embeddings, labels = people(20, 5, 0.8)
-    compared = compare(embeddings, labels, AllPairs(), EuclideanDistance())
-    found = evaluate(compared, 1.5, prevalence=0.25)
+    embeddings, labels = identities(20, 5, 0.8)
+    compared = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
+    found = evaluate_pairs(compared, 1.5, prevalence=0.25)
     c = found.confusion
     genuine, impostor = c.tp + c.fn, c.fp + c.tn
-    tp, fn, fp, tn = c.tp * impostor, c.fn * impostor, c.fp * genuine * 3, c.tn * genuine * 3  # one genuine pair of four
+    tp, fn, fp, tn = (
+        c.tp * impostor,
+        c.fn * impostor,
+        c.fp * genuine * 3,
+        c.tn * genuine * 3,
+    )  # one genuine pair of four
     assert found.at_prevalence == pytest.approx(
         {
             "prevalence": 0.25,
@@ -122,18 +151,26 @@ def test_the_figures_at_the_stated_prevalence_are_those_of_pairs_copied_to_it():
         low, high = found.ci95[f"{name}@prevalence"]
         assert low < found.at_prevalence[name] < high
         assert (low, high) != found.ci95[name]
-    assert evaluate(compared, 1.5).at_prevalence == {}
+    assert evaluate_pairs(compared, 1.5).at_prevalence == {}
     with pytest.raises(CalibrationError, match="between 0 and 1"):
-        evaluate(compared, 1.5, prevalence=1.0)
+        evaluate_pairs(compared, 1.5, prevalence=1.0)
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
 def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkeypatch, held):
     monkeypatch.setattr("siamese.verification.compared.HELD", held)
-    embeddings, labels = people(9, 3, 0.01)
-    found = evaluate(compare(embeddings, labels, AllPairs(), EuclideanDistance()), 0.2)
-    assert (found.recall, found.fmr, found.auc, found.eer, found.recall_at_fmr["0.1"]) == (1, 0, 1, 0, 1)
-    missed, false = (1 - 0.025 ** (1 / n) for n in (9, 36))  # Clopper and Pearson: 9 people, 36 pairs of them
+    embeddings, labels = identities(9, 3, 0.01)
+    found = evaluate_pairs(measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 0.2)
+    assert (found.recall, found.fmr, found.auc, found.eer, found.recall_at_fmr["0.1"]) == (
+        1,
+        0,
+        1,
+        0,
+        1,
+    )
+    missed, false = (
+        1 - 0.025 ** (1 / n) for n in (9, 36)
+    )  # Clopper and Pearson: 9 identities, 36 pairs of them
     for name, expected in {
         "recall": (1 - missed, 1),
         "fmr": (0, false),
@@ -148,39 +185,58 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
 
 
 def test_many_held_pairs_are_resampled_as_streamed_ones_are_with_the_same_intervals(monkeypatch):
-    embeddings, labels = people(80, 4, 0.8)
-    compared = compare(embeddings, labels, AllPairs(), EuclideanDistance())
+    embeddings, labels = identities(80, 4, 0.8)
+    compared = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
     assert len(compared.distances) > SMALL
-    many = evaluate(compared, 1.0).ci95
+    many = evaluate_pairs(compared, 1.0).ci95
     monkeypatch.setattr(sys.modules["siamese.verification.evaluate"], "SMALL", 10**9)
-    exact = evaluate(compared, 1.0).ci95
+    exact = evaluate_pairs(compared, 1.0).ci95
     assert set(many) == set(exact)
     for name, (low, high) in exact.items():
         assert many[name] == pytest.approx((low, high), abs=0.3 * (high - low))
 
 
 def test_fewer_than_five_people_claim_nothing():
-    embeddings, labels = people(4, 5, 0.8)
-    compared = compare(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    embeddings, labels = identities(4, 5, 0.8)
+    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
     assert set(bootstrap(compared, 1.0).values()) == {(0.0, 1.0)}
 
 
 def test_a_threshold_below_all_distances_accepts_nothing():
-    embeddings, labels = people()
-    figures = evaluate(compare(embeddings, labels, BalancedPairs(), EuclideanDistance()), -1.0, replicates=100)
-    assert (figures.confusion.tp, figures.confusion.fp, figures.recall, figures.precision) == (0, 0, 0.0, 0.0)
+    embeddings, labels = identities()
+    figures = evaluate_pairs(
+        measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance()),
+        -1.0,
+        replicates=100,
+    )
+    assert (figures.confusion.tp, figures.confusion.fp, figures.recall, figures.precision) == (
+        0,
+        0,
+        0.0,
+        0.0,
+    )
     low, high = figures.ci95["recall"]
-    assert (low, high) == pytest.approx((0, 1 - 0.025 ** (1 / 12)), abs=0.01)  # Clopper and Pearson's limit for 12 people
+    assert (low, high) == pytest.approx(
+        (0, 1 - 0.025 ** (1 / 12)), abs=0.01
+    )  # Clopper and Pearson's limit for 12 identities
 
 
-def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_its_interval(monkeypatch):
-    embeddings, labels = people(60, 5, 0.8)
+def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_its_interval(
+    monkeypatch,
+):
+    embeddings, labels = identities(60, 5, 0.8)
     pairs = AllPairs()(labels)
     d = EuclideanDistance().between(embeddings, pairs.left, pairs.right)
     for held in (10**9, 0):
         monkeypatch.setattr("siamese.verification.compared.HELD", held)
-        figures = evaluate(compare(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0, replicates=200)
-        assert list(figures.recall_at_fmr) == ["0.1", "0.01", "0.001"]  # of 44,250 impostor pairs; 0.0001 needs 300,000
+        figures = evaluate_pairs(
+            measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0, replicates=200
+        )
+        assert list(figures.recall_at_fmr) == [
+            "0.1",
+            "0.01",
+            "0.001",
+        ]  # of 44,250 impostor pairs; 0.0001 needs 300,000
         for rate, recall in figures.recall_at_fmr.items():
             allowed = np.sort(d[~pairs.same])[int(float(rate) * pairs.impostor)]
             assert recall == pytest.approx((d[pairs.same] < allowed).mean(), abs=0)
@@ -194,9 +250,13 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
         (torch.zeros(3), np.zeros(3), "do not fit"),
         (torch.zeros(3, 2), np.zeros(2), "do not fit"),
         (torch.full((3, 2), torch.nan), np.zeros(3), "3 of 3 embeddings are NaN"),
-        (torch.tensor([[0.0, torch.inf], [0, 0]]), np.zeros(2), "1 of 2 embeddings are NaN or infinite"),
+        (
+            torch.tensor([[0.0, torch.inf], [0, 0]]),
+            np.zeros(2),
+            "1 of 2 embeddings are NaN or infinite",
+        ),
     ],
 )
 def test_bad_embeddings_are_refused(embeddings, labels, words):
     with pytest.raises(CalibrationError, match=words):
-        compare(embeddings, labels, AllPairs(), EuclideanDistance())
+        measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())

@@ -21,18 +21,25 @@ def folded(draw):
     """Few distinct distances, so that ties abound; both kinds in every fold."""
     folds = draw(st.integers(2, 4))
     n = draw(st.integers(2, 6))
-    rows = [(f, bool(i % 2), draw(st.integers(0, 6)) / 4) for f in range(folds) for i in range(2 * n)]
+    rows = [
+        (f, bool(i % 2), draw(st.integers(0, 6)) / 4) for f in range(folds) for i in range(2 * n)
+    ]
     fold, same, distances = zip(*rows, strict=True)
     return np.array(distances, np.float32), np.array(same), np.array(fold)
 
 
 def right(distances, same, threshold) -> int:
-    return sum((d <= threshold) == s for d, s in zip(distances.tolist(), same.tolist(), strict=True))
+    return sum(
+        (d <= threshold) == s for d, s in zip(distances.tolist(), same.tolist(), strict=True)
+    )
 
 
 def best_threshold(distances, same) -> float:
     """The smallest of the most accurate, among a number just below all distances and every distance that occurs."""
-    candidates = [float(np.nextafter(distances.min(), np.float32(-1))), *sorted(set(distances.tolist()))]
+    candidates = [
+        float(np.nextafter(distances.min(), np.float32(-1))),
+        *sorted(set(distances.tolist())),
+    ]
     return max(candidates, key=lambda t: (right(distances, same, t), -t))
 
 
@@ -46,7 +53,10 @@ def test_against_brute_force(case):
         expected = best_threshold(distances[~here], same[~here])
         assert tested.threshold == expected
         shares.append(Fraction(right(distances[here], same[here], expected), int(here.sum())))
-        assert (tested.tp + tested.fn, tested.fp + tested.tn) == (same[here].sum(), (~same[here]).sum())
+        assert (tested.tp + tested.fn, tested.fp + tested.tn) == (
+            same[here].sum(),
+            (~same[here]).sum(),
+        )
         assert tested.accuracy == pytest.approx(float(shares[-1]))
     mean = sum(shares) / len(shares)
     variance = sum((s - mean) ** 2 for s in shares) / (len(shares) - 1)
@@ -61,7 +71,9 @@ def test_the_order_of_pairs_does_not_matter(case, random):
     distances, same, fold = case
     order = list(range(len(same)))
     random.shuffle(order)
-    assert cross_validate(distances[order], same[order], fold[order]) == cross_validate(distances, same, fold)
+    assert cross_validate(distances[order], same[order], fold[order]) == cross_validate(
+        distances, same, fold
+    )
 
 
 @given(folded(), st.randoms(use_true_random=False))
@@ -73,7 +85,10 @@ def test_a_fold_has_no_say_in_its_own_threshold(case, random):
     here = np.flatnonzero(fold == before.fold)
     spoilt[here] = [random.randint(0, 9) / 8 for _ in here]
     turned[here] = [random.random() < 0.5 for _ in here]
-    assert cross_validate(spoilt, turned, fold, tested=[before.fold]).folds[0].threshold == before.threshold
+    assert (
+        cross_validate(spoilt, turned, fold, tested=[before.fold]).folds[0].threshold
+        == before.threshold
+    )
 
 
 DISTANCES = np.array([0.1, 0.2, 0.9, 0.8, 0.15, 0.7, 0.3, 0.95], np.float32)
@@ -87,7 +102,10 @@ def test_pairs_without_a_face_are_counted_both_ways():
     # On paper: fold 0 gets 0.3 and is right four times, fold 1 gets 0.2 and refuses the genuine pair at 0.3.
     assert [f.threshold for f in found.folds] == [pytest.approx(0.3), pytest.approx(0.2)]
     assert [f.accuracy for f in found.folds] == [1, 0.75]
-    assert [f.strict_accuracy for f in found.folds] == [0.75, 0.75]  # the one that is wrong already is not counted twice
+    assert [f.strict_accuracy for f in found.folds] == [
+        0.75,
+        0.75,
+    ]  # the one that is wrong already is not counted twice
     assert (found.mean, found.strict_mean) == (0.875, 0.75)
 
 
@@ -115,7 +133,9 @@ def test_a_given_threshold_is_applied_as_it_is():
     found = cross_validate(DISTANCES, SAME, FOLD, policy=0.75)
     assert {f.threshold for f in found.folds} == {0.75}
     assert (found.policy, found.folds[1].fp) == ("given", 1)
-    assert cross_validate(DISTANCES, SAME, np.zeros(8, int), policy=0.75).mean == pytest.approx(7 / 8)
+    assert cross_validate(DISTANCES, SAME, np.zeros(8, int), policy=0.75).mean == pytest.approx(
+        7 / 8
+    )
 
 
 def test_another_policy():
@@ -144,11 +164,15 @@ def test_what_cannot_be_judged(change, words):
 
 @pytest.mark.parametrize("threshold", [0.5, np.float32(0.5), np.float64(0.5)])
 def test_a_number_of_any_kind_is_a_threshold(threshold):
-    found = cross_validate(np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold)
+    found = cross_validate(
+        np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold
+    )
     assert (found.mean, found.policy, found.folds[0].threshold) == (1.0, "given", 0.5)
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), float("inf"), np.float32("nan")])
 def test_a_threshold_that_is_no_number_is_refused(threshold):
     with pytest.raises(CalibrationError, match="finite number"):
-        cross_validate(np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold)
+        cross_validate(
+            np.array([0.1, 0.9]), np.array([True, False]), np.array([0, 0]), policy=threshold
+        )

@@ -6,12 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies import labelled_distances
 
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.verification.probability import ProbabilityMap
+from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.probability import fit_probability
-from siamese.verification.probability import reliability
+from siamese.verification.probability import ProbabilityMap, fit_probability, reliability
 
 
 def isotonic(distances, same, prevalence):
@@ -21,13 +18,19 @@ def isotonic(distances, same, prevalence):
     w = [weight[distances == v].sum() for v in x]
     y = [weight[(distances == v) & same].sum() for v in x]
     m = len(x)
-    return x, [min(max(sum(y[s : t + 1]) / sum(w[s : t + 1]) for t in range(i, m)) for s in range(i + 1)) for i in range(m)]
+    return x, [
+        min(max(sum(y[s : t + 1]) / sum(w[s : t + 1]) for t in range(i, m)) for s in range(i + 1))
+        for i in range(m)
+    ]
 
 
 @settings(max_examples=300, deadline=None)
 @given(labelled_distances(distinct=(1, 9), size=(2, 30)), st.sampled_from([0.5, 0.1, 0.9]))
 def test_the_isotonic_fit_is_the_one_of_the_definition_kept_from_certainty(case, prevalence):
-    distances, same = np.round(case[0], 3), case[1]  # scikit-learn takes numbers closer than 1e-15 for one
+    distances, same = (
+        np.round(case[0], 3),
+        case[1],
+    )  # scikit-learn takes numbers closer than 1e-15 for one
     fitted = fit_probability(ThresholdCurve.of(distances, same), prevalence)
     x, expected = isotonic(distances.astype(np.float64), same, prevalence)
     odds = prevalence / (1 - prevalence)
@@ -39,7 +42,11 @@ def test_the_isotonic_fit_is_the_one_of_the_definition_kept_from_certainty(case,
 
 
 @settings(max_examples=200, deadline=None)
-@given(labelled_distances(distinct=(2, 9), size=(4, 40)), st.sampled_from([0.5, 0.02, 0.9]), st.sampled_from([0.5, 0.02, 0.9]))
+@given(
+    labelled_distances(distinct=(2, 9), size=(4, 40)),
+    st.sampled_from([0.5, 0.02, 0.9]),
+    st.sampled_from([0.5, 0.02, 0.9]),
+)
 def test_another_prevalence_is_the_fit_to_pairs_of_that_prevalence(case, first, second):
     curve = ThresholdCurve.of(*case)
     moved, fitted = fit_probability(curve, first).at(second), fit_probability(curve, second)
@@ -86,7 +93,9 @@ def test_calibration_error_and_brier_score_are_those_of_written_out_pairs(kind):
         inside = (p >= low / 15) & (p < (low + 1) / 15)
         if inside.any():
             w = weight[inside]
-            error += w.sum() * abs((w * p[inside]).sum() / w.sum() - (w * truth[inside]).sum() / w.sum())
+            error += w.sum() * abs(
+                (w * p[inside]).sum() / w.sum() - (w * truth[inside]).sum() / w.sum()
+            )
     assert judged.calibration_error == pytest.approx(error, abs=1e-9)
     assert judged.brier == pytest.approx((weight * (p - truth) ** 2).sum(), abs=1e-9)
     assert sum(judged.weight) == pytest.approx(1)

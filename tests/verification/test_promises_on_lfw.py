@@ -1,4 +1,4 @@
-"""What each policy promises, on photographs of real people: exactly where it was calibrated, within the stated interval elsewhere."""
+"""What each policy promises, on photographs of real identities: exactly where it was calibrated, within the stated interval elsewhere."""
 
 import os
 from dataclasses import replace
@@ -9,44 +9,53 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese.pairs.all_pairs import AllPairs
-from siamese.verification.policies.cost import Cost
-from siamese.verification.policies.eer import Eer
+from siamese.datasets.lfw import load_lfw
 from siamese.distances.euclidean import EuclideanDistance
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.figures import evaluate_pairs
+from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.policies.cost import Cost, expected_cost
+from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
 from siamese.verification.thresholds import calibrate
-from siamese.datasets.lfw import lfw
-from siamese.verification.pair_distances import compare
-from siamese.verification.figures import evaluate
-from siamese.verification.policies.cost import cost
 
 ROOT = os.environ.get("SIAMESE_LFW")
-pytestmark = pytest.mark.skipif(not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW")
+pytestmark = pytest.mark.skipif(
+    not ROOT or not Path(ROOT).is_dir(), reason="SIAMESE_LFW does not name the folder of LFW"
+)
 
 
 @pytest.fixture(scope="module")
 def halves():
-    """Two groups of people, 1,200 photographs each or a little more, as grey pictures of 14 x 14: a weak network, but a real one."""
-    table = lfw(ROOT)
-    often = sorted(person for person, n in table.counts.items() if 3 <= n <= 30)
+    """Two groups of identities, 1,200 photographs each or a little more, as grey images of 14 x 14: a weak network, but a real one."""
+    table = load_lfw(ROOT)
+    often = sorted(identity for identity, n in table.counts.items() if 3 <= n <= 30)
     order = np.random.default_rng(0).permutation(len(often))
     paths = {}
-    for path, person in zip(table.paths, table.identities, strict=True):
-        paths.setdefault(person, []).append(path)
-    groups, people = [], iter(often[i] for i in order)
+    for path, identity in zip(table.paths, table.identities, strict=True):
+        paths.setdefault(identity, []).append(path)
+    groups, identities = [], iter(often[i] for i in order)
     for _ in range(2):
         files, names = [], []
         while len(files) < 1200:
-            person = next(people)
-            files += paths[person]
-            names += [person] * len(paths[person])
-        pictures = [Image.open(f).convert("L").crop((75, 75, 175, 175)).resize((14, 14), Image.Resampling.BOX) for f in files]
-        rows = np.stack([np.asarray(p, dtype=np.float32).ravel() for p in pictures])
+            identity = next(identities)
+            files += paths[identity]
+            names += [identity] * len(paths[identity])
+        images = [
+            Image.open(f)
+            .convert("L")
+            .crop((75, 75, 175, 175))
+            .resize((14, 14), Image.Resampling.BOX)
+            for f in files
+        ]
+        rows = np.stack([np.asarray(p, dtype=np.float32).ravel() for p in images])
         rows -= rows.mean(axis=1, keepdims=True)
-        groups.append((torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)), np.array(names)))
+        groups.append(
+            (torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True)), np.array(names))
+        )
     return groups
 
 
@@ -55,7 +64,9 @@ def judged(halves, policy):
     (embeddings, names), (others, their_names) = halves
     found = calibrate(embeddings, names, policy)
     labels = np.unique(their_names, return_inverse=True)[1]
-    elsewhere = evaluate(compare(others, labels, AllPairs(), EuclideanDistance()), found.threshold)
+    elsewhere = evaluate_pairs(
+        measure_pairs(others, labels, AllPairs(), EuclideanDistance()), found.threshold
+    )
     pairs = AllPairs()(np.unique(names, return_inverse=True)[1])
     d = EuclideanDistance().between(embeddings, pairs.left, pairs.right)
     order = np.argsort(d, kind="stable")
@@ -90,7 +101,10 @@ def test_eer(halves):
     _, tp, fp, at, elsewhere = judged(halves, Eer())
     gap = np.abs(fp / fp[-1] - (1 - tp / tp[-1]))
     assert gap[at] == gap.min()
-    false_match, false_non_match = elsewhere.ci95["fmr"], [1 - r for r in elsewhere.ci95["recall"][::-1]]
+    false_match, false_non_match = (
+        elsewhere.ci95["fmr"],
+        [1 - r for r in elsewhere.ci95["recall"][::-1]],
+    )
     assert max(false_match[0], false_non_match[0]) <= min(false_match[1], false_non_match[1])
 
 
@@ -108,21 +122,23 @@ def test_the_optimum_is_one_here_and_hardly_less_than_one_there(halves, policy, 
     p = tp[-1] / (tp[-1] + fp[-1])
     values = figure(tp / tp[-1], fp / fp[-1], p)
     assert values[at] == pytest.approx(values.max(), abs=1e-12)
-    # The other people's own optimum lies where these people's might have lain.
+    # The other identities' own optimum lies where these identities' might have lain.
     others, their_names = halves[1]
     own = calibrate(others, their_names, policy)
     assert max(own.band[0], found.band[0]) <= min(own.band[1], found.band[1])
     if isinstance(policy, Cost):
-        assert cost(policy, elsewhere.confusion) <= 1.05 * cost(policy, own.confusion)
+        assert expected_cost(policy, elsewhere.confusion) <= 1.05 * expected_cost(
+            policy, own.confusion
+        )
 
 
 def test_probabilities_hold_on_the_other_people(halves):
     (embeddings, names), (others, their_names) = halves
     chance = calibrate(embeddings, names, MaxF1(prevalence="balanced")).probability
     labels = np.unique(their_names, return_inverse=True)[1]
-    compared = compare(others, labels, AllPairs(), EuclideanDistance())
-    judged = evaluate(compared, 1.0, probability=chance).reliability
+    compared = measure_pairs(others, labels, AllPairs(), EuclideanDistance())
+    judged = evaluate_pairs(compared, 1.0, probability=chance).reliability
     assert judged.calibration_error < 0.06
     # Chances that are for another share of genuine pairs than they say are found out.
     mistaken = replace(chance.at(0.9), prevalence=chance.prevalence)
-    assert evaluate(compared, 1.0, probability=mistaken).reliability.calibration_error > 0.1
+    assert evaluate_pairs(compared, 1.0, probability=mistaken).reliability.calibration_error > 0.1

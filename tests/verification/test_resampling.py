@@ -12,18 +12,17 @@ from tests.strategies import crowd, labelled_distances
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.verification.bootstrap import bootstrap_identities
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.pair_distances import measure_pairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.policies.recall import Recall
-from siamese.verification.curves import ThresholdCurve
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
-from siamese.verification.pair_distances import compare
-from siamese.verification.bootstrap import bootstrap_identities
-from siamese.verification import bootstrap
 
 
 def measured(rows, labels):
@@ -33,7 +32,7 @@ def measured(rows, labels):
 
 @pytest.fixture
 def draws(monkeypatch):
-    """Three draws of people, known to the test."""
+    """Three draws of identities, known to the test."""
     times = np.random.default_rng(1).multinomial(20, np.full(20, 1 / 20), size=3)
     monkeypatch.setattr(resampling, "_draws", lambda *_: times.astype(np.float64))
     return times
@@ -42,7 +41,7 @@ def draws(monkeypatch):
 @pytest.mark.parametrize("protocol", [AllPairs(), BalancedPairs(limit=60)])
 def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
     rows, labels = crowd(120, 20, 6)
-    compared = compare(rows, labels, protocol, EuclideanDistance())
+    compared = measure_pairs(rows, labels, protocol, EuclideanDistance())
     drawn = bootstrap_identities(compared, compared.curve())
     pairs, d = compared.pairs, compared.distances
     for r, times in enumerate(draws):
@@ -51,19 +50,23 @@ def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
             tp = sum(times[labels[i]] for i in pairs.left[pairs.same & at])
             fp = sum(
                 times[labels[i]] * times[labels[j]]
-                for i, j in zip(pairs.left[~pairs.same & at], pairs.right[~pairs.same & at], strict=True)
+                for i, j in zip(
+                    pairs.left[~pairs.same & at], pairs.right[~pairs.same & at], strict=True
+                )
             )
             assert (drawn.tp[r, k], drawn.fp[r, k]) == (tp, fp)
 
 
 def numbers(streamed):
-    """(N,) the number that each given row's person has in a stream."""
+    """(N,) the number that each given row's identity has in a stream."""
     return streamed.labels[np.argsort(streamed._tiles.order)]
 
 
 @pytest.mark.parametrize("tile", [17, 768])
 @pytest.mark.parametrize("few", [0, 64])
-def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_order(monkeypatch, draws, tile, few):
+def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_order(
+    monkeypatch, draws, tile, few
+):
     monkeypatch.setattr(resampling, "_FEW", few)
     rows, labels = crowd(120, 20, 6)
     pairs, d = measured(rows, labels)
@@ -119,7 +122,7 @@ def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
 def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monkeypatch):
     rows, labels = crowd(120, 20, 6)
     monkeypatch.setattr(resampling, "_draws", lambda *_: np.ones((1, 20)))
-    compared = compare(rows, labels, AllPairs(), EuclideanDistance())
+    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
     drawn = bootstrap_identities(compared, curve)
     assert len(drawn.thresholds) < len(curve.thresholds) / 5  # most are between two that are held
@@ -131,7 +134,7 @@ def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monk
 @pytest.mark.parametrize("cells", [20 * 64, 20 * 65, 20 * 150])
 def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch, cells):
     rows, labels = crowd(120, 20, 6)
-    compared = compare(rows, labels, AllPairs(), EuclideanDistance())
+    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
     every = bootstrap_identities(compared, curve).thresholds
     monkeypatch.setattr(resampling, "_CELLS", cells)
@@ -142,14 +145,18 @@ def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch,
 
 def test_streamed_intervals_are_as_wide_as_held_ones():
     rows, labels = crowd(800, 150, 12)
-    held = compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+    held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
     streamed = StreamedDistances(rows, labels, EuclideanDistance())
     a, b = (bootstrap_identities(c, c.curve(), replicates=1000) for c in (held, streamed))
     for policy in (MaxF1(), Recall(0.9), Fmr(0.01)):
         at = held.choose(policy)[0]
         for first, second in [
             (a.threshold(policy), b.threshold(policy)),
-            *zip(a.figures(at, None, held.curve()).values(), b.figures(at, None, held.curve()).values(), strict=True),
+            *zip(
+                a.figures(at, None, held.curve()).values(),
+                b.figures(at, None, held.curve()).values(),
+                strict=True,
+            ),
         ]:
             width = first[1] - first[0]
             assert second[1] - second[0] == pytest.approx(width, rel=0.25, abs=1e-4)
@@ -158,50 +165,60 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed):
-    """People of known distribution: the recall and false match rate of a fixed threshold are known from a large sample."""
+    """Identities of known distribution: the recall and false match rate of a fixed threshold are known from a large sample."""
 
-    def sample(people, seed):
+    def sample(identities, seed):
         rng = np.random.default_rng(seed)
-        who = np.repeat(np.arange(people), 4)
-        spread = rng.uniform(0.3, 1.2, people)[who, None]  # some people vary more than others: pairs are not independent
+        who = np.repeat(np.arange(identities), 4)
+        spread = rng.uniform(0.3, 1.2, identities)[
+            who, None
+        ]  # some identities vary more than others: pairs are not independent
         return torch.tensor(
-            rng.normal(size=(people, 5))[who] + spread * rng.normal(size=(len(who), 5)), dtype=torch.float32
+            rng.normal(size=(identities, 5))[who] + spread * rng.normal(size=(len(who), 5)),
+            dtype=torch.float32,
         ), who
 
     threshold = 2.0
-    whole = calibrate(*sample(2500, 10**6), intervals=False, probability=None).with_policy(threshold).point.figures
+    whole = (
+        calibrate(*sample(2500, 10**6), intervals=False, probability=None)
+        .with_policy(threshold)
+        .point.figures
+    )
     monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
     inside = {"recall": 0, "fmr": 0, "f1": 0}
     for seed in range(100):
         rows, who = sample(50, seed)
-        compared = compare(rows, who, AllPairs(), EuclideanDistance())
+        compared = measure_pairs(rows, who, AllPairs(), EuclideanDistance())
         drawn = bootstrap_identities(compared, compared.curve())
         found = drawn.figures(threshold, 0.5, compared.curve())
         truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["fmr"])}
         for name in inside:
             low, high = found[name]
             inside[name] += low <= truth[name] <= high
-    # Percentile intervals of 50 people fall a little short of 95; 84 of 100 has a chance below 1 in 10,000 at 95 %.
+    # Percentile intervals of 50 identities fall a little short of 95; 84 of 100 has a chance below 1 in 10,000 at 95 %.
     assert min(inside.values()) >= 85, inside
     assert max(inside.values()) <= 100
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_seen(monkeypatch, streamed):
+def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_seen(
+    monkeypatch, streamed
+):
     """Thresholds at which one of 300 to one of 30,000 impostor pairs is accepted, or missing: mostly, none of 3,040 pairs is."""
 
-    def sample(people, seed):
+    def sample(identities, seed):
         rng = np.random.default_rng(seed)
-        who = np.repeat(np.arange(people), 4)
+        who = np.repeat(np.arange(identities), 4)
         return torch.tensor(
-            rng.normal(size=(people, 16))[who] + 0.4 * rng.normal(size=(len(who), 16)), dtype=torch.float32
+            rng.normal(size=(identities, 16))[who] + 0.4 * rng.normal(size=(len(who), 16)),
+            dtype=torch.float32,
         ), who
 
     whole = calibrate(*sample(2000, 10**6), intervals=False, probability=None)
     monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
     drawn = []
     for seed in range(100):
-        compared = compare(*sample(20, seed), AllPairs(), EuclideanDistance())
+        compared = measure_pairs(*sample(20, seed), AllPairs(), EuclideanDistance())
         drawn.append((bootstrap_identities(compared, compared.curve()), compared.curve()))
     for rate in (3e-3, 3e-4, 3e-5):
         k = np.searchsorted(whole.curve.fmr, rate)
@@ -219,7 +236,7 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
 
 def test_fewer_than_five_people_give_no_interval():
     rows, labels = crowd(40, 4, 6)
-    compared = compare(rows, labels, AllPairs(), EuclideanDistance())
+    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     assert bootstrap_identities(compared, compared.curve()) is None
 
 
@@ -237,16 +254,20 @@ def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, hel
             calibrate(rows, who, intervals=False)  # which has none to be too narrow
         assert "intervals" not in "".join(str(w.message) for w in caught[1:])
         assert [str(w.message).split(":")[0] for w in caught] == (
-            ["one person has 76% of the genuine pairs of split 'calibration'"] * 2 if warned else []
+            ["one identity has 76% of the genuine pairs of split 'calibration'"] * 2
+            if warned
+            else []
         )
 
 
 def test_held_pairs_are_counted_one_by_one_for_their_people():
     rows, labels = crowd(120, 20, 6)
-    held = compare(rows, labels, AllPairs(), EuclideanDistance())
+    held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     edges = np.quantile(held.distances, [0.1, 0.5]).astype(np.float32).astype(np.float64)
     own, others, both = np.zeros((20, 3)), np.zeros((20, 3)), np.zeros((20, 20, 3))
-    for i, j, d in zip(held.pairs.left, held.pairs.right, held.distances.astype(np.float64), strict=True):
+    for i, j, d in zip(
+        held.pairs.left, held.pairs.right, held.distances.astype(np.float64), strict=True
+    ):
         a, b = sorted((labels[i], labels[j]))
         k = 0 if d <= edges[0] else 1 if d <= edges[1] else 2
         if a == b:
@@ -276,9 +297,12 @@ def test_every_pair_is_counted_for_its_people():
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=25)
     own, others = streamed.by_identity(streamed.curve().thresholds.astype(np.float64))
     labels = numbers(streamed)
-    for person in range(20):
-        part = (labels[pairs.left] == person) | (labels[pairs.right] == person)
-        assert (own[person].sum(), others[person].sum()) == ((part & pairs.same).sum(), (part & ~pairs.same).sum())
+    for identity in range(20):
+        part = (labels[pairs.left] == identity) | (labels[pairs.right] == identity)
+        assert (own[identity].sum(), others[identity].sum()) == (
+            (part & pairs.same).sum(),
+            (part & ~pairs.same).sum(),
+        )
 
 
 def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
@@ -286,8 +310,13 @@ def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
     for seed in range(60):
         rng = np.random.default_rng(seed)
         who = np.repeat(np.arange(6), 3)
-        found = calibrate(rng.normal(size=(6, 3))[who] + 0.3 * rng.normal(size=(18, 3)), who, probability=None)
-        for number in (0.3, 1.0):  # genuine pairs have none this large, or impostor pairs none this small
+        found = calibrate(
+            rng.normal(size=(6, 3))[who] + 0.3 * rng.normal(size=(18, 3)), who, probability=None
+        )
+        for number in (
+            0.3,
+            1.0,
+        ):  # genuine pairs have none this large, or impostor pairs none this small
             given = found.with_policy(number)
             low, high = given.band
             assert low <= number <= high

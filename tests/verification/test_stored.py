@@ -4,28 +4,38 @@ import numpy as np
 import pytest
 from tests.strategies import crowd
 
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import CalibrationError
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.calibration import Calibration
+from siamese.verification.curves import ThresholdCurve
+from siamese.verification.pair_distances import measure_pairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
-from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import CalibrationError
-from siamese.pairs.all_pairs import AllPairs
-from siamese.verification.calibration import Calibration
 from siamese.verification.streaming.stream import StreamedDistances
-from siamese.verification.curves import ThresholdCurve
 from siamese.verification.thresholds import calibrate_pairs
-from siamese.verification.pair_distances import compare
 
-POLICIES = [MaxF1(), MaxF1(prevalence="balanced"), Eer(), Fmr(0.01), Recall(0.9), MaxAccuracy(), Cost(1000, prevalence=1e-4)]
+POLICIES = [
+    MaxF1(),
+    MaxF1(prevalence="balanced"),
+    Eer(),
+    Fmr(0.01),
+    Recall(0.9),
+    MaxAccuracy(),
+    Cost(1000, prevalence=1e-4),
+]
 
 
 @pytest.fixture(scope="module")
 def both():
     rows, labels = crowd(400, 60, 12)
-    return StreamedDistances(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+    return StreamedDistances(rows, labels, EuclideanDistance()), measure_pairs(
+        rows, labels, AllPairs(), EuclideanDistance(), limit=10**9
+    )
 
 
 @pytest.mark.filterwarnings("ignore:policy .* refuses every genuine pair")
@@ -35,7 +45,9 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     calibration = calibrate_pairs(streamed, policy)
     # Most chosen thresholds lie between two of the curve's: it would not be restored without their own counts.
     again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
-    assert again.curve.at(again.threshold) == held.confusion(again.threshold) == again.point.confusion
+    assert (
+        again.curve.at(again.threshold) == held.confusion(again.threshold) == again.point.confusion
+    )
     assert again.with_policy(calibration.threshold).confusion == calibration.confusion
 
 
@@ -43,7 +55,11 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
 def test_a_file_keeps_everything_to_the_last_bit(both, which, tmp_path):
     found = calibrate_pairs(both[which], Fmr(0.01))
     again = Calibration.load(found.save(tmp_path / "found.npz"))
-    assert (again.point, again.probability, again.band) == (found.point, found.probability, found.band)
+    assert (again.point, again.probability, again.band) == (
+        found.point,
+        found.probability,
+        found.band,
+    )
     assert again.curve.resolution == found.curve.resolution
     for name, part in found.arrays(whole=True).items():
         assert again.arrays(whole=True)[name].dtype == part.dtype
@@ -75,12 +91,18 @@ def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
     asked = [float(d) for d in np.random.default_rng(0).choice(held.distances, 50, replace=False)]
     calibration = calibrate_pairs(streamed, beside=tuple(asked), intervals=False, probability=None)
     plain = calibrate_pairs(streamed, intervals=False, probability=None)
-    assert [calibration.with_policy(t).confusion for t in asked] == [held.confusion(t) for t in asked]
-    assert [plain.with_policy(t).confusion for t in asked] != [held.confusion(t) for t in asked]  # else the test tells nothing
+    assert [calibration.with_policy(t).confusion for t in asked] == [
+        held.confusion(t) for t in asked
+    ]
+    assert [plain.with_policy(t).confusion for t in asked] != [
+        held.confusion(t) for t in asked
+    ]  # else the test tells nothing
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_and_the_end_that_refuses_all(refuses):
+def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_and_the_end_that_refuses_all(
+    refuses,
+):
     rng = np.random.default_rng(0)
     distances = rng.uniform(1, 2, 20_000).astype(np.float32)
     same = rng.random(20_000) < 0.3
@@ -88,7 +110,10 @@ def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_a
     below = np.nextafter(whole.thresholds[0], np.float32(0))
     if refuses:  # as a streamed curve begins: below all distances
         whole = ThresholdCurve(
-            *(np.insert(part, 0, first) for part, first in ((whole.thresholds, below), (whole.tp, 0), (whole.fp, 0)))
+            *(
+                np.insert(part, 0, first)
+                for part, first in ((whole.thresholds, below), (whole.tp, 0), (whole.fp, 0))
+            )
         )
     assert whole.thin(limit=len(whole.thresholds)) is whole
     for keep in whole.thresholds[[1, 777, 12_345]].tolist():

@@ -17,24 +17,20 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
-from siamese.verification.confusion import Confusion
+from siamese.verification import policies
+from siamese.verification.bootstrap import bootstrap_identities
+from siamese.verification.confusion import Confusion, count_verdicts
+from siamese.verification.curves import auc
+from siamese.verification.pair_distances import measure_pairs, pairs_to_show
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.policies.recall import Recall
-from siamese.verification.curves import auc
+from siamese.verification.streaming import cells, stream, tiles
+from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate_pairs
-from siamese.verification.streaming import cells
-from siamese.verification.pair_distances import compare
-from siamese.verification.confusion import confusion
-from siamese.verification import policies
-from siamese.verification.bootstrap import bootstrap_identities
-from siamese.verification.streaming import stream
-from siamese.verification.streaming import tiles
-from siamese.verification.pair_distances import pairs_to_show
 
 prevalences = st.sampled_from(["observed", "balanced", 0.01, 0.3, 0.9])
 rates = st.sampled_from([0.05, 0.25, 1 / 3, 0.5, 0.75, 0.9])
@@ -49,15 +45,17 @@ chosen_by = st.one_of(
 
 
 @st.composite
-def labelled_rows(draw, people=4, most=14):
+def labelled_rows(draw, identities=4, most=14):
     """Rows on a coarse lattice, so that distances tie and rows coincide; at least one pair of either kind."""
     n, d = draw(st.integers(3, most)), draw(st.integers(1, 3))
     half = st.integers(-3, 3).map(lambda v: v / 2)
     rows = draw(st.lists(st.lists(half, min_size=d, max_size=d), min_size=n, max_size=n))
-    labels = draw(st.lists(st.integers(0, people), min_size=n, max_size=n))
+    labels = draw(st.lists(st.integers(0, identities), min_size=n, max_size=n))
     labels[:3] = [0, 0, 1]
     scale = draw(st.sampled_from([1.0, 1e-3, 0.1, 1e4]))
-    return torch.tensor(rows, dtype=torch.float32) * scale + draw(st.sampled_from([0.0, 0.0, 100.0])), np.array(labels)
+    return torch.tensor(rows, dtype=torch.float32) * scale + draw(
+        st.sampled_from([0.0, 0.0, 100.0])
+    ), np.array(labels)
 
 
 def pairwise(rows, labels, distance):
@@ -106,8 +104,16 @@ def best(policy, pairs):
 
 
 @settings(max_examples=2500, deadline=None)
-@given(labelled_rows(), chosen_by, st.integers(1, 20), st.sampled_from([EuclideanDistance(), CosineDistance()]), st.booleans())
-def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(case, policy, tile, distance, finer):
+@given(
+    labelled_rows(),
+    chosen_by,
+    st.integers(1, 20),
+    st.sampled_from([EuclideanDistance(), CosineDistance()]),
+    st.booleans(),
+)
+def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
+    case, policy, tile, distance, finer
+):
     rows, labels = case
     pairs = pairwise(rows, labels, distance)
     threshold, tp, fp = best(policy, pairs)
@@ -125,18 +131,37 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(ca
 
 
 @settings(max_examples=600, deadline=None)
-@given(labelled_rows(), st.integers(1, 20), st.sampled_from([EuclideanDistance(), CosineDistance()]), st.data())
+@given(
+    labelled_rows(),
+    st.integers(1, 20),
+    st.sampled_from([EuclideanDistance(), CosineDistance()]),
+    st.data(),
+)
 def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distance, data):
     rows, labels = case
-    pairs, streamed = pairwise(rows, labels, distance), StreamedDistances(rows, labels, distance, tile)
+    pairs, streamed = (
+        pairwise(rows, labels, distance),
+        StreamedDistances(rows, labels, distance, tile),
+    )
     d, same = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
     some = float(data.draw(st.sampled_from(d.tolist())))
-    for t in (some, np.nextafter(some, -9), np.nextafter(some, 9), some * 1.3, -1.0, -0.0, 1e30, float(np.float32(some / 2))):
-        assert streamed.confusion(float(t)) == confusion(d, same, float(t))
+    for t in (
+        some,
+        np.nextafter(some, -9),
+        np.nextafter(some, 9),
+        some * 1.3,
+        -1.0,
+        -0.0,
+        1e30,
+        float(np.float32(some / 2)),
+    ):
+        assert streamed.confusion(float(t)) == count_verdicts(d, same, float(t))
     curve = streamed.curve()
     assert (curve.genuine, curve.impostor) == (same.sum(), (~same).sum())
-    for t, tp, fp in zip(curve.thresholds.tolist(), curve.tp.tolist(), curve.fp.tolist(), strict=True):
-        c = confusion(d, same, t)
+    for t, tp, fp in zip(
+        curve.thresholds.tolist(), curve.tp.tolist(), curve.fp.tolist(), strict=True
+    ):
+        c = count_verdicts(d, same, t)
         assert (c.tp, c.fp) == (tp, fp)
 
 
@@ -148,14 +173,21 @@ def test_the_extremes_are_the_closest_impostor_and_the_fmrthest_genuine_pairs(ca
     left, right, found = StreamedDistances(rows, labels, EuclideanDistance(), tile).extremes(count)
     same = labels[left] == labels[right]
     assert sorted(found[~same].tolist()) == sorted(d for d, s in pairs if not s)[:count]
-    assert sorted(found[same].tolist()) == sorted((d for d, s in pairs if s), reverse=True)[:count][::-1]
+    assert (
+        sorted(found[same].tolist())
+        == sorted((d for d, s in pairs if s), reverse=True)[:count][::-1]
+    )
     assert found.tolist() == [
-        float(EuclideanDistance().measure(rows[[i]], rows[[j]])) for i, j in zip(left, right, strict=True)
+        float(EuclideanDistance().measure(rows[[i]], rows[[j]]))
+        for i, j in zip(left, right, strict=True)
     ]
     shown = pairs_to_show(StreamedDistances(rows, labels, EuclideanDistance(), tile), count)
-    assert len({frozenset(p) for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)}) == len(
-        shown.pairs
-    )
+    assert len(
+        {
+            frozenset(p)
+            for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)
+        }
+    ) == len(shown.pairs)
 
 
 EVERY = (
@@ -174,7 +206,7 @@ EVERY = (
 @pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
 def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
     rows, labels = crowd()
-    held = compare(rows, labels, AllPairs(), distance, limit=10**9)
+    held = measure_pairs(rows, labels, AllPairs(), distance, limit=10**9)
     expected = [held.choose(policy) for policy in EVERY]
     before = torch.get_num_threads()
     try:
@@ -182,18 +214,22 @@ def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
             torch.set_num_threads(threads)
             streamed = StreamedDistances(rows, labels, distance, tile)
             assert [streamed.choose(policy) for policy in EVERY] == expected
-            assert [StreamedDistances(rows, labels, distance, tile).choose(policy) for policy in EVERY] == expected  # each the first
+            assert [
+                StreamedDistances(rows, labels, distance, tile).choose(policy) for policy in EVERY
+            ] == expected  # each the first
     finally:
         torch.set_num_threads(before)
     shuffled = np.random.default_rng(1).permutation(len(labels))
-    assert [StreamedDistances(rows[shuffled], labels[shuffled], distance).choose(p) for p in EVERY] == expected
+    assert [
+        StreamedDistances(rows[shuffled], labels[shuffled], distance).choose(p) for p in EVERY
+    ] == expected
 
 
 def test_a_learned_distance_is_streamed_pair_by_pair():
     torch.manual_seed(0)
     distance = LearnedDistance(8).eval()
     rows, labels = crowd(40, 8, 8)
-    held = compare(rows, labels, AllPairs(), distance, limit=10**9)
+    held = measure_pairs(rows, labels, AllPairs(), distance, limit=10**9)
     streamed = StreamedDistances(rows, labels, distance, tile=9)
     for policy in (MaxF1(), Eer(), Recall(0.5)):
         assert streamed.choose(policy) == held.choose(policy)
@@ -201,7 +237,7 @@ def test_a_learned_distance_is_streamed_pair_by_pair():
 
 def miscounted(rows, labels, policies=EVERY, tile=tiles.TILE):
     """Whether counts or thresholds are not those of pairs that are held, measured one by one."""
-    held = compare(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
+    held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile)
     curve = streamed.curve()
     exact = [held.confusion(float(t)) for t in curve.thresholds]
@@ -219,7 +255,10 @@ def test_rows_close_to_each_other_and_fmr_from_the_origin_are_counted_exactly(sp
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, 300)
     fmr = np.where(labels % sides, 50, -50)[:, None]
-    rows = torch.tensor((rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + fmr, dtype=torch.float64)
+    rows = torch.tensor(
+        (rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + fmr,
+        dtype=torch.float64,
+    )
     rows[:5] = rows[5]
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=50)
@@ -239,7 +278,9 @@ def test_rows_are_moved_to_where_a_product_tells_their_distances(monkeypatch):
     """Far from the origin nearly every pair would have to be measured by itself."""
     rows, labels = crowd(600, 80, 8)
     measured, of = [], tiles.Tiles.measured
-    monkeypatch.setattr(tiles.Tiles, "measured", lambda self, i, j: (measured.append(len(i)), of(self, i, j))[1])
+    monkeypatch.setattr(
+        tiles.Tiles, "measured", lambda self, i, j: (measured.append(len(i)), of(self, i, j))[1]
+    )
     for origin in (0, 1000):
         StreamedDistances(rows.double() + origin, labels, EuclideanDistance()).choose(MaxF1())
     assert sum(measured) < 10
@@ -258,7 +299,7 @@ def test_one_row_a_million_times_fmrther_out_changes_nothing_for_the_others():
     rows[7] *= 1e6
     assert not miscounted(rows, labels, FEW)
     assert not miscounted(rows, labels, FEW, tile=64)
-    held = calibrate_pairs(compare(rows, labels, AllPairs(), EuclideanDistance()))
+    held = calibrate_pairs(measure_pairs(rows, labels, AllPairs(), EuclideanDistance()))
     streamed = calibrate_pairs(StreamedDistances(rows, labels, EuclideanDistance(), 64))
     assert streamed.point.confusion == held.point.confusion
     assert streamed.threshold == held.threshold
@@ -268,31 +309,43 @@ def test_one_row_a_million_times_fmrther_out_changes_nothing_for_the_others():
     assert streamed.band == pytest.approx(held.band, rel=0.02)
     for policy in (Fmr(1e-3), Recall(0.9), Eer()):
         # Of a streamed curve's thresholds, 0.1 % apart, one stands for each exact one.
-        assert streamed.with_policy(policy).threshold == pytest.approx(held.with_policy(policy).threshold, rel=1.1e-3)
+        assert streamed.with_policy(policy).threshold == pytest.approx(
+            held.with_policy(policy).threshold, rel=1.1e-3
+        )
 
 
 @pytest.mark.parametrize("best", [0, 10_000, -1])
 def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, best):
     rows, labels = crowd()
-    expected = StreamedDistances(rows, labels, EuclideanDistance()).choose(MaxF1())  # one tile: nothing to expect it from
+    expected = StreamedDistances(rows, labels, EuclideanDistance()).choose(
+        MaxF1()
+    )  # one tile: nothing to expect it from
     passes = []
 
     def counter(self, policy, genuine, impostor):
         edges = self._tiles.edges
-        found = cells.Cells.of_bins(edges, genuine, impostor).select_cells(np.array([best % len(edges)]))
+        found = cells.Cells.of_bins(edges, genuine, impostor).select_cells(
+            np.array([best % len(edges)])
+        )
         return cells.Counter(found.start, found.end, 0)
 
     monkeypatch.setattr(StreamedDistances, "_expected", counter)
     each = tiles.Tiles.each
-    monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
-    assert StreamedDistances(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
+    monkeypatch.setattr(
+        tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
+    )
+    assert (
+        StreamedDistances(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
+    )
     assert passes[-1] == ()  # over all tiles, once more
 
 
 def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     rows, labels = crowd(2000, 300)
     passes, each = [], tiles.Tiles.each
-    monkeypatch.setattr(tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1])
+    monkeypatch.setattr(
+        tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
+    )
     StreamedDistances(rows, labels, EuclideanDistance(), tile=200).choose(MaxF1())
     assert () not in passes
 
@@ -319,18 +372,21 @@ def test_fmr_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expe
     d = EuclideanDistance().between(rows, pairs.left, pairs.right)
     streamed = StreamedDistances(rows, labels, EuclideanDistance())
     for rate in (0.1, 0.01, 1e-3, 3e-4):
-        allowed = np.sort(d[~pairs.same])[int(rate * pairs.impostor)]  # the first impostor pair too many
+        allowed = np.sort(d[~pairs.same])[
+            int(rate * pairs.impostor)
+        ]  # the first impostor pair too many
         found, counts = streamed.choose(Fmr(rate))
         assert counts.fp <= rate * pairs.impostor
         assert counts.tp == np.count_nonzero(d[pairs.same] < allowed)
         assert found == d[pairs.same][d[pairs.same] < allowed].max()
     with pytest.raises(CalibrationError) as error:
         streamed.choose(Fmr(1e-5))
-    assert_says(error.value, "1e-05", "rule of 30", "3,000,000", "more people")
+    assert_says(error.value, "1e-05", "rule of 30", "3,000,000", "more identities")
 
 
 @pytest.mark.parametrize(
-    ("scale", "words"), [(3e38, "too large"), (1e300, "too large"), (1e-32, "too small"), (1e-310, "too small")]
+    ("scale", "words"),
+    [(3e38, "too large"), (1e300, "too large"), (1e-32, "too small"), (1e-310, "too small")],
 )
 def test_numbers_whose_distances_float32_cannot_hold_are_refused_with_a_remedy(scale, words):
     rows = torch.tensor([[0.3], [-1.0], [0.0]], dtype=torch.float64) * scale
@@ -342,7 +398,7 @@ def test_numbers_whose_distances_float32_cannot_hold_are_refused_with_a_remedy(s
 def test_the_equal_error_rate_is_exact_between_the_curves_thresholds():
     for seed in range(20):
         rows, labels = crowd(200, 30, 4, seed)
-        held = compare(rows, labels, AllPairs(), EuclideanDistance())
+        held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
         streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=60)
         assert streamed.eer() == held.eer()
 
@@ -355,7 +411,7 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
     rows, labels = crowd(200, 30, 4)
     DISTANCES._classes["saturated"] = Saturated
     try:
-        held = compare(rows, labels, AllPairs(), Saturated(4))
+        held = measure_pairs(rows, labels, AllPairs(), Saturated(4))
         streamed = StreamedDistances(rows, labels, Saturated(4), tile=60)
         assert auc(held.curve()) - auc(streamed.binned()) > 0.1  # all pairs lie in one bin or two
         assert auc(streamed.curve()) == pytest.approx(auc(held.curve()), abs=1e-4)
@@ -369,14 +425,22 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
 def test_rows_that_are_all_the_same_are_all_accepted():
     rows, labels = torch.full((9, 3), 0.1), np.arange(9) // 3
     for rows in (torch.full((9, 3), 0.1), torch.zeros(9, 3)):
-        assert StreamedDistances(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
+        assert StreamedDistances(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (
+            0.0,
+            Confusion(9, 27, 0, 0),
+        )
 
 
 def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
     rng = np.random.default_rng(0)
     labels = np.arange(40) // 2
-    rows = torch.tensor(rng.normal(size=(40, 3)) * 1e-3 + (np.arange(40) % 2)[:, None], dtype=torch.float32)
-    for compared in (StreamedDistances(rows, labels, EuclideanDistance()), compare(rows, labels, AllPairs(), EuclideanDistance())):
+    rows = torch.tensor(
+        rng.normal(size=(40, 3)) * 1e-3 + (np.arange(40) % 2)[:, None], dtype=torch.float32
+    )
+    for compared in (
+        StreamedDistances(rows, labels, EuclideanDistance()),
+        measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
+    ):
         threshold, counts = compared.choose(Fmr(0.1))
         assert counts == Confusion(0, 0, 20, 760)
         assert compared.confusion(threshold) == counts

@@ -1,4 +1,4 @@
-"""What every backbone shares: pictures in, embeddings out, its own normalisation of the input included."""
+"""What every backbone shares: images in, embeddings out, its own normalisation of the input included."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from siamese.registry import Registry
 
 
 class Backbone(nn.Module):
-    """A network from pictures to embeddings.
+    """A network from images to embeddings.
 
-    A backbone takes RGB pictures as they come from the cropper and normalises them itself, so that nothing about
+    A backbone takes RGB images as they come from the cropper and normalises them itself, so that nothing about
     preprocessing can get lost between training and use. Subclasses keep each constructor argument in an attribute of its name
     and register in ``BACKBONES``; that is how a bundle finds them.
 
@@ -34,15 +34,15 @@ class Backbone(nn.Module):
         """Whether embeddings mean the same while training and at use: a threshold, or a learned distance, of one serves the other."""
         return self.trained_size == self.embedding_size
 
-    def check(self, pictures: int) -> None:
-        """Raise :class:`siamese.errors.ConfigError` now if :meth:`fit` will not do with so many training pictures."""
+    def check(self, images: int) -> None:
+        """Raise :class:`siamese.errors.ConfigError` now if :meth:`fit` will not do with so many training images."""
 
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Work out what can be had from the training pictures in closed form; called once, when training has ended.
+        """Work out what can be had from the training images in closed form; called once, when training has ended.
 
         Args:
-            batches: of the N training pictures, each once, in order and unaugmented: (B, 3, H, W) uint8.
-            labels: (N,) int64, one number per person.
+            batches: of the N training images, each once, in order and unaugmented: (B, 3, H, W) uint8.
+            labels: (N,) int64, one number per identity.
         """
 
     def for_inference(self) -> Backbone:
@@ -66,7 +66,7 @@ class Backbone(nn.Module):
         return ((parameter, 1.0) for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed pictures.
+        """Embed images.
 
         Args:
             images: (B, 3, H, W), uint8 0..255 or floating point 0..1.
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
-BACKBONES: Registry[Backbone] = Registry("backbone")
+BACKBONES: Registry[Backbone] = Registry("backbone", "BACKBONES", "siamese.backbones")
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -86,6 +86,6 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 
 def standardise(images: Tensor, eps: float = 1e-3) -> Tensor:
-    """Bring each picture to mean 0 and standard deviation 1 over its pixels and channels: undoes brightness and contrast."""
+    """Bring each image to mean 0 and standard deviation 1 over its pixels and channels: undoes brightness and contrast."""
     variance, mean = torch.var_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
     return (images - mean) * torch.rsqrt(variance + eps)

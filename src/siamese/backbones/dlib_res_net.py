@@ -12,21 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
-from siamese.backbones.dlib.weights import AVERAGES
-from siamese.backbones.dlib.weights import BLOCKS
-from siamese.backbones.dlib.weights import EMBEDDING
-from siamese.backbones.dlib.weights import STEM
-from siamese.backbones.dlib.weights import DlibFile
-from siamese.backbones.dlib.weights import fresh_layers
-from siamese.backbones.layers.views import check_views
-from siamese.backbones.layers.views import jitter_maps
-from siamese.backbones.layers.views import warped
-from siamese.errors import ConfigError
-from siamese.errors import WeightsError
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.backbones.base import BACKBONES, Backbone
+from siamese.backbones.dlib.weights import AVERAGES, BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
+from siamese.backbones.layers.views import check_views, jitter_maps, mean_over_views, warped
+from siamese.errors import ConfigError, WeightsError
+from siamese.weight_files import RESNET, pretrained_file
 
 PIXEL_RANGE = 256  # what pixels are divided by, not 255
 SMALLEST = 103  # pixels; of less, nothing is left for the last block
@@ -104,18 +94,16 @@ class DlibResNet(Backbone):
     def _mean_of_views(self, pixels: Tensor) -> Tensor:
         if self.training or self.same_at_use:
             return self._embed(pixels)
-        if not self.jitter:
-            both = self._embed(torch.cat([pixels, pixels.flip(3)]))  # one call: for few pictures calls are dear
-            return both.view(2, -1, EMBEDDING).mean(dim=0)
+        if not self.jitter:  # for few images calls are dear
+            return mean_over_views(self._embed, (pixels, pixels.flip(3)), at_once=True)
         changes, _ = jitter_maps(self.jitter, pixels.shape[-1])
-        total = self._embed(warped(pixels, changes[0]))
-        for change in changes[1:]:
-            total = total + self._embed(warped(pixels, change))
-        return total / len(changes)
+        return mean_over_views(self._embed, (warped(pixels, change) for change in changes))
 
     def _embed(self, pixels: Tensor) -> Tensor:
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
-        x = ((pixels - pixels.new_tensor(AVERAGES)[:, None, None]) / PIXEL_RANGE).to(self.head.weight.dtype)
+        x = ((pixels - pixels.new_tensor(AVERAGES)[:, None, None]) / PIXEL_RANGE).to(
+            self.head.weight.dtype
+        )
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.max_pool2d(F.relu(self.stem(x)), 3, 2)
         for block in self.blocks:
@@ -151,7 +139,9 @@ class DlibResNet(Backbone):
             WeightsError: it cannot be written.
         """
         layers = fresh_layers()
-        convolutions, affines = (iter([layer for layer in layers if layer.kind == kind]) for kind in ("con", "affine"))
+        convolutions, affines = (
+            iter([layer for layer in layers if layer.kind == kind]) for kind in ("con", "affine")
+        )
         for unit, con, affine in zip(self._units(), convolutions, affines, strict=True):
             con.weight, con.bias = _array(unit.weight), _array(unit.bias)
             affine.weight = np.ones_like(con.bias) if unit.scale is None else _array(unit.scale)
@@ -165,9 +155,16 @@ class DlibResNet(Backbone):
                 f"the network subtracts the averages {file.averages} of red, green and blue, not {AVERAGES}: train dlib's network with its own "
                 f"input layer, input_rgb_image_sized<150>"
             )
-        convolutions, affines = ([layer for layer in file.layers if layer.kind == kind] for kind in ("con", "affine"))
+        convolutions, affines = (
+            [layer for layer in file.layers if layer.kind == kind] for kind in ("con", "affine")
+        )
         for unit, con, affine in zip(self._units(), convolutions, affines, strict=True):
-            unit.set(*(torch.from_numpy(array) for array in (con.weight, con.bias, affine.weight, affine.bias)))
+            unit.set(
+                *(
+                    torch.from_numpy(array)
+                    for array in (con.weight, con.bias, affine.weight, affine.bias)
+                )
+            )
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(file.layers[-1].weight).t())
 
@@ -187,7 +184,11 @@ def _weights_file(weights: str | Path) -> Path:
 
 def _check_pictures(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
-        found = f"a tensor of shape {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        found = (
+            f"a tensor of shape {tuple(images.shape)}"
+            if isinstance(images, Tensor)
+            else type(images).__name__
+        )
         raise ConfigError(
             f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; of one picture (H, W, 3) as an array make torch.from_numpy(picture).permute(2, 0, 1)[None]"
         )
@@ -207,12 +208,22 @@ class _Convolution(nn.Module):
     """A convolution and dlib's affine layer behind it, one factor and one shift per channel, which folded are part of it."""
 
     def __init__(
-        self, channels: int, width: int, kernel: int, stride: int, padding: int, affine_rate: float, folded: bool
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        affine_rate: float,
+        folded: bool,
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
         # Their values follow: random ones would take as long as reading the file.
-        self.weight, self.bias = nn.Parameter(torch.empty(width, channels, kernel, kernel)), nn.Parameter(torch.empty(width))
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty(width, channels, kernel, kernel)),
+            nn.Parameter(torch.empty(width)),
+        )
         learned = affine_rate > 0
         self.scale = None if folded else nn.Parameter(torch.empty(width), learned)
         self.shift = None if folded else nn.Parameter(torch.empty(width), learned)
@@ -238,8 +249,16 @@ class _Convolution(nn.Module):
         """Take these values over; into a folded one, multiplied."""
         folded = self.scale is None
         if folded:
-            self.scale, self.shift = nn.Parameter(torch.empty_like(scale)), nn.Parameter(torch.empty_like(shift))
-        for own, value in ((self.weight, weight), (self.bias, bias), (self.scale, scale), (self.shift, shift)):
+            self.scale, self.shift = (
+                nn.Parameter(torch.empty_like(scale)),
+                nn.Parameter(torch.empty_like(shift)),
+            )
+        for own, value in (
+            (self.weight, weight),
+            (self.bias, bias),
+            (self.scale, scale),
+            (self.shift, shift),
+        ):
             assert own is not None
             own.copy_(value)
         if folded:
@@ -248,17 +267,23 @@ class _Convolution(nn.Module):
     def reset(self) -> None:
         """Random weights (He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015), no shift."""
         width = len(self.bias)
-        fresh = nn.init.kaiming_normal_(torch.empty_like(self.weight), mode="fan_out", nonlinearity="relu")
+        fresh = nn.init.kaiming_normal_(
+            torch.empty_like(self.weight), mode="fan_out", nonlinearity="relu"
+        )
         self.set(fresh, torch.zeros(width), torch.ones(width), torch.zeros(width))
 
 
 class _Block(nn.Module):
     """Two convolutions beside a shortcut; where it halves the picture, the shortcut is an average pool."""
 
-    def __init__(self, channels: int, width: int, halves: bool, affine_rate: float, folded: bool) -> None:
+    def __init__(
+        self, channels: int, width: int, halves: bool, affine_rate: float, folded: bool
+    ) -> None:
         super().__init__()
         self.halves = halves
-        self.first = _Convolution(channels, width, 3, 2 if halves else 1, 0 if halves else 1, affine_rate, folded)
+        self.first = _Convolution(
+            channels, width, 3, 2 if halves else 1, 0 if halves else 1, affine_rate, folded
+        )
         self.second = _Convolution(width, width, 3, 1, 1, affine_rate, folded)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -269,7 +294,9 @@ class _Block(nn.Module):
         # dlib adds maps of different shapes as if each went on with zeros: to the right, at the bottom, in further channels.
         down, right = short.shape[2] - out.shape[2], short.shape[3] - out.shape[3]
         more = out.shape[1] - short.shape[1]
-        return F.relu(F.pad(out, (0, right, 0, down)) + F.pad(short, (0, 0, 0, 0, 0, more)), inplace=True)
+        return F.relu(
+            F.pad(out, (0, right, 0, down)) + F.pad(short, (0, 0, 0, 0, 0, more)), inplace=True
+        )
 
 
 def _array(values: Tensor) -> np.ndarray:

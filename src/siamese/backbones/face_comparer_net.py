@@ -1,12 +1,10 @@
-"""FaceComparerNet: the branch of aleju's face-comparer, six convolutions on small grey pictures."""
+"""FaceComparerNet: the branch of aleju's face-comparer, six convolutions on small grey images."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
-from siamese.backbones.base import to_unit_range
+from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.layers.image_size import expect_size
 
 SIZE = 32
@@ -17,7 +15,7 @@ class FaceComparerNet(Backbone):
     """The branch of the siamese network of https://github.com/aleju/face-comparer (2016), for :class:`siamese.LearnedDistance`.
 
     Six convolutions with leaky rectifiers (slope 0.33), no batch normalisation between them, then a dense layer with batch
-    normalisation and tanh: an embedding lies in (-1, 1)^512. Pictures are 32 x 32; their grey values (ITU-R BT.601 luma,
+    normalisation and tanh: an embedding lies in (-1, 1)^512. Images are 32 x 32; their grey values (ITU-R BT.601 luma,
     0..1) are all it sees. Weights start orthogonal (Saxe, McClelland and Ganguli, *Exact solutions to the nonlinear dynamics
     of learning in deep linear neural networks*, ICLR 2014), biases at 0.
 
@@ -26,7 +24,7 @@ class FaceComparerNet(Backbone):
 
     Raises:
         ValueError: ``dropout`` out of range.
-        ConfigError: on a call, pictures of another size.
+        ConfigError: on a call, images of another size.
     """
 
     def __init__(self, dropout: float = 0.25) -> None:
@@ -58,5 +56,7 @@ class FaceComparerNet(Backbone):
         return embeddings
 
 
-def _convolution(channels: int, width: int, kernel: int, stride: int = 1, padding: int = 0) -> tuple[nn.Module, nn.Module]:
+def _convolution(
+    channels: int, width: int, kernel: int, stride: int = 1, padding: int = 0
+) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(channels, width, kernel, stride, padding), nn.LeakyReLU(0.33, inplace=True)

@@ -7,9 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
-from siamese.backbones.base import to_unit_range
+from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.layers.image_size import expect_size
 
 SIZE = 160
@@ -18,14 +16,14 @@ CHANNELS = (3, 32, 64, 64, 64, 128, 128)
 
 @BACKBONES.register("face_similarity_net")
 class FaceSimilarityNet(Backbone):
-    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019), for pictures of 160 x 160.
+    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019), for images of 160 x 160.
 
-    Six stages with 2 x 2 maximum pooling between them bring a picture to 5 x 5 maps of 128 channels; two dense layers, each
+    Six stages with 2 x 2 maximum pooling between them bring an image to 5 x 5 maps of 128 channels; two dense layers, each
     with a rectifier and then batch normalisation, make an embedding of 128 numbers of them. Pixels enter as 0..1. The original
     gives its convolutions biases; here they have none, since the batch normalisation that follows takes them out again.
 
     Raises:
-        ConfigError: on a call, pictures of another size.
+        ConfigError: on a call, images of another size.
     """
 
     def __init__(self) -> None:
@@ -41,7 +39,9 @@ class FaceSimilarityNet(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         expect_size(images, SIZE, "face_similarity_net")
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
-        maps: Tensor = self.stages(to_unit_range(images).contiguous(memory_format=torch.channels_last))
+        maps: Tensor = self.stages(
+            to_unit_range(images).contiguous(memory_format=torch.channels_last)
+        )
         embeddings: Tensor = self.head(maps.flatten(1))
         return embeddings
 
@@ -65,7 +65,11 @@ class _Stage(nn.Module):
 
 
 def _convolution(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _dense(size: int, width: int) -> tuple[nn.Module, ...]:

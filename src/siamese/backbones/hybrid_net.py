@@ -9,16 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
-from siamese.backbones.base import to_unit_range
+from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.layers.discriminant import Discriminant
 from siamese.backbones.layers.gradients import GradientHistogram
 from siamese.backbones.layers.likeness import Likeness
+from siamese.backbones.layers.views import mean_over_views
 from siamese.backbones.small_res_net import SmallResNet
 from siamese.errors import ConfigError
 
-# Views of the picture whose edges are counted: share of its side around the centre, cells along each side,
+# Views of the image whose edges are counted: share of its side around the centre, cells along each side,
 # and the factor by which it is made smaller first.
 VIEWS = ((1.0, 14, 1.0), (0.72, 12, 1.0), (0.85, 10, 0.6))
 BINS = 8
@@ -28,10 +27,10 @@ BINS = 8
 class HybridNet(Backbone):
     """A :class:`SmallResNet`'s embedding, of unit length, beside what is worked out in closed form once it is trained.
 
-    The network's last layer is batch-normalised and brought to unit length. In evaluation mode picture and mirror image are
+    The network's last layer is batch-normalised and brought to unit length. In evaluation mode image and mirror image are
     embedded and averaged, and two more vectors of about unit length are appended: a :class:`Discriminant` of histograms of
-    oriented gradients over three views of the picture, and the :class:`Likeness` of the network's embedding to training
-    people. Both are fitted when training has ended, see :meth:`fit`; before that they are zero. The whole is scaled to unit
+    oriented gradients over three views of the image, and the :class:`Likeness` of the network's embedding to training
+    identities. Both are fitted when training has ended, see :meth:`fit`; before that they are zero. The whole is scaled to unit
     length: distances lie in 0..2.
 
     Args:
@@ -39,11 +38,11 @@ class HybridNet(Backbone):
         learned_size: length of the network's embedding.
         components: length of the discriminant's; 0 for none.
         weight: of the discriminant beside the network, > 0: squared distances add up as ``network + weight**2 * discriminant``.
-        likenesses: training people whom a face is compared with; 0 for none. Their squared distances count like the network's.
+        likenesses: training identities that a face is compared with; 0 for none. Their squared distances count like the network's.
         mirror: whether the mirror image is averaged in.
 
     Raises:
-        ConfigError: a setting out of range; from :meth:`check`, too few training pictures for ``components``.
+        ConfigError: a setting out of range; from :meth:`check`, too few training images for ``components``.
     """
 
     def __init__(
@@ -63,15 +62,24 @@ class HybridNet(Backbone):
             raise ConfigError(
                 f"components and likenesses must be at least 0 and weight above 0, not {components}, {likenesses} and {weight}"
             )
-        self.widths, self.depths, self.stem_stride, self.dropout = list(widths), list(depths), stem_stride, dropout
+        self.widths, self.depths, self.stem_stride, self.dropout = (
+            list(widths),
+            list(depths),
+            stem_stride,
+            dropout,
+        )
         self.learned_size, self.components, self.weight = learned_size, components, weight
         self.likenesses, self.mirror = likenesses, mirror
-        self.network = SmallResNet(widths, depths, learned_size, stem_stride, dropout, whiten=False, gradient_cells=0)
+        self.network = SmallResNet(
+            widths, depths, learned_size, stem_stride, dropout, whiten=False, gradient_cells=0
+        )
         self.norm = nn.BatchNorm1d(learned_size, affine=False)
         self.embedding_size = learned_size + components + likenesses
         if components:
             self.histograms = nn.ModuleList(GradientHistogram(cells, BINS) for _, cells, _ in VIEWS)
-            self.discriminant = Discriminant(sum(BINS * cells**2 for _, cells, _ in VIEWS), components)
+            self.discriminant = Discriminant(
+                sum(BINS * cells**2 for _, cells, _ in VIEWS), components
+            )
         if likenesses:
             self.likeness = Likeness(learned_size, likenesses)
 
@@ -81,15 +89,20 @@ class HybridNet(Backbone):
         return self.learned_size
 
     @property
+    def unit_length(self) -> bool:
+        """Embeddings have length 1."""
+        return True
+
+    @property
     def same_at_use(self) -> bool:
         """Not if anything is averaged in or appended at use."""
         return not (self.mirror or self.components or self.likenesses)
 
-    def check(self, pictures: int) -> None:
-        if 2 * pictures <= self.components:  # each picture and its mirror image
+    def check(self, images: int) -> None:
+        if 2 * images <= self.components:  # each image and its mirror image
             raise ConfigError(
-                f"{pictures} training pictures are too few for {self.components} components of the discriminant: add pictures, or set "
-                f"module.backbone.components={max(0, 2 * pictures // 4)} (0 leaves it out)"
+                f"{images} training images are too few for {self.components} components of the discriminant: add images, or set "
+                f"module.backbone.components={max(0, 2 * images // 4)} (0 leaves it out)"
             )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -97,11 +110,11 @@ class HybridNet(Backbone):
         if self.training:
             return self._learned(pixels)
         views = (pixels, pixels.flip(-1)) if self.mirror else (pixels,)
-        learned = _mean_direction([self._learned(view) for view in views])
+        learned = mean_over_views(self._learned, views, unit_length=len(views) > 1)
         parts, square = [learned], 1.0
         if self.components:
-            counted = [self.discriminant(self._count(view)) for view in views]
-            parts.append(_mean_direction(counted) * self.weight)
+            counted = mean_over_views(self._discriminate, views, unit_length=len(views) > 1)
+            parts.append(counted * self.weight)
             square += self.weight**2
         if self.likenesses:
             parts.append(self.likeness(learned))
@@ -112,6 +125,10 @@ class HybridNet(Backbone):
         learned: Tensor = F.normalize(self.norm(self.network(pixels).float()), dim=1)
         return learned
 
+    def _discriminate(self, pixels: Tensor) -> Tensor:
+        found: Tensor = self.discriminant(self._count(pixels))
+        return found
+
     def _count(self, pixels: Tensor) -> Tensor:
         """(B, size of a descriptor): histograms of gradients of all views."""
         found = []
@@ -121,13 +138,15 @@ class HybridNet(Backbone):
             view = pixels[..., top : top + height, left : left + width].float()
             if scale < 1:
                 size = [max(8, round(n * scale)) for n in (height, width)]
-                view = F.interpolate(view, size=size, mode="bilinear", antialias=True, align_corners=False)
+                view = F.interpolate(
+                    view, size=size, mode="bilinear", antialias=True, align_corners=False
+                )
             found.append(histogram(view))
         return torch.cat(found, dim=1)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Fit the discriminant to the training pictures and their mirror images, then remember training people."""
+        """Fit the discriminant to the training images and their mirror images, then remember training identities."""
         device = labels.device if self.norm.running_mean is None else self.norm.running_mean.device
         was_training = self.training
         self.eval()
@@ -135,17 +154,17 @@ class HybridNet(Backbone):
         try:
             for images in batches:
                 views = [pixels := to_unit_range(images.to(device)), pixels.flip(-1)]
-                learned.append(_mean_direction([self._learned(view) for view in (views if self.mirror else views[:1])]))
+                used = views if self.mirror else views[:1]
+                learned.append(mean_over_views(self._learned, used, unit_length=self.mirror))
                 if self.components:
-                    counted.append(torch.stack([self._count(view) for view in views]).half())  # half: all are held in memory
+                    counted.append(
+                        torch.stack([self._count(view) for view in views]).half()
+                    )  # half: all are held in memory
         finally:
             self.train(was_training)
         if self.components:
-            self.discriminant.fit(torch.cat(counted, dim=1).flatten(0, 1), labels.to(device).repeat(2))
+            self.discriminant.fit(
+                torch.cat(counted, dim=1).flatten(0, 1), labels.to(device).repeat(2)
+            )
         if self.likenesses:
             self.likeness.fit(torch.cat(learned), labels)
-
-
-def _mean_direction(embeddings: list[Tensor]) -> Tensor:
-    """Mean of unit vectors, brought to unit length again; of one, itself."""
-    return embeddings[0] if len(embeddings) == 1 else F.normalize(torch.stack(embeddings).mean(dim=0), dim=1)

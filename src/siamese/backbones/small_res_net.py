@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.backbones.base import BACKBONES
-from siamese.backbones.base import Backbone
-from siamese.backbones.base import standardise
-from siamese.backbones.base import to_unit_range
+from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
 from siamese.backbones.layers.gradients import GradientHistogram
 from siamese.backbones.layers.whitening import Whitening
 
@@ -33,8 +30,8 @@ class SmallResNet(Backbone):
         whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in evaluation mode, see
             :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are then not comparable.
         gradient_cells: in evaluation mode, append the likewise whitened :class:`GradientHistogram` of so many cells along each
-            side, and scale the whole to length 1; 0 for none. It sees other things than what a few dozen people teach.
-        standardise_input: bring each picture to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
+            side, and scale the whole to length 1; 0 for none. It sees other things than what a few dozen identities teach.
+        standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
 
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells`` without ``whiten``.
@@ -54,17 +51,25 @@ class SmallResNet(Backbone):
     ) -> None:
         super().__init__()
         if not widths or len(widths) != len(depths):
-            raise ValueError(f"widths and depths must be equally long and not empty, not {list(widths)} and {list(depths)}")
+            raise ValueError(
+                f"widths and depths must be equally long and not empty, not {list(widths)} and {list(depths)}"
+            )
         self.widths, self.depths = list(widths), list(depths)
         if gradient_cells and not whiten:
-            raise ValueError("gradient_cells needs whiten: learned and counted features are of different scale")
+            raise ValueError(
+                "gradient_cells needs whiten: learned and counted features are of different scale"
+            )
         self.learned_size, self.stem_stride, self.dropout, self.gradient_cells = (
             learned_size,
             stem_stride,
             dropout,
             gradient_cells,
         )
-        self.unit_length, self.whiten, self.standardise_input = unit_length, whiten, standardise_input
+        self.unit_length, self.whiten, self.standardise_input = (
+            unit_length,
+            whiten,
+            standardise_input,
+        )
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
         self.stem = nn.Sequential(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+
+HELP = "download a public data set"
+DESCRIPTION = (
+    "Download Labeled Faces in the Wild (13,233 photographs, 233 MB) with its official pairs. "
+    "Checksums are verified; run the same command again to resume after a broken connection."
+)
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Enter the sub-command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "download",
-        help="download a public data set",
-        description="Download Labeled Faces in the Wild (13,233 photographs, 233 MB) with its official pairs. Checksums are "
-        "verified; run the same command again to resume after a broken connection.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
     parser.add_argument("dataset", choices=("lfw",), help="which data set")
     parser.add_argument("folder", metavar="DIR", help="where to put it")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

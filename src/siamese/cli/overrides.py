@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
+from siamese.errors import ConfigError, did_you_mean
 
 
 def groups(folder: Path) -> dict[str, list[str]]:
@@ -23,18 +22,26 @@ def groups(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+# Hydra's command line flags, as it documents them.
+FLAGS = (
+    "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p",
+    "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp",
+    "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun", "--info", "-i",
+)  # fmt: skip
+
+
 def check_flags(argv: Sequence[str]) -> None:
     """Refuse an option that Hydra does not have.
 
     Raises:
         ConfigError: names the nearest one.
     """
-    from hydra._internal.utils import get_args_parser
-
-    known = [option for action in get_args_parser()._actions for option in action.option_strings]
     for word in argv:
-        if word.startswith("-") and word.split("=")[0] not in known:
-            raise ConfigError(f"unknown option {word}{did_you_mean(word.split('=')[0], known)}; see siamese train --help")
+        if word.startswith("-") and word.split("=")[0] not in FLAGS:
+            raise ConfigError(
+                f"unknown option {word}{did_you_mean(word.split('=')[0], FLAGS)}; see siamese train "
+                f"--help"
+            )
 
 
 def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
@@ -50,14 +57,19 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    if any(word in argv for word in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")):
+    if any(
+        word in argv
+        for word in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+    ):
         return list(argv)  # configurations of the user's own: Hydra judges them
     known = groups(folder)
     words = _overrides(argv)
     parser = OverridesParser.create()
     choices, settings = [], []
     for word in words:
-        misread = ConfigError(f"{word!r} is not understood; write group=choice or path.to.setting=value")
+        misread = ConfigError(
+            f"{word!r} is not understood; write group=choice or path.to.setting=value"
+        )
         try:
             override = parser.parse_override(word)
         except HydraException as error:
@@ -65,14 +77,21 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         key = override.key_or_group
         if not key:
             raise misread
-        if key.startswith("hydra") or override.is_delete() or override.is_add() or override.is_force_add():
+        if (
+            key.startswith("hydra")
+            or override.is_delete()
+            or override.is_add()
+            or override.is_force_add()
+        ):
             continue
         if key in known:
-            select_cells = [c for c in (_choices(override)) if c is not None]
-            for choice in select_cells:
+            picked = [c for c in (_choices(override)) if c is not None]
+            for choice in picked:
                 if choice not in known[key]:
-                    raise ConfigError(f"{key} has no choice {choice!r}{did_you_mean(choice, known[key])}")
-            choices.append(f"{key}={select_cells[0] if picked else 'null'}")
+                    raise ConfigError(
+                        f"{key} has no choice {choice!r}{did_you_mean(choice, known[key])}"
+                    )
+            choices.append(f"{key}={picked[0] if picked else 'null'}")
         elif "." not in key and "/" in key:
             raise ConfigError(f"unknown group {key!r}{did_you_mean(key, known)}")
         else:
@@ -95,18 +114,24 @@ def _settled(word: str, key: str, config: Any, known: dict[str, list[str]]) -> s
             if isinstance(node, DictConfig) and node._is_interpolation():
                 node = node._dereference_node()
             continue
-        if depth == len(parts) - 1 and (part in _arguments(node) or OmegaConf.is_missing(config, parts[0])):
+        if depth == len(parts) - 1 and (
+            part in _arguments(node) or OmegaConf.is_missing(config, parts[0])
+        ):
             return f"+{word}"
         # Keys of an open dictionary (Lightning's own arguments) are anybody's.
         if parts[0] == "trainer" and depth == 1 and part in _trainer_arguments():
             return f"+{word}"
         if owners := _choices_with(key, known):
             raise ConfigError(f"{key} belongs to another choice: add {' or '.join(owners)}")
-        raise ConfigError(f"unknown setting {key!r}{_nearest(key, config, known)}; see siamese train --help")
+        raise ConfigError(
+            f"unknown setting {key!r}{_nearest(key, config, known)}; see siamese train --help"
+        )
     group = key.replace(".", "/")
     if group in known and isinstance(node, DictConfig):
         choice = word.partition("=")[2]
-        raise ConfigError(f"{key} is a group of settings: write {group}={choice}{did_you_mean(choice, known[group])}")
+        raise ConfigError(
+            f"{key} is a group of settings: write {group}={choice}{did_you_mean(choice, known[group])}"
+        )
     return word
 
 
@@ -127,10 +152,14 @@ def _nearest(key: str, config: Any, known: dict[str, list[str]]) -> str:
     """The setting most like ``key``, counting its whole name and its last word alike."""
 
     def likeness(option: str) -> float:
-        last = difflib.SequenceMatcher(None, key.rsplit(".", 1)[-1], option.rsplit(".", 1)[-1]).ratio()
+        last = difflib.SequenceMatcher(
+            None, key.rsplit(".", 1)[-1], option.rsplit(".", 1)[-1]
+        ).ratio()
         return last + difflib.SequenceMatcher(None, key, option).ratio()
 
-    best = max([*_settings(config), *(f"trainer.{a}" for a in _trainer_arguments()), *known], key=likeness)
+    best = max(
+        [*_settings(config), *(f"trainer.{a}" for a in _trainer_arguments()), *known], key=likeness
+    )
     return f" (did you mean {best!r}?)" if likeness(best) > 1.2 else ""
 
 
@@ -143,7 +172,12 @@ def _settings(node: Any, prefix: str = "") -> Iterator[str]:
     yield from (prefix + name for name in _arguments(node) if name not in names)
     for name in names:
         child = node._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_interpolation() and not child._is_missing() and not child._is_none():
+        if (
+            isinstance(child, DictConfig)
+            and not child._is_interpolation()
+            and not child._is_missing()
+            and not child._is_none()
+        ):
             yield from _settings(child, f"{prefix}{name}.")
 
 
@@ -161,7 +195,11 @@ def _arguments(node: Any) -> list[str]:
     for cls in inspect.getmro(called) if inspect.isclass(called) else [called]:
         signature = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls)
         parameters = signature.parameters.values()
-        found += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"]
+        found += [
+            p.name
+            for p in parameters
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+        ]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return found

@@ -1,4 +1,4 @@
-"""The settings of an earlier run, for `siamese train resume=RUN`: read as data, so that a run's folder can execute nothing."""
+"""The recorded settings of a run, for `siamese train resume=RUN`: read as data, never executed."""
 
 from __future__ import annotations
 
@@ -8,64 +8,94 @@ from pathlib import Path
 
 from siamese.errors import ConfigError
 
-# Where our own configurations take settings; Hydra's own node is not among them.
-_ROOTS = {"data", "module", "distance", "pairs", "trainer", "monitor", "seed", "max_epochs", "keep", "experiment"}
 _KEY = re.compile(r"\+{0,2}[A-Za-z][\w./]*")
+# What earlier versions called settings, in runs that can still be resumed.
+_RENAMED = (
+    (re.compile(r"policy=far"), "policy=fmr"),
+    (re.compile(r"data/split=held_out_people"), "data/split=held_out_identities"),
+    (re.compile(r"(\+{0,2}data\.sampler\.)people(=.*)"), r"\1identities\2"),
+)
+_REMEDY = "give the settings on the command line and remove this file"
 
 
-def with_earlier_settings(argv: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:
-    """With ``resume=RUN``, that run's settings before those of this command, which hold where both name one.
+def with_recorded_settings(
+    argv: Sequence[str], groups: Mapping[str, Sequence[str]], folder: Path
+) -> list[str]:
+    """With ``resume=RUN``, that run's settings before those of this command, which win.
 
     Args:
         argv: words of the command.
         groups: config group -> its choices: only these may be chosen.
+        folder: of the configurations: what can be set stands in its ``train.yaml``.
 
     Raises:
-        ConfigError: the recorded settings hold something that ``siamese train`` did not write there.
+        ConfigError: the record holds something that ``siamese train`` did not write there.
     """
     named = [word.partition("=")[2] for word in argv if word.startswith("resume=")]
     if not named:
         return list(argv)
     run = Path(named[-1]).expanduser()
-    folder = run if run.is_dir() else run.parent.parent  # a checkpoint lies in RUN/checkpoints
-    recorded = folder / ".hydra" / "overrides.yaml"
+    home = run if run.is_dir() else run.parent.parent  # a checkpoint lies in RUN/checkpoints
+    recorded = home / ".hydra" / "overrides.yaml"
     if not recorded.is_file():
         return list(argv)
-    given = {_key(word) for word in argv}
-    return [w for w in _read(recorded, groups) if _key(w) not in given and _key(w) != "resume"] + list(argv)
+    given = {_key(word) for word in argv} | {"resume"}
+    words = _read(recorded, groups, roots(folder))
+    return [word for word in words if _key(word) not in given] + list(argv)
 
 
-def _read(path: Path, groups: Mapping[str, Sequence[str]]) -> list[str]:
+def roots(folder: Path) -> frozenset[str]:
+    """The first words of all settings: the groups and settings of ``train.yaml``, Hydra's aside."""
+    from omegaconf import OmegaConf
+
+    content = OmegaConf.to_container(OmegaConf.load(folder / "train.yaml"), resolve=False)
+    assert isinstance(content, dict)
+    groups = {
+        str(name) for entry in content["defaults"] if isinstance(entry, dict) for name in entry
+    }
+    return frozenset((groups | set(map(str, content))) - {"defaults", "hydra"})
+
+
+def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]) -> list[str]:
     from omegaconf import OmegaConf
 
     try:
         words = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except Exception as error:  # whatever YAML can be wrong in
-        raise ConfigError(
-            f"{path}: not a list of settings; give the settings on the command line and remove this file"
-        ) from error
+        raise ConfigError(f"{path}: not a list of settings; {_REMEDY}") from error
     if not isinstance(words, list):
-        raise ConfigError(f"{path}: not a list of settings; give the settings on the command line and remove this file")
-    for word in words:
-        if not isinstance(word, str) or not _harmless(word, groups):
+        raise ConfigError(f"{path}: not a list of settings; {_REMEDY}")
+    found = [_today(word) if isinstance(word, str) else word for word in words]
+    for word in found:
+        if not isinstance(word, str) or not _harmless(word, groups, known):
             raise ConfigError(
-                f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it: the file was altered, or the run "
-                f"had configurations of your own; give the settings on the command line and remove this file"
+                f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it: "
+                f"the file was altered, or the run had configurations of your own; {_REMEDY}"
             )
-    return words
+    return found
 
 
-def _harmless(word: str, groups: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a recorded word can do no more than choose among our classes and set their arguments."""
+def _today(word: str) -> str:
+    """A setting by the name that it has in this version."""
+    for old, new in _RENAMED:
+        if old.fullmatch(word):
+            return old.sub(new, word)
+    return word
+
+
+def _harmless(word: str, groups: Mapping[str, Sequence[str]], known: frozenset[str]) -> bool:
+    """Whether a recorded word can only choose among our classes and set their arguments."""
     key, equals, value = word.partition("=")
     if not equals or not _KEY.fullmatch(key):
         return False
     bare = _key(word)
     if bare in groups:
         return value in groups[bare] or value == "null"
-    # A name with an underscore in front is Hydra's (_target_, _partial_); braces hold dictionaries and interpolations.
+    # A name with an underscore in front is Hydra's (_target_, _partial_); braces hold dictionaries
+    # and interpolations.
     parts = bare.split(".")
-    return parts[0] in _ROOTS and not any(p.startswith("_") for p in parts) and not set(value) & set("{}$\\")
+    hydras = any(part.startswith("_") for part in parts)
+    return parts[0] in known and not hydras and not set(value) & set("{}$\\")
 
 
 def _key(word: str) -> str:

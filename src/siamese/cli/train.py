@@ -8,21 +8,25 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from siamese.cli.bundles import note_few_identities
-from siamese.errors import ConfigError
-from siamese.errors import SiameseError
+from siamese.cli.options import note_few_identities
+from siamese.errors import ConfigError, SiameseError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_HELP = """\
+HELP = "train a network, calibrate its threshold, test it, and save a bundle"
+DESCRIPTION = (
+    "Train a network, calibrate its threshold on identities it is not trained on, test it on "
+    "identities neither saw (unless data/split says otherwise), and save a bundle."
+)
+EPILOG = """\
 settings are given as group=choice or path.to.setting=value, in any order:
   siamese train                                  the ORL faces, in a few minutes
   siamese train data=lfw data.root=PATH          Labeled Faces in the Wild
-  siamese train data=folder data.root=PATH       your own pictures, PATH/<person>/<picture>.jpg
-  siamese train data=csv data.csv=FILE           your own pictures, columns path,identity
+  siamese train data=folder data.root=PATH       your own images, PATH/<identity>/<image>.jpg
+  siamese train data=csv data.csv=FILE           your own images, columns path,identity
   siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
   siamese train experiment=balanced_pairs        a ready-made experiment
   siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings
@@ -30,24 +34,26 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.bad_images=quarantine, data.workers,
-keep=best|last, module.optimizer.lr, module.loss.margin, data.sampler.people, data.sampler.images, trainer.* (Lightning's own).
+keep=best|last, module.optimizer.lr, module.loss.margin, data.sampler.identities, data.sampler.images, trainer.* (Lightning's own).
 every argument of the class that a `_target_` names can be set; what is left out keeps the class's default: --cfg job shows the
 classes, python -c "import siamese; help(siamese.ImageDataModule)" a class's arguments.
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Enter the sub-command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "train",
-        help="train a network, calibrate its threshold, test it, and save a bundle",
-        description="Train a network, calibrate its threshold on people it is not trained on, test it on people neither saw "
-        "(unless data/split says otherwise), and save a bundle.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="siamese train [setting=value ...] [Hydra's options]",
-        epilog=_HELP,
-    )
-    return parser
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Hydra reads the settings; only the help is ours."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "siamese train [setting=value ...] [Hydra's options]"
+
+
+def print_help(parser: argparse.ArgumentParser) -> None:
+    """The help, with all groups and their choices."""
+    from siamese.cli.overrides import groups
+
+    parser.print_help()
+    print("groups and their choices:")
+    for group, choices in groups(config_folder()).items():
+        print(f"  {group}: {', '.join(choices)}")
 
 
 def config_folder() -> Path:
@@ -59,25 +65,17 @@ def config_folder() -> Path:
     raise ConfigError(f"{package}: the configurations are missing; install siamese-lightning again")
 
 
-def run(argv: Sequence[str], parser: argparse.ArgumentParser | None) -> int:
+def run_words(argv: Sequence[str]) -> int:
     """Hand the settings to Hydra; returns 0, or raises a :class:`SiameseError`."""
-    from siamese.cli.overrides import check_flags
-    from siamese.cli.overrides import complete_overrides
-    from siamese.cli.overrides import groups
-    from siamese.cli.recorded_settings import with_earlier_settings
-
-    if parser is not None and any(word in ("-h", "--help") for word in argv):
-        parser.print_help()
-        print("groups and their choices:")
-        for group, choices in groups(config_folder()).items():
-            print(f"  {group}: {', '.join(choices)}")
-        return 0
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from siamese.cli.overrides import check_flags, complete_overrides, groups
+    from siamese.cli.recorded_settings import with_recorded_settings
+
     folder = config_folder()
-    argv = with_earlier_settings(argv, groups(folder))
+    argv = with_recorded_settings(argv, groups(folder), folder)
     check_flags(argv)
     argv = complete_overrides(argv, folder)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
@@ -134,7 +132,8 @@ def _train(config: DictConfig, folder: Path) -> float:
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         data, module, pairs, policy = (
-            instantiate(config[part], _convert_="all") for part in ("data", "module", "pairs", "policy")
+            instantiate(config[part], _convert_="all")
+            for part in ("data", "module", "pairs", "policy")
         )
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
@@ -154,7 +153,7 @@ def _train(config: DictConfig, folder: Path) -> float:
         trainer=plain["trainer"],
         provenance={"config": plain},
     )
-    note_few_identities(result.operating_point.people)
+    note_few_identities(result.operating_point.identities)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
     return result.evaluations["test"].f1
@@ -168,21 +167,33 @@ def _instantiation_error(error: Exception) -> Exception:
             return cause
         if isinstance(cause, (TypeError, ValueError)):
             reason = str(cause).splitlines()[0].replace(".__init__()", "")
-            where = [line.split(":", 1)[1].strip() for line in str(error).splitlines() if line.startswith("full_key:")]
-            return ConfigError(f"{where[0] if where else 'settings'}: {reason}; see the class's arguments")
+            where = [
+                line.split(":", 1)[1].strip()
+                for line in str(error).splitlines()
+                if line.startswith("full_key:")
+            ]
+            return ConfigError(
+                f"{where[0] if where else 'settings'}: {reason}; see the class's arguments"
+            )
         cause = cause.__cause__ or cause.__context__
     return error
 
 
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = "; ".join(line for line in lines if not line.startswith(("object_type", "See https", "Set the environment")))
+    text = "; ".join(
+        line
+        for line in lines
+        if not line.startswith(("object_type", "See https", "Set the environment"))
+    )
     return f"{text}; see siamese train --help" if text else type(error).__name__
 
 
 def _remove_if_empty(folder: Path) -> None:
     """Remove a run's folder in which nothing stands but what Hydra wrote before the run began."""
-    if folder.is_dir() and all(entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()):
+    if folder.is_dir() and all(
+        entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()
+    ):
         shutil.rmtree(folder)
         for parent in list(folder.parents)[:2]:
             if parent.is_dir() and parent.resolve() != Path.cwd() and not any(parent.iterdir()):
@@ -198,4 +209,6 @@ def _link_latest(folder: Path) -> None:
         temporary.symlink_to(os.path.relpath(folder.resolve(), runs.resolve()))
         os.replace(temporary, runs / "latest")
     except OSError as error:  # a file system without links: verify then needs --bundle
-        print(f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to siamese verify")
+        print(
+            f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to siamese verify"
+        )

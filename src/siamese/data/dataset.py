@@ -22,7 +22,7 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     Args:
         files: N crop files, all of one size.
-        labels: (N,) int64, one number per person.
+        labels: (N,) int64, one number per identity.
         augment: ``augment(image, seed)`` on (H, W, 3) uint8, applied to plans that carry a seed.
         in_memory: read all crops at once; by default where they take less than 1 GiB.
     """
@@ -49,7 +49,9 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, plan: BatchPlan | int) -> dict[str, Any]:
         """A planned batch, or one unaugmented crop as a batch of one."""
-        return self.__getitems__(plan if isinstance(plan, BatchPlan) else BatchPlan(np.array([plan])))
+        return self.__getitems__(
+            plan if isinstance(plan, BatchPlan) else BatchPlan(np.array([plan]))
+        )
 
     def __getitems__(self, plan: BatchPlan) -> dict[str, Any]:
         """Load a planned batch.

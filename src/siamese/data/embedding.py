@@ -1,15 +1,17 @@
-"""Run a network over a data set: every picture once, in order, unaugmented."""
+"""Run a network over images: every one once, in order, as it is or averaged over changed copies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese.backbones.layers.views import mean_over_views
 from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import SequentialBatches
+from siamese.data.test_time import TestTimeAugmentation
 
 EVAL_BATCH = 64
 
@@ -19,30 +21,52 @@ def embed(
     model: nn.Module,
     data: CropDataset,
     batch: int = EVAL_BATCH,
-    alter: Callable[[np.ndarray], np.ndarray] | None = None,
+    tta: TestTimeAugmentation | None = None,
 ) -> Tensor:
-    """Embed all N pictures of a data set.
+    """Embed all N images of a data set.
 
     Args:
-        model: (B, 3, H, W) uint8 to (B, D); run in evaluation mode on the device it is on, and left in the mode it was in.
+        model: (B, 3, H, W) uint8 to (B, D); run in evaluation mode on the device it is on, and left
+            in the mode it was in.
         data: N crops.
-        batch: pictures at a time. The last bits of an embedding may depend on it, so what is to be compared exactly must be
-            embedded with the same number.
-        alter: applied to each crop, (size, size, 3) uint8, before it is embedded.
+        batch: images at a time. The last bits of an embedding may depend on it, so what is to be
+            compared exactly must be embedded with the same number.
+        tta: changed copies over which each embedding is averaged.
 
     Returns:
         (N, D) float32 on the CPU.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     was_training = model.training
     model.eval()
     try:
-        parts = []
-        for plan in SequentialBatches(len(data), batch):
-            images = data[plan]["image"]
-            if alter is not None:
-                images = torch.from_numpy(np.stack([alter(i) for i in images.permute(0, 2, 3, 1).numpy()])).permute(0, 3, 1, 2)
-            parts.append(model(images.contiguous().to(device)).float().cpu())
-        return torch.cat(parts)
+        plans = SequentialBatches(len(data), batch)
+        return torch.cat([embed_batch(model, data[plan]["image"], tta).cpu() for plan in plans])
     finally:
         model.train(was_training)
+
+
+@torch.no_grad()
+def embed_batch(model: nn.Module, images: Tensor, tta: TestTimeAugmentation | None = None) -> Any:
+    """Embed a batch, (B, 3, H, W) uint8 on the CPU, by a network in evaluation mode.
+
+    Returns:
+        (B, D) float32 on the network's device. Averaged over copies; by a network whose embeddings
+        have unit length (``model.unit_length``), scaled to that length again.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def embedded(view: Tensor) -> Tensor:
+        found: Tensor = model(view.contiguous().to(device)).float()
+        return found
+
+    if tta is None:
+        return embedded(images)
+    views = (_changed(images, tta, copy) for copy in range(tta.copies))
+    return mean_over_views(embedded, views, unit_length=getattr(model, "unit_length", False))
+
+
+def _changed(images: Tensor, tta: TestTimeAugmentation, copy: int) -> Tensor:
+    """One changed copy of each image of a batch, all changed alike."""
+    arrays = images.permute(0, 2, 3, 1).numpy()
+    changed = np.stack([tta(array, copy) for array in arrays])
+    return torch.from_numpy(changed).permute(0, 3, 1, 2)

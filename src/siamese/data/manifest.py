@@ -1,4 +1,4 @@
-"""SplitManifest: which files of which people are in which split; a run's proof of what it has seen."""
+"""SplitManifest: which files of which identities are in which split; a run's proof of what it has seen."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from siamese.data.split_protocols.base import MAY_SHARE
-from siamese.data.split_protocols.base import Split
-from siamese.errors import ImageError
-from siamese.errors import SplitError
+from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, Split, SplitProtocol
+from siamese.datasets.identities import IdentityTable, normalise_identity
+from siamese.errors import ImageError, SplitError
 from siamese.faces.crops import hash_files
-from siamese.datasets.identities import IdentityTable
-from siamese.datasets.identities import normalise_identity
 from siamese.storage import write_json
 
 VERSION = 2
@@ -25,14 +22,14 @@ _ENTRY = {"file", "identity", "sha256"}
 
 @dataclass
 class SplitManifest:
-    """Which files of which people are in which split, with the hash of each file: a run's proof of what it has seen.
+    """Which files of which identities are in which split, with the hash of each file: a run's proof of what it has seen.
 
     Attributes:
         dataset: name of the data set.
         root: folder that the files are relative to.
         protocol, seed, settings: how the split was made: its protocol's name, its seed and its other settings.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None for an unreadable file.
-        quarantine: file -> reason, for pictures that could not be read (they stay in their split and are never used).
+        quarantine: file -> reason, for images that could not be read (they stay in their split and are never used).
         pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where the protocol chooses pairs.
     """
 
@@ -74,14 +71,18 @@ class SplitManifest:
             ]
             for split in rows
         }
-        pairs = {name: {"left": p[0].tolist(), "right": p[1].tolist()} for name, p in made.pairs.items()}
-        return cls(table.name, str(table.root), protocol, seed, dict(settings or {}), splits, {}, pairs)
+        pairs = {
+            name: {"left": p[0].tolist(), "right": p[1].tolist()} for name, p in made.pairs.items()
+        }
+        return cls(
+            table.name, str(table.root), protocol, seed, dict(settings or {}), splits, {}, pairs
+        )
 
     def check(self) -> None:
         """Assert the form, and the law: no file is in two splits, and no identity unless the protocol lets these two share it.
 
         Raises:
-            SplitError: names what is of a wrong type, or the person or file and its two splits.
+            SplitError: names what is of a wrong type, or the identity or file and its two splits.
         """
         for name, kind in (
             ("dataset", str),
@@ -93,15 +94,21 @@ class SplitManifest:
             ("settings", dict),
         ):
             if not isinstance(getattr(self, name), kind):
-                raise SplitError(f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split")
+                raise SplitError(
+                    f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split"
+                )
         for split, entries in self.splits.items():
-            if not isinstance(entries, list) or not all(isinstance(e, dict) and set(e) >= _ENTRY for e in entries):
+            if not isinstance(entries, list) or not all(
+                isinstance(e, dict) and set(e) >= _ENTRY for e in entries
+            ):
                 raise SplitError(
                     f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
                 )
             for e in entries:
                 if not (
-                    isinstance(e["file"], str) and isinstance(e["identity"], str) and isinstance(e["sha256"], (str, type(None)))
+                    isinstance(e["file"], str)
+                    and isinstance(e["identity"], str)
+                    and isinstance(e["sha256"], (str, type(None)))
                 ):
                     raise SplitError(
                         f"the manifest's split {split!r} has an entry of a wrong type: it was altered; make a new split"
@@ -111,11 +118,16 @@ class SplitManifest:
 
     def _check_pairs(self) -> None:
         for split, pairs in self.pairs.items():
-            rows = [pairs.get(side) for side in ("left", "right")] if isinstance(pairs, dict) else []
+            rows = (
+                [pairs.get(side) for side in ("left", "right")] if isinstance(pairs, dict) else []
+            )
             n = len(self.splits.get(split, []))
             if not (
                 len(rows) == 2
-                and all(isinstance(r, list) and all(type(i) is int and 0 <= i < n for i in r) for r in rows)
+                and all(
+                    isinstance(r, list) and all(type(i) is int and 0 <= i < n for i in r)
+                    for r in rows
+                )
                 and len(rows[0] or []) == len(rows[1] or [])
             ):
                 raise SplitError(
@@ -123,11 +135,13 @@ class SplitManifest:
                 )
 
     def _check_disjoint(self) -> None:
-        may_share = MAY_SHARE.get(self.protocol, frozenset())
+        may_share = self._protocol.may_share
         for key in ("identity", "file"):
             seen: dict[str, set[str]] = {}
             for split, entries in self.splits.items():
-                for value in {normalise_identity(e[key]) if key == "identity" else e[key] for e in entries}:
+                for value in {
+                    normalise_identity(e[key]) if key == "identity" else e[key] for e in entries
+                }:
                     for other in sorted(seen.setdefault(value, set())):
                         if key == "file" or frozenset((other, split)) not in may_share:
                             raise SplitError(
@@ -140,10 +154,13 @@ class SplitManifest:
         return [e for e in self.splits[split] if e["file"] not in self.quarantine]
 
     def table(self, split: str) -> IdentityTable:
-        """The pictures of one split, without those in quarantine."""
+        """The images of one split, without those in quarantine."""
         entries = self.usable(split)
         return IdentityTable(
-            Path(self.root), tuple(e["file"] for e in entries), tuple(e["identity"] for e in entries), self.dataset
+            Path(self.root),
+            tuple(e["file"] for e in entries),
+            tuple(e["identity"] for e in entries),
+            self.dataset,
         )
 
     def hashes(self, split: str) -> list[str]:
@@ -158,7 +175,9 @@ class SplitManifest:
         """
         for split in self.splits:
             table = self.table(split)
-            for file, was, now in zip(table.files, self.hashes(split), hash_files(table.paths), strict=True):
+            for file, was, now in zip(
+                table.files, self.hashes(split), hash_files(table.paths), strict=True
+            ):
                 if now != was:
                     what = (
                         f"cannot be read ({now.reason})"
@@ -176,24 +195,26 @@ class SplitManifest:
 
     @property
     def caution(self) -> str:
-        """What must stand beside the figures of a protocol under which people are in several splits; empty otherwise."""
-        if self.protocol == "image_disjoint":
-            return "image_disjoint: no picture is in two splits, but people are; not the figures of strangers"
-        if self.protocol == "held_out_identities":
-            if self.calibrating == "validation":
-                return "held_out_identities: validation shows people of train, and the threshold was chosen there; test shows strangers"
-            return "held_out_identities: validation shows people of train and calibration in other pictures; test shows strangers"
-        return ""
+        """What must stand beside the figures where splits share identities; empty otherwise."""
+        return self._protocol.caution(self.calibrating)
+
+    @property
+    def _protocol(self) -> type[SplitProtocol]:
+        """The split protocol's class; of a split that none made, the one that shares nothing."""
+        known = self.protocol in SPLIT_PROTOCOLS
+        return SPLIT_PROTOCOLS[self.protocol] if known else SplitProtocol
 
     def chosen_pairs(self, split: str) -> np.ndarray | None:
-        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with a picture in quarantine are left out."""
+        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with an image in quarantine are left out."""
         if split not in self.pairs:
             return None
         kept = np.array([e["file"] not in self.quarantine for e in self.splits[split]], dtype=bool)
-        return pairs_among(np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept)
+        return pairs_among(
+            np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept
+        )
 
-    def shared_pictures(self) -> list[tuple[str, str]]:
-        """Pairs of files in different splits with the very same content (LFW has some, under two people's names)."""
+    def shared_images(self) -> list[tuple[str, str]]:
+        """Pairs of files in different splits with the very same content (LFW has some, under two identities' names)."""
         first: dict[str, tuple[str, str]] = {}
         twins = []
         for split, entries in self.splits.items():
@@ -223,18 +244,26 @@ class SplitManifest:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["version"] > VERSION:
-                raise SplitError(f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese")
+                raise SplitError(
+                    f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese"
+                )
             if content["version"] == 1:  # knew one protocol, with shares
                 content = content | {"version": VERSION, "settings": {"shares": content["shares"]}}
                 del content["shares"]
+            renamed = SPLIT_PROTOCOLS.renamed  # protocols that had another name once
+            content |= {"protocol": renamed.get(content["protocol"], content["protocol"])}
             try:
                 manifest = cls(**content)
             except SplitError as error:
                 raise SplitError(f"{path}: {error}") from error
         except FileNotFoundError as error:
-            raise SplitError(f"{path}: no such manifest; it is called split.json in a run's folder") from error
+            raise SplitError(
+                f"{path}: no such manifest; it is called split.json in a run's folder"
+            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SplitError(f"{path}: not a split manifest ({error}); give the split.json of a run") from error
+            raise SplitError(
+                f"{path}: not a split manifest ({error}); give the split.json of a run"
+            ) from error
         if root is not None:
             manifest.root = str(Path(root).expanduser().absolute())
         return manifest

@@ -1,4 +1,4 @@
-"""From a split manifest and a cropper to crops: what each split really holds once bad and refused pictures are out."""
+"""From a split manifest and a cropper to crops: what each split really holds once bad and refused images are out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from siamese.data.manifest import SplitManifest
-from siamese.data.manifest import pairs_among
+from siamese.data.manifest import SplitManifest, pairs_among
+from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import crop_files
-from siamese.faces.crops import hash_files
-from siamese.datasets.identities import IdentityTable
+from siamese.faces.crops import crop_files, hash_files
 
 
 @dataclass(frozen=True)
@@ -23,10 +21,10 @@ class PreparedSplit:
     """A split ready for loading.
 
     Attributes:
-        table: the N pictures in use.
+        table: the N images in use.
         crops: N crop files.
-        counts: numbers of pictures: images, kept, no_face, several_faces, skipped, bad.
-        pairs: (2, n) int64 rows of ``table``, where the split protocol chose pairs; those with a picture out of use are gone.
+        counts: numbers of images: images, kept, no_face, several_faces, skipped, bad.
+        pairs: (2, n) int64 rows of ``table``, where the split protocol chose pairs; those with an image out of use are gone.
     """
 
     table: IdentityTable
@@ -44,9 +42,12 @@ class PreparedData:
     seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """People and pictures per split, faces not found, seconds: what is printed and saved as ``crops.json``."""
+        """Identities and images per split, faces not found, seconds: what is printed and saved as ``crops.json``."""
         return {
-            "splits": {name: {"people": len(s.table.people)} | s.counts for name, s in self.splits.items()},
+            "splits": {
+                name: {"identities": len(s.table.distinct_identities)} | s.counts
+                for name, s in self.splits.items()
+            },
             "cropped_now": self.computed,
             "seconds": round(self.seconds, 3),
         }
@@ -61,7 +62,7 @@ def prepare(
     bad_images: str = "error",
     progress: bool = True,
 ) -> PreparedData:
-    """Crop all pictures of a manifest, in one go; pictures found to be bad are entered in its quarantine.
+    """Crop all images of a manifest, in one go; images found to be bad are entered in its quarantine.
 
     Args: see :func:`siamese.faces.crops.crop_files`.
 
@@ -75,8 +76,19 @@ def prepare(
     chosen = {name: pairs for name in names if (pairs := manifest.chosen_pairs(name)) is not None}
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
     # A file that could not even be hashed has no hash in the manifest: it alone is read again, for the reason.
-    hashes = [entry["sha256"] or hash_files([path])[0] for path, (_, entry) in zip(paths, entries, strict=True)]
-    result = crop_files(paths, cropper, cache=cache, hashes=hashes, workers=workers, bad_images=bad_images, progress=progress)
+    hashes = [
+        entry["sha256"] or hash_files([path])[0]
+        for path, (_, entry) in zip(paths, entries, strict=True)
+    ]
+    result = crop_files(
+        paths,
+        cropper,
+        cache=cache,
+        hashes=hashes,
+        workers=workers,
+        bad_images=bad_images,
+        progress=progress,
+    )
     for row, reason in result.bad.items():
         manifest.quarantine[entries[row][1]["file"]] = reason
     prepared, skipped = {}, set(result.skipped)
@@ -92,11 +104,11 @@ def prepare(
             "skipped": sum(row in skipped for row in rows),
             "bad": sum(row in result.bad for row in rows) + known_bad[name],
         }
-        people = Counter(entries[row][1]["identity"] for row in kept)
-        if len(people) < 2 or max(people.values()) < 2:
+        identities = Counter(entries[row][1]["identity"] for row in kept)
+        if len(identities) < 2 or max(identities.values()) < 2:
             raise SplitError(
-                f"of the {name} split {len(kept)} of {counts['images']} pictures are usable ({counts['bad']} bad, {counts['skipped']} without a "
-                f"usable face); that leaves no pair of the same person or no second person: add pictures, or keep faceless "
+                f"of the {name} split {len(kept)} of {counts['images']} images are usable ({counts['bad']} bad, {counts['skipped']} without a "
+                f"usable face); that leaves no pair of the same identity or no second identity: add images, or keep faceless "
                 f"ones with cropper.no_face=whole_image"
             )
         table = IdentityTable(
@@ -107,11 +119,13 @@ def prepare(
         )
         pairs = chosen.get(name)
         if pairs is not None:
-            pairs = pairs_among(pairs, np.array([result.files[row] is not None for row in rows], dtype=bool))
+            pairs = pairs_among(
+                pairs, np.array([result.files[row] is not None for row in rows], dtype=bool)
+            )
             same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
             if not any(same) or all(same):
                 raise SplitError(
-                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too many of their pictures "
+                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too many of their images "
                     f"are bad or without a usable face; keep faceless ones with cropper.no_face=whole_image, or choose more pairs"
                 )
         crops = [file for row in kept if (file := result.files[row]) is not None]

@@ -1,8 +1,7 @@
-"""Augmentation with albumentations, a pure function of the picture and a seed: the same whatever process runs it, and when."""
+"""Augmentation with albumentations, a pure function of the image and a seed: the same whatever process runs it, and when."""
 
 from __future__ import annotations
 
-import functools
 import os
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -10,15 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from siamese.errors import ConfigError
-
-# First number of the seeds of augmented copies: not one that training can draw.
-COPY = 1_000_003
-
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes that leave the person the same; every strength of 0 switches its change off.
+    """Random changes that leave the identity the same; every strength of 0 switches its change off.
 
     Args:
         flip: probability of mirroring left and right, 0..1.
@@ -32,7 +26,7 @@ class Augmentation:
         blur: probability of a slight blur, 0..1.
         noise: largest standard deviation of Gaussian noise, as a share of the full range.
         erasing: probability of covering one or two random rectangles (Zhong et al., *Random Erasing*, AAAI 2020), 0..1.
-        grey: probability of taking the colour out at the end, 0..1; give 1 for grey pictures, or noise will colour them.
+        grey: probability of taking the colour out at the end, 0..1; give 1 for grey images, or noise will colour them.
     """
 
     flip: float = 0.5
@@ -53,14 +47,16 @@ class Augmentation:
             value = getattr(self, field.name)
             top = {"rotation": 180.0, "shear": 80.0}.get(field.name, 1.0)
             if not 0 <= value <= top:
-                raise ValueError(f"augmentation {field.name} must be between 0 and {top:g}, not {value}")
+                raise ValueError(
+                    f"augmentation {field.name} must be between 0 and {top:g}, not {value}"
+                )
 
     def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
-        """Augment one picture.
+        """Augment one image.
 
         Args:
             image: (H, W, 3) uint8.
-            seed: whole numbers >= 0; the result depends on them and the picture alone.
+            seed: whole numbers >= 0; the result depends on them and the image alone.
 
         Returns:
             (H, W, 3) uint8.
@@ -78,7 +74,9 @@ class Augmentation:
 
     @cached_property
     def _compose(self) -> Any:
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for its newest version
+        os.environ.setdefault(
+            "NO_ALBUMENTATIONS_UPDATE", "1"
+        )  # else importing it asks the network for its newest version
         import albumentations as A
         import cv2
 
@@ -97,9 +95,17 @@ class Augmentation:
                 )
             )
         if self.brightness or self.contrast:
-            steps.append(A.RandomBrightnessContrast(brightness_limit=self.brightness, contrast_limit=self.contrast, p=1.0))
+            steps.append(
+                A.RandomBrightnessContrast(
+                    brightness_limit=self.brightness, contrast_limit=self.contrast, p=1.0
+                )
+            )
         if self.gamma:
-            steps.append(A.RandomGamma(gamma_limit=(max(1.0, 100 * (1 - self.gamma)), 100 * (1 + self.gamma)), p=1.0))
+            steps.append(
+                A.RandomGamma(
+                    gamma_limit=(max(1.0, 100 * (1 - self.gamma)), 100 * (1 + self.gamma)), p=1.0
+                )
+            )
         if self.blur:
             steps.append(A.Blur(blur_limit=(3, 3), p=self.blur))
         if self.noise:
@@ -122,18 +128,3 @@ class Augmentation:
 def stable_seed(*numbers: int) -> int:
     """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine (numpy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def augmented_copy(augmentation: Augmentation, copy: int) -> functools.partial[np.ndarray]:
-    """What makes augmented copy number ``copy`` of a crop."""
-    return functools.partial(augmentation, seed=(COPY, copy))
-
-
-def check_tta(copies: int, augmentation: Augmentation | None) -> None:
-    """Raise :class:`ConfigError` where the copies cannot be made."""
-    if copies < 0:
-        raise ConfigError(f"copies must be at least 0, not {copies}")
-    if copies and (augmentation is None or not augmentation.changes):
-        raise ConfigError(
-            "there is no augmentation to make copies with: the run was trained without, or with a function of its own; leave out copies"
-        )

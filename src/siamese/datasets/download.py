@@ -15,7 +15,9 @@ from siamese.errors import DataError
 _BLOCK = 1 << 20
 
 
-def download(url: str, target: Path, sha256: str, *, timeout: float = 30.0, progress: bool = True) -> Path:
+def download_file(
+    url: str, target: Path, sha256: str, *, timeout: float = 30.0, progress: bool = True
+) -> Path:
     """Fetch ``url`` into ``target`` unless it is there already with the right checksum.
 
     What arrives is kept in ``<target>.part``; if the connection breaks, the next call asks the server for the rest (an HTTP
@@ -40,15 +42,29 @@ def download(url: str, target: Path, sha256: str, *, timeout: float = 30.0, prog
         target.parent.mkdir(parents=True, exist_ok=True)
         _fetch(url, part, timeout, progress)
     except urllib.error.HTTPError as error:
-        raise DataError(f"{url}: the server answered {error.code} {error.reason}; try again later") from error
-    except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
+        raise DataError(
+            f"{url}: the server answered {error.code} {error.reason}; try again later"
+        ) from error
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ssl.SSLError,
+        ConnectionError,
+        TimeoutError,
+    ) as error:
         reason = getattr(error, "reason", None) or error
-        raise DataError(f"{url}: the connection failed ({reason}); run the same command again to go on from here") from error
+        raise DataError(
+            f"{url}: the connection failed ({reason}); run the same command again to go on from here"
+        ) from error
     except OSError as error:
-        raise DataError(f"{part}: cannot be written ({error.strerror or error}); free some space and run again") from error
+        raise DataError(
+            f"{part}: cannot be written ({error.strerror or error}); free some space and run again"
+        ) from error
     if (found := _sha256(part)) != sha256:
         part.unlink()
-        raise DataError(f"{url}: what arrived has SHA-256 {found[:16]}..., not {sha256[:16]}...; it was deleted, run again")
+        raise DataError(
+            f"{url}: what arrived has SHA-256 {found[:16]}..., not {sha256[:16]}...; it was deleted, run again"
+        )
     os.replace(part, target)
     return target
 
@@ -59,13 +75,28 @@ def _fetch(url: str, part: Path, timeout: float, progress: bool) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to send: the checksum will tell whether it is whole
+        if (
+            error.code == 416 and have
+        ):  # nothing is left to send: the checksum will tell whether it is whole
             return
         raise
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn(part.stem), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(part.stem),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     shown = progress and console.is_terminal
     with response, Progress(*columns, console=console, disable=not shown, transient=True) as bar:
@@ -79,7 +110,9 @@ def _fetch(url: str, part: Path, timeout: float, progress: bool) -> None:
                 out.write(block)
                 have += len(block)
                 bar.advance(task, len(block))
-        if total is not None and have < total:  # read() ends without an error when the peer closes early
+        if (
+            total is not None and have < total
+        ):  # read() ends without an error when the peer closes early
             raise ConnectionError(f"{have:,} of {total:,} bytes arrived")
 
 

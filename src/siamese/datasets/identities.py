@@ -1,4 +1,4 @@
-"""IdentityTable: who is on which picture, read from a folder of people or from a CSV file."""
+"""IdentityTable: who is on which image, read from a folder of identities or from a CSV file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.errors import DataError
-from siamese.errors import did_you_mean
+from siamese.errors import DataError, did_you_mean
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"}
+)
 
 
 @dataclass(frozen=True)
 class IdentityTable:
-    """A table of pictures, one row each: which file, and who is on it.
+    """A table of images, one row each: which file, and who is on it.
 
     Attributes:
         root: the folder that ``files`` are relative to.
@@ -41,30 +42,36 @@ class IdentityTable:
 
     def __post_init__(self) -> None:
         if len(self.files) != len(self.identities):
-            raise DataError(f"{len(self.files)} files but {len(self.identities)} identities: give one identity per file")
+            raise DataError(
+                f"{len(self.files)} files but {len(self.identities)} identities: give one identity per file"
+            )
         if not self.files:
-            raise DataError(f"{self.root}: no pictures found; expected {self.root}/<person>/<picture>.jpg")
+            raise DataError(
+                f"{self.root}: no images found; expected {self.root}/<identity>/<image>.jpg"
+            )
         twice = [f for f, n in Counter(self.files).items() if n > 1]
         if twice:
-            raise DataError(f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list each file once")
+            raise DataError(
+                f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list each file once"
+            )
 
     def __len__(self) -> int:
         return len(self.files)
 
     @cached_property
-    def people(self) -> tuple[str, ...]:
+    def distinct_identities(self) -> tuple[str, ...]:
         """The distinct identities, sorted."""
         return tuple(sorted(set(self.identities)))
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) int64: each row's position in ``people``."""
-        position = {person: i for i, person in enumerate(self.people)}
+        """(N,) int64: each row's position in ``distinct_identities``."""
+        position = {identity: i for i, identity in enumerate(self.distinct_identities)}
         return np.array([position[i] for i in self.identities], dtype=np.int64)
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Number of pictures of each person."""
+        """Number of images of each identity."""
         return dict(Counter(self.identities))
 
     @property
@@ -74,36 +81,52 @@ class IdentityTable:
 
     def select(self, rows: Sequence[int] | np.ndarray) -> IdentityTable:
         """The table of the given row numbers only."""
-        return IdentityTable(self.root, tuple(self.files[i] for i in rows), tuple(self.identities[i] for i in rows), self.name)
+        return IdentityTable(
+            self.root,
+            tuple(self.files[i] for i in rows),
+            tuple(self.identities[i] for i in rows),
+            self.name,
+        )
 
     @classmethod
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
-        """Read ``root/<person>/**/<picture>``: every folder right below ``root`` is one person.
+        """Read ``root/<identity>/**/<image>``: every folder right below ``root`` is one identity.
 
-        Files that are not pictures by their suffix, and anything hidden, are passed over. Pictures that lie directly in
+        Files that are not images by their suffix, and anything hidden, are passed over. Images that lie directly in
         ``root`` belong to nobody and are passed over with a warning.
 
         Raises:
-            DataError: ``root`` is missing, not a folder, or holds no pictures.
+            DataError: ``root`` is missing, not a folder, or holds no images.
         """
         root = existing_folder(root)
         files, identities, strays = [], [], 0
-        for person in sorted(_entries(root), key=lambda e: e.name):
-            if not person.is_dir():
-                strays += Path(person.name).suffix.lower() in IMAGE_SUFFIXES
+        for identity in sorted(_entries(root), key=lambda e: e.name):
+            if not identity.is_dir():
+                strays += Path(identity.name).suffix.lower() in IMAGE_SUFFIXES
                 continue
-            for path in sorted(_pictures(Path(person.path))):
+            for path in sorted(_pictures(Path(identity.path))):
                 files.append(path.relative_to(root).as_posix())
-                identities.append(person.name)
+                identities.append(identity.name)
         if not files:
-            hint = f"; the {strays} pictures lying in it belong in one folder per person" if strays else ""
-            raise DataError(f"{root}: no pictures found in folders of people; expected {root}/<person>/<picture>.jpg{hint}")
+            hint = (
+                f"; the {strays} images lying in it belong in one folder per identity"
+                if strays
+                else ""
+            )
+            raise DataError(
+                f"{root}: no images found in folders of identities; expected {root}/<identity>/<image>.jpg{hint}"
+            )
         if strays:
-            warnings.warn(f"{root}: pictures that lie outside any person's folder are ignored: {strays}", stacklevel=2)
+            warnings.warn(
+                f"{root}: images that lie outside any identity's folder are ignored: {strays}",
+                stacklevel=2,
+            )
         return cls.build(root, files, identities, name or root.name)
 
     @classmethod
-    def from_csv(cls, path: str | Path, root: str | Path | None = None, name: str | None = None) -> IdentityTable:
+    def from_csv(
+        cls, path: str | Path, root: str | Path | None = None, name: str | None = None
+    ) -> IdentityTable:
         """Read a CSV file with a header and the columns ``path`` and ``identity``; other columns are ignored.
 
         Args:
@@ -123,15 +146,23 @@ class IdentityTable:
                 reader = csv.DictReader(stream)
                 for column in ("path", "identity"):
                     if column not in (reader.fieldnames or []):
-                        near = did_you_mean(column, reader.fieldnames or []).replace("did you mean", "did you name it")
-                        raise DataError(f"{path}: no column {column!r}{near}; the header must be path,identity")
+                        near = did_you_mean(column, reader.fieldnames or []).replace(
+                            "did you mean", "did you name it"
+                        )
+                        raise DataError(
+                            f"{path}: no column {column!r}{near}; the header must be path,identity"
+                        )
                 for row in reader:
                     if not (row["path"] or "").strip() or not (row["identity"] or "").strip():
-                        raise DataError(f"{path}, line {reader.line_num}: empty path or identity; fill in both")
+                        raise DataError(
+                            f"{path}, line {reader.line_num}: empty path or identity; fill in both"
+                        )
                     files.append(Path(os.path.relpath(root / row["path"].strip(), root)).as_posix())
                     identities.append(row["identity"])
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}); change its permissions") from error
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror}); change its permissions"
+            ) from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(
                 f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity"
@@ -143,25 +174,33 @@ class IdentityTable:
                 f"correct the paths or give root"
             )
         if not files:
-            raise DataError(f"{path}: no rows below the header; list one picture per line")
+            raise DataError(f"{path}: no rows below the header; list one image per line")
         return cls.build(root, files, identities, name or path.stem)
 
     @classmethod
-    def build(cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str) -> IdentityTable:
-        """Normalise the names, sort the rows by file, and warn where two spellings became one person."""
+    def build(
+        cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str
+    ) -> IdentityTable:
+        """Normalise the names, sort the rows by file, and warn where two spellings became one identity."""
         spelling: dict[str, str] = {}
         for written in identities:
             first = spelling.setdefault(normalise_identity(written), written)
             if first != written:
                 warnings.warn(
-                    f"{root}: {first!r} and {written!r} are taken for the same person; rename one if not", stacklevel=3
+                    f"{root}: {first!r} and {written!r} are taken for the same identity; rename one if not",
+                    stacklevel=3,
                 )
         order = sorted(range(len(files)), key=lambda i: files[i])
-        return cls(root, tuple(files[i] for i in order), tuple(normalise_identity(identities[i]) for i in order), name)
+        return cls(
+            root,
+            tuple(files[i] for i in order),
+            tuple(normalise_identity(identities[i]) for i in order),
+            name,
+        )
 
 
 def normalise_identity(name: str) -> str:
-    """One spelling per person: Unicode NFC, case-folded, outer white space stripped.
+    """One spelling per identity: Unicode NFC, case-folded, outer white space stripped.
 
     >>> normalise_identity(" Zoe\\u0308 ") == normalise_identity("ZO\\u00cb")
     True
@@ -173,9 +212,13 @@ def existing_folder(path: str | Path) -> Path:
     """``path`` as an absolute folder, or a :class:`DataError` that says what stands there instead."""
     folder = Path(path).expanduser().absolute()
     if not folder.exists():
-        raise DataError(f"{path}: no such folder; give the folder that holds one folder per person")
+        raise DataError(
+            f"{path}: no such folder; give the folder that holds one folder per identity"
+        )
     if not folder.is_dir():
-        raise DataError(f"{path}: a file, not a folder; give the folder that holds one folder per person")
+        raise DataError(
+            f"{path}: a file, not a folder; give the folder that holds one folder per identity"
+        )
     return folder
 
 
@@ -184,7 +227,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return [e for e in entries if not e.name.startswith(".")]
     except PermissionError as error:
-        raise DataError(f"{folder}: may not be read; change its permissions (chmod u+rx)") from error
+        raise DataError(
+            f"{folder}: may not be read; change its permissions (chmod u+rx)"
+        ) from error
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import tarfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from siamese.datasets.download import download
+from siamese.datasets.download import download_file
+from siamese.datasets.identities import IdentityTable
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import DataError
-from siamese.datasets.identities import IdentityTable
 
 IMAGES, PEOPLE = 13_233, 5_749
 _LAYOUTS = ("lfw-deepfunneled", "lfw_funneled", "lfw-funneled", "lfw")
@@ -49,7 +48,7 @@ _PAIRS = (
 )
 
 
-def lfw(root: str | Path) -> IdentityTable:
+def load_lfw(root: str | Path) -> IdentityTable:
     """LFW from a folder: ``root/<Name>/<Name>_<nnnn>.jpg``, or a folder that holds such a folder.
 
     A part of LFW is accepted, with a warning that says how much is there.
@@ -62,9 +61,9 @@ def lfw(root: str | Path) -> IdentityTable:
     """
     folder = _pictures(root)
     table = IdentityTable.from_folder(folder, name="lfw")
-    if len(table) != IMAGES or len(table.people) != PEOPLE:
+    if len(table) != IMAGES or len(table.distinct_identities) != PEOPLE:
         warnings.warn(
-            f"{folder}: {len(table):,} photographs of {len(table.people):,} people, where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
+            f"{folder}: {len(table):,} photographs of {len(table.distinct_identities):,} people, where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
             stacklevel=2,
         )
     return table
@@ -74,7 +73,7 @@ def lfw_view2(root: str | Path) -> PairsFile:
     """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no person in two of them (``pairs.txt``).
 
     Args:
-        root: as for :func:`lfw`; the file lies in it or beside it.
+        root: as for :func:`load_lfw`; the file lies in it or beside it.
 
     Raises:
         DataError: no such folder, no such file, or pictures that are not there.
@@ -89,19 +88,19 @@ def lfw_view1(root: str | Path) -> PairsFile:
     3,200 pairs, are there too. Arguments and errors as :func:`lfw_view2`.
     """
     train, test = (
-        PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}") for part in ("Train", "Test")
+        PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}")
+        for part in ("Train", "Test")
     )
     return train.joined(test, "lfw_view1", tested=(1,))
-
-
-PAIR_FILES: dict[str, Callable[[str | Path], PairsFile]] = {"lfw_view1": lfw_view1, "lfw_view2": lfw_view2}
 
 
 def _pictures(root: str | Path) -> Path:
     """The folder of folders of people."""
     folder = Path(root).expanduser()
     if not folder.exists():
-        raise DataError(f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}")
+        raise DataError(
+            f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}"
+        )
     return next((folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()), folder)
 
 
@@ -121,7 +120,7 @@ def download_lfw(root: str | Path) -> Path:
     """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``; go on where an earlier try stopped.
 
     Returns:
-        the folder to give to :func:`lfw`.
+        the folder to give to :func:`load_lfw`.
 
     Raises:
         DataError: no connection, a checksum that does not match, or no space.
@@ -129,10 +128,10 @@ def download_lfw(root: str | Path) -> Path:
     root = Path(root).expanduser()
     target = root / "lfw_funneled"
     for remote in _PAIRS:
-        download(remote.url, root / remote.name, remote.sha256)
+        download_file(remote.url, root / remote.name, remote.sha256)
     if target.is_dir():
         return target
-    archive = download(_ARCHIVE.url, root / _ARCHIVE.name, _ARCHIVE.sha256)
+    archive = download_file(_ARCHIVE.url, root / _ARCHIVE.name, _ARCHIVE.sha256)
     unpacking = root / ".unpacking"
     shutil.rmtree(unpacking, ignore_errors=True)
     try:
@@ -155,6 +154,8 @@ def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
     options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     inside = folder.resolve()
     for member in tar:
-        if not (member.isfile() or member.isdir()) or not (folder / member.name).resolve().is_relative_to(inside):
+        if not (member.isfile() or member.isdir()) or not (
+            folder / member.name
+        ).resolve().is_relative_to(inside):
             raise tarfile.TarError(f"{member.name!r} is no plain file of its own folder")
         tar.extract(member, folder, **options)

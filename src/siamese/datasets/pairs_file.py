@@ -1,4 +1,4 @@
-"""PairsFile: which pictures a protocol compares, who is on them and in which fold, from LFW's files or a CSV of your own."""
+"""PairsFile: which images a protocol compares, who is on them and in which fold, from LFW's files or a CSV of your own."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.errors import DataError
-from siamese.errors import did_you_mean
 from siamese.datasets.identities import existing_folder
+from siamese.errors import DataError, did_you_mean
 
-_TRUE, _FALSE = ("1", "true", "yes", "same", "genuine"), ("0", "false", "no", "different", "impostor")
+_TRUE, _FALSE = (
+    ("1", "true", "yes", "same", "genuine"),
+    ("0", "false", "no", "different", "impostor"),
+)
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class PairsFile:
-    """n pairs of pictures in folds.
+    """n pairs of images in folds.
 
     Attributes:
         root: the folder that ``files`` are relative to.
-        files: N picture files, each once, with ``/`` between folders.
+        files: N image files, each once, with ``/`` between folders.
         left, right: (n,) int64 rows of ``files``.
-        same: (n,) bool, True where both show the same person.
+        same: (n,) bool, True where both show the same identity.
         fold: (n,) int64, 0, 1, ... in the order in which folds appear.
-        people: N names of who is on each file: LFW's own, or, of a CSV, one for all pictures that genuine pairs link.
+        identities: N names of who is on each file: LFW's own, or, of a CSV, one for all images that genuine pairs link.
         name: what the protocol is called in reports.
         tested: folds that are tested, each at a threshold chosen on all others; by default every fold.
         fold_names: what folds are called, by number; by default that.
@@ -44,7 +46,7 @@ class PairsFile:
     right: np.ndarray
     same: np.ndarray
     fold: np.ndarray
-    people: tuple[str, ...]
+    identities: tuple[str, ...]
     name: str = "pairs"
     tested: tuple[int, ...] = ()
     fold_names: tuple[str, ...] = ()
@@ -58,7 +60,9 @@ class PairsFile:
         if not self.fold_names:
             object.__setattr__(self, "fold_names", tuple(map(str, range(int(self.fold.max()) + 1))))
         if strange := sorted(set(self.tested) - set(folds)):
-            raise DataError(f"{self.name}: there is no fold {strange[0]} to test; name some of {', '.join(map(str, folds))}")
+            raise DataError(
+                f"{self.name}: there is no fold {strange[0]} to test; name some of {', '.join(map(str, folds))}"
+            )
         for fold in self.tested if len(folds) > 1 else ():
             others = self.same[self.fold != fold]
             if others.all() or not others.any():
@@ -77,8 +81,8 @@ class PairsFile:
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) int64, one number per person."""
-        return np.unique(self.people, return_inverse=True)[1].astype(np.int64)
+        """(N,) int64, one number per identity."""
+        return np.unique(self.identities, return_inverse=True)[1].astype(np.int64)
 
     @property
     def folds(self) -> int:
@@ -86,31 +90,35 @@ class PairsFile:
         return len(np.unique(self.fold))
 
     @classmethod
-    def read(cls, path: str | Path, root: str | Path | None = None, name: str | None = None) -> PairsFile:
+    def read(
+        cls, path: str | Path, root: str | Path | None = None, name: str | None = None
+    ) -> PairsFile:
         """Read pairs in LFW's format, or from a CSV file.
 
         LFW's format: a first line with the number of genuine pairs in a fold, as many impostor ones following them, before it the number of
-        folds if there are several; then ``name i j`` for pictures i and j of one person, ``name i other_name j`` for those of two. They lie in
+        folds if there are several; then ``name i j`` for images i and j of one identity, ``name i other_name j`` for those of two. They lie in
         ``root/name/name_000i.jpg``.
 
         CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true or false) and, if thresholds are to be
-        chosen by cross-validation, ``fold`` (any words). Pictures that genuine pairs link show one person; if one is in several folds, a
-        warning says so, since the thresholds are then chosen on people who are tested.
+        chosen by cross-validation, ``fold`` (any words). Images that genuine pairs link show one identity; if one is in several folds, a
+        warning says so, since the thresholds are then chosen on identities that are tested.
 
         Args:
             path: the file, UTF-8.
-            root: where the pictures lie; by default the file's own folder.
+            root: where the images lie; by default the file's own folder.
             name: by default the file's name without suffix.
 
         Raises:
             DataError: a file that is missing or of neither format, a line that is wrong, a pair listed twice, pairs that contradict each
-                other, or pictures that do not exist.
+                other, or images that do not exist.
         """
         path = Path(path).expanduser()
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error}); give a file of pairs") from error
+            raise DataError(
+                f"{path}: cannot be read ({error.strerror or error}); give a file of pairs"
+            ) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
         folder = existing_folder(root if root is not None else path.absolute().parent)
@@ -119,27 +127,31 @@ class PairsFile:
         if not lfw:
             return cls.build(folder, _csv_rows(path, text), name or path.stem)
         rows = _lfw_rows(path, text, folder)
-        people = {file: file.split("/")[0] for row in rows for file in row[:2]}
-        return cls.build(folder, rows, name or path.stem, people)
+        identities = {file: file.split("/")[0] for row in rows for file in row[:2]}
+        return cls.build(folder, rows, name or path.stem, identities)
 
     @classmethod
     def build(
-        cls, root: Path, rows: Sequence[tuple[str, str, bool, str]], name: str, people: Mapping[str, str] | None = None
+        cls,
+        root: Path,
+        rows: Sequence[tuple[str, str, bool, str]],
+        name: str,
+        identities: Mapping[str, str] | None = None,
     ) -> PairsFile:
         """From rows of (left file, right file, same, fold), and who is on each file, if that is known.
 
         Raises:
-            DataError: pictures that do not exist below ``root``, a pair listed twice, pairs that contradict ``people`` or each other, or see the
+            DataError: images that do not exist below ``root``, a pair listed twice, pairs that contradict ``identities`` or each other, or see the
                 class.
         """
-        known = people is not None
-        people = _linked(rows) if people is None else people
-        _check_pairs(rows, people, name)
+        known = identities is not None
+        identities = _linked(rows) if identities is None else identities
+        _check_pairs(rows, identities, name)
         files = tuple(sorted({file for left, right, _, _ in rows for file in (left, right)}))
         missing = [file for file in files if not (root / file).is_file()]
         if missing:
             raise DataError(
-                f"{name}: {len(missing)} of {len(files)} pictures do not exist below {root}, first {missing[0]!r}; give the folder they lie in "
+                f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first {missing[0]!r}; give the folder they lie in "
                 f"(--data)"
             )
         place = {file: row for row, file in enumerate(files)}
@@ -149,19 +161,31 @@ class PairsFile:
             for table, column in ((place, 0), (place, 1), (number, 3))
         )
         same = np.array([row[2] for row in rows], dtype=bool)
-        found = cls(root, files, left, right, same, fold, tuple(people[file] for file in files), name, fold_names=tuple(number))
+        found = cls(
+            root,
+            files,
+            left,
+            right,
+            same,
+            fold,
+            tuple(identities[file] for file in files),
+            name,
+            fold_names=tuple(number),
+        )
         if not known:
             found._warn_of_shared_people()
         return found
 
     def _warn_of_shared_people(self) -> None:
         who = self.labels[np.concatenate([self.left, self.right])]
-        met = np.unique(np.stack([who, np.tile(self.fold, 2)]), axis=1)  # each person with each of their folds once
+        met = np.unique(
+            np.stack([who, np.tile(self.fold, 2)]), axis=1
+        )  # each identity with each of their folds once
         several = int(np.count_nonzero(np.bincount(met[0]) > 1))
         if several:
             warnings.warn(
-                f"{self.name}: {several:,} people (pictures that genuine pairs link) are in several folds, so thresholds are chosen on people who "
-                f"are tested, too; give each person one fold",
+                f"{self.name}: {several:,} identities (images that genuine pairs link) are in several folds, so thresholds are chosen on identities that "
+                f"are tested, too; give each identity one fold",
                 stacklevel=4,
             )
 
@@ -172,8 +196,10 @@ class PairsFile:
             for part in (self, other)
             for a, b, same in zip(part.left, part.right, part.same, strict=True)
         ]
-        people = dict(zip(self.files + other.files, self.people + other.people, strict=True))
-        return replace(PairsFile.build(self.root, rows, name, people), tested=tested)
+        identities = dict(
+            zip(self.files + other.files, self.identities + other.identities, strict=True)
+        )
+        return replace(PairsFile.build(self.root, rows, name, identities), tested=tested)
 
 
 def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
@@ -193,7 +219,9 @@ def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
     return {file: first(file) for file in found}
 
 
-def _check_pairs(rows: Sequence[tuple[str, str, bool, str]], people: Mapping[str, str], name: str) -> None:
+def _check_pairs(
+    rows: Sequence[tuple[str, str, bool, str]], identities: Mapping[str, str], name: str
+) -> None:
     """Raise where a pair stands twice (so that it would choose the threshold it is judged by), or where pairs contradict each other."""
     met = set()
     for left, right, same, _ in rows:
@@ -201,8 +229,12 @@ def _check_pairs(rows: Sequence[tuple[str, str, bool, str]], people: Mapping[str
         if pair in met:
             raise DataError(f"{name}: {left!r} and {right!r} are paired twice; leave one pair out")
         met.add(pair)
-        if same != (people[left] == people[right]):
-            kind = "one person, as other pairs or their folders say," if people[left] == people[right] else "two people"
+        if same != (identities[left] == identities[right]):
+            kind = (
+                "one identity, as other pairs or their folders say,"
+                if identities[left] == identities[right]
+                else "two identities"
+            )
             raise DataError(
                 f"{name}: {left!r} and {right!r} show {kind} but are listed as {'the same' if same else 'different'}; correct one"
             )
@@ -226,9 +258,11 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
         numbers = words[1:3] if same else words[1::2]
         if len(words) != (3 if same else 4) or not all(word.isdecimal() for word in numbers):
             form = "name i j" if same else "name i other_name j"
-            raise DataError(f"{path}, line {number}: {' '.join(words)!r} is not {form!r}; correct it")
+            raise DataError(
+                f"{path}, line {number}: {' '.join(words)!r} is not {form!r}; correct it"
+            )
         if same and words[1] == words[2]:
-            raise DataError(f"{path}, line {number}: a picture is paired with itself; correct it")
+            raise DataError(f"{path}, line {number}: an image is paired with itself; correct it")
         left, right = (words[0], numbers[0]), (words[0] if same else words[2], numbers[1])
         rows.append((file(*left), file(*right), same, str(fold + 1)))
     return rows
@@ -239,7 +273,10 @@ def _finder(root: Path) -> Callable[[str, str], str]:
 
     def find(name: str, number: str) -> str:
         stem = f"{name}/{name}_{int(number):04d}"
-        return next((stem + suffix for suffix in _SUFFIXES if (root / (stem + suffix)).is_file()), stem + _SUFFIXES[0])
+        return next(
+            (stem + suffix for suffix in _SUFFIXES if (root / (stem + suffix)).is_file()),
+            stem + _SUFFIXES[0],
+        )
 
     return find
 
@@ -254,7 +291,11 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
                 .replace("did you mean", "did you name it")
                 .replace("choose one of", "its columns are")
             )
-            commas = "separate columns by commas, and " if any(";" in name or "\t" in name for name in columns) else ""
+            commas = (
+                "separate columns by commas, and "
+                if any(";" in name or "\t" in name for name in columns)
+                else ""
+            )
             raise DataError(
                 f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; {commas}let the header be left,right,same or "
                 f"left,right,same,fold"
@@ -262,14 +303,18 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
     rows: list[tuple[str, str, bool, str]] = []
     try:
         for row in reader:
-            left, right, same, fold = ((row.get(column) or "").strip() for column in ("left", "right", "same", "fold"))
+            left, right, same, fold = (
+                (row.get(column) or "").strip() for column in ("left", "right", "same", "fold")
+            )
             if not left or not right or same.lower() not in (*_TRUE, *_FALSE):
                 raise DataError(
                     f"{path}, line {reader.line_num}: left, right or same is missing or not understood ({same!r}); write two paths and 1 or 0"
                 )
             files = [Path(side).as_posix() for side in (left, right)]
             if files[0] == files[1]:
-                raise DataError(f"{path}, line {reader.line_num}: a picture is paired with itself; correct it")
+                raise DataError(
+                    f"{path}, line {reader.line_num}: an image is paired with itself; correct it"
+                )
             if rows and bool(fold) != bool(rows[-1][3]):
                 one, other = ("no fold", "has one") if not fold else ("a fold", "has none")
                 raise DataError(

@@ -9,7 +9,6 @@ from typing import TypeVar, overload
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from siamese.errors import ConfigError
 from siamese.registry import Registry
@@ -40,9 +39,16 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
     Returns:
         bool, or booleans in the shape of ``distance``.
     """
-    if isinstance(distance, Tensor) and distance.is_floating_point() and distance.dtype != torch.float64:
+    if (
+        isinstance(distance, Tensor)
+        and distance.is_floating_point()
+        and distance.dtype != torch.float64
+    ):
         return distance.float() <= float(floor(threshold))
-    if isinstance(distance, (np.ndarray, np.floating)) and distance.dtype in (np.float16, np.float32):
+    if isinstance(distance, (np.ndarray, np.floating)) and distance.dtype in (
+        np.float16,
+        np.float32,
+    ):
         return distance.astype(np.float32) <= floor(threshold)
     return distance <= threshold
 
@@ -104,14 +110,18 @@ class Distance(nn.Module):
             (n,) float32, >= 0, without gradient.
         """
         with _evaluating(self), torch.autocast(a.device.type, enabled=False):
-            measured: Tensor = self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
+            measured: Tensor = (
+                self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
+            )
             return measured
 
     def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
         """(n,) float32 distances of matching :meth:`rows` (n, D)."""
         # The order in which torch adds hangs on the layout, and in long rows on how many there are and on the threads.
         parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
-        return self.of_squares(sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))).float()
+        return self.of_squares(
+            sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))
+        ).float()
 
     def matrix(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
@@ -122,7 +132,10 @@ class Distance(nn.Module):
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
         step = max(1, BLOCK // max(1, a.shape[1]))
-        out = [self.measure(a[i], b[j]) for i, j in zip(torch.split(left, step), torch.split(right, step), strict=True)]
+        out = [
+            self.measure(a[i], b[j])
+            for i, j in zip(torch.split(left, step), torch.split(right, step), strict=True)
+        ]
         return torch.cat(out).view(n, m) if len(left) else a.new_zeros(n, m, dtype=torch.float32)
 
     @torch.no_grad()
@@ -147,13 +160,7 @@ class Distance(nn.Module):
         return torch.cat(parts).numpy() if len(rows_a) else np.zeros(0, dtype=np.float32)
 
 
-DISTANCES: Registry[Distance] = Registry("distance")
-
-
-
-
-
-
+DISTANCES: Registry[Distance] = Registry("distance", "DISTANCES", "siamese.distances")
 
 
 @contextlib.contextmanager
@@ -166,8 +173,6 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
 
 
 def as_distance(distance: str | Distance) -> Distance:
@@ -186,5 +191,5 @@ def as_distance(distance: str | Distance) -> Distance:
     return built
 
 
-def _wide(x: Tensor) -> Tensor:
+def widened(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()

@@ -1,18 +1,12 @@
 """The cosine distance."""
 
 from __future__ import annotations
-import contextlib
-from collections.abc import Iterator
-from typing import TypeVar, overload
-import numpy as np
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.distances.base import widened
+
+from siamese.distances.base import DISTANCES, Distance, widened
 
 
 @DISTANCES.register("cosine")
@@ -32,7 +26,7 @@ class CosineDistance(Distance):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            difference = _directions(_wide(a)) - _directions(_wide(b))
+            difference = _directions(widened(a)) - _directions(widened(b))
             return difference.square().sum(dim=-1) / 2
 
 

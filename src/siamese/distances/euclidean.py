@@ -1,18 +1,11 @@
 """The euclidean distance."""
 
 from __future__ import annotations
-import contextlib
-from collections.abc import Iterator
-from typing import TypeVar, overload
-import numpy as np
+
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.distances.base import widened
+from torch import Tensor
+
+from siamese.distances.base import DISTANCES, Distance, widened
 
 
 @DISTANCES.register("euclidean")
@@ -26,5 +19,5 @@ class EuclideanDistance(Distance):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            length: Tensor = torch.linalg.vector_norm(_wide(a) - _wide(b), dim=-1)
+            length: Tensor = torch.linalg.vector_norm(widened(a) - widened(b), dim=-1)
             return length

@@ -1,19 +1,13 @@
 """A distance with weights: a small network over the difference of two embeddings."""
 
 from __future__ import annotations
-import contextlib
-from collections.abc import Iterator
-from typing import TypeVar, overload
-import numpy as np
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.distances.base import widened
 
+from siamese.distances.base import DISTANCES, Distance, widened
+from siamese.errors import ConfigError
 
 # Of the learned distance's leaky rectifier.
 SLOPE = 0.33
@@ -21,7 +15,7 @@ SLOPE = 0.33
 
 @DISTANCES.register("learned")
 class LearnedDistance(Distance):
-    """A small network's probability that two embeddings show different people, in [0, 1]; always float32.
+    """A small network's probability that two embeddings show different identities, in [0, 1]; always float32.
 
     The head of https://github.com/aleju/face-comparer (2016), which sees ``|a - b|`` only, so that a and b can change places:
     Gaussian noise and dropout while training, a dense layer, batch normalisation, a leaky rectifier (slope 0.33), dropout,
@@ -49,7 +43,9 @@ class LearnedDistance(Distance):
     ) -> None:
         super().__init__()
         if embedding_size < 1 or hidden < 1:
-            raise ConfigError(f"embedding_size and hidden must be at least 1, not {embedding_size} and {hidden}")
+            raise ConfigError(
+                f"embedding_size and hidden must be at least 1, not {embedding_size} and {hidden}"
+            )
         if not (noise >= 0 and 0 <= dropout < 1 and 0 <= hidden_dropout < 1):
             raise ConfigError(
                 f"noise must be at least 0, dropout and hidden_dropout at least 0 and below 1, not {noise}, {dropout} and "
@@ -66,7 +62,7 @@ class LearnedDistance(Distance):
         return self._logits(a, b).sigmoid().float()
 
     def logits(self, a: Tensor, b: Tensor) -> Tensor:
-        """Log-odds that matching rows are different people.
+        """Log-odds that matching rows are different identities.
 
         Args:
             a, b: (n, embedding_size) floating point; while training n >= 2, for the batch normalisation.
@@ -84,7 +80,7 @@ class LearnedDistance(Distance):
                     f"distance.embedding_size={x.shape[-1]} and train again"
                 )
         with torch.autocast(a.device.type, enabled=False):
-            apart = (_wide(a) - _wide(b)).abs()
+            apart = (widened(a) - widened(b)).abs()
             return self._trained(apart) if self.training else self._measured(apart)
 
     def _trained(self, x: Tensor) -> Tensor:

@@ -1,74 +1,74 @@
-"""What a run leaves in its folder for people to look at: tables, curves, and galleries of its pairs."""
+"""What a run leaves in its folder for people to look at: tables, curves, galleries of its pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
-from siamese.data.prepared import PreparedData
-from siamese.data.prepared import PreparedSplit
+from siamese.data.prepared import PreparedData, PreparedSplit
 from siamese.data.samplers.base import PlannedBatches
 from siamese.pairs.base import Pairs
-from siamese.report import files
-from siamese.report import galleries
-from siamese.report import plots
-from siamese.report import skew
-from siamese.report import tables
-from siamese.report.plots import History
+from siamese.report import files, galleries, plots, skew
 from siamese.storage import write_json
-from siamese.verification.pair_distances import PairDistances
-from siamese.verification.pair_distances import HeldDistances
-from siamese.verification.point import OperatingPoint
 from siamese.verification.figures import SplitEvaluation
-from siamese.verification.pair_distances import pairs_to_show
+from siamese.verification.held import HeldDistances
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.point import OperatingPoint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GALLERY = 20  # mistakes of either kind that are shown
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
 
 
-def write_data(manifest: SplitManifest, prepared: PreparedData, folder: Path, verbose: bool) -> None:
-    """What the run is made of: ``split.json``, ``crops.json``, ``skew.json``, ``plots/skew.png``; shown if ``verbose``."""
-    summary = prepared.summary()
+def write_data(manifest: SplitManifest, prepared: PreparedData, folder: Path) -> None:
+    """What a run is made of: ``split.json``, ``crops.json``, ``skew.json``, ``plots/skew.png``."""
     manifest.save(folder / "split.json")
-    write_json(folder / "crops.json", summary | {"quarantine": manifest.quarantine})
-    splits: dict[str, Sequence[str]] = {name: part.table.identities for name, part in prepared.splits.items()}
-    everything = [person for identities in splits.values() for person in identities]
-    whole: dict[str, Sequence[str]] = {"all": everything, **splits}
-    write_json(folder / "skew.json", skew.skew_summary(whole))
-    # Where pairs were chosen, the split is as skewed as its genuine pairs: they show skew before the others do.
+    write_json(folder / "crops.json", prepared.summary() | {"quarantine": manifest.quarantine})
+    write_json(folder / "skew.json", skew.skew_summary(identities_of(prepared)))
+    # Where pairs were chosen, the split is as skewed as its genuine pairs: they show skew before
+    # the others do.
     in_use = {
         name if part.pairs is None else f"{name}, genuine pairs": _in_genuine_pairs(part)
         for name, part in prepared.splits.items()
     }
     plots.save(skew.skew_plot(in_use), folder / "plots" / "skew.png")
-    if not verbose:
-        return
-    tables.show(tables.data_table(summary), skew.skew_table(whole))
-    if twins := manifest.shared_pictures():
-        print(f"note: {len(twins)} pictures are in two splits as different files, e.g. {twins[0][0]} = {twins[0][1]}")
-    if manifest.caution:
-        print(f"note: {manifest.caution}")
+
+
+def identities_of(prepared: PreparedData) -> dict[str, Sequence[str]]:
+    """Split -> who is on each of its images, all splits together first."""
+    splits = {name: part.table.identities for name, part in prepared.splits.items()}
+    everything = [identity for names in splits.values() for identity in names]
+    return {"all": everything, **splits}
 
 
 def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Path) -> None:
-    """``plots/training_pairs.png``: pairs of the first batch as the network is fed with them, augmented."""
+    """``plots/training_pairs.png``: pairs of the first batch as the network sees them, augmented."""
     plan = next(iter(batches))
     batch = data[plan]
     labels, images = batch["label"].numpy(), batch["image"].permute(0, 2, 3, 1).numpy()
-    left, right = batch["pairs"].numpy() if "pairs" in batch else np.triu_indices(len(labels), 1)
+    every = np.triu_indices(len(labels), 1)
+    left, right = batch["pairs"].numpy() if "pairs" in batch else every
     pairs = Pairs(left, right, labels[left] == labels[right])
-    shown = HeldDistances(pairs, np.zeros(len(pairs), dtype=np.float32), labels, "", {})
-    figure = galleries.pair_gallery(shown, galleries.sample(shown, SAMPLES), images.__getitem__, title="first training batch")
+    none = np.zeros(len(pairs), dtype=np.float32)  # no distance is shown
+    shown = HeldDistances(pairs, none, labels, "", {})
+    figure = galleries.pair_gallery(
+        shown,
+        galleries.sample(shown, SAMPLES),
+        images.__getitem__,
+        title="first training batch",
+    )
     plots.save(figure, folder / "plots" / "training_pairs.png")
 
 
-def write_comparison(
-    compared: Mapping[str, PairDistances],
+def write_evaluation(
+    distances: Mapping[str, PairDistances],
     evaluations: Mapping[str, SplitEvaluation],
     datasets: Mapping[str, CropDataset],
     parts: Mapping[str, PreparedSplit],
@@ -76,57 +76,74 @@ def write_comparison(
     folder: Path,
     caution: str = "",
 ) -> None:
-    """``evaluation.json`` and in ``plots/``: distances, curves, and for each split a sample of its pairs and its mistakes."""
+    """``evaluation.json`` and ``plots/``: distances, curves, and galleries of each split.
+
+    Args:
+        distances: split -> the distances of its pairs.
+        evaluations: split -> its figures.
+        datasets, parts: split -> its crops, and who is on them.
+        point: the threshold.
+        folder: of the run; made if it is not there.
+        caution: what must stand beside the figures.
+    """
     files.write_evaluation(folder / "evaluation.json", evaluations)
-    pictures, threshold, band = folder / "plots", point.threshold, point.ci95.get("threshold")
-    figures = {
-        "distances": plots.distance_histograms(compared, threshold),
-        "curves": plots.verification_curves(compared, threshold, band),
+    for name, figure in _figures(distances, evaluations, point).items():
+        if caution:
+            figure.suptitle(caution, fontsize=9)
+        plots.save(figure, folder / "plots" / f"{name}.png")
+    for split, measured in distances.items():
+        names: Sequence[str] = parts[split].table.identities
+        title = f"{split} ({caution.partition(':')[0]})" if caution else split
+        shown = galleries.Shown(datasets[split].image, names.__getitem__, title)
+        for kind, gallery in _galleries(measured, shown, point.threshold).items():
+            plots.save(gallery, folder / "plots" / f"{kind}_{split}.png")
+
+
+def _figures(
+    distances: Mapping[str, PairDistances],
+    evaluations: Mapping[str, SplitEvaluation],
+    point: OperatingPoint,
+) -> dict[str, Figure]:
+    """The plots that show all splits."""
+    threshold, band = point.threshold, point.ci95.get("threshold")
+    found = {
+        "distances": plots.distance_histograms(distances, threshold),
+        "curves": plots.verification_curves(distances, threshold, band),
     }
     judged = {split: e.reliability for split, e in evaluations.items() if e.reliability}
     if judged and point.target_prevalence is not None:
-        figures["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
-    for name, figure in figures.items():
-        if caution:
-            figure.suptitle(caution, fontsize=9)
-        plots.save(figure, pictures / f"{name}.png")
-    for split, every in compared.items():
-        c = pairs_to_show(every, SAMPLES)
-        totals = None if c is every else every.confusion(threshold)
-        title = f"{split} ({caution.partition(':')[0]})" if caution else split
-        identities: Sequence[str] = parts[split].table.identities
-        for kind, rows in (
-            ("samples", galleries.sample(c, SAMPLES)),
-            ("false_matches", galleries.false_matches(c, threshold, GALLERY)),
-            ("false_non_matches", galleries.false_non_matches(c, threshold, GALLERY)),
-        ):
-            figure = galleries.pair_gallery(
-                c, rows, datasets[split].image, names=identities.__getitem__, threshold=threshold, title=title, totals=totals
-            )
-            plots.save(figure, pictures / f"{kind}_{split}.png")
+        found["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
+    return found
 
 
-def write_history(folder: Path, earlier: History) -> None:
-    """``history.csv`` and ``plots/loss_curves.png`` from the logger's file and, where the run was resumed, the epochs before."""
-    logged = folder / "logs" / "csv" / "metrics.csv"
-    history = joined(earlier, plots.read_history(logged) if logged.exists() else {})
-    if history:
-        files.write_history(folder / "history.csv", history)
-        plots.save(plots.loss_curves(history), folder / "plots" / "loss_curves.png")
+def _galleries(
+    distances: PairDistances, shown: galleries.Shown, threshold: float
+) -> dict[str, Figure]:
+    """A sample of a split's pairs, and its worst mistakes."""
+    held = distances.pairs_to_show(SAMPLES)
+    totals = None if held is distances else distances.count_verdicts(threshold)
+    rows = {
+        "samples": galleries.sample(held, SAMPLES),
+        "false_matches": galleries.false_matches(held, threshold, GALLERY),
+        "false_non_matches": galleries.false_non_matches(held, threshold, GALLERY),
+    }
+    return {
+        kind: galleries.pair_gallery(
+            held,
+            chosen,
+            shown.image,
+            names=shown.names,
+            threshold=threshold,
+            title=shown.title,
+            totals=totals,
+        )
+        for kind, chosen in rows.items()
+    }
 
 
-def joined(earlier: History, later: History) -> dict[str, tuple[list[int], list[float]]]:
-    """Two histories as one; where both know an epoch, the later one holds."""
-    both: dict[str, dict[int, float]] = {}
-    for history in (earlier, later):
-        for name, (epochs, values) in history.items():
-            both.setdefault(name, {}).update(zip(epochs, values, strict=True))
-    return {name: (sorted(known), [known[e] for e in sorted(known)]) for name, known in both.items()}
-
-
-def _in_genuine_pairs(part: PreparedSplit) -> list[Any]:
-    """Who is on the pictures of a split's chosen genuine pairs, once per picture and pair; or simply of the split."""
-    identities = part.table.identities
+def _in_genuine_pairs(part: PreparedSplit) -> list[str]:
+    """Who is on the images of a split's chosen genuine pairs, once per image and pair."""
+    names = part.table.identities
     if part.pairs is None:
-        return list(identities)
-    return [identities[row] for pair in part.pairs.T for row in pair if identities[pair[0]] == identities[pair[1]]]
+        return list(names)
+    return [names[row] for a, b in part.pairs.T for row in (a, b) if names[a] == names[b]]

@@ -1,1 +1,1 @@
-"""From an image file to a crop; knows nothing of people, splits or training."""
+"""From an image file to a crop; knows nothing of identities, splits or training."""

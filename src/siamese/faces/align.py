@@ -11,7 +11,7 @@ from PIL import Image
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels; ``right`` and ``bottom`` are exclusive. It may reach beyond the picture."""
+    """A rectangle in pixels; ``right`` and ``bottom`` are exclusive. It may reach beyond the image."""
 
     left: float
     top: float
@@ -39,11 +39,11 @@ class Box(NamedTuple):
 def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black") -> np.ndarray:
     """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; pad the rest of the square.
 
-    What of the box lies beyond the picture is padded too, so that a face near the edge keeps the scale of all others.
+    What of the box lies beyond the image is padded too, so that a face near the edge keeps the scale of all others.
 
     Args:
         image: (H, W, 3) uint8.
-        box: the part to show; it must touch the picture.
+        box: the part to show; it must touch the image.
         size: side of the result in pixels.
         padding: ``"black"``, or ``"edge"`` to repeat the outermost pixels of what is seen.
 
@@ -51,17 +51,20 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
         (size, size, 3) uint8.
 
     Raises:
-        ValueError: the box is empty or lies wholly beyond the picture.
+        ValueError: the box is empty or lies wholly beyond the image.
     """
     height, width = image.shape[:2]
     inside = Box(max(box.left, 0), max(box.top, 0), min(box.right, width), min(box.bottom, height))
     if inside.width <= 0 or inside.height <= 0:
-        raise ValueError(f"the box {tuple(box)} does not touch a picture of {width} x {height}")
+        raise ValueError(f"the box {tuple(box)} does not touch an image of {width} x {height}")
     scale = size / max(box.width, box.height)
     # Where the visible part comes to lie: the box is centred in the square.
     x0 = (size - box.width * scale) / 2 + (inside.left - box.left) * scale
     y0 = (size - box.height * scale) / 2 + (inside.top - box.top) * scale
-    left, top = min(round(x0), size - 1), min(round(y0), size - 1)  # at least one pixel, however little is seen
+    left, top = (
+        min(round(x0), size - 1),
+        min(round(y0), size - 1),
+    )  # at least one pixel, however little is seen
     w = max(1, min(size, round(x0 + inside.width * scale)) - left)
     h = max(1, min(size, round(y0 + inside.height * scale)) - top)
     # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a fractional source box.
@@ -73,12 +76,12 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
 
 
 def whole(image: np.ndarray) -> Box:
-    """The box of the whole picture."""
+    """The box of the whole image."""
     return Box(0, 0, image.shape[1], image.shape[0])
 
 
 def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
-    """One of several boxes: the ``"central"`` one, whose middle is nearest the picture's; the ``"prominent"`` one, whose area less the
+    """One of several boxes: the ``"central"`` one, whose middle is nearest the image's; the ``"prominent"`` one, whose area less the
     square of twice that distance is the greatest; by any other rule the first.
 
     Where faces of bystanders may be larger, size and place together tell best who a photograph is of.

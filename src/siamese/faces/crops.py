@@ -1,4 +1,4 @@
-"""Paths to cached crops: each picture is cropped once, in parallel, and kept under its content and the cropper's settings."""
+"""Paths to cached crops: each image is cropped once, in parallel, and kept under its content and the cropper's settings."""
 
 from __future__ import annotations
 
@@ -18,32 +18,28 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from siamese.errors import CacheError
-from siamese.errors import DataError
-from siamese.errors import FaceError
-from siamese.errors import ImageError
+from siamese.errors import CacheError, DataError, FaceError, ImageError
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.images import decode_image
-from siamese.faces.images import read_bytes
+from siamese.faces.images import decode_image, read_bytes
 from siamese.storage import write_whole
 
 # Raised whenever the same settings would give other pixels than before: old crops are then found no more.
 FORMAT = 1
-_CHUNK = 32  # pictures per task: some 0.3 s of work, against a millisecond of sending it
+_CHUNK = 32  # images per task: some 0.3 s of work, against a millisecond of sending it
 _STALE_SECONDS = 86_400.0
 _CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
 
 @dataclass(frozen=True)
 class CropResult:
-    """What cropping a list of N pictures gave.
+    """What cropping a list of N images gave.
 
     Attributes:
-        files: N paths of the crops (PNG, RGB, size x size); None where the picture is left out.
-        faces: N numbers of faces found; None where none were looked for or the picture is bad.
-        bad: row -> reason, of pictures that cannot be read.
+        files: N paths of the crops (PNG, RGB, size x size); None where the image is left out.
+        faces: N numbers of faces found; None where none were looked for or the image is bad.
+        bad: row -> reason, of images that cannot be read.
         skipped: rows left out by the cropper's policy for no face / several faces.
-        computed, seconds: pictures cropped now (the others were in the cache), and how long it took.
+        computed, seconds: images cropped now (the others were in the cache), and how long it took.
     """
 
     files: list[Path | None]
@@ -97,23 +93,23 @@ def crop_files(
     bad_images: str = "error",
     progress: bool = True,
 ) -> CropResult:
-    """Crop every picture, or find its crop in the cache.
+    """Crop every image, or find its crop in the cache.
 
     Safe to run from several processes on one cache at a time: a crop is written under a temporary name and renamed, so it is
-    there whole or not at all, and two that crop the same picture write the same bytes.
+    there whole or not at all, and two that crop the same image write the same bytes.
 
     Args:
-        paths: N picture files.
+        paths: N image files.
         cropper: what to cut out; every setting that touches a pixel is part of the cache's key.
         cache: the cache's folder; by default :func:`default_cache`.
         hashes: N results of :func:`hash_files`, if they are known already.
         workers: processes; by default one per usable core, or none (this process) where there is little to do.
-        bad_images: pictures that cannot be read are an ``error``, or are put in ``quarantine``: left out and reported.
+        bad_images: images that cannot be read are an ``error``, or are put in ``quarantine``: left out and reported.
         progress: show a progress bar on standard error.
 
     Raises:
-        DataError: bad pictures, and ``bad_images`` is ``"error"``.
-        FaceError: the cropper's policy is ``"error"`` and a picture falls under it.
+        DataError: bad images, and ``bad_images`` is ``"error"``.
+        FaceError: the cropper's policy is ``"error"`` and an image falls under it.
         CacheError: a crop cannot be written (disk full, no permission).
     """
     start = time.perf_counter()
@@ -122,7 +118,7 @@ def crop_files(
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0
-    # The same picture twice is cropped once; only if its first file turns out to have changed is the next one tried.
+    # The same image twice is cropped once; only if its first file turns out to have changed is the next one tried.
     while jobs := _missing(paths, hashes, cached, bad):
         if not computed:
             cropper.check()
@@ -150,7 +146,9 @@ def crop_files(
         raise DataError(_bad_message(paths, bad))
     if forbidden:
         raise FaceError(_forbidden_message(paths, forbidden, found))
-    return CropResult(files, found, dict(sorted(bad.items())), skipped, computed, time.perf_counter() - start)
+    return CropResult(
+        files, found, dict(sorted(bad.items())), skipped, computed, time.perf_counter() - start
+    )
 
 
 def read_crop(path: Path) -> np.ndarray:
@@ -173,7 +171,10 @@ def usable_cores() -> int:
 
 
 def _missing(
-    paths: Sequence[Path], hashes: Sequence[str | ImageError], cached: dict[str, int | None], bad: dict[int, str]
+    paths: Sequence[Path],
+    hashes: Sequence[str | ImageError],
+    cached: dict[str, int | None],
+    bad: dict[int, str],
 ) -> list[_Job]:
     """One job for each content that has no crop yet."""
     jobs: dict[str, _Job] = {}
@@ -185,7 +186,11 @@ def _missing(
 
 def _settings_folder(cache: Path, cropper: Cropper) -> Path:
     settings = json.dumps({"format": FORMAT} | cropper.pixel_settings(), sort_keys=True)
-    return cache / "crops" / f"{cropper.pixel_settings()['name']}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    return (
+        cache
+        / "crops"
+        / f"{cropper.pixel_settings()['name']}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    )
 
 
 def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
@@ -205,11 +210,15 @@ def _scan(folder: Path) -> dict[str, int | None]:
             crop = _CROP_NAME.fullmatch(entry.name)
             if crop is None and not entry.name.endswith(".tmp"):
                 continue
-            with contextlib.suppress(FileNotFoundError):  # another process has just renamed or removed it
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # another process has just renamed or removed it
                 status = entry.stat()
                 if crop is None and time.time() - status.st_mtime > _STALE_SECONDS:
                     Path(entry.path).unlink()
-                elif crop is not None and status.st_size:  # a power cut can leave a renamed file empty
+                elif (
+                    crop is not None and status.st_size
+                ):  # a power cut can leave a renamed file empty
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
     except OSError as error:
         raise CacheError(
@@ -222,7 +231,10 @@ def _scan(folder: Path) -> dict[str, int | None]:
 def _make_folder(folder: Path, cropper: Cropper) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "settings.json", json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode())
+        write_whole(
+            folder / "settings.json",
+            json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode(),
+        )
     except OSError as error:
         raise _cache_error(folder, error) from error
 
@@ -236,7 +248,9 @@ def _run(
     wanted = min(usable_cores(), 1 + len(jobs) // 256) if workers is None else max(1, workers)
     chunks = [jobs[i : i + _CHUNK] for i in range(0, len(jobs), _CHUNK)]
     if wanted == 1:
-        results: Iterator[list[tuple[_Job, int | None, str | None]]] = (_crop_chunk(c, cropper, folder) for c in chunks)
+        results: Iterator[list[tuple[_Job, int | None, str | None]]] = (
+            _crop_chunk(c, cropper, folder) for c in chunks
+        )
     else:
         results = _in_processes(chunks, cropper, folder, wanted)
     if not progress:
@@ -248,7 +262,9 @@ def _run(
 
     columns = ("cropping", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("cropping", total=len(jobs))
         for chunk in results:
             bar.advance(task, len(chunk))
@@ -262,7 +278,9 @@ def _in_processes(
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs")
+    parallel = Parallel(
+        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
+    )
     try:
         yield from parallel(delayed(_crop_chunk)(chunk, cropper, folder) for chunk in chunks)
     except TerminatedWorkerError as error:
@@ -271,20 +289,24 @@ def _in_processes(
         ) from error
 
 
-def _crop_chunk(jobs: list[_Job], cropper: Cropper, folder: Path) -> list[tuple[_Job, int | None, str | None]]:
+def _crop_chunk(
+    jobs: list[_Job], cropper: Cropper, folder: Path
+) -> list[tuple[_Job, int | None, str | None]]:
     done: list[tuple[_Job, int | None, str | None]] = []
     for job in jobs:
         try:
             content = read_bytes(job.path)
             if content_hash(content) != job.content:
                 raise ImageError(
-                    job.path, "its content has changed since it was hashed for the split", "restore it or make a new split"
+                    job.path,
+                    "its content has changed since it was hashed for the split",
+                    "restore it or make a new split",
                 )
             crop = cropper(decode_image(content, job.path))
         except ImageError as error:
             done.append((job, None, error.reason))
             continue
-        except ValueError as error:  # a fixed box beside the picture
+        except ValueError as error:  # a fixed box beside the image
             done.append((job, None, str(error)))
             continue
         buffer = io.BytesIO()
@@ -310,7 +332,7 @@ def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     shown = "; ".join(f"{paths[row]} ({reason})" for row, reason in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
     return (
-        f"{len(bad)} of {len(paths)} pictures cannot be read: {shown}{more}; replace or remove them, "
+        f"{len(bad)} of {len(paths)} images cannot be read: {shown}{more}; replace or remove them, "
         f"or leave them out: data.bad_images=quarantine (siamese evaluate: --bad-images quarantine)"
     )
 
@@ -319,6 +341,6 @@ def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int |
     row = rows[0]
     setting = "no_face" if faces[row] == 0 else "several_faces"
     return (
-        f"{len(rows)} of {len(paths)} pictures are refused by the cropper, first {paths[row]} ({faces[row]} faces found); "
+        f"{len(rows)} of {len(paths)} images are refused by the cropper, first {paths[row]} ({faces[row]} faces found); "
         f"remove them or set cropper.{setting} to whole_image or skip"
     )

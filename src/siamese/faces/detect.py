@@ -11,17 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from siamese.errors import ConfigError
-from siamese.errors import MissingDependencyError
-from siamese.errors import did_you_mean
+from siamese.errors import ConfigError, MissingDependencyError, did_you_mean
 from siamese.faces.align import Box
-from siamese.weight_files import CNN_DETECTOR
-from siamese.weight_files import FIVE_POINT
-from siamese.weight_files import pretrained_file
+from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 
 class _Limits(NamedTuple):
-    """Pixels up to which a picture is looked at as it is; doubled beforehand; doubled again where nothing was found, after so many doublings
+    """Pixels up to which an image is looked at as it is; doubled beforehand; doubled again where nothing was found, after so many doublings
     that are always done."""
 
     whole: float
@@ -30,25 +26,35 @@ class _Limits(NamedTuple):
     always: int
 
 
-# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such a picture. The first doubling after nothing was found
+# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such an image. The first doubling after nothing was found
 # is always done. CNN: 1 GB of memory per million pixels.
-_LIMITS = {"hog": _Limits(math.inf, 4e6, 64e6, 1), "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0)}
-_own = threading.local()  # dlib releases the GIL while detecting: a detector may not be shared between threads
+_LIMITS = {
+    "hog": _Limits(math.inf, 4e6, 64e6, 1),
+    "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0),
+}
+_own = (
+    threading.local()
+)  # dlib releases the GIL while detecting: a detector may not be shared between threads
 
 
 def detect_faces(
-    image: np.ndarray, max_upsample: int = 1, *, upsample: int = 0, min_score: float = 0.0, detector: str = "hog"
+    image: np.ndarray,
+    max_upsample: int = 1,
+    *,
+    upsample: int = 0,
+    min_score: float = 0.0,
+    detector: str = "hog",
 ) -> list[Box]:
-    """Find faces: on the picture as it is, then, only where none is found, enlarged twofold up to ``max_upsample`` times.
+    """Find faces: on the image as it is, then, only where none is found, enlarged twofold up to ``max_upsample`` times.
 
     The HOG detector (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR 2005; five of them, for five poses)
     finds faces of about 80 pixels and more without enlarging, 40 with one doubling. The CNN detector (King, *Max-Margin Object Detection*,
     arXiv:1502.00046, 2015) finds turned faces too, in some fifty times the time; since it takes about 1 GB of memory per million pixels, it sees
-    pictures of more than 1920 x 1080 scaled down to as many pixels, and doubles none beyond that. Time is linear in pixels.
+    images of more than 1920 x 1080 scaled down to as many pixels, and doubles none beyond that. Time is linear in pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        max_upsample: how often to double the picture at most, >= 0; HOG more than once only up to 64 million pixels.
+        max_upsample: how often to double the image at most, >= 0; HOG more than once only up to 64 million pixels.
         upsample: how often to double it before looking for the first time, >= 0; less where that would give more than 4 million pixels.
         min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and more that are none. The CNN gives only
             finds above 0.
@@ -72,10 +78,16 @@ def detect_faces(
     while upsample and width * height * 4**upsample > limits.doubled:
         upsample -= 1
     for doublings in range(upsample, max(upsample, max_upsample) + 1):
-        if doublings > max(upsample, limits.always) and width * height * 4**doublings > limits.again:
+        if (
+            doublings > max(upsample, limits.always)
+            and width * height * 4**doublings > limits.again
+        ):
             break
         rectangles = _find[detector](image, doublings, min_score)
-        found = [Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1))) for r in rectangles]
+        found = [
+            Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)))
+            for r in rectangles
+        ]
         if found:
             return sorted(found, key=lambda box: (-box.area, box.top, box.left))
     return []
@@ -95,14 +107,18 @@ def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarr
         margin: how far the chip reaches beyond the template's face on each side, as a share of it; dlib's ``padding``.
 
     Returns:
-        (size, size, 3) uint8, black beyond the picture.
+        (size, size, 3) uint8, black beyond the image.
 
     Raises:
         MissingDependencyError: dlib, or the package with the landmark predictor, is not installed.
     """
     dlib = _import_dlib()
-    rectangle = dlib.rectangle(round(box.left), round(box.top), round(box.right) - 1, round(box.bottom) - 1)
-    landmarks = _load("predictor", lambda: dlib.shape_predictor(str(pretrained_file(FIVE_POINT))))(image, rectangle)
+    rectangle = dlib.rectangle(
+        round(box.left), round(box.top), round(box.right) - 1, round(box.bottom) - 1
+    )
+    landmarks = _load("predictor", lambda: dlib.shape_predictor(str(pretrained_file(FIVE_POINT))))(
+        image, rectangle
+    )
     chip: np.ndarray = dlib.get_face_chip(image, landmarks, size, margin)
     return chip
 
@@ -115,12 +131,17 @@ def require_dlib(*files: str) -> None:
 
 
 def _hog(image: np.ndarray, doublings: int, min_score: float) -> list[Any]:
-    found, _, _ = _load("hog", lambda: _import_dlib().get_frontal_face_detector()).run(image, doublings, min_score)
+    found, _, _ = _load("hog", lambda: _import_dlib().get_frontal_face_detector()).run(
+        image, doublings, min_score
+    )
     return list(found)
 
 
 def _cnn(image: np.ndarray, doublings: int, min_score: float) -> list[Any]:
-    detector = _load("cnn", lambda: _import_dlib().cnn_face_detection_model_v1(str(pretrained_file(CNN_DETECTOR))))
+    detector = _load(
+        "cnn",
+        lambda: _import_dlib().cnn_face_detection_model_v1(str(pretrained_file(CNN_DETECTOR))),
+    )
     return [found.rect for found in detector(image, doublings) if found.confidence >= min_score]
 
 

@@ -1,4 +1,4 @@
-"""Decode one picture safely into RGB: size limit first, EXIF rotation, every common mode, and an error that names the cause."""
+"""Decode one image safely into RGB: size limit first, EXIF rotation, every common mode, and an error that names the cause."""
 
 from __future__ import annotations
 
@@ -26,55 +26,63 @@ def read_bytes(path: str | Path) -> bytes:
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "check the path") from error
     except IsADirectoryError as error:
-        raise ImageError(path, "a folder, not a picture", "give the path of one picture") from error
+        raise ImageError(path, "a folder, not an image", "give the path of one image") from error
     except OSError as error:
-        raise ImageError(path, f"cannot be read ({error.strerror})", "check its permissions and the disk") from error
+        raise ImageError(
+            path, f"cannot be read ({error.strerror})", "check its permissions and the disk"
+        ) from error
     if not content:
         raise ImageError(path, "empty file (0 bytes)")
     return content
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture from disk; see :func:`decode_image`."""
+    """Read an image from disk; see :func:`decode_image`."""
     return decode_image(read_bytes(path), path)
 
 
 def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
-    """Decode a picture to RGB as a viewer would show it.
+    """Decode an image to RGB as a viewer would show it.
 
     EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey and 16-bit grey are converted (16-bit by
     its high byte); of an animation the first frame counts. Truncated files are refused, never half-decoded.
 
     Args:
         content: the file's bytes.
-        path: what to call the picture in errors.
+        path: what to call the image in errors.
 
     Returns:
         (H, W, 3) uint8, C-contiguous.
 
     Raises:
-        ImageError: not a picture, damaged, of a floating-point mode, or of more than ``MAX_PIXELS`` pixels.
+        ImageError: not an image, damaged, of a floating-point mode, or of more than ``MAX_PIXELS`` pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is the stricter one
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # the limit below is the stricter one
             with Image.open(io.BytesIO(content)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(
-                        path, f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}", "scale the picture down"
+                        path,
+                        f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}",
+                        "scale the image down",
                     )
                 image.load()
                 return to_rgb(image, path)
     except Image.DecompressionBombError as error:
-        raise ImageError(path, f"more than {MAX_PIXELS:,} pixels", "scale the picture down") from error
+        raise ImageError(
+            path, f"more than {MAX_PIXELS:,} pixels", "scale the image down"
+        ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(path, "not a picture in a known format") from error
+        raise ImageError(path, "not an image in a known format") from error
     except ImageError:
         raise
     except Exception as error:
         # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError, SyntaxError, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(path, f"damaged or truncated picture ({reason})") from error
+        raise ImageError(path, f"damaged or truncated image ({reason})") from error
 
 
 def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:
@@ -87,11 +95,17 @@ def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:
         ImageError: a floating-point mode.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit grey: "I;16", "I;16B", "I;16L", "I;16N" or, from some formats, 32-bit "I"
+    if image.mode.startswith(
+        "I"
+    ):  # 16-bit grey: "I;16", "I;16B", "I;16L", "I;16N" or, from some formats, 32-bit "I"
         high_byte = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
         return np.repeat(high_byte.astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
-        raise ImageError(path, "floating-point picture without a known range", "save it with 8 or 16 bits per channel")
+        raise ImageError(
+            path,
+            "floating-point image without a known range",
+            "save it with 8 or 16 bits per channel",
+        )
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)

@@ -7,47 +7,49 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from siamese.backbones.base import BACKBONES
 from siamese.backbones.base import Backbone
+from siamese.data.test_time import TestTimeAugmentation
 from siamese.data.transforms import Augmentation
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.errors import BundleError
-from siamese.errors import CalibrationError
-from siamese.errors import SiameseError
-from siamese.faces.croppers.base import CROPPERS
+from siamese.distances.base import DISTANCES, Distance
+from siamese.errors import BundleError, CalibrationError, SiameseError
 from siamese.faces.croppers.base import Cropper
+from siamese.inference.components import Components, tensors_of
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 
-VERSION = 3
+VERSION = 4
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that is needed to say whether two photographs show the same person.
+    """Everything that is needed to say whether two images show the same identity.
 
     Attributes:
-        backbone: pictures to embeddings, its own normalisation included.
+        backbone: images to embeddings, its own normalisation included.
         distance: between embeddings, with its weights if it is learned.
-        cropper: from a photograph to what the backbone sees.
+        cropper: from an image to what the backbone sees.
         operating_point: the threshold and where it came from.
-        augmentation: how training changed the pictures; averaging over augmented copies takes it. None where it had none.
-        provenance: data set, versions, seeds, test figures: for people, read by no code.
-        calibration: the counts that the threshold was chosen from, so that another policy can be applied later. None in bundles of
-            older versions.
+        augmentation: how training changed the images; test-time augmentation takes it. None where
+            it had none.
+        provenance: data set, versions, seeds, test figures, for people to read. Of it, code reads
+            the name of the data set alone, to warn where it is tested on again.
+        calibration: the counts that the threshold was chosen from, so that another policy can be
+            applied later. None in bundles of older versions.
+        tta: changed copies over which embeddings are averaged, and were for the threshold; 0 for
+            none. See :class:`siamese.data.test_time.TestTimeAugmentation`.
 
     Raises:
         BundleError: a calibration whose point is not the operating point.
+        ConfigError: a ``tta`` that is no number of copies, or one without an augmentation.
     """
 
     backbone: Backbone
@@ -57,10 +59,24 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Augmentation | None = None
     calibration: Calibration | None = None
+    tta: int = 0
 
     def __post_init__(self) -> None:
+        TestTimeAugmentation.of(self.augmentation, self.tta)
         if self.calibration is not None and self.calibration.point != self.operating_point:
-            raise BundleError("the calibration is not that of the operating point; give operating_point=calibration.point")
+            raise BundleError(
+                "the calibration is not that of the operating point; give operating_point=calibration.point"
+            )
+
+    @property
+    def components(self) -> Components:
+        """What turns images into distances."""
+        return Components(self.backbone, self.distance, self.cropper, self.augmentation)
+
+    @property
+    def test_time_augmentation(self) -> TestTimeAugmentation | None:
+        """What embeddings are averaged over; None for nothing."""
+        return TestTimeAugmentation.of(self.augmentation, self.tta)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.
@@ -84,19 +100,19 @@ class Bundle:
         """
         from safetensors.torch import save as to_bytes
 
-        parts = {"backbone": self.backbone, "distance": self.distance}
-        tensors = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
+        tensors = self.components.tensors()
         if self.calibration:
-            tensors |= {f"calibration.{k}": torch.from_numpy(v) for k, v in self.calibration.arrays().items()}
+            tensors |= {
+                f"calibration.{k}": torch.from_numpy(v)
+                for k, v in self.calibration.arrays().items()
+            }
         weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         description = {
             "version": VERSION,
-            "backbone": BACKBONES.settings(self.backbone),
-            "distance": DISTANCES.settings(self.distance),
-            "cropper": CROPPERS.settings(self.cropper),
+            **self.components.describe(),
+            "tta": self.tta,
             "operating_point": self.operating_point.to_dict(),
             "calibration": self.calibration.to_dict() if self.calibration else None,
-            "augmentation": asdict(self.augmentation) if self.augmentation else None,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
         }
@@ -114,7 +130,9 @@ class Bundle:
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             reason = error.strerror or error
-            raise BundleError(f"{folder}: cannot be written ({reason}); free some space or choose another folder") from error
+            raise BundleError(
+                f"{folder}: cannot be written ({reason}); free some space or choose another folder"
+            ) from error
         shutil.rmtree(old, ignore_errors=True)
         return folder
 
@@ -139,49 +157,70 @@ class Bundle:
                 f"train one (siamese train), or take the one that needs no training: pretrained (siamese.Verifier.pretrained())"
             ) from error
         except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{folder}: bundle cannot be read ({error}); copy it again from the training run") from error
+            raise BundleError(
+                f"{folder}: bundle cannot be read ({error}); copy it again from the training run"
+            ) from error
         try:
             if description["version"] > VERSION:
                 raise BundleError(
                     f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese"
                 )
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
-                raise BundleError(f"{folder}: weights and description do not belong together (checksum); copy the bundle again")
-            backbone = BACKBONES.build(description["backbone"])
+                raise BundleError(
+                    f"{folder}: weights and description do not belong together (checksum); copy the bundle again"
+                )
+            components = Components.build(description)
             tensors = _tensors(weights)
             if not all(bool(t.isfinite().all()) for t in tensors.values()):
                 raise BundleError(
-                    f"{folder}: some weights are NaN or infinite: the training diverged; train again, at a lower rate"
+                    f"{folder}: some weights are NaN or infinite: the training diverged; train "
+                    f"again, at a lower rate"
                 )
-            distance = DISTANCES.build(description["distance"])
             if description["version"] == 1:  # knew no distance with weights
                 tensors = {f"backbone.{k}": v for k, v in tensors.items()}
-            for name, part in (("backbone", backbone), ("distance", distance)):
-                part.load_state_dict(dict(_below(name, tensors)), strict=True)
-            if strangers := [k for k in tensors if not k.startswith(("backbone.", "distance.", "calibration."))]:
-                raise BundleError(f"{folder}: weights of unknown parts ({strangers[0]}); copy it again or train a new one")
-            point = OperatingPoint.from_dict(description["operating_point"])
-            if point.distance != DISTANCES.name(distance):
+            components.load_tensors(tensors)
+            parts = ("backbone.", "distance.", "calibration.")
+            if unknown := [k for k in tensors if not k.startswith(parts)]:
                 raise BundleError(
-                    f"{folder}: its threshold is for {point.distance} distance, but it measures {DISTANCES.name(distance)}; train again"
+                    f"{folder}: weights of unknown parts ({unknown[0]}); copy it again or train a "
+                    f"new one"
                 )
-            counts = {k: v.numpy() for k, v in _below("calibration", tensors)}
+            point = OperatingPoint.from_dict(description["operating_point"])
+            name = DISTANCES.name(components.distance)
+            if point.distance != name:
+                raise BundleError(
+                    f"{folder}: its threshold is for {point.distance} distance, but it measures "
+                    f"{name}; train again"
+                )
+            counts = {k: v.numpy() for k, v in tensors_of("calibration", tensors)}
             kept = description.get("calibration")
-            changes = description.get("augmentation")
             return cls(
-                backbone.eval(),
-                distance.eval(),
-                CROPPERS.build(description["cropper"]),
+                components.backbone.eval(),
+                components.distance.eval(),
+                components.cropper,
                 point,
                 description.get("provenance", {}),
-                Augmentation(**changes) if changes else None,
+                components.augmentation,
                 Calibration.restored(point, kept, counts) if kept else None,
+                description.get("tta", 0),
             )
         except BundleError:
             raise
-        except (SiameseError, KeyError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError) as error:
-            reason = f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-            raise BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one") from error
+        except (
+            SiameseError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            ValueError,
+            MemoryError,
+        ) as error:
+            reason = (
+                f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+            )
+            raise BundleError(
+                f"{folder}: not a valid bundle ({reason}); copy it again or train a new one"
+            ) from error
 
 
 def free_folder(folder: str | Path) -> Path:
@@ -192,17 +231,18 @@ def free_folder(folder: str | Path) -> Path:
     """
     folder = Path(folder).expanduser()
     try:
-        other = folder.exists() and (not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS})
+        other = folder.exists() and (
+            not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS}
+        )
     except OSError as error:
-        raise BundleError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
+        raise BundleError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from error
     if other:
-        raise BundleError(f"{folder}: holds something else than a bundle and is left alone; choose another folder")
+        raise BundleError(
+            f"{folder}: holds something else than a bundle and is left alone; choose another folder"
+        )
     return folder
-
-
-def _below(name: str, tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of one part, by their names in it."""
-    return ((k.removeprefix(f"{name}."), v) for k, v in tensors.items() if k.startswith(f"{name}."))
 
 
 def _tensors(weights: bytes) -> dict[str, torch.Tensor]:

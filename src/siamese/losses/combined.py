@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from siamese.distances.base import Distance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import nothing
+from siamese.losses.base import EmbeddingLoss, nothing
 
 
 class CombinedLoss(EmbeddingLoss):
@@ -28,7 +27,9 @@ class CombinedLoss(EmbeddingLoss):
         ConfigError: no loss, weights of another number, or one below 0.
     """
 
-    def __init__(self, losses: Sequence[EmbeddingLoss], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, losses: Sequence[EmbeddingLoss], weights: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         self.losses = nn.ModuleList(losses)
         self.weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
@@ -48,10 +49,10 @@ class CombinedLoss(EmbeddingLoss):
         own = (getattr(loss, "distance", None) for loss in self.losses)
         return next((distance for distance in own if isinstance(distance, Distance)), None)
 
-    def bind(self, people: int, embedding_size: int) -> None:
+    def bind(self, identities: int, embedding_size: int) -> None:
         """Bind every loss, see :meth:`EmbeddingLoss.bind`."""
         for loss in self._members:
-            loss.bind(people, embedding_size)
+            loss.bind(identities, embedding_size)
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
         """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and makes of them what it does alone."""

@@ -8,10 +8,8 @@ from torch.nn import functional as F
 
 from siamese.distances.base import Distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import all_pairs
+from siamese.errors import ConfigError, did_you_mean
+from siamese.losses.base import EmbeddingLoss, all_pairs
 
 REDUCTIONS = ("balanced", "mean", "nonzero")
 
@@ -47,11 +45,17 @@ class ContrastiveLoss(EmbeddingLoss):
     ) -> None:
         super().__init__()
         if not 0 <= positive_margin < margin:
-            raise ConfigError(f"margins must satisfy 0 <= positive_margin < margin, not {positive_margin} and {margin}")
+            raise ConfigError(
+                f"margins must satisfy 0 <= positive_margin < margin, not {positive_margin} and {margin}"
+            )
         if reduction not in REDUCTIONS:
-            raise ConfigError(f"reduction={reduction!r} is not known{did_you_mean(reduction, REDUCTIONS)}")
+            raise ConfigError(
+                f"reduction={reduction!r} is not known{did_you_mean(reduction, REDUCTIONS)}"
+            )
         if not 0 < hardest <= 1:
-            raise ConfigError(f"hardest must be a share above 0 and at most 1, not {hardest}; 1 takes every impostor pair")
+            raise ConfigError(
+                f"hardest must be a share above 0 and at most 1, not {hardest}; 1 takes every impostor pair"
+            )
         self.hardest = hardest
         self.margin, self.positive_margin, self.reduction = margin, positive_margin, reduction
         self.distance = distance or EuclideanDistance()
@@ -61,7 +65,11 @@ class ContrastiveLoss(EmbeddingLoss):
         left, right = all_pairs(len(labels), labels.device) if pairs is None else pairs
         distance = self.distance(embeddings[left], embeddings[right])
         genuine = labels[left] == labels[right]
-        cost = F.relu(distance - self.positive_margin).square().where(genuine, F.relu(self.margin - distance).square())
+        cost = (
+            F.relu(distance - self.positive_margin)
+            .square()
+            .where(genuine, F.relu(self.margin - distance).square())
+        )
         counted = self._hard(distance.detach(), genuine)
         if self.reduction == "mean":
             return _mean(cost, counted)
@@ -76,8 +84,12 @@ class ContrastiveLoss(EmbeddingLoss):
         """(n,) bool: the genuine pairs and the closest impostor pairs; without a branch on data."""
         if self.hardest == 1:
             return genuine | ~genuine
-        order = distance.where(~genuine, torch.inf).argsort(stable=True)  # of equally close pairs the first ones count
-        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+        order = distance.where(~genuine, torch.inf).argsort(
+            stable=True
+        )  # of equally close pairs the first ones count
+        place = torch.empty_like(order).scatter_(
+            0, order, torch.arange(len(order), device=order.device)
+        )
         return genuine | (place < ((~genuine).sum() * self.hardest).round().clamp(min=1))
 
 

@@ -7,9 +7,7 @@ from torch.nn import functional as F
 
 from siamese.distances.learned import LearnedDistance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import all_pairs
-from siamese.losses.base import nothing
+from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
 
 
 class PairCrossEntropyLoss(EmbeddingLoss):
@@ -45,4 +43,6 @@ class PairCrossEntropyLoss(EmbeddingLoss):
         if len(left) < (2 if self.distance.training else 1):
             return nothing(embeddings).float()
         different = (labels[left] != labels[right]).float()
-        return F.binary_cross_entropy_with_logits(self.distance.logits(embeddings[left], embeddings[right]), different)
+        return F.binary_cross_entropy_with_logits(
+            self.distance.logits(embeddings[left], embeddings[right]), different
+        )

@@ -1,4 +1,4 @@
-"""Softmax over the training people with an angular margin: NormFace, CosFace, ArcFace."""
+"""Softmax over the training identities with an angular margin: NormFace, CosFace, ArcFace."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import nothing
+from siamese.errors import ConfigError, did_you_mean
+from siamese.losses.base import EmbeddingLoss, nothing
 
 KINDS = ("softmax", "cosface", "arcface")
 
 
 class MarginSoftmaxLoss(EmbeddingLoss):
-    """Classify the training people by the angle between an embedding and one learned direction per person.
+    """Classify the training identities by the angle between an embedding and one learned direction per identity.
 
-    With t_j the angle between embedding and direction j, and y the person on the picture, the loss is the cross-entropy of
+    With t_j the angle between embedding and direction j, and y the identity on the image, the loss is the cross-entropy of
     the logits ``s cos t_j`` for j other than y and, for y,
 
     * ``"cosface"``: ``s (cos t_y - m)`` (Wang et al., *CosFace: Large Margin Cosine Loss for Deep Face Recognition*, CVPR
@@ -30,10 +28,10 @@ class MarginSoftmaxLoss(EmbeddingLoss):
     * ``"softmax"``: ``s cos t_y`` (Wang et al., *NormFace: L2 Hypersphere Embedding for Face Verification*, ACM MM 2017);
       ``margin`` is not used.
 
-    The value says nothing about people whom it was not bound to: ``open_set`` is False.
+    The value says nothing about identities that it was not bound to: ``open_set`` is False.
 
     Args:
-        people: number of training people; None leaves it to :meth:`bind`.
+        identities: number of training identities; None leaves it to :meth:`bind`.
         embedding_size: D of the embeddings it sees while training; None leaves it to :meth:`bind`.
         margin: m, >= 0; for arcface in radians, below pi / 2.
         scale: s, > 0. Cosines alone lie in -1..1, from which no softmax can be sure of anything.
@@ -41,7 +39,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
         warmup_steps: training calls over which the margin grows linearly from 0; 0 for the whole margin from the start.
 
     Attributes:
-        weight: (people, embedding_size), a direction per person; None until bound.
+        weight: (identities, embedding_size), a direction per identity; None until bound.
         calls: () int64 buffer, calls in training mode so far.
 
     Raises:
@@ -54,7 +52,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
 
     def __init__(
         self,
-        people: int | None = None,
+        identities: int | None = None,
         embedding_size: int | None = None,
         margin: float = 0.2,
         scale: float = 30.0,
@@ -65,25 +63,30 @@ class MarginSoftmaxLoss(EmbeddingLoss):
         if kind not in KINDS:
             raise ConfigError(f"kind={kind!r} is not known{did_you_mean(kind, KINDS)}")
         if not 0 <= margin < (math.pi / 2 if kind == "arcface" else math.inf):
-            raise ConfigError(f"margin must be at least 0, and for arcface (radians) below pi / 2, not {margin}")
+            raise ConfigError(
+                f"margin must be at least 0, and for arcface (radians) below pi / 2, not {margin}"
+            )
         if not 0 < scale < math.inf:
             raise ConfigError(f"scale must be above 0, not {scale}")
         if warmup_steps < 0:
             raise ConfigError(f"warmup_steps must be at least 0, not {warmup_steps}")
-        self.people, self.embedding_size = people, embedding_size
+        self.identities, self.embedding_size = identities, embedding_size
         self.margin, self.scale, self.kind, self.warmup_steps = margin, scale, kind, warmup_steps
         self.register_parameter("weight", None)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-        if people is not None and embedding_size is not None:
-            self.bind(people, embedding_size)
+        if identities is not None and embedding_size is not None:
+            self.bind(identities, embedding_size)
 
-    def bind(self, people: int, embedding_size: int) -> None:
+    def bind(self, identities: int, embedding_size: int) -> None:
         """See :meth:`EmbeddingLoss.bind`; makes the weight. Binding again with the same numbers changes nothing.
 
         Raises:
             ConfigError: a number below 1, or another one than the loss was bound to or made with.
         """
-        for name, own, new in (("people", self.people, people), ("embedding_size", self.embedding_size, embedding_size)):
+        for name, own, new in (
+            ("identities", self.identities, identities),
+            ("embedding_size", self.embedding_size, embedding_size),
+        ):
             if new < 1:
                 raise ConfigError(f"{name} must be at least 1, not {new}")
             if own is not None and own != new:
@@ -92,14 +95,14 @@ class MarginSoftmaxLoss(EmbeddingLoss):
                 )
         if self.weight is not None:
             return
-        self.people, self.embedding_size = people, embedding_size
+        self.identities, self.embedding_size = identities, embedding_size
         # Only the direction of a row counts, and those of a normal distribution are uniform. Short rows (the 0.01 of the
         # authors' code) turn fast, since the gradient goes with 1 / length; they grow with every step and so settle by
         # themselves.
-        self.weight = nn.Parameter(torch.empty(people, embedding_size).normal_(std=0.01))
+        self.weight = nn.Parameter(torch.empty(identities, embedding_size).normal_(std=0.01))
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: it compares pictures with people, not with each other."""
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: it compares images with identities, not with each other."""
         weight = self._checked(embeddings, labels)
         if not len(labels):
             return nothing(embeddings)
@@ -114,7 +117,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
 
     def extra_repr(self) -> str:
         return (
-            f"people={self.people}, embedding_size={self.embedding_size}, margin={self.margin}, scale={self.scale}, "
+            f"identities={self.identities}, embedding_size={self.embedding_size}, margin={self.margin}, scale={self.scale}, "
             f"kind={self.kind!r}, warmup_steps={self.warmup_steps}"
         )
 
@@ -135,19 +138,19 @@ class MarginSoftmaxLoss(EmbeddingLoss):
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         if self.weight is None:
             raise ConfigError(
-                "margin softmax does not know the training people yet; call loss.bind(people, embedding_size) before training "
+                "margin softmax does not know the training identities yet; call loss.bind(identities, embedding_size) before training "
                 "(siamese.train does), or give both numbers to its constructor"
             )
-        people, size = self.weight.shape
+        identities, size = self.weight.shape
         if embeddings.shape[-1] != size:
             raise ConfigError(
                 f"margin softmax was bound to embeddings of {size} numbers, these have {embeddings.shape[-1]}; bind it with the "
                 f"length that the backbone gives while training"
             )
         # One look per step costs little; an accelerator would end the process without saying what was wrong.
-        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= people):
+        if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= identities):
             raise ConfigError(
-                f"margin softmax was bound to {people} people, labels 0..{people - 1}, and met labels {int(labels.min())}.."
-                f"{int(labels.max())}; it can only be called for the training people, numbered from 0"
+                f"margin softmax was bound to {identities} identities, labels 0..{identities - 1}, and met labels {int(labels.min())}.."
+                f"{int(labels.max())}; it can only be called for the training identities, numbered from 0"
             )
         return self.weight

@@ -1,4 +1,4 @@
-"""Supervised contrastive loss: each picture is to find the others of its person among all pictures of the batch."""
+"""Supervised contrastive loss: each image is to find the others of its identity among all images of the batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import nothing
+from siamese.losses.base import EmbeddingLoss, nothing
 
 
 class SupervisedContrastiveLoss(EmbeddingLoss):
     """``L_out`` of Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020, equation 2.
 
-    For an anchor i with the other pictures P(i) of its person, the mean over p in P(i) of
+    For an anchor i with the other images P(i) of its identity, the mean over p in P(i) of
     ``-log(exp(z_i . z_p / t) / sum over all a other than i of exp(z_i . z_a / t))``, z being the embeddings brought to unit
-    length; averaged over the anchors that have another picture of their person in the batch. Every other picture serves as an
-    impostor at once, the near ones most: that is what makes it quick on few pictures. It measures directions: verify with
+    length; averaged over the anchors that have another image of their identity in the batch. Every other image serves as an
+    impostor at once, the near ones most: that is what makes it quick on few images. It measures directions: verify with
     the cosine distance, or with a backbone whose embeddings have unit length.
 
     Args:
@@ -36,9 +35,9 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
         self.temperature = temperature
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: every picture of the batch meets every other.
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: every image of the batch meets every other.
 
-        0, with gradient 0, for a batch in which nobody has two pictures.
+        0, with gradient 0, for a batch in which nobody has two images.
         """
         itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         others = (labels[:, None] == labels[None]) & ~itself
@@ -51,7 +50,9 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
             likeness = (z @ z.T / self.temperature).masked_fill(itself, -math.inf)
             log_share = likeness - torch.logsumexp(likeness, dim=1, keepdim=True)
             # Not a product with the mask: that would make 0 times minus infinity of the diagonal.
-            per_anchor = -log_share.where(others, log_share.new_zeros(())).sum(dim=1) / number.clamp(min=1)
+            per_anchor = -log_share.where(others, log_share.new_zeros(())).sum(
+                dim=1
+            ) / number.clamp(min=1)
             return per_anchor[number > 0].mean()
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Triplet loss: an anchor is to be nearer to its own person than to any other, by a margin."""
+"""Triplet loss: an anchor is to be nearer to its own identity than to any other, by a margin."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from torch.nn import functional as F
 
 from siamese.distances.base import Distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
-from siamese.losses.base import EmbeddingLoss
-from siamese.losses.base import all_pairs
-from siamese.losses.base import nothing
+from siamese.errors import ConfigError, did_you_mean
+from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
 
 MININGS = ("batch_hard", "semi_hard", "all")
 
 
 class TripletLoss(EmbeddingLoss):
-    """Triplets of an anchor, a positive (same person) and a negative (another person), found within a batch.
+    """Triplets of an anchor, a positive (same identity) and a negative (another identity), found within a batch.
 
     A triplet costs ``max(0, d(anchor, positive) - d(anchor, negative) + margin)``, or, without a margin,
     ``log(1 + exp(d(anchor, positive) - d(anchor, negative)))`` (Hermans, Beyer and Leibe, *In Defense of the Triplet Loss for
@@ -43,7 +40,12 @@ class TripletLoss(EmbeddingLoss):
         ConfigError: a margin out of range or an unknown mining.
     """
 
-    def __init__(self, margin: float | None = 0.2, mining: str = "batch_hard", distance: Distance | None = None) -> None:
+    def __init__(
+        self,
+        margin: float | None = 0.2,
+        mining: str = "batch_hard",
+        distance: Distance | None = None,
+    ) -> None:
         super().__init__()
         if margin is not None and not 0 < margin < math.inf:
             raise ConfigError(f"margin must be above 0, or null for a soft one, not {margin}")
@@ -58,7 +60,10 @@ class TripletLoss(EmbeddingLoss):
             return nothing(embeddings)
         distances = self._matrix(embeddings)
         same = labels[:, None] == labels[None, :]
-        positive, negative = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
+        positive, negative = (
+            same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device),
+            ~same,
+        )
         # Where there is no negative the nearest is infinitely far, which costs 0, with gradient 0; so does a missing positive,
         # which only has to be left out of the count. No branch depends on data: it would stall an accelerator.
         nearest = distances.where(negative, math.inf).amin(dim=1)

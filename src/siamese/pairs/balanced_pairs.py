@@ -1,16 +1,14 @@
 """As many impostor pairs as genuine ones."""
 
 from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.pairs.base import MAX_PAIRS
-from siamese.pairs.base import PAIR_RULES
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import Pairs
+
+from siamese.errors import CalibrationError, ConfigError
+from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
 
 
 @PAIR_RULES.register("balanced_pairs")
@@ -18,8 +16,8 @@ from siamese.pairs.base import Pairs
 class BalancedPairs(PairRule):
     """As many impostor pairs as genuine ones: prevalence one half.
 
-    All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, people drawn first and then their
-    pictures, so that whoever has 500 photographs does not decide alone. Impostor pairs likewise: two people, then a picture
+    All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, identities drawn first and then their
+    images, so that whoever has 500 images does not decide alone. Impostor pairs likewise: two identities, then an image
     of each. No pair occurs twice, order ignored. Where there are fewer impostor pairs than genuine ones, all are taken and
     the genuine ones are thinned to as many.
 
@@ -33,7 +31,9 @@ class BalancedPairs(PairRule):
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.seed < 0:
-            raise ConfigError(f"balanced_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}")
+            raise ConfigError(
+                f"balanced_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}"
+            )
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         labels = np.asarray(labels)
@@ -48,10 +48,10 @@ class BalancedPairs(PairRule):
         several = np.flatnonzero(sizes > 1)
 
         def genuine_draw(k: int) -> np.ndarray:
-            person = rng.choice(several, k)
-            a = rng.integers(0, sizes[person])
-            b = (a + rng.integers(1, sizes[person])) % sizes[person]
-            return np.stack([starts[person] + a, starts[person] + b])
+            identity = rng.choice(several, k)
+            a = rng.integers(0, sizes[identity])
+            b = (a + rng.integers(1, sizes[identity])) % sizes[identity]
+            return np.stack([starts[identity] + a, starts[identity] + b])
 
         def impostor_draw(k: int) -> np.ndarray:
             one = rng.integers(0, len(rows), k)
@@ -59,31 +59,48 @@ class BalancedPairs(PairRule):
             return np.stack([starts[p] + rng.integers(0, sizes[p]) for p in (one, other)])
 
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        genuine = _distinct(genuine_draw, target, n_genuine, lambda: _all_genuine(starts, sizes), rng)
-        impostor = _distinct(impostor_draw, target, n_impostor, lambda: _all_impostor(labels[order]), rng)
+        genuine = _distinct(
+            genuine_draw, target, n_genuine, lambda: _all_genuine(starts, sizes), rng
+        )
+        impostor = _distinct(
+            impostor_draw, target, n_impostor, lambda: _all_impostor(labels[order]), rng
+        )
         left, right = order[np.concatenate([genuine, impostor], axis=1)]
         same = np.arange(2 * target) < target
         return Pairs(np.minimum(left, right), np.maximum(left, right), same)
 
 
-def _distinct(draw: Any, target: int, available: int, everything: Any, rng: np.random.Generator) -> np.ndarray:
+def _distinct(
+    draw: Any, target: int, available: int, everything: Any, rng: np.random.Generator
+) -> np.ndarray:
     """(2, target) different pairs: drawn, or, where nearly all that exist are wanted, a random part of the whole list."""
     if target == available or (2 * target > available and available <= MAX_PAIRS):
         whole: np.ndarray = everything()
-        return whole if target == available else whole[:, np.sort(rng.permutation(whole.shape[1])[:target])]
+        return (
+            whole
+            if target == available
+            else whole[:, np.sort(rng.permutation(whole.shape[1])[:target])]
+        )
     found = np.zeros((2, 0), dtype=np.int64)
     for _ in range(10_000):
         fresh = np.sort(draw(target), axis=0)
         found = np.concatenate([found, fresh], axis=1)
         _, first = np.unique(found[0] << 32 | found[1], return_index=True)
-        found = found[:, np.sort(first)]  # in the order of drawing: cutting off the surplus must not favour small rows
+        found = found[
+            :, np.sort(first)
+        ]  # in the order of drawing: cutting off the surplus must not favour small rows
         if found.shape[1] >= target:
             return found[:, :target]
-    raise CalibrationError(f"could not draw {target:,} different pairs of {available:,}; lower the limit of balanced_pairs")
+    raise CalibrationError(
+        f"could not draw {target:,} different pairs of {available:,}; lower the limit of balanced_pairs"
+    )
 
 
 def _all_genuine(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    parts = [start + np.stack(np.triu_indices(size, 1)) for start, size in zip(starts, sizes, strict=True)]
+    parts = [
+        start + np.stack(np.triu_indices(size, 1))
+        for start, size in zip(starts, sizes, strict=True)
+    ]
     return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0), dtype=np.int64)
 
 

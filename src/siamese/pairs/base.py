@@ -1,14 +1,13 @@
-"""Which pairs are compared: two row numbers of one embedding matrix and whether they show the same person."""
+"""Which pairs are compared: two row numbers of one embedding matrix and whether they show the same identity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
 from siamese.registry import Registry
 
 # What an operating point calls pairs that no rule can draw again.
@@ -23,7 +22,7 @@ class Pairs:
 
     Attributes:
         left, right: (n,) int64 row numbers.
-        same: (n,) bool, True for a genuine pair (same person).
+        same: (n,) bool, True for a genuine pair (same identity).
 
     Raises:
         CalibrationError: arrays of different lengths or not one-dimensional.
@@ -36,71 +35,59 @@ class Pairs:
     def __post_init__(self) -> None:
         shapes = {np.shape(self.left), np.shape(self.right), np.shape(self.same)}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
-            raise CalibrationError("left, right and same must be one-dimensional and equally long; give one entry per pair")
+            raise CalibrationError(
+                "left, right and same must be one-dimensional and equally long; give one entry per pair"
+            )
 
     def __len__(self) -> int:
         return len(self.left)
 
     @property
     def genuine(self) -> int:
-        """Number of pairs of the same person."""
+        """Number of pairs of the same identity."""
         return int(np.count_nonzero(self.same))
 
     @property
     def impostor(self) -> int:
-        """Number of pairs of different people."""
+        """Number of pairs of different identities."""
         return len(self) - self.genuine
 
 
 class PairRule:
-    """Base of the rules that choose pairs; a pure function of the labels, so that it can be repeated anywhere."""
+    """Base of the rules that choose pairs: a pure function of the labels, repeatable anywhere.
+
+    Attributes:
+        exhaustive: whether the rule takes every pair there is; very many of them are then counted
+            without being held.
+    """
+
+    exhaustive: ClassVar[bool] = False
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         """Choose pairs.
 
         Args:
-            labels: (N,) integers, one number per person.
+            labels: (N,) integers, one number per identity.
         """
         raise NotImplementedError
+
+    def counts(self, labels: np.ndarray) -> tuple[int, int]:
+        """Numbers of genuine and impostor pairs that the rule chooses."""
+        pairs = self(labels)
+        return pairs.genuine, pairs.impostor
 
     def describe(self) -> dict[str, Any]:
         """Name and settings, as they stand in an operating point."""
         return PAIR_RULES.settings(self)
 
 
-PAIR_RULES: Registry[PairRule] = Registry("pair protocol")
+PAIR_RULES: Registry[PairRule] = Registry("pair rule", "PAIR_RULES", "siamese.pairs")
 
 
 def as_pair_rule(pairs: str | PairRule) -> PairRule:
-    """A pair protocol from itself or its name.
+    """A pair rule from itself or its name.
 
     Raises:
         ConfigError: an unknown name.
     """
     return pairs if isinstance(pairs, PairRule) else PAIR_RULES.build(pairs)
-
-
-
-
-def pair_counts(protocol: PairRule, labels: np.ndarray) -> tuple[int, int]:
-    """Numbers of genuine and impostor pairs that a protocol chooses, however many all pairs are."""
-    if isinstance(protocol, AllPairs):
-        sizes = np.unique(labels, return_counts=True)[1].astype(object)  # Python integers
-        genuine = int((sizes * (sizes - 1) // 2).sum())
-        return genuine, len(labels) * (len(labels) - 1) // 2 - genuine
-    pairs = protocol(labels)
-    return pairs.genuine, pairs.impostor
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -1,15 +1,13 @@
 """Pairs that were chosen beforehand."""
 
 from __future__ import annotations
-from dataclasses import dataclass
+
 from typing import Any
+
 import numpy as np
+
 from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.pairs.base import FIXED
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import Pairs
+from siamese.pairs.base import FIXED, PairRule, Pairs
 
 
 class FixedPairs(PairRule):
@@ -21,14 +19,18 @@ class FixedPairs(PairRule):
     """
 
     def __init__(self, left: np.ndarray, right: np.ndarray, source: str) -> None:
-        self.left, self.right, self.source = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64), source
+        self.left, self.right, self.source = (
+            np.asarray(left, dtype=np.int64),
+            np.asarray(right, dtype=np.int64),
+            source,
+        )
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         labels = np.asarray(labels)
         rows = np.concatenate([self.left, self.right])
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
             raise CalibrationError(
-                f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} pictures: "
+                f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} images: "
                 f"they belong to another table"
             )
         return Pairs(self.left, self.right, labels[self.left] == labels[self.right])

@@ -1,27 +1,29 @@
 """Rows grouped by identity, and their ordered genuine pairs by number."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from typing import Any
+
 import numpy as np
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
 
 
 class Grouped:
-    """Rows grouped by person, with the ordered genuine pairs numbered 0, 1, ... without being written out.
+    """Rows grouped by identity, with the ordered genuine pairs numbered 0, 1, ... without being written out.
 
     Args:
-        labels: (N,) integers, one number per person.
+        labels: (N,) integers, one number per identity.
     """
 
     def __init__(self, labels: np.ndarray) -> None:
         labels = np.asarray(labels)
         self.order = np.argsort(labels, kind="stable")
-        self.starts = np.flatnonzero(np.diff(labels[self.order], prepend=-1 if not len(labels) else labels[self.order[0]] - 1))
+        self.starts = np.flatnonzero(
+            np.diff(
+                labels[self.order], prepend=-1 if not len(labels) else labels[self.order[0]] - 1
+            )
+        )
         self.sizes = np.diff(np.append(self.starts, len(labels)))
-        self.ends = np.cumsum(self.sizes * (self.sizes - 1))  # of each person's ordered genuine pairs
+        self.ends = np.cumsum(
+            self.sizes * (self.sizes - 1)
+        )  # of each identity's ordered genuine pairs
         self.position = np.empty(len(labels), dtype=np.int64)
         self.position[self.order] = np.arange(len(labels))
 
@@ -32,15 +34,19 @@ class Grouped:
 
     def genuine(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The two rows of each ordered genuine pair, by number."""
-        person = np.searchsorted(self.ends, numbers, side="right")
-        size, start = self.sizes[person], self.starts[person]
-        first, second = np.divmod(numbers - (self.ends[person] - size * (size - 1)), np.maximum(size - 1, 1))
-        second = second + (second >= first)  # skips the pair of a picture with itself
+        identity = np.searchsorted(self.ends, numbers, side="right")
+        size, start = self.sizes[identity], self.starts[identity]
+        first, second = np.divmod(
+            numbers - (self.ends[identity] - size * (size - 1)), np.maximum(size - 1, 1)
+        )
+        second = second + (second >= first)  # skips the pair of an image with itself
         return self.order[start + first], self.order[start + second]
 
     def impostors(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """For each row a random row of another person, all alike."""
-        person = np.searchsorted(self.starts, self.position[rows], side="right") - 1
-        drawn = rng.integers(0, len(self.order) - self.sizes[person])
-        others: np.ndarray = self.order[drawn + np.where(drawn >= self.starts[person], self.sizes[person], 0)]
+        """For each row a random row of another identity, all alike."""
+        identity = np.searchsorted(self.starts, self.position[rows], side="right") - 1
+        drawn = rng.integers(0, len(self.order) - self.sizes[identity])
+        others: np.ndarray = self.order[
+            drawn + np.where(drawn >= self.starts[identity], self.sizes[identity], 0)
+        ]
         return others

@@ -1,17 +1,14 @@
 """Every ordered genuine pair, each with a random impostor pair."""
 
 from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+
 import numpy as np
-from siamese.errors import CalibrationError
+
 from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.pairs.base import MAX_PAIRS
-from siamese.pairs.base import PAIR_RULES
+from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
 from siamese.pairs.grouped import Grouped
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import Pairs
 
 
 @PAIR_RULES.register("ordered_pairs")
@@ -19,8 +16,8 @@ from siamese.pairs.base import Pairs
 class OrderedPairs(PairRule):
     """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one half.
 
-    Both (a, b) and (b, a) occur, each with an impostor of its own first picture; somebody with n pictures is in n (n - 1)
-    genuine pairs, so that who has many decides. Impostors are drawn from all other pictures alike and may repeat. The rule of
+    Both (a, b) and (b, a) occur, each with an impostor of its own first image; somebody with n images is in n (n - 1)
+    genuine pairs, so that who has many decides. Impostors are drawn from all other images alike and may repeat. The rule of
     face-similarity-pytorch (2019).
 
     Args:
@@ -33,13 +30,17 @@ class OrderedPairs(PairRule):
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.seed < 0:
-            raise ConfigError(f"ordered_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}")
+            raise ConfigError(
+                f"ordered_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}"
+            )
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         rng = np.random.default_rng([self.seed, 5])
         grouped = Grouped(labels)
         total = grouped.ordered_genuine
-        if len(grouped.sizes) < 2 or not total:  # no impostor for anybody, or no genuine pair: the caller says what is missing
+        if (
+            len(grouped.sizes) < 2 or not total
+        ):  # no impostor for anybody, or no genuine pair: the caller says what is missing
             none = np.zeros(0, dtype=np.int64)
             return Pairs(none, none, none.astype(bool))
         if total <= self.limit:

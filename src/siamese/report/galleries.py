@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from siamese.distances.base import is_match
-from siamese.report.plots import GENUINE
-from siamese.report.plots import IMPOSTOR
-from siamese.report.plots import blank_figure
-from siamese.report.plots import drawable
-from siamese.report.plots import text_width
-from siamese.verification.pair_distances import HeldDistances
+from siamese.report.plots import GENUINE, IMPOSTOR, blank_figure, drawable, text_width
 from siamese.verification.confusion import Confusion
+from siamese.verification.held import HeldDistances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +19,26 @@ if TYPE_CHECKING:
 
 _WIDTH = 2.7  # inches of one pair
 _CAPTION = 0.25  # inches of each line of captions, with the space around it
-_GAP = 0.06  # between the two pictures, in pictures
+_GAP = 0.06  # between the two images, in images
 _NAME, _HEADING = 7.0, 10.5  # points, sizes of letters
 
 
+class Shown(NamedTuple):
+    """How the images of a split are shown.
+
+    Attributes:
+        image: row of the embedding matrix -> its image, (H, W, 3) uint8.
+        names: row of the embedding matrix -> who it is.
+        title: what stands above, such as the split.
+    """
+
+    image: Callable[[int], np.ndarray]
+    names: Callable[[int], str]
+    title: str
+
+
 def false_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
-    """Different people taken for one: the pairs of smallest distance first.
+    """Different identities taken for one: the pairs of smallest distance first.
 
     Args:
         compared: pairs and their distances.
@@ -37,13 +47,13 @@ def false_matches(compared: HeldDistances, threshold: float, count: int = 20) ->
 
     Returns:
         (k,) int64 row numbers of ``compared.pairs``, k <= count; equals in their order there, and no two of the same two
-        pictures, whichever stands left.
+        images, whichever stands left.
     """
     return _mistakes(compared, threshold, same=False)[:count]
 
 
 def false_non_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
-    """One person taken for two: the pairs of largest distance first; otherwise like :func:`false_matches`."""
+    """One identity taken for two: the pairs of largest distance first; otherwise like :func:`false_matches`."""
     return _mistakes(compared, threshold, same=True)[:count]
 
 
@@ -56,7 +66,7 @@ def sample(compared: HeldDistances, count: int = 8, seed: int = 0) -> np.ndarray
         seed: the same seed and pairs give the same sample.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count, no two of the same two pictures.
+        (k,) int64 row numbers of ``compared.pairs``, k <= count, no two of the same two images.
     """
     rng = np.random.default_rng([seed, 6])
     genuine, impostor = (
@@ -81,41 +91,53 @@ def pair_gallery(
     """Pairs side by side, up to five in a line, in the order given.
 
     Above each pair stand its distance, the verdict, and whether that is right; without a threshold only what it is, genuine
-    or impostor. Below it stand the people's names. The heading counts the pairs shown and those there are, each two pictures
+    or impostor. Below it stand the identities' names. The heading counts the pairs shown and those there are, each two images
     once; without any to show, it says of which mistakes there are none.
 
     Args:
         compared: pairs and their distances.
         rows: (k,) row numbers of ``compared.pairs``, such as :func:`false_matches` chooses.
-        image: row of the embedding matrix -> its picture, (H, W, 3) uint8; called once for each row that is shown.
+        image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row that is shown.
         names: row of the embedding matrix -> who it is; long names are shortened in their middle.
         threshold: in the unit of the distances; None for pairs without a verdict.
         title: what stands above the count, such as the split.
         totals: counts of all the pairs that these were picked from; by default these are all.
     """
     rows = np.asarray(rows, dtype=np.int64)
-    per_line = len(rows) if len(rows) <= 5 else min((5, 4), key=lambda columns: -len(rows) % columns)
+    per_line = (
+        len(rows) if len(rows) <= 5 else min((5, 4), key=lambda columns: -len(rows) % columns)
+    )
     lines = -(-len(rows) // per_line) if len(rows) else 0
     width = max(8.0, _WIDTH * per_line)
-    heading = [part for text in (title, _counted(compared, rows, threshold, totals)) for part in _wrapped(text, width)]
+    heading = [
+        part
+        for text in (title, _counted(compared, rows, threshold, totals))
+        for part in _wrapped(text, width)
+    ]
     pair = _WIDTH / 2 + _CAPTION * (1 if names is None else 2)
     figure = blank_figure(width, pair * lines + 0.2 * len(heading) + 0.15)
     figure.suptitle("\n".join(heading), fontsize=_HEADING, parse_math=False)
     if not len(rows):
         return figure
-    pictures = {row: image(row) for row in np.union1d(compared.pairs.left[rows], compared.pairs.right[rows]).tolist()}
+    images = {
+        row: image(row)
+        for row in np.union1d(compared.pairs.left[rows], compared.pairs.right[rows]).tolist()
+    }
     accepted = None if threshold is None else np.asarray(is_match(compared.distances, threshold))
     grid = figure.add_gridspec(lines, per_line)
     for place, row in enumerate(rows.tolist()):
         axes = figure.add_subplot(grid[place // per_line, place % per_line])
         left, right = int(compared.pairs.left[row]), int(compared.pairs.right[row])
-        _side_by_side(axes, pictures[left], pictures[right])
+        _side_by_side(axes, images[left], images[right])
         same = bool(compared.pairs.same[row])
         if accepted is None:
             _mark(axes, "genuine" if same else "impostor", same)
         else:
             match = bool(accepted[row])
-            verdict, mark = "same" if match else "different", "\u2713 right" if match == same else "\u2717 wrong"
+            verdict, mark = (
+                "same" if match else "different",
+                "\u2713 right" if match == same else "\u2717 wrong",
+            )
             _mark(axes, f"{float(compared.distances[row]):.3f} {verdict} {mark}", match == same)
         if names is not None:
             _name(axes, names(left), names(right), same)
@@ -123,7 +145,7 @@ def pair_gallery(
 
 
 def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarray:
-    """All of one kind, the worst first, each two pictures once."""
+    """All of one kind, the worst first, each two images once."""
     accepted = np.asarray(is_match(compared.distances, threshold), dtype=bool)
     rows = np.flatnonzero((compared.pairs.same == same) & (accepted != same))
     distances = compared.distances[rows].astype(np.float64)
@@ -131,16 +153,24 @@ def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarr
 
 
 def _distinct(compared: HeldDistances, rows: np.ndarray) -> np.ndarray:
-    """The rows without those whose two pictures came before, in either order: a protocol may list a pair both ways."""
-    left, right = compared.pairs.left[rows].astype(np.int64), compared.pairs.right[rows].astype(np.int64)
+    """The rows without those whose two images came before, in either order: a protocol may list a pair both ways."""
+    left, right = (
+        compared.pairs.left[rows].astype(np.int64),
+        compared.pairs.right[rows].astype(np.int64),
+    )
     _, first = np.unique(np.minimum(left, right) << 32 | np.maximum(left, right), return_index=True)
     kept: np.ndarray = rows[np.sort(first)]
     return kept
 
 
-def _counted(compared: HeldDistances, rows: np.ndarray, threshold: float | None, totals: Confusion | None) -> str:
+def _counted(
+    compared: HeldDistances, rows: np.ndarray, threshold: float | None, totals: Confusion | None
+) -> str:
     """How many pairs are shown, and of how many."""
-    genuine, impostor = (len(_distinct(compared, np.flatnonzero(compared.pairs.same == kind))) for kind in (True, False))
+    genuine, impostor = (
+        len(_distinct(compared, np.flatnonzero(compared.pairs.same == kind)))
+        for kind in (True, False)
+    )
     if totals is not None:
         genuine, impostor = totals.tp + totals.fn, totals.fp + totals.tn
     every = f"{len(rows):,} of {genuine + impostor:,} pairs ({genuine:,} genuine, {impostor:,} impostor)"
@@ -166,31 +196,44 @@ def _counted(compared: HeldDistances, rows: np.ndarray, threshold: float | None,
 
 
 def _side_by_side(axes: Axes, left: np.ndarray, right: np.ndarray) -> None:
-    """Two pictures, each in a square of side 1; one that is not square is centred in it."""
-    for start, picture in ((0.0, left), (1 + _GAP, right)):
-        height, width = (n / max(picture.shape[:2]) for n in picture.shape[:2])
+    """Two images, each in a square of side 1; one that is not square is centred in it."""
+    for start, image in ((0.0, left), (1 + _GAP, right)):
+        height, width = (n / max(image.shape[:2]) for n in image.shape[:2])
         x, y = start + (1 - width) / 2, (1 - height) / 2
-        axes.imshow(picture, extent=(x, x + width, y, y + height), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image, extent=(x, x + width, y, y + height), cmap="gray", vmin=0, vmax=255)
     edge = _GAP / 2
-    axes.set(xlim=(-edge, 2 + _GAP + edge), ylim=(-edge, 1 + edge), xticks=[], yticks=[], aspect="equal")
+    axes.set(
+        xlim=(-edge, 2 + _GAP + edge), ylim=(-edge, 1 + edge), xticks=[], yticks=[], aspect="equal"
+    )
 
 
 def _mark(axes: Axes, caption: str, good: bool) -> None:
     """Caption and frame; blue and solid, or vermilion and dashed."""
     axes.set_title(caption, fontsize=9, pad=3)
     for spine in axes.spines.values():
-        spine.set(color=GENUINE if good else IMPOSTOR, linewidth=2, linestyle="-" if good else (0, (4, 2)))
+        spine.set(
+            color=GENUINE if good else IMPOSTOR, linewidth=2, linestyle="-" if good else (0, (4, 2))
+        )
 
 
 def _name(axes: Axes, left: str, right: str, same: bool) -> None:
-    """Names below the pictures; one for both where they are one person with one name."""
+    """Names below the images; one for both where they are one identity with one name."""
     width = (_WIDTH - 0.2) * 72
     texts = (
-        [(1 + _GAP / 2, left, width)] if same and left == right else [(0.5, left, width / 2), (1.5 + _GAP, right, width / 2)]
+        [(1 + _GAP / 2, left, width)]
+        if same and left == right
+        else [(0.5, left, width / 2), (1.5 + _GAP, right, width / 2)]
     )
     for x, name, space in texts:
         axes.text(
-            x, -0.08, shortened(name, space - 4, _NAME), fontsize=_NAME, ha="center", va="top", parse_math=False, color="0.2"
+            x,
+            -0.08,
+            shortened(name, space - 4, _NAME),
+            fontsize=_NAME,
+            ha="center",
+            va="top",
+            parse_math=False,
+            color="0.2",
         )
 
 

@@ -1,8 +1,7 @@
-"""Pictures of a run, as PNG files: curves over epochs, over thresholds, and distance histograms with the threshold."""
+"""Plots of a run, as PNG files: curves over epochs, over thresholds, and distance histograms with the threshold."""
 
 from __future__ import annotations
 
-import csv
 import io
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from siamese.report.history import History
 from siamese.storage import write_whole
+from siamese.verification.curves import ThresholdCurve, auc, eer
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.probability import Reliability
-from siamese.verification.curves import ThresholdCurve
-from siamese.verification.curves import auc
-from siamese.verification.curves import eer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,22 +29,6 @@ WINDOW = 20  # recorded values in an average over epochs
 _DPI = 120
 _SMOOTHED = 5  # up to so many values an average hides more than it shows
 _STEPS = 1000  # a curve is drawn to this part of its range: finer than a pixel
-
-History = Mapping[str, tuple[list[int], list[float]]]
-
-
-def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Lightning's ``metrics.csv`` as name -> (ascending epochs, values), empty cells left out.
-
-    A resumed run writes the epoch in which it was stopped again: the last value of an epoch counts.
-    """
-    found: dict[str, dict[int, float]] = {}
-    with Path(metrics_csv).open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value:
-                    found.setdefault(name, {})[int(row["epoch"])] = float(value)
-    return {name: (sorted(values), [values[epoch] for epoch in sorted(values)]) for name, values in found.items()}
 
 
 def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> np.ndarray:
@@ -93,7 +75,9 @@ def loss_curves(history: History) -> Figure:
     for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
         for number, name in enumerate(names):
             if history.get(name, ([], []))[0]:
-                smoothed |= _over_epochs(axes, name, *history[name], colour=PALETTE[number], dash=DASHES[number])
+                smoothed |= _over_epochs(
+                    axes, name, *history[name], colour=PALETTE[number], dash=DASHES[number]
+                )
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -107,7 +91,9 @@ def loss_curves(history: History) -> Figure:
         elif title == "equal error rate":
             axes.set_ylim(0, min(1.02, max(highest, 0.01)))
     if smoothed:
-        figure.suptitle(f"thin: each epoch; thick: mean of the last {WINDOW} recorded", fontsize=9, color="0.3")
+        figure.suptitle(
+            f"thin: each epoch; thick: mean of the last {WINDOW} recorded", fontsize=9, color="0.3"
+        )
     return figure
 
 
@@ -129,25 +115,54 @@ def verification_curves(
     figure = blank_figure(17.5, 4.4)
     roc, det, *panels = figure.subplots(1, 4)
     roc.plot([0, 1], [1, 0], color="0.55", linewidth=0.9, label="equal error rates")
-    roc.set(title="ROC", xlabel="false match rate: impostor pairs accepted", ylabel="true match rate: genuine pairs accepted")
+    roc.set(
+        title="ROC",
+        xlabel="false match rate: impostor pairs accepted",
+        ylabel="true match rate: genuine pairs accepted",
+    )
     unit = ""
     for number, (split, c) in enumerate(compared.items()):
-        style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "linestyle": DASHES[number % len(DASHES)]}
+        style: dict[str, Any] = {
+            "color": PALETTE[number % len(PALETTE)],
+            "linestyle": DASHES[number % len(DASHES)],
+        }
         unit = f"{c.distance} distance"
         if not c.genuine or not c.impostor:
-            roc.plot([], [], label=f"no curve for {split}: {c.genuine:,} genuine, {c.impostor:,} impostor", **style)
+            roc.plot(
+                [],
+                [],
+                label=f"no curve for {split}: {c.genuine:,} genuine, {c.impostor:,} impostor",
+                **style,
+            )
             continue
         curve = c.curve()
         lines = _lines(curve)
-        point = c.confusion(threshold)
-        dot: dict[str, Any] = {"color": style["color"], "marker": "o", "markeredgecolor": "white", "zorder": 3}
+        point = c.count_verdicts(threshold)
+        dot: dict[str, Any] = {
+            "color": style["color"],
+            "marker": "o",
+            "markeredgecolor": "white",
+            "zorder": 3,
+        }
         rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
         roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
         roc.plot([point.fmr], [point.recall], **dot)
         _det(det, curve, style)
-        det.plot([max(point.fmr, 0.5 / curve.impostor)], [max(1 - point.recall, 0.5 / curve.genuine)], **dot)
-        for axes, name, value in zip(panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True):
-            axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=f"{value:.3f} {split}", **style)
+        det.plot(
+            [max(point.fmr, 0.5 / curve.impostor)],
+            [max(1 - point.recall, 0.5 / curve.genuine)],
+            **dot,
+        )
+        for axes, name, value in zip(
+            panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True
+        ):
+            axes.plot(
+                lines["threshold"],
+                lines[name],
+                drawstyle="steps-post",
+                label=f"{value:.3f} {split}",
+                **style,
+            )
             axes.plot([threshold], [value], **dot)
     for axes, name in zip(panels, ("F1", "accuracy"), strict=True):
         if axes.lines:
@@ -160,7 +175,14 @@ def verification_curves(
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             title = None if axes is roc else f"at threshold {threshold:.3f}"
-            _plain(axes.legend(title=title, fontsize=9, title_fontsize=9, loc="lower right" if axes is roc else "best"))
+            _plain(
+                axes.legend(
+                    title=title,
+                    fontsize=9,
+                    title_fontsize=9,
+                    loc="lower right" if axes is roc else "best",
+                )
+            )
         else:
             _remark(axes, "no pairs of both kinds")
     roc.set_xlim(-0.02, 1.02)
@@ -194,7 +216,7 @@ def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) ->
             label=f"{split}: calibration error {r.calibration_error:.4f}",
         )
     axes.set(
-        xlabel=f"stated probability of the same person (prevalence {prevalence:.3g})",
+        xlabel=f"stated probability of the same identity (prevalence {prevalence:.3g})",
         ylabel="observed share of genuine pairs",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
@@ -211,14 +233,30 @@ def distance_histograms(compared: Mapping[str, PairDistances], threshold: float)
     curves = {split: c.curve() if c.genuine + c.impostor else None for split, c in compared.items()}
     top = max((float(c.thresholds[-1]) for c in curves.values() if c), default=0.0) or 1.0
     bins = np.linspace(0, top, 51)
-    for axes, (split, c) in zip(np.atleast_1d(figure.subplots(1, len(compared))), compared.items(), strict=True):
+    for axes, (split, c) in zip(
+        np.atleast_1d(figure.subplots(1, len(compared))), compared.items(), strict=True
+    ):
         curve = curves[split]
-        for kind, count, colour in (("genuine", c.genuine, GENUINE), ("impostor", c.impostor, IMPOSTOR)):
+        for kind, count, colour in (
+            ("genuine", c.genuine, GENUINE),
+            ("impostor", c.impostor, IMPOSTOR),
+        ):
             x, weights = np.zeros(0), np.zeros(0)
             if curve is not None:
-                x, weights = curve.thresholds, np.diff(curve.tp if kind == "genuine" else curve.fp, prepend=0)
+                x, weights = (
+                    curve.thresholds,
+                    np.diff(curve.tp if kind == "genuine" else curve.fp, prepend=0),
+                )
             # The density of nothing is 0 / 0.
-            axes.hist(x, bins, weights=weights, color=colour, alpha=0.6, density=count > 0, label=f"{kind} ({count:,})")
+            axes.hist(
+                x,
+                bins,
+                weights=weights,
+                color=colour,
+                alpha=0.6,
+                density=count > 0,
+                label=f"{kind} ({count:,})",
+            )
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
         axes.set(xlabel=f"{c.distance} distance", yticks=[])
         axes.set_title(drawable(split), parse_math=False)
@@ -249,8 +287,13 @@ def drawable(text: str) -> str:
     Write it with ``parse_math=False``: a dollar sign is no formula here.
     """
     font = _font()
-    text = "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in unicodedata.normalize("NFC", text))
-    return " ".join("".join(c if c == " " or font.get_char_index(ord(c)) else "\u25a1" for c in text).split())
+    text = "".join(
+        c if c.isprintable() or "\ud800" <= c <= "\udfff" else " "
+        for c in unicodedata.normalize("NFC", text)
+    )
+    return " ".join(
+        "".join(c if c == " " or font.get_char_index(ord(c)) else "\u25a1" for c in text).split()
+    )
 
 
 def text_width(text: str, size: float) -> float:
@@ -277,14 +320,20 @@ def _font() -> FT2Font:
     return FT2Font(findfont(FontProperties()))
 
 
-def _over_epochs(axes: Axes, name: str, epochs: list[int], values: list[float], colour: str, dash: str) -> bool:
+def _over_epochs(
+    axes: Axes, name: str, epochs: list[int], values: list[float], colour: str, dash: str
+) -> bool:
     """Draw one metric; True where its mean is drawn too."""
     smoothed = len(values) > _SMOOTHED
     if smoothed:
         axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.4)
-        axes.plot(epochs, running_mean(values), color=colour, linestyle=dash, linewidth=2.2, label=name)
+        axes.plot(
+            epochs, running_mean(values), color=colour, linestyle=dash, linewidth=2.2, label=name
+        )
     else:
-        axes.plot(epochs, values, color=colour, linestyle=dash, marker="o", markersize=4, label=name)
+        axes.plot(
+            epochs, values, color=colour, linestyle=dash, marker="o", markersize=4, label=name
+        )
     return smoothed
 
 
@@ -297,11 +346,24 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
         "F1": 0.0,
         "accuracy": curve.impostor / (curve.genuine + curve.impostor),
     }
-    values = (curve.thresholds.astype(np.float64), curve.fmr, curve.recall, curve.f1(), curve.accuracy())
-    lines = {name: np.append(start, v) for (name, start), v in zip(accepting_none.items(), values, strict=True)}
-    cells = np.stack([np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()])
+    values = (
+        curve.thresholds.astype(np.float64),
+        curve.fmr,
+        curve.recall,
+        curve.f1(),
+        curve.accuracy(),
+    )
+    lines = {
+        name: np.append(start, v)
+        for (name, start), v in zip(accepting_none.items(), values, strict=True)
+    }
+    cells = np.stack(
+        [np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()]
+    )
     entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
-    kept = np.append(True, entered) | np.append(entered, True)  # first and last of each cell: jumps stay upright
+    kept = np.append(True, entered) | np.append(
+        entered, True
+    )  # first and last of each cell: jumps stay upright
     return {name: values[kept] for name, values in lines.items()}
 
 

@@ -1,4 +1,4 @@
-"""How unevenly pictures are spread over people: counts, a table, a picture."""
+"""How unevenly images are spread over identities: counts, a table, a plot."""
 
 from __future__ import annotations
 
@@ -9,101 +9,104 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from siamese.report.plots import GENUINE
-from siamese.report.plots import IMPOSTOR
-from siamese.report.plots import PALETTE
-from siamese.report.plots import blank_figure
-from siamese.report.plots import drawable
+from siamese.report.plots import GENUINE, IMPOSTOR, PALETTE, blank_figure, drawable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# First and last number of pictures; None is without end.
+# First and last number of images; None is without end.
 BUCKETS: tuple[tuple[int, int | None], ...] = (
     (1, 1), (2, 2), (3, 5), (6, 10), (11, 25), (26, 75), (76, 200), (201, None),
 )  # fmt: skip
-_LOG_FROM = 20  # times the median: from there on a linear axis shows the first few people and a flat line
-_FIGURES = ("people", "images", "median", "mean", "standard deviation")
+_LOG_FROM = 20  # times the median: from there on a linear axis shows the first few identities and a flat line
+_FIGURES = ("identities", "images", "median", "mean", "standard deviation")
 
 
 def images_per_identity(identities: Sequence[str]) -> np.ndarray:
-    """How many pictures each person has.
+    """How many images each identity has.
 
     Args:
-        identities: who is on each picture.
+        identities: who is on each image.
 
     Returns:
-        (people,) int64, descending.
+        (identities,) int64, descending.
     """
     counts: dict[str, int] = {}
-    for person in identities:
-        counts[person] = counts.get(person, 0) + 1
+    for identity in identities:
+        counts[identity] = counts.get(identity, 0) + 1
     return np.array(sorted(counts.values(), reverse=True), dtype=np.int64)
 
 
 def skew_counts(identities: Sequence[str]) -> list[int]:
-    """How many people have 1, 2, 3-5, ... pictures: one number for each of ``BUCKETS``."""
+    """How many identities have 1, 2, 3-5, ... images: one number for each of ``BUCKETS``."""
     counts = images_per_identity(identities)
-    return [int(np.count_nonzero((counts >= low) & (counts <= (high or np.inf)))) for low, high in BUCKETS]
+    return [
+        int(np.count_nonzero((counts >= low) & (counts <= (high or np.inf))))
+        for low, high in BUCKETS
+    ]
 
 
 def skew_summary(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Split -> its numbers of people and pictures, their median, mean and standard deviation, and its buckets; plain JSON.
+    """Split -> its numbers of identities and images, their median, mean and standard deviation, and its buckets; plain JSON.
 
-    The standard deviation is that of the people there are (divided by their number). A split without people has no median,
+    The standard deviation is that of the identities there are (divided by their number). A split without identities has no median,
     mean or deviation: None.
 
     Args:
-        splits: split -> who is on each of its pictures.
+        splits: split -> who is on each of its images.
     """
     summary: dict[str, Any] = {}
     for split, identities in splits.items():
         counts = images_per_identity(identities)
         middle = [float(f(counts)) if len(counts) else None for f in (np.median, np.mean, np.std)]
-        summary[split] = dict(zip(_FIGURES, [len(counts), int(counts.sum()), *middle], strict=True)) | {
-            "people with": dict(zip(_names(), skew_counts(identities), strict=True))
-        }
+        summary[split] = dict(
+            zip(_FIGURES, [len(counts), int(counts.sum()), *middle], strict=True)
+        ) | {"identities with": dict(zip(_names(), skew_counts(identities), strict=True))}
     return summary
 
 
 def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
-    """The people of each split by their numbers of pictures, one column per split.
+    """The identities of each split by their numbers of images, one column per split.
 
     Args:
-        splits: split -> who is on each of its pictures.
+        splits: split -> who is on each of its images.
     """
     summary = skew_summary(splits)
-    table = Table(title="people by number of pictures", title_justify="left")
-    table.add_column("pictures")
+    table = Table(title="identities by number of images", title_justify="left")
+    table.add_column("images")
     for split in summary:
         table.add_column(Text(split), justify="right")
     for bucket in _names():
-        table.add_row(bucket, *(f"{figures['people with'][bucket]:,}" for figures in summary.values()))
+        table.add_row(
+            bucket, *(f"{figures['identities with'][bucket]:,}" for figures in summary.values())
+        )
     table.rows[-1].end_section = True
     for name in _FIGURES:
-        form = "{:,}" if name in ("people", "images") else "{:,.2f}"
+        form = "{:,}" if name in ("identities", "images") else "{:,.2f}"
         values = (figures[name] for figures in summary.values())
         table.add_row(name, *("-" if value is None else form.format(value) for value in values))
     return table
 
 
 def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
-    """Pictures per person of each split, those with most first, with median, mean and standard deviation of all its people.
+    """Images per identity of each split, those with most first, with median, mean and standard deviation of all its identities.
 
     Each panel has axes of its own, so that a small split is seen as well as a large one; the vertical one is logarithmic
-    where some have far more pictures than most.
+    where some have far more images than most.
 
     Args:
-        splits: split -> who is on each of its pictures; at least one.
-        top: how many people are drawn, >= 1.
+        splits: split -> who is on each of its images; at least one.
+        top: how many identities are drawn, >= 1.
     """
     figure = blank_figure(4.6 * len(splits), 3.9)
-    for axes, (split, identities) in zip(np.atleast_1d(figure.subplots(1, len(splits))), splits.items(), strict=True):
+    for axes, (split, identities) in zip(
+        np.atleast_1d(figure.subplots(1, len(splits))), splits.items(), strict=True
+    ):
         _panel(axes, images_per_identity(identities), top)
-        people = len(set(identities))
+        number = len(set(identities))
         axes.set_title(
-            f"{drawable(split)}: {people:,} {'person' if people == 1 else 'people'}, {len(identities):,} {'picture' if len(identities) == 1 else 'pictures'}",
+            f"{drawable(split)}: {number:,} {'identity' if number == 1 else 'identities'}, {len(identities):,} {'image' if len(identities) == 1 else 'images'}",
             parse_math=False,
             fontsize=11,
         )
@@ -114,12 +117,22 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
     from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
     if not len(counts):
-        axes.text(0.5, 0.5, "no people", transform=axes.transAxes, ha="center", va="center", color="0.4")
+        axes.text(
+            0.5,
+            0.5,
+            "no identities",
+            transform=axes.transAxes,
+            ha="center",
+            va="center",
+            color="0.4",
+        )
         axes.set(xticks=[], yticks=[])
         return
     shown = counts[:top]
     logarithmic = bool(counts[0] >= _LOG_FROM * np.median(counts))
-    floor = 0.8 if logarithmic else 0.0  # a logarithmic axis has no 0; a person with one picture is to be seen
+    floor = (
+        0.8 if logarithmic else 0.0
+    )  # a logarithmic axis has no 0; an identity with one image is to be seen
     axes.stairs(shown, np.arange(len(shown) + 1) + 0.5, baseline=floor, fill=True, color=PALETTE[5])
     mean, deviation = float(counts.mean()), float(counts.std())
     for height, colour, dash, label in (
@@ -129,7 +142,9 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
     ):
         axes.axhline(height, color=colour, linestyle=dash, linewidth=1.6, label=label)
     of = f" (first {len(shown):,} of {len(counts):,})" if len(shown) < len(counts) else ""
-    axes.set(xlabel=f"person, most pictures first{of}", ylabel="pictures", xlim=(0.5, len(shown) + 0.5))
+    axes.set(
+        xlabel=f"identity, most images first{of}", ylabel="images", xlim=(0.5, len(shown) + 0.5)
+    )
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     if logarithmic:
         axes.set_yscale("log")
@@ -143,4 +158,6 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
 
 
 def _names() -> list[str]:
-    return [str(low) if low == high else f"{low}-{high}" if high else f"{low}+" for low, high in BUCKETS]
+    return [
+        str(low) if low == high else f"{low}-{high}" if high else f"{low}+" for low, high in BUCKETS
+    ]

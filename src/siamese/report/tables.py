@@ -8,21 +8,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from siamese.verification.figures import METRICS, WEIGHED, SplitEvaluation
 from siamese.verification.folds import FoldedEvaluation
 from siamese.verification.point import OperatingPoint
-from siamese.verification.figures import SplitEvaluation
-from siamese.verification.figures import METRICS
-from siamese.verification.figures import WEIGHED
 
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"}
 
 
 def data_table(summary: Mapping[str, Any]) -> Table:
-    """People and pictures per split, and what cropping them met; from :meth:`PreparedData.summary`."""
+    """Identities and images per split, and what cropping them met; from :meth:`PreparedData.summary`."""
     table = Table(
-        title=f"data (cropped {summary['cropped_now']:,} pictures now, {summary['seconds']:.1f} s)", title_justify="left"
+        title=f"data (cropped {summary['cropped_now']:,} images now, {summary['seconds']:.1f} s)",
+        title_justify="left",
     )
-    columns = ("people", "images", "kept", "no_face", "several_faces", "skipped", "bad")
+    columns = ("identities", "images", "kept", "no_face", "several_faces", "skipped", "bad")
     table.add_column("split")
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
@@ -31,11 +30,13 @@ def data_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = "") -> Table:
+def evaluation_table(
+    evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = ""
+) -> Table:
     """The figures of each split, one column each, with their 95 % intervals over identities; ``caution`` stands below them."""
     table = Table(
-        title=f"same person where {point.distance} distance <= {point.threshold:.4f}{_origin(point)}",
-        caption="in brackets: 95 % interval from a bootstrap over identities; 0 to 1 where there are fewer than 5 people"
+        title=f"same identity where {point.distance} distance <= {point.threshold:.4f}{_origin(point)}",
+        caption="in brackets: 95 % interval from a bootstrap over identities; none with fewer than 5 identities"
         + (f"\n{caution}" if caution else ""),
         title_justify="left",
         caption_justify="left",
@@ -43,20 +44,31 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
     table.add_column("")
     for e in evaluations:
         table.add_column(e.split, justify="right")
-    for name in ("people", "images", "genuine", "impostor"):
+    for name in ("identities", "images", "genuine", "impostor"):
         table.add_row(
-            f"{name} pairs" if name in ("genuine", "impostor") else name, *(f"{getattr(e, name):,}" for e in evaluations)
+            f"{name} pairs" if name in ("genuine", "impostor") else name,
+            *(f"{getattr(e, name):,}" for e in evaluations),
         )
     table.add_row("prevalence", *(f"{e.prevalence:.3f}" for e in evaluations), end_section=True)
     for metric in METRICS:
-        table.add_row(_TITLES.get(metric, metric), *(_with_interval(e, metric) for e in evaluations))
+        table.add_row(
+            _TITLES.get(metric, metric), *(_with_interval(e, metric) for e in evaluations)
+        )
     if all(e.at_prevalence for e in evaluations):
         for name in WEIGHED:
-            row = (_figure(name, e.at_prevalence[name], e.ci95[f"{name}@prevalence"]) for e in evaluations)
-            table.add_row(f"{_TITLES.get(name, name)} at prevalence {evaluations[0].at_prevalence['prevalence']:.3g}", *row)
+            row = (
+                _figure(name, e.at_prevalence[name], e.ci95.get(f"{name}@prevalence"))
+                for e in evaluations
+            )
+            table.add_row(
+                f"{_TITLES.get(name, name)} at prevalence {evaluations[0].at_prevalence['prevalence']:.3g}",
+                *row,
+            )
     for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_fmr):
         cells = (
-            _figure("recall", e.recall_at_fmr[rate], e.ci95[f"recall@fmr={rate}"]) if rate in e.recall_at_fmr else ""
+            _figure("recall", e.recall_at_fmr[rate], e.ci95.get(f"recall@fmr={rate}"))
+            if rate in e.recall_at_fmr
+            else ""
             for e in evaluations
         )
         table.add_row(f"recall at false match rate {rate}", *cells)
@@ -74,10 +86,20 @@ def evaluation_table(evaluations: Sequence[SplitEvaluation], point: OperatingPoi
 def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
     """Each tested fold with its threshold and its figures; ``threshold`` says where that is from, if no policy chose it."""
     origin = (
-        f"threshold: {threshold or 'given'}" if found.policy == "given" else f"thresholds by {found.policy} on the other folds"
+        f"threshold: {threshold or 'given'}"
+        if found.policy == "given"
+        else f"thresholds by {found.policy} on the other folds"
     )
-    table = Table(title=f"{found.protocol}, {origin}", title_justify="left")
-    for column in ("fold", "threshold", "accuracy", "false matches", "false non-matches", "pairs", "without a face"):
+    table = Table(title=f"{found.benchmark}, {origin}", title_justify="left")
+    for column in (
+        "fold",
+        "threshold",
+        "accuracy",
+        "false matches",
+        "false non-matches",
+        "pairs",
+        "without a face",
+    ):
         table.add_column(column, justify="right")
     for f in found.folds:
         counts = (f"{n:,}" for n in (f.fp, f.fn, f.pairs, f.missing))
@@ -88,9 +110,9 @@ def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
 def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
     """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new policy's prevalence."""
     table = Table(
-        title=f"{new.people or 0:,} people, {new.images or 0:,} images, {new.genuine:,} genuine and {new.impostor:,} impostor pairs",
+        title=f"{new.identities or 0:,} identities, {new.images or 0:,} images, {new.genuine:,} genuine and {new.impostor:,} impostor pairs",
         caption=f"at a prevalence of {new.target_prevalence or new.prevalence:.3g}; in brackets: 95 % interval from a bootstrap over identities\n"
-        "the new threshold was chosen on these very people, so its figures are a little too good",
+        "the new threshold was chosen on these very identities, so its figures are a little too good",
         title_justify="left",
         caption_justify="left",
     )
@@ -99,7 +121,9 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
     table.add_column("new threshold", justify="right")
     around = new.ci95.get("threshold")
     interval = f" [dim]({around[0]:.4f}-{around[1]:.4f})[/dim]" if around else ""
-    table.add_row("threshold", f"{old.threshold:.4f}", f"{new.threshold:.4f}{interval}", end_section=True)
+    table.add_row(
+        "threshold", f"{old.threshold:.4f}", f"{new.threshold:.4f}{interval}", end_section=True
+    )
     for name in new.figures:
         row = (_figure(name, p.figures[name], p.ci95.get(name)) for p in (old, new))
         table.add_row(_TITLES.get(name, name), *row)
@@ -119,7 +143,9 @@ def _origin(point: OperatingPoint) -> str:
     """How sure a threshold is, and how and where it was chosen."""
     low, high = point.ci95.get("threshold", (None, None))
     interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
-    settings = "".join(f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in point.settings.items())
+    settings = "".join(
+        f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in point.settings.items()
+    )
     return (
         f"{interval}; a number that was given"
         if point.policy == "given"
@@ -128,10 +154,12 @@ def _origin(point: OperatingPoint) -> str:
 
 
 def _with_interval(evaluation: SplitEvaluation, metric: str) -> str:
-    return _figure(metric, getattr(evaluation, metric), evaluation.ci95[metric])
+    return _figure(metric, getattr(evaluation, metric), evaluation.ci95.get(metric))
 
 
 def _figure(name: str, value: float, interval: tuple[float, float] | None) -> str:
     form = "{:.2g}" if name == "fmr" else "{:.3f}"  # false match rates are often below a thousandth
-    around = f" [dim]({form.format(interval[0])}-{form.format(interval[1])})[/dim]" if interval else ""
+    around = (
+        f" [dim]({form.format(interval[0])}-{form.format(interval[1])})[/dim]" if interval else ""
+    )
     return form.format(value) + around

@@ -1,4 +1,4 @@
-"""Lightning callbacks; ThresholdCalibrator chooses the distance threshold on people the network is not trained on."""
+"""Lightning callbacks; ThresholdCalibrator chooses the distance threshold on identities the network is not trained on."""
 
 from __future__ import annotations
 
@@ -13,33 +13,25 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from siamese.distances.base import Distance
+from siamese.distances.base import Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.distances.base import as_distance
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.training.metrics import PairMetric
-from siamese.training.metrics import VerificationThreshold
+from siamese.errors import CalibrationError, ConfigError
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import as_pair_rule
-from siamese.verification.pair_distances import PairDistances
+from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.training.metrics import PairMetric, VerificationThreshold
 from siamese.verification.calibration import Calibration
-from siamese.verification.pair_distances import HeldDistances
-from siamese.verification.point import OperatingPoint
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import as_policy
 from siamese.verification.curves import auc
-from siamese.verification.thresholds import calibrate_pairs
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.probability import check_kind
+from siamese.verification.thresholds import calibrate_pairs
 
-_CONTRACT = (
-    "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
-)
+_CONTRACT = "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
 
 
 class ThresholdCalibrator(pl.Callback):
-    """After every validation epoch, choose the module's threshold on the validation people: by default the F1-optimal distance.
+    """After every validation epoch, choose the module's threshold on the validation identities: by default the F1-optimal distance.
 
     Works on any LightningModule whose ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``;
     nothing else of it is read. Written are, before checkpoints are saved:
@@ -53,7 +45,7 @@ class ThresholdCalibrator(pl.Callback):
 
     Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and
     impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Fmr``) stop the training. The
-    validation loader must show people who are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
+    validation loader must show identities that are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
     last one's threshold and operating point stay.
 
     With several processes the rows are gathered, ordered by index and de-duplicated, and every process finds the same threshold, bit for
@@ -63,18 +55,18 @@ class ThresholdCalibrator(pl.Callback):
         pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of each kind at most),
             :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a policy can state another.
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
-        split: what to call the validation people in the operating point.
+        split: what to call the validation identities in the operating point.
         prefix: of the logged names.
         policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Fmr(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
-        intervals: whether to resample people for 95 % intervals, in every epoch; False where that takes too long.
+        intervals: whether to resample identities for 95 % intervals, in every epoch; False where that takes too long.
 
     Attributes:
         calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
 
     Raises:
         ConfigError: an unknown name or setting; in training, two calibrators with one prefix.
-        CalibrationError: in training, outputs that are not as described, rows of one index that show different people, embeddings that are
+        CalibrationError: in training, outputs that are not as described, rows of one index that show different identities, embeddings that are
             NaN or infinite, or pairs that cannot support the policy.
     """
 
@@ -97,7 +89,11 @@ class ThresholdCalibrator(pl.Callback):
         self._metric: PairMetric | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        others = [c for c in getattr(trainer, "callbacks", []) if isinstance(c, ThresholdCalibrator) and c is not self]
+        others = [
+            c
+            for c in getattr(trainer, "callbacks", [])
+            if isinstance(c, ThresholdCalibrator) and c is not self
+        ]
         if any(c.prefix == self.prefix for c in others):
             raise ConfigError(
                 f"two calibrators log under {self.prefix!r}, which would mix their figures; give each its own prefix"
@@ -131,9 +127,15 @@ class ThresholdCalibrator(pl.Callback):
     ) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING or dataloader_idx > 0:
             return
-        missing = [k for k in ("embeddings", "labels", "index") if not isinstance(outputs, Mapping) or k not in outputs]
+        missing = [
+            k
+            for k in ("embeddings", "labels", "index")
+            if not isinstance(outputs, Mapping) or k not in outputs
+        ]
         if missing:
-            raise CalibrationError(f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}")
+            raise CalibrationError(
+                f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}"
+            )
         assert self._metric is not None
         assert isinstance(outputs, Mapping)
         self._metric.update(outputs["embeddings"], outputs["labels"], outputs["index"])
@@ -141,25 +143,31 @@ class ThresholdCalibrator(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        if trainer.state.fn != TrainerFn.FITTING:  # `trainer.validate` looks at a threshold, it does not make one
+        if (
+            trainer.state.fn != TrainerFn.FITTING
+        ):  # `trainer.validate` looks at a threshold, it does not make one
             return
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
         with self._metric.gathered():
-            gathered, compared = self._metric.rows(), self._metric.compared()
+            gathered, distances = self._metric.rows(), self._metric.pair_distances()
         self._metric.reset()
-        if not compared.genuine or not compared.impostor:
+        if not distances.genuine or not distances.impostor:
             warnings.warn(
-                f"the {self.split} split has {len(compared.labels)} pictures with {compared.genuine} genuine and {compared.impostor} impostor pairs: "
-                f"the threshold stays at {_threshold(pl_module):g}; validate on two people or more, with two pictures or more of one",
+                f"the {self.split} split has {len(distances.labels)} images with {distances.genuine} genuine and {distances.impostor} impostor pairs: "
+                f"the threshold stays at {_threshold(pl_module):g}; validate on two identities or more, with two images or more of one",
                 stacklevel=2,
             )
             return
         pair_loss = getattr(pl_module, "pair_loss", None)
-        if callable(pair_loss) and (loss := pair_loss(*gathered, _positions(compared, gathered[1]))) is not None:
+        if (
+            callable(pair_loss)
+            and (loss := pair_loss(*gathered, self._rows_of_pairs(distances, gathered[1])))
+            is not None
+        ):
             pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
         self.calibration = calibrate_pairs(
-            compared,
+            distances,
             self.policy,
             self.split,
             epoch=trainer.current_epoch,
@@ -169,24 +177,39 @@ class ThresholdCalibrator(pl.Callback):
         )
         point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
-        figures = {"threshold": point.threshold, "f1": point.figures["f1"], "accuracy": point.figures["accuracy"]}
-        figures |= {"auc": auc(curve), "eer": compared.eer()}
+        figures = {
+            "threshold": point.threshold,
+            "f1": point.figures["f1"],
+            "accuracy": point.figures["accuracy"],
+        }
+        figures |= {"auc": auc(curve), "eer": distances.eer()}
         for name, value in figures.items():
-            pl_module.log(f"{self.prefix}{name}", value, prog_bar=name in ("f1", "threshold"), rank_zero_only=False)
+            pl_module.log(
+                f"{self.prefix}{name}",
+                value,
+                prog_bar=name in ("f1", "threshold"),
+                rank_zero_only=False,
+            )
 
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    @staticmethod
+    def _rows_of_pairs(distances: PairDistances, labels: Tensor) -> Tensor:
+        """(2, n) int64: the pairs as a loss takes them."""
+        pairs = distances.pairs_for_loss()
+        return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         point = getattr(pl_module, "operating_point", None)
-        checkpoint["operating_point"] = point.to_dict() if isinstance(point, OperatingPoint) else None
+        checkpoint["operating_point"] = (
+            point.to_dict() if isinstance(point, OperatingPoint) else None
+        )
 
-    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         if values := checkpoint.get("operating_point"):
             _store(pl_module, OperatingPoint.from_dict(values))
-
-
-def _positions(compared: PairDistances, labels: Tensor) -> Tensor:
-    """(2, n) int64: the pairs as a loss takes them; of streamed ones balanced pairs."""
-    pairs = compared.pairs if isinstance(compared, HeldDistances) else BalancedPairs()(labels.cpu().numpy())
-    return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
 
 
 def _threshold(module: pl.LightningModule) -> float:
@@ -198,7 +221,10 @@ def _threshold(module: pl.LightningModule) -> float:
 def _store(module: pl.LightningModule, point: OperatingPoint) -> None:
     buffer = module.threshold
     assert isinstance(buffer, Tensor)
-    if buffer.dtype in (torch.float16, torch.bfloat16):  # a module in half precision takes its buffers along
+    if buffer.dtype in (
+        torch.float16,
+        torch.bfloat16,
+    ):  # a module in half precision takes its buffers along
         module.threshold = buffer = buffer.float()
     buffer.fill_(point.threshold)
     module.operating_point = point  # type: ignore[assignment]

@@ -11,27 +11,24 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from siamese.distances.base import Distance
-from siamese.distances.base import as_distance
+from siamese.distances.base import Distance, as_distance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import as_pair_rule
-from siamese.verification.pair_distances import PairDistances
+from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.calibration import Calibration
-from siamese.verification.policies.fmr import Fmr
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import as_policy
 from siamese.verification.curves import auc
+from siamese.verification.measure import measure_pairs
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.policies.fmr import Fmr
 from siamese.verification.thresholds import calibrate_pairs
-from siamese.verification.pair_distances import compare
 
 _UNKNOWN = -1  # row of the data set, where it was not given
 
 
 class PairMetric(Metric):
-    """Base of metrics over the pairs of all pictures that were seen: collects embeddings over batches and processes.
+    """Base of metrics over the pairs of all images that were seen: collects embeddings over batches and processes.
 
     With an ``index``, rows are ordered by it and each is counted once, so the result does not depend on the order of batches, nor on
     the duplicates by which a distributed sampler evens out its shards. Without one, every row counts.
@@ -55,7 +52,12 @@ class PairMetric(Metric):
     labels: list[Tensor]
     indices: list[Tensor]
 
-    def __init__(self, pairs: str | PairRule | None = None, distance: str | Distance | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pairs: str | PairRule | None = None,
+        distance: str | Distance | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.pairs = as_pair_rule(pairs or AllPairs())
         self.distance = as_distance(distance or "euclidean")
@@ -67,7 +69,7 @@ class PairMetric(Metric):
 
         Args:
             embeddings: (B, D) floating point.
-            labels: (B,) integers, one number per person.
+            labels: (B,) integers, one number per identity.
             index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
 
         Raises:
@@ -80,22 +82,44 @@ class PairMetric(Metric):
                     f"{name} are no tensor but {type(given).__name__}; give tensors, as torch.as_tensor makes them"
                 )
         for name, numbers in (("the labels", labels), ("the numbers of index", index)):
-            if numbers is not None and (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool):
-                raise CalibrationError(f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers")
+            if numbers is not None and (
+                numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool
+            ):
+                raise CalibrationError(
+                    f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers"
+                )
         if index is not None and bool((index < 0).any()):
-            raise CalibrationError("an index is negative; give the row of the data set, or no index at all")
-        index = torch.full(labels.shape, _UNKNOWN, dtype=torch.int64, device=labels.device) if index is None else index
-        if embeddings.ndim != 2 or labels.shape != (len(embeddings),) or index.shape != labels.shape:
+            raise CalibrationError(
+                "an index is negative; give the row of the data set, or no index at all"
+            )
+        index = (
+            torch.full(labels.shape, _UNKNOWN, dtype=torch.int64, device=labels.device)
+            if index is None
+            else index
+        )
+        if (
+            embeddings.ndim != 2
+            or labels.shape != (len(embeddings),)
+            or index.shape != labels.shape
+        ):
             raise CalibrationError(
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
                 f"give (B, D), (B,) and (B,)"
             )
-        before = self.embeddings[-1].shape[1] if isinstance(self.embeddings, list) and self.embeddings else embeddings.shape[1]
+        before = (
+            self.embeddings[-1].shape[1]
+            if isinstance(self.embeddings, list) and self.embeddings
+            else embeddings.shape[1]
+        )
         if embeddings.shape[1] != before:
             raise CalibrationError(
                 f"embeddings of length {embeddings.shape[1]} after some of length {before}; give all of one length"
             )
-        wide = embeddings.detach() if embeddings.dtype == torch.float64 else embeddings.detach().float()
+        wide = (
+            embeddings.detach()
+            if embeddings.dtype == torch.float64
+            else embeddings.detach().float()
+        )
         self.embeddings.append(wide)
         self.labels.append(labels.detach())
         self.indices.append(index.detach())
@@ -108,7 +132,7 @@ class PairMetric(Metric):
         """All embeddings (N, D) and labels (N,) so far, ordered by index, each index once.
 
         Raises:
-            CalibrationError: no batches, or rows of one index that show different people.
+            CalibrationError: no batches, or rows of one index that show different identities.
         """
         if isinstance(self.embeddings, list) and not self.embeddings:
             raise CalibrationError("no batches were added; call update first")
@@ -123,8 +147,8 @@ class PairMetric(Metric):
         if len(strange):
             row = int(strange[0]) + 1
             raise CalibrationError(
-                f"index {int(ordered[row])} was given for a picture of person {int(who[row - 1])} and for one of person {int(who[row])}; "
-                f"give the row of the data set, not of the batch or of a part, so that no two pictures share one"
+                f"index {int(ordered[row])} was given for an image of identity {int(who[row - 1])} and for one of identity {int(who[row])}; "
+                f"give the row of the data set, not of the batch or of a part, so that no two images share one"
             )
         order = order[first]
         return dim_zero_cat(self.embeddings)[order], labels[order]
@@ -132,16 +156,20 @@ class PairMetric(Metric):
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute`` does."""
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync, should_unsync=self._should_unsync):
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn,
+            should_sync=self._to_sync,
+            should_unsync=self._should_unsync,
+        ):
             yield
 
-    def compared(self) -> PairDistances:
+    def pair_distances(self) -> PairDistances:
         """The pairs of all rows so far, with their distances.
 
         Raises:
             CalibrationError: embeddings that are not finite.
         """
-        return compare(*self.rows(), self.pairs, self.distance)
+        return measure_pairs(*self.rows(), self.pairs, self.distance)
 
 
 class PairVerification(PairMetric):
@@ -172,9 +200,14 @@ class PairVerification(PairMetric):
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
-        compared = self.compared()
-        threshold, counts = compared.choose(self.policy)
-        values = {"threshold": threshold, "f1": counts.f1, "auc": auc(compared.curve()), "eer": compared.eer()}
+        distances = self.pair_distances()
+        threshold, counts = distances.choose(self.policy)
+        values = {
+            "threshold": threshold,
+            "f1": counts.f1,
+            "auc": auc(distances.curve()),
+            "eer": distances.eer(),
+        }
         return {name: _scalar(value) for name, value in values.items()}
 
 
@@ -202,7 +235,7 @@ class VerificationThreshold(PairMetric):
         Raises:
             CalibrationError: pairs that cannot support the policy, or embeddings that are not finite.
         """
-        return _scalar(self.compared().choose(self.policy)[0])
+        return _scalar(self.pair_distances().choose(self.policy)[0])
 
     def calibration(self) -> Calibration:
         """The threshold with its origin, curve, probability and intervals, from the rows of all processes; all of them must call it.
@@ -211,7 +244,7 @@ class VerificationThreshold(PairMetric):
             CalibrationError: as :meth:`compute`.
         """
         with self.gathered():
-            return calibrate_pairs(self.compared(), self.policy)
+            return calibrate_pairs(self.pair_distances(), self.policy)
 
 
 class VerificationCurve(PairMetric):
@@ -228,10 +261,13 @@ class VerificationCurve(PairMetric):
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
-        compared = self.compared()
-        Policy.check(as_policy("eer"), compared.genuine, compared.impostor)
-        curve = compared.curve()
-        fmr, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in (curve.fmr, curve.recall, curve.thresholds))
+        distances = self.pair_distances()
+        Policy.check(as_policy("eer"), distances.genuine, distances.impostor)
+        curve = distances.curve()
+        fmr, recall, thresholds = (
+            torch.from_numpy(v.astype("float64"))
+            for v in (curve.fmr, curve.recall, curve.thresholds)
+        )
         return fmr, recall, thresholds
 
 
@@ -246,7 +282,7 @@ class EqualErrorRate(PairMetric):
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
-        return _scalar(self.compared().eer())
+        return _scalar(self.pair_distances().eer())
 
 
 class RecallAtFmr(PairMetric):
@@ -275,7 +311,7 @@ class RecallAtFmr(PairMetric):
         Raises:
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or embeddings that are not finite.
         """
-        return _scalar(self.compared().choose(self.policy)[1].recall)
+        return _scalar(self.pair_distances().choose(self.policy)[1].recall)
 
 
 def _scalar(value: float) -> Tensor:

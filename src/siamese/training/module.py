@@ -11,52 +11,29 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
+from siamese.distances.base import DISTANCES, Distance, is_match
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.distances.base import is_match
 from siamese.errors import ConfigError
+from siamese.training.schedules import StepFactorLR, WarmupCosine
 from siamese.verification.point import OperatingPoint
-
-
-class WarmupCosine:
-    """Learning rate factor: linear from 0 to 1, then half a cosine down to ``final`` (Loshchilov and Hutter, SGDR, ICLR 2017).
-
-    A pure function of the step: it needs no state in a checkpoint.
-
-    Args:
-        warmup: share of all steps in which the rate rises, 0..1.
-        final: factor at the end, 0..1.
-    """
-
-    def __init__(self, warmup: float = 0.1, final: float = 0.0) -> None:
-        if not (0 <= warmup <= 1 and 0 <= final <= 1):
-            raise ValueError(f"warmup and final must be between 0 and 1, not {warmup} and {final}")
-        self.warmup, self.final = warmup, final
-
-    def __call__(self, step: int, total: float) -> float:
-        """The factor for step 0, 1, ... of ``total`` (infinite where the run has no set end: then no decay)."""
-        rising = self.warmup * total if math.isfinite(total) else 0.0
-        if step < rising:
-            return min(1.0, (step + 1) / rising)
-        progress = (step - rising) / max(1.0, total - rising) if math.isfinite(total) else 0.0
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
 
 class SiameseModule(pl.LightningModule):
     """Trains a backbone so that distances between its embeddings tell identities apart.
 
-    A siamese network is one backbone applied to both pictures of a pair; here each picture of a batch is encoded once and the
+    A siamese network is one backbone applied to both images of a pair; here each image of a batch is encoded once and the
     loss forms the pairs. Batches are dictionaries with ``image`` (B, 3, H, W), ``label`` (B,) int64, ``index`` (B,) int64
     and, optionally, ``pairs`` (2, n) int64.
 
     Args:
-        backbone: pictures (B, 3, H, W) to embeddings (B, D).
+        backbone: images (B, 3, H, W) to embeddings (B, D).
         loss: ``loss(embeddings, labels, pairs)`` to a scalar.
         distance: what verification measures; by default the loss's own, or else euclidean. A distance with weights is learned
             by the loss, so there must be one object: the loss's own is used if it is of the same settings.
         optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3 and weight decay 0.05.
-        schedule: ``schedule(step, total)`` to a factor on the learning rate; None keeps it constant.
+        schedule: from an optimizer to a torch scheduler, such as ``functools.partial(
+            torch.optim.lr_scheduler.StepLR, step_size=5)``; stepped after every epoch, or after every
+            batch where it has an attribute ``interval = "step"``. None keeps the rate constant.
         decay_matrices_only: spare biases and normalisation from weight decay.
         layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 < layer_decay <= 1: below 1, a pretrained network
             changes least where it is most general. Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
@@ -74,7 +51,7 @@ class SiameseModule(pl.LightningModule):
         loss: nn.Module,
         distance: Distance | None = None,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] | None = None,
-        schedule: Callable[[int, float], float] | None = WarmupCosine(),  # noqa: B008 - stateless
+        schedule: Callable[[torch.optim.Optimizer], Any] | None = WarmupCosine(),  # noqa: B008
         decay_matrices_only: bool = True,
         layer_decay: float = 1.0,
     ) -> None:
@@ -85,39 +62,67 @@ class SiameseModule(pl.LightningModule):
         own = getattr(loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)
-        self.optimizer = optimizer or functools.partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.05)
-        self.schedule, self.decay_matrices_only, self.layer_decay = schedule, decay_matrices_only, layer_decay
+        self.optimizer = optimizer or functools.partial(
+            torch.optim.AdamW, lr=2e-3, weight_decay=0.05
+        )
+        self.schedule, self.decay_matrices_only, self.layer_decay = (
+            schedule,
+            decay_matrices_only,
+            layer_decay,
+        )
         self.operating_point: OperatingPoint | None = None
         self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embed pictures: (B, 3, H, W) uint8 or floating point 0..1 -> (B, D)."""
+        """Embed images: (B, 3, H, W) uint8 or floating point 0..1 -> (B, D)."""
         embeddings: Tensor = self.backbone(images)
         return embeddings
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         embeddings, pairs = self(batch["image"]), batch.get("pairs")
         loss: Tensor = self.loss(embeddings, batch["label"], pairs)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch["label"]))
-        if pairs is not None and self.operating_point is not None and getattr(self.backbone, "same_at_use", True):
+        self.log(
+            "train/loss",
+            loss,
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(batch["label"]),
+        )
+        if (
+            pairs is not None
+            and self.operating_point is not None
+            and getattr(self.backbone, "same_at_use", True)
+        ):
             accuracy = self._accuracy(embeddings.detach(), batch["label"], pairs)
-            self.log("train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=pairs.shape[1])
+            self.log(
+                "train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=pairs.shape[1]
+            )
         return loss
 
     @torch.no_grad()
     def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
         """Share of the batch's own pairs on the right side of the last threshold: augmented, and while the network learns."""
-        verdicts = is_match(self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold))
+        verdicts = is_match(
+            self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold)
+        )
         right: Tensor = (verdicts == (labels[pairs[0]] == labels[pairs[1]])).float().mean()
         return right
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Returns ``embeddings``, ``labels`` and ``index``: the contract of :class:`siamese.ThresholdCalibrator`."""
         embeddings = self(batch["image"])
-        # A classifier of the training people has nothing to say about others.
+        # A classifier of the training identities has nothing to say about others.
         if getattr(self.loss, "open_set", True) and getattr(self.loss, "of_batches", True):
             loss = self.loss(embeddings, batch["label"])
-            self.log("val/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["label"]), sync_dist=True)
+            self.log(
+                "val/loss",
+                loss,
+                on_step=False,
+                on_epoch=True,
+                batch_size=len(batch["label"]),
+                sync_dist=True,
+            )
         return {"embeddings": embeddings, "labels": batch["label"], "index": batch["index"]}
 
     @torch.no_grad()
@@ -130,18 +135,36 @@ class SiameseModule(pl.LightningModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Embeddings with their labels and rows, as in :meth:`validation_step`."""
-        return {"embeddings": self(batch["image"]), "labels": batch["label"], "index": batch["index"]}
+        return {
+            "embeddings": self(batch["image"]),
+            "labels": batch["label"],
+            "index": batch["index"],
+        }
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
+        """The optimizer, with the schedule as Lightning takes it."""
+        optimizer = self.make_optimizer()
+        if self.schedule is None:
+            return optimizer
+        scheduler = self.schedule(optimizer)
+        settings = {"scheduler": scheduler, "interval": getattr(self.schedule, "interval", "epoch")}
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            settings["monitor"] = "val/eer"
+        return {"optimizer": optimizer, "lr_scheduler": settings}
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer alone: groups of parameters by learning rate and weight decay."""
         shares = {id(p): share for p, share in self._learning_rates()}
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
                 spared = self.decay_matrices_only and parameter.ndim <= 1
                 groups.setdefault((shares.get(id(parameter), 1.0), spared), []).append(parameter)
-        # Full rate first, and in it what decays first: the first group's rate is the one that is logged.
+        # Full rate first, and in it what decays first: the first group's rate is the one logged.
         order = sorted(groups, key=lambda key: (-key[0], key[1]))
-        settings = [{"params": groups[key]} | ({"weight_decay": 0.0} if key[1] else {}) for key in order]
+        settings = [
+            {"params": groups[key]} | ({"weight_decay": 0.0} if key[1] else {}) for key in order
+        ]
         optimizer = self.optimizer(settings)
         for (share, _), group in zip(order, optimizer.param_groups, strict=True):
             group["lr"] = group["lr"] * share  # a rate may be a tensor that all groups share
@@ -157,16 +180,15 @@ class SiameseModule(pl.LightningModule):
             )
         return () if shares is None else shares(self.layer_decay)
 
+    def on_train_start(self) -> None:
+        """Tell schedules that need it how long the run is: now it is known."""
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, StepFactorLR):
+                config.scheduler.start(self.trainer.global_step, self._total_steps())
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rate of this step; a schedule object would need the number of steps before it is known."""
-        if self.schedule is None:
-            return
-        factor = self.schedule(self.global_step, self._total_steps())
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("peak_lr", group["lr"]) * factor
-        self.log("train/lr", factor * optimizer.param_groups[0]["peak_lr"], on_step=False, on_epoch=True, batch_size=1)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("train/lr", rate, on_step=False, on_epoch=True, batch_size=1)
 
     def set_operating_point(self, point: OperatingPoint) -> None:
         """Set ``threshold`` and ``operating_point`` together."""
@@ -174,7 +196,9 @@ class SiameseModule(pl.LightningModule):
         self.operating_point = point
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["operating_point"] = self.operating_point.to_dict() if self.operating_point else None
+        checkpoint["operating_point"] = (
+            self.operating_point.to_dict() if self.operating_point else None
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         values = checkpoint.get("operating_point")
@@ -182,9 +206,14 @@ class SiameseModule(pl.LightningModule):
 
     def _total_steps(self) -> float:
         trainer = self.trainer
-        # `trainer.estimated_stepping_batches` would do, but asking for it drops the loaders' state on resume.
-        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # a last, smaller group steps too
-        by_epochs = per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        per_epoch = math.ceil(
+            trainer.num_training_batches / trainer.accumulate_grad_batches
+        )  # a last, smaller group steps too
+        by_epochs = (
+            per_epoch * trainer.max_epochs
+            if trainer.max_epochs and trainer.max_epochs > 0
+            else math.inf
+        )
         return float(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf))
 
 

@@ -1,4 +1,4 @@
-"""Going on with an earlier run: what of it is taken over, what is checked, and why the weights come out the same."""
+"""Going on with a previous run: what of it is taken over, and what is checked."""
 
 from __future__ import annotations
 
@@ -10,22 +10,35 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese import artifacts
 from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
 from siamese.errors import ConfigError
+from siamese.report.history import History, join_histories, read_history
 from siamese.training.module import SiameseModule
-from siamese.report import plots
-from siamese.report.plots import History
 
 
 class KeepGivenRates(pl.Callback):
-    """After a checkpoint is loaded, puts back the optimizer settings that were given: only its state is taken from there."""
+    """Puts back the optimizer settings that were given: a checkpoint brings only its state.
+
+    A rate that a schedule has changed meanwhile is changed in proportion.
+    """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SiameseModule)
-        for loaded, own in zip(trainer.optimizers[0].param_groups, pl_module.configure_optimizers().param_groups, strict=True):
-            loaded.update({name: value for name, value in own.items() if name != "params"}, peak_lr=own["lr"])
+        given = pl_module.make_optimizer().param_groups
+        loaded = trainer.optimizers[0].param_groups
+        for group, own in zip(loaded, given, strict=True):
+            before = group.get("initial_lr", group.get("peak_lr", group["lr"]))
+            rate = group["lr"]
+            if not trainer.lr_scheduler_configs or before == 0:
+                rate = own["lr"]
+            elif before != own["lr"]:
+                rate = rate * (own["lr"] / before)
+            group.update({k: v for k, v in own.items() if k != "params"}, lr=rate)
+            group["initial_lr"] = own["lr"]
+        for config in trainer.lr_scheduler_configs:
+            if hasattr(config.scheduler, "base_lrs"):
+                config.scheduler.base_lrs = [group["initial_lr"] for group in loaded]
 
 
 class EpochSeeds(pl.Callback):
@@ -40,7 +53,7 @@ class EpochSeeds(pl.Callback):
 
 @dataclass(frozen=True)
 class PreviousRun:
-    """An earlier run, to go on from.
+    """A previous run, to go on from.
 
     Attributes:
         checkpoint: its last one, or the one that was named.
@@ -73,7 +86,9 @@ class PreviousRun:
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
             epochs = int(content["epoch"]) + 1
             shapes = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
-            groups = tuple(len(group["params"]) for group in content["optimizer_states"][0]["param_groups"])
+            groups = tuple(
+                len(group["params"]) for group in content["optimizer_states"][0]["param_groups"]
+            )
         except FileNotFoundError as error:
             raise ConfigError(
                 f"resume={run}: no run (there is no {checkpoint}); give the folder of a training run, or a checkpoint"
@@ -88,34 +103,61 @@ class PreviousRun:
         # A run that was stopped has no history.csv yet, or that of the run which it resumed itself; its log is at hand.
         known: History = {}
         for file in (folder / "history.csv", folder / "logs" / "csv" / "metrics.csv"):
-            known = artifacts.joined(known, plots.read_history(file) if file.exists() else {})
-        before = {n: ([e for e in es if e < epochs], vs[: sum(e < epochs for e in es)]) for n, (es, vs) in known.items()}
+            known = join_histories(known, read_history(file) if file.exists() else {})
+        before = {
+            n: ([e for e in es if e < epochs], vs[: sum(e < epochs for e in es)])
+            for n, (es, vs) in known.items()
+        }
         manifest = SplitManifest.load(split) if split.exists() else None
-        return cls(checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None)
+        return cls(
+            checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None
+        )
 
     def better(self, monitor: str, mode: str, later: ModelCheckpoint) -> Path | None:
-        """The earlier run's best checkpoint, if none of the later epochs came up to it."""
+        """The previous run's best checkpoint, if none of the later epochs came up to it."""
         if self.best is None or later.best_model_score is None:
             return None
         states = torch.load(self.best, map_location="cpu", weights_only=True)["callbacks"]
-        scores = [s["best_model_score"] for s in states.values() if isinstance(s, dict) and s.get("monitor") == monitor]
+        scores = [
+            s["best_model_score"]
+            for s in states.values()
+            if isinstance(s, dict) and s.get("monitor") == monitor
+        ]
         sign = 1 if mode == "min" else -1
         known = scores and scores[0] is not None
-        return self.best if known and sign * float(scores[0]) <= sign * float(later.best_model_score) else None
+        return (
+            self.best
+            if known and sign * float(scores[0]) <= sign * float(later.best_model_score)
+            else None
+        )
 
     def check(self, manifest: SplitManifest, max_epochs: int, module: SiameseModule) -> None:
         """Assert that there is something left to do, and that nobody changes sides: who was trained on must not be tested on."""
         if max_epochs <= self.epochs:
-            raise ConfigError(f"the run to resume has {self.epochs} epochs already: give max_epochs above {self.epochs}")
-        if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (manifest.splits, manifest.pairs):
-            raise ConfigError("the run to resume has another split: resume it with the same data, data.split and data.seed")
+            raise ConfigError(
+                f"the run to resume has {self.epochs} epochs already: give max_epochs above {self.epochs}"
+            )
+        if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (
+            manifest.splits,
+            manifest.pairs,
+        ):
+            raise ConfigError(
+                "the run to resume has another split: resume it with the same data, data.split and data.seed"
+            )
         own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-        if strange := sorted(name for name in own.keys() | self.shapes.keys() if own.get(name) != self.shapes.get(name)):
+        if strange := sorted(
+            name
+            for name in own.keys() | self.shapes.keys()
+            if own.get(name) != self.shapes.get(name)
+        ):
             raise ConfigError(
                 f"the run to resume has another network or loss ({strange[0]} is {self.shapes.get(strange[0], 'not there')}, here "
                 f"{own.get(strange[0], 'not there')}): resume it with the same module.backbone, module.loss and distance"
             )
-        if tuple(len(group["params"]) for group in module.configure_optimizers().param_groups) != self.groups:
+        if (
+            tuple(len(group["params"]) for group in module.make_optimizer().param_groups)
+            != self.groups
+        ):
             raise ConfigError(
                 "the run to resume trained its layers at other shares of the learning rate: resume it with the same module.layer_decay, "
                 "module.backbone.affine_rate and module.decay_matrices_only"

@@ -15,18 +15,12 @@ import numpy as np
 
 from siamese.errors import CalibrationError
 from siamese.storage import write_whole
+from siamese.verification.bootstrap import IdentityBootstrap
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.point import Interval
-from siamese.verification.point import OperatingPoint
-from siamese.verification.point import figures
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import as_policy
-from siamese.verification.policies.base import is_number
-from siamese.verification.probability import ProbabilityMap
-from siamese.verification.probability import as_distances
-from siamese.verification.bootstrap import IdentityBootstrap
+from siamese.verification.point import GIVEN, Interval, OperatingPoint, figures_at
+from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_number
+from siamese.verification.probability import ProbabilityMap, as_distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,44 +30,46 @@ class Calibration:
     Attributes:
         point: the threshold and where it came from.
         curve: counts of the calibration pairs at their distances.
-        probability: from a distance to P(same person) at the policy's prevalence; None where it was not fitted.
-        band: 95 % interval of the threshold over identities: between its ends, other people might have led to the other verdict. For a
-            threshold that was given as a number: of the thresholds that have its false match rate on other people. None where fewer
-            than 5 people were there to tell, or intervals were left out.
-        resampled: counts in each draw of people; None likewise.
+        probability: from a distance to P(same identity) at the policy's prevalence; None where it was not fitted.
+        band: 95 % interval of the threshold over identities: between its ends, other identities might have led to the other verdict. For a
+            threshold that was given as a number: of the thresholds that have its false match rate on other identities. None where fewer
+            than 5 identities were there to tell, or intervals were left out.
+        draws: counts in each draw of identities; None likewise.
     """
 
     point: OperatingPoint
     curve: ThresholdCurve
     probability: ProbabilityMap | None = None
     band: Interval | None = None
-    resampled: IdentityBootstrap | None = field(default=None, repr=False)
+    draws: IdentityBootstrap | None = field(default=None, repr=False)
 
     @property
     def threshold(self) -> float:
-        """Accept as the same person where distance <= threshold."""
+        """Accept as the same identity where distance <= threshold."""
         return self.point.threshold
 
     @property
     def confusion(self) -> Confusion:
         """Counts of the calibration pairs at the threshold."""
-        return self.point.confusion
+        counts = self.point.confusion
+        assert counts is not None  # a calibration has pairs
+        return counts
 
     @property
     def f1(self) -> float:
         """On the calibration pairs as they are; at the policy's prevalence it is ``point.figures["f1"]``."""
-        return self.point.f1
+        return self.confusion.f1
 
     def is_uncertain(self, distance: Any) -> Any:
         """Whether the verdict on a distance, or on each of an array, hangs on who was there to calibrate with.
 
         Raises:
-            CalibrationError: fewer than 5 people, or intervals left out: nothing is known; or a distance that is not a number.
+            CalibrationError: fewer than 5 identities, or intervals left out: nothing is known; or a distance that is not a number.
         """
         if self.band is None:
             raise CalibrationError(
-                "the calibration has no interval: it was made without (intervals=False), or on fewer than 5 people; calibrate with "
-                "intervals, on more people"
+                "the calibration has no interval: it was made without (intervals=False), or on fewer than 5 identities; calibrate with "
+                "intervals, on more identities"
             )
         d = as_distances(distance)
         inside = (d >= self.band[0]) & (d <= self.band[1])
@@ -96,9 +92,12 @@ class Calibration:
         """
         curve = self.curve if whole else self.curve.thin(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
-        if self.resampled is not None:
-            drawn = {f.name: getattr(self.resampled, f.name) for f in fields(IdentityBootstrap)}
-            arrays |= {f"draws.{k}": v if whole or k == "thresholds" else v.astype(np.float32) for k, v in drawn.items()}
+        if self.draws is not None:
+            drawn = {f.name: getattr(self.draws, f.name) for f in fields(IdentityBootstrap)}
+            arrays |= {
+                f"draws.{k}": v if whole or k == "thresholds" else v.astype(np.float32)
+                for k, v in drawn.items()
+            }
         return arrays
 
     def save(self, path: str | Path) -> Path:
@@ -111,14 +110,20 @@ class Calibration:
             CalibrationError: the file cannot be written.
         """
         path = Path(path).expanduser()
-        text = json.dumps({"point": self.point.to_dict(), "rest": self.to_dict(whole=True)}, allow_nan=False)
-        parts: dict[str, Any] = {"json": np.frombuffer(text.encode(), dtype=np.uint8)} | self.arrays(whole=True)
+        text = json.dumps(
+            {"point": self.point.to_dict(), "rest": self.to_dict(whole=True)}, allow_nan=False
+        )
+        parts: dict[str, Any] = {
+            "json": np.frombuffer(text.encode(), dtype=np.uint8)
+        } | self.arrays(whole=True)
         archive = io.BytesIO()
         np.savez_compressed(archive, **parts)
         try:
             write_whole(path, archive.getvalue())
         except OSError as error:
-            raise CalibrationError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+            raise CalibrationError(
+                f"{path}: cannot be written ({error.strerror or error}); choose another place"
+            ) from error
         return path
 
     @classmethod
@@ -134,14 +139,28 @@ class Calibration:
             values = json.loads(arrays.pop("json").tobytes())
             return cls.restored(OperatingPoint.from_dict(values["point"]), values["rest"], arrays)
         except FileNotFoundError as error:
-            raise CalibrationError(f"{path}: no such file; give one that Calibration.save wrote") from error
+            raise CalibrationError(
+                f"{path}: no such file; give one that Calibration.save wrote"
+            ) from error
         except CalibrationError as error:
             raise CalibrationError(f"{path}: {error}") from error
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise CalibrationError(f"{path}: not a calibration ({error}); give a file that Calibration.save wrote") from error
+        except (
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise CalibrationError(
+                f"{path}: not a calibration ({error}); give a file that Calibration.save wrote"
+            ) from error
 
     @classmethod
-    def restored(cls, point: OperatingPoint, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Calibration:
+    def restored(
+        cls, point: OperatingPoint, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> Calibration:
         """From a point, :meth:`to_dict` and :meth:`arrays`, as they were stored.
 
         Raises:
@@ -149,37 +168,43 @@ class Calibration:
         """
         try:
             counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
-            drawn = {k.removeprefix("draws."): np.asarray(v) for k, v in arrays.items() if k.startswith("draws.")}
+            drawn = {
+                k.removeprefix("draws."): np.asarray(v)
+                for k, v in arrays.items()
+                if k.startswith("draws.")
+            }
             curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
             if not curve.is_valid:
                 raise ValueError("its counts do not rise with the threshold")
             if (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
                 raise ValueError("its curve counts other pairs than its point")
-            if point.policy != "given" and curve.at(point.threshold) != point.confusion:
+            if point.policy != GIVEN and curve.at(point.threshold) != point.confusion:
                 raise ValueError("its curve has other counts at the threshold than its point")
             probability = values["probability"] and ProbabilityMap.from_dict(values["probability"])
-            resampled = IdentityBootstrap(**drawn) if drawn else None
-            if resampled is not None and not resampled.is_valid:
+            draws = IdentityBootstrap(**drawn) if drawn else None
+            if draws is not None and not draws.is_valid:
                 raise ValueError("its draws do not fit each other")
             band = tuple(map(float, values["band"])) if values["band"] else None
-            if band is not None and not (len(band) == 2 and -math.inf < band[0] <= point.threshold <= band[1] < math.inf):
+            if band is not None and not (
+                len(band) == 2 and -math.inf < band[0] <= point.threshold <= band[1] < math.inf
+            ):
                 raise ValueError("its band is no interval around the threshold")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CalibrationError(f"not a calibration ({error}); calibrate again") from error
-        return cls(point, curve, probability, band, resampled)
+        return cls(point, curve, probability, band, draws)
 
     def shift_from(self, earlier: Calibration) -> Interval | None:
-        """How far the policy's threshold lies from where it is on other people: 95 % interval, over both sets of people.
+        """How far the policy's threshold lies from where it is on other identities: 95 % interval, over both sets of identities.
 
-        Where 0 lies outside, the two sets of people differ in more than who happened to be there. A policy that takes the prevalence as
-        observed is applied to both at that of the earlier pairs: how many people there are, or how their pairs were chosen, is no drift.
+        Where 0 lies outside, the two sets of identities differ in more than who happened to be there. A policy that takes the prevalence as
+        observed is applied to both at that of the earlier pairs: how many identities there are, or how their pairs were chosen, is no drift.
 
         Args:
-            earlier: of other people's embeddings by the same network, with the same distance.
+            earlier: of other identities' embeddings by the same network, with the same distance.
 
         Returns:
             (low, high) in the unit of the distance, this threshold minus the earlier; None where nothing can be said: fewer than 5
-            people on either side, intervals left out, earlier pairs that cannot support the policy, or a threshold that no policy chose.
+            identities on either side, intervals left out, earlier pairs that cannot support the policy, or a threshold that no policy chose.
 
         Raises:
             CalibrationError: what cannot be compared: something that is no calibration, or one of another distance.
@@ -194,14 +219,14 @@ class Calibration:
                 f"thresholds of {self.point.distance} and of {earlier.point.distance} distance cannot be compared; calibrate both with the "
                 f"same distance"
             )
-        if self.resampled is None or earlier.resampled is None or self.point.policy == "given":
+        if self.draws is None or earlier.draws is None or self.point.policy == GIVEN:
             return None
-        policy = as_policy({"name": self.point.policy} | dict(self.point.settings)).at(earlier.point.prevalence)
+        policy = as_policy(self.point.policy_settings).at(earlier.curve.prevalence)
         try:
-            policy.check(earlier.point.genuine, earlier.point.impostor)
+            policy.check(earlier.curve.genuine, earlier.curve.impostor)
         except CalibrationError:
             return None
-        return self.resampled.shift(earlier.resampled, policy)
+        return self.draws.shift_interval(earlier.draws, policy)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
@@ -221,39 +246,53 @@ class Calibration:
         else:
             chosen = as_policy(policy)  # type: ignore[arg-type]
             found = self.curve.choose(chosen)
-        return make_calibration(self.point, found, chosen, self.curve, self.resampled, self.probability)
+        return make_calibration(self.point, found, chosen, self.curve, self.draws, self.probability)
 
 
 def make_calibration(
     origin: OperatingPoint,
-    found: tuple[float, Confusion],
+    chosen: tuple[float, Confusion],
     policy: Policy | None,
     curve: ThresholdCurve,
-    resampled: IdentityBootstrap | None,
+    draws: IdentityBootstrap | None,
     probability: ProbabilityMap | None,
 ) -> Calibration:
-    """Everything that follows from a threshold; ``policy`` is None for one that the user gave."""
-    threshold, c = found
-    described = policy.describe() if policy else {"name": "given", "prevalence": origin.settings.get("prevalence", OBSERVED)}
-    observed = described["prevalence"] == OBSERVED
-    prevalence = float(policy.prevalence_of(origin.genuine, origin.impostor)) if policy else origin.target_prevalence or origin.prevalence
+    """Everything that follows from a threshold.
+
+    Args:
+        origin: whose pairs they are.
+        chosen: the threshold and the counts there.
+        policy: that chose it; None for a number that the user gave.
+        curve: of the pairs, with exact counts at the threshold.
+        draws: of identities; None for no intervals.
+        probability: a map that was fitted on the pairs, or None.
+    """
+    threshold, counts = chosen
+    if policy is None:
+        settings = {"prevalence": origin.settings.get("prevalence", OBSERVED)}
+        name, prevalence = GIVEN, origin.target_prevalence or curve.prevalence
+    else:
+        settings = policy.describe()
+        name = settings.pop("name")
+        prevalence = float(policy.prevalence_of(curve.genuine, curve.impostor))
     band, ci95 = None, {}
-    if resampled is not None:
-        band = resampled.threshold(policy) if policy else resampled.like(threshold, curve)
-        band = (min(band[0], threshold), max(band[1], threshold))  # the draws are looked at in steps
-        ci95 = {"threshold": band} | resampled.figures(threshold, None if observed else prevalence, curve)
+    if draws is not None:
+        band = draws.threshold_interval(policy) if policy else draws.interval_like(threshold, curve)
+        band = (min(band[0], threshold), max(band[1], threshold))  # the draws are seen in steps
+        stated = None if settings["prevalence"] == OBSERVED else prevalence
+        ci95 = {"threshold": band} | draws.figures(threshold, stated, curve)
     point = replace(
         origin,
         threshold=threshold,
-        policy=described["name"],
-        f1=c.f1,
-        tp=c.tp,
-        fp=c.fp,
-        fn=c.fn,
-        tn=c.tn,
-        settings={k: v for k, v in described.items() if k != "name"},
+        policy=name,
+        f1=counts.f1,
+        tp=counts.tp,
+        fp=counts.fp,
+        fn=counts.fn,
+        tn=counts.tn,
+        settings=settings,
         target_prevalence=prevalence,
-        figures=figures(c, prevalence),
+        figures=figures_at(counts, prevalence),
         ci95=ci95,
     )
-    return Calibration(point, curve, probability and probability.at(prevalence), band, resampled)
+    return Calibration(point, curve, probability and probability.at(prevalence), band, draws)

@@ -13,7 +13,7 @@ from siamese.errors import CalibrationError
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of pairs at one threshold; "positive" is "same person"."""
+    """Counts of pairs at one threshold; "positive" is "same identity"."""
 
     tp: int
     fp: int
@@ -55,7 +55,7 @@ class Confusion:
         return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
 
-def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Confusion:
+def count_verdicts(distances: np.ndarray, same: np.ndarray, threshold: float) -> Confusion:
     """Count the verdicts of ``is_match`` at a threshold.
 
     Args:
@@ -64,10 +64,10 @@ def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Conf
         threshold: in the unit of the distances.
 
     Raises:
-        CalibrationError: a threshold that is not a number; otherwise see :func:`checked`.
+        CalibrationError: a threshold that is not a number; otherwise see :func:`check_pairs`.
     """
     check_threshold(threshold)
-    distances, same = checked(distances, same)
+    distances, same = check_pairs(distances, same)
     match = is_match(distances, threshold)
     tp, fp = int(np.count_nonzero(match & same)), int(np.count_nonzero(match & ~same))
     genuine = int(np.count_nonzero(same))
@@ -77,10 +77,12 @@ def confusion(distances: np.ndarray, same: np.ndarray, threshold: float) -> Conf
 def check_threshold(threshold: float) -> None:
     """Raise :class:`CalibrationError` for NaN."""
     if math.isnan(threshold):
-        raise CalibrationError("the threshold is not a number (NaN); calibrate first, or give a number")
+        raise CalibrationError(
+            "the threshold is not a number (NaN); calibrate first, or give a number"
+        )
 
 
-def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances and labels as arrays that can be counted.
 
     Raises:
@@ -104,7 +106,9 @@ def checked(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.nda
         )
     if same.dtype != bool:
         if not np.isin(same, (0, 1)).all():
-            raise CalibrationError("same must hold booleans, or 1 for the same person and 0 for different ones")
+            raise CalibrationError(
+                "same must hold booleans, or 1 for the same identity and 0 for different ones"
+            )
         same = same.astype(bool)
     return distances, same
 

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.distances.base import is_match
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.verification.confusion import Confusion
-from siamese.verification.confusion import check_threshold
-from siamese.verification.confusion import checked
-from siamese.verification.policies.fmr import Fmr
+from siamese.errors import CalibrationError, ConfigError
+from siamese.verification.confusion import Confusion, check_pairs, check_threshold
 from siamese.verification.policies.base import Policy
+from siamese.verification.policies.fmr import Fmr
 
-_KEPT_BITS = 13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
+_KEPT_BITS = (
+    13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +42,14 @@ class ThresholdCurve:
             same: (n,) bool.
 
         Raises:
-            CalibrationError: see :func:`checked`.
+            CalibrationError: see :func:`check_pairs`.
         """
-        distances, same = checked(distances, same)
+        distances, same = check_pairs(distances, same)
         order = np.argsort(distances, kind="stable")
         ascending = distances[order]
-        last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))  # last pair of each group of ties
+        last = np.flatnonzero(
+            np.append(ascending[1:] != ascending[:-1], True)
+        )  # last pair of each group of ties
         tp = np.cumsum(same[order], dtype=np.int64)[last]
         return cls(ascending[last], tp, last + 1 - tp)
 
@@ -56,11 +57,25 @@ class ThresholdCurve:
     def is_valid(self) -> bool:
         """Whether shapes and numbers are as the class describes."""
         parts = (self.thresholds, self.tp, self.fp)
-        if len({p.shape for p in parts}) != 1 or self.thresholds.ndim != 1 or not len(self.thresholds):
+        if (
+            len({p.shape for p in parts}) != 1
+            or self.thresholds.ndim != 1
+            or not len(self.thresholds)
+        ):
             return False
-        rising = bool((np.diff(self.thresholds) > 0).all()) and all(bool((np.diff(p) >= 0).all()) for p in (self.tp, self.fp))
-        whole = self.tp.dtype.kind == self.fp.dtype.kind == "i" and min(int(self.tp[0]), int(self.fp[0])) >= 0
-        return rising and whole and bool(np.isfinite(self.thresholds).all()) and 0 <= self.resolution < 1
+        rising = bool((np.diff(self.thresholds) > 0).all()) and all(
+            bool((np.diff(p) >= 0).all()) for p in (self.tp, self.fp)
+        )
+        whole = (
+            self.tp.dtype.kind == self.fp.dtype.kind == "i"
+            and min(int(self.tp[0]), int(self.fp[0])) >= 0
+        )
+        return (
+            rising
+            and whole
+            and bool(np.isfinite(self.thresholds).all())
+            and 0 <= self.resolution < 1
+        )
 
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
         """A policy's threshold among those of the curve, and the counts there; below all distances where it refuses every pair.
@@ -91,7 +106,12 @@ class ThresholdCurve:
         """With the exact counts at one more threshold, a float32 number; where none are missing, as it is."""
         place = int(np.searchsorted(self.thresholds, threshold))
         known = place < len(self.thresholds) and self.thresholds[place] == threshold
-        if not self.resolution or known or not 0 < place < len(self.thresholds) or np.float32(threshold) != threshold:
+        if (
+            not self.resolution
+            or known
+            or not 0 < place < len(self.thresholds)
+            or np.float32(threshold) != threshold
+        ):
             return self
         kept = (
             np.insert(self.thresholds, place, threshold),
@@ -130,6 +150,11 @@ class ThresholdCurve:
         return int(self.fp[-1])
 
     @property
+    def prevalence(self) -> float:
+        """Share of the pairs that is genuine, 0..1."""
+        return self.genuine / (self.genuine + self.impostor)
+
+    @property
     def fmr(self) -> np.ndarray:
         """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC, over :attr:`frr` the DET curve."""
         return self.fp / _some(self.impostor, "impostor")
@@ -146,13 +171,13 @@ class ThresholdCurve:
 
     def f1(self, prevalence: float | None = None) -> np.ndarray:
         """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the share among these pairs."""
-        p = self._share(prevalence)
+        p = self._prevalence(prevalence)
         hit = p * self.recall
         return 2 * hit / (hit + (1 - p) * self.fmr + p)
 
     def accuracy(self, prevalence: float | None = None) -> np.ndarray:
         """(m,) float64 share of right verdicts at each threshold; prevalence as for :meth:`f1`."""
-        p = self._share(prevalence)
+        p = self._prevalence(prevalence)
         return p * self.recall + (1 - p) * (1 - self.fmr)
 
     def recall_at_fmr(self, rate: float) -> float:
@@ -174,11 +199,13 @@ class ThresholdCurve:
         """Equal error rate; see :func:`eer`."""
         return eer(self)
 
-    def _share(self, prevalence: float | None) -> float:
+    def _prevalence(self, prevalence: float | None) -> float:
         if prevalence is None:
-            return self.genuine / (self.genuine + self.impostor)
+            return self.prevalence
         if not 0 < prevalence < 1:
-            raise ConfigError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
+            raise ConfigError(
+                f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
+            )
         return prevalence
 
 
@@ -191,7 +218,9 @@ def auc(curve: ThresholdCurve) -> float:
         CalibrationError: no genuine or no impostor pair.
     """
     _needs_both(curve)
-    genuine = np.diff(curve.tp, prepend=0).astype(object)  # Python integers: the products may pass 2^63
+    genuine = np.diff(curve.tp, prepend=0).astype(
+        object
+    )  # Python integers: the products may pass 2^63
     impostor = np.diff(curve.fp, prepend=0).astype(object)
     farther = curve.impostor - curve.fp.astype(object)
     halves = int((genuine * (2 * farther + impostor)).sum())
@@ -223,16 +252,21 @@ def crossing(rising: np.ndarray, falling: np.ndarray) -> np.ndarray:
     """
     above = np.argmax(rising >= falling, axis=1)  # >= 1: at the first point 0 < 1
     row = np.arange(len(rising))
-    r0, r1, f0, f1 = rising[row, above - 1], rising[row, above], falling[row, above - 1], falling[row, above]
-    share = (f0 - r0) / ((f0 - r0) + (r1 - f1))
-    height: np.ndarray = r0 + share * (r1 - r0)
+    r0, r1, f0, f1 = (
+        rising[row, above - 1],
+        rising[row, above],
+        falling[row, above - 1],
+        falling[row, above],
+    )
+    part = (f0 - r0) / ((f0 - r0) + (r1 - f1))
+    height: np.ndarray = r0 + part * (r1 - r0)
     return height
 
 
 def _some(count: int, kind: str) -> int:
     if not count:
         raise CalibrationError(
-            f"there is no {kind} pair, and so no rate of them; give several people with two pictures or more"
+            f"there is no {kind} pair, and so no rate of them; give several identities with two images or more"
         )
     return count
 
@@ -241,5 +275,5 @@ def _needs_both(curve: ThresholdCurve) -> None:
     if not curve.genuine or not curve.impostor:
         raise CalibrationError(
             f"{curve.genuine} genuine and {curve.impostor} impostor pairs: both kinds are needed; "
-            f"give two pictures of one person and one of another"
+            f"give two images of one identity and one of another"
         )

@@ -12,12 +12,10 @@ import numpy as np
 
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
-from siamese.verification.confusion import checked
+from siamese.verification.confusion import check_pairs
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.policies.base import RULE_OF
+from siamese.verification.policies.base import RULE_OF, Policy, as_policy
 from siamese.verification.policies.max_accuracy import MaxAccuracy
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import as_policy
 
 RATES = (0.1, 0.01, 0.001)
 
@@ -31,7 +29,7 @@ class Fold:
         name: what it is called.
         threshold: chosen on the pairs of all other folds, or given.
         tp, fp, fn, tn: its pairs at that threshold, every one of them answered.
-        missing: how many of them name a picture without a face.
+        missing: how many of them name an image without a face.
         missing_right: how many of those were answered rightly all the same.
     """
 
@@ -57,7 +55,7 @@ class Fold:
 
     @property
     def strict_accuracy(self) -> float:
-        """The same where every pair with a picture without a face counts as wrong."""
+        """The same where every pair with an image without a face counts as wrong."""
         return (self.tp + self.tn - self.missing_right) / self.pairs
 
 
@@ -66,22 +64,23 @@ class FoldedEvaluation:
     """Figures of k tested folds.
 
     Attributes:
-        protocol: which pairs.
+        benchmark: which pairs.
         policy: how thresholds were chosen; "given" for a number.
         folds: each of them.
         auc, eer: over all tested pairs; NaN where only one kind was tested.
         recall_at_fmr: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30 impostor pairs or more are accepted.
-        pictures, faceless: how many pictures the protocol has, and on how many no face was found.
+        images, not_acquired: how many images the benchmark has, and on how many the cropper found
+            nothing (failure to acquire); None where that is not known.
     """
 
-    protocol: str
+    benchmark: str
     policy: str
     folds: tuple[Fold, ...]
     auc: float
     eer: float
     recall_at_fmr: Mapping[float, float]
-    pictures: int = 0
-    faceless: int = 0
+    images: int | None = None
+    not_acquired: int | None = None
 
     @property
     def mean(self) -> float:
@@ -95,7 +94,7 @@ class FoldedEvaluation:
 
     @property
     def strict_mean(self) -> float:
-        """Mean accuracy over the folds where pairs with a picture without a face count as wrong."""
+        """Mean accuracy over the folds where pairs with an image without a face count as wrong."""
         return _mean([fold.strict_accuracy for fold in self.folds])
 
     @property
@@ -107,13 +106,23 @@ class FoldedEvaluation:
         """Plain JSON values; null for what cannot be said of one fold, or of one kind of pairs."""
         figures = {
             name: getattr(self, name)
-            for name in ("mean", "standard_error", "strict_mean", "strict_standard_error", "auc", "eer")
+            for name in (
+                "mean",
+                "standard_error",
+                "strict_mean",
+                "strict_standard_error",
+                "auc",
+                "eer",
+            )
         }
-        folds = [asdict(f) | {"accuracy": f.accuracy, "strict_accuracy": f.strict_accuracy} for f in self.folds]
-        rest = {"pictures": self.pictures, "faceless": self.faceless, "folds": folds}
+        folds = [
+            asdict(f) | {"accuracy": f.accuracy, "strict_accuracy": f.strict_accuracy}
+            for f in self.folds
+        ]
+        rest = {"images": self.images, "not_acquired": self.not_acquired, "folds": folds}
         at = {"recall_at_fmr": {str(rate): recall for rate, recall in self.recall_at_fmr.items()}}
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
-        return {"protocol": self.protocol, "policy": self.policy} | known | at | rest
+        return {"benchmark": self.benchmark, "policy": self.policy} | known | at | rest
 
 
 def cross_validate(
@@ -125,14 +134,14 @@ def cross_validate(
     tested: Sequence[int] | None = None,
     missing: np.ndarray | None = None,
     refused: np.ndarray | None = None,
-    protocol: str = "pairs",
+    benchmark: str = "pairs",
     names: Mapping[int, str] | None = None,
 ) -> FoldedEvaluation:
     """Judge each fold at the threshold that the pairs of all other folds choose.
 
     LFW's View 2 (Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of Massachusetts, Amherst, technical report
     07-49, 2007): ten folds, the mean of their accuracies, and its standard error, the folds' sample standard deviation over the root of their
-    number. That protocol wants an answer for every pair. Where a picture shows no face to the detector there are two honest ways to count,
+    number. That benchmark wants an answer for every pair. Where an image shows no face to the detector there are two honest ways to count,
     and both are reported: the answer that was given all the same, or a mistake in any case.
 
     Args:
@@ -141,10 +150,10 @@ def cross_validate(
         fold: (n,) integers.
         policy: chooses the thresholds; a number is applied as it is to every fold.
         tested: which folds; by default all.
-        missing: (n,) bool, pairs that name a picture without a face.
-        refused: (n,) bool, pairs without a distance, since a picture was left out altogether: they are answered "different", and choose no
+        missing: (n,) bool, pairs that name an image without a face.
+        refused: (n,) bool, pairs without a distance, since an image was left out altogether: they are answered "different", and choose no
             threshold. ``distances`` may hold anything there.
-        protocol: what the pairs are called.
+        benchmark: what the pairs are called.
         names: what the folds are called; by default their numbers.
 
     Raises:
@@ -161,15 +170,21 @@ def cross_validate(
             "distances, same, fold and what is missing must be (n,) and equally long; give one entry per pair"
         )
     missing = missing | refused
-    distances, same = checked(np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same)
-    given = float(policy) if isinstance(policy, numbers.Real) and not isinstance(policy, bool) else None
+    distances, same = check_pairs(
+        np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same
+    )
+    given = (
+        float(policy) if isinstance(policy, numbers.Real) and not isinstance(policy, bool) else None
+    )
     if given is not None and not math.isfinite(given):
-        raise CalibrationError(f"the threshold must be a finite number, not {given}; give one, or a policy")
+        raise CalibrationError(
+            f"the threshold must be a finite number, not {given}; give one, or a policy"
+        )
     rule = None if given is not None else as_policy(policy)  # type: ignore[arg-type]
     chosen = np.unique(fold).tolist() if tested is None else list(tested)
     if rule is not None and len(np.unique(fold)) < 2:
         raise CalibrationError(
-            f"{protocol}: one fold alone chooses no threshold that it could be judged by; give a threshold, or pairs in several folds"
+            f"{benchmark}: one fold alone chooses no threshold that it could be judged by; give a threshold, or pairs in several folds"
         )
     found = []
     for number in chosen:
@@ -179,16 +194,28 @@ def cross_validate(
             threshold, _ = ThresholdCurve.of(distances[elsewhere], same[elsewhere]).choose(rule)
         assert threshold is not None
         called = str(number) if names is None else names[number]
-        found.append(_judged(number, called, threshold, distances[here], same[here], missing[here], refused[here]))
+        found.append(
+            _judged(
+                number, called, threshold, distances[here], same[here], missing[here], refused[here]
+            )
+        )
     judged = np.isin(fold, chosen)
     # Answered "different" at every threshold: farther than all others.
-    beyond = np.where(refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances)
+    beyond = np.where(
+        refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances
+    )
     curve = ThresholdCurve.of(beyond[judged], same[judged])
     both = bool(curve.genuine and curve.impostor)
-    rates = {rate: curve.recall_at_fmr(rate) for rate in RATES if both and rate * curve.impostor >= RULE_OF}
+    rates = {
+        rate: curve.recall_at_fmr(rate)
+        for rate in RATES
+        if both and rate * curve.impostor >= RULE_OF
+    }
     nan = float("nan")
     name = "given" if rule is None else rule.describe()["name"]
-    return FoldedEvaluation(protocol, name, tuple(found), curve.auc if both else nan, curve.eer if both else nan, rates)
+    return FoldedEvaluation(
+        benchmark, name, tuple(found), curve.auc if both else nan, curve.eer if both else nan, rates
+    )
 
 
 def _judged(
@@ -204,7 +231,14 @@ def _judged(
         raise CalibrationError(f"fold {name} has no pairs; name one that has")
     accepted = is_match(distances, threshold) & ~refused
     right = accepted == same
-    counts = (accepted & same, accepted & ~same, ~accepted & same, ~accepted & ~same, missing, missing & right)
+    counts = (
+        accepted & same,
+        accepted & ~same,
+        ~accepted & same,
+        ~accepted & ~same,
+        missing,
+        missing & right,
+    )
     tp, fp, fn, tn, without, right_without = (int(np.count_nonzero(which)) for which in counts)
     return Fold(number, name, threshold, tp, fp, fn, tn, without, right_without)
 

@@ -19,18 +19,32 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
         CalibrationError: what is no such matrix of finite real numbers, or identities that are missing, do not fit, or cannot be told apart.
     """
     try:
-        if isinstance(embeddings, (list, tuple)) and embeddings and all(isinstance(row, Tensor) for row in embeddings):
+        if (
+            isinstance(embeddings, (list, tuple))
+            and embeddings
+            and all(isinstance(row, Tensor) for row in embeddings)
+        ):
             embeddings = torch.stack(list(embeddings))
-        rows = embeddings.detach().cpu() if isinstance(embeddings, Tensor) else torch.from_numpy(np.array(embeddings))
+        rows = (
+            embeddings.detach().cpu()
+            if isinstance(embeddings, Tensor)
+            else torch.from_numpy(np.array(embeddings))
+        )
     except (TypeError, ValueError, RuntimeError) as error:
-        raise CalibrationError(f"embeddings cannot be read as an array ({error}); give (N, D) numbers") from error
+        raise CalibrationError(
+            f"embeddings cannot be read as an array ({error}); give (N, D) numbers"
+        ) from error
     if rows.ndim != 2 or not rows.shape[1]:
-        raise CalibrationError(f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each picture")
+        raise CalibrationError(
+            f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each image"
+        )
     if rows.is_complex():
         raise CalibrationError("the embeddings are complex numbers; give real ones")
     if not rows.is_floating_point():
         rows = rows.double()
-    who = identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
+    who = (
+        identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
+    )
     if who.shape != (len(rows),):
         raise CalibrationError(
             f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
@@ -39,11 +53,13 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
     if bad:
         which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise CalibrationError(
-            f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from 0); leave these pictures out, or look for "
+            f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from 0); leave these images out, or look for "
             f"diverged training"
         )
     if who.dtype.kind == "f" and not np.isfinite(who).all():
-        raise CalibrationError("some identities are NaN or infinite; give every picture the number or name of its person")
+        raise CalibrationError(
+            "some identities are NaN or infinite; give every image the number or name of its identity"
+        )
     try:
         labels = np.unique(who, return_inverse=True)[1].reshape(-1)
     except TypeError as error:
@@ -56,11 +72,27 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
 def _names(identities: Any) -> np.ndarray:
     """Identities as an array; what numpy would silently turn into names is refused."""
     who = np.asarray(identities)
-    if who.dtype.kind == "f" and isinstance(identities, (list, tuple)) and any(isinstance(n, int) for n in identities):
-        who = np.array(identities, dtype=object)  # large whole numbers would be rounded, and two people made one
-    each = identities if isinstance(identities, (list, tuple)) else who.tolist() if who.dtype == object else []
+    if (
+        who.dtype.kind == "f"
+        and isinstance(identities, (list, tuple))
+        and any(isinstance(n, int) for n in identities)
+    ):
+        who = np.array(
+            identities, dtype=object
+        )  # large whole numbers would be rounded, and two identities made one
+    each = (
+        identities
+        if isinstance(identities, (list, tuple))
+        else who.tolist()
+        if who.dtype == object
+        else []
+    )
     if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
-        raise CalibrationError("some identities are missing (None or NaN); give every picture the number or name of its person")
+        raise CalibrationError(
+            "some identities are missing (None or NaN); give every image the number or name of its identity"
+        )
     if len({isinstance(name, str) for name in each}) > 1:
-        raise CalibrationError("identities of several types cannot be told apart; give all as strings or all as numbers")
+        raise CalibrationError(
+            "identities of several types cannot be told apart; give all as strings or all as numbers"
+        )
     return who

@@ -1,164 +1,177 @@
-"""Compared pairs: what a threshold is chosen from and judged by, held (Compared) or streamed (StreamedDistances)."""
+"""PairDistances: the distances of chosen pairs, what a threshold is chosen from and judged by."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.errors import CalibrationError
-from siamese.pairs.all_pairs import AllPairs
-from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import PairRule
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion
-from siamese.verification.confusion import confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.curves import eer
 from siamese.verification.policies.base import Policy
-from siamese.verification.streaming.stream import StreamedDistances
-from siamese.verification.streaming.tiles import longest_row
 
-# Of all pairs, more than these are streamed: their thresholds are the same, and their intervals quicker.
-HELD = 500_000
+if TYPE_CHECKING:
+    from siamese.verification.held import HeldDistances
+
+_FEW = 64  # identities whose pairs are counted two by two
 
 
-@dataclass(frozen=True)
-class HeldDistances:
-    """Pairs of one split with their distances.
+class PairDistances(ABC):
+    """The distances of the pairs of N images, held one by one or only counted.
+
+    Two classes have this interface, with the same numbers: :class:`HeldDistances` keeps every
+    pair, :class:`StreamedDistances` counts all pairs of many images in bounded memory. Whoever
+    uses them need not know which one it is.
 
     Attributes:
-        pairs: n pairs of rows.
-        distances: (n,) floating point.
-        labels: (N,) int64, one number per person, of the rows that the pairs refer to.
+        labels: (N,) int64, one number per identity, of the images that the pairs refer to.
         distance: the distance's registered name.
-        protocol: how the pairs were chosen.
+        pair_rule: how the pairs were chosen, from :meth:`PairRule.describe`.
+        genuine, impostor: numbers of pairs.
     """
 
-    pairs: Pairs
-    distances: np.ndarray
     labels: np.ndarray
     distance: str
-    protocol: Mapping[str, Any]
+    pair_rule: Mapping[str, Any]
 
+    # Read-only here: one class stores them, the other derives them.
     @property
+    @abstractmethod
     def genuine(self) -> int:
-        """Number of pairs of the same person."""
-        return self.pairs.genuine
+        """Number of pairs of one identity."""
 
     @property
+    @abstractmethod
     def impostor(self) -> int:
-        """Number of pairs of different people."""
-        return self.pairs.impostor
+        """Number of pairs of two identities."""
 
+    @property
+    def prevalence(self) -> float:
+        """Share of the pairs that is genuine, 0..1; there must be a pair."""
+        return self.genuine / (self.genuine + self.impostor)
+
+    @property
+    def identities(self) -> int:
+        """Number of identities."""
+        return len(np.unique(self.labels))
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    # --- thresholds and counts ---
+
+    @abstractmethod
     def curve(self) -> ThresholdCurve:
-        """Exact counts at every distance that occurs."""
-        return self._curve
+        """Exact counts at the distances that occur, or at some of them 0.1 % apart or less."""
 
-    @cached_property
-    def _curve(self) -> ThresholdCurve:
-        return ThresholdCurve.of(self.distances, self.pairs.same)
-
+    @abstractmethod
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """The policy's threshold among all distances that occur, and the counts there; errors as :meth:`Policy.choose`."""
-        policy.check(self.genuine, self.impostor)
-        return self.curve().choose(policy)
+        """The policy's threshold among all distances that occur, and the exact counts there.
 
-    def confusion(self, threshold: float) -> Confusion:
-        """Counts at any threshold."""
-        return confusion(self.distances, self.pairs.same, threshold)
+        Raises:
+            CalibrationError: the pairs cannot support the policy.
+        """
 
+    @abstractmethod
+    def count_verdicts(self, threshold: float) -> Confusion:
+        """Exact counts at any threshold.
+
+        Raises:
+            CalibrationError: a threshold that is not a number.
+        """
+
+    @abstractmethod
     def eer(self) -> float:
-        """The equal error rate; errors as :func:`siamese.verification.eer`."""
-        return eer(self.curve())
+        """The equal error rate; errors as :func:`siamese.verification.curves.eer`."""
 
+    # --- identities drawn again (see siamese.verification.bootstrap) ---
+
+    @abstractmethod
+    def bootstrap_curve(self, thresholds: tuple[float, ...]) -> ThresholdCurve:
+        """The curve whose thresholds a bootstrap looks at.
+
+        Args:
+            thresholds: which of them it must look at, where counts there are to be exact.
+        """
+
+    @abstractmethod
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`StreamedDistances.by_identity`, exactly."""
-        people, left, right, column = self._placed(thresholds)
-        columns, same = len(thresholds) + 1, self.pairs.same
+        """How many pairs of each identity lie between one threshold and the next.
 
-        def count(who: np.ndarray, these: np.ndarray) -> np.ndarray:
-            keys = who[these] * columns + column[these]
-            return np.bincount(keys, minlength=people * columns).reshape(people, columns)
+        Args:
+            thresholds: (k,) ascending.
 
-        return count(left, same), count(left, ~same) + count(right, ~same)
+        Returns:
+            (identities, k + 1) integers, the last column beyond all thresholds: genuine pairs of
+            each identity; impostor pairs that each identity takes part in.
+        """
 
+    @abstractmethod
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
-        """As :meth:`StreamedDistances.by_two_identities`, exactly."""
-        people, left, right, column = self._placed(thresholds)
-        columns, other = len(thresholds) + 1, ~self.pairs.same
-        keys = (np.minimum(left, right) * people + np.maximum(left, right)) * columns + column
-        return np.bincount(keys[other], minlength=people * people * columns).reshape(people, people, columns)
+        """How many impostor pairs of each two identities lie between one threshold and the next.
 
-    def _placed(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-        """Number of people, the two of each pair, and how many of the thresholds its distance is above."""
-        people, person = np.unique(self.labels, return_inverse=True)
-        column = np.searchsorted(thresholds, self.distances.astype(np.float64), side="left")
-        return len(people), person[self.pairs.left], person[self.pairs.right], column
+        Args:
+            thresholds: (k,) ascending.
+
+        Returns:
+            (identities, identities, k + 1) int64, the smaller number first, the last column beyond
+            all thresholds.
+        """
+
+    def count_draws(self, thresholds: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Weighted genuine and impostor pairs up to each threshold, in each draw of identities.
+
+        Args:
+            thresholds: (k,) ascending.
+            times: (r, identities) how often each identity is drawn.
+
+        Returns:
+            (r, k + 1) and (r, k + 1) float64; the last column counts all pairs.
+        """
+        own, others = self.by_identity(thresholds)
+        genuine = np.cumsum(_weighed(times, own), axis=1)
+        if len(own) <= _FEW:
+            both = self.by_two_identities(thresholds).astype(np.float64)
+            m = times.astype(np.float64)
+            parts = (m[:, [i]] * (m @ both[i]) for i in range(len(own)))
+            return genuine, np.cumsum(sum(parts, np.zeros((1, 1))), axis=1)
+        impostor = np.cumsum(_weighed(times, others), axis=1) - np.cumsum(others.sum(axis=0)) / 2
+        return genuine, np.maximum.accumulate(np.maximum(impostor, 0), axis=1)
+
+    @abstractmethod
+    def independent_trials(self) -> np.ndarray:
+        """(2,) int64: identities with genuine pairs, and pairs of identities with impostor pairs."""
+
+    @abstractmethod
+    def largest_share(self) -> float:
+        """The largest part of the genuine pairs that one identity has, 0..1."""
+
+    # --- pairs for people and for losses ---
+
+    @abstractmethod
+    def pairs_to_show(self, count: int, seed: int = 0) -> HeldDistances:
+        """Pairs for people to look at, the worst mistakes among them.
+
+        Args:
+            count: at least so many of each kind, where there are so many.
+            seed: of those that are drawn at random.
+        """
+
+    @abstractmethod
+    def pairs_for_loss(self) -> Pairs:
+        """Pairs that a loss can be computed on: all that are held, or balanced ones."""
 
 
-PairDistances = Union[HeldDistances, StreamedDistances]
-
-
-def compare(
-    embeddings: Tensor, labels: Tensor | np.ndarray, protocol: PairRule, distance: Distance, limit: int | None = None
-) -> PairDistances:
-    """Choose pairs by the labels and measure their distances.
-
-    Args:
-        embeddings: (N, D) floating point, finite.
-        labels: (N,) integers, one number per person.
-        protocol: which pairs; more than ``limit`` of :class:`AllPairs` are streamed, in bounded memory.
-        distance: between embeddings.
-        limit: pairs that are held, with their distances; by default 500,000.
-
-    Raises:
-        CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large or small that float32 does not hold
-            their distances.
-    """
-    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
-        raise CalibrationError(
-            f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; give (N, D) embeddings and (N,) labels"
-        )
-    if not bool(embeddings.isfinite().all()):
-        bad = int((~embeddings.isfinite().all(dim=1)).sum())
-        raise CalibrationError(
-            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; lower the learning rate"
-        )
-    if isinstance(protocol, AllPairs) and len(labels) * (len(labels) - 1) // 2 > (HELD if limit is None else limit):
-        return StreamedDistances(embeddings, labels, distance)
-    if distance.squared and len(embeddings):
-        longest_row(distance.rows(embeddings), distance)
-    pairs = protocol(labels)
-    return HeldDistances(
-        pairs, distance.between(embeddings, pairs.left, pairs.right), labels, DISTANCES.name(distance), protocol.describe()
+def _weighed(times: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """(r, k) float64 of (r, identities) draws and (identities, k) counts, in blocks."""
+    blocks = range(0, len(table), 1024)
+    parts = (
+        times[:, b : b + 1024].astype(np.float64) @ table[b : b + 1024].astype(np.float64)
+        for b in blocks
     )
-
-
-def pairs_to_show(compared: PairDistances, count: int, seed: int = 0) -> HeldDistances:
-    """Pairs for people to look at: of streamed ones the closest impostor and the farthest genuine pairs, and some at random.
-
-    Args:
-        compared: held pairs are given back as they are.
-        count: at least so many of each of the four kinds, where there are so many.
-        seed: of the random ones.
-    """
-    if isinstance(compared, HeldDistances):
-        return compared
-    left, right, distances = compared.extremes(count)
-    labels = compared.original_labels
-    some = BalancedPairs(count, seed)(labels)
-    known = set(zip(left.tolist(), right.tolist(), strict=True))
-    sides = zip(np.minimum(some.left, some.right).tolist(), np.maximum(some.left, some.right).tolist(), strict=True)
-    new = np.array([pair not in known for pair in sides], dtype=bool)
-    left, right = np.concatenate([left, some.left[new]]), np.concatenate([right, some.right[new]])
-    distances = np.concatenate([distances, compared.between(some.left[new], some.right[new])])
-    pairs = Pairs(left, right, labels[left] == labels[right])
-    return HeldDistances(pairs, distances, labels, compared.distance, compared.protocol)
+    return sum(parts, np.zeros((1, 1)))

@@ -11,47 +11,59 @@ import numpy as np
 
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
+from siamese.verification.policies.base import OBSERVED, POLICIES
 
 Interval = tuple[float, float]
+
+GIVEN = "given"  # the policy's name where a user gave the number
+# What earlier versions called things, in files that are still read.
+_RENAMED = {"people": "identities", "assumed": "target_prevalence", "protocol": "pair_rule"}
+_RENAMED_FIGURES = {"far": "fmr"}
+_COUNTS = ("genuine", "impostor", "tp", "fp", "fn", "tn")
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold with its birth certificate: F1 depends on prevalence, so a threshold means nothing without its pairs.
+    """A threshold with its birth certificate.
+
+    F1 depends on prevalence, so a threshold means nothing without the pairs it was chosen from.
 
     Attributes:
-        threshold: accept as the same person where distance <= threshold.
+        threshold: accept as the same identity where distance <= threshold.
         policy: how it was chosen ("max_f1"); "given" for a number of the user's.
         distance: name of the distance it belongs to ("euclidean").
-        split: which pictures it was chosen on ("calibration").
-        protocol: which pairs of them, :meth:`PairRule.describe`.
-        genuine, impostor: numbers of pairs.
+        split: which images it was chosen on ("calibration").
+        pair_rule: which pairs of them, :meth:`PairRule.describe`.
+        genuine, impostor: numbers of pairs. These and the counts and figures below are None where
+            the threshold was given without any pairs: nothing is known of it.
         prevalence: genuine / (genuine + impostor).
         f1: reached on those pairs.
         tp, fp, fn, tn: counts on those pairs.
-        people, images: whose pairs they are; None where unknown.
+        identities, images: whose pairs they are; None where unknown.
         epoch, step: of the training run, when it was chosen; None outside one.
         settings: the policy's settings.
-        target_prevalence: at which ``figures`` are meant, as the policy states it.
-        figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighed to ``target_prevalence``.
-        ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities; empty where it was not made.
+        target_prevalence: at which ``figures`` are meant, as the policy states it; None where
+            there are none.
+        figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighed
+            to ``target_prevalence``.
+        ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities;
+            empty where it was not made.
     """
 
     threshold: float
     policy: str
     distance: str
     split: str
-    protocol: Mapping[str, Any]
-    genuine: int
-    impostor: int
-    prevalence: float
-    f1: float
-    tp: int
-    fp: int
-    fn: int
-    tn: int
-    people: int | None = None
+    pair_rule: Mapping[str, Any]
+    genuine: int | None = None
+    impostor: int | None = None
+    prevalence: float | None = None
+    f1: float | None = None
+    tp: int | None = None
+    fp: int | None = None
+    fn: int | None = None
+    tn: int | None = None
+    identities: int | None = None
     images: int | None = None
     epoch: int | None = None
     step: int | None = None
@@ -62,78 +74,81 @@ class OperatingPoint:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self) | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
+        return asdict(self) | {
+            "ci95": {name: list(interval) for name, interval in self.ci95.items()}
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OperatingPoint:
-        """The reverse of :meth:`to_dict`.
+        """The reverse of :meth:`to_dict`; reads what earlier versions wrote, too.
 
         Raises:
-            CalibrationError: a value is missing or of another kind, or the threshold is not a number.
+            CalibrationError: a value is missing or of another kind, or the threshold is not a
+                number.
         """
-        known = {f.name for f in fields(cls)}
         try:
-            point = cls(**{k: v for k, v in values.items() if k in known})
-            checked: dict[str, Any] = {name: _real(getattr(point, name)) for name in ("prevalence", "f1")}
-            checked |= {name: _whole(getattr(point, name)) for name in ("genuine", "impostor", "tp", "fp", "fn", "tn")}
-            point = replace(
-                point,
-                ci95={str(name): (_real(low), _real(high)) for name, (low, high) in point.ci95.items()},
-                figures={str(name): _real(value) for name, value in point.figures.items()},
-                target_prevalence=None if point.target_prevalence is None else _real(point.target_prevalence),
-                **checked,
-            )
+            named = _today(values)
+            point = cls(**{f.name: named[f.name] for f in fields(cls) if f.name in named})
+            checked: dict[str, Any] = {n: _whole(getattr(point, n)) for n in _COUNTS}
+            reals = ("prevalence", "f1", "target_prevalence")
+            checked |= {n: _real(getattr(point, n)) for n in reals}
+            intervals = {
+                str(name): (_number(low), _number(high)) for name, (low, high) in point.ci95.items()
+            }
+            figures = {str(name): _number(value) for name, value in point.figures.items()}
+            point = replace(point, ci95=intervals, figures=figures, **checked)
+            if len({getattr(point, name) is None for name in (*_COUNTS, "prevalence", "f1")}) > 1:
+                raise ValueError("some counts are missing")
+            if point.genuine is None and point.policy != GIVEN:
+                raise ValueError("its counts are missing")
             if point.target_prevalence is not None and not 0 < point.target_prevalence < 1:
                 raise ValueError(f"a prevalence of {point.target_prevalence}")
-            if not isinstance(point.settings, Mapping) or not isinstance(point.protocol, Mapping):
-                raise TypeError("settings or protocol without names")
+            if not isinstance(point.settings, Mapping) or not isinstance(point.pair_rule, Mapping):
+                raise TypeError("settings or pair rule without names")
+            _number(point.threshold)
         except (TypeError, ValueError, AttributeError) as error:
-            raise CalibrationError(f"incomplete operating point ({error}); calibrate again") from error
-        if (
-            isinstance(point.threshold, bool)
-            or not isinstance(point.threshold, (int, float))
-            or not math.isfinite(point.threshold)
-        ):
-            raise CalibrationError(f"the operating point's threshold is {point.threshold!r}; calibrate again")
+            raise CalibrationError(
+                f"incomplete operating point ({error}); calibrate again"
+            ) from error
         return point
 
-    def given(self, threshold: float, split: str = "nothing") -> OperatingPoint:
-        """A number of the user's for the same distance and kind of pairs, of which nothing else is known: every count is 0."""
-        origin = {"distance": self.distance, "split": split, "protocol": self.protocol}
-        none = dict.fromkeys(("genuine", "impostor", "tp", "fp", "fn", "tn"), 0)
-        return OperatingPoint(float(threshold), "given", prevalence=0.0, f1=0.0, **origin, **none)  # type: ignore[arg-type]
+    def with_threshold(self, threshold: float, split: str = "nothing") -> OperatingPoint:
+        """A number of the user's for the same distance and pair rule; no more is known of it."""
+        return OperatingPoint(float(threshold), GIVEN, self.distance, split, self.pair_rule)
 
     @property
     def stated_prevalence(self) -> float | None:
         """The prevalence that the policy states; None where it takes that of the pairs."""
-        return None if self.settings.get("prevalence", OBSERVED) == OBSERVED else self.target_prevalence
+        observed = self.settings.get("prevalence", OBSERVED) == OBSERVED
+        return None if observed else self.target_prevalence
 
     @property
-    def confusion(self) -> Confusion:
-        """The counts as one object."""
+    def policy_settings(self) -> dict[str, Any]:
+        """Name and settings of the policy, from which :func:`as_policy` builds it again."""
+        return {"name": self.policy} | dict(self.settings)
+
+    @property
+    def confusion(self) -> Confusion | None:
+        """The counts as one object; None where they are not known."""
+        if self.tp is None or self.fp is None or self.fn is None or self.tn is None:
+            return None
         return Confusion(self.tp, self.fp, self.fn, self.tn)
 
 
-def _real(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is not a number")
-    return value
+def figures_at(counts: Confusion, prevalence: float) -> dict[str, float]:
+    """recall, fmr, precision, f1 and accuracy where a part of the pairs is genuine.
 
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} is not a count")
-    return value
-
-
-def figures(counts: Confusion, prevalence: float) -> dict[str, float]:
-    """recall, fmr, precision, f1 and accuracy, each pair weighed so that a share of them is genuine; both kinds must be there."""
+    Args:
+        counts: of both kinds of pairs.
+        prevalence: of genuine pairs, 0..1, to which they are weighed.
+    """
     recall, fmr = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
-    return {name: float(value) for name, value in weighed(np.float64(recall), np.float64(fmr), prevalence).items()}
+    found = rates_at(np.float64(recall), np.float64(fmr), prevalence)
+    return {name: float(value) for name, value in found.items()}
 
 
-def weighed(recall: Any, fmr: Any, prevalence: Any) -> dict[str, Any]:
-    """recall, fmr, precision, f1 and accuracy where a share of the pairs is genuine; float64 numbers, or arrays of one shape."""
+def rates_at(recall: Any, fmr: Any, prevalence: Any) -> dict[str, Any]:
+    """The same from the two rates: float64 numbers, or arrays of one shape."""
     hit, false = prevalence * recall, (1 - prevalence) * fmr
     return {
         "recall": recall,
@@ -142,3 +157,35 @@ def weighed(recall: Any, fmr: Any, prevalence: Any) -> dict[str, Any]:
         "f1": 2 * hit / (hit + false + prevalence),
         "accuracy": hit + (1 - prevalence) - false,
     }
+
+
+def _today(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The names of this version, for values that an earlier one may have written."""
+    named = {_RENAMED.get(name, name): value for name, value in values.items()}
+    for part in ("figures", "ci95"):
+        if isinstance(named.get(part), Mapping):
+            named[part] = {_RENAMED_FIGURES.get(k, k): v for k, v in named[part].items()}
+    policy = named.get("policy")
+    if isinstance(policy, str):
+        named["policy"] = POLICIES.renamed.get(policy, policy)
+    if policy == GIVEN and named.get("genuine") == 0 and named.get("impostor") == 0:
+        named |= dict.fromkeys((*_COUNTS, "prevalence", "f1"))  # 0 stood for unknown
+    return named
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is not a number")
+    return value
+
+
+def _real(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _whole(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} is not a count")
+    return value

@@ -1,4 +1,4 @@
-"""From a distance to the probability that two pictures show the same person, at a stated prevalence; and how true that is."""
+"""From a distance to the probability that two images show the same identity, at a stated prevalence; and how true that is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
+from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.verification.curves import ThresholdCurve
 
 KINDS = ("isotonic", "platt")
@@ -23,7 +21,7 @@ _WEIGHT = 10_000.0  # pairs that Platt's fit, which is regularised slightly, cou
 
 @dataclass(frozen=True)
 class ProbabilityMap:
-    """P(same person | distance), which never rises with the distance.
+    """P(same identity | distance), which never rises with the distance.
 
     Attributes:
         kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate multiclass probability
@@ -62,7 +60,9 @@ class ProbabilityMap:
             ConfigError: a prevalence that is not between 0 and 1.
         """
         if not 0 < prevalence < 1:
-            raise ConfigError(f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}")
+            raise ConfigError(
+                f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
+            )
         shift = _log_odds(prevalence) - _log_odds(self.prevalence)
         if self.kind == "platt":
             slope, intercept = self.log_odds
@@ -100,14 +100,21 @@ class ProbabilityMap:
                 rising, falling = np.diff(made.distances), np.diff(made.log_odds)
                 whole = len(rising) == len(falling) and bool(made.distances)
                 fits = whole and bool((rising > 0).all() and (falling <= 0).all())
-            if made.kind not in KINDS or not fits or not np.isfinite(numbers).all() or not 0 < made.prevalence < 1:
+            if (
+                made.kind not in KINDS
+                or not fits
+                or not np.isfinite(numbers).all()
+                or not 0 < made.prevalence < 1
+            ):
                 raise ValueError("its parts do not fit")
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
         return made
 
 
-def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isotonic") -> ProbabilityMap:
+def fit_probability(
+    curve: ThresholdCurve, prevalence: float, kind: str = "isotonic"
+) -> ProbabilityMap:
     """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given prevalence.
 
     The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer among them than one in n + 2, and so
@@ -131,12 +138,18 @@ def fit_probability(curve: ThresholdCurve, prevalence: float, kind: str = "isoto
         spread = float(np.sqrt(np.average((x - centre) ** 2, weights=total))) or 1.0
         scaled = np.tile(((x - centre) / spread)[:, None], (2, 1))
         labels = np.repeat([1, 0], len(x))
-        model = LogisticRegression(C=1.0, max_iter=1000).fit(scaled, labels, _WEIGHT * np.concatenate([genuine, impostor]))
+        model = LogisticRegression(C=1.0, max_iter=1000).fit(
+            scaled, labels, _WEIGHT * np.concatenate([genuine, impostor])
+        )
         slope = min(0.0, float(model.coef_[0, 0])) / spread
-        return ProbabilityMap(kind, prevalence, (), (slope, float(model.intercept_[0]) - slope * centre))
+        return ProbabilityMap(
+            kind, prevalence, (), (slope, float(model.intercept_[0]) - slope * centre)
+        )
     from sklearn.isotonic import IsotonicRegression
 
-    model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(x, genuine / total, total)
+    model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(
+        x, genuine / total, total
+    )
     ends = _log_odds(prevalence) - np.log([curve.genuine + 2, 1 / (curve.impostor + 2)])
     with np.errstate(divide="ignore"):
         odds = np.log(model.y_thresholds_) - np.log1p(-model.y_thresholds_)
@@ -157,11 +170,17 @@ def as_distances(distance: Any) -> np.ndarray:
         CalibrationError: what is no number, or not one (NaN).
     """
     try:
-        d = np.asarray(distance.detach().cpu() if isinstance(distance, Tensor) else distance, dtype=np.float64)
+        d = np.asarray(
+            distance.detach().cpu() if isinstance(distance, Tensor) else distance, dtype=np.float64
+        )
     except (TypeError, ValueError) as error:
-        raise CalibrationError(f"{distance!r} is no distance; give a number, or an array of numbers") from error
+        raise CalibrationError(
+            f"{distance!r} is no distance; give a number, or an array of numbers"
+        ) from error
     if np.isnan(d).any():
-        raise CalibrationError("a distance is not a number (NaN); look for diverged training or bad input")
+        raise CalibrationError(
+            "a distance is not a number (NaN); look for diverged training or bad input"
+        )
     return d
 
 
@@ -197,11 +216,11 @@ class Reliability:
 
 
 def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliability:
-    """Judge a probability map on pairs of other people, weighed to its prevalence.
+    """Judge a probability map on pairs of other identities, weighed to its prevalence.
 
     Args:
         probability: from :func:`fit_probability`.
-        curve: of pairs of people that it was not fitted to; 15 bins of equal width.
+        curve: of pairs of identities that it was not fitted to; 15 bins of equal width.
     """
     x, genuine, impostor = _weights(curve, probability.prevalence)
     p, total = probability(x), genuine + impostor
@@ -212,7 +231,12 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
     error = float((weight * np.abs(stated - observed)).sum())
     brier = float((genuine * (1 - p) ** 2 + impostor * p**2).sum())
     return Reliability(
-        probability.prevalence, tuple(stated.tolist()), tuple(observed.tolist()), tuple(weight.tolist()), error, brier
+        probability.prevalence,
+        tuple(stated.tolist()),
+        tuple(observed.tolist()),
+        tuple(weight.tolist()),
+        error,
+        brier,
     )
 
 

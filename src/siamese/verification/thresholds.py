@@ -1,4 +1,4 @@
-"""Choosing a threshold: on embeddings of any network, on compared pairs, or on plain distances."""
+"""Choosing a threshold: on embeddings of any network, on measured pairs, on plain distances."""
 
 from __future__ import annotations
 
@@ -10,29 +10,22 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from siamese.distances.base import Distance
-from siamese.distances.base import as_distance
+from siamese.distances.base import Distance, as_distance
 from siamese.errors import ConfigError
-from siamese.pairs.base import PairRule
-from siamese.pairs.base import as_pair_rule
-from siamese.verification.calibration import Calibration
-from siamese.verification.calibration import make_calibration
-from siamese.verification.pair_distances import PairDistances
-from siamese.verification.pair_distances import compare
-from siamese.verification.confusion import Confusion
-from siamese.verification.confusion import checked
+from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.verification.bootstrap import bootstrap_identities
+from siamese.verification.calibration import Calibration, make_calibration
+from siamese.verification.confusion import Confusion, check_pairs
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.inputs import rows_and_labels
+from siamese.verification.measure import measure_pairs
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import as_policy
-from siamese.verification.probability import check_kind
-from siamese.verification.probability import fit_probability
-from siamese.verification.bootstrap import largest_share
-from siamese.verification.bootstrap import bootstrap_identities
+from siamese.verification.probability import check_kind, fit_probability
 
-DOMINANT_SHARE = 0.5  # of the genuine pairs: more of one person's are worth a warning
+DOMINANT_SHARE = 0.5  # of the genuine pairs: more of one identity's are worth a warning
 
 
 def calibrate(
@@ -48,40 +41,46 @@ def calibrate(
 ) -> Calibration:
     """Choose the threshold for embeddings of any network, over all pairs, exactly.
 
-    Memory does not grow with the number of pairs. Calibrate on people whom the network was not trained on.
+    Memory does not grow with the number of pairs. Calibrate on identities that the network was not
+    trained on.
 
     Args:
         embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
-        identities: (N,) who is on each picture: numbers, strings, or anything that can be compared and sorted.
-        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``; or with settings:
-            ``siamese.Fmr(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``, ``{"name": "fmr", "rate": 1e-4}``.
+        identities: (N,) who is on each image: numbers, strings, or anything that can be compared
+            and sorted.
+        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``; or
+            with settings: ``siamese.Fmr(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``,
+            ``{"name": "fmr", "rate": 1e-4}``.
         distance: ``"euclidean"``, ``"cosine"``, or a :class:`siamese.Distance`.
-        pairs: ``"all_pairs"``, ``"balanced_pairs"``, or a pair protocol.
-        probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it out.
-        intervals: whether to resample people for 95 % intervals.
-        seed: of the resampling.
+        pairs: ``"all_pairs"``, ``"balanced_pairs"``, or another :class:`siamese.PairRule`.
+        probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it
+            out.
+        intervals: whether to draw identities again for 95 % intervals.
+        seed: of these draws.
 
     Returns:
-        the threshold with its origin, curve, probability and intervals. A warning says so where the policy refuses every genuine pair or
-        accepts every pair, and where one person has more than half of the genuine pairs, which makes intervals too narrow.
+        the threshold with its origin, curve, probability and intervals. A warning says so where the
+        policy refuses every genuine pair or accepts every pair, and where one identity has more
+        than half of the genuine pairs, which makes intervals too narrow.
 
     Raises:
-        CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no impostor pair, or a false match rate that
-            so many pairs cannot support.
+        CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no
+            impostor pair, or a false match rate that so many pairs cannot support.
         ConfigError: an unknown policy, distance or setting.
     """
     chosen = as_policy(policy)
     check_kind(probability)
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be a whole number from 0 on, not {seed!r}")
-    measured = as_distance(distance)
-    protocol = as_pair_rule(pairs)
-    compared = compare(*rows_and_labels(embeddings, identities), protocol, measured)
-    return calibrate_pairs(compared, chosen, probability=probability, intervals=intervals, seed=seed)
+    measured, rule = as_distance(distance), as_pair_rule(pairs)
+    distances = measure_pairs(*rows_and_labels(embeddings, identities), rule, measured)
+    return calibrate_pairs(
+        distances, chosen, probability=probability, intervals=intervals, seed=seed
+    )
 
 
 def calibrate_pairs(
-    compared: PairDistances,
+    distances: PairDistances,
     policy: Policy | None = None,
     split: str = "calibration",
     *,
@@ -92,86 +91,70 @@ def calibrate_pairs(
     seed: int = 0,
     beside: tuple[float, ...] = (),
 ) -> Calibration:
-    """Choose a threshold on compared pairs, by default the F1-optimal one; other arguments as :func:`calibrate` has them.
+    """Choose a threshold on measured pairs, by default the F1-optimal one.
 
     Args:
-        beside: other thresholds whose exact counts will be asked for, by :meth:`Calibration.with_policy`.
+        distances: of the pairs.
+        policy: how to choose.
+        split: what to call the images.
+        epoch, step: of the training run.
+        probability, intervals, seed: as :func:`calibrate` has them.
+        beside: other thresholds whose exact counts will be asked for, by
+            :meth:`Calibration.with_policy`.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
     """
     policy = policy or MaxF1()
-    policy.check(compared.genuine, compared.impostor)
-    threshold, counts = compared.choose(policy)
-    name = policy.describe()["name"]
-    if not counts.tp:
-        prevalence = float(policy.prevalence_of(compared.genuine, compared.impostor))
-        warnings.warn(
-            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} nothing better is to be had "
-            f"with these embeddings; state another prevalence or another policy, or look at the embeddings",
-            stacklevel=3,
-        )
-    elif not counts.tn:
-        warnings.warn(
-            f"policy {name} accepts every pair of split {split!r}: with these embeddings nothing better is to be had (are they all alike?); "
-            f"look at the embeddings, or state another policy",
-            stacklevel=3,
-        )
-    curve = compared.curve()
-    resampled = bootstrap_identities(compared, curve, seed=seed) if intervals else None
-    if (largest := largest_share(compared)) > DOMINANT_SHARE:
-        narrow = ", and the intervals are too narrow" if resampled is not None else ""
-        warnings.warn(
-            f"one person has {largest:.0%} of the genuine pairs of split {split!r}: threshold and figures tell mostly about that person"
-            f"{narrow}; leave out some of that person's pictures",
-            stacklevel=3,
-        )
-    curve = curve.with_counts_at(threshold, counts)
+    policy.check(distances.genuine, distances.impostor)
+    threshold, counts = distances.choose(policy)
+    curve = distances.curve().with_counts_at(threshold, counts)
     for other in beside:
-        curve = curve.with_counts_at(other, compared.confusion(other))
+        curve = curve.with_counts_at(other, distances.count_verdicts(other))
+    draws = None
+    if intervals:
+        draws = bootstrap_identities(distances, (threshold, *beside), seed)
+    _warn(distances, policy, counts, split, narrow=draws is not None)
+    prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
     origin = OperatingPoint(
-        threshold=threshold,
+        threshold,
         policy="",
-        distance=compared.distance,
+        distance=distances.distance,
         split=split,
-        protocol=compared.protocol,
-        genuine=compared.genuine,
-        impostor=compared.impostor,
-        prevalence=compared.genuine / (compared.genuine + compared.impostor),
-        f1=counts.f1,
-        tp=0,
-        fp=0,
-        fn=0,
-        tn=0,
-        people=len(np.unique(compared.labels)),
-        images=len(compared.labels),
+        pair_rule=distances.pair_rule,
+        genuine=distances.genuine,
+        impostor=distances.impostor,
+        prevalence=distances.prevalence,
+        identities=distances.identities,
+        images=distances.images,
         epoch=epoch,
         step=step,
     )
-    prevalence = float(policy.prevalence_of(compared.genuine, compared.impostor))
-    chances = fit_probability(curve, prevalence, probability) if probability else None
-    return make_calibration(origin, (threshold, counts), policy, curve, resampled, chances)
+    fitted = fit_probability(curve, prevalence, probability) if probability else None
+    return make_calibration(origin, (threshold, counts), policy, curve, draws, fitted)
 
 
 def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
     """The threshold with the highest F1 among all real numbers, exactly; of several the smallest.
 
-    Between two neighbouring distances nothing changes, so only distances that occur need be tried. Moving the threshold down
-    from an impostor pair's distance to the next genuine one's lowers FP and leaves TP, so the optimum lies at a genuine
-    pair's distance. F1 = 2 TP / (TP + FP + P) with P genuine pairs; candidates whose rounded F1 is near the best are compared
-    as fractions of integers. Pairs at equal distances are accepted or refused together.
+    Between two neighbouring distances nothing changes, so only distances that occur need be tried.
+    Moving the threshold down from an impostor pair's distance to the next genuine one's lowers FP
+    and leaves TP, so the optimum lies at a genuine pair's distance. F1 = 2 TP / (TP + FP + P) with
+    P genuine pairs; candidates whose rounded F1 is near the best are compared as fractions of
+    integers. Pairs at equal distances are accepted or refused together.
 
     Args:
         distances: (n,) floating point, finite.
-        same: (n,) bool, True for the same person.
+        same: (n,) bool, True for the same identity.
 
     Returns:
         threshold (equal to one of the distances) and counts.
 
     Raises:
-        CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that differ.
+        CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that
+            differ.
     """
-    return BestThreshold(*ThresholdCurve.of(*checked(distances, same)).choose(MaxF1()))
+    return BestThreshold(*ThresholdCurve.of(*check_pairs(distances, same)).choose(MaxF1()))
 
 
 @dataclass(frozen=True)
@@ -184,3 +167,32 @@ class BestThreshold:
     @property
     def f1(self) -> float:
         return self.confusion.f1
+
+
+def _warn(
+    distances: PairDistances, policy: Policy, counts: Confusion, split: str, narrow: bool
+) -> None:
+    """Say so where a threshold is of little use, or its intervals are too narrow."""
+    name = policy.describe()["name"]
+    if not counts.tp:
+        prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
+        warnings.warn(
+            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} nothing "
+            f"better is to be had with these embeddings; state another prevalence or another "
+            f"policy, or look at the embeddings",
+            stacklevel=4,
+        )
+    elif not counts.tn:
+        warnings.warn(
+            f"policy {name} accepts every pair of split {split!r}: with these embeddings nothing "
+            f"better is to be had (are they all alike?); look at the embeddings, or state another "
+            f"policy",
+            stacklevel=4,
+        )
+    if (largest := distances.largest_share()) > DOMINANT_SHARE:
+        intervals = ", and the intervals are too narrow" if narrow else ""
+        warnings.warn(
+            f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold and "
+            f"figures tell mostly about that identity{intervals}; leave out some of its images",
+            stacklevel=4,
+        )

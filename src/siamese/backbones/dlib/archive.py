@@ -48,7 +48,9 @@ class Reader:
         mantissa, exponent = self.integer(), self.integer()
         if exponent in _SPECIAL:
             return _SPECIAL[exponent]
-        if abs(exponent) > 1200 or abs(mantissa) >= 1 << 53:  # beyond any number that dlib can write
+        if (
+            abs(exponent) > 1200 or abs(mantissa) >= 1 << 53
+        ):  # beyond any number that dlib can write
             raise self.wrong("no floating-point number where one is expected")
         return math.ldexp(mantissa, exponent)
 
@@ -108,11 +110,15 @@ class Writer:
         self.parts: list[bytes] = []
 
     def wrong(self, what: str) -> WeightsError:
-        return WeightsError(f"cannot be written as dlib's face recognition network: {what}; keep what DlibFile.read gave")
+        return WeightsError(
+            f"cannot be written as dlib's face recognition network: {what}; keep what DlibFile.read gave"
+        )
 
     def integer(self, value: int) -> int:
         size = max(1, (abs(value).bit_length() + 7) // 8)
-        self.parts.append(bytes([size | (0x80 if value < 0 else 0)]) + abs(value).to_bytes(size, "little"))
+        self.parts.append(
+            bytes([size | (0x80 if value < 0 else 0)]) + abs(value).to_bytes(size, "little")
+        )
         return value
 
     def real(self, value: float, digits: int) -> float:
@@ -146,8 +152,12 @@ class Writer:
             self.text(value)
 
     def shaped(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
-        if values is None or values.shape != shape:  # of torch's own layout, say: as many numbers, in another order
-            raise self.wrong(f"{what} of shape {None if values is None else values.shape}, not {shape}")
+        if (
+            values is None or values.shape != shape
+        ):  # of torch's own layout, say: as many numbers, in another order
+            raise self.wrong(
+                f"{what} of shape {None if values is None else values.shape}, not {shape}"
+            )
         if not np.isfinite(values).all():
             raise self.wrong(f"{what} that are not finite")
         return np.ascontiguousarray(values, dtype="<f4").reshape(-1)

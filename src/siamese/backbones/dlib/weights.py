@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.backbones.dlib.archive import Reader
-from siamese.backbones.dlib.archive import Writer
+from siamese.backbones.dlib.archive import Reader, Writer
 from siamese.errors import WeightsError
 from siamese.storage import write_whole
 
-# Input side first: channels of each residual block, and whether it halves the picture.
+# Input side first: channels of each residual block, and whether it halves the image.
 BLOCKS = (
     *((32, False),) * 3,
     (64, True),
@@ -77,7 +76,7 @@ class DlibFile:
         layers: 108 entries with something to tell, input side first (tags and skips have none).
         margin, threshold: of the loss it was trained with.
         averages: red, green, blue, subtracted from pixels 0..255 before they are divided by 256.
-        side: the pictures' width and height in pixels.
+        side: the images' width and height in pixels.
     """
 
     layers: list[DlibLayer] = field(default_factory=list)
@@ -96,7 +95,9 @@ class DlibFile:
         try:
             content = Path(path).expanduser().read_bytes()
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+            raise WeightsError(
+                f"{path}: cannot be read ({error.strerror or error}); check the path"
+            ) from error
         return cls.decode(content, str(path))
 
     @classmethod
@@ -132,7 +133,9 @@ class DlibFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+            raise WeightsError(
+                f"{path}: cannot be written ({error.strerror or error}); choose another place"
+            ) from error
         return path
 
 
@@ -164,14 +167,17 @@ def _file(archive: Reader | Writer, found: DlibFile) -> None:
     found.threshold = archive.real(found.threshold, 24)
     for place, (kind, _) in enumerate(reversed(chain)):
         innermost = place == len(chain) - 1
-        archive.exactly(1 if kind in ("tag", "skip") else 3 if innermost else 2, f"version of wrapper {place} ({kind})")
+        archive.exactly(
+            1 if kind in ("tag", "skip") else 3 if innermost else 2,
+            f"version of wrapper {place} ({kind})",
+        )
     archive.exactly("input_rgb_image_sized", "name of the input")
     red, green, blue = (archive.real(value, 24) for value in found.averages)
     found.averages = (red, green, blue)
     found.side = archive.integer(found.side)
     if found.side < 1:
-        raise archive.wrong(f"pictures of {found.side} pixels")
-    archive.exactly(found.side, "height of the pictures, which is their width,")
+        raise archive.wrong(f"images of {found.side} pixels")
+    archive.exactly(found.side, "height of the images, which is their width,")
     layers = iter(list(found.layers))
     found.layers = []
     for place, (kind, shape) in enumerate(chain):
@@ -179,14 +185,18 @@ def _file(archive: Reader | Writer, found: DlibFile) -> None:
             continue
         layer = next(layers, None) if isinstance(archive, Writer) else DlibLayer(kind, "")
         if layer is None or layer.kind != kind:
-            raise WeightsError(f"layer {len(found.layers)} must be {kind}; give all layers in the order of DlibFile.read")
+            raise WeightsError(
+                f"layer {len(found.layers)} must be {kind}; give all layers in the order of DlibFile.read"
+            )
         _layer(archive, layer, shape, innermost=place == 0)
         found.layers.append(layer)
     if next(layers, None) is not None:
         raise archive.wrong(f"more than {len(found.layers)} layers")
 
 
-def _layer(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], innermost: bool) -> None:
+def _layer(
+    archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], innermost: bool
+) -> None:
     kind = layer.kind
     layer.version = archive.text(layer.version)
     if layer.version not in _APPENDED or layer.version.rstrip("0123456789").rstrip("_") != kind:
@@ -194,7 +204,9 @@ def _layer(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], i
     if kind == "con":
         filters, channels, window, stride = shape
         weight_shape = (filters, channels, window, window)
-        both = archive.tensor(_joined(archive, layer, weight_shape), (math.prod(weight_shape) + filters, 1, 1, 1))
+        both = archive.tensor(
+            _joined(archive, layer, weight_shape), (math.prod(weight_shape) + filters, 1, 1, 1)
+        )
         layer.weight, layer.bias = both[:-filters].reshape(weight_shape), both[-filters:]
         padding = window // 2 if stride == 1 else 0
         for value in (filters, window, window, stride, stride, padding, padding):
@@ -229,7 +241,9 @@ def _layer(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], i
     if len(layer.flags) != 3:
         raise archive.wrong(f"{len(layer.flags)} flags where 3 belong")
     layer.flags = tuple(archive.flag(value) for value in layer.flags)
-    for _ in range(3):  # gradients and outputs that a network saved in the middle of training still carries
+    for _ in range(
+        3
+    ):  # gradients and outputs that a network saved in the middle of training still carries
         archive.skipped_tensor()
     if innermost:
         archive.exactly(1, "sample expansion factor")
@@ -237,7 +251,9 @@ def _layer(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...], i
 
 def _joined(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
     weight = archive.shaped(layer.weight, shape, f"weights of {layer.kind}")
-    return np.concatenate([weight, archive.shaped(layer.bias, shape[:1], f"shifts of {layer.kind}")])
+    return np.concatenate(
+        [weight, archive.shaped(layer.bias, shape[:1], f"shifts of {layer.kind}")]
+    )
 
 
 def _rates(archive: Reader | Writer, layer: DlibLayer) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Discriminant: principal components, then within-class whitening; fitted in closed form to descriptors of known people."""
+"""Discriminant: principal components, then within-class whitening; fitted in closed form to descriptors of known identities."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch.nn import functional as F
 
 from siamese.errors import ConfigError
 
-# A person's pictures beyond this number add no weight: within-class scatter is not to be that of one much photographed person.
+# An identity's images beyond this number add no weight: within-class scatter is not to be that of one much photographed identity.
 PICTURES = 8
 # Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
 OVERSAMPLING, ROUNDS = 50, 3
 
 
 class Discriminant(nn.Module):
-    """From descriptors to unit vectors whose distances tell people apart.
+    """From descriptors to unit vectors whose distances tell identities apart.
 
     Descriptors are projected on their ``components`` principal directions, scaled to equal variance and brought to unit length;
-    then the directions along which pictures of one person vary are shrunk (within-class covariance normalisation: Hatch,
+    then the directions along which images of one identity vary are shrunk (within-class covariance normalisation: Hatch,
     Kajarekar and Stolcke, *Within-Class Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
 
     Args:
@@ -58,20 +58,24 @@ class Discriminant(nn.Module):
 
         Args:
             descriptors: (n, size) floating point, n > components.
-            labels: (n,) int64, one number per person, somebody with two.
+            labels: (n,) int64, one number per identity, somebody with two.
 
         Raises:
             ConfigError: too few descriptors, or nobody with two.
         """
         if len(descriptors) <= self.components:
             raise ConfigError(
-                f"{len(descriptors)} descriptors cannot fit {self.components} components; add pictures, or take fewer components"
+                f"{len(descriptors)} descriptors cannot fit {self.components} components; add images, or take fewer components"
             )
         mean = descriptors.float().mean(dim=0)
         q = min(self.components + OVERSAMPLING, *descriptors.shape)
-        with torch.random.fork_rng(devices=[]):  # the decomposition starts from random directions: always from the same
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the decomposition starts from random directions: always from the same
             torch.manual_seed(0)
-            _, strength, directions = torch.svd_lowrank(descriptors.float() - mean, q=q, niter=ROUNDS)
+            _, strength, directions = torch.svd_lowrank(
+                descriptors.float() - mean, q=q, niter=ROUNDS
+            )
         scale = strength[: self.components].clamp(min=strength[0] * 1e-6) / len(descriptors) ** 0.5
         self.mean.copy_(mean)
         self.principal.copy_(directions[:, : self.components] / scale)
@@ -91,17 +95,24 @@ class Discriminant(nn.Module):
 
 
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:
-    """(k, k) covariance of pictures around their person's mean, in float64; each person counts as at most PICTURES pictures."""
+    """(k, k) covariance of images around their identity's mean, in float64; each identity counts as at most PICTURES images."""
     x = x.double()
-    _, person, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
-    mean = torch.zeros(len(number), x.shape[1], dtype=x.dtype, device=x.device).index_add_(0, person, x) / number[:, None]
-    several = number[person] > 1
+    _, identity, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
+    mean = (
+        torch.zeros(len(number), x.shape[1], dtype=x.dtype, device=x.device).index_add_(
+            0, identity, x
+        )
+        / number[:, None]
+    )
+    several = number[identity] > 1
     if not bool(several.any()):
-        raise ConfigError("nobody has two pictures: a discriminant learns from how pictures of one person differ; add pictures")
-    freedom = (number[person][several] - 1).double()
+        raise ConfigError(
+            "nobody has two images: a discriminant learns from how images of one identity differ; add images"
+        )
+    freedom = (number[identity][several] - 1).double()
     weight = freedom.clamp(max=PICTURES - 1) / freedom
-    apart = (x - mean[person])[several]
-    # A scatter of n pictures has n - 1 degrees of freedom: so weighted, each person's unbiased covariance counts min(n, 8) - 1.
+    apart = (x - mean[identity])[several]
+    # A scatter of n images has n - 1 degrees of freedom: so weighted, each identity's unbiased covariance counts min(n, 8) - 1.
     degrees = ((number[number > 1] - 1).double().clamp(max=PICTURES - 1)).sum()
     covariance: Tensor = (apart * weight[:, None]).T @ apart / degrees
     return covariance

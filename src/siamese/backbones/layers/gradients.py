@@ -1,4 +1,4 @@
-"""GradientHistogram: where in the picture edges run which way; a descriptor that needs no training."""
+"""GradientHistogram: where in the image edges run which way; a descriptor that needs no training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class GradientHistogram(nn.Module):
 
     Each pixel votes for the two orientations nearest to its gradient's, with the gradient's strength; votes are summed under
     overlapping Gaussian windows, one per cell, and each cell is brought to about unit length, so that light and contrast
-    count little. All in differentiable tensor operations; any picture size will do.
+    count little. All in differentiable tensor operations; any image size will do.
 
     Args:
         cells: g, cells along each side.
@@ -33,18 +33,24 @@ class GradientHistogram(nn.Module):
         across = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]
         down = grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
         strength = torch.sqrt(across.square() + down.square() + 1e-8)
-        turn = torch.atan2(down, across) * (self.bins / math.pi)  # in bins; opposite directions are one orientation
+        turn = torch.atan2(down, across) * (
+            self.bins / math.pi
+        )  # in bins; opposite directions are one orientation
         bins = torch.arange(self.bins, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
         apart = torch.remainder(turn - bins, self.bins)
         votes = strength * F.relu(1 - torch.minimum(apart, self.bins - apart))
         rows, columns = (self._windows(n, images) for n in images.shape[-2:])
         pooled = rows @ votes @ columns.T
-        return (pooled * torch.rsqrt(pooled.square().sum(dim=1, keepdim=True) + self.softening**2)).flatten(1)
+        return (
+            pooled * torch.rsqrt(pooled.square().sum(dim=1, keepdim=True) + self.softening**2)
+        ).flatten(1)
 
     def _windows(self, pixels: int, like: Tensor) -> Tensor:
         """(cells, pixels): Gaussian windows of half a cell's standard deviation, each summing to 1."""
         cell = pixels / self.cells
-        centres = (torch.arange(self.cells, device=like.device, dtype=like.dtype) + 0.5) * cell - 0.5
+        centres = (
+            torch.arange(self.cells, device=like.device, dtype=like.dtype) + 0.5
+        ) * cell - 0.5
         offset = torch.arange(pixels, device=like.device, dtype=like.dtype) - centres[:, None]
         windows = torch.exp(-offset.square() / (2 * (cell / 2) ** 2))
         return windows / windows.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The check that networks for pictures of one size share."""
+"""The check that networks for images of one size share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from siamese.errors import ConfigError
 
 
 def expect_size(images: Tensor, size: int, network: str) -> None:
-    """Refuse pictures (B, 3, H, W) that are not ``size`` x ``size``.
+    """Refuse images (B, 3, H, W) that are not ``size`` x ``size``.
 
     Raises:
         ConfigError: H or W is another number; names ``network`` and the setting to change.
@@ -16,5 +16,5 @@ def expect_size(images: Tensor, size: int, network: str) -> None:
     height, width = images.shape[-2:]
     if (height, width) != (size, size):
         raise ConfigError(
-            f"{network} takes pictures of {size}x{size} pixels, these have {height}x{width}; set data.cropper.size={size}"
+            f"{network} takes images of {size}x{size} pixels, these have {height}x{width}; set data.cropper.size={size}"
         )

@@ -1,4 +1,4 @@
-"""Likeness: of whom, among the training people, does a face remind? Says of strangers what single features do not."""
+"""Likeness: of whom, among the training identities, does a face remind? Says of strangers what single features do not."""
 
 from __future__ import annotations
 
@@ -6,56 +6,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Of the softmax over cosines: at 10 a face is like a few people, not like one and not like all.
+# Of the softmax over cosines: at 10 a face is like a few identities, not like one and not like all.
 SHARPNESS = 10.0
 
 
 class Likeness(nn.Module):
-    """The square root of a softmax over the cosines between an embedding and the mean directions of ``people`` known people.
+    """The square root of a softmax over the cosines between an embedding and the mean directions of ``identities`` known identities.
 
     After the simile classifiers of Kumar, Berg, Belhumeur and Nayar, *Attribute and Simile Classifiers for Face Verification*,
     ICCV 2009. The euclidean distance between two such vectors is the Hellinger distance of two distributions (times the root
-    of 2), in 0..1.42: two faces are near if they remind of the same people.
+    of 2), in 0..1.42: two faces are near if they remind of the same identities.
 
     Args:
         size: D, length of an embedding.
-        people: how many people are remembered, those with most pictures, >= 1.
+        identities: how many identities are remembered, those with most images, >= 1.
 
     Attributes:
-        directions: (people, D), of unit length; zero for places that are not taken.
+        directions: (identities, D), of unit length; zero for places that are not taken.
         taken: () int64 buffer, how many are; 0 until :meth:`fit`.
     """
 
     directions: Tensor
     taken: Tensor
 
-    def __init__(self, size: int, people: int) -> None:
+    def __init__(self, size: int, identities: int) -> None:
         super().__init__()
-        self.people = people
-        self.register_buffer("directions", torch.zeros(people, size))
+        self.identities = identities
+        self.register_buffer("directions", torch.zeros(identities, size))
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Remember people: of those with two pictures or more the ones with most, equals in the order of their labels.
+        """Remember identities: of those with two images or more the ones with most, equals in the order of their labels.
 
         Args:
             embeddings: (N, D), of unit length.
-            labels: (N,) int64, one number per person.
+            labels: (N,) int64, one number per identity.
         """
-        _, person, number = torch.unique(labels.to(embeddings.device), return_inverse=True, return_counts=True)
+        _, identity, number = torch.unique(
+            labels.to(embeddings.device), return_inverse=True, return_counts=True
+        )
         total = torch.zeros(len(number), embeddings.shape[1], device=embeddings.device).index_add_(
-            0, person, embeddings.float()
+            0, identity, embeddings.float()
         )
         order = torch.argsort(number, descending=True, stable=True)
-        chosen = order[number[order] > 1][: self.people]
+        chosen = order[number[order] > 1][: self.identities]
         self.directions.zero_()
         self.directions[: len(chosen)] = F.normalize(total[chosen], dim=1)
         self.taken.fill_(len(chosen))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(B, D) of unit length -> (B, people) of unit length; zero before :meth:`fit`."""
+        """(B, D) of unit length -> (B, identities) of unit length; zero before :meth:`fit`."""
         cosines = embeddings @ self.directions.T
-        free = torch.arange(self.people, device=cosines.device) >= self.taken
+        free = torch.arange(self.identities, device=cosines.device) >= self.taken
         weight = torch.exp(SHARPNESS * (cosines - 1)).masked_fill(free, 0.0)
         return F.normalize(weight.sqrt(), dim=1)

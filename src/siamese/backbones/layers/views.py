@@ -1,6 +1,8 @@
-"""Views: changed copies of a picture whose embeddings are averaged at use, always the same ones, so that an embedding stays a function of the picture."""
+"""Views: changed copies of an image whose embeddings are averaged at use, always the same ones, so that an embedding stays a function of the image."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -10,16 +12,47 @@ from torch.nn import functional as F
 _DEGREES, _SMALLEST, _LARGEST, _SHIFT, _BORDER = 3.0, 0.97, 0.99999, 0.02, 3
 
 
-def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
-    """The changes of ``count`` jittered copies of pictures of ``side`` pixels.
+def mean_over_views(
+    embed: Callable[[Tensor], Tensor],
+    views: Iterable[Tensor],
+    *,
+    unit_length: bool = False,
+    at_once: bool = False,
+) -> Tensor:
+    """Embed several views of the same images and average: all test-time averaging comes here.
 
-    The range is that of dlib's ``jitter_image``: the picture less 3 pixels on every side, moved by up to 2 % of its side along both axes,
-    enlarged by up to 3 % and turned by up to 3 degrees, every other copy mirrored. dlib draws them at random, anew for every call; here they
-    are the points of a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967), which covers the
-    range evenly, so that fewer copies do and the same picture always has the same embedding.
+    Args:
+        embed: (B, ...) to embeddings (B, D).
+        views: (B, ...) each.
+        unit_length: scale the mean to length 1.
+        at_once: embed all views in one call: quicker for few images, more memory for many.
 
     Returns:
-        (count, 2, 3) float32, from a copy's coordinates to the picture's, both -1..1 from the outermost pixel centres, as
+        (B, D).
+    """
+    if at_once:
+        every = list(views)
+        embeddings = embed(torch.cat(every))
+        mean = embeddings.view(len(every), -1, embeddings.shape[1]).mean(dim=0)
+    else:
+        embedded = [embed(view) for view in views]
+        total = embedded[0]
+        for one in embedded[1:]:
+            total = total + one
+        mean = total / len(embedded) if len(embedded) > 1 else total
+    return F.normalize(mean, dim=1) if unit_length else mean
+
+
+def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
+    """The changes of ``count`` jittered copies of images of ``side`` pixels.
+
+    The range is that of dlib's ``jitter_image``: the image less 3 pixels on every side, moved by up to 2 % of its side along both axes,
+    enlarged by up to 3 % and turned by up to 3 degrees, every other copy mirrored. dlib draws them at random, anew for every call; here they
+    are the points of a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967), which covers the
+    range evenly, so that fewer copies do and the same image always has the same embedding.
+
+    Returns:
+        (count, 2, 3) float32, from a copy's coordinates to the image's, both -1..1 from the outermost pixel centres, as
         ``affine_grid`` takes them; (count,) bool, which copies are mirrored.
     """
     sobol = torch.quasirandom.SobolEngine(4, scramble=False)  # type: ignore[no-untyped-call]
@@ -37,13 +70,17 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def warped(images: Tensor, change: Tensor) -> Tensor:
-    """Pictures (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear, black beyond the border."""
+    """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear, black beyond the border."""
     size = [1, *images.shape[1:]]
-    grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(len(images), -1, -1, -1)
+    grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(
+        len(images), -1, -1, -1
+    )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
 def check_views(jitter: int) -> None:
     """Raise :class:`ValueError` for a number of copies that is none."""
     if isinstance(jitter, bool) or not isinstance(jitter, int) or not 0 <= jitter <= 10_000:
-        raise ValueError(f"jitter must be a whole number of copies from 0 to 10,000, not {jitter!r}")
+        raise ValueError(
+            f"jitter must be a whole number of copies from 0 to 10,000, not {jitter!r}"
+        )

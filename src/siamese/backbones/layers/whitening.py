@@ -28,7 +28,9 @@ class Whitening(nn.Module):
     def __init__(self, size: int, shrinkage: float = 0.1, momentum: float = 0.02) -> None:
         super().__init__()
         if not shrinkage > 0 or not 0 < momentum <= 1:
-            raise ValueError(f"shrinkage must be above 0 and momentum between 0 and 1, not {shrinkage} and {momentum}")
+            raise ValueError(
+                f"shrinkage must be above 0 and momentum between 0 and 1, not {shrinkage} and {momentum}"
+            )
         self.shrinkage, self.momentum = shrinkage, momentum
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("covariance", torch.eye(size))

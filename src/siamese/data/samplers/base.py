@@ -1,8 +1,7 @@
-"""Which pictures meet in which batch: a P x K identity sampler and a balanced pair sampler, both pure functions of their seed."""
+"""Which images meet in which batch: a P x K identity sampler and a balanced pair sampler, both pure functions of their seed."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,10 +31,10 @@ class BatchPlan:
 
 
 class IdentityRows:
-    """Rows grouped by person.
+    """Rows grouped by identity.
 
     Args:
-        labels: (N,) int64, one number per person.
+        labels: (N,) int64, one number per identity.
         pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
     """
 
@@ -48,7 +47,7 @@ class IdentityRows:
 
     @cached_property
     def several(self) -> np.ndarray:
-        """The people with two pictures or more."""
+        """The identities with two images or more."""
         return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
 
     @cached_property
@@ -71,43 +70,64 @@ class Sampler:
 
     steps: int | None
 
-    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
+    def plan(
+        self,
+        identities: IdentityRows,
+        seed: tuple[int, ...],
+        epoch: int,
+        step: int,
+        rank: int,
+        world: int,
+    ) -> BatchPlan:
         """The batch of one step on one of ``world`` processes."""
         raise NotImplementedError
 
-    def default_steps(self, people: IdentityRows) -> int:
-        """Steps after which each picture that can be drawn has been drawn about once."""
+    def default_steps(self, identities: IdentityRows) -> int:
+        """Steps after which each image that can be drawn has been drawn about once."""
         raise NotImplementedError
 
     def batches(
-        self, labels: np.ndarray, seed: int = 0, rank: int = 0, world: int = 1, pairs: np.ndarray | None = None
+        self,
+        labels: np.ndarray,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        pairs: np.ndarray | None = None,
     ) -> PlannedBatches:
         """Bind to a data set: what a DataLoader takes as its ``batch_sampler``.
 
         Args:
-            labels: (N,) int64, one number per person.
+            labels: (N,) int64, one number per identity.
             seed: of the batches and their augmentation.
             rank, world: of this process, and how many there are.
             pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
 
         Raises:
-            DataError: nobody has two pictures, or there is one person only; or the sampler needs chosen pairs and has none.
+            DataError: nobody has two images, or there is one identity only; or the sampler needs chosen pairs and has none.
         """
-        people = IdentityRows(labels, pairs)
-        if len(people.rows) < 2 or not len(people.several):
+        identities = IdentityRows(labels, pairs)
+        if len(identities.rows) < 2 or not len(identities.several):
             raise DataError(
-                f"the training split has {len(people.rows)} people, {len(people.several)} of them with two pictures or more: "
-                f"training needs two people and a pair of the same person; add data"
+                f"the training split has {len(identities.rows)} identities, {len(identities.several)} of them with two images or more: "
+                f"training needs two identities and a pair of the same identity; add data"
             )
-        steps = self.steps or max(1, -(-self.default_steps(people) // world))
-        return PlannedBatches(self, people, seed, steps, rank, world)
+        steps = self.steps or max(1, -(-self.default_steps(identities) // world))
+        return PlannedBatches(self, identities, seed, steps, rank, world)
 
 
 class PlannedBatches:
     """An epoch of batch plans; Lightning announces each new epoch through ``sampler.set_epoch``."""
 
-    def __init__(self, sampler: Sampler, people: IdentityRows, seed: int, steps: int, rank: int, world: int) -> None:
-        self._sampler, self._people, self._seed = sampler, people, seed
+    def __init__(
+        self,
+        sampler: Sampler,
+        identities: IdentityRows,
+        seed: int,
+        steps: int,
+        rank: int,
+        world: int,
+    ) -> None:
+        self._sampler, self._people, self._seed = sampler, identities, seed
         self._steps, self._rank, self._world = steps, rank, world
         self.epoch = 0
         self.sampler = self  # where Lightning looks for set_epoch: dataloader.batch_sampler.sampler
@@ -121,32 +141,24 @@ class PlannedBatches:
     def __iter__(self) -> Iterator[BatchPlan]:
         epoch = self.epoch
         for step in range(self._steps):
-            yield self._sampler.plan(self._people, (self._seed,), epoch, step, self._rank, self._world)
+            yield self._sampler.plan(
+                self._people, (self._seed,), epoch, step, self._rank, self._world
+            )
 
 
-
-
-
-
-
-
-
-
-
-
-def _plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
-    """A batch of explicit pairs, (2, n) rows, in which every picture is loaded once."""
+def pair_plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
+    """A batch of explicit pairs, (2, n) rows, in which every image is loaded once."""
     indices, positions = np.unique(rows, return_inverse=True)
     return BatchPlan(indices, positions.reshape(2, -1), seed)
-
-
 
 
 class SequentialBatches:
     """Every row once, in order, without augmentation: for evaluation. Process ``rank`` of ``world`` takes each world-th batch."""
 
     def __init__(self, n: int, size: int, rank: int = 0, world: int = 1) -> None:
-        self._plans = [BatchPlan(i) for i in np.array_split(np.arange(n), range(size, n, size))][rank::world]
+        self._plans = [BatchPlan(i) for i in np.array_split(np.arange(n), range(size, n, size))][
+            rank::world
+        ]
 
     def __len__(self) -> int:
         return len(self._plans)

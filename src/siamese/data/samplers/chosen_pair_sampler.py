@@ -1,24 +1,20 @@
 """The pairs that the split protocol chose."""
 
 from __future__ import annotations
-import math
-from collections.abc import Iterator
+
 from dataclasses import dataclass
-from functools import cached_property
+
 import numpy as np
+
+from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler, pair_plan
 from siamese.errors import DataError
-from siamese.pairs.grouped import Grouped
-from siamese.data.samplers.base import BatchPlan
-from siamese.data.samplers.base import IdentityRows
-from siamese.data.samplers.base import Sampler
-from siamese.data.samplers.base import pair_plan
 
 
 @dataclass(frozen=True)
 class ChosenPairSampler(Sampler):
     """The pairs that the split protocol chose for training (``image_disjoint``), each once in an epoch, in random order.
 
-    A picture that is in several pairs of a batch is loaded, and encoded, once.
+    An image that is in several pairs of a batch is loaded, and encoded, once.
 
     Args:
         pairs: pairs in a batch, >= 2.
@@ -32,23 +28,34 @@ class ChosenPairSampler(Sampler):
         if self.pairs < 2:
             raise ValueError(f"pairs must be at least 2, not {self.pairs}")
 
-    def default_steps(self, people: IdentityRows) -> int:
-        return -(-int(_chosen(people).shape[1]) // self.pairs)
+    def default_steps(self, identities: IdentityRows) -> int:
+        return -(-int(_chosen(identities).shape[1]) // self.pairs)
 
-    def plan(self, people: IdentityRows, seed: tuple[int, ...], epoch: int, step: int, rank: int, world: int) -> BatchPlan:
-        chosen = _chosen(people)
+    def plan(
+        self,
+        identities: IdentityRows,
+        seed: tuple[int, ...],
+        epoch: int,
+        step: int,
+        rank: int,
+        world: int,
+    ) -> BatchPlan:
+        chosen = _chosen(identities)
         n = chosen.shape[1]
         whole = -(-n // self.pairs)  # batches that show every pair once
         turn = (epoch * self.steps * world if self.steps else epoch * whole) + step * world + rank
         lap, place = divmod(turn, whole)
-        shuffled = people.shuffled(n, (*seed, lap, 6))
-        return _plan(chosen[:, shuffled[place * self.pairs : (place + 1) * self.pairs]], (*seed, epoch, step, rank))
+        shuffled = identities.shuffled(n, (*seed, lap, 6))
+        return pair_plan(
+            chosen[:, shuffled[place * self.pairs : (place + 1) * self.pairs]],
+            (*seed, epoch, step, rank),
+        )
 
 
-def _chosen(people: IdentityRows) -> np.ndarray:
-    if people.pairs is None or not people.pairs.shape[1]:
+def _chosen(identities: IdentityRows) -> np.ndarray:
+    if identities.pairs is None or not identities.pairs.shape[1]:
         raise DataError(
             "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one chose none: "
             "set data/split=image_disjoint, or another data/sampler"
         )
-    return people.pairs
+    return identities.pairs

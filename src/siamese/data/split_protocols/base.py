@@ -1,18 +1,15 @@
-"""Split protocols: which pictures are trained on, which the threshold is chosen on, and which both are tested on."""
+"""Split protocols: which images are trained on, which the threshold is chosen on, and which both are tested on."""
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
-from siamese.errors import SplitError
 from siamese.datasets.identities import IdentityTable
-from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.registry import Registry
 
 SPLITS = ("train", "calibration", "test")
@@ -35,9 +32,14 @@ class Split:
 class SplitProtocol:
     """Base of the rules that split a table: value objects, a pure function of the table and the seed.
 
-    The splits are called train, calibration, validation and test. The threshold is chosen on calibration, or, where a protocol
-    makes none, on validation.
+    The splits are called train, calibration, validation and test. The threshold is chosen on
+    calibration, or, where a protocol makes none, on validation.
+
+    Attributes:
+        may_share: which two splits may show the same identity; any other two never do.
     """
+
+    may_share: ClassVar[frozenset[frozenset[str]]] = frozenset()
 
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
         """Split a table.
@@ -47,35 +49,25 @@ class SplitProtocol:
         """
         raise NotImplementedError
 
+    @classmethod
+    def caution(cls, calibrating: str) -> str:
+        """What must stand beside the figures where splits share identities; empty otherwise.
 
-SPLIT_PROTOCOLS: Registry[SplitProtocol] = Registry("split protocol")
-
-# Which two splits may show the same person, by protocol; any other pair of splits never does.
-MAY_SHARE: dict[str, frozenset[frozenset[str]]] = {
-    "identity_disjoint": frozenset(),
-    "held_out_identities": frozenset({frozenset({"train", "validation"}), frozenset({"calibration", "validation"})}),
-    "image_disjoint": frozenset(frozenset(two) for two in itertools.combinations(ALL_SPLITS, 2)),
-}
-
+        Args:
+            calibrating: the split that the threshold is chosen on.
+        """
+        return ""
 
 
+SPLIT_PROTOCOLS: Registry[SplitProtocol] = Registry(
+    "split protocol",
+    "SPLIT_PROTOCOLS",
+    "siamese.data.split_protocols",
+    renamed={"held_out_people": "held_out_identities"},
+)
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-def _has_both_kinds(identities: Sequence[str]) -> bool:
+def has_both_kinds(identities: Sequence[str]) -> bool:
+    """Whether images of these identities form a genuine and an impostor pair."""
     counts = Counter(identities)
     return len(counts) > 1 and max(counts.values()) > 1
-
-

@@ -1,90 +1,101 @@
 """Nobody is in two splits: identities are dealt, not images."""
 
 from __future__ import annotations
-import itertools
+
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
 import numpy as np
-from siamese.errors import SplitError
+
+from siamese.data.split_protocols.base import (
+    SPLIT_PROTOCOLS,
+    SPLITS,
+    Split,
+    SplitProtocol,
+    has_both_kinds,
+)
 from siamese.datasets.identities import IdentityTable
-from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.registry import Registry
-from siamese.data.split_protocols.base import ALL_SPLITS
-from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
-from siamese.data.split_protocols.base import Split
-from siamese.data.split_protocols.base import SplitProtocol
-from siamese.data.split_protocols.base import has_both_kinds
-from siamese.data.split_protocols.base import SPLITS
+from siamese.errors import SplitError
 
 
 @SPLIT_PROTOCOLS.register("identity_disjoint")
 @dataclass(frozen=True)
 class IdentityDisjoint(SplitProtocol):
-    """Nobody is in two splits, see :func:`identity_disjoint`.
+    """Nobody is in two splits, see :func:`split_identities`.
 
     Args:
-        shares: of the people, for train, calibration and test: three numbers > 0 in proportion.
+        shares: of the identities, for train, calibration and test: three numbers > 0 in proportion.
     """
 
     shares: Sequence[float] = (0.6, 0.2, 0.2)
 
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
-        return Split(identity_disjoint(table, self.shares, seed))
+        return Split(split_identities(table, self.shares, seed))
 
 
-def identity_disjoint(table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0) -> dict[str, np.ndarray]:
-    """Deal people, not pictures, to train, calibration and test, alike in the numbers of pictures per person.
+def split_identities(
+    table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Deal identities, not images, to train, calibration and test, alike in the numbers of images per identity.
 
-    People are sorted by their number of pictures, equals in random order; along that list the three splits take turns in
-    proportion to their shares, in random order within each turn. So each split gets its part of the people with many, few
-    and single pictures, and no person is favoured by rank.
+    Identities are sorted by their number of images, equals in random order; along that list the three splits take turns in
+    proportion to their shares, in random order within each turn. So each split gets its part of the identities with many, few
+    and single images, and no identity is favoured by rank.
 
     Args:
-        table: who is on which picture.
-        shares: of the people, for train, calibration and test: three numbers > 0 in proportion, (0.6, 0.2, 0.2) or (24, 8, 8).
-        seed: the same seed and people give the same split, whatever the files are called.
+        table: who is on which image.
+        shares: of the identities, for train, calibration and test: three numbers > 0 in proportion, (0.6, 0.2, 0.2) or (24, 8, 8).
+        seed: the same seed and identities give the same split, whatever the files are called.
 
     Returns:
         split name -> (n,) int64 ascending row numbers of ``table``.
 
     Raises:
-        SplitError: too few people, or a split without two pictures of one person or without a second person.
+        SplitError: too few identities, or a split without two images of one identity or without a second identity.
     """
     if len(shares) != len(SPLITS) or any(not 0 < s < math.inf for s in shares):
-        raise SplitError(f"shares must be three numbers above 0 (train, calibration, test), not {tuple(shares)}")
-    several = sum(n > 1 for n in table.counts.values())
-    if len(table.people) < 2 * len(SPLITS):
         raise SplitError(
-            f"{table.name} has {len(table.people)} {'person' if len(table.people) == 1 else 'people'}; a split into train, "
-            f"calibration and test needs at least 6 people, two in each: add people"
+            f"shares must be three numbers above 0 (train, calibration, test), not {tuple(shares)}"
+        )
+    several = sum(n > 1 for n in table.counts.values())
+    if len(table.distinct_identities) < 2 * len(SPLITS):
+        raise SplitError(
+            f"{table.name} has {len(table.distinct_identities)} {'identity' if len(table.distinct_identities) == 1 else 'identities'}; a split into train, "
+            f"calibration and test needs at least 6 identities, two in each: add identities"
         )
     if several < len(SPLITS):
         raise SplitError(
-            f"{table.name} has {several} people with two pictures or more; a split needs at least 3, one in each of train, "
-            f"calibration and test, to form pairs of the same person: add pictures"
+            f"{table.name} has {several} identities with two images or more; a split needs at least 3, one in each of train, "
+            f"calibration and test, to form pairs of the same identity: add images"
         )
     rng = np.random.default_rng(seed)
-    numbers = _numbers(len(table.people), shares)
-    # Where few people have several pictures, a deal may leave a split without any: then the cards are dealt again.
+    numbers = _numbers(len(table.distinct_identities), shares)
+    # Where few identities have several images, a deal may leave a split without any: then the cards are dealt again.
     for _ in range(1000):
         rows = _deal(table, numbers, rng)
-        poor = [split for split in SPLITS if not _has_both_kinds([table.identities[r] for r in rows[split]])]
+        poor = [
+            split
+            for split in SPLITS
+            if not has_both_kinds([table.identities[r] for r in rows[split]])
+        ]
         if not poor:
             return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
     got = Counter(table.identities[r] for r in rows[poor[0]])
     raise SplitError(
-        f"the {poor[0]} split of {table.name} got {len(got)} people, {sum(n > 1 for n in got.values())} of them with two pictures "
-        f"or more; it needs two people and a pair of the same person: add data or change data.split.shares"
+        f"the {poor[0]} split of {table.name} got {len(got)} identities, {sum(n > 1 for n in got.values())} of them with two images "
+        f"or more; it needs two identities and a pair of the same identity: add data or change data.split.shares"
     )
 
 
-def _numbers(people: int, shares: Sequence[float]) -> list[int]:
-    """People per split: the shares by largest remainder, then two each for those that would get one: alone nobody forms an impostor pair."""
-    exact = [people * s / sum(shares) for s in shares]
+def _numbers(identities: int, shares: Sequence[float]) -> list[int]:
+    """Identities per split: the shares by largest remainder, then two each for those that would get one: alone nobody forms an impostor pair."""
+    exact = [identities * s / sum(shares) for s in shares]
     numbers = [int(x) for x in exact]
-    for i in sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])[: people - sum(numbers)]:
+    for i in sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])[
+        : identities - sum(numbers)
+    ]:
         numbers[i] += 1
     for i, number in enumerate(exact):
         if number >= 1 and numbers[i] < 2 and max(numbers) > 2:
@@ -93,14 +104,18 @@ def _numbers(people: int, shares: Sequence[float]) -> list[int]:
     return numbers
 
 
-def _deal(table: IdentityTable, numbers: Sequence[int], rng: np.random.Generator) -> dict[str, list[int]]:
-    people = np.array(table.people)[rng.permutation(len(table.people))]
-    # Most pictures first, so that those who can form genuine pairs are dealt evenly, whatever comes after them.
-    people = people[np.argsort([-table.counts[p] for p in people], kind="stable")]
-    owner = dict(zip(people.tolist(), _turns(len(people), numbers, rng), strict=True))
+def _deal(
+    table: IdentityTable, numbers: Sequence[int], rng: np.random.Generator
+) -> dict[str, list[int]]:
+    identities = np.array(table.distinct_identities)[
+        rng.permutation(len(table.distinct_identities))
+    ]
+    # Most images first, so that those who can form genuine pairs are dealt evenly, whatever comes after them.
+    identities = identities[np.argsort([-table.counts[p] for p in identities], kind="stable")]
+    owner = dict(zip(identities.tolist(), _turns(len(identities), numbers, rng), strict=True))
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for row, person in enumerate(table.identities):
-        rows[owner[person]].append(row)
+    for row, identity in enumerate(table.identities):
+        rows[owner[identity]].append(row)
     return rows
 
 

@@ -1,38 +1,43 @@
 """Pairs of images, no image in two splits."""
 
 from __future__ import annotations
+
 import itertools
-import math
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
-from siamese.errors import SplitError
+
+from siamese.data.split_protocols.base import (
+    ALL_SPLITS,
+    SPLIT_PROTOCOLS,
+    Split,
+    SplitProtocol,
+)
 from siamese.datasets.identities import IdentityTable
+from siamese.errors import SplitError
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.registry import Registry
-from siamese.data.split_protocols.base import ALL_SPLITS
-from siamese.data.split_protocols.base import SPLIT_PROTOCOLS
-from siamese.data.split_protocols.base import Split
-from siamese.data.split_protocols.base import SplitProtocol
-from siamese.data.split_protocols.base import has_both_kinds
 
 
 @SPLIT_PROTOCOLS.register("image_disjoint")
 @dataclass(frozen=True)
 class ImageDisjoint(SplitProtocol):
-    """Pairs are picked, and no picture is in the pairs of two splits; people may be, so the figures are not those of strangers.
+    """Pairs are picked, and no image is in the pairs of two splits; identities may be, so the figures are not those of strangers.
 
     Validation is picked first, then test, then calibration, then train from all that is left, each half genuine and half
-    impostor, people drawn first and then their pictures, no pair twice: picked early, a split is hardly skewed towards the few
-    people with many pictures. The protocol of face-comparer (2016), but that it picks test last, has no
+    impostor, identities drawn first and then their images, no pair twice: picked early, a split is hardly skewed towards the few
+    identities with many images. The protocol of face-comparer (2016), but that it picks test last, has no
     calibration split, and judges by a fixed threshold.
-    Train keeps all pictures that are left, whether or not they are in its pairs.
+    Train keeps all images that are left, whether or not they are in its pairs.
 
     Args:
         train, validation, test: numbers of pairs, even, >= 2.
         calibration: likewise, or 0: then the threshold is chosen on validation.
     """
+
+    may_share: ClassVar[frozenset[frozenset[str]]] = frozenset(
+        frozenset(two) for two in itertools.combinations(ALL_SPLITS, 2)
+    )
 
     train: int = 40_000
     validation: int = 256
@@ -42,10 +47,21 @@ class ImageDisjoint(SplitProtocol):
     def __post_init__(self) -> None:
         for name in ALL_SPLITS:
             number = getattr(self, name)
-            if not isinstance(number, int) or number % 2 or number < (0 if name == "calibration" else 2):
+            if (
+                not isinstance(number, int)
+                or number % 2
+                or number < (0 if name == "calibration" else 2)
+            ):
                 raise SplitError(
                     f"image_disjoint needs even numbers of pairs of at least 2, not {name}={number}: change data.split.{name}"
                 )
+
+    @classmethod
+    def caution(cls, calibrating: str) -> str:
+        return (
+            "image_disjoint: no image is in two splits, but identities are; "
+            "not the figures of strangers"
+        )
 
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
         left = np.arange(len(table))
@@ -62,10 +78,13 @@ class ImageDisjoint(SplitProtocol):
                 enough = name == "train" and len(drawn) >= 2
                 remedy = f"set data.split.train={len(drawn)}" if enough else f"lower {before}"
                 raise SplitError(
-                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, not {wanted:,}: add pictures or {remedy}"
+                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, not {wanted:,}: add images or {remedy}"
                 )
             both = np.stack([drawn.left, drawn.right])
             used = np.arange(len(left)) if name == "train" else np.unique(both)
             rows[name], pairs[name] = left[used], np.searchsorted(used, both)
             left = np.delete(left, used)
-        return Split({n: rows[n] for n in ALL_SPLITS if n in rows}, {n: pairs[n] for n in ALL_SPLITS if n in pairs})
+        return Split(
+            {n: rows[n] for n in ALL_SPLITS if n in rows},
+            {n: pairs[n] for n in ALL_SPLITS if n in pairs},
+        )

@@ -1,30 +1,20 @@
-"""Croppers: from a decoded picture to the square that the network sees."""
+"""Croppers: from a decoded image to the square that the network sees."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
-from siamese.faces.align import Box
-from siamese.faces.align import crop_to_square
-from siamese.faces.align import pick
-from siamese.faces.align import whole
-from siamese.faces.detect import detect_faces
-from siamese.faces.detect import face_chip
-from siamese.faces.detect import require_dlib
-from siamese.weight_files import CNN_DETECTOR
-from siamese.weight_files import FIVE_POINT
+from siamese.errors import ConfigError, did_you_mean
 from siamese.registry import Registry
 
 PADDINGS = ("black", "edge")
 
 
 class Crop(NamedTuple):
-    """A cropped picture.
+    """A cropped image.
 
     Attributes:
         image: (size, size, 3) uint8 RGB.
@@ -39,7 +29,7 @@ class Crop(NamedTuple):
 class Cropper:
     """Base of the croppers: a value object whose fields are all of its settings.
 
-    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for a picture (keep, leave out, stop) is
+    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for an image (keep, leave out, stop) is
     answered by :meth:`verdict`, so that changing that mind later re-detects nothing.
     """
 
@@ -52,14 +42,16 @@ class Cropper:
                 f"cropper setting padding={self.padding!r} is not known{did_you_mean(str(self.padding), PADDINGS)}"
             )
         if not isinstance(self.size, int) or not 8 <= self.size <= 4096:
-            raise ValueError(f"size must be a whole number between 8 and 4096 pixels, not {self.size!r}")
+            raise ValueError(
+                f"size must be a whole number between 8 and 4096 pixels, not {self.size!r}"
+            )
 
     def __call__(self, image: np.ndarray) -> Crop:
-        """Crop one (H, W, 3) uint8 RGB picture."""
+        """Crop one (H, W, 3) uint8 RGB image."""
         raise NotImplementedError
 
     def verdict(self, faces: int | None) -> str:
-        """``"keep"``, ``"skip"`` or ``"error"`` for a picture on which ``faces`` faces were found."""
+        """``"keep"``, ``"skip"`` or ``"error"`` for an image on which ``faces`` faces were found."""
         return "keep"
 
     def pixel_settings(self) -> dict[str, Any]:
@@ -70,14 +62,4 @@ class Cropper:
         """Raise :class:`MissingDependencyError` if a package that this cropper needs is not installed."""
 
 
-CROPPERS: Registry[Cropper] = Registry("cropper")
-
-
-
-
-
-
-
-
-
-
+CROPPERS: Registry[Cropper] = Registry("cropper", "CROPPERS", "siamese.faces.croppers")

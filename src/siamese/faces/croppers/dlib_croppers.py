@@ -1,25 +1,17 @@
 """Croppers that look for a face with dlib's detectors."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
-import numpy as np
-from siamese.errors import ConfigError
-from siamese.errors import did_you_mean
-from siamese.faces.align import Box
-from siamese.faces.align import crop_to_square
-from siamese.faces.align import pick
-from siamese.faces.align import whole
-from siamese.faces.detect import detect_faces
-from siamese.faces.detect import face_chip
-from siamese.faces.detect import require_dlib
-from siamese.weight_files import CNN_DETECTOR
-from siamese.weight_files import FIVE_POINT
-from siamese.registry import Registry
-from siamese.faces.croppers.base import CROPPERS
-from siamese.faces.croppers.base import Crop
-from siamese.faces.croppers.base import Cropper
 
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from siamese.errors import ConfigError, did_you_mean
+from siamese.faces.align import crop_to_square, pick, whole
+from siamese.faces.croppers.base import CROPPERS, Crop, Cropper
+from siamese.faces.detect import detect_faces, face_chip, require_dlib
+from siamese.weight_files import CNN_DETECTOR, FIVE_POINT
 
 NO_FACE_POLICIES = ("whole_image", "skip", "error")
 
@@ -43,15 +35,15 @@ class DlibCropper(Cropper):
 
     Args:
         size: side of the square, pixels.
-        padding: what fills the square beside and beyond the picture: ``"black"``, or its ``"edge"`` repeated.
+        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"`` repeated.
         margin: how far the crop reaches beyond the face's box on each side, as a share of its width (height); 0.2 makes it 1.4 times as wide.
-        max_upsample: double a picture without a find up to this often and look again.
-        no_face: keep the ``whole_image``, ``skip`` the picture, or stop with an ``error``.
-        several_faces: take the ``largest``, the ``central`` one (whose middle is nearest the picture's), the ``prominent`` one (large and
+        max_upsample: double an image without a find up to this often and look again.
+        no_face: keep the ``whole_image``, ``skip`` the image, or stop with an ``error``.
+        several_faces: take the ``largest``, the ``central`` one (whose middle is nearest the image's), the ``prominent`` one (large and
             near the middle: its area less the square of twice that distance is the greatest) or one of the three above.
         aligner: ``"box"`` cuts the box out upright. ``"five_point"`` turns the face by its eyes and nose, and scales it, as dlib's network wants
             it (``size=150``, ``margin=0.25``, :func:`siamese.faces.detect.face_chip`); extra ``pretrained``.
-        upsample: double the picture this often before looking at all, so that faces of 80 / 2^upsample pixels are found; pictures are
+        upsample: double the image this often before looking at all, so that faces of 80 / 2^upsample pixels are found; images are
             not doubled beyond 4 million pixels.
         min_score: what a find must score; 0 is dlib's own limit. Below it HOG finds more faces, and more that are none: choose the
             ``prominent`` or ``central`` one then.
@@ -87,30 +79,51 @@ class DlibCropper(Cropper):
             ("aligner", ALIGNERS),
         ):
             if (value := getattr(self, setting)) not in allowed:
-                raise ConfigError(f"cropper setting {setting}={value!r} is not known{did_you_mean(str(value), allowed)}")
+                raise ConfigError(
+                    f"cropper setting {setting}={value!r} is not known{did_you_mean(str(value), allowed)}"
+                )
         if self.aligner == "five_point" and self.padding != "black":
-            raise ConfigError("a five_point chip is black beyond the picture: leave out cropper.padding, or set aligner=box")
+            raise ConfigError(
+                "a five_point chip is black beyond the image: leave out cropper.padding, or set aligner=box"
+            )
 
     def __call__(self, image: np.ndarray) -> Crop:
-        faces = detect_faces(image, self.max_upsample, upsample=self.upsample, min_score=self.min_score, detector=self.detector)
+        faces = detect_faces(
+            image,
+            self.max_upsample,
+            upsample=self.upsample,
+            min_score=self.min_score,
+            detector=self.detector,
+        )
         if not faces or (len(faces) > 1 and self.several_faces == "whole_image"):
             return Crop(crop_to_square(image, whole(image), self.size, self.padding), len(faces))
         face = pick(faces, image, self.several_faces)
         if self.aligner == "five_point":
             return Crop(face_chip(image, face, self.size, self.margin), len(faces))
-        return Crop(crop_to_square(image, face.grown(self.margin), self.size, self.padding), len(faces))
+        return Crop(
+            crop_to_square(image, face.grown(self.margin), self.size, self.padding), len(faces)
+        )
 
     def verdict(self, faces: int | None) -> str:
-        policy = self.no_face if faces == 0 else self.several_faces if (faces or 0) > 1 else "largest"
+        policy = (
+            self.no_face if faces == 0 else self.several_faces if (faces or 0) > 1 else "largest"
+        )
         return policy if policy in ("skip", "error") else "keep"
 
     def pixel_settings(self) -> dict[str, Any]:
         settings = CROPPERS.settings(self)
         if self.several_faces not in ("whole_image", *CHOICES):
             settings["several_faces"] = "largest"
-        settings |= {"margin": float(self.margin), "min_score": float(self.min_score)}  # 1 and 1.0 are the same crop
+        settings |= {
+            "margin": float(self.margin),
+            "min_score": float(self.min_score),
+        }  # 1 and 1.0 are the same crop
         del settings["no_face"]
-        return {name: value for name, value in settings.items() if name not in _LATER or value != _LATER[name]}
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in _LATER or value != _LATER[name]
+        }
 
     def check(self) -> None:
         require_dlib(*self.files, *([FIVE_POINT] if self.aligner == "five_point" else []))
@@ -133,7 +146,7 @@ class DlibHogCropper(DlibCropper):
 class DlibCnnCropper(DlibCropper):
     """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty times as slowly; extra ``pretrained``.
 
-    It takes about 2 GB of memory for each cropping process; pictures of more than 1920 x 1080 pixels are scaled down for it.
+    It takes about 2 GB of memory for each cropping process; images of more than 1920 x 1080 pixels are scaled down for it.
     """
 
     detector = "cnn"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, ClassVar, Union
 
 import numpy as np
 
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
-from siamese.verification.confusion import Confusion
 
 Prevalence = Union[str, float]
 
@@ -67,7 +65,7 @@ class Policy:
         if not genuine or not impostor:
             raise CalibrationError(
                 f"{genuine} genuine and {impostor} impostor pairs: a threshold needs both kinds; "
-                f"calibrate on several people with two pictures or more"
+                f"calibrate on several identities with two images or more"
             )
 
     def at(self, prevalence: float) -> Policy:
@@ -78,7 +76,11 @@ class Policy:
         """The prevalence as a number."""
         if self.prevalence == OBSERVED:
             return Fraction(genuine, genuine + impostor)
-        return Fraction(1, 2) if self.prevalence == BALANCED else Fraction(repr(float(self.prevalence)))
+        return (
+            Fraction(1, 2)
+            if self.prevalence == BALANCED
+            else Fraction(repr(float(self.prevalence)))
+        )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of floats, or Fractions).
@@ -90,7 +92,14 @@ class Policy:
         """
         raise NotImplementedError
 
-    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, prevalence: Any) -> Any:
+    def bound(
+        self,
+        low: tuple[Any, Any],
+        high: tuple[Any, Any],
+        genuine: Any,
+        impostor: Any,
+        prevalence: Any,
+    ) -> Any:
         """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an objective above this one."""
         return self.objective(high[0], low[1], genuine, impostor, prevalence)
 
@@ -106,11 +115,20 @@ class Policy:
         """
         self.check(genuine, impostor)
         prevalence = self.prevalence_of(genuine, impostor)
-        values = self.objective(tp.astype(np.float64), fp.astype(np.float64), float(genuine), float(impostor), float(prevalence))
+        values = self.objective(
+            tp.astype(np.float64),
+            fp.astype(np.float64),
+            float(genuine),
+            float(impostor),
+            float(prevalence),
+        )
         highest = values.max(initial=-np.inf)
         if np.isneginf(highest):
             return -1
-        chosen, best = -1, self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None
+        chosen, best = (
+            -1,
+            self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None,
+        )
         best_few = values >= highest - NEAR * float(scale(values))
         if self.at_genuine:  # of those with the same genuine pairs the first
             best_few &= np.diff(tp, prepend=0) > 0
@@ -120,7 +138,9 @@ class Policy:
                 chosen, best = i, value
         return chosen
 
-    def choose_rows(self, tp: np.ndarray, fp: np.ndarray, genuine: np.ndarray, impostor: np.ndarray) -> np.ndarray:
+    def choose_rows(
+        self, tp: np.ndarray, fp: np.ndarray, genuine: np.ndarray, impostor: np.ndarray
+    ) -> np.ndarray:
         """The best of each row of weighted counts, in floating point: for resampling.
 
         Args:
@@ -131,7 +151,11 @@ class Policy:
             (r,) columns; -1 for refusing every pair.
         """
         g, i = genuine[:, None], impostor[:, None]
-        prevalence = g / (g + i) if self.prevalence == OBSERVED else np.full_like(g, float(self.prevalence_of(1, 1)))
+        prevalence = (
+            g / (g + i)
+            if self.prevalence == OBSERVED
+            else np.full_like(g, float(self.prevalence_of(1, 1)))
+        )
         values = self.objective(tp, fp, g, i, prevalence)
         # Objectives of rare genuine pairs are small at their best, and large only where impostor pairs are accepted.
         near = np.maximum(NEAR * np.abs(values.max(axis=1)), NOISE * scale(values))
@@ -142,24 +166,14 @@ class Policy:
         return np.where(np.isneginf(values.max(axis=1)), -1, best)
 
     def _exactly(self, tp: int, fp: int, genuine: int, impostor: int, prevalence: Fraction) -> Any:
-        return self.objective(Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), prevalence)
+        return self.objective(
+            Fraction(tp), Fraction(fp), Fraction(genuine), Fraction(impostor), prevalence
+        )
 
 
-POLICIES: Registry[Policy] = Registry("policy")
-
-
-
-
-
-
-
-
-
-
-
-
-
-
+POLICIES: Registry[Policy] = Registry(
+    "policy", "POLICIES", "siamese.verification.policies", renamed={"far": "fmr"}
+)
 
 
 def scale(values: np.ndarray) -> Any:
@@ -180,7 +194,11 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
         )
     if isinstance(policy, str) and "," in policy:
         name = policy.partition(",")[0].strip()
-        example = "siamese.Fmr(rate=1e-4)" if name not in POLICIES else f"siamese.{POLICIES[name].__name__}(...)"
+        example = (
+            "siamese.Fmr(rate=1e-4)"
+            if name not in POLICIES
+            else f"siamese.{POLICIES[name].__name__}(...)"
+        )
         raise ConfigError(
             f"{policy!r} is how the command writes a policy with settings; in Python give an object, {example}, or a dictionary, "
             f'{{"name": "fmr", "rate": 1e-4}}'
@@ -188,13 +206,13 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
 
 
-def _check_rate(what: str, rate: Any, one: bool) -> None:
+def check_rate(what: str, rate: Any, one: bool) -> None:
     if not is_number(rate):
         raise ConfigError(f"{what} must be a number, not {rate!r}")
     if not (0 < rate < 1 or (one and rate == 1)):
-        raise ConfigError(f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}")
-
-
+        raise ConfigError(
+            f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}"
+        )
 
 
 def is_number(value: Any) -> bool:

@@ -1,21 +1,20 @@
 """The threshold of the lowest expected cost."""
 
 from __future__ import annotations
-import numbers
-from dataclasses import dataclass, replace
+
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Union
-import numpy as np
-from siamese.errors import CalibrationError
+from typing import Any, ClassVar
+
 from siamese.errors import ConfigError
-from siamese.registry import Registry
 from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import POLICIES
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import Prevalence
-from siamese.verification.policies.base import is_number
-from siamese.verification.policies.base import check_rate
+from siamese.verification.policies.base import (
+    OBSERVED,
+    POLICIES,
+    Policy,
+    Prevalence,
+    is_number,
+)
 
 
 @POLICIES.register("cost")
@@ -26,8 +25,8 @@ class Cost(Policy):
     Where false matches are dear, refusing every pair can be best; the threshold then lies just below the smallest distance.
 
     Args:
-        false_match: cost of accepting a pair of different people, > 0.
-        false_non_match: cost of refusing a pair of the same person, > 0.
+        false_match: cost of accepting a pair of different identities, > 0.
+        false_non_match: cost of refusing a pair of the same identity, > 0.
         prevalence: see :class:`Policy`.
     """
 
@@ -47,11 +46,16 @@ class Cost(Policy):
         match, non_match = self.false_match, self.false_non_match
         if isinstance(tp, Fraction):
             match, non_match = Fraction(repr(float(match))), Fraction(repr(float(non_match)))  # type: ignore[assignment]
-        return (non_match * prevalence * tp / genuine - match * (1 - prevalence) * fp / impostor) / (match + non_match)
+        return (
+            non_match * prevalence * tp / genuine - match * (1 - prevalence) * fp / impostor
+        ) / (match + non_match)
 
 
-def cost(policy: Cost, counts: Confusion) -> float:
+def expected_cost(policy: Cost, counts: Confusion) -> float:
     """Expected cost of a verdict at the policy's prevalence, from counts on pairs."""
     genuine, impostor = counts.tp + counts.fn, counts.fp + counts.tn
     prevalence = float(policy.prevalence_of(genuine, impostor))
-    return policy.false_non_match * prevalence * counts.fn / genuine + policy.false_match * (1 - prevalence) * counts.fp / impostor
+    return (
+        policy.false_non_match * prevalence * counts.fn / genuine
+        + policy.false_match * (1 - prevalence) * counts.fp / impostor
+    )

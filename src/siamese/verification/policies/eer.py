@@ -1,21 +1,19 @@
 """The threshold at which both error rates are equal."""
 
 from __future__ import annotations
-import numbers
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any, ClassVar, Union
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import POLICIES
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import Prevalence
-from siamese.verification.policies.base import is_number
-from siamese.verification.policies.base import check_rate
+
+from siamese.verification.policies.base import (
+    NEAR,
+    OBSERVED,
+    POLICIES,
+    Policy,
+    Prevalence,
+)
 
 
 @POLICIES.register("eer")
@@ -33,6 +31,17 @@ class Eer(Policy):
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         return -abs(fp / impostor + tp / genuine - 1)
 
-    def bound(self, low: tuple[Any, Any], high: tuple[Any, Any], genuine: Any, impostor: Any, prevalence: Any) -> Any:
-        below, above = (fp / impostor + tp / genuine - 1 for tp, fp in (low, high))  # rises with the threshold
-        return np.where((below <= NEAR) & (above >= -NEAR), 0.0, -np.minimum(abs(below), abs(above)))
+    def bound(
+        self,
+        low: tuple[Any, Any],
+        high: tuple[Any, Any],
+        genuine: Any,
+        impostor: Any,
+        prevalence: Any,
+    ) -> Any:
+        below, above = (
+            fp / impostor + tp / genuine - 1 for tp, fp in (low, high)
+        )  # rises with the threshold
+        return np.where(
+            (below <= NEAR) & (above >= -NEAR), 0.0, -np.minimum(abs(below), abs(above))
+        )

@@ -1,23 +1,23 @@
 """The threshold that keeps a false match rate."""
 
 from __future__ import annotations
-import numbers
-from dataclasses import dataclass, replace
+
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar
+
 import numpy as np
+
 from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import POLICIES
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import Prevalence
-from siamese.verification.policies.base import is_number
-from siamese.verification.policies.base import check_rate
-from siamese.verification.policies.base import ROUNDING
-from siamese.verification.policies.base import RULE_OF
+from siamese.verification.policies.base import (
+    OBSERVED,
+    POLICIES,
+    ROUNDING,
+    RULE_OF,
+    Policy,
+    Prevalence,
+    check_rate,
+)
 
 
 @POLICIES.register("fmr")
@@ -26,7 +26,7 @@ class Fmr(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
     Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing is known about a
-    rate so small (rule of 30, Doddington et al. 2000). Pairs that share a person are not independent, so 30 is the least. Where no
+    rate so small (rule of 30, Doddington et al. 2000). Pairs that share an identity are not independent, so 30 is the least. Where no
     genuine pair can be accepted at that rate, every pair is refused: the threshold lies just below the smallest distance.
 
     Args:
@@ -40,7 +40,7 @@ class Fmr(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate("the false match rate", self.rate, one=False)
+        check_rate("the false match rate", self.rate, one=False)
 
     def check(self, genuine: int, impostor: int) -> None:
         super().check(genuine, impostor)
@@ -54,12 +54,14 @@ class Fmr(Policy):
             raise CalibrationError(
                 f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
                 f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs of "
-                f"your people (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data PEOPLE --pairs all_pairs), or on more people"
+                f"your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data IDENTITIES --pairs all_pairs), or on more identities"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            return tp if fp <= Fraction(repr(float(self.rate))) * impostor + ROUNDING else Fraction(-1)
+            return (
+                tp if fp <= Fraction(repr(float(self.rate))) * impostor + ROUNDING else Fraction(-1)
+            )
         return np.where(fp <= self.rate * impostor + 2 * float(ROUNDING), tp / genuine, -np.inf)
 
 

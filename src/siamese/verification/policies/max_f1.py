@@ -1,21 +1,16 @@
 """The threshold of the highest F1."""
 
 from __future__ import annotations
-import numbers
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import Any, ClassVar, Union
-import numpy as np
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import POLICIES
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import Prevalence
-from siamese.verification.policies.base import is_number
-from siamese.verification.policies.base import check_rate
+
+from dataclasses import dataclass
+from typing import Any
+
+from siamese.verification.policies.base import (
+    OBSERVED,
+    POLICIES,
+    Policy,
+    Prevalence,
+)
 
 
 @POLICIES.register("max_f1")

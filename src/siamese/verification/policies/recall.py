@@ -1,22 +1,21 @@
 """The threshold that keeps a recall."""
 
 from __future__ import annotations
-import numbers
-from dataclasses import dataclass, replace
+
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Union
+from typing import Any
+
 import numpy as np
-from siamese.errors import CalibrationError
-from siamese.errors import ConfigError
-from siamese.registry import Registry
-from siamese.verification.confusion import Confusion
-from siamese.verification.policies.base import OBSERVED
-from siamese.verification.policies.base import POLICIES
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import Prevalence
-from siamese.verification.policies.base import is_number
-from siamese.verification.policies.base import check_rate
-from siamese.verification.policies.base import ROUNDING
+
+from siamese.verification.policies.base import (
+    OBSERVED,
+    POLICIES,
+    ROUNDING,
+    Policy,
+    Prevalence,
+    check_rate,
+)
 
 
 @POLICIES.register("recall")
@@ -34,9 +33,13 @@ class Recall(Policy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_rate("the recall that is asked for", self.rate, one=True)
+        check_rate("the recall that is asked for", self.rate, one=True)
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            return -fp if tp >= Fraction(repr(float(self.rate))) * genuine - ROUNDING else -impostor - 1
+            return (
+                -fp
+                if tp >= Fraction(repr(float(self.rate))) * genuine - ROUNDING
+                else -impostor - 1
+            )
         return np.where(tp >= self.rate * genuine - 2 * float(ROUNDING), -fp / impostor, -np.inf)

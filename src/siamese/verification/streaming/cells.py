@@ -6,9 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from siamese.verification.policies.base import NEAR
-from siamese.verification.policies.base import Policy
-from siamese.verification.policies.base import scale
+from siamese.verification.policies.base import NEAR, Policy, scale
 
 # Keys that wait to be counted: bounds the memory of a Counter, together with the number of different keys.
 WAITING = 2_000_000
@@ -16,7 +14,9 @@ WAITING = 2_000_000
 
 def to_keys(distances: np.ndarray) -> np.ndarray:
     """int64 keys of float32 distances >= 0: their bit patterns, which are ordered as they are."""
-    return (np.asarray(distances, dtype=np.float32) + np.float32(0)).view(np.int32).astype(np.int64)  # of minus zero: zero
+    return (
+        (np.asarray(distances, dtype=np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
+    )  # of minus zero: zero
 
 
 def from_keys(keys: np.ndarray) -> np.ndarray:
@@ -45,7 +45,14 @@ class Cells:
         """
         end = to_keys(edges) + 1
         start = np.concatenate([[0], end[:-1]])
-        return cls(start, end, genuine, impostor, np.cumsum(genuine) - genuine, np.cumsum(impostor) - impostor)
+        return cls(
+            start,
+            end,
+            genuine,
+            impostor,
+            np.cumsum(genuine) - genuine,
+            np.cumsum(impostor) - impostor,
+        )
 
     @property
     def pairs(self) -> int:
@@ -65,13 +72,22 @@ class Cells:
         """
         filled = self.genuine > 0 if policy.at_genuine else self.genuine + self.impostor > 0
         low = (self.tp.astype(np.float64), self.fp.astype(np.float64))
-        high = ((self.tp + self.genuine).astype(np.float64), (self.fp + self.impostor).astype(np.float64))
-        g, i, prevalence = float(genuine), float(impostor), float(policy.prevalence_of(genuine, impostor))
+        high = (
+            (self.tp + self.genuine).astype(np.float64),
+            (self.fp + self.impostor).astype(np.float64),
+        )
+        g, i, prevalence = (
+            float(genuine),
+            float(impostor),
+            float(policy.prevalence_of(genuine, impostor)),
+        )
         values = policy.objective(*high, g, i, prevalence)[filled]
         if policy.may_refuse_all:
             values = np.append(values, policy.objective(np.zeros(1), np.zeros(1), g, i, prevalence))
         bound, near = policy.bound(low, high, g, i, prevalence), NEAR * scale(values)
-        return self.select_cells(filled & (bound > -np.inf) & (bound >= values.max(initial=-np.inf) - near))
+        return self.select_cells(
+            filled & (bound > -np.inf) & (bound >= values.max(initial=-np.inf) - near)
+        )
 
 
 class Counter:
@@ -101,7 +117,9 @@ class Counter:
 
     def covers(self, cells: Cells) -> bool:
         """Whether all that lies in these cells was counted, each key by itself."""
-        return not self.shift and bool(np.isin(cells.start, self.start).all() and np.isin(cells.end, self.end).all())
+        return not self.shift and bool(
+            np.isin(cells.start, self.start).all() and np.isin(cells.end, self.end).all()
+        )
 
     def cells(self, outer: Cells) -> Cells:
         """What was counted inside coarser cells, each inside one of the intervals: a cell for each group of keys that occurs."""
@@ -112,7 +130,12 @@ class Counter:
         end = np.minimum(first + (1 << self.shift), self.end[inner])
         place = np.searchsorted(outer.start, start, side="right") - 1
         within = (place >= 0) & (start < outer.end[place])
-        start, end, place, (impostor, genuine) = start[within], end[within], place[within], self._pairs[:, within]
+        start, end, place, (impostor, genuine) = (
+            start[within],
+            end[within],
+            place[within],
+            self._pairs[:, within],
+        )
         opens = np.searchsorted(place, place, side="left")  # the first group of the same outer cell
 
         def below(counts: np.ndarray, base: np.ndarray) -> np.ndarray:
@@ -120,10 +143,16 @@ class Counter:
             found: np.ndarray = before - before[opens] + base[place]
             return found
 
-        return Cells(start, end, genuine, impostor, below(genuine, outer.tp), below(impostor, outer.fp))
+        return Cells(
+            start, end, genuine, impostor, below(genuine, outer.tp), below(impostor, outer.fp)
+        )
 
     def _settle(self) -> None:
-        groups, same = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True)) if self._waiting else _NOTHING
+        groups, same = (
+            (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            if self._waiting
+            else _NOTHING
+        )
         self._waiting, self._count = [], 0
         group, place = np.unique(np.concatenate([self._group, groups]), return_inverse=True)
         pairs = np.zeros((2, len(group)), dtype=np.int64)

@@ -26,60 +26,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.distances.base import DISTANCES
-from siamese.distances.base import Distance
-from siamese.distances.base import floor
+from siamese.distances.base import DISTANCES, Distance, floor
 from siamese.pairs.all_pairs import AllPairs
-from siamese.pairs.base import pair_counts
-from siamese.verification.streaming.cells import Cells
-from siamese.verification.streaming.cells import Counter
-from siamese.verification.streaming.cells import from_keys
-from siamese.verification.streaming.cells import to_keys
-from siamese.verification.confusion import Confusion
-from siamese.verification.confusion import check_threshold
-from siamese.verification.curves import ThresholdCurve
-from siamese.verification.curves import eer
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.base import Pairs
+from siamese.verification.confusion import Confusion, check_threshold
+from siamese.verification.curves import ThresholdCurve, eer
+from siamese.verification.held import HeldDistances
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.policies.base import Policy
-from siamese.verification.streaming.tiles import SHIFT
-from siamese.verification.streaming.tiles import TILE
-from siamese.verification.streaming.tiles import Tile
-from siamese.verification.streaming.tiles import Tiles
+from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
+from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
 LIMIT = 4_000_000  # pairs in hopeful bins: where there are more, they are counted by
 FINER = 6  # so many lower bits of their keys less, before they are counted one by one
-WATCHED = 1 / 256  # share of the pairs near the expected threshold that are counted one by one from the first
+WATCHED = (
+    1 / 256
+)  # share of the pairs near the expected threshold that are counted one by one from the first
 AREA = 1e-5  # of the unit square, below the curve: pairs of one bin that can move so much are told apart
 WIDEST = 32  # and so many bins to either side at the most
 
 
-class StreamedDistances:
+class StreamedDistances(PairDistances):
     """Every pair i < j of N embeddings, in tiles; see the module's description.
 
     Args:
         embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
-        labels: (N,) integers, one number per person.
+        labels: (N,) integers, one number per identity.
         distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
         tile: rows of a tile; the results do not depend on it.
 
     Attributes:
-        labels: (N,) numbers of people, grouped.
+        labels: (N,) numbers of identities, grouped.
         original_labels: (N,) as they were given.
-        genuine, impostor: numbers of pairs.
 
     Raises:
         CalibrationError: embeddings so large or small that float32 does not hold their distances.
     """
 
-    def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE) -> None:
+    def __init__(
+        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE
+    ) -> None:
         self._tiles = Tiles(embeddings, labels, distance, tile)
         self.labels, self.original_labels = self._tiles.labels, np.asarray(labels)
-        self.distance, self.protocol = DISTANCES.name(distance), AllPairs().describe()
-        self.genuine, self.impostor = pair_counts(AllPairs(), self.labels)
+        self.distance, self.pair_rule = DISTANCES.name(distance), AllPairs().describe()
+        self._genuine, self._impostor = AllPairs().counts(self.labels)
         self._guard = threading.Lock()  # of whatever the threads count into
         self._counts: tuple[np.ndarray, np.ndarray] | None = None
         self._watched: Counter | None = None
         self._curve: ThresholdCurve | None = None
+
+    @property
+    def genuine(self) -> int:
+        return self._genuine
+
+    @property
+    def impostor(self) -> int:
+        return self._impostor
 
     # --- what is asked of it ---
 
@@ -118,7 +122,9 @@ class StreamedDistances:
         """
         policy.check(self.genuine, self.impostor)
         genuine, impostor = self._histogram(policy)
-        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).candidates_for(policy, self.genuine, self.impostor)
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).candidates_for(
+            policy, self.genuine, self.impostor
+        )
         if cells.pairs > LIMIT:
             cells = self._refined(cells, FINER).candidates_for(policy, self.genuine, self.impostor)
         cells = self._refined(cells, 0)
@@ -127,9 +133,11 @@ class StreamedDistances:
         if chosen < 0:
             return self._below_all(), Confusion(0, 0, self.genuine, self.impostor)
         t, f = int(tp[chosen]), int(fp[chosen])
-        return float(from_keys(cells.start[chosen])), Confusion(t, f, self.genuine - t, self.impostor - f)
+        return float(from_keys(cells.start[chosen])), Confusion(
+            t, f, self.genuine - t, self.impostor - f
+        )
 
-    def confusion(self, threshold: float) -> Confusion:
+    def count_verdicts(self, threshold: float) -> Confusion:
         """Exact counts at any threshold.
 
         Raises:
@@ -153,65 +161,87 @@ class StreamedDistances:
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many pairs of each person lie between one threshold and the next, give or take a bin: for resampling people.
+        """How many pairs of each identity lie between one threshold and the next, give or take a bin: for resampling identities.
 
         Args:
             thresholds: (k,) ascending.
 
         Returns:
-            (people, k + 1) integers, the last column beyond all thresholds: genuine pairs of each person; impostor pairs that each
-            person takes part in.
+            (identities, k + 1) integers, the last column beyond all thresholds: genuine pairs of each identity; impostor pairs that each
+            identity takes part in.
         """
-        person, columns = self.labels, len(thresholds) + 1
-        sizes = np.bincount(person)
-        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left").astype(np.int32))
-        kind = np.int32 if int(sizes.max()) * len(person) < 2**31 else np.int64
+        identity, columns = self.labels, len(thresholds) + 1
+        sizes = np.bincount(identity)
+        column = torch.from_numpy(
+            np.searchsorted(thresholds, self._tiles.edges, side="left").astype(np.int32)
+        )
+        kind = np.int32 if int(sizes.max()) * len(identity) < 2**31 else np.int64
         own, others = (np.zeros((len(sizes), columns), dtype=kind) for _ in range(2))
-        place = torch.from_numpy(person.astype(np.int32))
+        place = torch.from_numpy(identity.astype(np.int32))
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
-            a, b = place[tile.first : tile.first + tile.height], place[tile.second : tile.second + tile.width]
-            mine, theirs = ((a - a[0]) * columns)[:, None] + where, ((b - b[0]) * columns)[None] + where
+            a, b = (
+                place[tile.first : tile.first + tile.height],
+                place[tile.second : tile.second + tile.width],
+            )
+            mine, theirs = (
+                ((a - a[0]) * columns)[:, None] + where,
+                ((b - b[0]) * columns)[None] + where,
+            )
             hits = [
                 _counted(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
                 for k, w in ((mine, a), (theirs, b))
             ]
             genuine = self._tiles.genuine(tile)
-            genuine_counts = _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns) if genuine is not None else None
+            genuine_counts = (
+                _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns)
+                if genuine is not None
+                else None
+            )
             with self._guard:
                 for who, counted in zip((a, b), hits, strict=True):
                     others[int(who[0]) : int(who[-1]) + 1] += counted
                 if genuine_counts is not None:
                     own[int(a[0]) : int(a[-1]) + 1] += genuine_counts
-                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * genuine_counts  # they were among them, on both sides
+                    others[int(a[0]) : int(a[-1]) + 1] -= (
+                        2 * genuine_counts
+                    )  # they were among them, on both sides
 
         self._tiles.each(count)
         return own, others
 
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
-        """How many impostor pairs of each two people lie between one threshold and the next: for resampling a few people.
+        """How many impostor pairs of each two identities lie between one threshold and the next: for resampling a few identities.
 
         Args:
             thresholds: (k,) ascending.
 
         Returns:
-            (people, people, k + 1) int64, the smaller number first, the last column beyond all thresholds.
+            (identities, identities, k + 1) int64, the smaller number first, the last column beyond all thresholds.
         """
-        columns, people = len(thresholds) + 1, int(self.labels[-1]) + 1
+        columns, identities = len(thresholds) + 1, int(self.labels[-1]) + 1
         column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
-        counts, person = np.zeros(people * people * columns, dtype=np.int64), torch.from_numpy(self.labels)
+        counts, identity = (
+            np.zeros(identities * identities * columns, dtype=np.int64),
+            torch.from_numpy(self.labels),
+        )
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
-            a, b = person[tile.first : tile.first + tile.height, None], person[None, tile.second : tile.second + tile.width]
-            keys = ((a * people + b) * columns + where).view(-1)
-            counted = torch.bincount(keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)).numpy()
+            a, b = (
+                identity[tile.first : tile.first + tile.height, None],
+                identity[None, tile.second : tile.second + tile.width],
+            )
+            keys = ((a * identities + b) * columns + where).view(-1)
+            counted = torch.bincount(
+                keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)
+            ).numpy()
             with self._guard:
                 np.add(counts, counted, out=counts)
 
         self._tiles.each(count)
-        return counts.reshape(people, people, columns)
+        return counts.reshape(identities, identities, columns)
 
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """(n,) float32 distances of pairs of rows, numbered as they were given."""
@@ -229,7 +259,11 @@ class StreamedDistances:
         place = np.arange(len(genuine))
         close = place <= np.searchsorted(np.cumsum(impostor), min(count, self.impostor))
         distant = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
-        none = (np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+        none = (
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.int64),
+            np.zeros(0, dtype=np.float32),
+        )
         kept: dict[bool, tuple[np.ndarray, ...]] = {False: none, True: none}
 
         def look(tile: Tile) -> None:
@@ -249,6 +283,36 @@ class StreamedDistances:
         i, j, found = (np.concatenate(parts) for parts in zip(kept[False], kept[True], strict=True))
         i, j = self._tiles.order[i], self._tiles.order[j]
         return np.minimum(i, j), np.maximum(i, j), found
+
+    def bootstrap_curve(self, thresholds: tuple[float, ...]) -> ThresholdCurve:
+        return self.binned()
+
+    def independent_trials(self) -> np.ndarray:
+        sizes = np.bincount(self.labels)
+        return np.array([np.count_nonzero(sizes > 1), len(sizes) * (len(sizes) - 1) // 2])
+
+    def largest_share(self) -> float:
+        sizes = np.bincount(self.labels)
+        own = sizes * (sizes - 1) // 2
+        return float(own.max(initial=0) / max(1, own.sum()))
+
+    def pairs_to_show(self, count: int, seed: int = 0) -> HeldDistances:
+        """The closest impostor and the farthest genuine pairs, and some at random."""
+        left, right, distances = self.extremes(count)
+        labels = self.original_labels
+        some = BalancedPairs(count, seed)(labels)
+        known = set(zip(left.tolist(), right.tolist(), strict=True))
+        sides = np.sort(np.stack([some.left, some.right]), axis=0)
+        new = np.array(
+            [pair not in known for pair in zip(*sides.tolist(), strict=True)], dtype=bool
+        )
+        left, right = np.append(left, some.left[new]), np.append(right, some.right[new])
+        distances = np.append(distances, self.between(some.left[new], some.right[new]))
+        pairs = Pairs(left, right, labels[left] == labels[right])
+        return HeldDistances(pairs, distances, labels, self.distance, self.pair_rule)
+
+    def pairs_for_loss(self) -> Pairs:
+        return BalancedPairs()(self.original_labels)
 
     # --- passes over the pairs ---
 
@@ -273,7 +337,9 @@ class StreamedDistances:
 
     def _count(self, tile: Tile, every: np.ndarray, same: np.ndarray) -> None:
         """Count the pairs of a tile, and its genuine pairs, by their true bins."""
-        counted = torch.bincount(tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)).numpy()
+        counted = torch.bincount(
+            tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)
+        ).numpy()
         genuine = self._tiles.genuine(tile)
         before = tile.bins.numpy()[tile.doubtful]
         after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
@@ -287,11 +353,16 @@ class StreamedDistances:
                 np.subtract.at(counts, before[these], 1)
                 np.add.at(counts, after[these], 1)
 
-    def _expected(self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray) -> Counter | None:
+    def _expected(
+        self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray
+    ) -> Counter | None:
         """A counter for the pairs near the threshold that some of the pairs let expect; None where they tell nothing."""
         if not genuine.any() or not impostor.any():
             return None
-        tp, fp = (np.cumsum(v) * (of / v.sum()) for v, of in ((genuine, self.genuine), (impostor, self.impostor)))
+        tp, fp = (
+            np.cumsum(v) * (of / v.sum())
+            for v, of in ((genuine, self.genuine), (impostor, self.impostor))
+        )
         share = float(policy.prevalence_of(self.genuine, self.impostor))
         values = policy.objective(tp, fp, float(self.genuine), float(self.impostor), share)
         best = int(np.argmax(values))
@@ -300,7 +371,9 @@ class StreamedDistances:
         first, last = np.maximum(best - sides, 0), np.minimum(best + sides, len(genuine) - 1)
         held = below[last + 1] - below[first] <= WATCHED * below[-1]
         side = max(int(np.count_nonzero(held)), 1) - 1
-        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).select_cells(np.arange(first[side], last[side] + 1))
+        cells = Cells.of_bins(self._tiles.edges, genuine, impostor).select_cells(
+            np.arange(first[side], last[side] + 1)
+        )
         return Counter(cells.start, cells.end, 0)
 
     def _watch(self, tile: Tile, counter: Counter | None, wanted: np.ndarray | None) -> None:
@@ -336,10 +409,15 @@ class StreamedDistances:
         """A curve at the bins' edges, and in some bins at every distance that occurs."""
         if not len(bins):
             return curve
-        cells = self._refined(Cells.of_bins(self._tiles.edges, *self._histogram()).select_cells(bins), 0)
+        cells = self._refined(
+            Cells.of_bins(self._tiles.edges, *self._histogram()).select_cells(bins), 0
+        )
         inside = from_keys(cells.start)
         thresholds = np.append(curve.thresholds, inside)
-        tp, fp = np.append(curve.tp, cells.tp + cells.genuine), np.append(curve.fp, cells.fp + cells.impostor)
+        tp, fp = (
+            np.append(curve.tp, cells.tp + cells.genuine),
+            np.append(curve.fp, cells.fp + cells.impostor),
+        )
         thresholds, first = np.unique(thresholds, return_index=True)
         return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
 
@@ -352,6 +430,8 @@ class StreamedDistances:
 
 
 def _counted(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
-    """(people, columns) int32: how often each key, (person - first person) * columns + column, occurs; ``who`` ascends."""
-    people = int(who[-1] - who[0]) + 1
-    return torch.bincount(keys, minlength=people * columns).view(people, columns).int().numpy()
+    """(identities, columns) int32: how often each key, (identity - first identity) * columns + column, occurs; ``who`` ascends."""
+    identities = int(who[-1] - who[0]) + 1
+    return (
+        torch.bincount(keys, minlength=identities * columns).view(identities, columns).int().numpy()
+    )

@@ -32,7 +32,9 @@ from siamese.errors import CalibrationError
 Place = tuple[slice, slice]  # rows and columns of a tile
 
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
-SHIFT = 13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
+SHIFT = (
+    13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
+)
 OCTAVES = 120  # of squares, below the largest possible one: nearly all that float32 has; what is closer is in the first bin
 MARGIN_STEPS = 8
 UNIT = 2.0**-53
@@ -96,7 +98,9 @@ class Tile:
             maybe[: self.blind + 1] = True
         inside = np.flatnonzero(maybe)
         low, high = int(inside[0]), int(inside[-1])
-        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(np.uint32)  # below low: very large
+        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(
+            np.uint32
+        )  # below low: very large
         found = np.flatnonzero(above <= np.uint32(high - low))
         if len(inside) <= high - low:
             found = found[maybe[self.bins.numpy()[found]]]
@@ -104,26 +108,28 @@ class Tile:
 
 
 class Tiles:
-    """Rows grouped by person, and every pair i < j of them.
+    """Rows grouped by identity, and every pair i < j of them.
 
     Args:
         embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
-        labels: (N,) integers, one number per person.
+        labels: (N,) integers, one number per identity.
         distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
         size: rows of a tile.
 
     Attributes:
-        order: (N,) the given row that each row is: people come in a random order, lest neighbours be alike (by names, say).
-        labels: (N,) consecutive numbers of people, ascending.
+        order: (N,) the given row that each row is: identities come in a random order, lest neighbours be alike (by names, say).
+        labels: (N,) consecutive numbers of identities, ascending.
         edges: (bins,) float32 ascending, the largest distance of each bin.
 
     Raises:
         CalibrationError: numbers so large or small that float32 does not hold their distances.
     """
 
-    def __init__(self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE) -> None:
-        people, person = np.unique(labels, return_inverse=True)
-        number = np.random.default_rng(0).permutation(len(people))[person]
+    def __init__(
+        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE
+    ) -> None:
+        identities, identity = np.unique(labels, return_inverse=True)
+        number = np.random.default_rng(0).permutation(len(identities))[identity]
         self.order = np.argsort(number, kind="stable")
         self.labels = number[self.order]
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
@@ -133,12 +139,14 @@ class Tiles:
             rows = distance.rows(self._given)
             self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
             rows = rows * self._scale  # not in place: they may be the user's
-            self._rows = rows.sub_(rows.mean(dim=0))  # far from the origin a product's error hides the distances
+            self._rows = rows.sub_(
+                rows.mean(dim=0)
+            )  # far from the origin a product's error hides the distances
             self._squares = self._rows.square().sum(dim=1)
         self._low, self.edges = self._grid()
 
     def diagonal(self) -> list[Place]:
-        """The tiles on the diagonal: all genuine pairs, but for people with more rows than a tile."""
+        """The tiles on the diagonal: all genuine pairs, but for identities with more rows than a tile."""
         return [(rows, rows) for rows in self._parts]
 
     def rest(self) -> list[Place]:
@@ -205,7 +213,7 @@ class Tiles:
         return found
 
     def same(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
-        """(n,) bool: whether each pair shows one person."""
+        """(n,) bool: whether each pair shows one identity."""
         i, j = tile.rows(flat)
         same: np.ndarray = self.labels[i] == self.labels[j]
         return same
@@ -227,7 +235,11 @@ class Tiles:
     def _by_products(self) -> Callable[[slice, slice], Tile]:
         """What makes a tile, in memory of its own."""
         d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
-        wide, narrow, bits = torch.empty(most, dtype=torch.float64), torch.empty(most), np.empty(most, dtype=np.int32)
+        wide, narrow, bits = (
+            torch.empty(most, dtype=torch.float64),
+            torch.empty(most),
+            np.empty(most, dtype=np.int32),
+        )
         floor = float(_number(self._low + 2 * MARGIN_STEPS))
 
         def made(i: slice, j: slice) -> Tile:
@@ -237,15 +249,31 @@ class Tiles:
             values, codes = wide[:size], narrow[:size]
             torch.add(sa, sb, out=values.view(len(a), len(b))).addmm_(a, b.T, alpha=-2)
             codes.copy_(values).clamp_(min=floor)
-            steps = codes.view(torch.int32).sub_(self._low)  # of float32, from the first bin's start, and SURE more
-            doubtful = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * MARGIN_STEPS
-            error = 4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
+            steps = codes.view(torch.int32).sub_(
+                self._low
+            )  # of float32, from the first bin's start, and SURE more
+            doubtful = (
+                np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * MARGIN_STEPS
+            )
+            error = (
+                4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
+            )
             # Where the error is more than a quarter of a float32 step, a code tells nothing.
             blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
             if blind and int(steps.min()) < blind << SHIFT:
                 doubtful |= steps.numpy() < blind << SHIFT
             flat = np.flatnonzero(doubtful)
-            tile = Tile(i.start, j.start, len(a), len(b), steps.bitwise_right_shift_(SHIFT), values, error, flat, blind)
+            tile = Tile(
+                i.start,
+                j.start,
+                len(a),
+                len(b),
+                steps.bitwise_right_shift_(SHIFT),
+                values,
+                error,
+                flat,
+                blind,
+            )
             return replace(tile, doubtful=tile.counted(flat)) if tile.diagonal else tile
 
         return made
@@ -255,7 +283,9 @@ class Tiles:
         if not self._distance.squared:  # a code is the distance itself
             ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
             return 0, _number(np.minimum(ends, _key(LARGEST)))
-        top = _key(4.0) + 2 * MARGIN_STEPS  # the square of two rows of length 1, opposite to each other
+        top = (
+            _key(4.0) + 2 * MARGIN_STEPS
+        )  # the square of two rows of length 1, opposite to each other
         low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
         bins = ((top - low) >> SHIFT) + 1
         ends = low + MARGIN_STEPS + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
@@ -271,9 +301,13 @@ class Tiles:
         a, b = self._given[i], self._given[j]
         values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0  # of minus zero: zero
         if not bool(values.isfinite().all()):
-            raise CalibrationError("the learned distance gives NaN or infinite values; train again, at a lower rate")
+            raise CalibrationError(
+                "the learned distance gives NaN or infinite values; train again, at a lower rate"
+            )
         bins = values.view(torch.int32) >> SHIFT
-        return Tile(i.start, j.start, len(a), len(b), bins, values, 0.0, np.zeros(0, dtype=np.int64), 0)
+        return Tile(
+            i.start, j.start, len(a), len(b), bins, values, 0.0, np.zeros(0, dtype=np.int64), 0
+        )
 
 
 def longest_row(rows: Tensor, distance: Distance) -> float:
@@ -296,7 +330,7 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
 
 
 def _parts(labels: np.ndarray, size: int) -> list[slice]:
-    """Consecutive rows, at most ``size``, that end where a person ends, if one does."""
+    """Consecutive rows, at most ``size``, that end where an identity ends, if one does."""
     ends = np.append(np.flatnonzero(labels[1:] != labels[:-1]) + 1, len(labels))
     parts, start = [], 0
     while start < len(labels):

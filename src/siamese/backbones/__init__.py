@@ -1,0 +1,1 @@
+"""Networks from images (B, 3, H, W) to embeddings (B, D)."""

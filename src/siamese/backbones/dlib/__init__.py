@@ -1,0 +1,1 @@
+"""dlib's file of weights, read and written."""

@@ -1,0 +1,213 @@
+"""Options that several commands share, each declared once; their choices come from registries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from siamese.inference.bundle import Bundle
+    from siamese.verification.policies.base import Policy
+
+PRETRAINED = "pretrained"
+LATEST = "runs/latest"
+
+
+# --- declarations ---
+
+
+def add_run(parser: argparse.ArgumentParser, name: str, what: str, default: str | None) -> None:
+    """Which run or bundle, by position."""
+    parser.add_argument(
+        "run", nargs="?", default=default, metavar=name, help=f"{what}, or {PRETRAINED}"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, what: str, required: bool = False) -> None:
+    """Images of the user's, and where those of a CSV file lie."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        required=required,
+        help=f"{what}: a folder of one folder per identity, or a CSV file (path, identity)",
+    )
+    parser.add_argument(
+        "--root", metavar="DIR", help="where the images of a CSV file, or of the run, lie now"
+    )
+
+
+def add_pairs(parser: argparse.ArgumentParser) -> None:
+    """Which pair rule."""
+    from siamese.pairs.base import PAIR_RULES
+
+    parser.add_argument(
+        "--pairs",
+        choices=tuple(PAIR_RULES),
+        help="which pairs (default: as the bundle's threshold was calibrated)",
+    )
+
+
+def add_policy(parser: argparse.ArgumentParser, what: str) -> None:
+    """Another policy; :func:`parse_policy` reads it."""
+    from siamese.verification.policies.base import POLICIES
+
+    parser.add_argument(
+        "--policy",
+        metavar="POLICY",
+        help=f"{what}: {', '.join(POLICIES)}, with settings after commas: fmr,rate=0.02   "
+        f"recall,rate=0.99   cost,false_match=10   max_f1,prevalence=0.01   (prevalence: observed, "
+        f"balanced or a number)",
+    )
+
+
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Another threshold."""
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="D",
+        help="accept up to this distance (default: the bundle's calibrated threshold)",
+    )
+
+
+def add_tta(parser: argparse.ArgumentParser, what: str) -> None:
+    """Test-time augmentation."""
+    parser.add_argument(
+        "--tta",
+        type=int,
+        metavar="N",
+        help=f"test-time augmentation: average each embedding over N augmented copies of the image "
+        f"(default: as the bundle's threshold was chosen); {what}",
+    )
+
+
+def add_cropping(parser: argparse.ArgumentParser) -> None:
+    """How images are cropped."""
+    parser.add_argument(
+        "--bad-images",
+        choices=("error", "quarantine"),
+        default="error",
+        help="images that cannot be read: stop, or leave out (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="folder of the crop cache (default: SIAMESE_CACHE, or the user's cache folder)",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where to compute."""
+    parser.add_argument(
+        "--device", default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Output for programs."""
+    parser.add_argument("--json", action="store_true", help=f"print {what} as one JSON object")
+
+
+# --- what they mean ---
+
+
+def open_bundle(name: str) -> Bundle:
+    """The bundle in a folder, or, for the word ``pretrained``, the one that needs no training.
+
+    A folder of that name is ``./pretrained``.
+
+    Raises:
+        BundleError: no bundle there.
+        MissingDependencyError, WeightsError: see :func:`siamese.pretrained_bundle`.
+    """
+    from siamese.inference.bundle import Bundle
+    from siamese.inference.pretrained import pretrained_bundle
+
+    if name != PRETRAINED:
+        return Bundle.load(name)
+    try:
+        return pretrained_bundle()
+    except MissingDependencyError as error:
+        raise MissingDependencyError(
+            f"{error}; or give the bundle of a training run, such as {LATEST}"
+        ) from error
+
+
+def shown(name: str) -> str:
+    """How a bundle is named in what is printed."""
+    return name if name == PRETRAINED else os.path.relpath(Path(name).resolve())
+
+
+def parse_policy(text: str | None) -> Policy | None:
+    """``fmr,rate=1e-4`` as a policy; None for none.
+
+    Raises:
+        ConfigError: an unknown name or setting, or a word that is no setting.
+    """
+    from siamese.verification.policies.base import as_policy
+
+    if text is None:
+        return None
+    name, *words = (word.strip() for word in text.split(","))
+    settings: dict[str, Any] = {"name": name}
+    for word in words:
+        key, equals, value = (part.strip() for part in word.partition("="))
+        if not equals or key == "name":
+            raise ConfigError(
+                f"{word!r} in the policy {text!r} is not understood; write NAME,SETTING=VALUE such "
+                f"as fmr,rate=1e-4"
+            )
+        settings[key] = _value(value)
+    return as_policy(settings)
+
+
+def device(name: str) -> str:
+    """Check that a device is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used ({reason}); try cpu") from error
+    return name
+
+
+def note(text: str) -> None:
+    """Something to know beside the output, on standard error."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+def note_few_identities(identities: int | None) -> None:
+    """Say so if a threshold was chosen on fewer identities than intervals need."""
+    from siamese.verification.bootstrap import MIN_IDENTITIES
+
+    if identities and identities < MIN_IDENTITIES:
+        note(
+            f"the threshold was chosen on {identities} identities, too few to say how far it holds "
+            f"for others; give more of them, better some dozens"
+        )
+
+
+def note_pretrained() -> None:
+    """What is known of those whom the pretrained network has seen."""
+    note(
+        "the network was trained on public figures, and its threshold calibrated on people of LFW; "
+        "of the former no list is known"
+    )
+
+
+def _value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""Which images meet in which training batch."""

@@ -1,0 +1,1 @@
+"""Which images are trained on, calibrated on and tested on."""

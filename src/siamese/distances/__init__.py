@@ -1,0 +1,1 @@
+"""How far apart two embeddings are: smaller is more alike, always."""

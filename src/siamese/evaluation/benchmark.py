@@ -1,0 +1,163 @@
+"""Benchmarks: pairs in folds that somebody else chose, such as LFW's View 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from siamese.data.dataset import CropDataset
+from siamese.data.embedding import embed
+from siamese.data.test_time import TestTimeAugmentation
+from siamese.datasets.pairs_file import PairsFile
+from siamese.distances.base import Distance
+from siamese.errors import CalibrationError
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.crops import crop_files
+from siamese.inference.bundle import Bundle
+from siamese.pairs.base import FIXED, Pairs
+from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.verification.folds import FoldedEvaluation, cross_validate
+from siamese.verification.held import HeldDistances
+from siamese.verification.measure import measure_pairs
+from siamese.verification.policies.base import Policy
+from siamese.verification.policies.max_accuracy import MaxAccuracy
+
+
+def evaluate_benchmark(
+    bundle: Bundle,
+    benchmark: PairsFile,
+    policy: str | dict[str, Any] | Policy | float = MaxAccuracy(),  # noqa: B008 - frozen
+    *,
+    cache: str | Path | None = None,
+    bad_images: str = "error",
+    device: str = "cpu",
+    progress: bool = True,
+) -> FoldedEvaluation:
+    """Judge a bundle on a benchmark, each fold at the threshold that the other folds choose.
+
+    Args:
+        bundle: embeds and measures.
+        benchmark: such as ``siamese.lfw_view2(folder)``.
+        policy: how thresholds are chosen; a number is applied as it is.
+        cache, bad_images, progress: as for :func:`siamese.crop_files`.
+        device: where to compute.
+
+    Raises:
+        ConfigError, DataError, FaceError, CacheError, CalibrationError: see
+            :func:`measure_benchmark` and :func:`siamese.cross_validate`.
+    """
+    found = measure_benchmark(
+        bundle.backbone.for_inference().to(device),
+        bundle.distance.to(device),
+        bundle.cropper,
+        benchmark,
+        tta=bundle.test_time_augmentation,
+        cache=cache,
+        bad_images=bad_images,
+        progress=progress,
+    )
+    return found.evaluate(policy)
+
+
+def measure_benchmark(
+    model: nn.Module,
+    distance: Distance,
+    cropper: Cropper,
+    benchmark: PairsFile,
+    *,
+    tta: TestTimeAugmentation | None = None,
+    cache: str | Path | None = None,
+    bad_images: str = "error",
+    progress: bool = True,
+) -> BenchmarkDistances:
+    """Embed each image of a benchmark once, and measure the distance of each pair.
+
+    Args:
+        model: images (B, 3, H, W) to embeddings.
+        distance: between them.
+        cropper: from images to what the model sees; where it finds nothing to crop, its policy says
+            what is compared instead, if anything.
+        benchmark: which images.
+        tta: changed copies over which each embedding is averaged.
+        cache, bad_images, progress: as for :func:`siamese.crop_files`.
+
+    Raises:
+        DataError, FaceError, CacheError: from cropping.
+        CalibrationError: no image is left, or embeddings are NaN or infinite.
+    """
+    result = crop_files(
+        benchmark.paths, cropper, cache=cache, bad_images=bad_images, progress=progress
+    )
+    kept = [row for row, file in enumerate(result.files) if file is not None]
+    if not kept:
+        raise CalibrationError(
+            f"{benchmark.name}: the cropper leaves no image; set cropper.no_face=whole_image"
+        )
+    crops = [file for file in result.files if file is not None]
+    every = np.arange(len(crops))  # each image an identity of its own: only distances are wanted
+    embeddings = embed(model, CropDataset(crops, every), tta=tta)
+    place = np.full(len(benchmark.files), -1)
+    place[kept] = every
+    left, right = place[benchmark.left], place[benchmark.right]
+    refused = (left < 0) | (right < 0)
+    chosen = FixedPairs(left[~refused], right[~refused], benchmark.name)
+    held = measure_pairs(embeddings, every, chosen, distance)
+    assert isinstance(held, HeldDistances)
+    distances = np.full(len(benchmark), np.nan, dtype=held.distances.dtype)
+    distances[~refused] = held.distances
+    empty = np.array([found == 0 for found in result.faces])
+    missing = empty[benchmark.left] | empty[benchmark.right] | refused
+    count = int(empty.sum())
+    return BenchmarkDistances(benchmark, distances, missing, refused, count, held.distance)
+
+
+@dataclass(frozen=True)
+class BenchmarkDistances:
+    """The pairs of a benchmark with their distances.
+
+    Attributes:
+        benchmark: n pairs.
+        distances: (n,) floating point; NaN where ``refused``.
+        missing: (n,) bool, pairs with an image on which the cropper found nothing, or that is left
+            out.
+        refused: (n,) bool, pairs with an image that is left out: they have no distance.
+        not_acquired: number of images on which the cropper found nothing (failure to acquire).
+        distance: the distance's registered name.
+    """
+
+    benchmark: PairsFile
+    distances: np.ndarray
+    missing: np.ndarray
+    refused: np.ndarray
+    not_acquired: int
+    distance: str
+
+    @property
+    def pair_distances(self) -> HeldDistances:
+        """The pairs that have a distance, as a threshold is chosen from them."""
+        kept, b = ~self.refused, self.benchmark
+        pairs = Pairs(b.left[kept], b.right[kept], b.same[kept])
+        described = {"name": FIXED, "source": b.name}
+        return HeldDistances(pairs, self.distances[kept], b.labels, self.distance, described)
+
+    def evaluate(
+        self,
+        policy: str | dict[str, Any] | Policy | float = MaxAccuracy(),  # noqa: B008 - frozen
+    ) -> FoldedEvaluation:
+        """See :func:`siamese.cross_validate`; errors likewise."""
+        found = cross_validate(
+            self.distances,
+            self.benchmark.same,
+            self.benchmark.fold,
+            policy=policy,
+            tested=self.benchmark.tested,
+            missing=self.missing,
+            refused=self.refused,
+            benchmark=self.benchmark.name,
+            names=dict(enumerate(self.benchmark.fold_names)),
+        )
+        return replace(found, images=len(self.benchmark.files), not_acquired=self.not_acquired)

@@ -1,0 +1,191 @@
+"""EvaluationData: the crops and pairs that a network is calibrated and judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from siamese.data.dataset import CropDataset
+from siamese.data.manifest import SplitManifest
+from siamese.data.prepared import PreparedData, prepare
+from siamese.datasets.identities import IdentityTable
+from siamese.errors import ConfigError, did_you_mean
+from siamese.faces.croppers.base import Cropper
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
+from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.verification.point import OperatingPoint
+
+if TYPE_CHECKING:  # evaluating a bundle needs no Lightning
+    from siamese.data.datamodule import ImageDataModule
+
+OTHER = "data"  # the name of the one split that other data form
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Splits with their crops and the pairs of each.
+
+    Attributes:
+        manifest: which images.
+        prepared: what cropping them gave.
+        datasets: split -> its crops.
+        pair_rules: split -> which pairs.
+    """
+
+    manifest: SplitManifest
+    prepared: PreparedData
+    datasets: Mapping[str, CropDataset]
+    pair_rules: Mapping[str, PairRule]
+
+    @classmethod
+    def of_module(cls, data: ImageDataModule, rule: PairRule) -> EvaluationData:
+        """The splits of a run in training; ``rule`` where the split protocol chose no pairs."""
+        data.setup()
+        assert data.manifest is not None
+        assert data.prepared is not None
+        datasets = {split: data.dataset(split) for split in data.splits}
+        rules = {split: data.pairs(split) or rule for split in data.splits}
+        return cls(data.manifest, data.prepared, datasets, rules)
+
+    @classmethod
+    def of_manifest(
+        cls,
+        manifest: SplitManifest,
+        cropper: Cropper,
+        rule: PairRule,
+        *,
+        asked: bool = False,
+        cache: str | Path | None = None,
+        bad_images: str = "error",
+        progress: bool = True,
+    ) -> EvaluationData:
+        """The images of a manifest, cropped.
+
+        Args:
+            manifest: which images, in which splits.
+            cropper: of the network.
+            rule: which pairs.
+            asked: whether the user asked for this rule; otherwise pairs that the split protocol
+                chose are kept.
+            cache, bad_images, progress: as for :func:`siamese.crop_files`.
+
+        Raises:
+            DataError, FaceError, CacheError, SplitError: from cropping.
+        """
+        prepared = prepare(manifest, cropper, cache=cache, bad_images=bad_images, progress=progress)
+        rules = {
+            split: rule
+            if asked or part.pairs is None
+            else FixedPairs(part.pairs[0], part.pairs[1], manifest.protocol)
+            for split, part in prepared.splits.items()
+        }
+        datasets = {
+            split: CropDataset(part.crops, part.table.labels)
+            for split, part in prepared.splits.items()
+        }
+        return cls(manifest, prepared, datasets, rules)
+
+    @property
+    def calibrating(self) -> str:
+        """The split that the threshold is chosen on."""
+        return self.manifest.calibrating
+
+
+def run_manifest(run: str | Path, root: str | Path | None = None) -> SplitManifest:
+    """The splits of a run, whose files are checked to be what they were.
+
+    Args:
+        run: folder of the run, or of its bundle.
+        root: where its images lie now, if they moved.
+
+    Raises:
+        ConfigError: no run lies there.
+        SplitError: the manifest or its files were changed.
+    """
+    if (path := manifest_path(run)) is None:
+        raise ConfigError(
+            f"{run}: a bundle without its run knows no images; give some: data=PATH (--data PATH)"
+        )
+    manifest = SplitManifest.load(path, root=root)
+    manifest.verify_files()
+    return manifest
+
+
+def manifest_path(run: str | Path) -> Path | None:
+    """The ``split.json`` of a run's folder, or of the run in which a bundle lies."""
+    folder = Path(run).expanduser().resolve()
+    path = (folder.parent if folder.name == "bundle" else folder) / "split.json"
+    return path if path.is_file() else None
+
+
+def other_manifest(data: IdentityTable | str | Path, root: str | Path | None) -> SplitManifest:
+    """All images of a table, a folder of identities or a CSV file, as one split.
+
+    Raises:
+        ConfigError: a ``root`` for anything but a CSV file.
+        DataError: no such folder or file, or one that is not as described.
+    """
+    if isinstance(data, IdentityTable):
+        table = data
+    elif Path(data).suffix.lower() == ".csv":
+        table = IdentityTable.from_csv(data, root)
+    elif root is not None:
+        raise ConfigError(
+            "--root tells where the images of a CSV file or of the run lie; leave it out with a "
+            "folder"
+        )
+    else:
+        table = IdentityTable.from_folder(data)
+    return SplitManifest.make(table, {OTHER: np.arange(len(table))}, protocol="all identities")
+
+
+def keep_splits(manifest: SplitManifest, names: list[str]) -> None:
+    """Leave only some splits in a manifest.
+
+    Raises:
+        ConfigError: a split that it does not have.
+    """
+    for name in names:
+        if name not in manifest.splits:
+            raise ConfigError(f"the run has no split {name!r}{did_you_mean(name, manifest.splits)}")
+    for name in list(manifest.splits):
+        if name not in names:
+            del manifest.splits[name]
+            manifest.pairs.pop(name, None)
+
+
+def pair_rule_of(asked: str | PairRule | None, point: OperatingPoint | None) -> PairRule:
+    """The rule that is asked for, or else the one that a threshold was calibrated with."""
+    if asked is not None:
+        return asked if isinstance(asked, PairRule) else PAIR_RULES.build(asked)
+    if point is None or point.pair_rule["name"] == FIXED:  # fixed pairs cannot be drawn again
+        return BalancedPairs()
+    return PAIR_RULES.build(point.pair_rule)
+
+
+def note_on_known(manifest: SplitManifest, run: str | Path) -> str | None:
+    """What to say if "other" images were there when a run was trained or calibrated."""
+    path = manifest_path(run)
+    if path is None:
+        return (
+            "the bundle lies in no run's folder, so whether it was trained or calibrated on these "
+            "identities is not known; if it was, the figures are too good"
+        )
+    splits = SplitManifest.load(path).splits
+    known = [e for s in ("train", "calibration", "validation") for e in splits.get(s, [])]
+    hashes, names = {e["sha256"] for e in known} - {None}, {e["identity"] for e in known}
+    images = sum(e["sha256"] in hashes for e in manifest.splits[OTHER])
+    identities = len({e["identity"] for e in manifest.splits[OTHER]} & names)
+    counted = ((identities, "identities of these names"), (images, "of these very images"))
+    shared = [f"{count} {what}" for count, what in counted if count]
+    if not shared:
+        return None
+    return (
+        f"the run was trained or calibrated on {', and on '.join(shared)}: if they are the same, "
+        f"the figures are too good"
+    )

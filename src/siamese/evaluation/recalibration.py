@@ -1,0 +1,158 @@
+"""recalibrate: the threshold of a finished bundle chosen anew on other data, beside the old one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from siamese.data.prepared import PreparedData
+from siamese.data.test_time import TestTimeAugmentation
+from siamese.datasets.identities import IdentityTable
+from siamese.errors import ConfigError
+from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
+from siamese.evaluation.embedding import measure_splits
+from siamese.evaluation.run import Work
+from siamese.evaluation.stages import make_bundle
+from siamese.inference.bundle import Bundle
+from siamese.pairs.base import PairRule
+from siamese.verification.calibration import Calibration
+from siamese.verification.point import GIVEN, Interval, OperatingPoint
+from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.probability import Reliability, check_kind, reliability
+from siamese.verification.thresholds import calibrate_pairs
+
+
+@dataclass(frozen=True, repr=False)
+class Recalibration:
+    """An old and a new threshold on the same data.
+
+    Attributes:
+        bundle: with the new threshold.
+        old: the old threshold, with its counts and figures on these data.
+        new: the new one.
+        shift: 95 % interval of how far the new threshold lies from the old one, over the identities
+            of both calibrations (:meth:`Calibration.shift_from`); None where that is not known.
+        reliability: the bundle's stated probabilities against what was observed here; None where
+            it states none.
+        before: the bundle's own calibration; None where it keeps none.
+        data: what cropping the images gave.
+        notes: what must be known beside the figures, in sentences.
+    """
+
+    bundle: Bundle
+    old: OperatingPoint
+    new: OperatingPoint
+    shift: Interval | None
+    reliability: Reliability | None
+    before: Calibration | None
+    data: PreparedData
+    notes: tuple[str, ...] = ()
+
+    @property
+    def calibration(self) -> Calibration:
+        """The new calibration."""
+        assert self.bundle.calibration is not None
+        return self.bundle.calibration
+
+    @property
+    def drifted(self) -> bool | None:
+        """Whether these data are not like those of the bundle; None where that is not known."""
+        return None if self.shift is None else not self.shift[0] <= 0 <= self.shift[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: old, new, drifted, shift, calibration_error."""
+        return {
+            "old": self.old.to_dict(),
+            "new": self.new.to_dict(),
+            "drifted": self.drifted,
+            "shift": self.shift,
+            "calibration_error": self.reliability and self.reliability.calibration_error,
+        }
+
+    def __repr__(self) -> str:
+        return f"Recalibration(old {self.old.threshold:.4f}, new {self.new.threshold:.4f})"
+
+
+def recalibrate(
+    bundle: Bundle | str | Path,
+    data: IdentityTable | str | Path,
+    policy: str | dict[str, Any] | Policy | None = None,
+    *,
+    pairs: str | PairRule | None = None,
+    probability: str | None = "isotonic",
+    tta: int | None = None,
+    root: str | Path | None = None,
+    bad_images: str = "error",
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Recalibration:
+    """Choose the threshold of a finished bundle anew, on data of your own.
+
+    The network stays as it is; nothing is written. ``result.bundle.save(folder)`` keeps the bundle.
+
+    Args:
+        bundle: a bundle, its folder, or the folder of a run.
+        data: a table, a folder of one folder per identity, or a CSV file (path, identity): of
+            identities that the network was not trained on.
+        policy: how to choose; by default as the bundle's threshold was chosen.
+        pairs: which pairs; by default those of the rule that it was calibrated with.
+        probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it
+            out.
+        tta: changed copies over which each embedding is averaged, 0 for none; by default the
+            bundle's.
+        root, bad_images, cache, device, progress: as for :func:`siamese.evaluate_run`.
+
+    Raises:
+        ConfigError: an unknown name, or no policy where the bundle's threshold was chosen by none.
+        BundleError: no bundle, or a damaged one.
+        DataError, FaceError, CacheError: from reading and cropping.
+        CalibrationError: pairs of one kind only, or that cannot support the policy.
+    """
+    check_kind(probability)
+    source = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    before = source.operating_point
+    if policy is None and before.policy == GIVEN:
+        raise ConfigError(
+            "the bundle's threshold was chosen by no policy; give one, for instance "
+            "policy='max_f1' (--policy max_f1)"
+        )
+    rule = as_policy(before.policy_settings if policy is None else policy)
+    views = TestTimeAugmentation.of(source.augmentation, source.tta if tta is None else tta)
+    manifest = other_manifest(data, root)
+    note = None if isinstance(bundle, Bundle) else note_on_known(manifest, bundle)
+    work = Work(root, bad_images, cache, device, progress)
+    prepared = work.crop(manifest, source.cropper, pair_rule_of(pairs, before), pairs is not None)
+    distances = measure_splits(
+        source.backbone.for_inference().to(device),
+        source.distance.to(device),
+        prepared.datasets,
+        prepared.pair_rules,
+        views,
+    )[OTHER]
+    found = calibrate_pairs(
+        distances, rule, OTHER, probability=probability, beside=(before.threshold,)
+    )
+    name = data.name if isinstance(data, IdentityTable) else Path(data).name
+    facts = {"data": name, "threshold_before": before.threshold}
+    provenance = dict(source.provenance) | {"recalibrated": facts}
+    kept = source.calibration
+    return Recalibration(
+        make_bundle(source.components, found, provenance, views.copies if views else 0),
+        found.with_policy(before.threshold).point,
+        found.point,
+        found.shift_from(kept) if kept else None,
+        _judged(kept, found),
+        kept,
+        prepared.prepared,
+        (note,) if note else (),
+    )
+
+
+def _judged(kept: Calibration | None, found: Calibration) -> Reliability | None:
+    """The bundle's stated probabilities, at the new prevalence, on the new pairs."""
+    if kept is None or kept.probability is None:
+        return None
+    prevalence = found.point.target_prevalence or found.curve.prevalence
+    return reliability(kept.probability.at(prevalence), found.curve)

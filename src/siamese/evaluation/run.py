@@ -1,0 +1,237 @@
+"""evaluate_run: the figures of a run or a bundle, on the run's own splits or on other data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from siamese.data.manifest import SplitManifest
+from siamese.data.test_time import TestTimeAugmentation
+from siamese.datasets.identities import IdentityTable
+from siamese.errors import ConfigError
+from siamese.evaluation.data import (
+    EvaluationData,
+    keep_splits,
+    note_on_known,
+    other_manifest,
+    pair_rule_of,
+    run_manifest,
+)
+from siamese.evaluation.embedding import measure_splits
+from siamese.evaluation.sources import UnfinishedRun, open_source
+from siamese.evaluation.stages import RunEvaluation, fit_backbone, judge, make_bundle
+from siamese.faces.croppers.base import Cropper
+from siamese.inference.bundle import Bundle
+from siamese.pairs.base import PairRule
+from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.thresholds import calibrate_pairs
+
+
+@dataclass(frozen=True)
+class Work:
+    """How crops are made and networks run; the same for every stage.
+
+    Attributes:
+        root: where the images of the run or of a CSV file lie now, if they moved.
+        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
+        cache: folder of the crop cache.
+        device: where to compute.
+        progress: show progress bars.
+    """
+
+    root: str | Path | None = None
+    bad_images: str = "error"
+    cache: str | Path | None = None
+    device: str = "cpu"
+    progress: bool = True
+
+    def crop(
+        self, manifest: SplitManifest, cropper: Cropper, rule: PairRule, asked: bool = False
+    ) -> EvaluationData:
+        """The images of a manifest as a network sees them; see :class:`EvaluationData`."""
+        return EvaluationData.of_manifest(
+            manifest,
+            cropper,
+            rule,
+            asked=asked,
+            cache=self.cache,
+            bad_images=self.bad_images,
+            progress=self.progress,
+        )
+
+
+def evaluate_run(
+    run: Bundle | str | Path,
+    data: IdentityTable | str | Path | None = None,
+    *,
+    on: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    pairs: str | PairRule | None = None,
+    policy: str | dict[str, Any] | Policy | None = None,
+    threshold: float | None = None,
+    tta: int | None = None,
+    root: str | Path | None = None,
+    bad_images: str = "error",
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> RunEvaluation:
+    """Evaluate a run on its own splits, or a bundle on other data.
+
+    A run that was interrupted, or is still in training, is evaluated from its last checkpoint: what
+    its backbone works out in closed form is fitted to its training images, and its threshold is
+    calibrated as the run would have done. The result's ``bundle`` can be saved.
+
+    Args:
+        run: folder of a training run, folder of a bundle, or a bundle.
+        data: other data, evaluated as one split ``"data"``: a table, a folder of one folder per
+            identity, or a CSV file (path, identity). Without it, the run's own splits, whose
+            manifest and files are checked first.
+        on: another run, whose splits are taken instead.
+        splits: only these splits of the run.
+        pairs: which pairs; by default those that the split protocol chose, or else those of the
+            rule that the threshold was calibrated with.
+        policy: at the threshold that another policy chooses on the calibration pairs.
+        threshold: at this distance.
+        tta: changed copies over which each embedding is averaged, 0 for none; by default the
+            bundle's. For another number than the bundle's the threshold is chosen anew on the run's
+            calibrating split.
+        root: where the images of the run, or of the CSV file, lie now, if they moved.
+        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
+        cache: folder of the crop cache.
+        device: where to compute.
+        progress: show progress bars.
+
+    Raises:
+        ConfigError: arguments that contradict each other, or an unknown name.
+        BundleError: no bundle and no checkpoint, or a damaged one.
+        SplitError: the run's manifest or files were changed.
+        DataError, FaceError, CacheError: from reading and cropping.
+        CalibrationError: pairs of one kind only, or that cannot support the policy.
+    """
+    _check(run, data, on, policy, threshold, tta)
+    work = Work(root, bad_images, cache, device, progress)
+    source, notes = open_source(run), []
+    recalibrated = isinstance(source, UnfinishedRun)
+    if isinstance(source, UnfinishedRun):
+        notes.append(
+            f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
+        )
+        bundle = _finished(source, work)
+    else:
+        bundle = source
+    home = on if on is not None else run
+    views = bundle.tta if tta is None else tta
+    TestTimeAugmentation.of(bundle.augmentation, views)  # find out now whether it can be done
+    if data is not None:
+        manifest = other_manifest(data, root)
+        if isinstance(run, (str, Path)) and (note := note_on_known(manifest, run)):
+            notes.append(note)
+    elif isinstance(home, Bundle):
+        raise ConfigError("a bundle alone knows no images; give some: data=PATH, or on=RUN")
+    else:
+        manifest = run_manifest(home, root)
+    if data is None and views != bundle.tta and threshold is None:
+        bundle, recalibrated = _with_tta(bundle, manifest, views, work), True
+    elif views != bundle.tta:
+        bundle = replace(bundle, tta=views, calibration=None)
+    if splits:
+        keep_splits(manifest, list(splits))
+    bundle = _at(bundle, policy, threshold)
+    of = bundle if on is None else open_source(on)
+    point = of.operating_point if isinstance(of, Bundle) else None
+    prepared = work.crop(manifest, bundle.cropper, pair_rule_of(pairs, point), pairs is not None)
+    distances = measure_splits(
+        bundle.backbone.for_inference().to(work.device),
+        bundle.distance.to(work.device),
+        prepared.datasets,
+        prepared.pair_rules,
+        bundle.test_time_augmentation,
+    )
+    probability = bundle.calibration.probability if bundle.calibration else None
+    evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
+    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, tuple(notes))
+
+
+def _check(
+    run: Bundle | str | Path,
+    data: Any,
+    on: Any,
+    policy: Any,
+    threshold: float | None,
+    tta: int | None,
+) -> None:
+    """Refuse what contradicts itself before anything is read."""
+    if policy is not None and (tta is not None or threshold is not None):
+        raise ConfigError(
+            f"the policy chooses the threshold on the calibration pairs as they are; leave out "
+            f"{'tta' if tta is not None else 'the threshold'}"
+        )
+    if on is not None and data is not None:
+        raise ConfigError("on=RUN names what is compared; leave out the data")
+    if on is not None and tta is not None:
+        raise ConfigError("on=RUN compares networks as they are; leave out tta")
+    if data is not None and tta and threshold is None:
+        raise ConfigError(
+            f"the threshold for tta={tta} is chosen on the run's own images: find it without data "
+            f"(siamese evaluate RUN --tta {tta} --out DIR) and evaluate that bundle here, or give "
+            f"a threshold"
+        )
+    if threshold is not None and not math.isfinite(threshold):
+        raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+    if policy is not None:
+        as_policy(policy)
+
+
+def _at(bundle: Bundle, policy: Any, threshold: float | None) -> Bundle:
+    """The bundle with the operating point to evaluate at."""
+    if policy is None and threshold is None:
+        return bundle
+    wanted = policy if policy is not None else threshold
+    assert wanted is not None
+    if policy is None and bundle.calibration is None:
+        point = bundle.operating_point.with_threshold(wanted)
+        return replace(bundle, operating_point=point)
+    chosen = bundle.with_policy(wanted)
+    return replace(bundle, operating_point=chosen.point, calibration=chosen)
+
+
+def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> Bundle:
+    """The bundle with another number of copies, its threshold chosen anew on the same split."""
+    point = bundle.operating_point
+    own = replace(manifest, splits=dict(manifest.splits), pairs=dict(manifest.pairs))
+    keep_splits(own, [point.split])
+    data = work.crop(own, bundle.cropper, pair_rule_of(None, point))
+    distances = measure_splits(
+        bundle.backbone.for_inference().to(work.device),
+        bundle.distance.to(work.device),
+        data.datasets,
+        data.pair_rules,
+        TestTimeAugmentation.of(bundle.augmentation, tta),
+    )
+    policy = as_policy(point.policy_settings)
+    calibration = calibrate_pairs(distances[point.split], policy, point.split)
+    return make_bundle(bundle.components, calibration, bundle.provenance, tta)
+
+
+def _finished(run: UnfinishedRun, work: Work) -> Bundle:
+    """A bundle of a run's last checkpoint: fitted on its training images, calibrated as usual."""
+    manifest = run_manifest(run.folder, work.root)
+    keep_splits(manifest, ["train", manifest.calibrating])
+    data = work.crop(manifest, run.components.cropper, run.pair_rule)
+    fit_backbone(run.components.backbone, data.datasets["train"])
+    split = data.calibrating
+    distances = measure_splits(
+        run.components.backbone.for_inference().to(work.device),
+        run.components.distance.to(work.device),
+        {split: data.datasets[split]},
+        data.pair_rules,
+    )
+    calibration = calibrate_pairs(
+        distances[split], run.policy, split, epoch=run.epoch, step=run.step
+    )
+    facts = run.provenance | {"epochs": run.epoch + 1, "kept": "last checkpoint"}
+    return make_bundle(run.components, calibration, facts)

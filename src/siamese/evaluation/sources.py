@@ -1,0 +1,124 @@
+"""What is evaluated: a bundle, a finished run, or a run that has only a checkpoint so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from siamese.errors import BundleError, ConfigError, SiameseError
+from siamese.inference.bundle import DESCRIPTION, Bundle
+from siamese.inference.components import Components
+from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
+from siamese.storage import write_json
+from siamese.verification.policies.base import Policy, as_policy
+
+RUN = "run.json"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run without a bundle: interrupted, or still in training.
+
+    Attributes:
+        folder: of the run.
+        components: with the weights of the last checkpoint; nothing is fitted in closed form yet.
+        pair_rule, policy: how its threshold is to be chosen.
+        epoch, step: of the checkpoint.
+        provenance: facts for the bundle.
+    """
+
+    folder: Path
+    components: Components
+    pair_rule: PairRule
+    policy: Policy
+    epoch: int
+    step: int
+    provenance: dict[str, Any]
+
+
+def describe_run(
+    folder: Path,
+    components: Components,
+    pair_rule: PairRule,
+    policy: Policy,
+    provenance: dict[str, Any],
+) -> None:
+    """Write ``run.json``, from which and a checkpoint a bundle can be made at any time."""
+    described = pair_rule.describe()
+    content = {
+        "version": _VERSION,
+        **components.describe(),
+        "pair_rule": None if described["name"] == FIXED else described,
+        "policy": policy.describe(),
+        "provenance": provenance,
+    }
+    write_json(folder / RUN, content)
+
+
+def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
+    """The bundle that is meant; where a run has none yet, the run as far as it came.
+
+    Args:
+        run: a bundle, its folder, or the folder of a run.
+
+    Raises:
+        BundleError: no bundle, or a damaged one.
+        ConfigError: a folder that is no run.
+    """
+    if isinstance(run, Bundle):
+        return run
+    folder = Path(run).expanduser()
+    places = (folder / DESCRIPTION, folder / "bundle" / DESCRIPTION)
+    if any(place.is_file() for place in places):
+        return Bundle.load(folder)
+    if (folder / RUN).is_file():
+        return _from_checkpoint(folder)
+    if folder.is_dir() and not (folder / "bundle").exists():
+        raise ConfigError(
+            f"{run}: not the folder of a run; to evaluate a run on these images: --data {run}"
+        )
+    return Bundle.load(folder)  # which says what is missing
+
+
+def _from_checkpoint(folder: Path) -> UnfinishedRun:
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        weights = content["state_dict"]
+        epoch, step = int(content["epoch"]), int(content["global_step"])
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder}: the run has neither a bundle nor a checkpoint yet; wait for the end of its "
+            f"first epoch, or train again"
+        ) from error
+    except Exception as error:  # whatever a damaged file makes torch say
+        raise BundleError(
+            f"{checkpoint}: not a checkpoint ({(str(error) or type(error).__name__):.80}); resume "
+            f"the run, or train again"
+        ) from error
+    try:
+        values = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        if values["version"] > _VERSION:
+            raise BundleError(
+                f"{folder}: written by a newer siamese (run version {values['version']}); upgrade "
+                f"siamese"
+            )
+        components = Components.build(values)
+        components.load_tensors(weights)
+        rule = PAIR_RULES.build(values["pair_rule"]) if values["pair_rule"] else BalancedPairs()
+        policy = as_policy(values["policy"])
+        provenance = dict(values["provenance"])
+    except BundleError:
+        raise
+    except (SiameseError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{folder / RUN}: does not describe this run ({reason}); resume the run, or train again"
+        ) from error
+    return UnfinishedRun(folder, components, rule, policy, epoch, step, provenance)

@@ -1,0 +1,175 @@
+"""The stages between trained weights and a bundle: fit, measure, calibrate, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from siamese.backbones.base import Backbone
+from siamese.data.dataset import CropDataset
+from siamese.data.embedding import EVAL_BATCH
+from siamese.data.samplers.base import SequentialBatches
+from siamese.evaluation.artifacts import write_evaluation
+from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.embedding import measure_splits
+from siamese.inference.bundle import Bundle
+from siamese.inference.components import Components
+from siamese.verification.calibration import Calibration
+from siamese.verification.figures import SplitEvaluation, evaluate_pairs
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import Policy
+from siamese.verification.probability import ProbabilityMap
+from siamese.verification.thresholds import calibrate_pairs
+
+
+@dataclass(frozen=True, repr=False)
+class RunEvaluation:
+    """Figures of a bundle on the splits of a run, or on other data.
+
+    Attributes:
+        bundle: what was evaluated, with the operating point in use.
+        evaluations: split -> figures; other data are one split, ``"data"``.
+        distances: split -> the distances of its pairs.
+        data: the crops and pairs.
+        recalibrated: whether the bundle's threshold was chosen here, not before.
+        notes: what must be known beside the figures, in sentences.
+    """
+
+    bundle: Bundle
+    evaluations: dict[str, SplitEvaluation]
+    distances: dict[str, PairDistances]
+    data: EvaluationData
+    recalibrated: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The threshold and where it came from."""
+        return self.bundle.operating_point
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The calibration that the threshold was chosen on; None where there is none."""
+        return self.bundle.calibration
+
+    @property
+    def caution(self) -> str:
+        """What must stand beside the figures where splits share identities; empty otherwise."""
+        return self.data.manifest.caution
+
+    def to_dict(self) -> dict[str, Any]:
+        """Split -> figures, plain JSON values."""
+        return {split: e.to_dict() for split, e in self.evaluations.items()}
+
+    def write(self, folder: str | Path) -> Path:
+        """Write ``evaluation.json`` and ``plots/`` into a folder, which is made."""
+        write_evaluation(
+            self.distances,
+            self.evaluations,
+            self.data.datasets,
+            self.data.prepared.splits,
+            self.operating_point,
+            Path(folder),
+            self.caution,
+        )
+        return Path(folder)
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{split}: F1 {e.f1:.3f}" for split, e in self.evaluations.items())
+        return f"RunEvaluation(threshold {self.operating_point.threshold:.4f}; {figures})"
+
+
+def conclude(
+    components: Components,
+    data: EvaluationData,
+    policy: Policy,
+    *,
+    epoch: int | None = None,
+    step: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> RunEvaluation:
+    """What follows training: fit, measure, calibrate, judge, and make a bundle.
+
+    Args:
+        components: with trained weights; the backbone is fitted in place.
+        data: all splits of the run.
+        policy: how the threshold is chosen, on the calibrating split.
+        epoch, step: of the weights.
+        provenance: facts for the bundle; the figures of the test split are added.
+
+    Raises:
+        CalibrationError: embeddings that are not finite, or pairs that cannot support the policy.
+    """
+    fit_backbone(components.backbone, data.datasets["train"])
+    distances = measure_splits(
+        components.backbone, components.distance, data.datasets, data.pair_rules
+    )
+    calibrating = data.calibrating
+    calibration = calibrate_pairs(
+        distances[calibrating], policy, calibrating, epoch=epoch, step=step
+    )
+    caution = data.manifest.caution
+    evaluations = judge(distances, calibration.point, calibration.probability, caution)
+    facts = dict(provenance or {})
+    if "test" in evaluations:
+        facts["test"] = evaluations["test"].to_dict()
+    bundle = make_bundle(components, calibration, facts)
+    return RunEvaluation(bundle, evaluations, distances, data, recalibrated=True)
+
+
+def fit_backbone(backbone: Backbone, data: CropDataset) -> None:
+    """Let a backbone work out what it can in closed form from the training images."""
+    backbone.eval()
+    batches = (data[plan]["image"] for plan in SequentialBatches(len(data), EVAL_BATCH))
+    backbone.fit(batches, torch.from_numpy(data.labels))
+
+
+def judge(
+    distances: Mapping[str, PairDistances],
+    point: OperatingPoint,
+    probability: ProbabilityMap | None = None,
+    caution: str = "",
+) -> dict[str, SplitEvaluation]:
+    """The figures of each split at an operating point.
+
+    Args:
+        distances: split -> the distances of its pairs.
+        point: the threshold, and the prevalence that its policy states.
+        probability: a map to be judged, too.
+        caution: carried along with the figures.
+    """
+    return {
+        split: evaluate_pairs(
+            measured,
+            point.threshold,
+            split,
+            caution=caution,
+            probability=probability,
+            prevalence=point.stated_prevalence,
+        )
+        for split, measured in distances.items()
+    }
+
+
+def make_bundle(
+    components: Components,
+    calibration: Calibration,
+    provenance: Mapping[str, Any],
+    tta: int = 0,
+) -> Bundle:
+    """A bundle with a calibrated threshold."""
+    return Bundle(
+        components.backbone,
+        components.distance,
+        components.cropper,
+        calibration.point,
+        dict(provenance),
+        components.augmentation,
+        calibration,
+        tta,
+    )

@@ -1,0 +1,1 @@
+"""Losses over embeddings: ``loss(embeddings, labels)`` or ``loss(embeddings, labels, pairs)``."""

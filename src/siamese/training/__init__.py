@@ -1,0 +1,1 @@
+"""From data to a bundle: the LightningModule, its callbacks and metrics, and one run."""

@@ -1,0 +1,60 @@
+"""From embeddings and labels to the distances of chosen pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from siamese.distances.base import DISTANCES, Distance
+from siamese.errors import CalibrationError
+from siamese.pairs.base import PairRule
+from siamese.verification.held import HeldDistances
+from siamese.verification.pair_distances import PairDistances
+from siamese.verification.streaming.stream import StreamedDistances
+from siamese.verification.streaming.tiles import longest_row
+
+# Pairs: of an exhaustive rule, more than these are streamed. Their thresholds are the same, and
+# their intervals quicker.
+HELD = 500_000
+
+
+def measure_pairs(
+    embeddings: Tensor,
+    labels: Tensor | np.ndarray,
+    pairs: PairRule,
+    distance: Distance,
+    limit: int = HELD,
+) -> PairDistances:
+    """Choose pairs by the labels and measure their distances.
+
+    Args:
+        embeddings: (N, D) floating point, finite.
+        labels: (N,) integers, one number per identity.
+        pairs: which pairs; more than ``limit`` of an exhaustive rule (:class:`siamese.AllPairs`)
+            are streamed, in bounded memory.
+        distance: between embeddings.
+        limit: pairs that are held, with their distances.
+
+    Raises:
+        CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
+            or small that float32 does not hold their distances.
+    """
+    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
+        raise CalibrationError(
+            f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; "
+            f"give (N, D) embeddings and (N,) labels"
+        )
+    if not bool(embeddings.isfinite().all()):
+        bad = int((~embeddings.isfinite().all(dim=1)).sum())
+        raise CalibrationError(
+            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; "
+            f"lower the learning rate"
+        )
+    if pairs.exhaustive and sum(pairs.counts(labels)) > limit:
+        return StreamedDistances(embeddings, labels, distance)
+    if distance.squared and len(embeddings):
+        longest_row(distance.rows(embeddings), distance)
+    chosen = pairs(labels)
+    distances = distance.between(embeddings, chosen.left, chosen.right)
+    return HeldDistances(chosen, distances, labels, DISTANCES.name(distance), pairs.describe())

@@ -1,0 +1,1 @@
+"""Which threshold is wanted; each policy is a file."""

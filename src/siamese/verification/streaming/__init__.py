@@ -1,0 +1,1 @@
+"""All pairs of an embedding matrix, counted exactly in tiles and never held."""
