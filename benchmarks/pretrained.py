@@ -13,7 +13,7 @@ import dataclasses
 import time
 
 import siamese
-from siamese.evaluation.embedding import BenchmarkDistances, measure_benchmark
+from siamese.evaluation.benchmark import BenchmarkDistances, measure_benchmark
 from siamese.inference.pretrained import CALIBRATION, CROPPER, pretrained_backbone
 from siamese.verification.policies.base import as_policy
 from siamese.verification.thresholds import calibrate_pairs

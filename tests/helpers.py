@@ -15,16 +15,16 @@ from PIL import Image
 from siamese.datasets.identities import IdentityTable
 
 
-def image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+def random_image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
     """A smooth random colour image, (height, width, 3) uint8; another one for every seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def write_picture(path: Path, seed: int, height: int = 40, width: int = 48) -> Path:
-    """Write :func:`image` to ``path`` (its suffix tells the format), making the folder."""
+def write_image(path: Path, seed: int, height: int = 40, width: int = 48) -> Path:
+    """Write :func:`random_image` to ``path`` (its suffix tells the format), making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image(seed, height, width)).save(path)
+    Image.fromarray(random_image(seed, height, width)).save(path)
     return path
 
 
@@ -32,7 +32,7 @@ def write_people(root: Path, counts: Sequence[int]) -> Path:
     """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``, with that many images, all different."""
     for identity, n in enumerate(counts):
         for i in range(n):
-            write_picture(root / f"person_{identity:02d}" / f"{i}.png", 1000 * identity + i)
+            write_image(root / f"person_{identity:02d}" / f"{i}.png", 1000 * identity + i)
     return root
 
 

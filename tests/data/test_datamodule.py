@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.helpers import assert_says, quiet_trainer, write_people
+from tests.helpers import assert_says, quiet_trainer, random_image, write_people
 
 from siamese.data.datamodule import CsvDataModule, FolderDataModule, ImageDataModule
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
@@ -70,7 +70,7 @@ def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_fold
         images = torch.cat([b["image"] for b in batches])
         for file, image in zip(table.files, images, strict=True):
             identity, number = int(file[7:9]), int(Path(file).stem)
-            expected = NoCropper(size=24)(image(1000 * identity + number)).image
+            expected = NoCropper(size=24)(random_image(1000 * identity + number)).image
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.helpers import assert_says, image
+from tests.helpers import assert_says, random_image
 from torch import Tensor, nn
 
 from siamese.data.dataset import CropDataset
@@ -24,7 +24,7 @@ LABELS = np.array([0, 0, 1, 1, 2, 2], dtype=np.int64)
 def files(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / f"{row}.png" for row in range(6)]
     for row, path in enumerate(paths):
-        Image.fromarray(image(row, 24, 24)).save(path)
+        Image.fromarray(random_image(row, 24, 24)).save(path)
     return paths
 
 
@@ -36,7 +36,7 @@ def test_a_batch_holds_what_the_plan_names(files, in_memory):
     assert len(data) == 6
     for slot, row in enumerate((4, 0, 5)):
         np.testing.assert_array_equal(
-            batch["image"][slot].permute(1, 2, 0).numpy(), image(row, 24, 24)
+            batch["image"][slot].permute(1, 2, 0).numpy(), random_image(row, 24, 24)
         )
     assert batch["image"].shape == (3, 3, 24, 24)
     assert batch["image"].is_contiguous()
@@ -49,7 +49,9 @@ def test_a_batch_holds_what_the_plan_names(files, in_memory):
 
 def test_one_row_is_a_batch_of_one_and_has_no_pairs(files):
     batch = CropDataset(files, LABELS, Augmentation())[3]
-    np.testing.assert_array_equal(batch["image"][0].permute(1, 2, 0).numpy(), image(3, 24, 24))
+    np.testing.assert_array_equal(
+        batch["image"][0].permute(1, 2, 0).numpy(), random_image(3, 24, 24)
+    )
     assert (batch["label"].tolist(), batch["index"].tolist()) == ([1], [3])
     assert "pairs" not in batch
 
@@ -63,7 +65,7 @@ def test_augmentation_follows_the_plans_seed_and_the_place_in_the_batch(files, i
     assert not torch.equal(one[0], one[1])
     assert not torch.equal(one, data[BatchPlan(np.array([2, 2]), None, (1, 2, 4, 0))]["image"])
     plain = data[BatchPlan(np.array([2]))]["image"]  # nothing of this is left in memory
-    np.testing.assert_array_equal(plain[0].permute(1, 2, 0).numpy(), image(2, 24, 24))
+    np.testing.assert_array_equal(plain[0].permute(1, 2, 0).numpy(), random_image(2, 24, 24))
 
 
 def test_a_lost_crop_is_named(files):
@@ -90,7 +92,7 @@ class Mean(nn.Module):
 def test_embedding_a_data_set(files, batch, training):
     model = Mean().train(training)
     embeddings = embed(model, CropDataset(files, LABELS, Augmentation()), batch)
-    expected = np.stack([image(row, 24, 24).mean(axis=(0, 1)) for row in range(6)])
+    expected = np.stack([random_image(row, 24, 24).mean(axis=(0, 1)) for row in range(6)])
     np.testing.assert_allclose(embeddings.numpy(), expected, rtol=1e-5)
     assert model.training is training
     assert not embeddings.requires_grad

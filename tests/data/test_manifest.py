@@ -27,7 +27,7 @@ def manifest(people_folder: Path) -> SplitManifest:
     )
 
 
-def augmented_copy(manifest: SplitManifest, path: Path, change: object) -> Path:
+def altered(manifest: SplitManifest, path: Path, change: object) -> Path:
     """Save, change the JSON by ``change(content)``, and write it again."""
     content = json.loads(manifest.save(path).read_text(encoding="utf-8"))
     content = change(content) or content
@@ -103,7 +103,7 @@ def test_a_person_moved_into_a_second_split_is_refused(manifest, tmp_path):
         content["splits"]["train"].append(content["splits"]["test"].pop())
 
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", move))
+        SplitManifest.load(altered(manifest, tmp_path / "split.json", move))
     assert_says(
         caught.value,
         "identity",
@@ -121,16 +121,14 @@ def test_a_file_in_two_splits_is_refused(manifest, tmp_path):
         )
 
     with pytest.raises(SplitError) as caught:
-        SplitManifest.load(augmented_copy(manifest, tmp_path / "split.json", copy))
+        SplitManifest.load(altered(manifest, tmp_path / "split.json", copy))
     assert_says(caught.value, "file", manifest.splits["test"][0]["file"], "train", "test")
 
 
 def test_a_newer_version_is_refused(manifest, tmp_path):
     with pytest.raises(SplitError) as caught:
         SplitManifest.load(
-            augmented_copy(
-                manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1}
-            )
+            altered(manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1})
         )
     assert_says(caught.value, tmp_path / "split.json", "newer", "upgrade")
 
@@ -179,7 +177,7 @@ def test_a_missing_manifest_and_a_folder(tmp_path):
 
 
 def test_the_same_picture_in_two_splits_is_reported(manifest, people_folder):
-    assert manifest.shared_pictures() == []
+    assert manifest.shared_images() == []
     train, test = manifest.splits["train"][0]["file"], manifest.splits["test"][0]["file"]
     shutil.copy(
         people_folder / manifest.splits["train"][2]["file"],
@@ -190,7 +188,7 @@ def test_the_same_picture_in_two_splits_is_reported(manifest, people_folder):
     )  # and, the line above, a twin within one split: no matter
     table = IdentityTable.from_folder(people_folder)
     again = SplitManifest.make(table, split_identities(table, seed=5), seed=5)
-    assert again.shared_pictures() == [(train, test)]
+    assert again.shared_images() == [(train, test)]
 
 
 def test_a_file_name_that_is_not_unicode_can_be_saved(manifest, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import image
+from tests.helpers import random_image
 
 from siamese.data.transforms import Augmentation, stable_seed
 
@@ -22,7 +22,7 @@ SEEDS = [(7, epoch, step, 0, slot) for epoch in range(2) for step in range(3) fo
 
 
 def test_the_same_seed_gives_the_same_picture_whatever_came_before():
-    image = image(1)
+    image = random_image(1)
     alone = {seed: Augmentation()(image, seed) for seed in SEEDS}
     used = Augmentation()
     for seed in [*reversed(SEEDS), *SEEDS]:
@@ -31,7 +31,7 @@ def test_the_same_seed_gives_the_same_picture_whatever_came_before():
 
 
 def test_the_picture_that_is_augmented_stays_as_it_was():
-    image = image(1)
+    image = random_image(1)
     before = image.copy()
     for seed in SEEDS:
         result = FULL(image, seed)
@@ -46,42 +46,44 @@ def test_another_process_gives_the_same_pictures():
 import hashlib
 from siamese.data.transforms import Augmentation
 from tests.data.test_transforms import FULL, SEEDS
-from tests.helpers import image
+from tests.helpers import random_image
 for seed in reversed(SEEDS):
-    print(hashlib.sha256(FULL(image(1), seed).tobytes()).hexdigest())
+    print(hashlib.sha256(FULL(random_image(1), seed).tobytes()).hexdigest())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[::-1] == [
-        hashlib.sha256(FULL(image(1), seed).tobytes()).hexdigest() for seed in SEEDS
+        hashlib.sha256(FULL(random_image(1), seed).tobytes()).hexdigest() for seed in SEEDS
     ]
 
 
 def test_the_global_random_state_is_neither_read_nor_changed():
     np.random.seed(1)  # noqa: NPY002 - the very state that must not matter
-    one = FULL(image(1), SEEDS[0])
+    one = FULL(random_image(1), SEEDS[0])
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     np.random.seed(2)  # noqa: NPY002
-    np.testing.assert_array_equal(FULL(image(1), SEEDS[0]), one)
+    np.testing.assert_array_equal(FULL(random_image(1), SEEDS[0]), one)
     np.random.seed(1)  # noqa: NPY002
     np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
 
 
 def test_it_travels_to_other_processes():
-    FULL(image(1), SEEDS[0])  # with everything built
+    FULL(random_image(1), SEEDS[0])  # with everything built
     again = pickle.loads(pickle.dumps(FULL))
     assert again == FULL
-    np.testing.assert_array_equal(again(image(1), SEEDS[1]), FULL(image(1), SEEDS[1]))
+    np.testing.assert_array_equal(again(random_image(1), SEEDS[1]), FULL(random_image(1), SEEDS[1]))
 
 
 def test_strengths_of_0_change_nothing():
     for seed in SEEDS:
-        np.testing.assert_array_equal(Augmentation(**OFF)(image(1), seed), image(1))
+        np.testing.assert_array_equal(Augmentation(**OFF)(random_image(1), seed), random_image(1))
 
 
 @pytest.mark.parametrize("name", OFF)
 def test_each_strength_alone_changes_pictures(name):
     augment = Augmentation(**OFF | {name: 0.5 if name not in ("rotation", "shear") else 20.0})
-    changed = [not np.array_equal(augment(image(1), seed), image(1)) for seed in SEEDS]
+    changed = [
+        not np.array_equal(augment(random_image(1), seed), random_image(1)) for seed in SEEDS
+    ]
     assert any(changed)
 
 
@@ -90,7 +92,7 @@ def test_the_largest_allowed_strength_works(name):
     top = {"rotation": 180.0, "shear": 80.0}.get(name, 1.0)
     augment = Augmentation(**OFF | {name: top})
     for seed in SEEDS:
-        assert augment(image(1), seed).shape == image(1).shape
+        assert augment(random_image(1), seed).shape == random_image(1).shape
 
 
 @pytest.mark.parametrize("name", OFF)
@@ -104,15 +106,15 @@ def test_a_flip_is_a_mirror_in_its_share_of_cases():
     augment = Augmentation(**OFF | {"flip": 0.3})
     mirrored = 0
     for step in range(600):
-        result = augment(image(1), (0, 0, step, 0, 0))
-        if not np.array_equal(result, image(1)):
-            np.testing.assert_array_equal(result, image(1)[:, ::-1])
+        result = augment(random_image(1), (0, 0, step, 0, 0))
+        if not np.array_equal(result, random_image(1)):
+            np.testing.assert_array_equal(result, random_image(1)[:, ::-1])
             mirrored += 1
     assert abs(mirrored - 180) < 5 * np.sqrt(600 * 0.3 * 0.7)
 
 
 def test_grey_takes_the_colour_out():
-    grey = Augmentation(**OFF | {"grey": 1.0})(image(1), SEEDS[0])
+    grey = Augmentation(**OFF | {"grey": 1.0})(random_image(1), SEEDS[0])
     assert (grey[..., 0] == grey[..., 1]).all()
     assert (grey[..., 1] == grey[..., 2]).all()
     assert grey.std() > 5

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.helpers import assert_says, image
+from tests.helpers import assert_says, random_image
 
 from siamese.errors import ImageError
 from siamese.faces import images
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def encode(kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image(3)).save(buffer, kind, **options)
+    Image.fromarray(random_image(3)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -117,8 +117,8 @@ def test_huge_picture_is_refused_by_its_header_alone():
 
 
 def test_the_limit_is_a_number_of_pixels_that_is_still_allowed(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", image(3).shape[0] * image(3).shape[1])
-    assert decode_image(encode("PNG")).shape == image(3).shape
+    monkeypatch.setattr(images, "MAX_PIXELS", random_image(3).shape[0] * random_image(3).shape[1])
+    assert decode_image(encode("PNG")).shape == random_image(3).shape
     monkeypatch.setattr(images, "MAX_PIXELS", images.MAX_PIXELS - 1)
     with pytest.raises(ImageError, match="48 x 40 pixels, more than 1,919"):
         decode_image(encode("PNG"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, image, write_picture
+from tests.helpers import assert_says, random_image, write_image
 
 from siamese.errors import CacheError
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
@@ -26,12 +26,12 @@ def crop(paths: list[Path], cache: Path, **settings: object) -> CropResult:
 
 
 def images(folder: Path, n: int) -> list[Path]:
-    return [write_picture(folder / f"{i:04d}.png", i) for i in range(n)]
+    return [write_image(folder / f"{i:04d}.png", i) for i in range(n)]
 
 
 def assert_whole(result: CropResult) -> None:
     for seed, file in enumerate(result.files):
-        np.testing.assert_array_equal(read_crop(file), BOX(image(seed)).image)
+        np.testing.assert_array_equal(read_crop(file), BOX(random_image(seed)).image)
 
 
 def temporary_files(cache: Path) -> list[Path]:
@@ -42,7 +42,7 @@ def temporary_files(cache: Path) -> list[Path]:
 CROPPING = """
 import sys, time
 from pathlib import Path
-from siamese.faces.croppers import FixedBoxCropper
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.crops import crop_files
 folder, cache, go, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 class Slow(FixedBoxCropper):

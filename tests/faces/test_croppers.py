@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, image
+from tests.helpers import assert_says, random_image
 
 from siamese.errors import ConfigError
-from siamese.faces import croppers
 from siamese.faces.align import Box
+from siamese.faces.croppers import dlib_croppers
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
@@ -115,7 +115,7 @@ def test_no_cropper_shows_the_whole_picture():
 
 
 def test_fixed_box_cuts_that_box():
-    image = image(1, 200, 250)
+    image = random_image(1, 200, 250)
     crop = FixedBoxCropper(size=84)(image)  # the default box is 84 x 84 pixels
     assert crop.faces is None
     np.testing.assert_array_equal(crop.image, image[92:176, 83:167])
@@ -132,7 +132,7 @@ FACES = {
 def faces_found(monkeypatch):
     def pretend(n: int) -> None:
         monkeypatch.setattr(
-            croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n]
+            dlib_croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n]
         )
 
     return pretend
@@ -153,7 +153,7 @@ def faces_found(monkeypatch):
 )
 def test_what_is_shown_for_0_1_and_2_faces(faces_found, n, several, whole):
     faces_found(n)
-    image = image(2, 150, 200)
+    image = random_image(2, 150, 200)
     crop = DlibHogCropper(size=56, margin=0.2, several_faces=several)(image)
     assert crop.faces == n
     # 40 pixels and 0.2 of them on each side are 56: a copy, one to one.
@@ -193,7 +193,7 @@ import sys
 sys.modules["dlib"] = None  # what `import dlib` meets where it is not installed
 import numpy as np
 from siamese.errors import MissingDependencyError
-from siamese.faces.croppers import DlibHogCropper, FixedBoxCropper, NoCropper
+from siamese import DlibHogCropper, FixedBoxCropper, NoCropper
 image = np.zeros((200, 200, 3), np.uint8)
 for cropper in (NoCropper(), FixedBoxCropper()):
     cropper.check()

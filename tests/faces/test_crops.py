@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, image, write_picture
+from tests.helpers import assert_says, random_image, write_image
 
 from siamese.errors import DataError, FaceError
-from siamese.faces import croppers, crops
+from siamese.faces import crops
 from siamese.faces.align import Box
+from siamese.faces.croppers import dlib_croppers
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
@@ -34,7 +35,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
-    return [write_picture(tmp_path / "in" / f"{i}.png", i) for i in range(6)]
+    return [write_image(tmp_path / "in" / f"{i}.png", i) for i in range(6)]
 
 
 def test_crops_are_in_the_order_of_the_paths_and_hold_what_the_cropper_cut(paths, cache):
@@ -45,7 +46,7 @@ def test_crops_are_in_the_order_of_the_paths_and_hold_what_the_cropper_cut(paths
     assert result.faces == [None] * 6
     for path, file in zip(paths, result.files, strict=True):
         seed = int(path.stem)
-        np.testing.assert_array_equal(read_crop(file), BOX(image(seed)).image)
+        np.testing.assert_array_equal(read_crop(file), BOX(random_image(seed)).image)
 
 
 def test_a_second_run_computes_nothing(paths, cache, monkeypatch):
@@ -72,10 +73,10 @@ def test_one_picture_under_two_names_is_cropped_once(paths, cache):
 
 def test_a_picture_that_was_replaced_under_its_name_is_cropped_again(paths, cache):
     crop(paths, cache=cache)
-    write_picture(paths[0], 77)
+    write_image(paths[0], 77)
     result = crop(paths, cache=cache)
     assert result.computed == 1
-    np.testing.assert_array_equal(read_crop(result.files[0]), BOX(image(77)).image)
+    np.testing.assert_array_equal(read_crop(result.files[0]), BOX(random_image(77)).image)
 
 
 @pytest.fixture
@@ -88,9 +89,9 @@ def pretended_faces(monkeypatch):
     def chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
         return np.full((size, size, 3), int(box.left), dtype=np.uint8)
 
-    monkeypatch.setattr(croppers, "detect_faces", detect)
-    monkeypatch.setattr(croppers, "face_chip", chip)
-    monkeypatch.setattr(croppers, "require_dlib", lambda *files: None)
+    monkeypatch.setattr(dlib_croppers, "detect_faces", detect)
+    monkeypatch.setattr(dlib_croppers, "face_chip", chip)
+    monkeypatch.setattr(dlib_croppers, "require_dlib", lambda *files: None)
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def with_faces(tmp_path: Path, pretended_faces: None) -> list[Path]:
     """Images with 0, 1 and 2 pretended faces, two of each."""
     paths = []
     for row, faces in enumerate([0, 1, 2, 0, 1, 2]):
-        image = image(row).copy()
+        image = random_image(row).copy()
         image[0, 0] = faces
         paths.append(tmp_path / f"{row}.png")
         Image.fromarray(image).save(paths[-1])
@@ -244,7 +245,7 @@ def test_a_fixed_box_beside_the_picture_is_a_bad_picture(paths, cache):
 
 def test_a_file_that_changed_after_it_was_hashed_is_noticed(paths, cache):
     hashes = hash_files(paths)
-    write_picture(paths[2], 99)
+    write_image(paths[2], 99)
     with pytest.raises(DataError) as caught:
         crop(paths, hashes=hashes, cache=cache)
     assert_says(caught.value, "1 of 6", paths[2], "changed since")
@@ -256,10 +257,10 @@ def test_a_twin_of_a_changed_file_is_still_good(paths, cache):
     shutil.copy(paths[0], paths[0].parent / "twin.png")
     both = [paths[0], paths[0].parent / "twin.png"]
     hashes = hash_files(both)
-    write_picture(paths[0], 99)
+    write_image(paths[0], 99)
     result = crop(both, hashes=hashes, cache=cache, bad_images="quarantine")
     assert list(result.bad) == [0]
-    np.testing.assert_array_equal(read_crop(result.files[1]), BOX(image(0)).image)
+    np.testing.assert_array_equal(read_crop(result.files[1]), BOX(random_image(0)).image)
 
 
 def test_hashes_are_sha256_of_the_bytes(tmp_path):
@@ -272,13 +273,13 @@ def test_hashes_are_sha256_of_the_bytes(tmp_path):
 def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path / "elsewhere"))
     assert crops.default_cache() == tmp_path / "elsewhere"
-    paths = [write_picture(tmp_path / "a.png", 1)]
+    paths = [write_image(tmp_path / "a.png", 1)]
     assert crop(paths).files[0].is_relative_to(tmp_path / "elsewhere")
 
 
 def test_two_processes_write_the_same_bytes_as_one(tmp_path):
     paths = [
-        write_picture(tmp_path / "in" / f"{i}.png", i) for i in range(100)
+        write_image(tmp_path / "in" / f"{i}.png", i) for i in range(100)
     ]  # several tasks of 32
     one = crop(paths, workers=1, cache=tmp_path / "one")
     two = crop(paths, workers=2, cache=tmp_path / "two")

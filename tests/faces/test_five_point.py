@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, image, orl_folder
+from tests.helpers import assert_says, orl_folder, random_image
 
 from siamese.errors import ConfigError, MissingDependencyError
 from siamese.faces import detect
@@ -243,4 +243,4 @@ def test_threads_have_detectors_of_their_own():
     with ThreadPoolExecutor(3) as pool:
         for found, wanted in zip(pool.map(lambda p: CHIP(p).image, images), expected, strict=True):
             np.testing.assert_array_equal(found, wanted)
-    assert CHIP(image(1, 90, 90)).faces == 0
+    assert CHIP(random_image(1, 90, 90)).faces == 0

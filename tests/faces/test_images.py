@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import image
+from tests.helpers import random_image
 
 from siamese.faces.images import decode_image, read_image
 
@@ -194,11 +194,11 @@ def test_first_frame_of_an_animation():
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tiff", ".ppm", ".webp"])
 def test_lossless_formats_keep_every_pixel(tmp_path, suffix):
-    Image.fromarray(image(1)).save(
+    Image.fromarray(random_image(1)).save(
         tmp_path / f"a{suffix}", **({"lossless": True} if suffix == ".webp" else {})
     )
     decoded = read_image(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(decoded, image(1))
+    np.testing.assert_array_equal(decoded, random_image(1))
     assert decoded.dtype == np.uint8
     assert decoded.flags.c_contiguous
 

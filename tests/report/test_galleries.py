@@ -18,7 +18,7 @@ from siamese.report.galleries import (
     shortened,
 )
 from siamese.verification.confusion import count_verdicts
-from siamese.verification.pair_distances import HeldDistances
+from siamese.verification.held import HeldDistances
 
 
 def compared(left, right, same, distances, rows=50):

@@ -12,20 +12,19 @@ from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
 from siamese.pairs.base import Pairs
-from siamese.report.files import write_history
+from siamese.report.history import read_history, write_history
 from siamese.report.plots import (
     _lines,
     distance_histograms,
     drawable,
     loss_curves,
-    read_history,
     running_mean,
     save,
     verification_curves,
 )
 from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.pair_distances import HeldDistances
+from siamese.verification.held import HeldDistances
 
 VALUES = st.floats(-1e6, 1e6)
 HISTORY = st.dictionaries(

@@ -84,7 +84,7 @@ def test_the_summary_is_plain_json_and_right(identities):
 def test_the_table_says_what_the_summary_says():
     splits = {"train": identities(EDGES), "[b]odd[/b]": identities([3, 3]), "none": []}
     cells = printed(skew_table(splits))
-    assert cells.pop("images") == ["train", "[b]odd[/b]", "none"]
+    assert cells.pop("images each") == ["train", "[b]odd[/b]", "none"]
     names = ["1", "2", "3-5", "6-10", "11-25", "26-75", "76-200", "201+"]
     assert [[int(n) for n in cells[name]] for name in names] == [
         list(row) for row in zip(*(skew_counts(i) for i in splits.values()), strict=True)

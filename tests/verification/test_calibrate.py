@@ -28,7 +28,7 @@ def identities(count=10, each=4, d=4, spread=0.5, seed=0):
 def either(request, monkeypatch):
     """Both ways to compare."""
     if request.param == "streamed":
-        monkeypatch.setattr(compared, "HELD", 0)
+        monkeypatch.setattr("siamese.verification.measure.HELD", 0)
 
 
 def without(rows, value):
@@ -85,7 +85,7 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
         ({"pairs": "all"}, ["all_pairs"]),
         ({"probability": "isotone"}, ["did you mean 'isotonic'"]),
         ({"distance": "learned"}, ["has weights", "give the trained object"]),
-        ({"policy": Fmr}, ["Far is a class", "Far()"]),
+        ({"policy": Fmr}, ["Fmr is a class", "Far()"]),
         ({"pairs": AllPairs}, ["AllPairs is a class", "AllPairs()"]),
         ({"policy": "fmr,rate=0.1"}, ["how the command writes", "siamese.Fmr(...)"]),
         ({"seed": -1}, ["seed must be a whole number"]),

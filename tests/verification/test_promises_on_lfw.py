@@ -13,7 +13,7 @@ from siamese.datasets.lfw import load_lfw
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.figures import evaluate_pairs
-from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.cost import Cost, expected_cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr

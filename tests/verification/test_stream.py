@@ -17,11 +17,11 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
-from siamese.verification import policies
 from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.confusion import Confusion, count_verdicts
 from siamese.verification.curves import auc
-from siamese.verification.pair_distances import measure_pairs, pairs_to_show
+from siamese.verification.measure import measure_pairs
+from siamese.verification.policies import fmr
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
@@ -118,7 +118,7 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
     pairs = pairwise(rows, labels, distance)
     threshold, tp, fp = best(policy, pairs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "RULE_OF", 0)  # these are few pairs
+        patch.setattr(fmr, "RULE_OF", 0)  # these are few pairs
         if finer:  # so many pairs that bins are refined twice, and keys settled at once
             patch.setattr(stream, "LIMIT", 2)
             patch.setattr(cells, "WAITING", 3)
@@ -155,7 +155,7 @@ def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distanc
         1e30,
         float(np.float32(some / 2)),
     ):
-        assert streamed.confusion(float(t)) == count_verdicts(d, same, float(t))
+        assert streamed.count_verdicts(float(t)) == count_verdicts(d, same, float(t))
     curve = streamed.curve()
     assert (curve.genuine, curve.impostor) == (same.sum(), (~same).sum())
     for t, tp, fp in zip(
@@ -181,7 +181,7 @@ def test_the_extremes_are_the_closest_impostor_and_the_fmrthest_genuine_pairs(ca
         float(EuclideanDistance().measure(rows[[i]], rows[[j]]))
         for i, j in zip(left, right, strict=True)
     ]
-    shown = pairs_to_show(StreamedDistances(rows, labels, EuclideanDistance(), tile), count)
+    shown = StreamedDistances(rows, labels, EuclideanDistance(), tile).pairs_to_show(count)
     assert len(
         {
             frozenset(p)
@@ -240,7 +240,7 @@ def miscounted(rows, labels, policies=EVERY, tile=tiles.TILE):
     held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile)
     curve = streamed.curve()
-    exact = [held.confusion(float(t)) for t in curve.thresholds]
+    exact = [held.count_verdicts(float(t)) for t in curve.thresholds]
     wrong = [c.fp for c in exact] != curve.fp.tolist() or [c.tp for c in exact] != curve.tp.tolist()
     return wrong or any(streamed.choose(p) != held.choose(p) for p in policies)
 
@@ -290,7 +290,7 @@ def test_the_margin_at_the_ends_of_bins_is_needed(monkeypatch):
     """Without it a square's bin is taken for its distance's."""
     rows, labels = crowd(1500, 100, 4)
     assert not miscounted(rows, labels)
-    monkeypatch.setattr(tiles, "SURE", 0)
+    monkeypatch.setattr(tiles, "MARGIN_STEPS", 0)
     assert miscounted(rows, labels)
 
 
@@ -350,7 +350,7 @@ def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     assert () not in passes
 
 
-@pytest.mark.parametrize("threads", [1, 3, tiles.MOST + 2])
+@pytest.mark.parametrize("threads", [1, 3, tiles.MAX_THREADS + 2])
 def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch, threads):
     rows, labels = crowd()
     before = torch.get_num_threads()
@@ -416,7 +416,7 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
         assert auc(held.curve()) - auc(streamed.binned()) > 0.1  # all pairs lie in one bin or two
         assert auc(streamed.curve()) == pytest.approx(auc(held.curve()), abs=1e-4)
         assert streamed.eer() == held.eer()
-        drawn = [bootstrap_identities(c, c.curve()) for c in (held, streamed)]
+        drawn = [bootstrap_identities(c) for c in (held, streamed)]
         assert len(drawn[1].thresholds) < len(drawn[0].thresholds)
     finally:
         del DISTANCES._classes["saturated"]
@@ -443,4 +443,4 @@ def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_an
     ):
         threshold, counts = compared.choose(Fmr(0.1))
         assert counts == Confusion(0, 0, 20, 760)
-        assert compared.confusion(threshold) == counts
+        assert compared.count_verdicts(threshold) == counts

@@ -24,6 +24,8 @@ COMMANDS = {
     "demo": demo,
     "download": download,
 }
+# What earlier versions called options.
+_RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}
 _SETTING = re.compile(r"([a-z_]+)=(.*)")
 
 
@@ -48,6 +50,8 @@ class Parser(argparse.ArgumentParser):
                 return
             option = word.split("=")[0]
             if len(word) > 1 and word.startswith("-"):
+                if option in _RENAMED and _RENAMED[option] in known:
+                    self.error(f"{option} is now called {_RENAMED[option]}")
                 if option not in known and not _is_number(word):
                     self.error(f"unknown option {option}{did_you_mean(option, known)}")
             elif before not in known and (setting := _SETTING.fullmatch(word)):

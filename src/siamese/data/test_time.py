@@ -53,6 +53,7 @@ class TestTimeAugmentation:
         Raises:
             ConfigError: a number of copies that is none, or copies without an augmentation.
         """
+        _check(copies, 0)
         if copies == 0:
             return None
         if augmentation is None:
@@ -61,3 +62,10 @@ class TestTimeAugmentation:
                 f"without, or with a function of its own; leave out tta"
             )
         return cls(augmentation, copies)
+
+
+def _check(copies: int, least: int) -> None:
+    if isinstance(copies, bool) or not isinstance(copies, int) or copies < least:
+        raise ConfigError(
+            f"tta must be a whole number of copies of at least {least}, not {copies!r}"
+        )

@@ -21,7 +21,7 @@ from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from siamese.report.plots import Figure
 
 GALLERY = 20  # mistakes of either kind that are shown
 SAMPLES = 20  # pairs of a split that are shown, right or wrong

@@ -167,13 +167,13 @@ def _check(
     """Refuse what contradicts itself before anything is read."""
     if policy is not None and (tta is not None or threshold is not None):
         raise ConfigError(
-            f"the policy chooses the threshold on the calibration pairs as they are; leave out "
-            f"{'tta' if tta is not None else 'the threshold'}"
+            f"the policy chooses the threshold on the bundle's calibration pairs; leave out "
+            f"{'tta (--tta)' if tta is not None else 'the threshold (--threshold)'}"
         )
     if on is not None and data is not None:
-        raise ConfigError("on=RUN names what is compared; leave out the data")
+        raise ConfigError("on=RUN (--on) names what is compared; leave out the data (--data)")
     if on is not None and tta is not None:
-        raise ConfigError("on=RUN compares networks as they are; leave out tta")
+        raise ConfigError("on=RUN (--on) compares networks as they are; leave out tta (--tta)")
     if data is not None and tta and threshold is None:
         raise ConfigError(
             f"the threshold for tta={tta} is chosen on the run's own images: find it without data "

@@ -74,7 +74,7 @@ def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
     """
     summary = skew_summary(splits)
     table = Table(title="identities by number of images", title_justify="left")
-    table.add_column("images")
+    table.add_column("images each")
     for split in summary:
         table.add_column(Text(split), justify="right")
     for bucket in _names():

@@ -163,9 +163,7 @@ class IdentityBootstrap:
         return found[0], found[1]
 
 
-def bootstrap_identities(
-    distances: PairDistances, thresholds: tuple[float, ...] = (), seed: int = 0
-) -> IdentityBootstrap | None:
+def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBootstrap | None:
     """Draw identities with replacement, 1,000 times, and count again.
 
     Pairs that share an identity are not independent, so identities are drawn, not pairs. Where
@@ -175,16 +173,14 @@ def bootstrap_identities(
     streamed pairs, or more than 25,000 held ones, of more than 64 identities the first-order part
     of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948). The rest is
     small where false matches are many; where they are a few dozen, the interval of their rate is
-    narrower without it. The counts are taken at a few hundred thresholds, so the ends of a
-    threshold's interval are that coarse.
+    narrower without it. The counts are taken at a few hundred thresholds, between which they rise
+    as those of all pairs do; the ends of a threshold's interval are that coarse.
 
     Identities are taken to be alike in how much they weigh: where one identity has most of the
     genuine pairs (:meth:`PairDistances.largest_share`), intervals are too narrow.
 
     Args:
         distances: of the pairs.
-        thresholds: others that are looked at, where the counts are to be exact; of streamed pairs
-            they are exact to within a bin of distances.
         seed: of the draws.
 
     Returns:
@@ -193,8 +189,7 @@ def bootstrap_identities(
     identities = distances.identities
     if identities < MIN_IDENTITIES:
         return None
-    curve = distances.bootstrap_curve(thresholds)
-    grid = _grid(curve, thresholds)
+    grid = _grid(distances.bootstrap_curve())
     while len(grid) * identities > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
@@ -237,8 +232,8 @@ def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
     return times
 
 
-def _grid(curve: ThresholdCurve, thresholds: tuple[float, ...]) -> np.ndarray:
-    """Thresholds between which neither rate changes much, and those that are asked for."""
+def _grid(curve: ThresholdCurve) -> np.ndarray:
+    """Thresholds between which neither rate changes much."""
     steps = np.stack(
         [
             np.floor(_STEPS * curve.tp / curve.genuine),
@@ -248,6 +243,5 @@ def _grid(curve: ThresholdCurve, thresholds: tuple[float, ...]) -> np.ndarray:
     )
     entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
     entered[-1] = True
-    entered |= np.isin(curve.thresholds, np.asarray(thresholds))
     grid: np.ndarray = curve.thresholds[entered].astype(np.float64)
     return grid

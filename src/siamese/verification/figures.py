@@ -122,7 +122,7 @@ def evaluate_pairs(
     area = auc(curve)  # says so where one kind of pairs is missing
     curve = curve.with_counts_at(threshold, counts)
     eer, rates = distances.eer(), _supported(distances.impostor)
-    draws = bootstrap_identities(distances, (threshold,), seed)
+    draws = bootstrap_identities(distances, seed)
     at_rates = {f"{rate:g}": distances.choose(Fmr(rate))[1].recall for rate in rates}
     at_stated = {} if prevalence is None else _at(counts, prevalence)
     known = {"error": counts.error, "auc": area, "eer": eer}

@@ -63,7 +63,7 @@ class HeldDistances(PairDistances):
     def eer(self) -> float:
         return eer(self.curve())
 
-    def bootstrap_curve(self, thresholds: tuple[float, ...]) -> ThresholdCurve:
+    def bootstrap_curve(self) -> ThresholdCurve:
         return self.curve()
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

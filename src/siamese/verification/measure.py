@@ -23,7 +23,7 @@ def measure_pairs(
     labels: Tensor | np.ndarray,
     pairs: PairRule,
     distance: Distance,
-    limit: int = HELD,
+    limit: int | None = None,
 ) -> PairDistances:
     """Choose pairs by the labels and measure their distances.
 
@@ -33,7 +33,7 @@ def measure_pairs(
         pairs: which pairs; more than ``limit`` of an exhaustive rule (:class:`siamese.AllPairs`)
             are streamed, in bounded memory.
         distance: between embeddings.
-        limit: pairs that are held, with their distances.
+        limit: pairs that are held, with their distances; by default 500,000.
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
@@ -51,7 +51,7 @@ def measure_pairs(
             f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; "
             f"lower the learning rate"
         )
-    if pairs.exhaustive and sum(pairs.counts(labels)) > limit:
+    if pairs.exhaustive and sum(pairs.counts(labels)) > (HELD if limit is None else limit):
         return StreamedDistances(embeddings, labels, distance)
     if distance.squared and len(embeddings):
         longest_row(distance.rows(embeddings), distance)

@@ -92,12 +92,8 @@ class PairDistances(ABC):
     # --- identities drawn again (see siamese.verification.bootstrap) ---
 
     @abstractmethod
-    def bootstrap_curve(self, thresholds: tuple[float, ...]) -> ThresholdCurve:
-        """The curve whose thresholds a bootstrap looks at.
-
-        Args:
-            thresholds: which of them it must look at, where counts there are to be exact.
-        """
+    def bootstrap_curve(self) -> ThresholdCurve:
+        """The curve whose thresholds a bootstrap looks at: its counts must be exact there."""
 
     @abstractmethod
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -111,9 +111,7 @@ def calibrate_pairs(
     curve = distances.curve().with_counts_at(threshold, counts)
     for other in beside:
         curve = curve.with_counts_at(other, distances.count_verdicts(other))
-    draws = None
-    if intervals:
-        draws = bootstrap_identities(distances, (threshold, *beside), seed)
+    draws = bootstrap_identities(distances, seed) if intervals else None
     _warn(distances, policy, counts, split, narrow=draws is not None)
     prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
     origin = OperatingPoint(

@@ -284,7 +284,7 @@ class StreamedDistances(PairDistances):
         i, j = self._tiles.order[i], self._tiles.order[j]
         return np.minimum(i, j), np.maximum(i, j), found
 
-    def bootstrap_curve(self, thresholds: tuple[float, ...]) -> ThresholdCurve:
+    def bootstrap_curve(self) -> ThresholdCurve:
         return self.binned()
 
     def independent_trials(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from siamese.distances.base import DISTANCES, is_match
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.pairs.all_pairs import AllPairs
-from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.measure import measure_pairs
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
 
@@ -75,7 +75,7 @@ def test_symmetric_and_tiled(distance, monkeypatch):
     a, b = torch.randn(23, 16), torch.randn(31, 16)
     whole = distance.matrix(a, b)
     assert torch.equal(whole, distance.matrix(b, a).T)
-    monkeypatch.setattr("siamese.distances.BLOCK", 80)
+    monkeypatch.setattr("siamese.distances.base.BLOCK", 80)
     assert torch.equal(whole, distance.matrix(a, b))
     assert distance.matrix(a[:0], b).shape == (0, 31)
 
@@ -125,8 +125,8 @@ def test_a_threshold_that_float32_rounds_up_gives_the_same_counts_everywhere():
         measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
         StreamedDistances(rows, labels, EuclideanDistance()),
     ]
-    assert [c.confusion(0.1).tp for c in every] == [0, 0]
-    assert [c.confusion(float(np.float32(0.1))).tp for c in every] == [1, 1]
+    assert [c.count_verdicts(0.1).tp for c in every] == [0, 0]
+    assert [c.count_verdicts(float(np.float32(0.1))).tp for c in every] == [1, 1]
     assert calibrate(rows, labels).with_policy(0.1).confusion.tp == 0
 
 

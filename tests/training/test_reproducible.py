@@ -52,4 +52,5 @@ def test_last_is_the_last_epoch_and_the_bundle_holds_what_was_kept(first):
     bundle = siamese.Bundle.load(folder / "bundle")
     for name, value in bundle.backbone.state_dict().items():
         assert torch.equal(value, last["state_dict"][f"backbone.{name}"])
-    assert bundle.operating_point.to_dict() == last["operating_point"]
+    # Intervals are worked out once, at the end.
+    assert bundle.operating_point.to_dict() | {"ci95": {}} == last["operating_point"]

@@ -1,7 +1,6 @@
 """From embeddings to figures; the bootstrap against one that copies pairs, and against known sampling spread."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -12,18 +11,13 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.verification.bootstrap import SMALL, IdentityBootstrap
+from siamese.verification.bootstrap import IdentityBootstrap
 from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve, auc, eer
-from siamese.verification.figures import (
-    METRICS,
-    Seen,
-    _drawn,
-    _quantiles,
-    bootstrap,
-    evaluate_pairs,
-)
-from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.figures import METRICS, _whole_curve, evaluate_pairs
+from siamese.verification.held import COUNTED_SINGLY
+from siamese.verification.measure import measure_pairs
+from siamese.verification.point import rates_at
 from siamese.verification.thresholds import calibrate_pairs
 
 
@@ -41,7 +35,7 @@ def test_calibrating_and_evaluating_the_same_pairs_gives_the_same_counts(distanc
     embeddings, labels = identities()
     compared = measure_pairs(embeddings, labels, BalancedPairs(), distance)
     point = calibrate_pairs(compared, epoch=3, step=40).point
-    figures = evaluate_pairs(compared, point.threshold, "calibration", replicates=100)
+    figures = evaluate_pairs(compared, point.threshold, "calibration")
     assert figures.confusion == point.confusion
     assert figures.f1 == point.f1
     assert (point.identities, point.images, point.genuine, point.impostor, point.prevalence) == (
@@ -52,7 +46,7 @@ def test_calibrating_and_evaluating_the_same_pairs_gives_the_same_counts(distanc
         0.5,
     )
     assert (point.epoch, point.step, point.policy, point.split) == (3, 40, "max_f1", "calibration")
-    assert point.protocol == {"name": "balanced_pairs", "limit": 10_000, "seed": 0}
+    assert point.pair_rule == {"name": "balanced_pairs", "limit": 10_000, "seed": 0}
 
 
 def test_weighted_figures_equal_those_of_copied_pairs():
@@ -64,9 +58,11 @@ def test_weighted_figures_equal_those_of_copied_pairs():
     pairs = AllPairs()(labels)
     thresholds, place = np.unique(distances, return_inverse=True)
     threshold = float(np.median(distances))
-    at = int(np.searchsorted(thresholds, threshold))
+    assert threshold in thresholds
     # Neither kind without errors: nothing unseen is added.
-    seen = Seen(count_verdicts(distances, pairs.same, threshold), 0.5)
+    whole = ThresholdCurve.of(distances, pairs.same)
+    counts = count_verdicts(distances, pairs.same, threshold)
+    known = {"auc": 0.5, "recall@fmr=0.3": 0.0}
     rng = np.random.default_rng(5)
     for _ in range(40):
         times = rng.multinomial(6, np.full(6, 1 / 6))
@@ -82,16 +78,19 @@ def test_weighted_figures_equal_those_of_copied_pairs():
             np.cumsum(np.bincount(place, copies * kind))[None] for kind in (pairs.same, ~pairs.same)
         )
         drawn = IdentityBootstrap(thresholds, tp, fp, tp[:, -1], fp[:, -1], np.ones(2, dtype=int))
-        found = _quantiles(_drawn(drawn, tp[:, at], fp[:, at], (0.3,)), seen, drawn.independent)
+        recall, fmr = drawn.rates_at(threshold, whole, counts)
+        own = tp[:, -1] / (tp[:, -1] + fp[:, -1])
+        found = rates_at(recall, fmr, own) | _whole_curve(drawn, known)
+        found["error"] = 1 - found["accuracy"]
         c, curve = count_verdicts(d, s, threshold), ThresholdCurve.of(d, s)
         expected = {m: getattr(c, m) for m in METRICS[:6]} | {"auc": auc(curve), "eer": eer(curve)}
         expected["recall@fmr=0.3"] = max(
             [s[d <= t].sum() / s.sum() for t in d if (~s & (d <= t)).sum() <= 0.3 * (~s).sum()],
             default=0,
         )
-        assert {m: low for m, (low, _) in found.items()} == pytest.approx(
+        assert {m: values.item() for m, values in found.items()} == pytest.approx(
             expected, abs=1e-12
-        )  # of one draw: both ends
+        )
 
 
 def test_intervals_are_those_of_people_not_of_pairs():
@@ -104,7 +103,7 @@ def test_intervals_are_those_of_people_not_of_pairs():
         + rng.normal(size=(120, 12)) * np.where(hard, 3, 0.01)[labels][:, None]
     )
     compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    low, high = bootstrap(compared, 1.0)["recall"]
+    low, high = evaluate_pairs(compared, 1.0).ci95["recall"]
     # Recall is 9/12 with the spread of a binomial over 12 identities: sd 0.125; over 540 pairs it would be 0.019.
     assert 0.40 < low < 0.60
     assert 0.90 < high <= 1.0
@@ -120,7 +119,7 @@ def test_intervals_hold_the_figure_and_repeat():
         assert low <= getattr(figures, metric) <= high
         assert low < high
     assert evaluate_pairs(compared, point.threshold) == figures
-    assert bootstrap(compared, point.threshold, seed=1) != figures.ci95
+    assert evaluate_pairs(compared, point.threshold, seed=1).ci95 != figures.ci95
     assert (
         json.loads(json.dumps(figures.to_dict(), allow_nan=False))["confusion"]["tp"]
         == figures.confusion.tp
@@ -158,7 +157,7 @@ def test_the_figures_at_the_stated_prevalence_are_those_of_pairs_copied_to_it():
 
 @pytest.mark.parametrize("held", [0, 10**9])
 def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkeypatch, held):
-    monkeypatch.setattr("siamese.verification.compared.HELD", held)
+    monkeypatch.setattr("siamese.verification.measure.HELD", held)
     embeddings, labels = identities(9, 3, 0.01)
     found = evaluate_pairs(measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 0.2)
     assert (found.recall, found.fmr, found.auc, found.eer, found.recall_at_fmr["0.1"]) == (
@@ -187,9 +186,9 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
 def test_many_held_pairs_are_resampled_as_streamed_ones_are_with_the_same_intervals(monkeypatch):
     embeddings, labels = identities(80, 4, 0.8)
     compared = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
-    assert len(compared.distances) > SMALL
+    assert len(compared.distances) > COUNTED_SINGLY
     many = evaluate_pairs(compared, 1.0).ci95
-    monkeypatch.setattr(sys.modules["siamese.verification.evaluate"], "SMALL", 10**9)
+    monkeypatch.setattr("siamese.verification.held.COUNTED_SINGLY", 10**9)
     exact = evaluate_pairs(compared, 1.0).ci95
     assert set(many) == set(exact)
     for name, (low, high) in exact.items():
@@ -199,7 +198,8 @@ def test_many_held_pairs_are_resampled_as_streamed_ones_are_with_the_same_interv
 def test_fewer_than_five_people_claim_nothing():
     embeddings, labels = identities(4, 5, 0.8)
     compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    assert set(bootstrap(compared, 1.0).values()) == {(0.0, 1.0)}
+    assert evaluate_pairs(compared, 1.0).ci95 == {}
+    assert calibrate_pairs(compared).point.ci95 == {}
 
 
 def test_a_threshold_below_all_distances_accepts_nothing():
@@ -207,7 +207,6 @@ def test_a_threshold_below_all_distances_accepts_nothing():
     figures = evaluate_pairs(
         measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance()),
         -1.0,
-        replicates=100,
     )
     assert (figures.confusion.tp, figures.confusion.fp, figures.recall, figures.precision) == (
         0,
@@ -228,9 +227,9 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
     pairs = AllPairs()(labels)
     d = EuclideanDistance().between(embeddings, pairs.left, pairs.right)
     for held in (10**9, 0):
-        monkeypatch.setattr("siamese.verification.compared.HELD", held)
+        monkeypatch.setattr("siamese.verification.measure.HELD", held)
         figures = evaluate_pairs(
-            measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0, replicates=200
+            measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0
         )
         assert list(figures.recall_at_fmr) == [
             "0.1",
@@ -260,3 +259,18 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
 def test_bad_embeddings_are_refused(embeddings, labels, words):
     with pytest.raises(CalibrationError, match=words):
         measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
+
+
+@pytest.mark.parametrize("held", [0, 10**9])
+@pytest.mark.parametrize("spread", [0.8, 0.01])
+def test_calibration_and_evaluation_state_the_same_intervals_for_the_same_pairs(
+    monkeypatch, held, spread
+):
+    monkeypatch.setattr("siamese.verification.measure.HELD", held)
+    distances = measure_pairs(*identities(20, 5, spread), AllPairs(), EuclideanDistance())
+    point = calibrate_pairs(distances).point
+    found = evaluate_pairs(distances, point.threshold).ci95
+    assert point.ci95["f1"][0] < point.ci95["f1"][1]
+    assert {name: found[name] for name in point.figures} == {
+        name: point.ci95[name] for name in point.figures
+    }

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from siamese.cli.main import main
-from siamese.report.plots import read_history
+from siamese.report.history import read_history
 
 LATEST = ("--bundle", "runs/latest")
 PICTURES = ("samples", "false_matches", "false_non_matches")
@@ -116,7 +116,7 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(
     if seeds_own:
         assert [figures[s]["genuine"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert [figures[s]["impostor"] for s in ("train", "validation", "test")] == [30, 6, 6]
-        assert figures["validation"]["protocol"] == {
+        assert figures["validation"]["pair_rule"] == {
             "name": "fixed_pairs",
             "source": "image_disjoint",
         }
@@ -149,33 +149,34 @@ def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys
     ]
     assert main(["train", "experiment=face_comparer_plus", *settings]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "--json", "--copies", "3", "--out", "copies"]) == 0
+    assert main(["evaluate", "--json", "--tta", "3", "--out", "averaged"]) == 0
     found = json.loads(capsys.readouterr().out)
     plain = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())
     assert found["calibration"]["threshold"] != plain["calibration"]["threshold"]
     assert len({figures["threshold"] for figures in found.values()}) == 1
-    assert {p.name for p in (tmp_path / "copies" / "plots").iterdir()} >= {
+    assert {p.name for p in (tmp_path / "averaged" / "plots").iterdir()} >= {
         "false_matches_test.png",
         "curves.png",
     }
     a, b = (str(lfw / "Person_00" / f"Person_00_{i:04d}.jpg") for i in (0, 1))
-    main(["verify", a, b, "--copies", "2", "--json", *LATEST])
+    main(["verify", a, b, "--json", "--bundle", "averaged/bundle"])  # it remembers
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["tta"], answer["threshold"]) == (3, found["test"]["threshold"])
+    assert answer["probability"] is not None
+    main(["verify", a, b, "--tta", "2", "--json", *LATEST])
     streams = capsys.readouterr()
-    assert "the threshold was chosen without copies" in streams.err
-    assert json.loads(streams.out)["copies"] == 2
-    assert main(["evaluate", "--data", str(lfw), "--copies", "2"]) == 2
-    assert "give it here as --threshold" in capsys.readouterr().err
+    assert "the threshold was chosen with tta=0" in streams.err
+    assert json.loads(streams.out)["tta"] == 2
+    assert main(["evaluate", "--data", str(lfw), "--tta", "2"]) == 2
+    assert "or give a threshold" in capsys.readouterr().err
     assert (
-        main(["evaluate", "--data", str(lfw), "--copies", "2", "--threshold", "1.25", "--json"])
-        == 0
+        main(["evaluate", "--data", str(lfw), "--tta", "2", "--threshold", "1.25", "--json"]) == 0
     )
     assert json.loads(capsys.readouterr().out)["data"]["threshold"] == 1.25
-    assert main(["evaluate", "--json", "--copies", "3", "--splits", "test"]) == 0
+    assert main(["evaluate", "--json", "--tta", "3", "--splits", "test"]) == 0
     few = json.loads(capsys.readouterr().out)
-    assert {split: few[split]["confusion"] for split in few} == {
-        s: found[s]["confusion"] for s in ("calibration", "test")
-    }
+    assert {split: few[split]["confusion"] for split in few} == {"test": found["test"]["confusion"]}
     assert main(["evaluate", "--splits", "tets"]) == 2
     assert "did you mean 'test'" in capsys.readouterr().err
-    assert main(["evaluate", "--copies", "-1"]) == 2
-    assert "copies must be at least 0" in capsys.readouterr().err
+    assert main(["evaluate", "--tta", "-1"]) == 2
+    assert "tta must be a whole number of copies of at least 0" in capsys.readouterr().err

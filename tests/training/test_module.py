@@ -9,7 +9,8 @@ from tests.helpers import quiet_trainer
 
 from siamese.backbones.small_res_net import SmallResNet
 from siamese.losses.contrastive import ContrastiveLoss
-from siamese.training.module import SiameseModule, WarmupCosine
+from siamese.training.module import SiameseModule
+from siamese.training.schedules import WarmupCosine
 from siamese.verification.point import OperatingPoint
 
 
@@ -21,13 +22,13 @@ def small_module(**settings):
 
 def test_schedule_rises_and_falls():
     schedule = WarmupCosine(warmup=0.1, final=0.0)
-    rates = [schedule(step, 100) for step in range(100)]
+    rates = [schedule.factor(step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     assert rates[10] == pytest.approx(1.0)
     assert rates[55] == pytest.approx(0.5)
     assert 0 < rates[99] < 0.001
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
-    assert WarmupCosine(0.1)(10**9, float("inf")) == 1.0
+    assert WarmupCosine(0.1).factor(10**9, float("inf")) == 1.0
     with pytest.raises(ValueError, match="between 0 and 1"):
         WarmupCosine(warmup=2)
 
@@ -36,7 +37,8 @@ class Rates(pl.Callback):
     def __init__(self):
         self.rates = []
 
-    def on_train_batch_end(self, trainer, pl_module, *_):
+    # At the end of a batch the schedule has set the next one's rate.
+    def on_before_optimizer_step(self, trainer, pl_module, *_):
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
 
@@ -58,7 +60,9 @@ def fit(module, callbacks=(), ckpt=None, epochs=2, **settings):
 def test_the_optimizer_steps_at_the_scheduled_rate(tmp_path):
     seen = Rates()
     trainer = fit(small_module(), [seen])
-    assert seen.rates == pytest.approx([2e-3 * WarmupCosine()(step, 12) for step in range(12)])
+    assert seen.rates == pytest.approx(
+        [2e-3 * WarmupCosine().factor(step, 12) for step in range(12)]
+    )
     # and resuming half way continues where it was
     half, rest = Rates(), Rates()
     torch.manual_seed(0)
@@ -83,18 +87,18 @@ def test_the_schedule_ends_with_the_run(settings, total):
     trainer = fit(small_module(), [seen], **settings)
     assert trainer.global_step == total
     assert list(dict.fromkeys(seen.rates))[-1] == pytest.approx(
-        2e-3 * WarmupCosine()(total - 1, total)
+        2e-3 * WarmupCosine().factor(total - 1, total)
     )
 
 
 def test_norms_and_biases_are_not_decayed():
     module = small_module()
-    groups = module.configure_optimizers().param_groups
+    groups = module.make_optimizer().param_groups
     assert {p.ndim for p in groups[0]["params"]} == {2, 4}
     assert {p.ndim for p in groups[1]["params"]} == {1}
     assert (groups[0]["weight_decay"], groups[1]["weight_decay"]) == (0.05, 0.0)
     assert sum(len(g["params"]) for g in groups) == len(list(module.parameters()))
-    assert len(small_module(decay_matrices_only=False).configure_optimizers().param_groups) == 1
+    assert len(small_module(decay_matrices_only=False).make_optimizer().param_groups) == 1
 
 
 def test_explicit_pairs_reach_the_loss():

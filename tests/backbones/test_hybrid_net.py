@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.helpers import image
+from tests.helpers import random_image
 
 from siamese.backbones.base import BACKBONES
 from siamese.backbones.hybrid_net import HybridNet
@@ -110,12 +110,14 @@ def net(**settings):
     )
 
 
-def images(n=24, size=48):
-    return torch.from_numpy(np.stack([image(i, size, size) for i in range(n)])).permute(0, 3, 1, 2)
+def random_images(n=24, size=48):
+    return torch.from_numpy(np.stack([random_image(i, size, size) for i in range(n)])).permute(
+        0, 3, 1, 2
+    )
 
 
 def test_training_sees_the_network_and_use_sees_both_at_unit_length():
-    model, images = net(), images()
+    model, images = net(), random_images()
     assert model(images).shape == (24, model.trained_size) == (24, 16)
     model.eval()
     before = model(images)
@@ -134,7 +136,7 @@ def test_training_sees_the_network_and_use_sees_both_at_unit_length():
 
 
 def test_a_picture_and_its_mirror_image_are_one():
-    model, images = net().eval(), images()
+    model, images = net().eval(), random_images()
     model.fit([images], torch.arange(24) // 3)
     assert torch.allclose(model(images), model(images.flip(-1)), atol=1e-5)
     plain = net(mirror=False).eval()
@@ -142,7 +144,7 @@ def test_a_picture_and_its_mirror_image_are_one():
 
 
 def test_settings_and_weights_rebuild_it():
-    model, images = net(), images()
+    model, images = net(), random_images()
     model.fit([images], torch.arange(24) // 3)
     again = BACKBONES.build(BACKBONES.settings(model))
     again.load_state_dict(model.state_dict())
@@ -150,7 +152,7 @@ def test_settings_and_weights_rebuild_it():
 
 
 def test_it_learns_and_the_histograms_do_not():
-    model, images = net(), images()
+    model, images = net(), random_images()
     model(images).square().sum(dim=1)[0].backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in model.parameters())
     assert len(list(net(components=0, likenesses=0).parameters())) == len(list(model.parameters()))

@@ -11,7 +11,7 @@ from tests.helpers import assert_says, write_people
 import siamese
 from siamese.cli.main import main
 from siamese.errors import ConfigError
-from siamese.report.plots import read_history
+from siamese.report.history import read_history
 
 
 def trained(

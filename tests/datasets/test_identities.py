@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import assert_says, made_up_table, write_people, write_picture
+from tests.helpers import assert_says, made_up_table, write_image, write_people
 
 from siamese.datasets.identities import IMAGE_SUFFIXES, IdentityTable, normalise_identity
 from siamese.errors import DataError
@@ -276,4 +276,4 @@ def test_rows_are_sorted_whatever_order_they_came_in(tmp_path):
     table = IdentityTable.build(tmp_path, ["c", "a", "b"], ["z", "x", "y"], "t")
     assert (table.files, table.identities) == (("a", "b", "c"), ("x", "y", "z"))
     assert made_up_table([2, 1]).labels.tolist() == [0, 0, 1]
-    assert write_picture(tmp_path / "p" / "1.png", 1).is_file()
+    assert write_image(tmp_path / "p" / "1.png", 1).is_file()

@@ -12,9 +12,10 @@ from tests.strategies import crowd, labelled_distances
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
+from siamese.verification import bootstrap, pair_distances
 from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
@@ -34,7 +35,7 @@ def measured(rows, labels):
 def draws(monkeypatch):
     """Three draws of identities, known to the test."""
     times = np.random.default_rng(1).multinomial(20, np.full(20, 1 / 20), size=3)
-    monkeypatch.setattr(resampling, "_draws", lambda *_: times.astype(np.float64))
+    monkeypatch.setattr(bootstrap, "_draws", lambda *_: times.astype(np.float64))
     return times
 
 
@@ -42,7 +43,7 @@ def draws(monkeypatch):
 def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
     rows, labels = crowd(120, 20, 6)
     compared = measure_pairs(rows, labels, protocol, EuclideanDistance())
-    drawn = bootstrap_identities(compared, compared.curve())
+    drawn = bootstrap_identities(compared)
     pairs, d = compared.pairs, compared.distances
     for r, times in enumerate(draws):
         for k in range(0, len(drawn.thresholds), 7):
@@ -67,12 +68,12 @@ def numbers(streamed):
 def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_order(
     monkeypatch, draws, tile, few
 ):
-    monkeypatch.setattr(resampling, "_FEW", few)
+    monkeypatch.setattr(pair_distances, "_FEW", few)
     rows, labels = crowd(120, 20, 6)
     pairs, d = measured(rows, labels)
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile)
     labels = numbers(streamed)
-    drawn = bootstrap_identities(streamed, streamed.curve())
+    drawn = bootstrap_identities(streamed)
     for r, times in enumerate(draws):
         left, right = times[labels[pairs.left]], times[labels[pairs.right]]
         share = np.where(pairs.same, left, left * right if few else left + right - 1)
@@ -121,14 +122,16 @@ def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
 
 def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monkeypatch):
     rows, labels = crowd(120, 20, 6)
-    monkeypatch.setattr(resampling, "_draws", lambda *_: np.ones((1, 20)))
+    monkeypatch.setattr(bootstrap, "_draws", lambda *_: np.ones((1, 20)))
     compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
-    drawn = bootstrap_identities(compared, curve)
+    drawn = bootstrap_identities(compared)
     assert len(drawn.thresholds) < len(curve.thresholds) / 5  # most are between two that are held
     for threshold in [0.0, *curve.thresholds[::3].tolist(), 99.0]:
-        c = compared.confusion(threshold)
-        assert [part.item() for part in drawn.at(threshold, curve)] == pytest.approx([c.tp, c.fp])
+        c = compared.count_verdicts(threshold)
+        assert [part.item() for part in drawn.counts_at(threshold, curve)] == pytest.approx(
+            [c.tp, c.fp]
+        )
 
 
 @pytest.mark.parametrize("cells", [20 * 64, 20 * 65, 20 * 150])
@@ -136,9 +139,9 @@ def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch,
     rows, labels = crowd(120, 20, 6)
     compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     curve = compared.curve()
-    every = bootstrap_identities(compared, curve).thresholds
-    monkeypatch.setattr(resampling, "_CELLS", cells)
-    fewer = bootstrap_identities(compared, curve).thresholds
+    every = bootstrap_identities(compared).thresholds
+    monkeypatch.setattr(bootstrap, "_CELLS", cells)
+    fewer = bootstrap_identities(compared).thresholds
     assert cells / 40 < len(fewer) <= cells / 20 < len(every)
     assert fewer[-1] == every[-1] == curve.thresholds[-1]
 
@@ -147,11 +150,11 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
     rows, labels = crowd(800, 150, 12)
     held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance(), limit=10**9)
     streamed = StreamedDistances(rows, labels, EuclideanDistance())
-    a, b = (bootstrap_identities(c, c.curve(), replicates=1000) for c in (held, streamed))
+    a, b = (bootstrap_identities(c) for c in (held, streamed))
     for policy in (MaxF1(), Recall(0.9), Fmr(0.01)):
         at = held.choose(policy)[0]
         for first, second in [
-            (a.threshold(policy), b.threshold(policy)),
+            (a.threshold_interval(policy), b.threshold_interval(policy)),
             *zip(
                 a.figures(at, None, held.curve()).values(),
                 b.figures(at, None, held.curve()).values(),
@@ -184,12 +187,12 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
         .with_policy(threshold)
         .point.figures
     )
-    monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
+    monkeypatch.setattr("siamese.verification.measure.HELD", 0 if streamed else 10**9)
     inside = {"recall": 0, "fmr": 0, "f1": 0}
     for seed in range(100):
         rows, who = sample(50, seed)
         compared = measure_pairs(rows, who, AllPairs(), EuclideanDistance())
-        drawn = bootstrap_identities(compared, compared.curve())
+        drawn = bootstrap_identities(compared)
         found = drawn.figures(threshold, 0.5, compared.curve())
         truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["fmr"])}
         for name in inside:
@@ -215,11 +218,11 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
         ), who
 
     whole = calibrate(*sample(2000, 10**6), intervals=False, probability=None)
-    monkeypatch.setattr("siamese.verification.compared.HELD", 0 if streamed else 10**9)
+    monkeypatch.setattr("siamese.verification.measure.HELD", 0 if streamed else 10**9)
     drawn = []
     for seed in range(100):
         compared = measure_pairs(*sample(20, seed), AllPairs(), EuclideanDistance())
-        drawn.append((bootstrap_identities(compared, compared.curve()), compared.curve()))
+        drawn.append((bootstrap_identities(compared), compared.curve()))
     for rate in (3e-3, 3e-4, 3e-5):
         k = np.searchsorted(whole.curve.fmr, rate)
         threshold = float(whole.curve.thresholds[k])
@@ -237,12 +240,12 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
 def test_fewer_than_five_people_give_no_interval():
     rows, labels = crowd(40, 4, 6)
     compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
-    assert bootstrap_identities(compared, compared.curve()) is None
+    assert bootstrap_identities(compared) is None
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
 def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, held):
-    monkeypatch.setattr("siamese.verification.compared.HELD", held)
+    monkeypatch.setattr("siamese.verification.measure.HELD", held)
     rng = np.random.default_rng(0)
     for often, warned in ((6, False), (20, True)):  # 15 of 75 genuine pairs, 190 of 250
         who = np.repeat(np.arange(7), [often, *[5] * 6])

@@ -44,7 +44,7 @@ def folder(tmp_path, calibration):
 
 
 @pytest.fixture
-def images(tmp_path):
+def random_images(tmp_path):
     rng = np.random.default_rng(3)
     paths = [tmp_path / f"{name}.png" for name in "ab"]
     for path in paths:
@@ -67,10 +67,10 @@ def test_another_policy_later_is_as_if_it_had_been_chosen_at_once(folder, policy
 
 
 def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(
-    folder, images, calibration
+    folder, random_images, calibration
 ):
     verifier = Verifier.load(folder)
-    verdict = verifier.verify(*images)
+    verdict = verifier.verify(*random_images)
     assert verdict.threshold == calibration.threshold
     assert verdict.probability == pytest.approx(calibration.probability(verdict.distance))
     assert verdict.prevalence == calibration.point.prevalence
@@ -80,9 +80,11 @@ def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(
         json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["uncertain"] is verdict.uncertain
     )
     # The band follows the threshold in use: right at the distance nothing is certain.
-    assert Verifier.load(folder, threshold=verdict.distance).verify(*images).uncertain
-    assert not Verifier.load(folder, threshold=verdict.distance + 3).verify(*images).uncertain
-    other = Verifier.load(folder, policy=MaxF1(prevalence="balanced")).verify(*images)
+    assert Verifier.load(folder, threshold=verdict.distance).verify(*random_images).uncertain
+    assert (
+        not Verifier.load(folder, threshold=verdict.distance + 3).verify(*random_images).uncertain
+    )
+    other = Verifier.load(folder, policy=MaxF1(prevalence="balanced")).verify(*random_images)
     assert (other.prevalence, other.probability > verdict.probability) == (0.5, True)
 
 
@@ -103,25 +105,25 @@ def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path)
     point = Verifier.load(tmp_path / "plain", threshold=0.7).operating_point
     assert (point.threshold, point.policy, point.distance) == (0.7, "given", "euclidean")
     assert (
-        point.confusion.total,
+        point.confusion,
         point.f1,
         dict(point.figures),
         dict(point.ci95),
         point.settings,
-    ) == (0, 0, {}, {}, {})
+    ) == (None, None, {}, {}, {})
     with pytest.raises(CalibrationError) as none:
         Verifier.load(tmp_path / "plain", policy="eer")
     assert_says(none.value, "keeps no calibration", "siamese calibrate")
 
 
-def test_a_bundle_of_the_version_before_still_loads(folder, images):
+def test_a_bundle_of_the_version_before_still_loads(folder, random_images):
     text = folder / "bundle.json"
     description = json.loads(text.read_text())
     del description["calibration"]
-    for added in ("settings", "assumed", "figures", "ci95"):
+    for added in ("settings", "target_prevalence", "figures", "ci95"):
         del description["operating_point"][added]
     text.write_text(json.dumps(description | {"version": 2}))
-    verdict = Verifier.load(folder).verify(*images)
+    verdict = Verifier.load(folder).verify(*random_images)
     assert (verdict.probability, verdict.uncertain) == (None, None)
 
 

@@ -1,4 +1,4 @@
-"""`siamese evaluate --protocol` and `--pairs-file`, on made-up identities in LFW's layout."""
+"""`siamese evaluate --benchmark` and `--pairs-file`, on made-up identities in LFW's layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers import write_picture
+from tests.helpers import write_image
 
 import siamese
 from siamese.cli.main import main
@@ -24,7 +24,7 @@ def lfw(tmp_path_factory) -> Path:
     names = [f"P{k}" for k in range(6)]
     for k, name in enumerate(names):
         for i in range(1, 5):
-            write_picture(root / "lfw" / name / f"{name}_{i:04d}.jpg", 100 * k + i)
+            write_image(root / "lfw" / name / f"{name}_{i:04d}.jpg", 100 * k + i)
 
     def fold(a: str, b: str) -> str:
         return f"{a} 1 2\n{b} 3 4\n{a} 1 {b} 1\n{a} 3 {b} 2\n"
@@ -67,7 +67,7 @@ def refused(capsys, *words: object) -> str:
 
 
 def test_view_2_by_hand(lfw, bundle, capsys):
-    found = answer(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw)["folds"]
+    found = answer(capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw)["folds"]
     assert [f["fold"] for f in found["folds"]] == [0, 1, 2]
     assert [f["tp"] + f["fn"] for f in found["folds"]] == [2, 2, 2]
     # The same with nothing but a verifier: what it embeds, pair by pair.
@@ -75,7 +75,7 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     embeddings = torch.cat([verifier.embed([path]) for path in pairs.paths])
     distances = (embeddings[pairs.left] - embeddings[pairs.right]).double().norm(dim=1).numpy()
     expected = siamese.cross_validate(distances.astype(np.float32), pairs.same, pairs.fold)
-    assert (found["images"], found["faceless"], found["protocol"]) == (21, 0, "lfw_view2")
+    assert (found["images"], found["not_acquired"], found["benchmark"]) == (21, 0, "lfw_view2")
     assert (found["mean"], found["auc"]) == (
         pytest.approx(expected.mean),
         pytest.approx(expected.auc),
@@ -85,12 +85,21 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     )
 
 
-def test_the_spelling_of_hydra(lfw, bundle, capsys):
-    one = answer(capsys, bundle, "protocol=lfw_view1", f"data={lfw}")
-    other = answer(capsys, bundle, "--protocol", "lfw_view1", "--data", lfw / "lfw")
+def test_settings_of_hydra_belong_to_train_alone(lfw, bundle, capsys):
+    words = (bundle, "benchmark=lfw_view1", f"data={lfw}")
+    assert "write --benchmark lfw_view1: name=value is for siamese train" in _exit(capsys, *words)
+    assert "did you mean '--benchmark'" in _exit(capsys, "benchmrk=lfw_view1", f"data={lfw}")
+
+
+def test_the_folder_of_images_may_be_given(lfw, bundle, capsys):
+    one = answer(capsys, bundle, "--benchmark", "lfw_view1", "--data", lfw)
+    other = answer(capsys, bundle, "--benchmark", "lfw_view1", "--data", lfw / "lfw")
     assert one == other
-    assert len(one["folds"]["folds"]) == 1
-    assert one["folds"]["standard_error"] is None
+
+
+@pytest.mark.parametrize(("old", "new"), [("--protocol", "--benchmark"), ("--copies", "--tta")])
+def test_an_option_that_was_renamed_says_so(old, new, capsys):
+    assert f"{old} is now called {new}" in _exit(capsys, old, "3")
 
 
 def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
@@ -99,7 +108,7 @@ def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
             [
                 "evaluate",
                 bundle,
-                "--protocol",
+                "--benchmark",
                 "lfw_view2",
                 "--data",
                 str(lfw),
@@ -125,7 +134,7 @@ def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys
     path = tmp_path / "mine.csv"
     path.write_text("left,right,same,fold\n" + "".join(f"{a},{b},{s},{f}\n" for a, b, s, f in rows))
     found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--policy", "recall,rate=1")
-    assert (found["folds"]["protocol"], found["folds"]["policy"]) == ("mine", "recall")
+    assert (found["folds"]["benchmark"], found["folds"]["policy"]) == ("mine", "recall")
     path.write_text(
         "left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows)
     )  # one fold: the bundle's threshold
@@ -150,7 +159,7 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
     real = siamese.crop_files(pairs.paths, siamese.NoCropper(32))
     import dataclasses
 
-    import siamese.comparing as comparing
+    from siamese.evaluation import benchmark
 
     files = [
         None if path.name.endswith("_0001.jpg") else file
@@ -158,7 +167,7 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
     ]
     faces = [0 if file is None else 1 for file in files]
     monkeypatch.setattr(
-        comparing,
+        benchmark,
         "crop_files",
         lambda *_, **__: dataclasses.replace(real, files=files, faces=faces),
     )
@@ -167,30 +176,30 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
         network, siamese.EuclideanDistance(), siamese.NoCropper(32), pairs
     )
     assert found.refused.sum() == 6  # in each fold the first genuine and the first impostor pair
-    assert found.faceless == 6
+    assert found.not_acquired == 6
     result = found.evaluate(1e9)
     assert [(f.tp, f.fn, f.fp, f.tn) for f in result.folds] == [(1, 1, 1, 1)] * 3
     assert (result.mean, result.strict_mean) == (0.5, 0.25)
-    assert len(found.compared.pairs) == 6
+    assert len(found.pair_distances.pairs) == 6
 
 
 def test_mistakes(lfw, bundle, tmp_path, capsys):
-    assert "--data PATH" in refused(capsys, bundle, "--protocol", "lfw_view2")
-    assert "lfw_view1" in _exit(capsys, bundle, "--protocol", "lfw_view3", "--data", lfw)
+    assert "--data PATH" in refused(capsys, bundle, "--benchmark", "lfw_view2")
+    assert "lfw_view1" in _exit(capsys, bundle, "--benchmark", "lfw_view3", "--data", lfw)
     assert "leave out one" in refused(
-        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv"
+        capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv"
     )
     for option in (
         ["--pairs", "all_pairs"],
         ["--splits", "test"],
-        ["--copies", "3"],
+        ["--tta", "3"],
         ["--root", "x"],
     ):
-        said = refused(capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, *option)
+        said = refused(capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, *option)
         assert option[0] in said
         assert "leave it out" in said
     assert "no such folder" in refused(
-        capsys, bundle, "--protocol", "lfw_view2", "--data", tmp_path / "none"
+        capsys, bundle, "--benchmark", "lfw_view2", "--data", tmp_path / "none"
     )
     (tmp_path / "x.csv").write_text("left,right,same\n")
     assert "the paths in" in refused(
@@ -199,7 +208,7 @@ def test_mistakes(lfw, bundle, tmp_path, capsys):
     assert "leave out --threshold" in refused(
         capsys,
         bundle,
-        "--protocol",
+        "--benchmark",
         "lfw_view2",
         "--data",
         lfw,
@@ -209,7 +218,7 @@ def test_mistakes(lfw, bundle, tmp_path, capsys):
         "1",
     )
     assert "finite" in refused(
-        capsys, bundle, "--protocol", "lfw_view2", "--data", lfw, "--threshold", "nan"
+        capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, "--threshold", "nan"
     )
 
 
@@ -228,7 +237,7 @@ def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(
             [
                 "evaluate",
                 bundle,
-                "--protocol",
+                "--benchmark",
                 "lfw_view1",
                 "--data",
                 str(lfw),
@@ -243,14 +252,8 @@ def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(
     assert "data=y: no" in refused(capsys, "--", "data=y")
 
 
-def test_a_misspelt_setting_is_named(lfw, bundle, capsys):
-    assert "unknown setting protocl (did you mean 'protocol'?)" in _exit(
-        capsys, "protocl=lfw_view1", f"data={lfw}"
-    )
-
-
 def test_mistakes_are_named_before_the_bundle_is_opened(capsys):
-    assert "--data PATH" in refused(capsys, "no-such-bundle", "--protocol", "lfw_view2")
+    assert "--data PATH" in refused(capsys, "no-such-bundle", "--benchmark", "lfw_view2")
 
 
 def test_a_file_of_that_name_is_no_setting(tmp_path, monkeypatch, capsys):

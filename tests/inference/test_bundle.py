@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from PIL import Image
 
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.small_res_net import SmallResNet
+from siamese.data.test_time import TestTimeAugmentation
 from siamese.data.transforms import Augmentation
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
@@ -59,7 +60,7 @@ def bundle(threshold=0.5, **parts):
     )
 
 
-def image(path, seed=0, size=(40, 50)):
+def random_image(path, seed=0, size=(40, 50)):
     array = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     Image.fromarray(array).save(path)
     return path
@@ -72,7 +73,7 @@ def test_a_saved_bundle_gives_the_same_answers(tmp_path):
         provenance={"dataset": "none"},
     )
     saved.save(tmp_path / "bundle")
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     first, second = Verifier(saved).verify(a, b), Verifier.load(tmp_path / "bundle").verify(a, b)
     assert first == second
     assert Bundle.load(tmp_path / "bundle").provenance == {"dataset": "none"}
@@ -84,7 +85,7 @@ def test_a_saved_bundle_gives_the_same_answers(tmp_path):
 
 
 def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     distance = Verifier(bundle()).verify(a, b).distance
     assert distance > 0
     assert Verifier(bundle(threshold=distance)).verify(a, b).same
@@ -100,7 +101,7 @@ def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
 
 
 def test_paths_images_and_arrays_are_alike(tmp_path):
-    path = image(tmp_path / "a.png")
+    path = random_image(tmp_path / "a.png")
     image = Image.open(path)
     embeddings = Verifier(bundle()).embed([path, str(path), image, np.asarray(image)])
     assert embeddings.shape == (4, bundle().backbone.embedding_size)
@@ -119,10 +120,10 @@ def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
         bundle(cropper=FixedBoxCropper(32, left=500, top=500, right=600, bottom=600))
     )
     with pytest.raises(ImageError, match="does not touch"):
-        verifier.verify(image(tmp_path / "a.png"), image(tmp_path / "b.png"))
+        verifier.verify(random_image(tmp_path / "a.png"), random_image(tmp_path / "b.png"))
 
 
-def augmented_copy(folder, **changes):
+def altered(folder, **changes):
     path = folder / "bundle.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
@@ -142,36 +143,36 @@ def broken_weights(folder):
         (lambda f: (f / "bundle.json").write_text("{"), "cannot be read"),
         (lambda f: (f / "bundle.json").write_text("[]"), "not a valid bundle"),
         (broken_weights, "checksum"),
-        (lambda f: augmented_copy(f, version=99), "newer siamese"),
-        (lambda f: augmented_copy(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
+        (lambda f: altered(f, version=99), "newer siamese"),
+        (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
         (
-            lambda f: augmented_copy(
+            lambda f: altered(
                 f,
                 backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8},
             ),
             "not a valid bundle",
         ),
         (
-            lambda f: augmented_copy(f, backbone={"_target_": "os.system", "command": "true"}),
+            lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}),
             "needs a 'name'",
         ),
-        (lambda f: augmented_copy(f, cropper={"name": "none", "size": -1}), "size must be"),
-        (lambda f: augmented_copy(f, cropper={"name": "none", "size": 32.5}), "size must be"),
+        (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
+        (lambda f: altered(f, cropper={"name": "none", "size": 32.5}), "size must be"),
         (lambda f: (f / "bundle.json").write_text("[" * 100_000), "cannot be read"),
         (
-            lambda f: augmented_copy(f, distance={"name": "cosine"}),
+            lambda f: altered(f, distance={"name": "cosine"}),
             "threshold is for euclidean distance, but it measures cosine",
         ),
         (
-            lambda f: augmented_copy(f, operating_point={"threshold": 1}),
+            lambda f: altered(f, operating_point={"threshold": 1}),
             "incomplete operating point",
         ),
         (
-            lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": True}),
+            lambda f: altered(f, operating_point=point().to_dict() | {"threshold": True}),
             "calibrate again",
         ),
         (
-            lambda f: augmented_copy(f, operating_point=point().to_dict() | {"threshold": None}),
+            lambda f: altered(f, operating_point=point().to_dict() | {"threshold": None}),
             "calibrate again",
         ),
     ],
@@ -219,7 +220,7 @@ def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):
         pass
 
     with pytest.raises(
-        ConfigError, match=r"Mine is not a registered backbone: put @BACKBONES.register"
+        ConfigError, match=r"Mine is not a registered backbone: put @siamese.BACKBONES.register"
     ):
         bundle(backbone=Mine()).save(tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
@@ -228,7 +229,7 @@ def test_an_unregistered_backbone_is_refused_with_the_remedy(tmp_path):
 
 def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_path):
     bundle().save(tmp_path / "bundle")
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     script = (
         "import sys; from siamese.cli.main import main; "
         f"code = main(['verify', {str(a)!r}, {str(b)!r}, '--bundle', {str(tmp_path / 'bundle')!r}]); "
@@ -264,7 +265,7 @@ def test_a_learned_distance_travels_with_its_weights(tmp_path):
     assert not loaded.distance.training
     for name, value in saved.distance.state_dict().items():
         assert torch.equal(loaded.distance.state_dict()[name], value)
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     first = Verifier.load(tmp_path / "bundle").verify(a, b)
     assert first == Verifier(saved).verify(a, b) == Verifier.load(tmp_path / "bundle").verify(b, a)
     embeddings = Verifier(saved).embed([a, b])
@@ -276,7 +277,7 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
     from safetensors.torch import load, save
 
     folder = bundle(0.5).save(tmp_path / "bundle")
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     expected = Verifier.load(folder).verify(a, b)
     old = save(
         {
@@ -287,12 +288,12 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
     (folder / "weights.safetensors").write_bytes(old)
     import hashlib
 
-    augmented_copy(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
+    altered(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
     assert Verifier.load(folder).verify(a, b) == expected
 
 
 def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
-    a, b = image(tmp_path / "a.png", 1), image(tmp_path / "b.png", 2)
+    a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     usual = Verifier(bundle(0.5)).verify(a, b)
     lenient = Verifier(bundle(0.5), threshold=usual.distance).verify(a, b)
     strict = Verifier(bundle(0.5), threshold=np.nextafter(usual.distance, 0)).verify(a, b)
@@ -303,31 +304,47 @@ def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
         Verifier(bundle(), threshold=float("nan"))
 
 
-def test_copies_average_the_distances_of_equally_changed_pictures(tmp_path):
-    from siamese.data.transforms import augmented_copy as altered_copy
-
+def test_embeddings_are_averaged_over_equally_changed_copies(tmp_path):
     changes = Augmentation(rotation=30.0, brightness=0.4)
     one = bundle(augmentation=changes)
-    one.save(tmp_path / "bundle")
+    replace(one, tta=4).save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").tta == 4
     assert Bundle.load(tmp_path / "bundle").augmentation == changes
-    a, b = (np.asarray(Image.open(image(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2))
-    verifier = Verifier.load(tmp_path / "bundle", copies=4)
+    a, b = (
+        np.asarray(Image.open(random_image(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2)
+    )
+    verifier, plain = Verifier.load(tmp_path / "bundle"), Verifier(one)
+    copies = TestTimeAugmentation(changes, 4)
+    by_hand = [
+        torch.stack([plain.embed([copies(image, copy)])[0] for copy in range(4)])
+        for image in (a, b)
+    ]
+    assert not torch.equal(by_hand[0][0], by_hand[0][1])
     found = verifier.verify(a, b)
-    plain = Verifier(one)
-    by_hand = []
-    for copy in range(4):
-        change = altered_copy(changes, copy)
-        by_hand.append(plain.verify(change(a), change(b)).distance)
-    assert found.distance == pytest.approx(np.mean(by_hand), abs=1e-6)
-    assert len(set(by_hand)) == 4
+    expected = (by_hand[0].mean(dim=0) - by_hand[1].mean(dim=0)).norm()
+    assert found.distance == pytest.approx(float(expected), abs=1e-6)
+    assert torch.allclose(verifier.embed([a])[0], by_hand[0].mean(dim=0), atol=1e-6)
+    assert Verifier(one, tta=4).verify(a, b).distance == found.distance
     assert verifier.verify(b, a).distance == found.distance
     assert verifier.verify(a, b) == found  # no chance in it
     assert found.distance != plain.verify(a, b).distance
 
 
 @pytest.mark.parametrize(
-    ("copies", "words"), [(-1, "at least 0"), (3, "no augmentation to make copies with")]
+    ("tta", "words"),
+    [
+        (-1, "at least 0"),
+        (1.5, "whole number"),
+        (True, "whole number"),
+        (3, "no augmentation to make copies with"),
+    ],
 )
-def test_copies_that_cannot_be_made(copies, words):
+def test_copies_that_cannot_be_made(tta, words):
     with pytest.raises(ConfigError, match=words):
-        Verifier(bundle(), copies=copies)
+        Verifier(bundle(), tta=tta)
+
+
+def test_copies_that_would_all_be_alike_are_refused():
+    nothing = {f.name: 0.0 for f in fields(Augmentation)}
+    with pytest.raises(ConfigError, match="changes nothing"):
+        Verifier(bundle(augmentation=Augmentation(**nothing)), tta=2)

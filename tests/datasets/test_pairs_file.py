@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, write_picture
+from tests.helpers import assert_says, write_image
 
 from siamese.datasets.lfw import lfw_view1, lfw_view2
 from siamese.datasets.pairs_file import PairsFile
@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
         ("Bob", 2, "jpg"),
         ("Eve", 1, "jpg"),
     ):
-        write_picture(tmp_path / "lfw" / name / f"{name}_{number:04d}.{suffix}", number)
+        write_image(tmp_path / "lfw" / name / f"{name}_{number:04d}.{suffix}", number)
     return tmp_path / "lfw"
 
 

@@ -9,7 +9,7 @@ from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.pair_distances import measure_pairs
+from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
@@ -46,7 +46,9 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     # Most chosen thresholds lie between two of the curve's: it would not be restored without their own counts.
     again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
     assert (
-        again.curve.at(again.threshold) == held.confusion(again.threshold) == again.point.confusion
+        again.curve.at(again.threshold)
+        == held.count_verdicts(again.threshold)
+        == again.point.confusion
     )
     assert again.with_policy(calibration.threshold).confusion == calibration.confusion
 
@@ -92,10 +94,10 @@ def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
     calibration = calibrate_pairs(streamed, beside=tuple(asked), intervals=False, probability=None)
     plain = calibrate_pairs(streamed, intervals=False, probability=None)
     assert [calibration.with_policy(t).confusion for t in asked] == [
-        held.confusion(t) for t in asked
+        held.count_verdicts(t) for t in asked
     ]
     assert [plain.with_policy(t).confusion for t in asked] != [
-        held.confusion(t) for t in asked
+        held.count_verdicts(t) for t in asked
     ]  # else the test tells nothing
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers import assert_says, image, orl_folder
+from tests.helpers import assert_says, orl_folder, random_image
 from torch import nn
 from torch.nn import functional as F
 
@@ -57,7 +57,7 @@ def chips(file: Path) -> np.ndarray:
         images = [orl_folder() / f"s{n}" / "1.pgm" for n in range(1, 41)]
     return np.stack(
         [FIVE_POINT(read_image(path)).image for path in images]
-        + [image(seed, 150, 150) for seed in range(4)]
+        + [random_image(seed, 150, 150) for seed in range(4)]
     )
 
 
@@ -216,7 +216,9 @@ def test_settings_come_back_without_the_file(network):
 def test_every_weight_learns_and_affine_layers_only_if_they_may(network):
     for rate in (0.0, 0.1):
         net = DlibResNet("dlib", affine_rate=rate).train()
-        net(tensor(np.stack([image(s, 150, 150) for s in range(2)]))).square().sum().backward()
+        net(
+            tensor(np.stack([random_image(s, 150, 150) for s in range(2)]))
+        ).square().sum().backward()
         for name, parameter in net.named_parameters():
             affine = name.endswith(("scale", "shift"))
             assert parameter.requires_grad is (not affine or rate > 0), name

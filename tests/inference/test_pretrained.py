@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from tests.helpers import assert_says, image, orl_folder, write_picture
+from tests.helpers import assert_says, orl_folder, random_image, write_image
 
 import siamese
 from siamese.cli.main import main
@@ -69,7 +69,7 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
     assert main(["verify", orl(1, 1), orl(1, 2)]) == 0
     shown = capsys.readouterr().out
     for words in (
-        "same identity: distance",
+        "same person: distance",
         "bundle: pretrained",
         "1,600 genuine and 1,600 impostor pairs",
         "recall 0.99",
@@ -86,7 +86,7 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
 
 def test_a_picture_without_a_face_is_refused_unless_it_is_asked_for(capsys, tmp_path):
     nobody, nothing = (
-        str(write_picture(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4)
+        str(write_image(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4)
     )
     assert main(["verify", orl(1, 1), nobody]) == 2
     assert_says(capsys.readouterr().err.strip(), nobody, "no face found", "--no-face whole_image")
@@ -121,7 +121,7 @@ def test_the_operating_point_states_where_it_comes_from():
     bundle = siamese.pretrained_bundle()
     point = bundle.operating_point
     assert (point.genuine, point.impostor, point.prevalence) == (1600, 1600, 0.5)
-    assert (point.protocol["source"], point.policy) == ("lfw_view1", "max_f1")
+    assert (point.pair_rule["source"], point.policy) == ("lfw_view1", "max_f1")
     assert point.tp + point.fn == point.fp + point.tn == 1600
     assert bundle.with_policy("eer").threshold > 0
     assert "CC0" in bundle.provenance["network"]
@@ -155,7 +155,9 @@ def test_without_the_package_the_command_says_what_to_do(capsys, without_the_pac
 
 def test_another_file_than_the_calibrated_one_is_refused(tmp_path, monkeypatch):
     (tmp_path / RESNET).write_bytes(pretrained_file(RESNET).read_bytes()[:-1] + b"x")
-    monkeypatch.setattr("siamese.pretrained.pretrained_file", lambda name: tmp_path / name)
+    monkeypatch.setattr(
+        "siamese.inference.pretrained.pretrained_file", lambda name: tmp_path / name
+    )
     with pytest.raises(WeightsError) as caught:
         siamese.pretrained_backbone()
     assert_says(caught.value, RESNET, "checksum", "--force-reinstall")
@@ -237,7 +239,7 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
         fine_tuned[n] for n in ("identities", "genuine", "impostor")
     ]
     assert main(["evaluate", "pretrained", "--on", "runs/latest", "--data", "x"]) == 2
-    assert "leave out --data" in capsys.readouterr().err
+    assert "leave out the data (--data)" in capsys.readouterr().err
     for setting in (
         "module.backbone.affine_rate=0",
         "module.layer_decay=1.0",
@@ -264,7 +266,7 @@ def test_fine_tuning_lowers_the_loss_of_what_it_sees():
         optimizer=functools.partial(torch.optim.SGD, lr=1e-3),
         layer_decay=0.95,
     )
-    optimizer, seen = module.configure_optimizers(), []
+    optimizer, seen = module.make_optimizer(), []
     for _ in range(5):
         value = loss(module(chips), labels)
         optimizer.zero_grad()
@@ -277,15 +279,13 @@ def test_fine_tuning_lowers_the_loss_of_what_it_sees():
 def test_optimizer_groups_have_the_layers_rates():
     network = siamese.DlibResNet(affine_rate=0.5)
     module = siamese.SiameseModule(network, siamese.ContrastiveLoss(), layer_decay=0.9)
-    rates = {
-        id(p): g["lr"] for g in module.configure_optimizers().param_groups for p in g["params"]
-    }
+    rates = {id(p): g["lr"] for g in module.make_optimizer().param_groups for p in g["params"]}
     assert rates[id(network.head.weight)] == pytest.approx(2e-3)
     assert rates[id(network.stem.weight)] == pytest.approx(2e-3 * 0.9**15)
     assert rates[id(network.stem.scale)] == pytest.approx(2e-3 * 0.9**15 / 2)
     assert len(rates) == len(list(module.parameters()))
     frozen = siamese.SiameseModule(siamese.DlibResNet(), siamese.ContrastiveLoss(), layer_decay=0.9)
-    trained = [p for g in frozen.configure_optimizers().param_groups for p in g["params"]]
+    trained = [p for g in frozen.make_optimizer().param_groups for p in g["params"]]
     assert len(trained) == len(list(frozen.parameters())) - 2 * 29
 
 
@@ -298,7 +298,7 @@ def test_a_rate_that_is_a_tensor_is_not_changed():
         layer_decay=0.5,
     )
     for _ in range(2):
-        rates = [float(group["lr"]) for group in module.configure_optimizers().param_groups]
+        rates = [float(group["lr"]) for group in module.make_optimizer().param_groups]
         assert max(rates) == pytest.approx(1e-3)
         assert min(rates) == pytest.approx(1e-3 * 0.5**15)
     assert float(rate) == pytest.approx(1e-3)
@@ -309,13 +309,13 @@ def test_a_backbone_without_layers_in_order_refuses_to_decay():
         siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0.9
     )
     with pytest.raises(siamese.ConfigError) as caught:
-        module.configure_optimizers()
+        module.make_optimizer()
     assert_says(caught.value, "SmallResNet", "layer_decay", "dlib_res_net")
     module = siamese.SiameseModule(
         torch.nn.Linear(3, 2), siamese.ContrastiveLoss(), layer_decay=0.9
     )
     with pytest.raises(siamese.ConfigError) as caught:
-        module.configure_optimizers()
+        module.make_optimizer()
     assert_says(caught.value, "Linear", "layer_decay", "learning_rates")
     with pytest.raises(siamese.ConfigError, match="layer_decay must be above 0"):
         siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss(), layer_decay=0)
@@ -352,7 +352,7 @@ def test_the_stored_counts_are_those_of_the_development_pairs():
 
 def test_pictures_of_nothing_do_not_stop_it():
     embeddings = siamese.Verifier.pretrained(no_face="whole_image").embed(
-        [image(1, 40, 60), np.zeros((10, 10), np.uint8)]
+        [random_image(1, 40, 60), np.zeros((10, 10), np.uint8)]
     )
     assert embeddings.shape == (2, 128)
     assert bool(embeddings.isfinite().all())

