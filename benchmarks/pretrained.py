@@ -19,7 +19,7 @@ from siamese.verification.policies.base import as_policy
 from siamese.verification.thresholds import calibrate_pairs
 
 
-def compared(
+def measured(
     pairs: siamese.PairsFile, cropper: siamese.Cropper, network: siamese.DlibResNet
 ) -> BenchmarkDistances:
     return measure_benchmark(
@@ -29,11 +29,11 @@ def compared(
 
 def calibrate(root: str) -> None:
     """F1-optimal on all 3,200 pairs of View 1, half of them genuine."""
-    found = compared(siamese.lfw_view1(root), CROPPER, pretrained_backbone())
-    chosen = calibrate_pairs(found.compared, as_policy("max_f1"), "LFW's development pairs")
+    found = measured(siamese.lfw_view1(root), CROPPER, pretrained_backbone())
+    chosen = calibrate_pairs(found.pair_distances, as_policy("max_f1"), "LFW's development pairs")
     chosen.save(CALIBRATION)
     print(
-        f"{CALIBRATION.stat().st_size:,} bytes, {found.faceless} of {len(found.pairs.files):,} images without a face"
+        f"{CALIBRATION.stat().st_size:,} bytes, {found.not_acquired} of {len(found.benchmark.files):,} images without a face"
     )
     print(chosen.point)
 
@@ -73,12 +73,12 @@ def table(root: str, jitter: int) -> None:
             view2.paths, cropper, progress=False
         )  # so that the time below is the network's
         start = time.perf_counter()
-        two = compared(view2, cropper, network)
+        two = measured(view2, cropper, network)
         seconds = time.perf_counter() - start
-        one, ten = compared(view1, cropper, network).evaluate(), two.evaluate()
+        one, ten = measured(view1, cropper, network).evaluate(), two.evaluate()
         print(
             f"| {name} | {one.mean:.4f} | {ten.mean:.4f} +- {ten.standard_error:.4f} | {ten.strict_mean:.4f} +- "
-            f"{ten.strict_standard_error:.4f} | {ten.faceless} of {ten.images:,} | {ten.eer:.4f} | {seconds:.0f} |",
+            f"{ten.strict_standard_error:.4f} | {ten.not_acquired} of {ten.images:,} | {ten.eer:.4f} | {seconds:.0f} |",
             flush=True,
         )
 

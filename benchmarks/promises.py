@@ -23,9 +23,9 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
     "max_f1, balanced": (siamese.MaxF1(prevalence="balanced"), "f1", "highest"),
     "max_accuracy, balanced": (siamese.MaxAccuracy(prevalence="balanced"), "accuracy", "highest"),
     "eer": (siamese.Eer(), "fmr", "equal"),
-    "far, rate=0.01": (siamese.Fmr(0.01), "fmr", "at most"),
-    "far, rate=0.001": (siamese.Fmr(1e-3), "fmr", "at most"),
-    "far, rate=0.0001": (siamese.Fmr(1e-4), "fmr", "at most"),
+    "fmr, rate=0.01": (siamese.Fmr(0.01), "fmr", "at most"),
+    "fmr, rate=0.001": (siamese.Fmr(1e-3), "fmr", "at most"),
+    "fmr, rate=0.0001": (siamese.Fmr(1e-4), "fmr", "at most"),
     "recall, rate=0.9": (siamese.Recall(0.9), "recall", "at least"),
     "recall, rate=0.99": (siamese.Recall(0.99), "recall", "at least"),
     "cost, false_match=10, balanced": (

@@ -114,4 +114,4 @@ def test_no_function_shadows_its_module():
             for node in ast.parse(path.read_text(encoding="utf-8")).body
             if isinstance(node, ast.FunctionDef)
         }
-        assert path.stem not in names, path
+        assert path.stem not in names - {"main"}, path  # an entry point is called so everywhere

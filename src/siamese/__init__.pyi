@@ -1,72 +1,49 @@
 """The public names of ``siamese``, once: ``siamese/__init__.py`` loads them from here, lazily."""
 
 # the names that most users need
-# networks
-from .backbones.base import BACKBONES as BACKBONES
-from .backbones.base import Backbone as Backbone
-from .backbones.dlib.weights import DlibFile as DlibFile
-from .backbones.dlib_res_net import DlibResNet as DlibResNet
-from .backbones.face_comparer_net import FaceComparerNet as FaceComparerNet
-from .backbones.face_similarity_net import FaceSimilarityNet as FaceSimilarityNet
-from .backbones.hybrid_net import HybridNet as HybridNet
+from .training.run import train as train
+from .training.run import TrainingRun as TrainingRun
+from .evaluation.run import evaluate_run as evaluate_run
+from .evaluation.stages import RunEvaluation as RunEvaluation
+from .evaluation.recalibration import recalibrate as recalibrate
+from .evaluation.recalibration import Recalibration as Recalibration
+from .verification.thresholds import calibrate as calibrate
+from .verification.calibration import Calibration as Calibration
+from .inference.verifier import Verifier as Verifier
+from .inference.verifier import Verification as Verification
+from .inference.bundle import Bundle as Bundle
+from .training.module import SiameseModule as SiameseModule
+from .training.callbacks import ThresholdCalibrator as ThresholdCalibrator
+from .losses.contrastive import ContrastiveLoss as ContrastiveLoss
 from .backbones.small_res_net import SmallResNet as SmallResNet
-from .data.datamodule import CsvDataModule as CsvDataModule
 from .data.datamodule import FolderDataModule as FolderDataModule
+from .training.seeding import seed_everything as seed_everything
 
 # data
 from .data.datamodule import ImageDataModule as ImageDataModule
+from .data.datamodule import CsvDataModule as CsvDataModule
 from .data.datamodule import LfwDataModule as LfwDataModule
 from .data.datamodule import OrlDataModule as OrlDataModule
-from .data.manifest import SplitManifest as SplitManifest
-from .data.samplers.balanced_pair_sampler import BalancedPairSampler as BalancedPairSampler
-from .data.samplers.base import Sampler as Sampler
-from .data.samplers.chosen_pair_sampler import ChosenPairSampler as ChosenPairSampler
-from .data.samplers.identity_sampler import IdentitySampler as IdentitySampler
-from .data.samplers.ordered_pair_sampler import OrderedPairSampler as OrderedPairSampler
-from .data.split_protocols.base import SPLIT_PROTOCOLS as SPLIT_PROTOCOLS
-from .data.split_protocols.base import SplitProtocol as SplitProtocol
-from .data.split_protocols.held_out_identities import HeldOutIdentities as HeldOutIdentities
-from .data.split_protocols.identity_disjoint import IdentityDisjoint as IdentityDisjoint
-from .data.split_protocols.identity_disjoint import split_identities as split_identities
-from .data.split_protocols.image_disjoint import ImageDisjoint as ImageDisjoint
-from .data.transforms import Augmentation as Augmentation
 from .datasets.identities import IdentityTable as IdentityTable
+from .data.manifest import SplitManifest as SplitManifest
+from .datasets.pairs_file import PairsFile as PairsFile
+from .datasets.lfw import load_lfw as load_lfw
+from .datasets.orl import load_orl as load_orl
 from .datasets.lfw import download_lfw as download_lfw
 from .datasets.lfw import lfw_view1 as lfw_view1
 from .datasets.lfw import lfw_view2 as lfw_view2
-from .datasets.lfw import load_lfw as load_lfw
-from .datasets.orl import load_orl as load_orl
-from .datasets.pairs_file import PairsFile as PairsFile
-
-# distances and pairs
-from .distances.base import DISTANCES as DISTANCES
-from .distances.base import Distance as Distance
-from .distances.base import is_match as is_match
-from .distances.cosine import CosineDistance as CosineDistance
-from .distances.euclidean import EuclideanDistance as EuclideanDistance
-from .distances.learned import LearnedDistance as LearnedDistance
-from .errors import BundleError as BundleError
-from .errors import CacheError as CacheError
-from .errors import CalibrationError as CalibrationError
-from .errors import ConfigError as ConfigError
-from .errors import DataError as DataError
-from .errors import FaceError as FaceError
-from .errors import ImageError as ImageError
-from .errors import MissingDependencyError as MissingDependencyError
-
-# errors
-from .errors import SiameseError as SiameseError
-from .errors import SplitError as SplitError
-from .errors import WeightsError as WeightsError
-from .evaluation.benchmark import BenchmarkDistances as BenchmarkDistances
-from .evaluation.benchmark import evaluate_benchmark as evaluate_benchmark
-
-# benchmarks and pretrained networks
-from .evaluation.benchmark import measure_benchmark as measure_benchmark
-from .evaluation.recalibration import Recalibration as Recalibration
-from .evaluation.recalibration import recalibrate as recalibrate
-from .evaluation.run import evaluate_run as evaluate_run
-from .evaluation.stages import RunEvaluation as RunEvaluation
+from .data.transforms import Augmentation as Augmentation
+from .data.split_protocols.base import SPLIT_PROTOCOLS as SPLIT_PROTOCOLS
+from .data.split_protocols.base import SplitProtocol as SplitProtocol
+from .data.split_protocols.identity_disjoint import IdentityDisjoint as IdentityDisjoint
+from .data.split_protocols.held_out_identities import HeldOutIdentities as HeldOutIdentities
+from .data.split_protocols.image_disjoint import ImageDisjoint as ImageDisjoint
+from .data.split_protocols.identity_disjoint import split_identities as split_identities
+from .data.samplers.base import Sampler as Sampler
+from .data.samplers.identity_sampler import IdentitySampler as IdentitySampler
+from .data.samplers.balanced_pair_sampler import BalancedPairSampler as BalancedPairSampler
+from .data.samplers.chosen_pair_sampler import ChosenPairSampler as ChosenPairSampler
+from .data.samplers.ordered_pair_sampler import OrderedPairSampler as OrderedPairSampler
 
 # images and crops
 from .faces.croppers.base import CROPPERS as CROPPERS
@@ -77,62 +54,86 @@ from .faces.croppers.fixed_box import FixedBoxCropper as FixedBoxCropper
 from .faces.croppers.none import NoCropper as NoCropper
 from .faces.crops import crop_files as crop_files
 from .faces.images import read_image as read_image
-from .inference.bundle import Bundle as Bundle
-from .inference.pretrained import pretrained_backbone as pretrained_backbone
-from .inference.pretrained import pretrained_bundle as pretrained_bundle
-from .inference.verifier import Verification as Verification
-from .inference.verifier import Verifier as Verifier
+
+# networks
+from .backbones.base import BACKBONES as BACKBONES
+from .backbones.base import Backbone as Backbone
+from .backbones.dlib_res_net import DlibResNet as DlibResNet
+from .backbones.face_comparer_net import FaceComparerNet as FaceComparerNet
+from .backbones.face_similarity_net import FaceSimilarityNet as FaceSimilarityNet
+from .backbones.hybrid_net import HybridNet as HybridNet
+from .backbones.dlib.weights import DlibFile as DlibFile
 
 # losses
 from .losses.base import EmbeddingLoss as EmbeddingLoss
 from .losses.combined import CombinedLoss as CombinedLoss
-from .losses.contrastive import ContrastiveLoss as ContrastiveLoss
-from .losses.cross_entropy import PairCrossEntropyLoss as PairCrossEntropyLoss
 from .losses.margin_softmax import MarginSoftmaxLoss as MarginSoftmaxLoss
+from .losses.cross_entropy import PairCrossEntropyLoss as PairCrossEntropyLoss
 from .losses.supervised_contrastive import SupervisedContrastiveLoss as SupervisedContrastiveLoss
 from .losses.triplet import TripletLoss as TripletLoss
-from .pairs.all_pairs import AllPairs as AllPairs
-from .pairs.balanced_pairs import BalancedPairs as BalancedPairs
+
+# distances and pairs
+from .distances.base import DISTANCES as DISTANCES
+from .distances.base import Distance as Distance
+from .distances.euclidean import EuclideanDistance as EuclideanDistance
+from .distances.cosine import CosineDistance as CosineDistance
+from .distances.learned import LearnedDistance as LearnedDistance
+from .distances.base import is_match as is_match
 from .pairs.base import PAIR_RULES as PAIR_RULES
 from .pairs.base import PairRule as PairRule
-from .pairs.base import Pairs as Pairs
+from .pairs.all_pairs import AllPairs as AllPairs
+from .pairs.balanced_pairs import BalancedPairs as BalancedPairs
 from .pairs.fixed_pairs import FixedPairs as FixedPairs
 from .pairs.ordered_pairs import OrderedPairs as OrderedPairs
-from .training.callbacks import ThresholdCalibrator as ThresholdCalibrator
-from .training.metrics import EqualErrorRate as EqualErrorRate
-from .training.metrics import PairMetric as PairMetric
-from .training.metrics import PairVerification as PairVerification
-from .training.metrics import RecallAtFmr as RecallAtFmr
-from .training.metrics import VerificationCurve as VerificationCurve
-from .training.metrics import VerificationThreshold as VerificationThreshold
-from .training.module import SiameseModule as SiameseModule
-from .training.run import TrainingRun as TrainingRun
-from .training.run import train as train
-
-# training
-from .training.schedules import WarmupCosine as WarmupCosine
-from .training.seeding import seed_everything as seed_everything
-from .verification.calibration import Calibration as Calibration
-from .verification.curves import ThresholdCurve as ThresholdCurve
-from .verification.figures import SplitEvaluation as SplitEvaluation
-from .verification.figures import evaluate_pairs as evaluate_pairs
-from .verification.folds import FoldedEvaluation as FoldedEvaluation
-from .verification.folds import cross_validate as cross_validate
-from .verification.measure import measure_pairs as measure_pairs
-from .verification.pair_distances import PairDistances as PairDistances
-from .verification.point import OperatingPoint as OperatingPoint
+from .pairs.base import Pairs as Pairs
 
 # thresholds and figures
 from .verification.policies.base import POLICIES as POLICIES
 from .verification.policies.base import Policy as Policy
-from .verification.policies.cost import Cost as Cost
+from .verification.policies.max_f1 import MaxF1 as MaxF1
+from .verification.policies.max_accuracy import MaxAccuracy as MaxAccuracy
 from .verification.policies.eer import Eer as Eer
 from .verification.policies.fmr import Fmr as Fmr
-from .verification.policies.max_accuracy import MaxAccuracy as MaxAccuracy
-from .verification.policies.max_f1 import MaxF1 as MaxF1
 from .verification.policies.recall import Recall as Recall
+from .verification.policies.cost import Cost as Cost
+from .verification.point import OperatingPoint as OperatingPoint
 from .verification.probability import ProbabilityMap as ProbabilityMap
-from .verification.thresholds import calibrate as calibrate
+from .verification.curves import ThresholdCurve as ThresholdCurve
+from .verification.pair_distances import PairDistances as PairDistances
+from .verification.measure import measure_pairs as measure_pairs
+from .verification.figures import evaluate_pairs as evaluate_pairs
+from .verification.figures import SplitEvaluation as SplitEvaluation
+from .verification.folds import cross_validate as cross_validate
+from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.thresholds import max_f1 as max_f1
+
+# training
+from .training.schedules import WarmupCosine as WarmupCosine
+from .training.metrics import PairMetric as PairMetric
+from .training.metrics import PairVerification as PairVerification
+from .training.metrics import VerificationThreshold as VerificationThreshold
+from .training.metrics import VerificationCurve as VerificationCurve
+from .training.metrics import EqualErrorRate as EqualErrorRate
+from .training.metrics import RecallAtFmr as RecallAtFmr
+
+# benchmarks and pretrained networks
+from .evaluation.benchmark import measure_benchmark as measure_benchmark
+from .evaluation.benchmark import BenchmarkDistances as BenchmarkDistances
+from .evaluation.benchmark import evaluate_benchmark as evaluate_benchmark
+from .inference.pretrained import pretrained_backbone as pretrained_backbone
+from .inference.pretrained import pretrained_bundle as pretrained_bundle
+
+# errors
+from .errors import SiameseError as SiameseError
+from .errors import BundleError as BundleError
+from .errors import CacheError as CacheError
+from .errors import CalibrationError as CalibrationError
+from .errors import ConfigError as ConfigError
+from .errors import DataError as DataError
+from .errors import FaceError as FaceError
+from .errors import ImageError as ImageError
+from .errors import MissingDependencyError as MissingDependencyError
+from .errors import SplitError as SplitError
+from .errors import WeightsError as WeightsError
 
 __version__: str
