@@ -1,10 +1,11 @@
 """The two predecessors and our recipes on their protocols: trains what is not trained yet, and prints the README's table.
 
-    python benchmarks/seeds.py LFW [SETTING=VALUE ...] [--out runs/seeds] [--only EXPERIMENT ...] [--readme README.md]
+    python benchmarks/seeds.py LFW [SETTING=VALUE ...] [--out runs/seeds] [--only EXPERIMENT ...]
+    [--readme README.md]
 
-LFW is the folder with one folder per identity. Settings go to every run that is started now, e.g. max_epochs=3 where 200 epochs
-take too long; the table says how many steps each run has. A run that lies in the folder already is not trained again.
-"""
+LFW is the folder with one folder per identity. Settings go to every run that is started now, e.g.
+max_epochs=3 where 200 epochs take too long; the table says how many steps each run has. A run that
+lies in the folder already is not trained again."""
 
 from __future__ import annotations
 
@@ -79,7 +80,8 @@ def main() -> None:
 def lines(names: list[str], out: Path) -> list[str]:
     """The table, in Markdown."""
     found = [
-        "| experiment, figure | split seed | epochs, steps, minutes | train | validation | test | test ROC AUC |",
+        "| experiment, figure | split seed | epochs, steps, minutes | train | validation | test | "
+        "test ROC AUC |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in names:
@@ -96,18 +98,22 @@ def lines(names: list[str], out: Path) -> list[str]:
                 folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True
             )
             cells = [
-                f"{figures[s][metric]:.3f} ({figures[s]['ci95'][metric][0]:.3f}-{figures[s]['ci95'][metric][1]:.3f})"
+                f"{figures[s][metric]:.3f} "
+                f"({figures[s]['ci95'][metric][0]:.3f}-{figures[s]['ci95'][metric][1]:.3f})"
                 for s in ("train", "validation", "test")
             ]
             effort = f"{last['epoch'] + 1}, {last['global_step']:,}, {minutes:.0f}"
             found.append(
-                f"| {label} | {seed} | {effort} | {' | '.join(cells)} | {figures['test']['auc']:.3f} |"
+                f"| {label} | {seed} | {effort} | {' | '.join(cells)} | "
+                f"{figures['test']['auc']:.3f} |"
             )
             scores.append(figures[split][metric])
             pairs += figures[split]["genuine"] + figures[split]["impostor"]
         if (
             len(scores) > 1
-        ):  # the splits of different seeds overlap in identities: the spread is not that of independent tests
+            # the splits of different seeds overlap in identities: the spread is not that of
+            # independent tests
+        ):
             mean = f"**{statistics.mean(scores):.3f}** (deviation {statistics.stdev(scores):.3f}; {pairs:,} pairs)"
             place = ["", mean, ""] if split == "validation" else ["", "", mean]
             found.append(f"| {label}, mean of {len(scores)} | | | {' | '.join(place)} | |")

@@ -2,11 +2,12 @@
 
 python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
 
-EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py writes them. From embeddings to threshold
-every way runs in a process of its own, one after the other, R times; imports and reading are not counted. Memory is the peak of
-the process above what it held before (Linux only). The other libraries get their distances from a float64 matrix product in blocks,
-which is quicker than any call of theirs for it. `--growth` runs siamese on made-up embeddings of 10,000 to 40,000 images as well.
-"""
+EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py
+writes them. From embeddings to threshold every way runs in a process of its own, one after the
+other, R times; imports and reading are not counted. Memory is the peak of the process above what it
+held before (Linux only). The other libraries get their distances from a float64 matrix product in
+blocks, which is quicker than any call of theirs for it. `--growth` runs siamese on made-up
+embeddings of 10,000 to 40,000 images as well."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def siamese_all(rows: Any, who: Any) -> dict[str, float]:
 
 
 def held_pairs(rows: Any, who: Any) -> tuple[Any, Any]:
-    """Distances (float32) and labels (bool) of all pairs i < j, as quickly as they can be made to lie in memory."""
+    """Distances (float32) and labels (bool) of all pairs i < j, as quickly as they can be made to
+    lie in memory.
+    """
     import torch
 
     n, wide = len(rows), rows.double()
@@ -180,13 +183,15 @@ def table(results: dict[str, list[dict[str, float]]]) -> None:
     }
     bare = middle["matrix product, float32"]["seconds"]
     print(
-        "\n| | seconds (least to most) | of the float32 product | MB | F1 | threshold |\n|---|---|---|---|---|---|"
+        "\n| | seconds (least to most) | of the float32 product | MB | F1 | threshold "
+        "|\n|---|---|---|---|---|---|"
     )
     for way, m in middle.items():
         spread = sorted(r["seconds"] for r in results[way])
         found = f"{m['f1']:.6f} | {m['threshold']!r}" if "threshold" in m else " | "
         print(
-            f"| {way} | {m['seconds']:.2f} ({spread[0]:.2f}-{spread[-1]:.2f}) | {m['seconds'] / bare:.2f} | {m['megabytes']:,.0f} | {found} |"
+            f"| {way} | {m['seconds']:.2f} ({spread[0]:.2f}-{spread[-1]:.2f}) | "
+            f"{m['seconds'] / bare:.2f} | {m['megabytes']:,.0f} | {found} |"
         )
     ours = middle["siamese, threshold and curve"]
     print()
@@ -194,12 +199,14 @@ def table(results: dict[str, list[dict[str, float]]]) -> None:
         if way in middle:
             m = middle[way]
             print(
-                f"against {way}: {m['seconds'] / ours['seconds']:.1f} times as fast, {m['megabytes'] / ours['megabytes']:.0f} times less memory, "
+                f"against {way}: {m['seconds'] / ours['seconds']:.1f} times as fast, "
+                f"{m['megabytes'] / ours['megabytes']:.0f} times less memory, "
                 f"{'the same threshold' if m['threshold'] == ours['threshold'] else 'another threshold'}"
             )
     everything = middle["siamese, with intervals and probabilities"]
     print(
-        f"95 % interval of the threshold {everything['low']:.4f}-{everything['high']:.4f}; F1-optimal for balanced pairs: {everything['balanced']:.4f}"
+        f"95 % interval of the threshold {everything['low']:.4f}-{everything['high']:.4f}; "
+        f"F1-optimal for balanced pairs: {everything['balanced']:.4f}"
     )
 
 
@@ -218,12 +225,14 @@ def main() -> None:
     with np.load(args.source, allow_pickle=False) as stored:
         (n, d), identities = stored["embeddings"].shape, len(np.unique(stored["identities"]))
     print(
-        f"{n:,} images of {identities:,} identities, {d} numbers each: {n * (n - 1) // 2:,} pairs; medians of {args.rounds}"
+        f"{n:,} images of {identities:,} identities, {d} numbers each: {n * (n - 1) // 2:,} "
+        f"pairs; medians of {args.rounds}"
     )
     table(measured(list(WAYS), args.source, args.rounds))
     for size in (10_000, 20_000, 40_000) if args.growth else ():
         print(
-            f"\n{size:,} made-up images, four of each identity: {size * (size - 1) // 2:,} pairs, {size * 3 // 2:,} of them genuine"
+            f"\n{size:,} made-up images, four of each identity: {size * (size - 1) // 2:,} pairs, "
+            f"{size * 3 // 2:,} of them genuine"
         )
         table(measured([way for way in WAYS if way not in LONG], str(size), args.rounds))
 

@@ -2,9 +2,8 @@
 
 python benchmarks/cropping.py FOLDER [--limit N] [--rounds R]
 
-Each round crops into two empty caches, once with each number of processes, in alternating order, and then runs again over a
-full one. Ratios are medians over rounds.
-"""
+Each round crops into two empty caches, once with each number of processes, in alternating order,
+and then runs again over a full one. Ratios are medians over rounds."""
 
 from __future__ import annotations
 
@@ -56,10 +55,12 @@ def main() -> None:
     for name, value in median.items():
         print(f"{name}: {value:.2f} s")
     print(
-        f"two processes against one: {median['one process'] / median['two processes']:.2f} times as fast"
+        f"two processes against one: {median['one process'] / median['two processes']:.2f} times "
+        f"as fast"
     )
     print(
-        f"second run against first (two processes): {median['two processes'] / median['second run']:.0f} times as fast"
+        f"second run against first (two processes): "
+        f"{median['two processes'] / median['second run']:.0f} times as fast"
     )
 
 

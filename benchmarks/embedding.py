@@ -2,8 +2,8 @@
 
     python benchmarks/embedding.py [--rounds 5] [--threads 1 2] [--lfw LFW]
 
-Each way runs in turn, in one process per number of threads; medians. With LFW, also what bfloat16 does to the accuracy of View 2.
-"""
+Each way runs in turn, in one process per number of threads; medians. With LFW, also what bfloat16
+does to the accuracy of View 2."""
 
 from __future__ import annotations
 
@@ -107,7 +107,8 @@ def measure(threads: int, rounds: int) -> None:
             times = rate / statistics.median(rates["dlib"])
             spread = f"{min(values):.0f}-{max(values):.0f}"
             print(
-                f"| {threads} | {size} | {name} | {rate:.0f} ({spread}) | {times:.1f} | {apart[name]:.1g} |",
+                f"| {threads} | {size} | {name} | {rate:.0f} ({spread}) | {times:.1f} | "
+                f"{apart[name]:.1g} |",
                 flush=True,
             )
 
@@ -144,7 +145,8 @@ def main() -> None:
         measure(args.threads[0], args.rounds)
         return
     print(
-        "| threads | batch | | embeddings per second (least to most) | of dlib | farthest from dlib's |\n|---|---|---|---|---|---|"
+        "| threads | batch | | embeddings per second (least to most) | of dlib | farthest from "
+        "dlib's |\n|---|---|---|---|---|---|"
     )
     for threads in args.threads:
         limits = dict.fromkeys(

@@ -62,7 +62,8 @@ def main() -> None:
             after = json.loads((Path(folder) / "evaluation.json").read_text())["test"]
             rows.append((seed, before, after))
     print(
-        "\n| split seed | F1 before (95 %) | F1 after (95 %) | EER before | EER after |\n|---|---|---|---|---|"
+        "\n| split seed | F1 before (95 %) | F1 after (95 %) | EER before | EER after "
+        "|\n|---|---|---|---|---|"
     )
     for seed, before, after in rows:
         f1 = [

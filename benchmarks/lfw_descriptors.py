@@ -2,9 +2,9 @@
 
 python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
 
-The face nearest to the image's centre counts; where none is found, the box in
-which LFW's funnelled faces lie. dlib's network was trained on other identities, its detector among others on images of LFW.
-"""
+The face nearest to the image's centre counts; where none is found, the box in which LFW's funnelled
+faces lie. dlib's network was trained on other identities, its detector among others on images of
+LFW."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def main() -> None:
     embeddings = np.concatenate([part for part, _ in parts])
     np.savez(args.out, embeddings=embeddings, identities=np.array(identities.identities))
     print(
-        f"{embeddings.shape} descriptors of {len(identities.identities):,} identities; no face found on {sum(missed for _, missed in parts)}"
+        f"{embeddings.shape} descriptors of {len(identities.identities):,} identities; no face "
+        f"found on {sum(missed for _, missed in parts)}"
     )
 
 

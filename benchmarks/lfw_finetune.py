@@ -1,10 +1,11 @@
 """dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the identities of its fold.
 
-    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35] [--jitter 0]
+    python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35]
+    [--jitter 0]
 
-Each of ten trainings takes the whole of LFW but the identities of one fold, whose pairs it then measures. The folds are judged as always, at
-thresholds that the other nine chose. (Those nine were measured by networks that knew identities of the tenth: one number per fold depends on them.)
-"""
+Each of ten trainings takes the whole of LFW but the identities of one fold, whose pairs it then
+measures. The folds are judged as always, at thresholds that the other nine chose. (Those nine were
+measured by networks that knew identities of the tenth: one number per fold depends on them.)"""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def embedded(network: siamese.DlibResNet, chips: np.ndarray, rows: np.ndarray) -
 def fine_tuned(
     chips: np.ndarray, who: np.ndarray, steps: int, rate: float, positive_margin: float
 ) -> siamese.DlibResNet:
-    """Contrastive loss with both margins on the hardest impostor pairs of batches of identities and single images."""
+    """Contrastive loss with both margins on the hardest impostor pairs of batches of identities and
+    single images.
+    """
     rng, network = np.random.default_rng(0), pretrained_backbone().train()
     loss = siamese.ContrastiveLoss(
         margin=0.5, positive_margin=positive_margin, reduction="balanced", hardest=0.02
@@ -112,7 +115,8 @@ def main() -> None:
     for name, distances in found.items():
         e = siamese.cross_validate(distances, pairs.same, pairs.fold, missing=missing)
         print(
-            f"{name}: {e.mean:.4f} +- {e.standard_error:.4f}, no face wrong {e.strict_mean:.4f} +- {e.strict_standard_error:.4f}, "
+            f"{name}: {e.mean:.4f} +- {e.standard_error:.4f}, no face wrong {e.strict_mean:.4f} "
+            f"+- {e.strict_standard_error:.4f}, "
             f"EER {e.eer:.4f}, AUC {e.auc:.5f}"
         )
 

@@ -1,7 +1,8 @@
 """The pretrained bundle's threshold, calibrated on LFW's development pairs, and what the network reaches on LFW's ten folds.
 
-    python benchmarks/pretrained.py LFW --calibrate     writes src/siamese/pretrained_calibration.npz
-    python benchmarks/pretrained.py LFW [--jitter 32]   prints the table of View 2
+    python benchmarks/pretrained.py LFW --calibrate     writes
+    src/siamese/pretrained_calibration.npz python benchmarks/pretrained.py LFW [--jitter 32]
+    prints the table of View 2
 
 LFW is the folder with the images' folder and pairs.txt, pairsDevTrain.txt, pairsDevTest.txt.
 """
@@ -33,7 +34,8 @@ def calibrate(root: str) -> None:
     chosen = calibrate_pairs(found.pair_distances, as_policy("max_f1"), "LFW's development pairs")
     chosen.save(CALIBRATION)
     print(
-        f"{CALIBRATION.stat().st_size:,} bytes, {found.not_acquired} of {len(found.benchmark.files):,} images without a face"
+        f"{CALIBRATION.stat().st_size:,} bytes, {found.not_acquired} of "
+        f"{len(found.benchmark.files):,} images without a face"
     )
     print(chosen.point)
 
@@ -64,7 +66,8 @@ def table(root: str, jitter: int) -> None:
             {"jitter": jitter, "unit_length": True},
         )
     print(
-        "| | View 1 | View 2, every pair answered | no face: wrong | without a face | EER | seconds to embed |"
+        "| | View 1 | View 2, every pair answered | no face: wrong | without a face | EER | "
+        "seconds to embed |"
     )
     print("|---|---|---|---|---|---|---|")
     for name, (cropper, changes) in settings.items():
@@ -77,8 +80,10 @@ def table(root: str, jitter: int) -> None:
         seconds = time.perf_counter() - start
         one, ten = measured(view1, cropper, network).evaluate(), two.evaluate()
         print(
-            f"| {name} | {one.mean:.4f} | {ten.mean:.4f} +- {ten.standard_error:.4f} | {ten.strict_mean:.4f} +- "
-            f"{ten.strict_standard_error:.4f} | {ten.not_acquired} of {ten.images:,} | {ten.eer:.4f} | {seconds:.0f} |",
+            f"| {name} | {one.mean:.4f} | {ten.mean:.4f} +- {ten.standard_error:.4f} | "
+            f"{ten.strict_mean:.4f} +- "
+            f"{ten.strict_standard_error:.4f} | {ten.not_acquired} of {ten.images:,} | "
+            f"{ten.eer:.4f} | {seconds:.0f} |",
             flush=True,
         )
 

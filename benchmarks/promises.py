@@ -2,12 +2,13 @@
 
 python benchmarks/promises.py EMBEDDINGS.npz [--halvings H] [--most K]
 
-EMBEDDINGS.npz as for benchmarks/calibration.py. On the calibration half the promise must hold exactly, in every halving: nothing better
-is there, and a rate is kept. On the other half: how often its figure lies in the interval stated at calibration, how often what was
-promised lies in the other half's own 95 % interval, and how often the two intervals meet. A figure of new identities varies as the
-calibration's own does, so the first two would be 83 % of the halvings for figures of normal distribution, the last nearly all. `--most K`
-takes at most K images of each identity, at random: with all of LFW more than half of the genuine pairs show one man.
-"""
+EMBEDDINGS.npz as for benchmarks/calibration.py. On the calibration half the promise must hold
+exactly, in every halving: nothing better is there, and a rate is kept. On the other half: how often
+its figure lies in the interval stated at calibration, how often what was promised lies in the other
+half's own 95 % interval, and how often the two intervals meet. A figure of new identities varies as
+the calibration's own does, so the first two would be 83 % of the halvings for figures of normal
+distribution, the last nearly all. `--most K` takes at most K images of each identity, at random:
+with all of LFW more than half of the genuine pairs show one man."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
 
 
 def kept(policy: siamese.Policy, found: siamese.Calibration) -> bool:
-    """Whether the promise holds on the calibration pairs: against the exact counts at every kept threshold."""
+    """Whether the promise holds on the calibration pairs: against the exact counts at every kept
+    threshold.
+    """
     curve, point = found.curve, found.point
     recall, fmr = point.figures["recall"], point.figures["fmr"]
     share = point.target_prevalence or point.prevalence
@@ -85,7 +88,8 @@ def main() -> None:
     sizes = np.bincount(who)
     pairs = sizes * (sizes - 1) // 2
     print(
-        f"{len(who):,} images of {identities:,} identities, {pairs.sum():,} genuine pairs, {pairs.max() / pairs.sum():.1%} of them of one identity\n"
+        f"{len(who):,} images of {identities:,} identities, {pairs.sum():,} genuine pairs, "
+        f"{pairs.max() / pairs.sum():.1%} of them of one identity\n"
     )
     counts = {name: np.zeros(4, dtype=int) for name in POLICIES}
     errors: dict[str, list[float]] = {"calibration": [], "other": []}
@@ -118,17 +122,21 @@ def main() -> None:
             ]
             lines.setdefault(
                 name,
-                f"{found.threshold:.4f} ({found.band[0]:.4f}-{found.band[1]:.4f}) | {figure} {aim} | {found.point.figures[figure]:.5f} "
-                f"({low:.5f}-{high:.5f}) | {there.figures[figure]:.5f} ({their_low:.5f}-{their_high:.5f})",
+                f"{found.threshold:.4f} ({found.band[0]:.4f}-{found.band[1]:.4f}) | {figure} "
+                f"{aim} | {found.point.figures[figure]:.5f} "
+                f"({low:.5f}-{high:.5f}) | {there.figures[figure]:.5f} "
+                f"({their_low:.5f}-{their_high:.5f})",
             )
     print(
-        "| policy | threshold (95 %) | promise | calibration identities (95 %) | other identities (95 %) | holds | inside | covers | meet |"
+        "| policy | threshold (95 %) | promise | calibration identities (95 %) | other identities "
+        "(95 %) | holds | inside | covers | meet |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, line in lines.items():
         print(f"| {name} | {line} | {' | '.join(f'{c}/{args.halvings}' for c in counts[name])} |")
     print(
-        f"\nexpected calibration error of the probability, balanced: {np.mean(errors['calibration']):.4f} on the calibration identities, "
+        f"\nexpected calibration error of the probability, balanced: "
+        f"{np.mean(errors['calibration']):.4f} on the calibration identities, "
         f"{np.mean(errors['other']):.4f} on the others"
     )
 

@@ -29,7 +29,9 @@ def write_image(path: Path, seed: int, height: int = 40, width: int = 48) -> Pat
 
 
 def write_people(root: Path, counts: Sequence[int]) -> Path:
-    """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``, with that many images, all different."""
+    """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``, with that many
+    images, all different.
+    """
     for identity, n in enumerate(counts):
         for i in range(n):
             write_image(root / f"person_{identity:02d}" / f"{i}.png", 1000 * identity + i)

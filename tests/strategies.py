@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 @st.composite
 def labelled_distances(draw, distinct=(1, 8), size=(2, 40)):
-    """Distances from a small pool, so that ties within and across the kinds are the rule, and both kinds occur."""
+    """Distances from a small pool, so that ties within and across the kinds are the rule, and both
+    kinds occur.
+    """
     n = draw(st.integers(*size))
     pool = draw(st.lists(st.floats(0, 2, width=32), min_size=distinct[0], max_size=distinct[1]))
     distances = draw(st.lists(st.sampled_from(pool), min_size=n, max_size=n))

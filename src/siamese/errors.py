@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class SiameseError(Exception):
-    """Base class of all errors raised on purpose; the command line prints its message and exits with 2."""
+    """Base class of all errors raised on purpose; the command line prints its message and exits
+    with 2.
+    """
 
 
 class DataError(SiameseError):
@@ -24,7 +26,8 @@ class ImageError(SiameseError):
         self.path, self.reason, self.remedy = str(path), reason, remedy
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
-        # The default would rebuild from the finished message and fail: errors cross process borders while cropping.
+        # The default would rebuild from the finished message and fail: errors cross process borders
+        # while cropping.
         return (type(self), (self.path, self.reason, self.remedy))
 
 
@@ -61,7 +64,8 @@ class MissingDependencyError(SiameseError):
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the option nearest to ``word``, or, where none is near, the list of options.
+    """Return `` (did you mean 'x'?)`` for the option nearest to ``word``, or, where none is near,
+    the list of options.
 
     >>> did_you_mean("dlib_hgo", ["dlib_hog", "fixed_box", "none"])
     " (did you mean 'dlib_hog'?)"

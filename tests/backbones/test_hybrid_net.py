@@ -13,7 +13,9 @@ from siamese.errors import ConfigError
 
 
 def identities(n=30, each=6, size=12, seed=0):
-    """Descriptors of identities that differ along some axes, with one nuisance axis of large variance within each identity."""
+    """Descriptors of identities that differ along some axes, with one nuisance axis of large
+    variance within each identity.
+    """
     rng = np.random.default_rng(seed)
     who = np.repeat(np.arange(n), each)
     x = rng.normal(size=(n, size))[who] + 0.3 * rng.normal(size=(n * each, size))

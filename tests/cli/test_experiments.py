@@ -54,7 +54,8 @@ EXPERIMENTS = {
         "data.sampler.steps=2",
         "data.sampler.identities=4",
     ],
-    # Images of 160 pixels through the whole network take long: few of them, and no faces to be found on drawings.
+    # Images of 160 pixels through the whole network take long: few of them, and no faces to be
+    # found on drawings.
     "face_similarity": [
         *HELD_OUT,
         "data.sampler.steps=2",

@@ -75,7 +75,8 @@ def test_people_are_met_equally_often_however_many_pictures_they_have():
     genuine, impostor = meetings(counts, pairs=4, steps=2000)
     assert genuine.sum() == 4000
     for met in (genuine, impostor):
-        # 39 degrees of freedom: mean 39, standard deviation 8.8; drawing images first would give some 100,000.
+        # 39 degrees of freedom: mean 39, standard deviation 8.8; drawing images first would give
+        # some 100,000.
         assert chi_square(met) < 39 + 5 * 8.8
         assert met[0] < 1.4 * met[1:].mean()
 

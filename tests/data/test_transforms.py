@@ -154,5 +154,6 @@ def test_neighbouring_seeds_mix_to_different_numbers(numbers, place):
 def test_stable_seeds_are_the_same_on_every_machine():
     seeds = {stable_seed(1, e, s, 0, i) for e in range(4) for s in range(50) for i in range(20)}
     assert len(seeds) == 4000
-    # NumPy promises SeedSequence's numbers not to change; see numpy/random/tests/test_seed_sequence.py for their origin.
+    # NumPy promises SeedSequence's numbers not to change; see
+    # numpy/random/tests/test_seed_sequence.py for their origin.
     assert stable_seed(0, 1, 2, 3) == int(np.random.SeedSequence([0, 1, 2, 3]).generate_state(4)[0])

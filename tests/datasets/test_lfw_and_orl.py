@@ -94,7 +94,8 @@ def test_the_whole_of_lfw():
         warnings.simplefilter("error")
         table = load_lfw(root)
     counts = Counter(table.identities)
-    # The figures of LFW's own page: identities, images, identities with two and more, and the most photographed one.
+    # The figures of LFW's own page: identities, images, identities with two and more, and the most
+    # photographed one.
     assert (len(counts), len(table)) == (5749, 13233)
     assert sum(n >= 2 for n in counts.values()) == 1680
     assert counts.most_common(1) == [("george_w_bush", 530)]

@@ -138,13 +138,16 @@ def test_what_verdicts_compare_is_the_true_distance_rounded_once(distance, dtype
     found = distance.measure(a.requires_grad_(), b)
     assert found.dtype == torch.float32
     assert not found.requires_grad
-    # One rounding: half a unit in the last place. The reference of cosine, 1 - cos, cancels: it is good to 1e-16 / distance.
+    # One rounding: half a unit in the last place. The reference of cosine, 1 - cos, cancels: it is
+    # good to 1e-16 / distance.
     true = reference(DISTANCES.name(distance), a.detach(), b)
     assert (np.abs(found.numpy() - true) <= 0.501 * np.spacing(found.numpy())).all()
 
 
 def test_neither_layout_nor_company_nor_threads_change_a_long_rows_last_bit(monkeypatch):
-    """Looked at in float64, before the rounding to float32 that hides such a bit nearly always, but not always."""
+    """Looked at in float64, before the rounding to float32 that hides such a bit nearly always, but
+    not always.
+    """
     seen = []
     monkeypatch.setattr(
         EuclideanDistance,

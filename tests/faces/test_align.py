@@ -137,7 +137,9 @@ def test_an_empty_box_or_one_beside_the_picture_is_refused(box):
 
 
 def map_picture(width: int, height: int) -> np.ndarray:
-    """Each pixel tells where it is: red its column, green its row; blue tells that it is image at all."""
+    """Each pixel tells where it is: red its column, green its row; blue tells that it is image at
+    all.
+    """
     image = np.full((height, width, 3), 255, dtype=np.uint8)
     image[..., 0], image[..., 1] = np.arange(width)[None, :], np.arange(height)[:, None]
     return image

@@ -180,7 +180,9 @@ def test_verdicts(no_face, several_faces, verdicts):
 
 
 def test_crops_of_before_alignment_are_found_again():
-    """Their names in the cache follow from these settings, so that nobody's crops are computed anew without need."""
+    """Their names in the cache follow from these settings, so that nobody's crops are computed anew
+    without need.
+    """
     known = {"name", "size", "padding", "margin", "max_upsample", "several_faces"}
     assert set(DlibHogCropper().pixel_settings()) == known
     changed = DlibHogCropper(aligner="five_point", upsample=1, min_score=-0.5).pixel_settings()

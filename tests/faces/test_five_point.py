@@ -18,7 +18,8 @@ from siamese.faces.images import read_image
 from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 dlib = pytest.importorskip("dlib")
-# Of dlib/image_transforms/interpolation.h, in a unit face box: outer and inner corner of either eye, base of the nose.
+# Of dlib/image_transforms/interpolation.h, in a unit face box: outer and inner corner of either
+# eye, base of the nose.
 TEMPLATE = np.array(
     [
         [0.8595674595992, 0.2134981538014],
@@ -56,7 +57,9 @@ def landmarks(image: np.ndarray, box: Box) -> np.ndarray:
 
 
 def sampled(image: np.ndarray, points: np.ndarray, size: int, margin: float) -> np.ndarray:
-    """The chip by complex least squares and plain bilinear sampling; for faces too small to be halved first."""
+    """The chip by complex least squares and plain bilinear sampling; for faces too small to be
+    halved first.
+    """
     template = (margin + TEMPLATE) / (1 + 2 * margin) * size
     q, p = template @ [1, 1j], points @ [1, 1j]
     turn, shift = np.linalg.lstsq(np.stack([q, np.ones(5)], axis=1), p, rcond=None)[0]
@@ -144,7 +147,9 @@ def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
 
 
 def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
-    """Since each million takes it a gigabyte; what it finds on the smaller image is told in pixels of the larger one."""
+    """Since each million takes it a gigabyte; what it finds on the smaller image is told in pixels
+    of the larger one.
+    """
     seen = []
 
     class BestThreshold:
@@ -189,7 +194,8 @@ BOXES = [Box(0, 0, 40, 40), Box(60, 60, 90, 90), Box(88, 88, 112, 112)]
 
 @pytest.mark.parametrize(
     ("rule", "chosen"),
-    # In an image of 200 x 200: areas 1600, 900, 576; twice the distances from the middle, squared: 51200, 5000, 0.
+    # In an image of 200 x 200: areas 1600, 900, 576; twice the distances from the middle, squared:
+    # 51200, 5000, 0.
     [("largest", 0), ("central", 2), ("prominent", 2), ("skip", 0)],
 )
 def test_which_of_several_faces(rule, chosen):

@@ -14,7 +14,8 @@ from siamese.faces.images import decode_image, read_image
 ORIENTATION = 0x0112
 COLOURS = np.random.default_rng(5).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
-# EXIF 2.3, tag Orientation: where the stored row 0 and the stored column 0 are on the image as seen.
+# EXIF 2.3, tag Orientation: where the stored row 0 and the stored column 0 are on the image as
+# seen.
 SEEN_AT = {
     1: lambda r, c, h, w: (r, c),  # row 0 at the top, column 0 on the left
     2: lambda r, c, h, w: (r, w - 1 - c),  # top, right

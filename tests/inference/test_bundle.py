@@ -232,9 +232,11 @@ def test_verifying_imports_neither_lightning_nor_hydra_nor_albumentations(tmp_pa
     a, b = random_image(tmp_path / "a.png", 1), random_image(tmp_path / "b.png", 2)
     script = (
         "import sys; from siamese.cli.main import main; "
-        f"code = main(['verify', {str(a)!r}, {str(b)!r}, '--bundle', {str(tmp_path / 'bundle')!r}]); "
+        f"code = main(['verify', {str(a)!r}, {str(b)!r}, '--bundle', "
+        f"{str(tmp_path / 'bundle')!r}]); "
         "heavy = {m.split('.')[0] for m in sys.modules} & "
-        "{'pytorch_lightning', 'lightning', 'hydra', 'omegaconf', 'albumentations', 'cv2', 'matplotlib', 'torchmetrics', 'rich', 'joblib'}; "
+        "{'pytorch_lightning', 'lightning', 'hydra', 'omegaconf', 'albumentations', 'cv2', "
+        "'matplotlib', 'torchmetrics', 'rich', 'joblib'}; "
         "print(sorted(heavy)); sys.exit(code)"
     )
     done = subprocess.run(

@@ -101,7 +101,8 @@ def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path)
     plain = replace(Bundle.load(folder), calibration=None)
     plain.save(tmp_path / "plain")
     assert Verifier.load(tmp_path / "plain").calibration is None
-    # A plain number needs no calibration; the figures of the threshold that it replaces are not taken for its own.
+    # A plain number needs no calibration; the figures of the threshold that it replaces are not
+    # taken for its own.
     point = Verifier.load(tmp_path / "plain", threshold=0.7).operating_point
     assert (point.threshold, point.policy, point.distance) == (0.7, "given", "euclidean")
     assert (

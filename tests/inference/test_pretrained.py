@@ -51,7 +51,9 @@ def orl(identity: int, number: int) -> str:
 
 
 def test_photographs_of_people_nobody_trained_on():
-    """All 40 identities of ORL: pairs one to the next; the stated operating point holds far beyond LFW."""
+    """All 40 identities of ORL: pairs one to the next; the stated operating point holds far beyond
+    LFW.
+    """
     verifier = siamese.Verifier.pretrained()
     embeddings = verifier.embed([orl(p, n) for p in range(1, 41) for n in (1, 6)]).numpy()
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
@@ -336,7 +338,9 @@ def test_the_stored_threshold_is_the_best_of_the_stored_pairs():
 
 @pytest.mark.skipif("SIAMESE_LFW" not in os.environ, reason="SIAMESE_LFW names no folder")
 def test_the_stored_counts_are_those_of_the_development_pairs():
-    """A part of them, anew: at its distance the stored counts step, those of the kind that the pair is of."""
+    """A part of them, anew: at its distance the stored counts step, those of the kind that the pair
+    is of.
+    """
     pairs = siamese.lfw_view1(os.environ["SIAMESE_LFW"])
     curve = siamese.Calibration.load(CALIBRATION).curve
     verifier = siamese.Verifier.pretrained()

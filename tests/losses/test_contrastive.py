@@ -83,7 +83,8 @@ def test_on_paper():
 
 
 def test_only_the_closest_impostors_count():
-    # Four identities at 0, 1, 3 and 7 on a line: impostors 1, 2, 3, 4, 6 and 7 apart; half of them are 1, 2 and 3.
+    # Four identities at 0, 1, 3 and 7 on a line: impostors 1, 2, 3, 4, 6 and 7 apart; half of them
+    # are 1, 2 and 3.
     points = torch.tensor([[0.0], [1.0], [3.0], [7.0]], requires_grad=True)
     value = ContrastiveLoss(10.0, hardest=0.5)(points, torch.arange(4))
     assert value.item() == pytest.approx((9**2 + 8**2 + 7**2) / 3)

@@ -68,7 +68,8 @@ def test_equals_the_naive_loop(kind, identities, n, size, margin, scale, seed):
 
 
 def test_on_paper():
-    # Directions at 0 and 90 degrees, an embedding at 60 degrees of identity 0: cosines 1/2 and sqrt(3)/2.
+    # Directions at 0 and 90 degrees, an embedding at 60 degrees of identity 0: cosines 1/2 and
+    # sqrt(3)/2.
     loss = MarginSoftmaxLoss(2, 2, margin=math.pi / 6, scale=2.0, kind="arcface")
     with torch.no_grad():
         loss.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.1]]))

@@ -115,7 +115,8 @@ def test_ordered_pairs_are_every_genuine_pair_both_ways_with_an_impostor_each(la
 
 @pytest.mark.parametrize("identities", [12, 2000])
 def test_ordered_pairs_beyond_the_limit_are_a_random_part_of_them(identities):
-    # 2,000 identities with 60 images have 7,080,000 ordered genuine pairs: too many to write out and permute
+    # 2,000 identities with 60 images have 7,080,000 ordered genuine pairs: too many to write out
+    # and permute
     labels = np.repeat(np.arange(identities), 60)
     pairs = OrderedPairs(500, seed=1)(labels)
     assert (pairs.genuine, pairs.impostor) == (500, 500)

@@ -55,7 +55,9 @@ def texts(figure):
 
 @st.composite
 def cases(draw):
-    """Few rows and few distances: ties and pairs listed both ways are the rule; a distance depends on the two images."""
+    """Few rows and few distances: ties and pairs listed both ways are the rule; a distance depends
+    on the two images.
+    """
     rows = draw(st.integers(2, 6))
     couples = draw(
         st.lists(st.tuples(st.integers(0, rows - 1), st.integers(0, rows - 1)), max_size=40)
@@ -182,7 +184,8 @@ def test_only_pictures_that_are_shown_are_read_and_each_once():
 
 
 def test_the_heading_counts_what_is_shown_and_what_there_is():
-    # A pair listed both ways is one pair: 2 false matches of 3 impostor pairs, 1 false non-match of 2 genuine ones.
+    # A pair listed both ways is one pair: 2 false matches of 3 impostor pairs, 1 false non-match of
+    # 2 genuine ones.
     c = compared(
         [0, 1, 2, 4, 6, 8],
         [1, 0, 3, 5, 7, 9],

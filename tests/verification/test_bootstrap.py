@@ -105,7 +105,9 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
 @settings(max_examples=200, deadline=None)
 @given(st.lists(labelled_distances(distinct=(5, 5), size=(120, 120)), min_size=1, max_size=4))
 def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
-    """Draws in which every pair counts once, or any whole number of times: the exact choice is the oracle."""
+    """Draws in which every pair counts once, or any whole number of times: the exact choice is the
+    oracle.
+    """
     grid = np.arange(5)
     rows, expected = [], []
     for distances, same in cases:
@@ -168,7 +170,9 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed):
-    """Identities of known distribution: the recall and false match rate of a fixed threshold are known from a large sample."""
+    """Identities of known distribution: the recall and false match rate of a fixed threshold are
+    known from a large sample.
+    """
 
     def sample(identities, seed):
         rng = np.random.default_rng(seed)
@@ -198,7 +202,8 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
         for name in inside:
             low, high = found[name]
             inside[name] += low <= truth[name] <= high
-    # Percentile intervals of 50 identities fall a little short of 95; 84 of 100 has a chance below 1 in 10,000 at 95 %.
+    # Percentile intervals of 50 identities fall a little short of 95; 84 of 100 has a chance below
+    # 1 in 10,000 at 95 %.
     assert min(inside.values()) >= 85, inside
     assert max(inside.values()) <= 100
 
@@ -207,7 +212,9 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
 def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_seen(
     monkeypatch, streamed
 ):
-    """Thresholds at which one of 300 to one of 30,000 impostor pairs is accepted, or missing: mostly, none of 3,040 pairs is."""
+    """Thresholds at which one of 300 to one of 30,000 impostor pairs is accepted, or missing:
+    mostly, none of 3,040 pairs is.
+    """
 
     def sample(identities, seed):
         rng = np.random.default_rng(seed)

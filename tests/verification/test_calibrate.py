@@ -199,7 +199,8 @@ def test_perfect_separation_is_found_and_claims_no_certainty(either):
 
 @pytest.mark.parametrize("policy", [MaxAccuracy(prevalence=0.001), Cost(1000)])
 def test_a_policy_that_is_best_served_by_refusing_everybody_says_so(either, policy):
-    # Two images of different identities are alike to the last bit: nothing can be accepted without them.
+    # Two images of different identities are alike to the last bit: nothing can be accepted without
+    # them.
     rows = np.concatenate([ROWS, ROWS[:1]])
     with pytest.warns(UserWarning, match="refuses every genuine pair.*another prevalence"):
         found = calibrate(rows, np.append(WHO, 99), policy)

@@ -30,7 +30,8 @@ def f1_of(distances, same, threshold):
 def test_no_threshold_beats_it_and_of_equals_it_is_the_smallest(case):
     distances, same = case
     found = max_f1(distances, same)
-    # Between two distances nothing changes, so these are all the thresholds there are, refusing everything included.
+    # Between two distances nothing changes, so these are all the thresholds there are, refusing
+    # everything included.
     candidates = [float(d) for d in np.unique(distances)]
     values = {t: f1_of(distances.tolist(), same, t) for t in candidates}
     best = max(values.values())
@@ -69,7 +70,8 @@ def test_the_order_of_pairs_does_not_matter(case, random):
 
 
 def test_nearly_equal_f1_is_compared_as_fractions():
-    # With P genuine pairs: 2 TP / (TP + FP + P). Both candidates round to one double; the exact larger one must win.
+    # With P genuine pairs: 2 TP / (TP + FP + P). Both candidates round to one double; the exact
+    # larger one must win.
     tp1, tp2, p, fp1 = 10**12, 10**12 + 10**4, 2 * 10**12 + 3, 7
     # choose fp2 so that tp2 / (tp2 + fp2 + p) is just above tp1 / (tp1 + fp1 + p)
     fp2 = -(-(tp2 * (tp1 + fp1 + p)) // tp1) - 1 - tp2 - p

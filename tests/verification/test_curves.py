@@ -31,7 +31,8 @@ def test_auc_and_eer_agree_with_scikit_learn(case):
     assert auc(curve) == pytest.approx(roc_auc_score(same, scores), abs=1e-12)
     fpr, tpr, _ = roc_curve(same, scores, drop_intermediate=False)
     crossing = brentq(lambda x: 1 - x - interp1d(fpr, tpr)(x), 0, 1, xtol=1e-12)
-    # Where the curve rises straight up at the crossing, the root is any height on it: compare the rates, not the abscissa.
+    # Where the curve rises straight up at the crossing, the root is any height on it: compare the
+    # rates, not the abscissa.
     assert eer(curve) == pytest.approx(crossing, abs=1e-8)
 
 

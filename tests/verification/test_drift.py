@@ -39,7 +39,9 @@ def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(polic
 
 @pytest.mark.parametrize("many", [20, 200])
 def test_more_people_or_other_pairs_of_the_same_kind_are_no_drift(many):
-    """Of all pairs of more identities fewer are genuine: that moves the threshold, and says nothing about the identities."""
+    """Of all pairs of more identities fewer are genuine: that moves the threshold, and says nothing
+    about the identities.
+    """
     found = [
         (
             calibrate(*sample(s), probability=None),

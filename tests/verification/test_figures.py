@@ -94,7 +94,9 @@ def test_weighted_figures_equal_those_of_copied_pairs():
 
 
 def test_intervals_are_those_of_people_not_of_pairs():
-    """With every identity's images alike, 12 identities are 12 observations however many pairs they form."""
+    """With every identity's images alike, 12 identities are 12 observations however many pairs they
+    form.
+    """
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(12), 10)
     hard = np.arange(12) < 3  # three identities whose genuine pairs are all refused
@@ -104,7 +106,8 @@ def test_intervals_are_those_of_people_not_of_pairs():
     )
     compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
     low, high = evaluate_pairs(compared, 1.0).ci95["recall"]
-    # Recall is 9/12 with the spread of a binomial over 12 identities: sd 0.125; over 540 pairs it would be 0.019.
+    # Recall is 9/12 with the spread of a binomial over 12 identities: sd 0.125; over 540 pairs it
+    # would be 0.019.
     assert 0.40 < low < 0.60
     assert 0.90 < high <= 1.0
 

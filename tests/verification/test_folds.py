@@ -35,7 +35,9 @@ def right(distances, same, threshold) -> int:
 
 
 def best_threshold(distances, same) -> float:
-    """The smallest of the most accurate, among a number just below all distances and every distance that occurs."""
+    """The smallest of the most accurate, among a number just below all distances and every distance
+    that occurs.
+    """
     candidates = [
         float(np.nextafter(distances.min(), np.float32(-1))),
         *sorted(set(distances.tolist())),
@@ -99,7 +101,8 @@ FOLD = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 def test_pairs_without_a_face_are_counted_both_ways():
     missing = np.array([0, 0, 0, 1, 0, 0, 1, 0], bool)
     found = cross_validate(DISTANCES, SAME, FOLD, missing=missing)
-    # On paper: fold 0 gets 0.3 and is right four times, fold 1 gets 0.2 and refuses the genuine pair at 0.3.
+    # On paper: fold 0 gets 0.3 and is right four times, fold 1 gets 0.2 and refuses the genuine
+    # pair at 0.3.
     assert [f.threshold for f in found.folds] == [pytest.approx(0.3), pytest.approx(0.2)]
     assert [f.accuracy for f in found.folds] == [1, 0.75]
     assert [f.strict_accuracy for f in found.folds] == [

@@ -12,7 +12,9 @@ from siamese.verification.probability import ProbabilityMap, fit_probability, re
 
 
 def isotonic(distances, same, prevalence):
-    """The falling least-squares fit by its max-min formula (Barlow et al., 1972), at each distinct distance, with weighted pairs."""
+    """The falling least-squares fit by its max-min formula (Barlow et al., 1972), at each distinct
+    distance, with weighted pairs.
+    """
     weight = np.where(same, prevalence / same.sum(), (1 - prevalence) / (~same).sum())
     x = np.unique(distances)
     w = [weight[distances == v].sum() for v in x]

@@ -30,7 +30,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def halves():
-    """Two groups of identities, 1,200 photographs each or a little more, as grey images of 14 x 14: a weak network, but a real one."""
+    """Two groups of identities, 1,200 photographs each or a little more, as grey images of 14 x 14:
+    a weak network, but a real one.
+    """
     table = load_lfw(ROOT)
     often = sorted(identity for identity, n in table.counts.items() if 3 <= n <= 30)
     order = np.random.default_rng(0).permutation(len(often))
@@ -60,7 +62,9 @@ def halves():
 
 
 def judged(halves, policy):
-    """Calibrated on one group; counts at every distance there, and figures of the other group at the threshold."""
+    """Calibrated on one group; counts at every distance there, and figures of the other group at
+    the threshold.
+    """
     (embeddings, names), (others, their_names) = halves
     found = calibrate(embeddings, names, policy)
     labels = np.unique(their_names, return_inverse=True)[1]

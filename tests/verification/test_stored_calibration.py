@@ -43,7 +43,8 @@ def both():
 def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     streamed, held = both
     calibration = calibrate_pairs(streamed, policy)
-    # Most chosen thresholds lie between two of the curve's: it would not be restored without their own counts.
+    # Most chosen thresholds lie between two of the curve's: it would not be restored without their
+    # own counts.
     again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
     assert (
         again.curve.at(again.threshold)

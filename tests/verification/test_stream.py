@@ -46,7 +46,9 @@ chosen_by = st.one_of(
 
 @st.composite
 def labelled_rows(draw, identities=4, most=14):
-    """Rows on a coarse lattice, so that distances tie and rows coincide; at least one pair of either kind."""
+    """Rows on a coarse lattice, so that distances tie and rows coincide; at least one pair of
+    either kind.
+    """
     n, d = draw(st.integers(3, most)), draw(st.integers(1, 3))
     half = st.integers(-3, 3).map(lambda v: v / 2)
     rows = draw(st.lists(st.lists(half, min_size=d, max_size=d), min_size=n, max_size=n))
@@ -91,7 +93,9 @@ def worth(policy, tp, fp, g, i):
 
 
 def best(policy, pairs):
-    """(threshold or None for refusing every pair, tp, fp): the smallest of the best of all thresholds there are."""
+    """(threshold or None for refusing every pair, tp, fp): the smallest of the best of all
+    thresholds there are.
+    """
     g, i = sum(s for _, s in pairs), sum(not s for _, s in pairs)
     found = (None, 0, 0)
     highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Fmr)) else None
@@ -251,7 +255,9 @@ FEW = (MaxF1(), MaxAccuracy(prevalence=0.4), Eer(), Recall(0.9))
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-7, 1e-9])
 def test_rows_close_to_each_other_and_fmr_from_the_origin_are_counted_exactly(spread, sides):
-    """There a matrix product loses most digits of a distance, or all: on two sides of it also when the rows are moved."""
+    """There a matrix product loses most digits of a distance, or all: on two sides of it also when
+    the rows are moved.
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, 300)
     fmr = np.where(labels % sides, 50, -50)[:, None]

@@ -24,21 +24,27 @@ SMALLEST = 103  # pixels; of less, nothing is left for the last block
 
 @BACKBONES.register("dlib_res_net")
 class DlibResNet(Backbone):
-    """The network behind ``dlib.face_recognition_model_v1``: 29 convolutions, 5.6 million weights, embeddings of 128 numbers.
+    """The network behind ``dlib.face_recognition_model_v1``: 29 convolutions, 5.6 million weights,
+    embeddings of 128 numbers.
 
-    Made for aligned chips of 150 x 150 pixels (``DlibHogCropper(aligner="five_point", size=150, margin=0.25)``). As its author trained it,
-    embeddings have no unit length, and two pictures show the same person where their euclidean distance is at most 0.6. It is a ResNet of
-    34 layers (He, Zhang, Ren and Sun, *Deep Residual Learning for Image Recognition*, CVPR 2016) with fewer layers and half the filters,
-    trained by Davis King on some 3 million pictures of 7,485 people, none of them in LFW.
+    Made for aligned chips of 150 x 150 pixels
+    (``DlibHogCropper(aligner="five_point", size=150, margin=0.25)``). As its author trained it,
+    embeddings have no unit length, and two pictures show the same person where their euclidean
+    distance is at most 0.6. It is a ResNet of 34 layers (He, Zhang, Ren and Sun, *Deep Residual
+    Learning for Image Recognition*, CVPR 2016) with fewer layers and half the filters, trained by
+    Davis King on some 3 million pictures of 7,485 people, none of them in LFW.
 
     Args:
-        weights: where the first weights come from: ``"dlib"`` (the file in the package ``face-recognition-models``, extra ``pretrained``), the
-            path of a file like it, or None for random ones. The attribute is None afterwards: a bundle brings its weights along.
-        affine_rate: learning rate of the 29 affine layers (frozen batch normalisation) as a share of their convolution's; 0 freezes
-            them. Adam's steps are about as large as the rate: of less than 5e-7, float32 sees nothing beside factors of 10.
+        weights: where the first weights come from: ``"dlib"`` (the file in the package
+            ``face-recognition-models``, extra ``pretrained``), the path of a file like it, or None
+            for random ones. The attribute is None afterwards: a bundle brings its weights along.
+        affine_rate: learning rate of the 29 affine layers (frozen batch normalisation) as a share
+            of their convolution's; 0 freezes them. Adam's steps are about as large as the rate: of
+            less than 5e-7, float32 sees nothing beside factors of 10.
         mirror: average the embedding over the picture and its mirror image at use.
-        jitter: average over so many slightly moved, turned and enlarged copies at use, half of them mirrored, instead: costs as many
-            times the work. See :func:`siamese.backbones.views.jitter_maps`. The copies are always the same ones.
+        jitter: average over so many slightly moved, turned and enlarged copies at use, half of them
+            mirrored, instead: costs as many times the work. See
+            :func:`siamese.backbones.views.jitter_maps`. The copies are always the same ones.
         unit_length: scale embeddings to length 1 (at the end, after averaging).
         folded: whether the affine layers are part of the convolutions; see :meth:`for_inference`.
 
@@ -85,8 +91,9 @@ class DlibResNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         _check_pictures(images)
-        # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no odd number beyond 256. Views are warped
-        # as pixels, so that beyond the picture there is black, as in dlib.
+        # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no
+        # odd number beyond 256. Views are warped as pixels, so that beyond the picture there is
+        # black, as in dlib.
         pixels = images if images.dtype == torch.float64 else images.float()
         embeddings = self._mean_of_views(pixels if images.dtype == torch.uint8 else pixels * 255)
         return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
@@ -100,7 +107,8 @@ class DlibResNet(Backbone):
         return mean_over_views(self._embed, (warped(pixels, change) for change in changes))
 
     def _embed(self, pixels: Tensor) -> Tensor:
-        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
+        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores
+        # read fastest.
         x = ((pixels - pixels.new_tensor(AVERAGES)[:, None, None]) / PIXEL_RANGE).to(
             self.head.weight.dtype
         )
@@ -112,10 +120,11 @@ class DlibResNet(Backbone):
         return embeddings
 
     def for_inference(self) -> DlibResNet:
-        """A copy that computes the same embeddings, up to rounding, in some three quarters of the time (``benchmarks/embedding.py``).
+        """A copy that computes the same embeddings, up to rounding, in some three quarters of the
+        time (``benchmarks/embedding.py``).
 
-        Its affine layers are multiplied into the convolutions, and nothing of it is meant to be trained.
-        """
+        Its affine layers are multiplied into the convolutions, and nothing of it is meant to be
+        trained."""
         if self.folded:
             return self
         other = copy.deepcopy(self)
@@ -125,7 +134,9 @@ class DlibResNet(Backbone):
         return cast(DlibResNet, other.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
-        """See :meth:`Backbone.learning_rates`: the head learns at the full rate, each block before it at ``decay`` times the next one's."""
+        """See :meth:`Backbone.learning_rates`: the head learns at the full rate, each block before
+        it at ``decay`` times the next one's.
+        """
         depth = len(self.blocks) + 1
         for level, part in enumerate((self.stem, *self.blocks, self.head)):
             for name, parameter in part.named_parameters():
@@ -133,7 +144,8 @@ class DlibResNet(Backbone):
                 yield parameter, decay ** (depth - level) * (self.affine_rate if affine else 1.0)
 
     def save_dlib(self, path: str | Path) -> Path:
-        """Write the weights as a file for ``dlib.face_recognition_model_v1``; views and unit length are not part of it.
+        """Write the weights as a file for ``dlib.face_recognition_model_v1``; views and unit length
+        are not part of it.
 
         Raises:
             WeightsError: it cannot be written.
@@ -152,7 +164,8 @@ class DlibResNet(Backbone):
     def _load(self, file: DlibFile) -> None:
         if np.any(np.array(file.averages, np.float32) != np.array(AVERAGES, np.float32)):
             raise WeightsError(
-                f"the network subtracts the averages {file.averages} of red, green and blue, not {AVERAGES}: train dlib's network with its own "
+                f"the network subtracts the averages {file.averages} of red, green and blue, not "
+                f"{AVERAGES}: train dlib's network with its own "
                 f"input layer, input_rgb_image_sized<150>"
             )
         convolutions, affines = (
@@ -177,7 +190,8 @@ def _weights_file(weights: str | Path) -> Path:
         return pretrained_file(RESNET)
     if not isinstance(weights, (str, Path)) or not Path(weights).expanduser().is_file():
         raise WeightsError(
-            f"weights={str(weights)!r}: no such file; give the path of a file like dlib's, or 'dlib' for the one in the pip package"
+            f"weights={str(weights)!r}: no such file; give the path of a file like dlib's, or "
+            f"'dlib' for the one in the pip package"
         )
     return Path(weights).expanduser()
 
@@ -190,22 +204,27 @@ def _check_pictures(images: Tensor) -> None:
             else type(images).__name__
         )
         raise ConfigError(
-            f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; of one picture (H, W, 3) as an array make torch.from_numpy(picture).permute(2, 0, 1)[None]"
+            f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; of one picture (H, W, 3) as "
+            f"an array make torch.from_numpy(picture).permute(2, 0, 1)[None]"
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ConfigError(
-            f"dlib_res_net takes pictures of uint8 0..255 or of floating point 0..1, not {images.dtype}; convert them: images.to(torch.uint8)"
+            f"dlib_res_net takes pictures of uint8 0..255 or of floating point 0..1, not "
+            f"{images.dtype}; convert them: images.to(torch.uint8)"
         )
     height, width = images.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ConfigError(
-            f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was trained on), these have {height}x{width}; "
+            f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was "
+            f"trained on), these have {height}x{width}; "
             f"let the cropper make them so: size=150 (data.cropper.size=150)"
         )
 
 
 class _Convolution(nn.Module):
-    """A convolution and dlib's affine layer behind it, one factor and one shift per channel, which folded are part of it."""
+    """A convolution and dlib's affine layer behind it, one factor and one shift per channel, which
+    folded are part of it.
+    """
 
     def __init__(
         self,
@@ -265,7 +284,9 @@ class _Convolution(nn.Module):
             self.fold()
 
     def reset(self) -> None:
-        """Random weights (He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015), no shift."""
+        """Random weights (He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015), no
+        shift.
+        """
         width = len(self.bias)
         fresh = nn.init.kaiming_normal_(
             torch.empty_like(self.weight), mode="fan_out", nonlinearity="relu"
@@ -274,7 +295,9 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut; where it halves the picture, the shortcut is an average pool."""
+    """Two convolutions beside a shortcut; where it halves the picture, the shortcut is an average
+    pool.
+    """
 
     def __init__(
         self, channels: int, width: int, halves: bool, affine_rate: float, folded: bool
@@ -291,7 +314,8 @@ class _Block(nn.Module):
         if not self.halves:
             return F.relu(out + x, inplace=True)
         short = F.avg_pool2d(x, 2, 2)
-        # dlib adds maps of different shapes as if each went on with zeros: to the right, at the bottom, in further channels.
+        # dlib adds maps of different shapes as if each went on with zeros: to the right, at the
+        # bottom, in further channels.
         down, right = short.shape[2] - out.shape[2], short.shape[3] - out.shape[3]
         more = out.shape[1] - short.shape[1]
         return F.relu(

@@ -16,11 +16,13 @@ CHANNELS = (3, 32, 64, 64, 64, 128, 128)
 
 @BACKBONES.register("face_similarity_net")
 class FaceSimilarityNet(Backbone):
-    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019), for images of 160 x 160.
+    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019), for images of 160
+    x 160.
 
-    Six stages with 2 x 2 maximum pooling between them bring an image to 5 x 5 maps of 128 channels; two dense layers, each
-    with a rectifier and then batch normalisation, make an embedding of 128 numbers of them. Pixels enter as 0..1. The original
-    gives its convolutions biases; here they have none, since the batch normalisation that follows takes them out again.
+    Six stages with 2 x 2 maximum pooling between them bring an image to 5 x 5 maps of 128 channels;
+    two dense layers, each with a rectifier and then batch normalisation, make an embedding of 128
+    numbers of them. Pixels enter as 0..1. The original gives its convolutions biases; here they
+    have none, since the batch normalisation that follows takes them out again.
 
     Raises:
         ConfigError: on a call, images of another size.
@@ -38,7 +40,8 @@ class FaceSimilarityNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         expect_size(images, SIZE, "face_similarity_net")
-        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
+        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores
+        # read fastest.
         maps: Tensor = self.stages(
             to_unit_range(images).contiguous(memory_format=torch.channels_last)
         )

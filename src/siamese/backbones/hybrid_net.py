@@ -17,32 +17,37 @@ from siamese.backbones.layers.views import mean_over_views
 from siamese.backbones.small_res_net import SmallResNet
 from siamese.errors import ConfigError
 
-# Views of the image whose edges are counted: share of its side around the centre, cells along each side,
-# and the factor by which it is made smaller first.
+# Views of the image whose edges are counted: share of its side around the centre, cells along each
+# side, and the factor by which it is made smaller first.
 VIEWS = ((1.0, 14, 1.0), (0.72, 12, 1.0), (0.85, 10, 0.6))
 BINS = 8
 
 
 @BACKBONES.register("hybrid_net")
 class HybridNet(Backbone):
-    """A :class:`SmallResNet`'s embedding, of unit length, beside what is worked out in closed form once it is trained.
+    """A :class:`SmallResNet`'s embedding, of unit length, beside what is worked out in closed form
+    once it is trained.
 
-    The network's last layer is batch-normalised and brought to unit length. In evaluation mode image and mirror image are
-    embedded and averaged, and two more vectors of about unit length are appended: a :class:`Discriminant` of histograms of
-    oriented gradients over three views of the image, and the :class:`Likeness` of the network's embedding to training
-    identities. Both are fitted when training has ended, see :meth:`fit`; before that they are zero. The whole is scaled to unit
-    length: distances lie in 0..2.
+    The network's last layer is batch-normalised and brought to unit length. In evaluation mode
+    image and mirror image are embedded and averaged, and two more vectors of about unit length are
+    appended: a :class:`Discriminant` of histograms of oriented gradients over three views of the
+    image, and the :class:`Likeness` of the network's embedding to training identities. Both are
+    fitted when training has ended, see :meth:`fit`; before that they are zero. The whole is scaled
+    to unit length: distances lie in 0..2.
 
     Args:
         widths, depths, stem_stride, dropout: as :class:`SmallResNet` takes them.
         learned_size: length of the network's embedding.
         components: length of the discriminant's; 0 for none.
-        weight: of the discriminant beside the network, > 0: squared distances add up as ``network + weight**2 * discriminant``.
-        likenesses: training identities that a face is compared with; 0 for none. Their squared distances count like the network's.
+        weight: of the discriminant beside the network, > 0: squared distances add up as
+            ``network + weight**2 * discriminant``.
+        likenesses: training identities that a face is compared with; 0 for none. Their squared
+            distances count like the network's.
         mirror: whether the mirror image is averaged in.
 
     Raises:
-        ConfigError: a setting out of range; from :meth:`check`, too few training images for ``components``.
+        ConfigError: a setting out of range; from :meth:`check`, too few training images for
+            ``components``.
     """
 
     def __init__(
@@ -60,7 +65,8 @@ class HybridNet(Backbone):
         super().__init__()
         if components < 0 or likenesses < 0 or not weight > 0:
             raise ConfigError(
-                f"components and likenesses must be at least 0 and weight above 0, not {components}, {likenesses} and {weight}"
+                f"components and likenesses must be at least 0 and weight above 0, not "
+                f"{components}, {likenesses} and {weight}"
             )
         self.widths, self.depths, self.stem_stride, self.dropout = (
             list(widths),
@@ -101,7 +107,8 @@ class HybridNet(Backbone):
     def check(self, images: int) -> None:
         if 2 * images <= self.components:  # each image and its mirror image
             raise ConfigError(
-                f"{images} training images are too few for {self.components} components of the discriminant: add images, or set "
+                f"{images} training images are too few for {self.components} components of the "
+                f"discriminant: add images, or set "
                 f"module.backbone.components={max(0, 2 * images // 4)} (0 leaves it out)"
             )
 
@@ -146,7 +153,9 @@ class HybridNet(Backbone):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Fit the discriminant to the training images and their mirror images, then remember training identities."""
+        """Fit the discriminant to the training images and their mirror images, then remember
+        training identities.
+        """
         device = labels.device if self.norm.running_mean is None else self.norm.running_mean.device
         was_training = self.training
         self.eval()

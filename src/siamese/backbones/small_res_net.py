@@ -15,10 +15,11 @@ from siamese.backbones.layers.whitening import Whitening
 
 @BACKBONES.register("small_res_net")
 class SmallResNet(Backbone):
-    """Basic residual blocks (He et al., CVPR 2016) with average-pooled shortcuts (He et al., *Bag of Tricks*, CVPR 2019).
+    """Basic residual blocks (He et al., CVPR 2016) with average-pooled shortcuts (He et al., *Bag
+    of Tricks*, CVPR 2019).
 
-    The stem, a strided convolution, is followed by one stage per width, each of which halves the resolution. The last maps
-    are averaged, so any input size will do, and mapped to the embedding.
+    The stem, a strided convolution, is followed by one stage per width, each of which halves the
+    resolution. The last maps are averaged, so any input size will do, and mapped to the embedding.
 
     Args:
         widths: channels of each stage.
@@ -27,14 +28,19 @@ class SmallResNet(Backbone):
         stem_stride: stride of the first convolution.
         dropout: probability of dropping a pooled feature while training, 0..1.
         unit_length: scale embeddings to length 1, so that distances lie in 0..2.
-        whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in evaluation mode, see
-            :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are then not comparable.
-        gradient_cells: in evaluation mode, append the likewise whitened :class:`GradientHistogram` of so many cells along each
-            side, and scale the whole to length 1; 0 for none. It sees other things than what a few dozen identities teach.
-        standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by a fixed mean and scale.
+        whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in
+            evaluation mode, see
+            :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are
+            then not comparable.
+        gradient_cells: in evaluation mode, append the likewise whitened :class:`GradientHistogram`
+            of so many cells along each side, and scale the whole to length 1; 0 for none. It sees
+            other things than what a few dozen identities teach.
+        standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by
+            a fixed mean and scale.
 
     Raises:
-        ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells`` without ``whiten``.
+        ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
+            without ``whiten``.
     """
 
     def __init__(
@@ -52,7 +58,8 @@ class SmallResNet(Backbone):
         super().__init__()
         if not widths or len(widths) != len(depths):
             raise ValueError(
-                f"widths and depths must be equally long and not empty, not {list(widths)} and {list(depths)}"
+                f"widths and depths must be equally long and not empty, not {list(widths)} and "
+                f"{list(depths)}"
             )
         self.widths, self.depths = list(widths), list(depths)
         if gradient_cells and not whiten:
@@ -108,14 +115,16 @@ class SmallResNet(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         pixels = to_unit_range(images)
         x = standardise(pixels) if self.standardise_input else (pixels - 0.45) / 0.25
-        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores read fastest.
+        # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores
+        # read fastest.
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
         embeddings: Tensor = self.head(self.drop(x.mean(dim=(2, 3))))
         embeddings = F.normalize(embeddings, dim=1) if self.unit_length else embeddings
         whitened: Tensor = self.whitening(embeddings)
         if not self.gradient_cells:
             return whitened
-        # While training this only keeps the histogram's statistics: there is nothing in it to learn.
+        # While training this only keeps the histogram's statistics: there is nothing in it to
+        # learn.
         counted = self.gradient_whitening(self.gradients(pixels))
         return whitened if self.training else torch.cat([whitened, counted], dim=1) * 0.5**0.5
 

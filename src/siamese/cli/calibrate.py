@@ -91,12 +91,14 @@ def _verdict(found: Recalibration) -> str:
     """Whether these data are like those that the bundle was calibrated on."""
     if found.before is None:
         return (
-            "the bundle keeps no calibration of its own, so whether these data differ from its data "
+            "the bundle keeps no calibration of its own, so whether these data differ from its "
+            "data "
             "is not known"
         )
     if found.shift is None:
         return (
-            "too few identities or pairs, here or in the bundle's calibration, to say whether these "
+            "too few identities or pairs, here or in the bundle's calibration, to say whether "
+            "these "
             "data differ from its data"
         )
     low, high = found.shift
@@ -110,8 +112,10 @@ def _verdict(found: Recalibration) -> str:
     was, now = found.before.curve.prevalence, found.calibration.curve.prevalence
     if found.new.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (
-            f"\nof the pairs here {now:.2%} are genuine, of the bundle's {was:.2%}: that alone moves "
-            f"a threshold chosen at the pairs' own prevalence, and was left out of this comparison; "
+            f"\nof the pairs here {now:.2%} are genuine, of the bundle's {was:.2%}: that alone "
+            f"moves "
+            f"a threshold chosen at the pairs' own prevalence, and was left out of this "
+            f"comparison; "
             f"--policy max_f1,prevalence=0.01 states one"
         )
     return moved + drift

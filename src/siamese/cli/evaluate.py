@@ -11,7 +11,8 @@ from siamese.cli.options import LATEST, PRETRAINED
 
 HELP = "evaluate a run on its splits, on other data, or on a benchmark"
 DESCRIPTION = (
-    "Evaluate a run on its own splits, whose manifest and files are checked first, or, with --data, "
+    "Evaluate a run on its own splits, whose manifest and files are checked first, or, with "
+    "--data, "
     "on all images of another folder or CSV file, at the run's threshold. A run that was "
     "interrupted, or is still in training, is evaluated from its last checkpoint. With --benchmark "
     "or --pairs-file: any bundle on pairs that somebody else chose, at thresholds that the other "
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="OTHER",
-        help=f"the splits of another run: siamese evaluate {PRETRAINED} --on {LATEST} --splits test "
+        help=f"the splits of another run: siamese evaluate {PRETRAINED} --on {LATEST} --splits "
+        f"test "
         f"compares the network as it came with its fine-tuned one",
     )
     options.add_pairs(parser)

@@ -39,16 +39,19 @@ def check_flags(argv: Sequence[str]) -> None:
     for word in argv:
         if word.startswith("-") and word.split("=")[0] not in FLAGS:
             raise ConfigError(
-                f"unknown option {word}{did_you_mean(word.split('=')[0], FLAGS)}; see siamese train "
+                f"unknown option {word}{did_you_mean(word.split('=')[0], FLAGS)}; see siamese "
+                f"train "
                 f"--help"
             )
 
 
 def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
-    """Check settings before the run, and let those be set that a configuration leaves at the class's default.
+    """Check settings before the run, and let those be set that a configuration leaves at the
+    class's default.
 
-    Hydra accepts ``path.to.setting=value`` only if the YAML files name the setting. Ours name what differs from the class's
-    defaults; so, where the class that ``_target_`` names has such an argument, the setting becomes ``+path.to.setting=value``.
+    Hydra accepts ``path.to.setting=value`` only if the YAML files name the setting. Ours name what
+    differs from the class's defaults; so, where the class that ``_target_`` names has such an
+    argument, the setting becomes ``+path.to.setting=value``.
 
     Raises:
         ConfigError: an unknown group, choice or setting, with the nearest right one.
@@ -130,13 +133,16 @@ def _settled(word: str, key: str, config: Any, known: dict[str, list[str]]) -> s
     if group in known and isinstance(node, DictConfig):
         choice = word.partition("=")[2]
         raise ConfigError(
-            f"{key} is a group of settings: write {group}={choice}{did_you_mean(choice, known[group])}"
+            f"{key} is a group of settings: write "
+            f"{group}={choice}{did_you_mean(choice, known[group])}"
         )
     return word
 
 
 def _choices_with(key: str, known: dict[str, list[str]]) -> list[str]:
-    """The choices of the setting's group under which it exists: ``data.root`` under ``data=folder`` and ``data=lfw``."""
+    """The choices of the setting's group under which it exists: ``data.root`` under ``data=folder``
+    and ``data=lfw``.
+    """
     from hydra import compose
 
     *path, _ = key.split(".")
@@ -182,7 +188,9 @@ def _settings(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _arguments(node: Any) -> list[str]:
-    """Constructor arguments of the class that a node's ``_target_`` names; through ``**settings`` also its parents'."""
+    """Constructor arguments of the class that a node's ``_target_`` names; through ``**settings``
+    also its parents'.
+    """
     target = node.get("_target_") if hasattr(node, "get") else None
     if not target:
         return []

@@ -160,7 +160,9 @@ def _train(config: DictConfig, folder: Path) -> float:
 
 
 def _instantiation_error(error: Exception) -> Exception:
-    """What a user can act on, out of Hydra's wrapping; an error of ours, or the original if it is a bug."""
+    """What a user can act on, out of Hydra's wrapping; an error of ours, or the original if it is a
+    bug.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiameseError):
@@ -210,5 +212,6 @@ def _link_latest(folder: Path) -> None:
         os.replace(temporary, runs / "latest")
     except OSError as error:  # a file system without links: verify then needs --bundle
         print(
-            f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to siamese verify"
+            f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to "
+            f"siamese verify"
         )

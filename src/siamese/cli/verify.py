@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         default=PRETRAINED,
         metavar="DIR",
-        help=f"bundle, or folder of a training run ({LATEST} is the newest); default: {PRETRAINED}, "
+        help=f"bundle, or folder of a training run ({LATEST} is the newest); default: "
+        f"{PRETRAINED}, "
         f"dlib's face recognition network with a threshold calibrated on LFW's development pairs",
     )
     options.add_threshold(parser)
@@ -86,7 +87,8 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     if verdict.probability is not None:
         share = f"{100 * (verdict.prevalence or 0):.3g} %"
         print(
-            f"probability of the same person: {verdict.probability:.3f}, where {share} of the pairs "
+            f"probability of the same person: {verdict.probability:.3f}, where {share} of the "
+            f"pairs "
             f"are"
         )
     band = verifier.calibration.band if verifier.calibration else None

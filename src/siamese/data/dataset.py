@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from siamese.data.samplers.base import BatchPlan
 from siamese.faces.crops import read_crop
 
-# Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole augmentation.
+# Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole
+# augmentation.
 MEMORY_LIMIT = 1 << 30
 
 
@@ -57,8 +58,8 @@ class CropDataset(Dataset[dict[str, Any]]):
         """Load a planned batch.
 
         Returns:
-            ``image`` (B, 3, size, size) uint8, ``label`` (B,) int64, ``index`` (B,) int64 and, where the plan names pairs,
-            ``pairs`` (2, n) int64 positions in the batch.
+            ``image`` (B, 3, size, size) uint8, ``label`` (B,) int64, ``index`` (B,) int64 and,
+            where the plan names pairs, ``pairs`` (2, n) int64 positions in the batch.
         """
         images = []
         for slot, index in enumerate(plan.indices):

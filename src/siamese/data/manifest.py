@@ -22,15 +22,20 @@ _ENTRY = {"file", "identity", "sha256"}
 
 @dataclass
 class SplitManifest:
-    """Which files of which identities are in which split, with the hash of each file: a run's proof of what it has seen.
+    """Which files of which identities are in which split, with the hash of each file: a run's proof
+    of what it has seen.
 
     Attributes:
         dataset: name of the data set.
         root: folder that the files are relative to.
-        protocol, seed, settings: how the split was made: its protocol's name, its seed and its other settings.
-        splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None for an unreadable file.
-        quarantine: file -> reason, for images that could not be read (they stay in their split and are never used).
-        pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where the protocol chooses pairs.
+        protocol, seed, settings: how the split was made: its protocol's name, its seed and its
+            other settings.
+        splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None
+            for an unreadable file.
+        quarantine: file -> reason, for images that could not be read (they stay in their split and
+            are never used).
+        pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where
+            the protocol chooses pairs.
     """
 
     dataset: str
@@ -79,7 +84,8 @@ class SplitManifest:
         )
 
     def check(self) -> None:
-        """Assert the form, and the law: no file is in two splits, and no identity unless the protocol lets these two share it.
+        """Assert the form, and the law: no file is in two splits, and no identity unless the
+        protocol lets these two share it.
 
         Raises:
             SplitError: names what is of a wrong type, or the identity or file and its two splits.
@@ -95,14 +101,16 @@ class SplitManifest:
         ):
             if not isinstance(getattr(self, name), kind):
                 raise SplitError(
-                    f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new split"
+                    f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new "
+                    f"split"
                 )
         for split, entries in self.splits.items():
             if not isinstance(entries, list) or not all(
                 isinstance(e, dict) and set(e) >= _ENTRY for e in entries
             ):
                 raise SplitError(
-                    f"the manifest's split {split!r} is no list of file, identity and sha256: it was altered; make a new split"
+                    f"the manifest's split {split!r} is no list of file, identity and sha256: it "
+                    f"was altered; make a new split"
                 )
             for e in entries:
                 if not (
@@ -111,7 +119,8 @@ class SplitManifest:
                     and isinstance(e["sha256"], (str, type(None)))
                 ):
                     raise SplitError(
-                        f"the manifest's split {split!r} has an entry of a wrong type: it was altered; make a new split"
+                        f"the manifest's split {split!r} has an entry of a wrong type: it was "
+                        f"altered; make a new split"
                     )
         self._check_pairs()
         self._check_disjoint()
@@ -131,7 +140,8 @@ class SplitManifest:
                 and len(rows[0] or []) == len(rows[1] or [])
             ):
                 raise SplitError(
-                    f"the manifest's pairs of {split!r} are not row numbers of that split: it was altered; make a new split"
+                    f"the manifest's pairs of {split!r} are not row numbers of that split: it was "
+                    f"altered; make a new split"
                 )
 
     def _check_disjoint(self) -> None:
@@ -145,7 +155,8 @@ class SplitManifest:
                     for other in sorted(seen.setdefault(value, set())):
                         if key == "file" or frozenset((other, split)) not in may_share:
                             raise SplitError(
-                                f"{key} {value!r} is in both {other} and {split}: the manifest was altered; make a new split"
+                                f"{key} {value!r} is in both {other} and {split}: the manifest "
+                                f"was altered; make a new split"
                             )
                     seen[value].add(split)
 
@@ -185,12 +196,15 @@ class SplitManifest:
                         else "has changed since the split was made"
                     )
                     raise SplitError(
-                        f"{table.root / file}: {what}; restore it, give its new folder (siamese evaluate: --root DIR), or make a new split"
+                        f"{table.root / file}: {what}; restore it, give its new folder (siamese "
+                        f"evaluate: --root DIR), or make a new split"
                     )
 
     @property
     def calibrating(self) -> str:
-        """The split that the threshold is chosen on: calibration, or validation where there is none."""
+        """The split that the threshold is chosen on: calibration, or validation where there is
+        none.
+        """
         return "calibration" if "calibration" in self.splits else "validation"
 
     @property
@@ -205,7 +219,9 @@ class SplitManifest:
         return SPLIT_PROTOCOLS[self.protocol] if known else SplitProtocol
 
     def chosen_pairs(self, split: str) -> np.ndarray | None:
-        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with an image in quarantine are left out."""
+        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with an
+        image in quarantine are left out.
+        """
         if split not in self.pairs:
             return None
         kept = np.array([e["file"] not in self.quarantine for e in self.splits[split]], dtype=bool)
@@ -214,7 +230,9 @@ class SplitManifest:
         )
 
     def shared_images(self) -> list[tuple[str, str]]:
-        """Pairs of files in different splits with the very same content (LFW has some, under two identities' names)."""
+        """Pairs of files in different splits with the very same content (LFW has some, under two
+        identities' names).
+        """
         first: dict[str, tuple[str, str]] = {}
         twins = []
         for split, entries in self.splits.items():
@@ -245,7 +263,8 @@ class SplitManifest:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if content["version"] > VERSION:
                 raise SplitError(
-                    f"{path}: written by a newer siamese (manifest version {content['version']}); upgrade siamese"
+                    f"{path}: written by a newer siamese (manifest version {content['version']}); "
+                    f"upgrade siamese"
                 )
             if content["version"] == 1:  # knew one protocol, with shares
                 content = content | {"version": VERSION, "settings": {"shares": content["shares"]}}

@@ -24,7 +24,8 @@ class PreparedSplit:
         table: the N images in use.
         crops: N crop files.
         counts: numbers of images: images, kept, no_face, several_faces, skipped, bad.
-        pairs: (2, n) int64 rows of ``table``, where the split protocol chose pairs; those with an image out of use are gone.
+        pairs: (2, n) int64 rows of ``table``, where the split protocol chose pairs; those with an
+            image out of use are gone.
     """
 
     table: IdentityTable
@@ -42,7 +43,9 @@ class PreparedData:
     seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """Identities and images per split, faces not found, seconds: what is printed and saved as ``crops.json``."""
+        """Identities and images per split, faces not found, seconds: what is printed and saved as
+        ``crops.json``.
+        """
         return {
             "splits": {
                 name: {"identities": len(s.table.distinct_identities)} | s.counts
@@ -62,7 +65,8 @@ def prepare(
     bad_images: str = "error",
     progress: bool = True,
 ) -> PreparedData:
-    """Crop all images of a manifest, in one go; images found to be bad are entered in its quarantine.
+    """Crop all images of a manifest, in one go; images found to be bad are entered in its
+    quarantine.
 
     Args: see :func:`siamese.faces.crops.crop_files`.
 
@@ -75,7 +79,8 @@ def prepare(
     entries = [(name, entry) for name in names for entry in manifest.usable(name)]
     chosen = {name: pairs for name in names if (pairs := manifest.chosen_pairs(name)) is not None}
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
-    # A file that could not even be hashed has no hash in the manifest: it alone is read again, for the reason.
+    # A file that could not even be hashed has no hash in the manifest: it alone is read again, for
+    # the reason.
     hashes = [
         entry["sha256"] or hash_files([path])[0]
         for path, (_, entry) in zip(paths, entries, strict=True)
@@ -107,8 +112,10 @@ def prepare(
         identities = Counter(entries[row][1]["identity"] for row in kept)
         if len(identities) < 2 or max(identities.values()) < 2:
             raise SplitError(
-                f"of the {name} split {len(kept)} of {counts['images']} images are usable ({counts['bad']} bad, {counts['skipped']} without a "
-                f"usable face); that leaves no pair of the same identity or no second identity: add images, or keep faceless "
+                f"of the {name} split {len(kept)} of {counts['images']} images are usable "
+                f"({counts['bad']} bad, {counts['skipped']} without a "
+                f"usable face); that leaves no pair of the same identity or no second identity: "
+                f"add images, or keep faceless "
                 f"ones with cropper.no_face=whole_image"
             )
         table = IdentityTable(
@@ -125,8 +132,10 @@ def prepare(
             same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
             if not any(same) or all(same):
                 raise SplitError(
-                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too many of their images "
-                    f"are bad or without a usable face; keep faceless ones with cropper.no_face=whole_image, or choose more pairs"
+                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them "
+                    f"genuine: too many of their images "
+                    f"are bad or without a usable face; keep faceless ones with "
+                    f"cropper.no_face=whole_image, or choose more pairs"
                 )
         crops = [file for row in kept if (file := result.files[row]) is not None]
         prepared[name] = PreparedSplit(table, crops, counts, pairs)

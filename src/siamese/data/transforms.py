@@ -25,8 +25,10 @@ class Augmentation:
         gamma: largest change either way, as a share: 0.2 gives exponents of 0.8 to 1.2.
         blur: probability of a slight blur, 0..1.
         noise: largest standard deviation of Gaussian noise, as a share of the full range.
-        erasing: probability of covering one or two random rectangles (Zhong et al., *Random Erasing*, AAAI 2020), 0..1.
-        grey: probability of taking the colour out at the end, 0..1; give 1 for grey images, or noise will colour them.
+        erasing: probability of covering one or two random rectangles (Zhong et al., *Random
+            Erasing*, AAAI 2020), 0..1.
+        grey: probability of taking the colour out at the end, 0..1; give 1 for grey images, or
+            noise will colour them.
     """
 
     flip: float = 0.5
@@ -126,5 +128,7 @@ class Augmentation:
 
 
 def stable_seed(*numbers: int) -> int:
-    """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine (numpy's SeedSequence)."""
+    """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine
+    (numpy's SeedSequence).
+    """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

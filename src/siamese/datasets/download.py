@@ -20,9 +20,9 @@ def download_file(
 ) -> Path:
     """Fetch ``url`` into ``target`` unless it is there already with the right checksum.
 
-    What arrives is kept in ``<target>.part``; if the connection breaks, the next call asks the server for the rest (an HTTP
-    range request) and starts over only where the server cannot do that. The file appears under its name only once its
-    checksum holds.
+    What arrives is kept in ``<target>.part``; if the connection breaks, the next call asks the
+    server for the rest (an HTTP range request) and starts over only where the server cannot do
+    that. The file appears under its name only once its checksum holds.
 
     Args:
         url: http(s) address.
@@ -32,7 +32,8 @@ def download_file(
         progress: show a progress bar on standard error.
 
     Raises:
-        DataError: no connection, broken connection, wrong checksum, or no space; the message says whether to try again.
+        DataError: no connection, broken connection, wrong checksum, or no space; the message says
+            whether to try again.
     """
     target = Path(target)
     if target.is_file() and _sha256(target) == sha256:
@@ -54,7 +55,8 @@ def download_file(
     ) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"{url}: the connection failed ({reason}); run the same command again to go on from here"
+            f"{url}: the connection failed ({reason}); run the same command again to go on from "
+            f"here"
         ) from error
     except OSError as error:
         raise DataError(
@@ -63,7 +65,8 @@ def download_file(
     if (found := _sha256(part)) != sha256:
         part.unlink()
         raise DataError(
-            f"{url}: what arrived has SHA-256 {found[:16]}..., not {sha256[:16]}...; it was deleted, run again"
+            f"{url}: what arrived has SHA-256 {found[:16]}..., not {sha256[:16]}...; it was "
+            f"deleted, run again"
         )
     os.replace(part, target)
     return target

@@ -43,7 +43,8 @@ class IdentityTable:
     def __post_init__(self) -> None:
         if len(self.files) != len(self.identities):
             raise DataError(
-                f"{len(self.files)} files but {len(self.identities)} identities: give one identity per file"
+                f"{len(self.files)} files but {len(self.identities)} identities: give one "
+                f"identity per file"
             )
         if not self.files:
             raise DataError(
@@ -52,7 +53,8 @@ class IdentityTable:
         twice = [f for f, n in Counter(self.files).items() if n > 1]
         if twice:
             raise DataError(
-                f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list each file once"
+                f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list "
+                f"each file once"
             )
 
     def __len__(self) -> int:
@@ -92,8 +94,8 @@ class IdentityTable:
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
         """Read ``root/<identity>/**/<image>``: every folder right below ``root`` is one identity.
 
-        Files that are not images by their suffix, and anything hidden, are passed over. Images that lie directly in
-        ``root`` belong to nobody and are passed over with a warning.
+        Files that are not images by their suffix, and anything hidden, are passed over. Images that
+        lie directly in ``root`` belong to nobody and are passed over with a warning.
 
         Raises:
             DataError: ``root`` is missing, not a folder, or holds no images.
@@ -114,7 +116,8 @@ class IdentityTable:
                 else ""
             )
             raise DataError(
-                f"{root}: no images found in folders of identities; expected {root}/<identity>/<image>.jpg{hint}"
+                f"{root}: no images found in folders of identities; expected "
+                f"{root}/<identity>/<image>.jpg{hint}"
             )
         if strays:
             warnings.warn(
@@ -127,14 +130,16 @@ class IdentityTable:
     def from_csv(
         cls, path: str | Path, root: str | Path | None = None, name: str | None = None
     ) -> IdentityTable:
-        """Read a CSV file with a header and the columns ``path`` and ``identity``; other columns are ignored.
+        """Read a CSV file with a header and the columns ``path`` and ``identity``; other columns
+        are ignored.
 
         Args:
             path: the CSV file, UTF-8.
             root: the folder that its paths are relative to; by default the CSV's own.
 
         Raises:
-            DataError: the file is missing, lacks a column, has an empty cell, or lists a file that does not exist.
+            DataError: the file is missing, lacks a column, has an empty cell, or lists a file that
+                does not exist.
         """
         path = Path(path)
         if not path.is_file():
@@ -165,12 +170,14 @@ class IdentityTable:
             ) from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(
-                f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns path,identity"
+                f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns "
+                f"path,identity"
             ) from error
         missing = [f for f in files if not (root / f).is_file()]
         if missing:
             raise DataError(
-                f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first {missing[0]!r}; "
+                f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first "
+                f"{missing[0]!r}; "
                 f"correct the paths or give root"
             )
         if not files:
@@ -181,13 +188,16 @@ class IdentityTable:
     def build(
         cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str
     ) -> IdentityTable:
-        """Normalise the names, sort the rows by file, and warn where two spellings became one identity."""
+        """Normalise the names, sort the rows by file, and warn where two spellings became one
+        identity.
+        """
         spelling: dict[str, str] = {}
         for written in identities:
             first = spelling.setdefault(normalise_identity(written), written)
             if first != written:
                 warnings.warn(
-                    f"{root}: {first!r} and {written!r} are taken for the same identity; rename one if not",
+                    f"{root}: {first!r} and {written!r} are taken for the same identity; rename "
+                    f"one if not",
                     stacklevel=3,
                 )
         order = sorted(range(len(files)), key=lambda i: files[i])

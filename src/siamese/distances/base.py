@@ -15,7 +15,8 @@ from siamese.registry import Registry
 
 Values = TypeVar("Values", Tensor, np.ndarray)
 
-# Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3 bytes.
+# Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3
+# bytes.
 BLOCK = 1 << 20
 # Components that are added in one go: beyond 32,768 numbers torch shares one sum out among threads.
 COLUMNS = 1 << 14
@@ -28,9 +29,10 @@ def is_match(distance: Values, threshold: float) -> Values: ...
 def is_match(distance, threshold):  # type: ignore[no-untyped-def]
     """The verdict "same identity": ``distance <= threshold``.
 
-    The only comparison of a distance with a threshold in this package: calibration, metrics, verification and reports all
-    call it, so that applying a calibrated threshold again gives the very counts that were reported. Numbers are compared as they are:
-    numpy and torch would round the threshold to the array's precision first, up perhaps.
+    The only comparison of a distance with a threshold in this package: calibration, metrics,
+    verification and reports all call it, so that applying a calibrated threshold again gives the
+    very counts that were reported. Numbers are compared as they are: numpy and torch would round
+    the threshold to the array's precision first, up perhaps.
 
     Args:
         distance: a number, or an array or tensor of any shape.
@@ -54,30 +56,36 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
 
 
 def floor(threshold: float) -> np.float32:
-    """The largest float32 number that is not above a threshold: it accepts the same float32 distances."""
+    """The largest float32 number that is not above a threshold: it accepts the same float32
+    distances.
+    """
     with np.errstate(over="ignore"):
         rounded = np.float32(threshold)
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
 
 class Distance(nn.Module):
-    """A distance between embeddings: differentiable (``forward``), and measured for verdicts (``measure`` and what calls it).
+    """A distance between embeddings: differentiable (``forward``), and measured for verdicts
+    (``measure`` and what calls it).
 
-    ``forward`` runs in float32 or wider, also under autocast: squares of float16 overflow beyond 256. ``measure`` runs in
-    float64 and in evaluation mode, and rounds to float32 at the end, so that the result of one pair depends on its two
-    embeddings alone, bit for bit, not on how many pairs are computed together or on how. Thresholds are compared with what
-    ``measure`` gives.
+    ``forward`` runs in float32 or wider, also under autocast: squares of float16 overflow beyond
+    256. ``measure`` runs in float64 and in evaluation mode, and rounds to float32 at the end, so
+    that the result of one pair depends on its two embeddings alone, bit for bit, not on how many
+    pairs are computed together or on how. Thresholds are compared with what ``measure`` gives.
 
     Attributes:
-        squared: whether the distance is a rising function, :meth:`of_squares`, of the squared euclidean distance between
-            :meth:`rows`. Then all pairs can be counted by matrix products.
+        squared: whether the distance is a rising function, :meth:`of_squares`, of the squared
+            euclidean distance between :meth:`rows`. Then all pairs can be counted by matrix
+            products.
     """
 
     squared = False
 
     @property
     def learned(self) -> bool:
-        """Whether it has weights: they are trained with the backbone's, and nothing can be measured without them."""
+        """Whether it has weights: they are trained with the backbone's, and nothing can be measured
+        without them.
+        """
         return next(self.parameters(), None) is not None
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -96,7 +104,9 @@ class Distance(nn.Module):
         return embeddings.to(torch.float32 if embeddings.device.type == "mps" else torch.float64)
 
     def of_squares(self, squares: Tensor) -> Tensor:
-        """Squared euclidean distances between rows, any shape, to distances of that shape; works in place where it can."""
+        """Squared euclidean distances between rows, any shape, to distances of that shape; works in
+        place where it can.
+        """
         raise NotImplementedError
 
     @torch.no_grad()
@@ -117,7 +127,8 @@ class Distance(nn.Module):
 
     def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
         """(n,) float32 distances of matching :meth:`rows` (n, D)."""
-        # The order in which torch adds hangs on the layout, and in long rows on how many there are and on the threads.
+        # The order in which torch adds hangs on the layout, and in long rows on how many there are
+        # and on the threads.
         parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
         return self.of_squares(
             sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))
@@ -179,14 +190,16 @@ def as_distance(distance: str | Distance) -> Distance:
     """A distance from itself or its name.
 
     Raises:
-        ConfigError: an unknown name, or that of a learned distance, which is nothing without its weights.
+        ConfigError: an unknown name, or that of a learned distance, which is nothing without its
+            weights.
     """
     if isinstance(distance, Distance):
         return distance
     built = DISTANCES.build(distance)
     if built.learned:
         raise ConfigError(
-            f"distance {distance!r} has weights that must be trained; give the trained object instead of the name"
+            f"distance {distance!r} has weights that must be trained; give the trained object "
+            f"instead of the name"
         )
     return built
 

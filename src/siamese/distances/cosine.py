@@ -11,10 +11,11 @@ from siamese.distances.base import DISTANCES, Distance, widened
 
 @DISTANCES.register("cosine")
 class CosineDistance(Distance):
-    """``1 - cos(a, b)``, in [0, 2], computed as ``||a/|a| - b/|b|||^2 / 2``: exact, not rounding noise, where a equals b.
+    """``1 - cos(a, b)``, in [0, 2], computed as ``||a/|a| - b/|b|||^2 / 2``: exact, not rounding
+    noise, where a equals b.
 
-    A zero vector has no direction; it is at distance 1/2 from every unit vector and 0 from another zero vector.
-    """
+    A zero vector has no direction; it is at distance 1/2 from every unit vector and 0 from another
+    zero vector."""
 
     squared = True
 
@@ -31,6 +32,8 @@ class CosineDistance(Distance):
 
 
 def _directions(x: Tensor) -> Tensor:
-    """Rows of length 1, zero where a row is zero; divided by their largest component first, so that no square over- or underflows."""
+    """Rows of length 1, zero where a row is zero; divided by their largest component first, so that
+    no square over- or underflows.
+    """
     largest = x.detach().abs().amax(dim=-1, keepdim=True)
     return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)

@@ -15,19 +15,23 @@ SLOPE = 0.33
 
 @DISTANCES.register("learned")
 class LearnedDistance(Distance):
-    """A small network's probability that two embeddings show different identities, in [0, 1]; always float32.
+    """A small network's probability that two embeddings show different identities, in [0, 1];
+    always float32.
 
-    The head of https://github.com/aleju/face-comparer (2016), which sees ``|a - b|`` only, so that a and b can change places:
-    Gaussian noise and dropout while training, a dense layer, batch normalisation, a leaky rectifier (slope 0.33), dropout,
-    and a dense layer to one number, the logit. Train it with :class:`siamese.PairCrossEntropyLoss`. Unlike the others it need
-    not be 0 for equal embeddings.
+    The head of https://github.com/aleju/face-comparer (2016), which sees ``|a - b|`` only, so that
+    a and b can change places: Gaussian noise and dropout while training, a dense layer, batch
+    normalisation, a leaky rectifier (slope 0.33), dropout, and a dense layer to one number, the
+    logit. Train it with :class:`siamese.PairCrossEntropyLoss`. Unlike the others it need not be 0
+    for equal embeddings.
 
     Args:
         embedding_size: D, length of the embeddings that it compares, >= 1.
         hidden: width of the inner layer, >= 1.
         noise: standard deviation of the noise, in the unit of the embeddings, >= 0.
-        dropout: probability of dropping a component of ``|a - b|`` while training, 0 <= dropout < 1.
-        hidden_dropout: probability of dropping an inner feature while training, 0 <= hidden_dropout < 1.
+        dropout: probability of dropping a component of ``|a - b|`` while training, 0 <= dropout <
+            1.
+        hidden_dropout: probability of dropping an inner feature while training, 0 <= hidden_dropout
+            < 1.
 
     Raises:
         ConfigError: a setting out of range; on a call, embeddings of another length.
@@ -48,7 +52,8 @@ class LearnedDistance(Distance):
             )
         if not (noise >= 0 and 0 <= dropout < 1 and 0 <= hidden_dropout < 1):
             raise ConfigError(
-                f"noise must be at least 0, dropout and hidden_dropout at least 0 and below 1, not {noise}, {dropout} and "
+                f"noise must be at least 0, dropout and hidden_dropout at least 0 and below 1, "
+                f"not {noise}, {dropout} and "
                 f"{hidden_dropout}"
             )
         self.embedding_size, self.hidden = embedding_size, hidden
@@ -65,7 +70,8 @@ class LearnedDistance(Distance):
         """Log-odds that matching rows are different identities.
 
         Args:
-            a, b: (n, embedding_size) floating point; while training n >= 2, for the batch normalisation.
+            a, b: (n, embedding_size) floating point; while training n >= 2, for the batch
+                normalisation.
 
         Returns:
             (n,) float32, in (-inf, inf).
@@ -76,7 +82,8 @@ class LearnedDistance(Distance):
         for x in (a, b):
             if x.shape[-1] != self.embedding_size:
                 raise ConfigError(
-                    f"the learned distance compares embeddings of {self.embedding_size} numbers, these have {x.shape[-1]}; set "
+                    f"the learned distance compares embeddings of {self.embedding_size} numbers, "
+                    f"these have {x.shape[-1]}; set "
                     f"distance.embedding_size={x.shape[-1]} and train again"
                 )
         with torch.autocast(a.device.type, enabled=False):
@@ -91,9 +98,10 @@ class LearnedDistance(Distance):
         return logits
 
     def _measured(self, x: Tensor) -> Tensor:
-        # A matrix product adds in an order that depends on how many rows there are, and so do its last bits. Computed in
-        # float64 those are about 1e-8 of what a float32 can tell apart, and rounding takes them off: but for one pair in many
-        # millions, a result depends on its two embeddings alone. The sigmoid is taken before rounding for the same reason.
+        # A matrix product adds in an order that depends on how many rows there are, and so do its
+        # last bits. Computed in float64 those are about 1e-8 of what a float32 can tell apart, and
+        # rounding takes them off: but for one pair in many millions, a result depends on its two
+        # embeddings alone. The sigmoid is taken before rounding for the same reason.
         x = x.to(torch.float32 if x.device.type == "mps" else torch.float64)  # mps has no float64
         w = {name: value.to(x.dtype) for name, value in self.state_dict(keep_vars=True).items()}
         x = F.linear(x, w["inner.weight"], w["inner.bias"])

@@ -37,9 +37,11 @@ class Box(NamedTuple):
 
 
 def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black") -> np.ndarray:
-    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; pad the rest of the square.
+    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; pad the
+    rest of the square.
 
-    What of the box lies beyond the image is padded too, so that a face near the edge keeps the scale of all others.
+    What of the box lies beyond the image is padded too, so that a face near the edge keeps the
+    scale of all others.
 
     Args:
         image: (H, W, 3) uint8.
@@ -67,7 +69,8 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
     )  # at least one pixel, however little is seen
     w = max(1, min(size, round(x0 + inside.width * scale)) - left)
     h = max(1, min(size, round(y0 + inside.height * scale)) - top)
-    # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a fractional source box.
+    # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a
+    # fractional source box.
     part = Image.fromarray(image).resize(
         (w, h), Image.Resampling.BICUBIC, box=(inside.left, inside.top, inside.right, inside.bottom)
     )
@@ -81,11 +84,12 @@ def whole(image: np.ndarray) -> Box:
 
 
 def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
-    """One of several boxes: the ``"central"`` one, whose middle is nearest the image's; the ``"prominent"`` one, whose area less the
-    square of twice that distance is the greatest; by any other rule the first.
+    """One of several boxes: the ``"central"`` one, whose middle is nearest the image's; the
+    ``"prominent"`` one, whose area less the square of twice that distance is the greatest; by any
+    other rule the first.
 
-    Where faces of bystanders may be larger, size and place together tell best who a photograph is of.
-    """
+    Where faces of bystanders may be larger, size and place together tell best who a photograph is
+    of."""
     height, width = image.shape[:2]
 
     def squared(box: Box) -> float:

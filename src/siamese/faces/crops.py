@@ -23,7 +23,8 @@ from siamese.faces.croppers.base import Cropper
 from siamese.faces.images import decode_image, read_bytes
 from siamese.storage import write_whole
 
-# Raised whenever the same settings would give other pixels than before: old crops are then found no more.
+# Raised whenever the same settings would give other pixels than before: old crops are then found no
+# more.
 FORMAT = 1
 _CHUNK = 32  # images per task: some 0.3 s of work, against a millisecond of sending it
 _STALE_SECONDS = 86_400.0
@@ -95,16 +96,19 @@ def crop_files(
 ) -> CropResult:
     """Crop every image, or find its crop in the cache.
 
-    Safe to run from several processes on one cache at a time: a crop is written under a temporary name and renamed, so it is
-    there whole or not at all, and two that crop the same image write the same bytes.
+    Safe to run from several processes on one cache at a time: a crop is written under a temporary
+    name and renamed, so it is there whole or not at all, and two that crop the same image write the
+    same bytes.
 
     Args:
         paths: N image files.
         cropper: what to cut out; every setting that touches a pixel is part of the cache's key.
         cache: the cache's folder; by default :func:`default_cache`.
         hashes: N results of :func:`hash_files`, if they are known already.
-        workers: processes; by default one per usable core, or none (this process) where there is little to do.
-        bad_images: images that cannot be read are an ``error``, or are put in ``quarantine``: left out and reported.
+        workers: processes; by default one per usable core, or none (this process) where there is
+            little to do.
+        bad_images: images that cannot be read are an ``error``, or are put in ``quarantine``: left
+            out and reported.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -118,7 +122,8 @@ def crop_files(
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0
-    # The same image twice is cropped once; only if its first file turns out to have changed is the next one tried.
+    # The same image twice is cropped once; only if its first file turns out to have changed is the
+    # next one tried.
     while jobs := _missing(paths, hashes, cached, bad):
         if not computed:
             cropper.check()
@@ -161,7 +166,8 @@ def read_crop(path: Path) -> np.ndarray:
         return decode_image(read_bytes(path), path)
     except ImageError as error:
         raise CacheError(
-            f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run again"
+            f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and "
+            f"run again"
         ) from error
 
 
@@ -194,13 +200,15 @@ def _settings_folder(cache: Path, cropper: Cropper) -> Path:
 
 
 def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
-    # The number of faces is part of the name: one look at the folders tells all outcomes, and there is no second file that
-    # could disagree with the crop.
+    # The number of faces is part of the name: one look at the folders tells all outcomes, and there
+    # is no second file that could disagree with the crop.
     return folder / content[:2] / f"{content}-{'x' if faces is None else faces}.png"
 
 
 def _scan(folder: Path) -> dict[str, int | None]:
-    """Content hash -> faces, of all crops that are there; removes temporary files that a killed run left a day ago."""
+    """Content hash -> faces, of all crops that are there; removes temporary files that a killed run
+    left a day ago.
+    """
     cached: dict[str, int | None] = {}
     try:
         if not folder.is_dir():
@@ -222,7 +230,8 @@ def _scan(folder: Path) -> dict[str, int | None]:
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
     except OSError as error:
         raise CacheError(
-            f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its permissions or choose another "
+            f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its "
+            f"permissions or choose another "
             f"folder (SIAMESE_CACHE, data.cache)"
         ) from error
     return cached
@@ -274,7 +283,8 @@ def _run(
 def _in_processes(
     chunks: list[list[_Job]], cropper: Cropper, folder: Path, workers: int
 ) -> Iterator[list[tuple[_Job, int | None, str | None]]]:
-    # joblib's processes neither fork a process full of threads nor import the user's script again, as `spawn` would.
+    # joblib's processes neither fork a process full of threads nor import the user's script again,
+    # as `spawn` would.
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -285,7 +295,8 @@ def _in_processes(
         yield from parallel(delayed(_crop_chunk)(chunk, cropper, folder) for chunk in chunks)
     except TerminatedWorkerError as error:
         raise CacheError(
-            "a cropping process was killed, probably for memory; run again with fewer workers (they resume)"
+            "a cropping process was killed, probably for memory; run again with fewer workers "
+            "(they resume)"
         ) from error
 
 
@@ -323,7 +334,8 @@ def _crop_chunk(
 
 def _cache_error(folder: Path, error: OSError) -> CacheError:
     return CacheError(
-        f"{folder}: cannot write crops ({error.strerror or error}); free some space or choose another folder "
+        f"{folder}: cannot write crops ({error.strerror or error}); free some space or choose "
+        f"another folder "
         f"(SIAMESE_CACHE, data.cache); what is cropped already is kept"
     )
 
@@ -341,6 +353,7 @@ def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int |
     row = rows[0]
     setting = "no_face" if faces[row] == 0 else "several_faces"
     return (
-        f"{len(rows)} of {len(paths)} images are refused by the cropper, first {paths[row]} ({faces[row]} faces found); "
+        f"{len(rows)} of {len(paths)} images are refused by the cropper, first {paths[row]} "
+        f"({faces[row]} faces found); "
         f"remove them or set cropper.{setting} to whole_image or skip"
     )

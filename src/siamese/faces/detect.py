@@ -17,8 +17,8 @@ from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 
 class _Limits(NamedTuple):
-    """Pixels up to which an image is looked at as it is; doubled beforehand; doubled again where nothing was found, after so many doublings
-    that are always done."""
+    """Pixels up to which an image is looked at as it is; doubled beforehand; doubled again where
+    nothing was found, after so many doublings that are always done."""
 
     whole: float
     doubled: float
@@ -26,8 +26,9 @@ class _Limits(NamedTuple):
     always: int
 
 
-# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such an image. The first doubling after nothing was found
-# is always done. CNN: 1 GB of memory per million pixels.
+# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such an
+# image. The first doubling after nothing was found is always done. CNN: 1 GB of memory per million
+# pixels.
 _LIMITS = {
     "hog": _Limits(math.inf, 4e6, 64e6, 1),
     "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0),
@@ -45,26 +46,33 @@ def detect_faces(
     min_score: float = 0.0,
     detector: str = "hog",
 ) -> list[Box]:
-    """Find faces: on the image as it is, then, only where none is found, enlarged twofold up to ``max_upsample`` times.
+    """Find faces: on the image as it is, then, only where none is found, enlarged twofold up to
+    ``max_upsample`` times.
 
-    The HOG detector (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR 2005; five of them, for five poses)
-    finds faces of about 80 pixels and more without enlarging, 40 with one doubling. The CNN detector (King, *Max-Margin Object Detection*,
-    arXiv:1502.00046, 2015) finds turned faces too, in some fifty times the time; since it takes about 1 GB of memory per million pixels, it sees
-    images of more than 1920 x 1080 scaled down to as many pixels, and doubles none beyond that. Time is linear in pixels.
+    The HOG detector (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR
+    2005; five of them, for five poses) finds faces of about 80 pixels and more without enlarging,
+    40 with one doubling. The CNN detector (King, *Max-Margin Object Detection*, arXiv:1502.00046,
+    2015) finds turned faces too, in some fifty times the time; since it takes about 1 GB of memory
+    per million pixels, it sees images of more than 1920 x 1080 scaled down to as many pixels, and
+    doubles none beyond that. Time is linear in pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        max_upsample: how often to double the image at most, >= 0; HOG more than once only up to 64 million pixels.
-        upsample: how often to double it before looking for the first time, >= 0; less where that would give more than 4 million pixels.
-        min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and more that are none. The CNN gives only
-            finds above 0.
+        max_upsample: how often to double the image at most, >= 0; HOG more than once only up to 64
+            million pixels.
+        upsample: how often to double it before looking for the first time, >= 0; less where that
+            would give more than 4 million pixels.
+        min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and
+            more that are none. The CNN gives only finds above 0.
         detector: ``"hog"`` or ``"cnn"``.
 
     Returns:
-        the boxes found, largest first (of equal ones the upper, then the left one); empty where there is none.
+        the boxes found, largest first (of equal ones the upper, then the left one); empty where
+        there is none.
 
     Raises:
-        MissingDependencyError: dlib is not installed, or, for the CNN, the package with its weights.
+        MissingDependencyError: dlib is not installed, or, for the CNN, the package with its
+            weights.
         ConfigError: another detector.
     """
     if detector not in _LIMITS:
@@ -94,17 +102,20 @@ def detect_faces(
 
 
 def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
-    """The face in a box, turned upright and scaled by its eyes and nose: what dlib's face recognition network was trained on.
+    """The face in a box, turned upright and scaled by its eyes and nose: what dlib's face
+    recognition network was trained on.
 
-    Five landmarks (the corners of both eyes and the base of the nose: Kazemi and Sullivan, *One Millisecond Face Alignment with an Ensemble
-    of Regression Trees*, CVPR 2014) are laid over a template by the best similarity (Umeyama, IEEE TPAMI 13 (4), 1991); large faces are
-    halved before they are sampled bilinearly. It is ``dlib.get_face_chip``.
+    Five landmarks (the corners of both eyes and the base of the nose: Kazemi and Sullivan, *One
+    Millisecond Face Alignment with an Ensemble of Regression Trees*, CVPR 2014) are laid over a
+    template by the best similarity (Umeyama, IEEE TPAMI 13 (4), 1991); large faces are halved
+    before they are sampled bilinearly. It is ``dlib.get_face_chip``.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         box: as from :func:`detect_faces`.
         size: side of the chip, pixels.
-        margin: how far the chip reaches beyond the template's face on each side, as a share of it; dlib's ``padding``.
+        margin: how far the chip reaches beyond the template's face on each side, as a share of it;
+            dlib's ``padding``.
 
     Returns:
         (size, size, 3) uint8, black beyond the image.
@@ -124,7 +135,9 @@ def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarr
 
 
 def require_dlib(*files: str) -> None:
-    """Raise :class:`MissingDependencyError` now, rather than in the middle of the work, if dlib or a pretrained file is missing."""
+    """Raise :class:`MissingDependencyError` now, rather than in the middle of the work, if dlib or
+    a pretrained file is missing.
+    """
     _import_dlib()
     for name in files:
         pretrained_file(name)
@@ -162,6 +175,7 @@ def _import_dlib() -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             "face detection needs dlib, which is not installed; "
-            "run: pip install 'siamese-lightning[dlib-bin]' (or choose the cropper 'none' or 'fixed_box')"
+            "run: pip install 'siamese-lightning[dlib-bin]' (or choose the cropper 'none' or "
+            "'fixed_box')"
         ) from error
     return dlib

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from siamese.errors import ImageError
 
-# Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before a pixel is decoded.
+# Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before
+# a pixel is decoded.
 MAX_PIXELS = 89_478_485
 
 
@@ -44,8 +45,9 @@ def read_image(path: str | Path) -> np.ndarray:
 def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     """Decode an image to RGB as a viewer would show it.
 
-    EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey and 16-bit grey are converted (16-bit by
-    its high byte); of an animation the first frame counts. Truncated files are refused, never half-decoded.
+    EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey and 16-bit
+    grey are converted (16-bit by its high byte); of an animation the first frame counts. Truncated
+    files are refused, never half-decoded.
 
     Args:
         content: the file's bytes.
@@ -55,7 +57,8 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         (H, W, 3) uint8, C-contiguous.
 
     Raises:
-        ImageError: not an image, damaged, of a floating-point mode, or of more than ``MAX_PIXELS`` pixels.
+        ImageError: not an image, damaged, of a floating-point mode, or of more than ``MAX_PIXELS``
+            pixels.
     """
     try:
         with warnings.catch_warnings():
@@ -80,7 +83,8 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:
-        # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError, SyntaxError, ...
+        # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError,
+        # SyntaxError, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(path, f"damaged or truncated image ({reason})") from error
 

@@ -65,7 +65,8 @@ class Bundle:
         TestTimeAugmentation.of(self.augmentation, self.tta)
         if self.calibration is not None and self.calibration.point != self.operating_point:
             raise BundleError(
-                "the calibration is not that of the operating point; give operating_point=calibration.point"
+                "the calibration is not that of the operating point; give "
+                "operating_point=calibration.point"
             )
 
     @property
@@ -82,17 +83,20 @@ class Bundle:
         """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.
 
         Raises:
-            CalibrationError: the bundle keeps no calibration, or the pairs cannot support the policy.
+            CalibrationError: the bundle keeps no calibration, or the pairs cannot support the
+                policy.
             ConfigError: an unknown policy or setting.
         """
         if self.calibration is None:
             raise CalibrationError(
-                "no policy can be applied: the bundle keeps no calibration; make one with siamese calibrate, or give a threshold"
+                "no policy can be applied: the bundle keeps no calibration; make one with siamese "
+                "calibrate, or give a threshold"
             )
         return self.calibration.with_policy(policy)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or not at all.
+        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or
+        not at all.
 
         Raises:
             ConfigError: a component of a class that is not registered.
@@ -153,8 +157,10 @@ class Bundle:
             weights = (folder / WEIGHTS).read_bytes()
         except FileNotFoundError as error:
             raise BundleError(
-                f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' folder of a training run, "
-                f"train one (siamese train), or take the one that needs no training: pretrained (siamese.Verifier.pretrained())"
+                f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the "
+                f"'bundle' folder of a training run, "
+                f"train one (siamese train), or take the one that needs no training: pretrained "
+                f"(siamese.Verifier.pretrained())"
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise BundleError(
@@ -163,11 +169,13 @@ class Bundle:
         try:
             if description["version"] > VERSION:
                 raise BundleError(
-                    f"{folder}: written by a newer siamese (bundle version {description['version']}); upgrade siamese"
+                    f"{folder}: written by a newer siamese (bundle version "
+                    f"{description['version']}); upgrade siamese"
                 )
             if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
                 raise BundleError(
-                    f"{folder}: weights and description do not belong together (checksum); copy the bundle again"
+                    f"{folder}: weights and description do not belong together (checksum); copy "
+                    f"the bundle again"
                 )
             components = Components.build(description)
             tensors = _tensors(weights)

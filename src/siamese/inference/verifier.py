@@ -36,13 +36,15 @@ class Verification:
         same: ``distance <= threshold``.
         distance: between the two embeddings, >= 0, smaller is more alike.
         threshold: the one applied.
-        faces: number of faces found on each image; None where the cropper looks for none. Where it is 0 the whole
-            image was compared, which is less reliable.
-        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle cannot tell: it has no calibration,
-            augmented copies were averaged, or no face was found on an image.
+        faces: number of faces found on each image; None where the cropper looks for none. Where it
+            is 0 the whole image was compared, which is less reliable.
+        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle
+            cannot tell: it has no calibration, augmented copies were averaged, or no face was found
+            on an image.
         prevalence: share of genuine pairs that ``probability`` is for; None without one.
-        uncertain: whether the distance lies in the 95 % interval of the threshold, where other people to calibrate with might have led to the
-            other verdict; None where the bundle cannot tell, as above.
+        uncertain: whether the distance lies in the 95 % interval of the threshold, where other
+            people to calibrate with might have led to the other verdict; None where the bundle
+            cannot tell, as above.
     """
 
     same: bool
@@ -194,7 +196,8 @@ class Verifier:
         distance = self._measure(crop_a, crop_b)
         if not bool(distance.isfinite().all()):
             raise CalibrationError(
-                "the distance is not a number: the network's output is NaN or infinite; train again, at a lower rate"
+                "the distance is not a number: the network's output is NaN or infinite; train "
+                "again, at a lower rate"
             )
         # As numbers of Python: a tensor of float32 would round the threshold first.
         same = is_match(float(distance), self.threshold)
@@ -228,7 +231,8 @@ class Verifier:
         if self._cropper.verdict(crop.faces) != "keep":
             if crop.faces:
                 raise FaceError(
-                    f"{name}: {crop.faces} faces found, which is refused; give an image with one face"
+                    f"{name}: {crop.faces} faces found, which is refused; give an image with one "
+                    f"face"
                 )
             raise FaceError(
                 f"{name}: no face found, which is refused; give an image with a face turned to the "
@@ -250,11 +254,13 @@ def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
         return bundle.cropper
     if no_face not in ("error", "whole_image"):
         raise ConfigError(
-            f"no_face={no_face!r} is not known{did_you_mean(str(no_face), ('error', 'whole_image'))}"
+            f"no_face={no_face!r} is not "
+            f"known{did_you_mean(str(no_face), ('error', 'whole_image'))}"
         )
     if not isinstance(bundle.cropper, DlibCropper):
         raise ConfigError(
-            f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks for no face; leave it out"
+            f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks "
+            f"for no face; leave it out"
         )
     return replace(bundle.cropper, no_face=no_face)
 

@@ -10,10 +10,12 @@ class EmbeddingLoss(nn.Module):
     """A loss of an embedding matrix; every image is encoded once, pairs are row numbers.
 
     Attributes:
-        open_set: whether its value means something for identities that it was not trained on. False for a classifier of the
-            training identities: on validation identities, who are others, it is not to be called.
-        of_batches: whether its mean over all pairs of a batch can stand beside the training loss. False for a loss that is trained
-            on balanced pairs and weighs every pair alike: nearly all pairs of a batch are impostors.
+        open_set: whether its value means something for identities that it was not trained on. False
+            for a classifier of the training identities: on validation identities, who are others,
+            it is not to be called.
+        of_batches: whether its mean over all pairs of a batch can stand beside the training loss.
+            False for a loss that is trained on balanced pairs and weighs every pair alike: nearly
+            all pairs of a batch are impostors.
     """
 
     open_set: bool = True
@@ -49,6 +51,8 @@ def all_pairs(n: int, device: torch.device | None = None) -> Tensor:
 
 
 def nothing(embeddings: Tensor) -> Tensor:
-    """Scalar 0 with gradient 0 for ``embeddings`` (B, D): the loss of a batch that there is nothing to learn from."""
+    """Scalar 0 with gradient 0 for ``embeddings`` (B, D): the loss of a batch that there is nothing
+    to learn from.
+    """
     zero = embeddings[:0].sum()  # of no rows: 0 times a row would be NaN where the row is infinite
     return zero if zero.dtype == torch.float64 else zero.float()

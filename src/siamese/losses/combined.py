@@ -35,7 +35,8 @@ class CombinedLoss(EmbeddingLoss):
         self.weights = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
         if not self.losses or len(self.losses) != len(self.weights):
             raise ConfigError(
-                f"losses and weights must be equally many and not none, not {len(self.losses)} and {len(self.weights)}; give "
+                f"losses and weights must be equally many and not none, not {len(self.losses)} "
+                f"and {len(self.weights)}; give "
                 f"each loss its weight, or no weights at all"
             )
         if not all(0 <= w < math.inf for w in self.weights):
@@ -55,7 +56,9 @@ class CombinedLoss(EmbeddingLoss):
             loss.bind(identities, embedding_size)
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and makes of them what it does alone."""
+        """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and makes of them what it
+        does alone.
+        """
         total = nothing(embeddings)
         for weight, loss in zip(self.weights, self.losses, strict=True):
             total = total + weight * loss(embeddings, labels, pairs)

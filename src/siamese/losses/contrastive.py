@@ -17,19 +17,24 @@ REDUCTIONS = ("balanced", "mean", "nonzero")
 class ContrastiveLoss(EmbeddingLoss):
     """Pull genuine pairs together, push impostor pairs apart until they are ``margin`` away.
 
-    A pair at distance d costs ``max(0, d - positive_margin)^2`` if it is genuine and ``max(0, margin - d)^2`` if not: twice
-    equation 4 of Hadsell, Chopra and LeCun, *Dimensionality Reduction by Learning an Invariant Mapping*, CVPR 2006, which
-    has a factor 1/2 and no positive margin.
+    A pair at distance d costs ``max(0, d - positive_margin)^2`` if it is genuine and
+    ``max(0, margin - d)^2`` if not: twice equation 4 of Hadsell, Chopra and LeCun, *Dimensionality
+    Reduction by Learning an Invariant Mapping*, CVPR 2006, which has a factor 1/2 and no positive
+    margin.
 
     Args:
         margin: distance beyond which impostor pairs cost nothing, > 0.
-        positive_margin: distance below which genuine pairs cost nothing, 0 <= positive_margin < margin.
-        reduction: ``"mean"``: over all pairs, as in the paper; ``"balanced"``: the mean over genuine pairs plus the mean over
-            impostor pairs, halved, so that either kind has the same weight however rare it is in the batch; ``"nonzero"``: like balanced, each mean over those pairs that cost something.
+        positive_margin: distance below which genuine pairs cost nothing, 0 <= positive_margin <
+            margin.
+        reduction: ``"mean"``: over all pairs, as in the paper; ``"balanced"``: the mean over
+            genuine pairs plus the mean over impostor pairs, halved, so that either kind has the
+            same weight however rare it is in the batch; ``"nonzero"``: like balanced, each mean
+            over those pairs that cost something.
         distance: by default euclidean.
-        hardest: share of the impostor pairs of a batch that counts, the closest ones, 0 < hardest <= 1, rounded, but at least
-            one pair: online hard example mining (Shrivastava, Gupta and Girshick, CVPR 2016) among impostors, most of whom are
-            far apart already. The others are as if they were not in the batch.
+        hardest: share of the impostor pairs of a batch that counts, the closest ones, 0 < hardest
+            <= 1, rounded, but at least one pair: online hard example mining (Shrivastava, Gupta and
+            Girshick, CVPR 2016) among impostors, most of whom are far apart already. The others are
+            as if they were not in the batch.
 
     Raises:
         ConfigError: a margin or ``hardest`` out of range, or an unknown reduction.
@@ -46,7 +51,8 @@ class ContrastiveLoss(EmbeddingLoss):
         super().__init__()
         if not 0 <= positive_margin < margin:
             raise ConfigError(
-                f"margins must satisfy 0 <= positive_margin < margin, not {positive_margin} and {margin}"
+                f"margins must satisfy 0 <= positive_margin < margin, not {positive_margin} and "
+                f"{margin}"
             )
         if reduction not in REDUCTIONS:
             raise ConfigError(
@@ -54,7 +60,8 @@ class ContrastiveLoss(EmbeddingLoss):
             )
         if not 0 < hardest <= 1:
             raise ConfigError(
-                f"hardest must be a share above 0 and at most 1, not {hardest}; 1 takes every impostor pair"
+                f"hardest must be a share above 0 and at most 1, not {hardest}; 1 takes every "
+                f"impostor pair"
             )
         self.hardest = hardest
         self.margin, self.positive_margin, self.reduction = margin, positive_margin, reduction
@@ -94,5 +101,7 @@ class ContrastiveLoss(EmbeddingLoss):
 
 
 def _mean(cost: Tensor, mask: Tensor) -> Tensor:
-    """Mean where ``mask`` holds, 0 where it holds nowhere; without a branch on data, which would stall an accelerator."""
+    """Mean where ``mask`` holds, 0 where it holds nowhere; without a branch on data, which would
+    stall an accelerator.
+    """
     return cost.where(mask, 0).sum() / mask.sum().clamp(min=1)

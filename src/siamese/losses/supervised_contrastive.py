@@ -16,10 +16,11 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
     """``L_out`` of Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020, equation 2.
 
     For an anchor i with the other images P(i) of its identity, the mean over p in P(i) of
-    ``-log(exp(z_i . z_p / t) / sum over all a other than i of exp(z_i . z_a / t))``, z being the embeddings brought to unit
-    length; averaged over the anchors that have another image of their identity in the batch. Every other image serves as an
-    impostor at once, the near ones most: that is what makes it quick on few images. It measures directions: verify with
-    the cosine distance, or with a backbone whose embeddings have unit length.
+    ``-log(exp(z_i . z_p / t) / sum over all a other than i of exp(z_i . z_a / t))``, z being the
+    embeddings brought to unit length; averaged over the anchors that have another image of their
+    identity in the batch. Every other image serves as an impostor at once, the near ones most: that
+    is what makes it quick on few images. It measures directions: verify with the cosine distance,
+    or with a backbone whose embeddings have unit length.
 
     Args:
         temperature: t, > 0; the lower, the more the nearest impostors count.
@@ -35,7 +36,8 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
         self.temperature = temperature
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: every image of the batch meets every other.
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: every image of the batch meets
+        every other.
 
         0, with gradient 0, for a batch in which nobody has two images.
         """

@@ -17,18 +17,21 @@ MININGS = ("batch_hard", "semi_hard", "all")
 
 
 class TripletLoss(EmbeddingLoss):
-    """Triplets of an anchor, a positive (same identity) and a negative (another identity), found within a batch.
+    """Triplets of an anchor, a positive (same identity) and a negative (another identity), found
+    within a batch.
 
-    A triplet costs ``max(0, d(anchor, positive) - d(anchor, negative) + margin)``, or, without a margin,
-    ``log(1 + exp(d(anchor, positive) - d(anchor, negative)))`` (Hermans, Beyer and Leibe, *In Defense of the Triplet Loss for
-    Person Re-Identification*, 2017). The distance is not squared. A ``mining`` says which triplets count:
+    A triplet costs ``max(0, d(anchor, positive) - d(anchor, negative) + margin)``, or, without a
+    margin, ``log(1 + exp(d(anchor, positive) - d(anchor, negative)))`` (Hermans, Beyer and Leibe,
+    *In Defense of the Triplet Loss for Person Re-Identification*, 2017). The distance is not
+    squared. A ``mining`` says which triplets count:
 
-    * ``"batch_hard"``: per anchor, the farthest positive and the nearest negative (Hermans et al., equation 5); the mean over
-      anchors that have both.
-    * ``"semi_hard"``: per anchor and positive, the nearest of the negatives that are farther than the positive, but by less
-      than the margin (Schroff, Kalenichenko and Philbin, *FaceNet: A Unified Embedding for Face Recognition and Clustering*,
-      CVPR 2015, equation 4); where there is none, the nearest negative of all. Without a margin every negative that is
-      farther than the positive will do. The mean over pairs of an anchor with a negative and a positive.
+    * ``"batch_hard"``: per anchor, the farthest positive and the nearest negative (Hermans et al.,
+      equation 5); the mean over anchors that have both.
+    * ``"semi_hard"``: per anchor and positive, the nearest of the negatives that are farther than
+      the positive, but by less than the margin (Schroff, Kalenichenko and Philbin, *FaceNet: A
+      Unified Embedding for Face Recognition and Clustering*, CVPR 2015, equation 4); where there is
+      none, the nearest negative of all. Without a margin every negative that is farther than the
+      positive will do. The mean over pairs of an anchor with a negative and a positive.
     * ``"all"``: the mean over those triplets that cost something; memory grows with B^3.
 
     Args:
@@ -55,7 +58,9 @@ class TripletLoss(EmbeddingLoss):
         self.distance = distance or EuclideanDistance()
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored. 0, with gradient 0, for a batch without a triplet."""
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored. 0, with gradient 0, for a batch
+        without a triplet.
+        """
         if len(labels) < 3:
             return nothing(embeddings)
         distances = self._matrix(embeddings)
@@ -64,8 +69,9 @@ class TripletLoss(EmbeddingLoss):
             same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device),
             ~same,
         )
-        # Where there is no negative the nearest is infinitely far, which costs 0, with gradient 0; so does a missing positive,
-        # which only has to be left out of the count. No branch depends on data: it would stall an accelerator.
+        # Where there is no negative the nearest is infinitely far, which costs 0, with gradient 0;
+        # so does a missing positive, which only has to be left out of the count. No branch depends
+        # on data: it would stall an accelerator.
         nearest = distances.where(negative, math.inf).amin(dim=1)
         if self.mining == "batch_hard":
             farthest = distances.where(positive, -math.inf).amax(dim=1)
@@ -87,7 +93,9 @@ class TripletLoss(EmbeddingLoss):
         return F.softplus(gap) if self.margin is None else F.relu(gap + self.margin)
 
     def _matrix(self, embeddings: Tensor) -> Tensor:
-        """(B, B) with gradient; each pair once, and in the distance's own mode: a learned one is being trained here."""
+        """(B, B) with gradient; each pair once, and in the distance's own mode: a learned one is
+        being trained here.
+        """
         left, right = all_pairs(len(embeddings), embeddings.device)
         values: Tensor = self.distance(embeddings[left], embeddings[right])
         half = values.new_zeros(len(embeddings), len(embeddings)).index_put((left, right), values)

@@ -22,7 +22,8 @@ class AllPairs(PairRule):
         n = len(labels)
         if n * (n - 1) // 2 > MAX_PAIRS:
             raise CalibrationError(
-                f"all pairs of {n:,} images are {n * (n - 1) // 2:,}, more than {MAX_PAIRS:,}: use balanced_pairs"
+                f"all pairs of {n:,} images are {n * (n - 1) // 2:,}, more than {MAX_PAIRS:,}: "
+                f"use balanced_pairs"
             )
         left, right = np.triu_indices(n, 1)
         return Pairs(left, right, np.asarray(labels)[left] == np.asarray(labels)[right])

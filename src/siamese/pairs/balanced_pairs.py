@@ -16,10 +16,11 @@ from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
 class BalancedPairs(PairRule):
     """As many impostor pairs as genuine ones: prevalence one half.
 
-    All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, identities drawn first and then their
-    images, so that whoever has 500 images does not decide alone. Impostor pairs likewise: two identities, then an image
-    of each. No pair occurs twice, order ignored. Where there are fewer impostor pairs than genuine ones, all are taken and
-    the genuine ones are thinned to as many.
+    All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, identities
+    drawn first and then their images, so that whoever has 500 images does not decide alone.
+    Impostor pairs likewise: two identities, then an image of each. No pair occurs twice, order
+    ignored. Where there are fewer impostor pairs than genuine ones, all are taken and the genuine
+    ones are thinned to as many.
 
     Args:
         limit: largest number of genuine pairs, >= 1.
@@ -73,7 +74,9 @@ class BalancedPairs(PairRule):
 def _distinct(
     draw: Any, target: int, available: int, everything: Any, rng: np.random.Generator
 ) -> np.ndarray:
-    """(2, target) different pairs: drawn, or, where nearly all that exist are wanted, a random part of the whole list."""
+    """(2, target) different pairs: drawn, or, where nearly all that exist are wanted, a random part
+    of the whole list.
+    """
     if target == available or (2 * target > available and available <= MAX_PAIRS):
         whole: np.ndarray = everything()
         return (
@@ -92,7 +95,8 @@ def _distinct(
         if found.shape[1] >= target:
             return found[:, :target]
     raise CalibrationError(
-        f"could not draw {target:,} different pairs of {available:,}; lower the limit of balanced_pairs"
+        f"could not draw {target:,} different pairs of {available:,}; lower the limit of "
+        f"balanced_pairs"
     )
 
 

@@ -36,7 +36,8 @@ class Pairs:
         shapes = {np.shape(self.left), np.shape(self.right), np.shape(self.same)}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
             raise CalibrationError(
-                "left, right and same must be one-dimensional and equally long; give one entry per pair"
+                "left, right and same must be one-dimensional and equally long; give one entry "
+                "per pair"
             )
 
     def __len__(self) -> int:

@@ -30,7 +30,8 @@ class FixedPairs(PairRule):
         rows = np.concatenate([self.left, self.right])
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
             raise CalibrationError(
-                f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} images: "
+                f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} "
+                f"images: "
                 f"they belong to another table"
             )
         return Pairs(self.left, self.right, labels[self.left] == labels[self.right])

@@ -6,7 +6,8 @@ import numpy as np
 
 
 class Grouped:
-    """Rows grouped by identity, with the ordered genuine pairs numbered 0, 1, ... without being written out.
+    """Rows grouped by identity, with the ordered genuine pairs numbered 0, 1, ... without being
+    written out.
 
     Args:
         labels: (N,) integers, one number per identity.

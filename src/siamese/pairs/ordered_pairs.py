@@ -14,11 +14,12 @@ from siamese.pairs.grouped import Grouped
 @PAIR_RULES.register("ordered_pairs")
 @dataclass(frozen=True)
 class OrderedPairs(PairRule):
-    """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one half.
+    """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one
+    half.
 
-    Both (a, b) and (b, a) occur, each with an impostor of its own first image; somebody with n images is in n (n - 1)
-    genuine pairs, so that who has many decides. Impostors are drawn from all other images alike and may repeat. The rule of
-    face-similarity-pytorch (2019).
+    Both (a, b) and (b, a) occur, each with an impostor of its own first image; somebody with n
+    images is in n (n - 1) genuine pairs, so that who has many decides. Impostors are drawn from all
+    other images alike and may repeat. The rule of face-similarity-pytorch (2019).
 
     Args:
         limit: largest number of genuine pairs, >= 1; if there are more, a random part of them.

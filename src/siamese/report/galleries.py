@@ -46,14 +46,16 @@ def false_matches(compared: HeldDistances, threshold: float, count: int = 20) ->
         count: how many at most, >= 0.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count; equals in their order there, and no two of the same two
-        images, whichever stands left.
+        (k,) int64 row numbers of ``compared.pairs``, k <= count; equals in their order there, and
+        no two of the same two images, whichever stands left.
     """
     return _mistakes(compared, threshold, same=False)[:count]
 
 
 def false_non_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
-    """One identity taken for two: the pairs of largest distance first; otherwise like :func:`false_matches`."""
+    """One identity taken for two: the pairs of largest distance first; otherwise like
+    :func:`false_matches`.
+    """
     return _mistakes(compared, threshold, same=True)[:count]
 
 
@@ -90,14 +92,16 @@ def pair_gallery(
 ) -> Figure:
     """Pairs side by side, up to five in a line, in the order given.
 
-    Above each pair stand its distance, the verdict, and whether that is right; without a threshold only what it is, genuine
-    or impostor. Below it stand the identities' names. The heading counts the pairs shown and those there are, each two images
-    once; without any to show, it says of which mistakes there are none.
+    Above each pair stand its distance, the verdict, and whether that is right; without a threshold
+    only what it is, genuine or impostor. Below it stand the identities' names. The heading counts
+    the pairs shown and those there are, each two images once; without any to show, it says of which
+    mistakes there are none.
 
     Args:
         compared: pairs and their distances.
         rows: (k,) row numbers of ``compared.pairs``, such as :func:`false_matches` chooses.
-        image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row that is shown.
+        image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row
+            that is shown.
         names: row of the embedding matrix -> who it is; long names are shortened in their middle.
         threshold: in the unit of the distances; None for pairs without a verdict.
         title: what stands above the count, such as the split.
@@ -153,7 +157,9 @@ def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarr
 
 
 def _distinct(compared: HeldDistances, rows: np.ndarray) -> np.ndarray:
-    """The rows without those whose two images came before, in either order: a protocol may list a pair both ways."""
+    """The rows without those whose two images came before, in either order: a protocol may list a
+    pair both ways.
+    """
     left, right = (
         compared.pairs.left[rows].astype(np.int64),
         compared.pairs.right[rows].astype(np.int64),
@@ -238,7 +244,8 @@ def _name(axes: Axes, left: str, right: str, same: bool) -> None:
 
 
 def shortened(text: str, width: float, size: float) -> str:
-    """Text that a figure can write and that is no wider than ``width``, an ellipsis in its middle where it was longer.
+    """Text that a figure can write and that is no wider than ``width``, an ellipsis in its middle
+    where it was longer.
 
     Args:
         text: anything.

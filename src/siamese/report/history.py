@@ -44,7 +44,8 @@ def join_histories(earlier: History, later: History) -> dict[str, tuple[list[int
 def write_history(
     path: str | Path, history: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 ) -> Path:
-    """Write the metrics of a run as CSV: one row per epoch, one column per metric, empty where nothing was recorded.
+    """Write the metrics of a run as CSV: one row per epoch, one column per metric, empty where
+    nothing was recorded.
 
     Args:
         path: of the file; its folder is made.

@@ -58,10 +58,12 @@ def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> 
 def loss_curves(history: History) -> Figure:
     """Losses; F1, accuracy and AUC; and the EER, over epochs: three panels.
 
-    Beyond 5 epochs the values are thin and light, and their means over the last 20 recorded epochs stand out.
+    Beyond 5 epochs the values are thin and light, and their means over the last 20 recorded epochs
+    stand out.
 
     Args:
-        history: name -> (epochs, values), from :func:`read_history`. Names without a panel are passed over.
+        history: name -> (epochs, values), from :func:`read_history`. Names without a panel are
+            passed over.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -102,10 +104,12 @@ def verification_curves(
 ) -> Figure:
     """ROC, DET, F1 and accuracy of each split, with the operating point on each curve.
 
-    The curves are drawn through exact counts; of points closer than a thousandth of the range one is drawn.
+    The curves are drawn through exact counts; of points closer than a thousandth of the range one
+    is drawn.
 
     Args:
-        compared: split -> its pairs; a split without both kinds of pairs has no curves, and the legend says so.
+        compared: split -> its pairs; a split without both kinds of pairs has no curves, and the
+            legend says so.
         threshold: the operating point, in the unit of the distances.
         band: 95 % interval of the threshold, shaded.
 
@@ -196,7 +200,8 @@ def verification_curves(
 
 
 def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) -> Figure:
-    """Stated probabilities against observed shares of genuine pairs, one line per split, in 15 bins.
+    """Stated probabilities against observed shares of genuine pairs, one line per split, in 15
+    bins.
 
     Args:
         judged: split -> from :func:`siamese.verification.reliability`.
@@ -282,7 +287,8 @@ def blank_figure(width: float, height: float) -> Figure:
 
 
 def drawable(text: str) -> str:
-    """Text on one line, with an empty box for each character that the font lacks; names are written in all the world's scripts.
+    """Text on one line, with an empty box for each character that the font lacks; names are written
+    in all the world's scripts.
 
     Write it with ``parse_math=False``: a dollar sign is no formula here.
     """
@@ -297,7 +303,9 @@ def drawable(text: str) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in points of text on one line, in letters of ``size`` points, as :func:`save` writes it."""
+    """Width in points of text on one line, in letters of ``size`` points, as :func:`save` writes
+    it.
+    """
     from matplotlib.font_manager import FontProperties
 
     pixels = _pen().get_text_width_height_descent(text, FontProperties(size=size), False)[0]
@@ -338,7 +346,9 @@ def _over_epochs(
 
 
 def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
-    """What is drawn of a curve, from accepting nothing on: as few points as show it to a thousandth of its range."""
+    """What is drawn of a curve, from accepting nothing on: as few points as show it to a thousandth
+    of its range.
+    """
     accepting_none = {
         "threshold": min(0.0, float(curve.thresholds[0])),
         "false match rate": 0.0,
@@ -368,7 +378,9 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
 
 
 def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
-    """Both error rates on logarithmic axes (Martin et al., *The DET curve*, Eurospeech 1997), where neither is 0."""
+    """Both error rates on logarithmic axes (Martin et al., *The DET curve*, Eurospeech 1997), where
+    neither is 0.
+    """
     shown = (curve.fp > 0) & (curve.tp < curve.genuine)
     if not shown.any():
         return

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 BUCKETS: tuple[tuple[int, int | None], ...] = (
     (1, 1), (2, 2), (3, 5), (6, 10), (11, 25), (26, 75), (76, 200), (201, None),
 )  # fmt: skip
-_LOG_FROM = 20  # times the median: from there on a linear axis shows the first few identities and a flat line
+# times the median: from there on a linear axis shows the first few identities and a flat line
+_LOG_FROM = 20
 _FIGURES = ("identities", "images", "median", "mean", "standard deviation")
 
 
@@ -48,10 +49,11 @@ def skew_counts(identities: Sequence[str]) -> list[int]:
 
 
 def skew_summary(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Split -> its numbers of identities and images, their median, mean and standard deviation, and its buckets; plain JSON.
+    """Split -> its numbers of identities and images, their median, mean and standard deviation, and
+    its buckets; plain JSON.
 
-    The standard deviation is that of the identities there are (divided by their number). A split without identities has no median,
-    mean or deviation: None.
+    The standard deviation is that of the identities there are (divided by their number). A split
+    without identities has no median, mean or deviation: None.
 
     Args:
         splits: split -> who is on each of its images.
@@ -90,10 +92,11 @@ def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
 
 
 def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
-    """Images per identity of each split, those with most first, with median, mean and standard deviation of all its identities.
+    """Images per identity of each split, those with most first, with median, mean and standard
+    deviation of all its identities.
 
-    Each panel has axes of its own, so that a small split is seen as well as a large one; the vertical one is logarithmic
-    where some have far more images than most.
+    Each panel has axes of its own, so that a small split is seen as well as a large one; the
+    vertical one is logarithmic where some have far more images than most.
 
     Args:
         splits: split -> who is on each of its images; at least one.
@@ -106,7 +109,8 @@ def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
         _panel(axes, images_per_identity(identities), top)
         number = len(set(identities))
         axes.set_title(
-            f"{drawable(split)}: {number:,} {'identity' if number == 1 else 'identities'}, {len(identities):,} {'image' if len(identities) == 1 else 'images'}",
+            f"{drawable(split)}: {number:,} {'identity' if number == 1 else 'identities'}, "
+            f"{len(identities):,} {'image' if len(identities) == 1 else 'images'}",
             parse_math=False,
             fontsize=11,
         )

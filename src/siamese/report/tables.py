@@ -16,7 +16,9 @@ _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"
 
 
 def data_table(summary: Mapping[str, Any]) -> Table:
-    """Identities and images per split, and what cropping them met; from :meth:`PreparedData.summary`."""
+    """Identities and images per split, and what cropping them met; from
+    :meth:`PreparedData.summary`.
+    """
     table = Table(
         title=f"data (cropped {summary['cropped_now']:,} images now, {summary['seconds']:.1f} s)",
         title_justify="left",
@@ -33,11 +35,14 @@ def data_table(summary: Mapping[str, Any]) -> Table:
 def evaluation_table(
     evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = ""
 ) -> Table:
-    """The figures of each split, one column each, with their 95 % intervals over identities; ``caution`` stands below them."""
+    """The figures of each split, one column each, with their 95 % intervals over identities;
+    ``caution`` stands below them.
+    """
     table = Table(
-        title=f"same identity where {point.distance} distance <= {point.threshold:.4f}{_origin(point)}",
-        caption="in brackets: 95 % interval from a bootstrap over identities; none with fewer than 5 identities"
-        + (f"\n{caution}" if caution else ""),
+        title=f"same identity where {point.distance} distance <= "
+        f"{point.threshold:.4f}{_origin(point)}",
+        caption="in brackets: 95 % interval from a bootstrap over identities; none with fewer "
+        "than 5 identities" + (f"\n{caution}" if caution else ""),
         title_justify="left",
         caption_justify="left",
     )
@@ -61,7 +66,8 @@ def evaluation_table(
                 for e in evaluations
             )
             table.add_row(
-                f"{_TITLES.get(name, name)} at prevalence {evaluations[0].at_prevalence['prevalence']:.3g}",
+                f"{_TITLES.get(name, name)} at prevalence "
+                f"{evaluations[0].at_prevalence['prevalence']:.3g}",
                 *row,
             )
     for rate in dict.fromkeys(rate for e in evaluations for rate in e.recall_at_fmr):
@@ -84,7 +90,9 @@ def evaluation_table(
 
 
 def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
-    """Each tested fold with its threshold and its figures; ``threshold`` says where that is from, if no policy chose it."""
+    """Each tested fold with its threshold and its figures; ``threshold`` says where that is from,
+    if no policy chose it.
+    """
     origin = (
         f"threshold: {threshold or 'given'}"
         if found.policy == "given"
@@ -108,11 +116,16 @@ def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
 
 
 def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
-    """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new policy's prevalence."""
+    """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new
+    policy's prevalence.
+    """
     table = Table(
-        title=f"{new.identities or 0:,} identities, {new.images or 0:,} images, {new.genuine:,} genuine and {new.impostor:,} impostor pairs",
-        caption=f"at a prevalence of {new.target_prevalence or new.prevalence:.3g}; in brackets: 95 % interval from a bootstrap over identities\n"
-        "the new threshold was chosen on these very identities, so its figures are a little too good",
+        title=f"{new.identities or 0:,} identities, {new.images or 0:,} images, {new.genuine:,} "
+        f"genuine and {new.impostor:,} impostor pairs",
+        caption=f"at a prevalence of {new.target_prevalence or new.prevalence:.3g}; in brackets: "
+        f"95 % interval from a bootstrap over identities\n"
+        "the new threshold was chosen on these very identities, so its figures are a little too "
+        "good",
         title_justify="left",
         caption_justify="left",
     )

@@ -31,43 +31,56 @@ _CONTRACT = "validation_step must return a dictionary with 'embeddings' (B, D), 
 
 
 class ThresholdCalibrator(pl.Callback):
-    """After every validation epoch, choose the module's threshold on the validation identities: by default the F1-optimal distance.
+    """After every validation epoch, choose the module's threshold on the validation identities: by
+    default the F1-optimal distance.
 
-    Works on any LightningModule whose ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``;
-    nothing else of it is read. Written are, before checkpoints are saved:
+    Works on any LightningModule whose ``validation_step`` returns
+    ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``; nothing else of it is read. Written
+    are, before checkpoints are saved:
 
-    * ``module.threshold``, a () float64 buffer. Register it yourself (``self.register_buffer("threshold",
-      torch.tensor(float("nan"), dtype=torch.float64))``) so that ``load_from_checkpoint`` knows it; otherwise the callback
-      registers it when training starts;
-    * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold came from, also stored in
-      every checkpoint under ``"operating_point"``;
-    * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's prevalence), ``val/auc`` and ``val/eer``.
+    * ``module.threshold``, a () float64 buffer. Register it yourself
+      (``self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))``) so
+      that ``load_from_checkpoint`` knows it; otherwise the callback registers it when training
+      starts;
+    * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold
+      came from, also stored in every checkpoint under ``"operating_point"``;
+    * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's
+      prevalence), ``val/auc`` and ``val/eer``.
 
-    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check, nor on a split without both genuine and
-    impostor pairs: then the old threshold stays and a warning says so. Pairs too few for the policy (``Fmr``) stop the training. The
-    validation loader must show identities that are not in the training set. Of several calibrators, each with a ``prefix`` of its own, the
-    last one's threshold and operating point stay.
+    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check,
+    nor on a split without both genuine and impostor pairs: then the old threshold stays and a
+    warning says so. Pairs too few for the policy (``Fmr``) stop the training. The validation loader
+    must show identities that are not in the training set. Of several calibrators, each with a
+    ``prefix`` of its own, the last one's threshold and operating point stay.
 
-    With several processes the rows are gathered, ordered by index and de-duplicated, and every process finds the same threshold, bit for
-    bit the one that a single process finds on the same embeddings.
+    With several processes the rows are gathered, ordered by index and de-duplicated, and every
+    process finds the same threshold, bit for bit the one that a single process finds on the same
+    embeddings.
 
     Args:
-        pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of each kind at most),
-            :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a policy can state another.
+        pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of
+            each kind at most),
+            :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a
+            policy can state another.
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
         split: what to call the validation identities in the operating point.
         prefix: of the logged names.
-        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Fmr(0.01)``.
-        probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at all.
-        intervals: whether to resample identities for 95 % intervals, in every epoch; False where that takes too long.
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
+            impostor pairs, ``siamese.Fmr(0.01)``.
+        probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at
+            all.
+        intervals: whether to resample identities for 95 % intervals, in every epoch; False where
+            that takes too long.
 
     Attributes:
-        calibration: the latest one, with its curve, probability and intervals; None until then. Not part of checkpoints.
+        calibration: the latest one, with its curve, probability and intervals; None until then. Not
+            part of checkpoints.
 
     Raises:
         ConfigError: an unknown name or setting; in training, two calibrators with one prefix.
-        CalibrationError: in training, outputs that are not as described, rows of one index that show different identities, embeddings that are
-            NaN or infinite, or pairs that cannot support the policy.
+        CalibrationError: in training, outputs that are not as described, rows of one index that
+            show different identities, embeddings that are NaN or infinite, or pairs that cannot
+            support the policy.
     """
 
     def __init__(
@@ -96,14 +109,16 @@ class ThresholdCalibrator(pl.Callback):
         ]
         if any(c.prefix == self.prefix for c in others):
             raise ConfigError(
-                f"two calibrators log under {self.prefix!r}, which would mix their figures; give each its own prefix"
+                f"two calibrators log under {self.prefix!r}, which would mix their figures; give "
+                f"each its own prefix"
             )
         if not hasattr(pl_module, "threshold"):
             pl_module.register_buffer("threshold", torch.tensor(math.nan, dtype=torch.float64))
         buffer = dict(pl_module.named_buffers(recurse=False)).get("threshold")
         if buffer is None or buffer.shape != () or not buffer.is_floating_point():
             raise CalibrationError(
-                f"{type(pl_module).__name__}.threshold is not a scalar buffer: write self.register_buffer('threshold', "
+                f"{type(pl_module).__name__}.threshold is not a scalar buffer: write "
+                f"self.register_buffer('threshold', "
                 f"torch.tensor(float('nan'), dtype=torch.float64)) in its constructor"
             )
         if not hasattr(pl_module, "operating_point"):
@@ -134,7 +149,8 @@ class ThresholdCalibrator(pl.Callback):
         ]
         if missing:
             raise CalibrationError(
-                f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: {_CONTRACT}"
+                f"{type(pl_module).__name__} gives the calibrator no {', '.join(missing)}: "
+                f"{_CONTRACT}"
             )
         assert self._metric is not None
         assert isinstance(outputs, Mapping)
@@ -154,8 +170,10 @@ class ThresholdCalibrator(pl.Callback):
         self._metric.reset()
         if not distances.genuine or not distances.impostor:
             warnings.warn(
-                f"the {self.split} split has {len(distances.labels)} images with {distances.genuine} genuine and {distances.impostor} impostor pairs: "
-                f"the threshold stays at {_threshold(pl_module):g}; validate on two identities or more, with two images or more of one",
+                f"the {self.split} split has {len(distances.labels)} images with "
+                f"{distances.genuine} genuine and {distances.impostor} impostor pairs: "
+                f"the threshold stays at {_threshold(pl_module):g}; validate on two identities or "
+                f"more, with two images or more of one",
                 stacklevel=2,
             )
             return

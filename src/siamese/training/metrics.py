@@ -28,16 +28,20 @@ _UNKNOWN = -1  # row of the data set, where it was not given
 
 
 class PairMetric(Metric):
-    """Base of metrics over the pairs of all images that were seen: collects embeddings over batches and processes.
+    """Base of metrics over the pairs of all images that were seen: collects embeddings over batches
+    and processes.
 
-    With an ``index``, rows are ordered by it and each is counted once, so the result does not depend on the order of batches, nor on
-    the duplicates by which a distributed sampler evens out its shards. Without one, every row counts.
+    With an ``index``, rows are ordered by it and each is counted once, so the result does not
+    depend on the order of batches, nor on the duplicates by which a distributed sampler evens out
+    its shards. Without one, every row counts.
 
-    ``compute`` needs genuine and impostor pairs, so Lightning's sanity check, two batches, may be too little for it: give
-    ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added a batch.
+    ``compute`` needs genuine and impostor pairs, so Lightning's sanity check, two batches, may be
+    too little for it: give ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added
+    a batch.
 
     Args:
-        pairs: which pairs, an object or a name; by default all of them, in memory that does not grow with their number.
+        pairs: which pairs, an object or a name; by default all of them, in memory that does not
+            grow with their number.
         distance: an object or a name, by default euclidean.
         kwargs: of ``torchmetrics.Metric``.
 
@@ -70,16 +74,18 @@ class PairMetric(Metric):
         Args:
             embeddings: (B, D) floating point.
             labels: (B,) integers, one number per identity.
-            index: (B,) integers >= 0, the row of the data set; give it where several processes share the work.
+            index: (B,) integers >= 0, the row of the data set; give it where several processes
+                share the work.
 
         Raises:
-            CalibrationError: what are no tensors, shapes that do not fit, embeddings of another length than before, labels or index that are
-                not integers, a negative index.
+            CalibrationError: what are no tensors, shapes that do not fit, embeddings of another
+                length than before, labels or index that are not integers, a negative index.
         """
         for name, given in (("embeddings", embeddings), ("labels", labels), ("index", index)):
             if not isinstance(given, Tensor) and not (name == "index" and given is None):
                 raise CalibrationError(
-                    f"{name} are no tensor but {type(given).__name__}; give tensors, as torch.as_tensor makes them"
+                    f"{name} are no tensor but {type(given).__name__}; give tensors, as "
+                    f"torch.as_tensor makes them"
                 )
         for name, numbers in (("the labels", labels), ("the numbers of index", index)):
             if numbers is not None and (
@@ -103,7 +109,8 @@ class PairMetric(Metric):
             or index.shape != labels.shape
         ):
             raise CalibrationError(
-                f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index {tuple(index.shape)} do not fit; "
+                f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index "
+                f"{tuple(index.shape)} do not fit; "
                 f"give (B, D), (B,) and (B,)"
             )
         before = (
@@ -113,7 +120,8 @@ class PairMetric(Metric):
         )
         if embeddings.shape[1] != before:
             raise CalibrationError(
-                f"embeddings of length {embeddings.shape[1]} after some of length {before}; give all of one length"
+                f"embeddings of length {embeddings.shape[1]} after some of length {before}; give "
+                f"all of one length"
             )
         wide = (
             embeddings.detach()
@@ -125,7 +133,9 @@ class PairMetric(Metric):
         self.indices.append(index.detach())
 
     def forward(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
-        """Add a batch, as :meth:`update` does, and return nothing: a single batch seldom holds pairs that say anything."""
+        """Add a batch, as :meth:`update` does, and return nothing: a single batch seldom holds
+        pairs that say anything.
+        """
         self.update(embeddings, labels, index)
 
     def rows(self) -> tuple[Tensor, Tensor]:
@@ -147,15 +157,19 @@ class PairMetric(Metric):
         if len(strange):
             row = int(strange[0]) + 1
             raise CalibrationError(
-                f"index {int(ordered[row])} was given for an image of identity {int(who[row - 1])} and for one of identity {int(who[row])}; "
-                f"give the row of the data set, not of the batch or of a part, so that no two images share one"
+                f"index {int(ordered[row])} was given for an image of identity "
+                f"{int(who[row - 1])} and for one of identity {int(who[row])}; "
+                f"give the row of the data set, not of the batch or of a part, so that no two "
+                f"images share one"
             )
         order = order[first]
         return dim_zero_cat(self.embeddings)[order], labels[order]
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute`` does."""
+        """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute``
+        does.
+        """
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn,
             should_sync=self._to_sync,
@@ -173,7 +187,8 @@ class PairMetric(Metric):
 
 
 class PairVerification(PairMetric):
-    """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see :class:`PairMetric`.
+    """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see
+    :class:`PairMetric`.
 
     Log it with ``self.log_dict(metric.compute())``: ``self.log`` takes single numbers.
 
@@ -212,7 +227,8 @@ class PairVerification(PairMetric):
 
 
 class VerificationThreshold(PairMetric):
-    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for batches and processes.
+    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for
+    batches and processes.
 
     Args:
         policy: name, settings or object: ``"max_f1"``, ``siamese.Fmr(0.01)``.
@@ -233,12 +249,14 @@ class VerificationThreshold(PairMetric):
         """The threshold, a float64 scalar.
 
         Raises:
-            CalibrationError: pairs that cannot support the policy, or embeddings that are not finite.
+            CalibrationError: pairs that cannot support the policy, or embeddings that are not
+                finite.
         """
         return _scalar(self.pair_distances().choose(self.policy)[0])
 
     def calibration(self) -> Calibration:
-        """The threshold with its origin, curve, probability and intervals, from the rows of all processes; all of them must call it.
+        """The threshold with its origin, curve, probability and intervals, from the rows of all
+        processes; all of them must call it.
 
         Raises:
             CalibrationError: as :meth:`compute`.
@@ -254,9 +272,11 @@ class VerificationCurve(PairMetric):
     """
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """False match rates, recalls (true match rates) and thresholds, each (m,) float64, ascending.
+        """False match rates, recalls (true match rates) and thresholds, each (m,) float64,
+        ascending.
 
-        The rates at each threshold are exact; up to 500,000 pairs every distance is a threshold, beyond that they are 0.1 % apart.
+        The rates at each threshold are exact; up to 500,000 pairs every distance is a threshold,
+        beyond that they are 0.1 % apart.
 
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
@@ -286,7 +306,8 @@ class EqualErrorRate(PairMetric):
 
 
 class RecallAtFmr(PairMetric):
-    """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs are, over all pairs, exactly.
+    """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs
+    are, over all pairs, exactly.
 
     Args:
         rate: false match rate, 0 < rate < 1.
@@ -309,7 +330,8 @@ class RecallAtFmr(PairMetric):
         """A float64 scalar, 0..1.
 
         Raises:
-            CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or embeddings that are not finite.
+            CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or
+                embeddings that are not finite.
         """
         return _scalar(self.pair_distances().choose(self.policy)[1].recall)
 

@@ -21,22 +21,26 @@ from siamese.verification.point import OperatingPoint
 class SiameseModule(pl.LightningModule):
     """Trains a backbone so that distances between its embeddings tell identities apart.
 
-    A siamese network is one backbone applied to both images of a pair; here each image of a batch is encoded once and the
-    loss forms the pairs. Batches are dictionaries with ``image`` (B, 3, H, W), ``label`` (B,) int64, ``index`` (B,) int64
-    and, optionally, ``pairs`` (2, n) int64.
+    A siamese network is one backbone applied to both images of a pair; here each image of a batch
+    is encoded once and the loss forms the pairs. Batches are dictionaries with ``image`` (B, 3, H,
+    W), ``label`` (B,) int64, ``index`` (B,) int64 and, optionally, ``pairs`` (2, n) int64.
 
     Args:
         backbone: images (B, 3, H, W) to embeddings (B, D).
         loss: ``loss(embeddings, labels, pairs)`` to a scalar.
-        distance: what verification measures; by default the loss's own, or else euclidean. A distance with weights is learned
-            by the loss, so there must be one object: the loss's own is used if it is of the same settings.
-        optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3 and weight decay 0.05.
-        schedule: from an optimizer to a torch scheduler, such as ``functools.partial(
-            torch.optim.lr_scheduler.StepLR, step_size=5)``; stepped after every epoch, or after every
-            batch where it has an attribute ``interval = "step"``. None keeps the rate constant.
+        distance: what verification measures; by default the loss's own, or else euclidean. A
+            distance with weights is learned by the loss, so there must be one object: the loss's
+            own is used if it is of the same settings.
+        optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3
+            and weight decay 0.05.
+        schedule: from an optimizer to a torch scheduler, such as
+            ``functools.partial( torch.optim.lr_scheduler.StepLR, step_size=5)``; stepped after
+            every epoch, or after every batch where it has an attribute ``interval = "step"``. None
+            keeps the rate constant.
         decay_matrices_only: spare biases and normalisation from weight decay.
-        layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 < layer_decay <= 1: below 1, a pretrained network
-            changes least where it is most general. Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
+        layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 <
+            layer_decay <= 1: below 1, a pretrained network changes least where it is most general.
+            Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
 
     Attributes:
         threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
@@ -102,7 +106,9 @@ class SiameseModule(pl.LightningModule):
 
     @torch.no_grad()
     def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
-        """Share of the batch's own pairs on the right side of the last threshold: augmented, and while the network learns."""
+        """Share of the batch's own pairs on the right side of the last threshold: augmented, and
+        while the network learns.
+        """
         verdicts = is_match(
             self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold)
         )
@@ -110,7 +116,9 @@ class SiameseModule(pl.LightningModule):
         return right
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Returns ``embeddings``, ``labels`` and ``index``: the contract of :class:`siamese.ThresholdCalibrator`."""
+        """Returns ``embeddings``, ``labels`` and ``index``: the contract of
+        :class:`siamese.ThresholdCalibrator`.
+        """
         embeddings = self(batch["image"])
         # A classifier of the training identities has nothing to say about others.
         if getattr(self.loss, "open_set", True) and getattr(self.loss, "of_batches", True):
@@ -127,7 +135,9 @@ class SiameseModule(pl.LightningModule):
 
     @torch.no_grad()
     def pair_loss(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor | None:
-        """The loss of the calibrator's pairs, for a loss that all pairs of a batch would mislead; None for any other."""
+        """The loss of the calibrator's pairs, for a loss that all pairs of a batch would mislead;
+        None for any other.
+        """
         if getattr(self.loss, "of_batches", True):
             return None
         loss: Tensor = self.loss(embeddings, labels, pairs)
@@ -171,11 +181,14 @@ class SiameseModule(pl.LightningModule):
         return optimizer
 
     def _learning_rates(self) -> Iterable[tuple[nn.Parameter, float]]:
-        """Parameters of the backbone with their share of the learning rate; a backbone of the user's may know of none."""
+        """Parameters of the backbone with their share of the learning rate; a backbone of the
+        user's may know of none.
+        """
         shares = getattr(self.backbone, "learning_rates", None)
         if shares is None and self.layer_decay != 1:
             raise ConfigError(
-                f"layer_decay={self.layer_decay}: {type(self.backbone).__name__} does not say which of its layers come first; leave layer_decay "
+                f"layer_decay={self.layer_decay}: {type(self.backbone).__name__} does not say "
+                f"which of its layers come first; leave layer_decay "
                 f"out, or give the backbone a method learning_rates (see siamese.Backbone)"
             )
         return () if shares is None else shares(self.layer_decay)
@@ -226,6 +239,7 @@ def _one_distance(given: Distance | None, own: Distance | None) -> Distance:
     if own is not None and DISTANCES.settings(own) == DISTANCES.settings(given):
         return own
     raise ConfigError(
-        f"{type(given).__name__} has weights, but the loss does not learn them: give the same object to both, "
+        f"{type(given).__name__} has weights, but the loss does not learn them: give the same "
+        f"object to both, "
         f"or use a loss that learns its distance (module/loss=pair_cross_entropy_loss)"
     )

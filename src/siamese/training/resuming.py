@@ -42,7 +42,9 @@ class KeepGivenRates(pl.Callback):
 
 
 class EpochSeeds(pl.Callback):
-    """Seeds dropout and noise anew in each epoch, so that a resumed run draws what the whole one would have drawn."""
+    """Seeds dropout and noise anew in each epoch, so that a resumed run draws what the whole one
+    would have drawn.
+    """
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -91,16 +93,19 @@ class PreviousRun:
             )
         except FileNotFoundError as error:
             raise ConfigError(
-                f"resume={run}: no run (there is no {checkpoint}); give the folder of a training run, or a checkpoint"
+                f"resume={run}: no run (there is no {checkpoint}); give the folder of a training "
+                f"run, or a checkpoint"
             ) from error
         except Exception as error:  # whatever a file that is no checkpoint makes torch say
             raise ConfigError(
-                f"resume={run}: not a checkpoint of a training run ({(str(error) or type(error).__name__).splitlines()[0]:.80}); "
+                f"resume={run}: not a checkpoint of a training run "
+                f"({(str(error) or type(error).__name__).splitlines()[0]:.80}); "
                 f"give the run's folder, or its checkpoints/last.ckpt"
             ) from error
         folder = path if path.is_dir() else path.parent.parent
         split, best = folder / "split.json", folder / "checkpoints" / "best.ckpt"
-        # A run that was stopped has no history.csv yet, or that of the run which it resumed itself; its log is at hand.
+        # A run that was stopped has no history.csv yet, or that of the run which it resumed itself;
+        # its log is at hand.
         known: History = {}
         for file in (folder / "history.csv", folder / "logs" / "csv" / "metrics.csv"):
             known = join_histories(known, read_history(file) if file.exists() else {})
@@ -132,17 +137,21 @@ class PreviousRun:
         )
 
     def check(self, manifest: SplitManifest, max_epochs: int, module: SiameseModule) -> None:
-        """Assert that there is something left to do, and that nobody changes sides: who was trained on must not be tested on."""
+        """Assert that there is something left to do, and that nobody changes sides: who was trained
+        on must not be tested on.
+        """
         if max_epochs <= self.epochs:
             raise ConfigError(
-                f"the run to resume has {self.epochs} epochs already: give max_epochs above {self.epochs}"
+                f"the run to resume has {self.epochs} epochs already: give max_epochs above "
+                f"{self.epochs}"
             )
         if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (
             manifest.splits,
             manifest.pairs,
         ):
             raise ConfigError(
-                "the run to resume has another split: resume it with the same data, data.split and data.seed"
+                "the run to resume has another split: resume it with the same data, data.split "
+                "and data.seed"
             )
         own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         if strange := sorted(
@@ -151,14 +160,17 @@ class PreviousRun:
             if own.get(name) != self.shapes.get(name)
         ):
             raise ConfigError(
-                f"the run to resume has another network or loss ({strange[0]} is {self.shapes.get(strange[0], 'not there')}, here "
-                f"{own.get(strange[0], 'not there')}): resume it with the same module.backbone, module.loss and distance"
+                f"the run to resume has another network or loss ({strange[0]} is "
+                f"{self.shapes.get(strange[0], 'not there')}, here "
+                f"{own.get(strange[0], 'not there')}): resume it with the same module.backbone, "
+                f"module.loss and distance"
             )
         if (
             tuple(len(group["params"]) for group in module.make_optimizer().param_groups)
             != self.groups
         ):
             raise ConfigError(
-                "the run to resume trained its layers at other shares of the learning rate: resume it with the same module.layer_decay, "
+                "the run to resume trained its layers at other shares of the learning rate: "
+                "resume it with the same module.layer_decay, "
                 "module.backbone.affine_rate and module.decay_matrices_only"
             )

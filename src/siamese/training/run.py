@@ -118,32 +118,41 @@ def train(
     provenance: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TrainingRun:
-    """Train, calibrate the threshold on identities never trained on, evaluate on identities neither step saw, and save a bundle.
+    """Train, calibrate the threshold on identities never trained on, evaluate on identities neither
+    step saw, and save a bundle.
 
-    So with the default split protocol; where another lets splits share identities, the figures say so.
+    So with the default split protocol; where another lets splits share identities, the figures say
+    so.
 
-    Call ``siamese.seed_everything`` before the module is made if its initial weights are to be repeatable.
+    Call ``siamese.seed_everything`` before the module is made if its initial weights are to be
+    repeatable.
 
     Args:
-        module: backbone, loss and distance; the backbone's class must be registered, so that the bundle can name it.
+        module: backbone, loss and distance; the backbone's class must be registered, so that the
+            bundle can name it.
         data: the three splits.
-        folder: where the run's files go; made if it is not there, and what a previous run left in it is replaced.
+        folder: where the run's files go; made if it is not there, and what a previous run left in
+            it is replaced.
         max_epochs: epochs of training.
-        pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by default balanced ones.
-        policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``, or an object such
-            as ``siamese.Fmr(1e-3)``.
-        keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration identities, or the ``"last"``.
+        pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by
+            default balanced ones.
+        policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``,
+            ``"recall"``, ``"cost"``, or an object such as ``siamese.Fmr(1e-3)``.
+        keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration
+            identities, or the ``"last"``.
         monitor, mode: what "best" means.
-        resume: folder of a previous run of the same module and data, or one of its checkpoints: goes on after its last epoch, up to
-            ``max_epochs`` in all. With the same settings and a schedule that does not depend on the length of the run (None), the
-            weights come out as if it had never stopped.
+        resume: folder of a previous run of the same module and data, or one of its checkpoints:
+            goes on after its last epoch, up to ``max_epochs`` in all. With the same settings and a
+            schedule that does not depend on the length of the run (None), the weights come out as
+            if it had never stopped.
         callbacks: more Lightning callbacks.
         trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence.
         provenance: more facts for the bundle.
         verbose: print tables and show progress bars.
 
     Raises:
-        SiameseError: bad data or settings; nothing is written before the data are known to be usable.
+        SiameseError: bad data or settings; nothing is written before the data are known to be
+            usable.
     """
     folder, rule = Path(folder), as_policy(policy)
     _check(module, data, max_epochs, keep, monitor)
@@ -316,7 +325,8 @@ def _check(
     for given, wanted in ((module, SiameseModule), (data, ImageDataModule)):
         if not isinstance(given, wanted):
             raise ConfigError(
-                f"siamese.train takes a siamese.{wanted.__name__} here, not a {type(given).__name__}: train(module, data, folder)"
+                f"siamese.train takes a siamese.{wanted.__name__} here, not a "
+                f"{type(given).__name__}: train(module, data, folder)"
             )
     if keep not in KEEP:
         raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
@@ -326,7 +336,8 @@ def _check(
         raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(monitor, MONITORS)}")
     if monitor == "val/loss" and not getattr(module.loss, "open_set", True):
         raise ConfigError(
-            f"{type(module.loss).__name__} classifies the training identities, so there is no val/loss: monitor val/eer instead"
+            f"{type(module.loss).__name__} classifies the training identities, so there is no "
+            f"val/loss: monitor val/eer instead"
         )
     try:
         module.configure_optimizers()
@@ -337,7 +348,8 @@ def _check(
     backbone = module.backbone
     if not isinstance(backbone, Backbone):
         raise ConfigError(
-            f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and register it in BACKBONES"
+            f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and "
+            f"register it in BACKBONES"
         )
     if module.distance.learned:
         _check_learned(module.distance, backbone)
@@ -350,13 +362,16 @@ def _check_learned(distance: Distance, backbone: Backbone) -> None:
     """A learned distance is for embeddings of one length, in training as at use."""
     if not backbone.same_at_use:
         raise ConfigError(
-            f"{type(backbone).__name__} gives other embeddings at use than while training, but a learned distance is trained on the "
-            f"ones and measures the others: for SmallResNet set module.backbone.gradient_cells=0 and module.backbone.whiten=false"
+            f"{type(backbone).__name__} gives other embeddings at use than while training, but a "
+            f"learned distance is trained on the "
+            f"ones and measures the others: for SmallResNet set module.backbone.gradient_cells=0 "
+            f"and module.backbone.whiten=false"
         )
     size = getattr(distance, "embedding_size", backbone.embedding_size)
     if size != backbone.embedding_size:
         raise ConfigError(
-            f"the learned distance compares embeddings of {size} numbers, {type(backbone).__name__} gives "
+            f"the learned distance compares embeddings of {size} numbers, "
+            f"{type(backbone).__name__} gives "
             f"{backbone.embedding_size}: set distance.embedding_size={backbone.embedding_size}"
         )
 
@@ -386,7 +401,8 @@ def _trainer(
     progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
-    # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of the epochs added.
+    # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
+    # the epochs added.
     warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
     if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
         raise ConfigError(
@@ -396,7 +412,8 @@ def _trainer(
         return pl.Trainer(**merged, callbacks=[*callbacks, last, *resumed, *progress])
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; correct trainer.*"
+            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; "
+            f"correct trainer.*"
         ) from error
 
 

@@ -30,10 +30,12 @@ class Calibration:
     Attributes:
         point: the threshold and where it came from.
         curve: counts of the calibration pairs at their distances.
-        probability: from a distance to P(same identity) at the policy's prevalence; None where it was not fitted.
-        band: 95 % interval of the threshold over identities: between its ends, other identities might have led to the other verdict. For a
-            threshold that was given as a number: of the thresholds that have its false match rate on other identities. None where fewer
-            than 5 identities were there to tell, or intervals were left out.
+        probability: from a distance to P(same identity) at the policy's prevalence; None where it
+            was not fitted.
+        band: 95 % interval of the threshold over identities: between its ends, other identities
+            might have led to the other verdict. For a threshold that was given as a number: of the
+            thresholds that have its false match rate on other identities. None where fewer than 5
+            identities were there to tell, or intervals were left out.
         draws: counts in each draw of identities; None likewise.
     """
 
@@ -57,18 +59,23 @@ class Calibration:
 
     @property
     def f1(self) -> float:
-        """On the calibration pairs as they are; at the policy's prevalence it is ``point.figures["f1"]``."""
+        """On the calibration pairs as they are; at the policy's prevalence it is
+        ``point.figures["f1"]``.
+        """
         return self.confusion.f1
 
     def is_uncertain(self, distance: Any) -> Any:
-        """Whether the verdict on a distance, or on each of an array, hangs on who was there to calibrate with.
+        """Whether the verdict on a distance, or on each of an array, hangs on who was there to
+        calibrate with.
 
         Raises:
-            CalibrationError: fewer than 5 identities, or intervals left out: nothing is known; or a distance that is not a number.
+            CalibrationError: fewer than 5 identities, or intervals left out: nothing is known; or a
+                distance that is not a number.
         """
         if self.band is None:
             raise CalibrationError(
-                "the calibration has no interval: it was made without (intervals=False), or on fewer than 5 identities; calibrate with "
+                "the calibration has no interval: it was made without (intervals=False), or on "
+                "fewer than 5 identities; calibrate with "
                 "intervals, on more identities"
             )
         d = as_distances(distance)
@@ -87,8 +94,9 @@ class Calibration:
         """The counts by name, as :meth:`restored` takes them.
 
         Args:
-            whole: every threshold of the curve, and the draws in float64; otherwise, for bundles, a curve of more than 50,000 thresholds is
-                thinned to thresholds 0.1 % apart at exact counts, and the draws are rounded to float32.
+            whole: every threshold of the curve, and the draws in float64; otherwise, for bundles, a
+                curve of more than 50,000 thresholds is thinned to thresholds 0.1 % apart at exact
+                counts, and the draws are rounded to float32.
         """
         curve = self.curve if whole else self.curve.thin(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
@@ -101,7 +109,8 @@ class Calibration:
         return arrays
 
     def save(self, path: str | Path) -> Path:
-        """Keep everything in one file, a numpy archive (.npz) of numbers and JSON from which nothing is executed.
+        """Keep everything in one file, a numpy archive (.npz) of numbers and JSON from which
+        nothing is executed.
 
         Args:
             path: of the file; an existing one is replaced.
@@ -194,29 +203,35 @@ class Calibration:
         return cls(point, curve, probability, band, draws)
 
     def shift_from(self, earlier: Calibration) -> Interval | None:
-        """How far the policy's threshold lies from where it is on other identities: 95 % interval, over both sets of identities.
+        """How far the policy's threshold lies from where it is on other identities: 95 % interval,
+        over both sets of identities.
 
-        Where 0 lies outside, the two sets of identities differ in more than who happened to be there. A policy that takes the prevalence as
-        observed is applied to both at that of the earlier pairs: how many identities there are, or how their pairs were chosen, is no drift.
+        Where 0 lies outside, the two sets of identities differ in more than who happened to be
+        there. A policy that takes the prevalence as observed is applied to both at that of the
+        earlier pairs: how many identities there are, or how their pairs were chosen, is no drift.
 
         Args:
             earlier: of other identities' embeddings by the same network, with the same distance.
 
         Returns:
-            (low, high) in the unit of the distance, this threshold minus the earlier; None where nothing can be said: fewer than 5
-            identities on either side, intervals left out, earlier pairs that cannot support the policy, or a threshold that no policy chose.
+            (low, high) in the unit of the distance, this threshold minus the earlier; None where
+            nothing can be said: fewer than 5 identities on either side, intervals left out, earlier
+            pairs that cannot support the policy, or a threshold that no policy chose.
 
         Raises:
-            CalibrationError: what cannot be compared: something that is no calibration, or one of another distance.
+            CalibrationError: what cannot be compared: something that is no calibration, or one of
+                another distance.
         """
         if not isinstance(earlier, Calibration):
             raise CalibrationError(
-                f"a threshold is compared with that of another calibration, not with {earlier!r}; give what calibrate returned, or "
+                f"a threshold is compared with that of another calibration, not with {earlier!r}; "
+                f"give what calibrate returned, or "
                 f"Bundle.load(...).calibration"
             )
         if self.point.distance != earlier.point.distance:
             raise CalibrationError(
-                f"thresholds of {self.point.distance} and of {earlier.point.distance} distance cannot be compared; calibrate both with the "
+                f"thresholds of {self.point.distance} and of {earlier.point.distance} distance "
+                f"cannot be compared; calibrate both with the "
                 f"same distance"
             )
         if self.draws is None or earlier.draws is None or self.point.policy == GIVEN:
@@ -229,10 +244,12 @@ class Calibration:
         return self.draws.shift_interval(earlier.draws, policy)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
-        """Another threshold on the same calibration pairs: by a policy, or a plain number, which keeps the prevalence.
+        """Another threshold on the same calibration pairs: by a policy, or a plain number, which
+        keeps the prevalence.
 
-        From a curve with a ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a bundle) the best of its thresholds is taken;
-        the counts at it are exact all the same. The counts at a number between two thresholds of such a curve are those at the smaller one.
+        From a curve with a ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a
+        bundle) the best of its thresholds is taken; the counts at it are exact all the same. The
+        counts at a number between two thresholds of such a curve are those at the smaller one.
 
         Raises:
             ConfigError: an unknown policy or setting.

@@ -86,12 +86,14 @@ def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     """Distances and labels as arrays that can be counted.
 
     Raises:
-        CalibrationError: different lengths, no pairs, NaN or infinite distances, labels that are neither booleans nor 0 and 1.
+        CalibrationError: different lengths, no pairs, NaN or infinite distances, labels that are
+            neither booleans nor 0 and 1.
     """
     distances, same = np.asarray(distances), np.asarray(same)
     if distances.ndim != 1 or distances.shape != same.shape:
         raise CalibrationError(
-            f"distances {distances.shape} and same {same.shape} must both be (n,); give one label per distance"
+            f"distances {distances.shape} and same {same.shape} must both be (n,); give one label "
+            f"per distance"
         )
     if not len(distances):
         raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
@@ -102,7 +104,8 @@ def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     if not np.isfinite(distances).all():
         bad = int(np.count_nonzero(~np.isfinite(distances)))
         raise CalibrationError(
-            f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training or bad input"
+            f"{bad} of {len(distances)} distances are NaN or infinite; look for diverged training "
+            f"or bad input"
         )
     if same.dtype != bool:
         if not np.isin(same, (0, 1)).all():

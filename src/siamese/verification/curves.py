@@ -24,8 +24,8 @@ class ThresholdCurve:
     Attributes:
         thresholds: (m,) strictly ascending distances.
         tp, fp: (m,) int64 genuine and impostor pairs at or below each threshold.
-        resolution: 0 where every distance that occurs is a threshold; otherwise thresholds are at most this part of
-            themselves apart, and the counts at them are exact.
+        resolution: 0 where every distance that occurs is a threshold; otherwise thresholds are at
+            most this part of themselves apart, and the counts at them are exact.
     """
 
     thresholds: np.ndarray
@@ -78,7 +78,8 @@ class ThresholdCurve:
         )
 
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """A policy's threshold among those of the curve, and the counts there; below all distances where it refuses every pair.
+        """A policy's threshold among those of the curve, and the counts there; below all distances
+        where it refuses every pair.
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
@@ -92,7 +93,8 @@ class ThresholdCurve:
         return float(self.thresholds[chosen]), self.at(float(self.thresholds[chosen]))
 
     def at(self, threshold: float) -> Confusion:
-        """Counts at a threshold; between two of a curve whose ``resolution`` is not 0, those at the smaller one.
+        """Counts at a threshold; between two of a curve whose ``resolution`` is not 0, those at the
+        smaller one.
 
         Raises:
             CalibrationError: a threshold that is not a number.
@@ -103,7 +105,9 @@ class ThresholdCurve:
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def with_counts_at(self, threshold: float, counts: Confusion) -> ThresholdCurve:
-        """With the exact counts at one more threshold, a float32 number; where none are missing, as it is."""
+        """With the exact counts at one more threshold, a float32 number; where none are missing, as
+        it is.
+        """
         place = int(np.searchsorted(self.thresholds, threshold))
         known = place < len(self.thresholds) and self.thresholds[place] == threshold
         if (
@@ -121,7 +125,8 @@ class ThresholdCurve:
         return ThresholdCurve(*kept, resolution=self.resolution)
 
     def thin(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
-        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else 0.1 % apart or less.
+        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else
+        0.1 % apart or less.
 
         Args:
             keep: a threshold that must stay among them.
@@ -156,12 +161,16 @@ class ThresholdCurve:
 
     @property
     def fmr(self) -> np.ndarray:
-        """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC, over :attr:`frr` the DET curve."""
+        """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC,
+        over :attr:`frr` the DET curve.
+        """
         return self.fp / _some(self.impostor, "impostor")
 
     @property
     def recall(self) -> np.ndarray:
-        """(m,) float64 share of genuine pairs accepted (TAR, true match rate) at each threshold, 0..1."""
+        """(m,) float64 share of genuine pairs accepted (TAR, true match rate) at each threshold,
+        0..1.
+        """
         return self.tp / _some(self.genuine, "genuine")
 
     @property
@@ -170,7 +179,9 @@ class ThresholdCurve:
         return 1 - self.recall
 
     def f1(self, prevalence: float | None = None) -> np.ndarray:
-        """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the share among these pairs."""
+        """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the
+        share among these pairs.
+        """
         p = self._prevalence(prevalence)
         hit = p * self.recall
         return 2 * hit / (hit + (1 - p) * self.fmr + p)
@@ -210,9 +221,11 @@ class ThresholdCurve:
 
 
 def auc(curve: ThresholdCurve) -> float:
-    """Area under the ROC curve: the chance that a genuine pair is closer than an impostor pair, ties counting half.
+    """Area under the ROC curve: the chance that a genuine pair is closer than an impostor pair,
+    ties counting half.
 
-    Source: Mann and Whitney, 1947; Fawcett, *An introduction to ROC analysis*, 2006. Summed in integers.
+    Source: Mann and Whitney, 1947; Fawcett, *An introduction to ROC analysis*, 2006. Summed in
+    integers.
 
     Raises:
         CalibrationError: no genuine or no impostor pair.
@@ -228,7 +241,8 @@ def auc(curve: ThresholdCurve) -> float:
 
 
 def eer(curve: ThresholdCurve) -> float:
-    """Equal error rate: where the share of accepted impostor pairs equals the share of refused genuine pairs.
+    """Equal error rate: where the share of accepted impostor pairs equals the share of refused
+    genuine pairs.
 
     Between neighbouring thresholds the ROC curve is taken as a straight line, as its area is.
 
@@ -266,7 +280,8 @@ def crossing(rising: np.ndarray, falling: np.ndarray) -> np.ndarray:
 def _some(count: int, kind: str) -> int:
     if not count:
         raise CalibrationError(
-            f"there is no {kind} pair, and so no rate of them; give several identities with two images or more"
+            f"there is no {kind} pair, and so no rate of them; give several identities with two "
+            f"images or more"
         )
     return count
 

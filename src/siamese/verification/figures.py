@@ -39,19 +39,24 @@ class SplitEvaluation:
         genuine, impostor, prevalence: numbers of pairs, and the share of genuine ones.
         threshold: in the unit of the distance.
         confusion: counts at the threshold.
-        accuracy, error, precision, recall, fmr, f1: at the threshold, 0..1; fmr is the false match rate.
-        auc, eer: of the distances, whatever the threshold, 0..1. Of streamed pairs (more than 500,000) the area takes distances less than
-            0.1 % apart as equal; all other figures are exact.
-        recall_at_fmr: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that part of the impostor pairs is accepted;
-            for each rate that at least 30 / rate impostor pairs support (rule of 30).
-        at_prevalence: precision, f1 and accuracy where ``prevalence`` of the pairs are genuine, as the policy states it; empty where it takes
-            the prevalence as it is.
+        accuracy, error, precision, recall, fmr, f1: at the threshold, 0..1; fmr is the false match
+            rate.
+        auc, eer: of the distances, whatever the threshold, 0..1. Of streamed pairs (more than
+            500,000) the area takes distances less than 0.1 % apart as equal; all other figures are
+            exact.
+        recall_at_fmr: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that
+            part of the impostor pairs is accepted; for each rate that at least 30 / rate impostor
+            pairs support (rule of 30).
+        at_prevalence: precision, f1 and accuracy where ``prevalence`` of the pairs are genuine, as
+            the policy states it; empty where it takes the prevalence as it is.
         ci95: metric -> (low, high), 95 % intervals from a bootstrap over identities;
             "recall@fmr=0.001" for those of ``recall_at_fmr``, "f1@prevalence" for those of
             ``at_prevalence``. Empty with fewer than 5 identities: then nothing is known.
         pair_rule: how the pairs were chosen.
-        caution: what must be known beside the figures, such as that identities are in several splits; empty if nothing.
-        reliability: stated probabilities against what was observed here; None where none were stated.
+        caution: what must be known beside the figures, such as that identities are in several
+            splits; empty if nothing.
+        reliability: stated probabilities against what was observed here; None where none were
+            stated.
     """
 
     split: str

@@ -50,7 +50,9 @@ class Fold:
 
     @property
     def accuracy(self) -> float:
-        """Share of pairs that are answered rightly, with what was compared instead where no face was found."""
+        """Share of pairs that are answered rightly, with what was compared instead where no face
+        was found.
+        """
         return (self.tp + self.tn) / self.pairs
 
     @property
@@ -68,7 +70,8 @@ class FoldedEvaluation:
         policy: how thresholds were chosen; "given" for a number.
         folds: each of them.
         auc, eer: over all tested pairs; NaN where only one kind was tested.
-        recall_at_fmr: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30 impostor pairs or more are accepted.
+        recall_at_fmr: false match rate -> recall, for each of 0.1, 0.01 and 0.001 at which 30
+            impostor pairs or more are accepted.
         images, not_acquired: how many images the benchmark has, and on how many the cropper found
             nothing (failure to acquire); None where that is not known.
     """
@@ -139,10 +142,12 @@ def cross_validate(
 ) -> FoldedEvaluation:
     """Judge each fold at the threshold that the pairs of all other folds choose.
 
-    LFW's View 2 (Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of Massachusetts, Amherst, technical report
-    07-49, 2007): ten folds, the mean of their accuracies, and its standard error, the folds' sample standard deviation over the root of their
-    number. That benchmark wants an answer for every pair. Where an image shows no face to the detector there are two honest ways to count,
-    and both are reported: the answer that was given all the same, or a mistake in any case.
+    LFW's View 2 (Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
+    Massachusetts, Amherst, technical report 07-49, 2007): ten folds, the mean of their accuracies,
+    and its standard error, the folds' sample standard deviation over the root of their number. That
+    benchmark wants an answer for every pair. Where an image shows no face to the detector there are
+    two honest ways to count, and both are reported: the answer that was given all the same, or a
+    mistake in any case.
 
     Args:
         distances: (n,) floating point, smaller is more alike.
@@ -151,14 +156,16 @@ def cross_validate(
         policy: chooses the thresholds; a number is applied as it is to every fold.
         tested: which folds; by default all.
         missing: (n,) bool, pairs that name an image without a face.
-        refused: (n,) bool, pairs without a distance, since an image was left out altogether: they are answered "different", and choose no
-            threshold. ``distances`` may hold anything there.
+        refused: (n,) bool, pairs without a distance, since an image was left out altogether: they
+            are answered "different", and choose no threshold. ``distances`` may hold anything
+            there.
         benchmark: what the pairs are called.
         names: what the folds are called; by default their numbers.
 
     Raises:
-        CalibrationError: arrays that do not fit each other, distances or a threshold that are not finite, one fold alone without a given threshold, or
-            folds that cannot support the policy.
+        CalibrationError: arrays that do not fit each other, distances or a threshold that are not
+            finite, one fold alone without a given threshold, or folds that cannot support the
+            policy.
         ConfigError: an unknown policy.
     """
     same, fold = np.asarray(same), np.asarray(fold)
@@ -167,7 +174,8 @@ def cross_validate(
     missing = nobody if missing is None else np.asarray(missing, bool)
     if not same.shape == fold.shape == refused.shape == missing.shape == np.shape(distances):
         raise CalibrationError(
-            "distances, same, fold and what is missing must be (n,) and equally long; give one entry per pair"
+            "distances, same, fold and what is missing must be (n,) and equally long; give one "
+            "entry per pair"
         )
     missing = missing | refused
     distances, same = check_pairs(
@@ -184,7 +192,8 @@ def cross_validate(
     chosen = np.unique(fold).tolist() if tested is None else list(tested)
     if rule is not None and len(np.unique(fold)) < 2:
         raise CalibrationError(
-            f"{benchmark}: one fold alone chooses no threshold that it could be judged by; give a threshold, or pairs in several folds"
+            f"{benchmark}: one fold alone chooses no threshold that it could be judged by; give a "
+            f"threshold, or pairs in several folds"
         )
     found = []
     for number in chosen:

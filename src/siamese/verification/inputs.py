@@ -13,10 +13,12 @@ from siamese.errors import CalibrationError
 
 
 def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
-    """What the user gave as a floating point tensor (N, D) on the CPU and int64 labels (N,), one number per identity.
+    """What the user gave as a floating point tensor (N, D) on the CPU and int64 labels (N,), one
+    number per identity.
 
     Raises:
-        CalibrationError: what is no such matrix of finite real numbers, or identities that are missing, do not fit, or cannot be told apart.
+        CalibrationError: what is no such matrix of finite real numbers, or identities that are
+            missing, do not fit, or cannot be told apart.
     """
     try:
         if (
@@ -47,24 +49,28 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
     )
     if who.shape != (len(rows),):
         raise CalibrationError(
-            f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for each embedding"
+            f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for "
+            f"each embedding"
         )
     bad = (~rows.isfinite().all(dim=1)).nonzero().flatten().tolist()
     if bad:
         which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise CalibrationError(
-            f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from 0); leave these images out, or look for "
+            f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from "
+            f"0); leave these images out, or look for "
             f"diverged training"
         )
     if who.dtype.kind == "f" and not np.isfinite(who).all():
         raise CalibrationError(
-            "some identities are NaN or infinite; give every image the number or name of its identity"
+            "some identities are NaN or infinite; give every image the number or name of its "
+            "identity"
         )
     try:
         labels = np.unique(who, return_inverse=True)[1].reshape(-1)
     except TypeError as error:
         raise CalibrationError(
-            "identities of several types cannot be told apart; give all as strings or all as numbers"
+            "identities of several types cannot be told apart; give all as strings or all as "
+            "numbers"
         ) from error
     return rows, labels
 
@@ -89,10 +95,12 @@ def _names(identities: Any) -> np.ndarray:
     )
     if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
         raise CalibrationError(
-            "some identities are missing (None or NaN); give every image the number or name of its identity"
+            "some identities are missing (None or NaN); give every image the number or name of "
+            "its identity"
         )
     if len({isinstance(name, str) for name in each}) > 1:
         raise CalibrationError(
-            "identities of several types cannot be told apart; give all as strings or all as numbers"
+            "identities of several types cannot be told apart; give all as strings or all as "
+            "numbers"
         )
     return who

@@ -24,11 +24,13 @@ class ProbabilityMap:
     """P(same identity | distance), which never rises with the distance.
 
     Attributes:
-        kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate multiclass probability
-            estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic outputs for support vector machines*, 1999).
+        kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate
+            multiclass probability estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic
+            outputs for support vector machines*, 1999).
         prevalence: share of genuine pairs that it is for.
         distances: (m,) ascending knots; none for Platt.
-        log_odds: (m,) at the knots, falling, between them a straight line; for Platt the line's ``(slope, intercept)``.
+        log_odds: (m,) at the knots, falling, between them a straight line; for Platt the line's
+            ``(slope, intercept)``.
     """
 
     kind: str
@@ -52,9 +54,11 @@ class ProbabilityMap:
         return float(p) if p.ndim == 0 else p
 
     def at(self, prevalence: float) -> ProbabilityMap:
-        """The map where the share of genuine pairs is another one (Bayes: the odds change by one factor).
+        """The map where the share of genuine pairs is another one (Bayes: the odds change by one
+        factor).
 
-        An isotonic fit to pairs of that share would be the same: its steps are those of the ROC curve's convex hull, whatever the prevalence.
+        An isotonic fit to pairs of that share would be the same: its steps are those of the ROC
+            curve's convex hull, whatever the prevalence.
 
         Raises:
             ConfigError: a prevalence that is not between 0 and 1.
@@ -115,10 +119,11 @@ class ProbabilityMap:
 def fit_probability(
     curve: ThresholdCurve, prevalence: float, kind: str = "isotonic"
 ) -> ProbabilityMap:
-    """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given prevalence.
+    """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given
+    prevalence.
 
-    The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer among them than one in n + 2, and so
-    for impostor pairs.
+    The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer
+    among them than one in n + 2, and so for impostor pairs.
 
     Args:
         curve: of the calibration pairs.
@@ -202,8 +207,9 @@ class Reliability:
         prevalence: share of genuine pairs to which the pairs were weighed, that of the map.
         stated, observed: (b,) means of each bin, 0..1.
         weight: (b,) share of the pairs in each bin; sums to 1.
-        calibration_error: expected calibration error, the weighted mean of |stated - observed| (Naeini et al., *Obtaining well
-            calibrated probabilities using Bayesian binning*, AAAI 2015).
+        calibration_error: expected calibration error, the weighted mean of |stated - observed|
+            (Naeini et al., *Obtaining well calibrated probabilities using Bayesian binning*, AAAI
+            2015).
         brier: mean squared difference between probability and truth.
     """
 

@@ -175,7 +175,8 @@ def _warn(
     if not counts.tp:
         prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
         warnings.warn(
-            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} nothing "
+            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} "
+            f"nothing "
             f"better is to be had with these embeddings; state another prevalence or another "
             f"policy, or look at the embeddings",
             stacklevel=4,
@@ -190,7 +191,8 @@ def _warn(
     if (largest := distances.largest_share()) > DOMINANT_SHARE:
         intervals = ", and the intervals are too narrow" if narrow else ""
         warnings.warn(
-            f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold and "
+            f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold "
+            f"and "
             f"figures tell mostly about that identity{intervals}; leave out some of its images",
             stacklevel=4,
         )

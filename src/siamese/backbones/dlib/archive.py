@@ -1,8 +1,8 @@
 """dlib's serialisation, value by value: a reader that takes them from a file, and a writer that makes one, by the same calls.
 
-Whole numbers are a byte with sign and length, then little-endian bytes; floating point is a mantissa and an exponent (``dlib/serialize.h``,
-``dlib/float_details.h``); weights are float32 as they are.
-"""
+Whole numbers are a byte with sign and length, then little-endian bytes; floating point is a
+mantissa and an exponent (``dlib/serialize.h``, ``dlib/float_details.h``); weights are float32 as
+they are."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ _SPECIAL = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
 
 
 class Reader:
-    """Takes values from the front of a file; what it is handed is what a writer would write, and is ignored."""
+    """Takes values from the front of a file; what it is handed is what a writer would write, and is
+    ignored.
+    """
 
     def __init__(self, content: bytes, name: str) -> None:
         self.content, self.name, self.place = memoryview(content), name, 0
 
     def wrong(self, what: str) -> WeightsError:
         return WeightsError(
-            f"{self.name}: not dlib's face recognition network ({what}, at byte {self.place:,} of {len(self.content):,}); "
-            f"give dlib_face_recognition_resnet_model_v1.dat or a file written by DlibResNet.save_dlib"
+            f"{self.name}: not dlib's face recognition network ({what}, at byte {self.place:,} of "
+            f"{len(self.content):,}); "
+            f"give dlib_face_recognition_resnet_model_v1.dat or a file written by "
+            f"DlibResNet.save_dlib"
         )
 
     def take(self, count: int) -> memoryview:
         if self.place + count > len(self.content):
             raise WeightsError(
-                f"{self.name}: truncated, or not dlib's face recognition network (it ends at byte {len(self.content):,}, where "
+                f"{self.name}: truncated, or not dlib's face recognition network (it ends at byte "
+                f"{len(self.content):,}, where "
                 f"{self.place + count:,} are needed at least); copy it again"
             )
         self.place += count
@@ -98,7 +103,8 @@ class Reader:
     def finish(self) -> None:
         if self.place != len(self.content):
             raise WeightsError(
-                f"{self.name}: {len(self.content) - self.place:,} bytes are left over after dlib's face recognition network; "
+                f"{self.name}: {len(self.content) - self.place:,} bytes are left over after "
+                f"dlib's face recognition network; "
                 f"copy the file again"
             )
 
@@ -111,7 +117,8 @@ class Writer:
 
     def wrong(self, what: str) -> WeightsError:
         return WeightsError(
-            f"cannot be written as dlib's face recognition network: {what}; keep what DlibFile.read gave"
+            f"cannot be written as dlib's face recognition network: {what}; keep what "
+            f"DlibFile.read gave"
         )
 
     def integer(self, value: int) -> int:

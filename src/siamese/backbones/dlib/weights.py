@@ -1,8 +1,8 @@
 """dlib's file of its face recognition network: read to the last byte, written back byte for byte, in pure Python.
 
-The file has no magic number, no table of contents and no lengths: what stands where follows from the network alone. So there is one
-description of it below (:func:`_file`), which a reader and a writer go through alike.
-"""
+The file has no magic number, no table of contents and no lengths: what stands where follows from
+the network alone. So there is one description of it below (:func:`_file`), which a reader and a
+writer go through alike."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ BLOCKS = (
 )
 STEM, EMBEDDING = 32, 128
 AVERAGES = (122.782, 117.001, 104.298)  # of red, green and blue
-# Booleans that newer versions of a layer append, and the only values that mean what version 4 (1) means.
+# Booleans that newer versions of a layer append, and the only values that mean what version 4 (1)
+# means.
 _APPENDED = {
     "con_4": (),
     "con_5": (True,),
@@ -52,11 +53,14 @@ class DlibLayer:
     """One layer's entry in the file.
 
     Attributes:
-        kind: ``"con"``, ``"affine"``, ``"relu"``, ``"max_pool"``, ``"avg_pool"``, ``"add_prev"``, ``"fc"``.
+        kind: ``"con"``, ``"affine"``, ``"relu"``, ``"max_pool"``, ``"avg_pool"``, ``"add_prev"``,
+            ``"fc"``.
         version: dlib's name of the layer's format, such as ``"con_4"``.
-        weight: float32; con (F, C, h, w), affine (C,) scales, fc (256, 128) to be multiplied from the right; None of other kinds.
+        weight: float32; con (F, C, h, w), affine (C,) scales, fc (256, 128) to be multiplied from
+            the right; None of other kinds.
         bias: float32; con (F,), affine (C,) shifts; None of other kinds.
-        rates: learning rate and weight decay multipliers of weights and biases, con and fc only; dlib's trainer reads them.
+        rates: learning rate and weight decay multipliers of weights and biases, con and fc only;
+            dlib's trainer reads them.
         flags: dlib's three run-time flags, kept so that the file comes back as it was.
     """
 
@@ -112,17 +116,20 @@ class DlibFile:
     def encode(self) -> bytes:
         """The file as bytes: those it was read from, but for what was changed.
 
-        The gradients and outputs that a network saved by dlib's own trainer may carry are read over, and not written.
+        The gradients and outputs that a network saved by dlib's own trainer may carry are read
+        over, and not written.
 
         Raises:
-            WeightsError: layers that are missing or too many, arrays of other shapes than the network's, weights that are not finite.
+            WeightsError: layers that are missing or too many, arrays of other shapes than the
+                network's, weights that are not finite.
         """
         writer = Writer()
         _file(writer, replace(self, layers=[replace(layer) for layer in self.layers]))
         return b"".join(writer.parts)
 
     def write(self, path: str | Path) -> Path:
-        """Write a file that dlib reads (``dlib.face_recognition_model_v1(path)``); it appears whole or not at all.
+        """Write a file that dlib reads (``dlib.face_recognition_model_v1(path)``); it appears whole
+        or not at all.
 
         Raises:
             WeightsError: it cannot be written, or see :meth:`encode`.
@@ -140,7 +147,9 @@ class DlibFile:
 
 
 def _chain() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every wrapper of dlib's network, input side first: kind, and what its weights' shape or window follows from."""
+    """Every wrapper of dlib's network, input side first: kind, and what its weights' shape or
+    window follows from.
+    """
     channels = 3
     yield "con", (STEM, channels, 7, 2)
     yield from (("affine", (STEM,)), ("relu", ()), ("max_pool", (3, 2)))
@@ -186,7 +195,8 @@ def _file(archive: Reader | Writer, found: DlibFile) -> None:
         layer = next(layers, None) if isinstance(archive, Writer) else DlibLayer(kind, "")
         if layer is None or layer.kind != kind:
             raise WeightsError(
-                f"layer {len(found.layers)} must be {kind}; give all layers in the order of DlibFile.read"
+                f"layer {len(found.layers)} must be {kind}; give all layers in the order of "
+                f"DlibFile.read"
             )
         _layer(archive, layer, shape, innermost=place == 0)
         found.layers.append(layer)
@@ -264,10 +274,11 @@ def _rates(archive: Reader | Writer, layer: DlibLayer) -> tuple[float, ...]:
 
 
 def fresh_layers() -> list[DlibLayer]:
-    """The layers of a file for a network that came from none: versions and flags as in dlib's own file, no weights yet.
+    """The layers of a file for a network that came from none: versions and flags as in dlib's own
+    file, no weights yet.
 
-    dlib's third flag says that the next wrapper outwards works in place, which only a rectifier does.
-    """
+    dlib's third flag says that the next wrapper outwards works in place, which only a rectifier
+    does."""
     version = {
         "con": "con_4",
         "affine": "affine_",

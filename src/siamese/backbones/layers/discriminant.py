@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from siamese.errors import ConfigError
 
-# An identity's images beyond this number add no weight: within-class scatter is not to be that of one much photographed identity.
+# An identity's images beyond this number add no weight: within-class scatter is not to be that of
+# one much photographed identity.
 PICTURES = 8
 # Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
 OVERSAMPLING, ROUNDS = 50, 3
@@ -17,9 +18,10 @@ OVERSAMPLING, ROUNDS = 50, 3
 class Discriminant(nn.Module):
     """From descriptors to unit vectors whose distances tell identities apart.
 
-    Descriptors are projected on their ``components`` principal directions, scaled to equal variance and brought to unit length;
-    then the directions along which images of one identity vary are shrunk (within-class covariance normalisation: Hatch,
-    Kajarekar and Stolcke, *Within-Class Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
+    Descriptors are projected on their ``components`` principal directions, scaled to equal variance
+    and brought to unit length; then the directions along which images of one identity vary are
+    shrunk (within-class covariance normalisation: Hatch, Kajarekar and Stolcke, *Within-Class
+    Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
 
     Args:
         size: D, length of a descriptor.
@@ -43,7 +45,8 @@ class Discriminant(nn.Module):
         super().__init__()
         if not 1 <= components <= size or not shrinkage > 0:
             raise ConfigError(
-                f"a discriminant needs 1 <= components <= {size} and shrinkage > 0, not {components} and {shrinkage}"
+                f"a discriminant needs 1 <= components <= {size} and shrinkage > 0, not "
+                f"{components} and {shrinkage}"
             )
         self.size, self.components, self.shrinkage = size, components, shrinkage
         self.register_buffer("mean", torch.zeros(size))
@@ -65,7 +68,8 @@ class Discriminant(nn.Module):
         """
         if len(descriptors) <= self.components:
             raise ConfigError(
-                f"{len(descriptors)} descriptors cannot fit {self.components} components; add images, or take fewer components"
+                f"{len(descriptors)} descriptors cannot fit {self.components} components; add "
+                f"images, or take fewer components"
             )
         mean = descriptors.float().mean(dim=0)
         q = min(self.components + OVERSAMPLING, *descriptors.shape)
@@ -95,7 +99,9 @@ class Discriminant(nn.Module):
 
 
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:
-    """(k, k) covariance of images around their identity's mean, in float64; each identity counts as at most PICTURES images."""
+    """(k, k) covariance of images around their identity's mean, in float64; each identity counts as
+    at most PICTURES images.
+    """
     x = x.double()
     _, identity, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
     mean = (
@@ -107,19 +113,23 @@ def _within_class(x: Tensor, labels: Tensor) -> Tensor:
     several = number[identity] > 1
     if not bool(several.any()):
         raise ConfigError(
-            "nobody has two images: a discriminant learns from how images of one identity differ; add images"
+            "nobody has two images: a discriminant learns from how images of one identity differ; "
+            "add images"
         )
     freedom = (number[identity][several] - 1).double()
     weight = freedom.clamp(max=PICTURES - 1) / freedom
     apart = (x - mean[identity])[several]
-    # A scatter of n images has n - 1 degrees of freedom: so weighted, each identity's unbiased covariance counts min(n, 8) - 1.
+    # A scatter of n images has n - 1 degrees of freedom: so weighted, each identity's unbiased
+    # covariance counts min(n, 8) - 1.
     degrees = ((number[number > 1] - 1).double().clamp(max=PICTURES - 1)).sum()
     covariance: Tensor = (apart * weight[:, None]).T @ apart / degrees
     return covariance
 
 
 def _inverse_root(covariance: Tensor, shrinkage: float) -> Tensor:
-    """``(C + shrinkage * mean variance * I) ** -1/2``, symmetric, so unique whatever signs the solver chose; float32."""
+    """``(C + shrinkage * mean variance * I) ** -1/2``, symmetric, so unique whatever signs the
+    solver chose; float32.
+    """
     variance, directions = torch.linalg.eigh(covariance.cpu())
     variance = variance.clamp(min=0)
     root = torch.rsqrt(variance + shrinkage * variance.mean() + 1e-12)

@@ -10,16 +10,19 @@ from torch.nn import functional as F
 
 
 class GradientHistogram(nn.Module):
-    """Histogram of oriented gradients (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR 2005).
+    """Histogram of oriented gradients (Dalal and Triggs, *Histograms of Oriented Gradients for
+    Human Detection*, CVPR 2005).
 
-    Each pixel votes for the two orientations nearest to its gradient's, with the gradient's strength; votes are summed under
-    overlapping Gaussian windows, one per cell, and each cell is brought to about unit length, so that light and contrast
-    count little. All in differentiable tensor operations; any image size will do.
+    Each pixel votes for the two orientations nearest to its gradient's, with the gradient's
+    strength; votes are summed under overlapping Gaussian windows, one per cell, and each cell is
+    brought to about unit length, so that light and contrast count little. All in differentiable
+    tensor operations; any image size will do.
 
     Args:
         cells: g, cells along each side.
         bins: orientations between 0 and 180 degrees.
-        softening: gradient strength, as a share of the full range, below which a cell counts as flat.
+        softening: gradient strength, as a share of the full range, below which a cell counts as
+            flat.
     """
 
     def __init__(self, cells: int = 8, bins: int = 8, softening: float = 0.12) -> None:

@@ -16,5 +16,6 @@ def expect_size(images: Tensor, size: int, network: str) -> None:
     height, width = images.shape[-2:]
     if (height, width) != (size, size):
         raise ConfigError(
-            f"{network} takes images of {size}x{size} pixels, these have {height}x{width}; set data.cropper.size={size}"
+            f"{network} takes images of {size}x{size} pixels, these have {height}x{width}; set "
+            f"data.cropper.size={size}"
         )

@@ -11,11 +11,13 @@ SHARPNESS = 10.0
 
 
 class Likeness(nn.Module):
-    """The square root of a softmax over the cosines between an embedding and the mean directions of ``identities`` known identities.
+    """The square root of a softmax over the cosines between an embedding and the mean directions of
+    ``identities`` known identities.
 
-    After the simile classifiers of Kumar, Berg, Belhumeur and Nayar, *Attribute and Simile Classifiers for Face Verification*,
-    ICCV 2009. The euclidean distance between two such vectors is the Hellinger distance of two distributions (times the root
-    of 2), in 0..1.42: two faces are near if they remind of the same identities.
+    After the simile classifiers of Kumar, Berg, Belhumeur and Nayar, *Attribute and Simile
+    Classifiers for Face Verification*, ICCV 2009. The euclidean distance between two such vectors
+    is the Hellinger distance of two distributions (times the root of 2), in 0..1.42: two faces are
+    near if they remind of the same identities.
 
     Args:
         size: D, length of an embedding.
@@ -37,7 +39,8 @@ class Likeness(nn.Module):
 
     @torch.no_grad()
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Remember identities: of those with two images or more the ones with most, equals in the order of their labels.
+        """Remember identities: of those with two images or more the ones with most, equals in the
+        order of their labels.
 
         Args:
             embeddings: (N, D), of unit length.

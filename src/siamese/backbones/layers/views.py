@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# dlib's jitter_image (dlib/image_transforms/interpolation.h): what its random copies are drawn from.
+# dlib's jitter_image (dlib/image_transforms/interpolation.h): what its random copies are drawn
+# from.
 _DEGREES, _SMALLEST, _LARGEST, _SHIFT, _BORDER = 3.0, 0.97, 0.99999, 0.02, 3
 
 
@@ -46,14 +47,17 @@ def mean_over_views(
 def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
     """The changes of ``count`` jittered copies of images of ``side`` pixels.
 
-    The range is that of dlib's ``jitter_image``: the image less 3 pixels on every side, moved by up to 2 % of its side along both axes,
-    enlarged by up to 3 % and turned by up to 3 degrees, every other copy mirrored. dlib draws them at random, anew for every call; here they
-    are the points of a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967), which covers the
-    range evenly, so that fewer copies do and the same image always has the same embedding.
+    The range is that of dlib's ``jitter_image``: the image less 3 pixels on every side, moved by up
+    to 2 % of its side along both axes, enlarged by up to 3 % and turned by up to 3 degrees, every
+    other copy mirrored. dlib draws them at random, anew for every call; here they are the points of
+    a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967),
+    which covers the range evenly, so that fewer copies do and the same image always has the same
+    embedding.
 
     Returns:
-        (count, 2, 3) float32, from a copy's coordinates to the image's, both -1..1 from the outermost pixel centres, as
-        ``affine_grid`` takes them; (count,) bool, which copies are mirrored.
+        (count, 2, 3) float32, from a copy's coordinates to the image's, both -1..1 from the
+        outermost pixel centres, as ``affine_grid`` takes them; (count,) bool, which copies are
+        mirrored.
     """
     sobol = torch.quasirandom.SobolEngine(4, scramble=False)  # type: ignore[no-untyped-call]
     points = sobol.draw(count + 1, dtype=torch.float64)[1:]  # the first one is a corner
@@ -70,7 +74,9 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def warped(images: Tensor, change: Tensor) -> Tensor:
-    """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear, black beyond the border."""
+    """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear,
+    black beyond the border.
+    """
     size = [1, *images.shape[1:]]
     grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(
         len(images), -1, -1, -1

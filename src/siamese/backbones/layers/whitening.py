@@ -8,12 +8,14 @@ from torch.nn import functional as F
 
 
 class Whitening(nn.Module):
-    """Subtract the mean, scale all principal directions to equal variance, and bring to unit length.
+    """Subtract the mean, scale all principal directions to equal variance, and bring to unit
+    length.
 
-    While training, embeddings pass unchanged and their mean and covariance are tracked, as batch normalisation does; in
-    evaluation mode they are whitened. Few directions dominate the distance between raw embeddings; after whitening all that
-    training found count alike (Jegou and Chum, *Negative evidences and co-occurrences in image retrieval: the benefit of PCA
-    and whitening*, ECCV 2012). Directions of little variance are shrunk, not blown up.
+    While training, embeddings pass unchanged and their mean and covariance are tracked, as batch
+    normalisation does; in evaluation mode they are whitened. Few directions dominate the distance
+    between raw embeddings; after whitening all that training found count alike (Jegou and Chum,
+    *Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening*,
+    ECCV 2012). Directions of little variance are shrunk, not blown up.
 
     Args:
         size: D, length of an embedding.
@@ -29,7 +31,8 @@ class Whitening(nn.Module):
         super().__init__()
         if not shrinkage > 0 or not 0 < momentum <= 1:
             raise ValueError(
-                f"shrinkage must be above 0 and momentum between 0 and 1, not {shrinkage} and {momentum}"
+                f"shrinkage must be above 0 and momentum between 0 and 1, not {shrinkage} and "
+                f"{momentum}"
             )
         self.shrinkage, self.momentum = shrinkage, momentum
         self.register_buffer("mean", torch.zeros(size))
@@ -59,16 +62,18 @@ class Whitening(nn.Module):
         self.covariance += weight * (centred.T @ centred / len(embeddings) - self.covariance)
 
     def _matrix(self) -> Tensor:
-        # Worked out again only after the covariance has changed: in place, by training, or by loading weights.
+        # Worked out again only after the covariance has changed: in place, by training, or by
+        # loading weights.
         key = (self.covariance._version, self.covariance.data_ptr())
         if self._transform is None or self._transform[0] != key:
-            # A plain tensor even where inference asks first (training may go on from there); on the CPU: not every accelerator
-            # has float64.
+            # A plain tensor even where inference asks first (training may go on from there); on the
+            # CPU: not every accelerator has float64.
             with torch.inference_mode(False), torch.no_grad():
                 variance, directions = torch.linalg.eigh(self.covariance.detach().cpu().double())
                 variance = variance.clamp(min=0)
                 scale = torch.rsqrt(variance + self.shrinkage * variance.mean() + 1e-12)
-                # Turned back into the original axes: so the matrix is unique, whatever signs the solver gave the directions.
+                # Turned back into the original axes: so the matrix is unique, whatever signs the
+                # solver gave the directions.
                 matrix = ((directions * scale) @ directions.T).to(self.covariance)
             self._transform = (key, matrix)
         return self._transform[1]

@@ -12,10 +12,11 @@ from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler, pair_pl
 
 @dataclass(frozen=True)
 class BalancedPairSampler(Sampler):
-    """Explicit pairs, half genuine and half impostor; identities are drawn first, then their images.
+    """Explicit pairs, half genuine and half impostor; identities are drawn first, then their
+    images.
 
-    So somebody with 500 images is met no more often than somebody with two. No pair occurs twice in a batch, order ignored,
-    and an image that is in several pairs is loaded, and encoded, once.
+    So somebody with 500 images is met no more often than somebody with two. No pair occurs twice in
+    a batch, order ignored, and an image that is in several pairs is loaded, and encoded, once.
 
     Args:
         pairs: pairs in a batch, even, >= 2.
@@ -66,6 +67,8 @@ class BalancedPairSampler(Sampler):
 
 
 def _turns(identities: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
-    """Everybody once in random order, again and again: nobody is met more often than another by more than once."""
+    """Everybody once in random order, again and again: nobody is met more often than another by
+    more than once.
+    """
     while True:
         yield from rng.permutation(identities).tolist()

@@ -14,12 +14,15 @@ from siamese.pairs.grouped import Grouped
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch before it is loaded: row numbers of the data set, each once, and the pairs among them.
+    """One batch before it is loaded: row numbers of the data set, each once, and the pairs among
+    them.
 
     Attributes:
         indices: (B,) int64 row numbers, no two alike.
-        pairs: (2, n) int64 positions in ``indices``, left above right; None means all pairs of the batch.
-        seed: what the batch's augmentation is drawn from: (seed, epoch, step, rank); None for no augmentation.
+        pairs: (2, n) int64 positions in ``indices``, left above right; None means all pairs of the
+            batch.
+        seed: what the batch's augmentation is drawn from: (seed, epoch, step, rank); None for no
+            augmentation.
     """
 
     indices: np.ndarray
@@ -56,17 +59,20 @@ class IdentityRows:
         return Grouped(self.labels)
 
     def shuffled(self, n: int, seed: tuple[int, ...]) -> np.ndarray:
-        """A permutation of n, the same for the same seed; the last one is kept, since all steps of an epoch ask for it."""
+        """A permutation of n, the same for the same seed; the last one is kept, since all steps of
+        an epoch ask for it.
+        """
         if self._last is None or self._last[0] != (n, *seed):
             self._last = ((n, *seed), np.random.default_rng(seed).permutation(n))
         return self._last[1]
 
 
 class Sampler:
-    """Base of the samplers: ``plan`` names the batch of any step of any epoch, without having drawn those before it.
+    """Base of the samplers: ``plan`` names the batch of any step of any epoch, without having drawn
+    those before it.
 
-    Being stateless, a sampler needs nothing in a checkpoint: to go on after an epoch, the epoch's number is all.
-    """
+    Being stateless, a sampler needs nothing in a checkpoint: to go on after an epoch, the epoch's
+    number is all."""
 
     steps: int | None
 
@@ -103,12 +109,14 @@ class Sampler:
             pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
 
         Raises:
-            DataError: nobody has two images, or there is one identity only; or the sampler needs chosen pairs and has none.
+            DataError: nobody has two images, or there is one identity only; or the sampler needs
+                chosen pairs and has none.
         """
         identities = IdentityRows(labels, pairs)
         if len(identities.rows) < 2 or not len(identities.several):
             raise DataError(
-                f"the training split has {len(identities.rows)} identities, {len(identities.several)} of them with two images or more: "
+                f"the training split has {len(identities.rows)} identities, "
+                f"{len(identities.several)} of them with two images or more: "
                 f"training needs two identities and a pair of the same identity; add data"
             )
         steps = self.steps or max(1, -(-self.default_steps(identities) // world))
@@ -153,7 +161,9 @@ def pair_plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
 
 
 class SequentialBatches:
-    """Every row once, in order, without augmentation: for evaluation. Process ``rank`` of ``world`` takes each world-th batch."""
+    """Every row once, in order, without augmentation: for evaluation. Process ``rank`` of ``world``
+    takes each world-th batch.
+    """
 
     def __init__(self, n: int, size: int, rank: int = 0, world: int = 1) -> None:
         self._plans = [BatchPlan(i) for i in np.array_split(np.arange(n), range(size, n, size))][

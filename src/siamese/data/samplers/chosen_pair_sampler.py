@@ -12,13 +12,15 @@ from siamese.errors import DataError
 
 @dataclass(frozen=True)
 class ChosenPairSampler(Sampler):
-    """The pairs that the split protocol chose for training (``image_disjoint``), each once in an epoch, in random order.
+    """The pairs that the split protocol chose for training (``image_disjoint``), each once in an
+    epoch, in random order.
 
     An image that is in several pairs of a batch is loaded, and encoded, once.
 
     Args:
         pairs: pairs in a batch, >= 2.
-        steps: batches in an epoch; by default as many as show each pair once. With fewer, the next epochs go on with the rest.
+        steps: batches in an epoch; by default as many as show each pair once. With fewer, the next
+            epochs go on with the rest.
     """
 
     pairs: int = 128
@@ -55,7 +57,8 @@ class ChosenPairSampler(Sampler):
 def _chosen(identities: IdentityRows) -> np.ndarray:
     if identities.pairs is None or not identities.pairs.shape[1]:
         raise DataError(
-            "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one chose none: "
+            "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one "
+            "chose none: "
             "set data/split=image_disjoint, or another data/sampler"
         )
     return identities.pairs

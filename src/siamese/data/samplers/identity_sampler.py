@@ -12,10 +12,12 @@ from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler
 
 @dataclass(frozen=True)
 class IdentitySampler(Sampler):
-    """P identities, K images of each, and all pairs among them (Hermans et al., *In Defense of the Triplet Loss*, 2017).
+    """P identities, K images of each, and all pairs among them (Hermans et al., *In Defense of the
+    Triplet Loss*, 2017).
 
-    Identities with one image form no genuine pair and are not drawn; of identities with fewer than K images all are taken. An
-    epoch goes through shuffled lists of identities, so that everybody's turn comes equally often.
+    Identities with one image form no genuine pair and are not drawn; of identities with fewer than
+    K images all are taken. An epoch goes through shuffled lists of identities, so that everybody's
+    turn comes equally often.
 
     Args:
         identities: P >= 2, identities in a batch (fewer if there are not so many).
@@ -49,7 +51,8 @@ class IdentitySampler(Sampler):
         turn = step * world + rank
         rng = np.random.default_rng([*seed, epoch, 1, turn])
         n, size = len(identities.several), min(self.identities, len(identities.several))
-        # A shuffled list is gone through in a circle until all have had the same number of turns; then comes another list.
+        # A shuffled list is gone through in a circle until all have had the same number of turns;
+        # then comes another list.
         number, place = divmod(turn, n // math.gcd(n, size))
         shuffled = np.random.default_rng([*seed, epoch, 0, number]).permutation(identities.several)
         chosen = shuffled[(place * size + np.arange(size)) % n]

@@ -22,7 +22,8 @@ class Split:
 
     Attributes:
         rows: split name -> (n,) int64 ascending row numbers of the table.
-        pairs: split name -> (2, m) int64 positions in ``rows[name]``, left above right, where the protocol itself chooses pairs.
+        pairs: split name -> (2, m) int64 positions in ``rows[name]``, left above right, where the
+            protocol itself chooses pairs.
     """
 
     rows: dict[str, np.ndarray]
@@ -30,7 +31,8 @@ class Split:
 
 
 class SplitProtocol:
-    """Base of the rules that split a table: value objects, a pure function of the table and the seed.
+    """Base of the rules that split a table: value objects, a pure function of the table and the
+    seed.
 
     The splits are called train, calibration, validation and test. The threshold is chosen on
     calibration, or, where a protocol makes none, on validation.

@@ -21,16 +21,19 @@ from siamese.errors import SplitError
 @SPLIT_PROTOCOLS.register("held_out_identities")
 @dataclass(frozen=True)
 class HeldOutIdentities(SplitProtocol):
-    """Some identities are held out for test; the images of the others are divided into train and validation.
+    """Some identities are held out for test; the images of the others are divided into train and
+    validation.
 
-    So validation shows identities that are trained on, in other images: its figures say nothing about strangers. The protocol of
-    face-similarity-pytorch (2019), which chose its threshold there. With ``calibration`` > 0 some identities are taken out of train
-    altogether, and the threshold is chosen on them; test and validation stay as they were.
+    So validation shows identities that are trained on, in other images: its figures say nothing
+    about strangers. The protocol of face-similarity-pytorch (2019), which chose its threshold
+    there. With ``calibration`` > 0 some identities are taken out of train altogether, and the
+    threshold is chosen on them; test and validation stay as they were.
 
     Args:
         test: share of the identities held out, in (0, 1).
         validation: share of the other identities' images, in (0, 1).
-        calibration: share of the other identities whose remaining images go to calibration instead of train, in [0, 1).
+        calibration: share of the other identities whose remaining images go to calibration instead
+            of train, in [0, 1).
     """
 
     may_share: ClassVar[frozenset[frozenset[str]]] = frozenset(
@@ -44,7 +47,8 @@ class HeldOutIdentities(SplitProtocol):
     def __post_init__(self) -> None:
         if not (0 < self.test < 1 and 0 < self.validation < 1 and 0 <= self.calibration < 1):
             raise SplitError(
-                f"held_out_identities needs shares test and validation in (0, 1) and calibration in [0, 1), not {self.test}, "
+                f"held_out_identities needs shares test and validation in (0, 1) and calibration "
+                f"in [0, 1), not {self.test}, "
                 f"{self.validation} and {self.calibration}: change data.split"
             )
 
@@ -63,7 +67,8 @@ class HeldOutIdentities(SplitProtocol):
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
         rng = np.random.default_rng([seed, 11])
         identities, labels = len(table.distinct_identities), table.labels
-        # As with cards: where few identities have several images, a deal may leave a split without a genuine pair.
+        # As with cards: where few identities have several images, a deal may leave a split without
+        # a genuine pair.
         for _ in range(1000):
             order = rng.permutation(identities)
             n_test = max(1, round(self.test * identities))
@@ -83,7 +88,9 @@ class HeldOutIdentities(SplitProtocol):
     def _calibrated(
         self, table: IdentityTable, masks: dict[str, np.ndarray], others: np.ndarray, seed: int
     ) -> dict[str, np.ndarray]:
-        """Some identities' images moved from train to calibration; whoever they are, validation and test stay."""
+        """Some identities' images moved from train to calibration; whoever they are, validation and
+        test stay.
+        """
         if not self.calibration:
             return masks
         rng, number = np.random.default_rng([seed, 13]), round(self.calibration * len(others))
@@ -108,6 +115,7 @@ def _poor(table: IdentityTable, masks: dict[str, np.ndarray]) -> list[str]:
 
 def _refusal(table: IdentityTable, poor: str) -> SplitError:
     return SplitError(
-        f"the {poor} split of {table.name} ({len(table.distinct_identities)} identities, {len(table)} images) has no two identities and no pair of "
+        f"the {poor} split of {table.name} ({len(table.distinct_identities)} identities, "
+        f"{len(table)} images) has no two identities and no pair of "
         f"the same identity: add data, or change data.split.{'test' if poor == 'train' else poor}"
     )

@@ -38,22 +38,26 @@ class IdentityDisjoint(SplitProtocol):
 def split_identities(
     table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Deal identities, not images, to train, calibration and test, alike in the numbers of images per identity.
+    """Deal identities, not images, to train, calibration and test, alike in the numbers of images
+    per identity.
 
-    Identities are sorted by their number of images, equals in random order; along that list the three splits take turns in
-    proportion to their shares, in random order within each turn. So each split gets its part of the identities with many, few
-    and single images, and no identity is favoured by rank.
+    Identities are sorted by their number of images, equals in random order; along that list the
+    three splits take turns in proportion to their shares, in random order within each turn. So each
+    split gets its part of the identities with many, few and single images, and no identity is
+    favoured by rank.
 
     Args:
         table: who is on which image.
-        shares: of the identities, for train, calibration and test: three numbers > 0 in proportion, (0.6, 0.2, 0.2) or (24, 8, 8).
+        shares: of the identities, for train, calibration and test: three numbers > 0 in proportion,
+            (0.6, 0.2, 0.2) or (24, 8, 8).
         seed: the same seed and identities give the same split, whatever the files are called.
 
     Returns:
         split name -> (n,) int64 ascending row numbers of ``table``.
 
     Raises:
-        SplitError: too few identities, or a split without two images of one identity or without a second identity.
+        SplitError: too few identities, or a split without two images of one identity or without a
+            second identity.
     """
     if len(shares) != len(SPLITS) or any(not 0 < s < math.inf for s in shares):
         raise SplitError(
@@ -62,17 +66,21 @@ def split_identities(
     several = sum(n > 1 for n in table.counts.values())
     if len(table.distinct_identities) < 2 * len(SPLITS):
         raise SplitError(
-            f"{table.name} has {len(table.distinct_identities)} {'identity' if len(table.distinct_identities) == 1 else 'identities'}; a split into train, "
+            f"{table.name} has {len(table.distinct_identities)} "
+            f"{'identity' if len(table.distinct_identities) == 1 else 'identities'}; a split into "
+            f"train, "
             f"calibration and test needs at least 6 identities, two in each: add identities"
         )
     if several < len(SPLITS):
         raise SplitError(
-            f"{table.name} has {several} identities with two images or more; a split needs at least 3, one in each of train, "
+            f"{table.name} has {several} identities with two images or more; a split needs at "
+            f"least 3, one in each of train, "
             f"calibration and test, to form pairs of the same identity: add images"
         )
     rng = np.random.default_rng(seed)
     numbers = _numbers(len(table.distinct_identities), shares)
-    # Where few identities have several images, a deal may leave a split without any: then the cards are dealt again.
+    # Where few identities have several images, a deal may leave a split without any: then the cards
+    # are dealt again.
     for _ in range(1000):
         rows = _deal(table, numbers, rng)
         poor = [
@@ -84,13 +92,17 @@ def split_identities(
             return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
     got = Counter(table.identities[r] for r in rows[poor[0]])
     raise SplitError(
-        f"the {poor[0]} split of {table.name} got {len(got)} identities, {sum(n > 1 for n in got.values())} of them with two images "
-        f"or more; it needs two identities and a pair of the same identity: add data or change data.split.shares"
+        f"the {poor[0]} split of {table.name} got {len(got)} identities, "
+        f"{sum(n > 1 for n in got.values())} of them with two images "
+        f"or more; it needs two identities and a pair of the same identity: add data or change "
+        f"data.split.shares"
     )
 
 
 def _numbers(identities: int, shares: Sequence[float]) -> list[int]:
-    """Identities per split: the shares by largest remainder, then two each for those that would get one: alone nobody forms an impostor pair."""
+    """Identities per split: the shares by largest remainder, then two each for those that would get
+    one: alone nobody forms an impostor pair.
+    """
     exact = [identities * s / sum(shares) for s in shares]
     numbers = [int(x) for x in exact]
     for i in sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])[
@@ -110,7 +122,8 @@ def _deal(
     identities = np.array(table.distinct_identities)[
         rng.permutation(len(table.distinct_identities))
     ]
-    # Most images first, so that those who can form genuine pairs are dealt evenly, whatever comes after them.
+    # Most images first, so that those who can form genuine pairs are dealt evenly, whatever comes
+    # after them.
     identities = identities[np.argsort([-table.counts[p] for p in identities], kind="stable")]
     owner = dict(zip(identities.tolist(), _turns(len(identities), numbers, rng), strict=True))
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -120,7 +133,9 @@ def _deal(
 
 
 def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[str]:
-    """Whose turn it is, n times: whole turns keep the exact shares, the order within a turn is random."""
+    """Whose turn it is, n times: whole turns keep the exact shares, the order within a turn is
+    random.
+    """
     share = np.array(shares, dtype=float) / sum(shares)
     dealt = np.zeros(len(SPLITS))
     order = []

@@ -22,13 +22,14 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 @SPLIT_PROTOCOLS.register("image_disjoint")
 @dataclass(frozen=True)
 class ImageDisjoint(SplitProtocol):
-    """Pairs are picked, and no image is in the pairs of two splits; identities may be, so the figures are not those of strangers.
+    """Pairs are picked, and no image is in the pairs of two splits; identities may be, so the
+    figures are not those of strangers.
 
-    Validation is picked first, then test, then calibration, then train from all that is left, each half genuine and half
-    impostor, identities drawn first and then their images, no pair twice: picked early, a split is hardly skewed towards the few
-    identities with many images. The protocol of face-comparer (2016), but that it picks test last, has no
-    calibration split, and judges by a fixed threshold.
-    Train keeps all images that are left, whether or not they are in its pairs.
+    Validation is picked first, then test, then calibration, then train from all that is left, each
+    half genuine and half impostor, identities drawn first and then their images, no pair twice:
+    picked early, a split is hardly skewed towards the few identities with many images. The protocol
+    of face-comparer (2016), but that it picks test last, has no calibration split, and judges by a
+    fixed threshold. Train keeps all images that are left, whether or not they are in its pairs.
 
     Args:
         train, validation, test: numbers of pairs, even, >= 2.
@@ -53,7 +54,8 @@ class ImageDisjoint(SplitProtocol):
                 or number < (0 if name == "calibration" else 2)
             ):
                 raise SplitError(
-                    f"image_disjoint needs even numbers of pairs of at least 2, not {name}={number}: change data.split.{name}"
+                    f"image_disjoint needs even numbers of pairs of at least 2, not "
+                    f"{name}={number}: change data.split.{name}"
                 )
 
     @classmethod
@@ -78,7 +80,8 @@ class ImageDisjoint(SplitProtocol):
                 enough = name == "train" and len(drawn) >= 2
                 remedy = f"set data.split.train={len(drawn)}" if enough else f"lower {before}"
                 raise SplitError(
-                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, not {wanted:,}: add images or {remedy}"
+                    f"{table.name} has {len(drawn):,} different balanced pairs left for {name}, "
+                    f"not {wanted:,}: add images or {remedy}"
                 )
             both = np.stack([drawn.left, drawn.right])
             used = np.arange(len(left)) if name == "train" else np.unique(both)

@@ -29,9 +29,9 @@ class Crop(NamedTuple):
 class Cropper:
     """Base of the croppers: a value object whose fields are all of its settings.
 
-    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for an image (keep, leave out, stop) is
-    answered by :meth:`verdict`, so that changing that mind later re-detects nothing.
-    """
+    A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for an image (keep,
+    leave out, stop) is answered by :meth:`verdict`, so that changing that mind later re-detects
+    nothing."""
 
     size: int = 160
     padding: str = "black"
@@ -39,7 +39,8 @@ class Cropper:
     def __post_init__(self) -> None:
         if self.padding not in PADDINGS:
             raise ConfigError(
-                f"cropper setting padding={self.padding!r} is not known{did_you_mean(str(self.padding), PADDINGS)}"
+                f"cropper setting padding={self.padding!r} is not "
+                f"known{did_you_mean(str(self.padding), PADDINGS)}"
             )
         if not isinstance(self.size, int) or not 8 <= self.size <= 4096:
             raise ValueError(
@@ -59,7 +60,9 @@ class Cropper:
         return CROPPERS.settings(self)
 
     def check(self) -> None:
-        """Raise :class:`MissingDependencyError` if a package that this cropper needs is not installed."""
+        """Raise :class:`MissingDependencyError` if a package that this cropper needs is not
+        installed.
+        """
 
 
 CROPPERS: Registry[Cropper] = Registry("cropper", "CROPPERS", "siamese.faces.croppers")

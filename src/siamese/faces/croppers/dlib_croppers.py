@@ -25,7 +25,8 @@ SEVERAL_FACES_POLICIES = (*CHOICES, *NO_FACE_POLICIES)
 ALIGNERS = ("box", "five_point")
 
 
-# Settings that came later than crops were first cached, at the values with which pixels are as they were: left out of the cache's key.
+# Settings that came later than crops were first cached, at the values with which pixels are as they
+# were: left out of the cache's key.
 _LATER = {"aligner": "box", "upsample": 0, "min_score": 0.0}
 
 
@@ -35,18 +36,22 @@ class DlibCropper(Cropper):
 
     Args:
         size: side of the square, pixels.
-        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"`` repeated.
-        margin: how far the crop reaches beyond the face's box on each side, as a share of its width (height); 0.2 makes it 1.4 times as wide.
+        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"``
+            repeated.
+        margin: how far the crop reaches beyond the face's box on each side, as a share of its width
+            (height); 0.2 makes it 1.4 times as wide.
         max_upsample: double an image without a find up to this often and look again.
         no_face: keep the ``whole_image``, ``skip`` the image, or stop with an ``error``.
-        several_faces: take the ``largest``, the ``central`` one (whose middle is nearest the image's), the ``prominent`` one (large and
-            near the middle: its area less the square of twice that distance is the greatest) or one of the three above.
-        aligner: ``"box"`` cuts the box out upright. ``"five_point"`` turns the face by its eyes and nose, and scales it, as dlib's network wants
-            it (``size=150``, ``margin=0.25``, :func:`siamese.faces.detect.face_chip`); extra ``pretrained``.
-        upsample: double the image this often before looking at all, so that faces of 80 / 2^upsample pixels are found; images are
-            not doubled beyond 4 million pixels.
-        min_score: what a find must score; 0 is dlib's own limit. Below it HOG finds more faces, and more that are none: choose the
-            ``prominent`` or ``central`` one then.
+        several_faces: take the ``largest``, the ``central`` one (whose middle is nearest the
+            image's), the ``prominent`` one (large and near the middle: its area less the square of
+            twice that distance is the greatest) or one of the three above.
+        aligner: ``"box"`` cuts the box out upright. ``"five_point"`` turns the face by its eyes and
+            nose, and scales it, as dlib's network wants it (``size=150``, ``margin=0.25``,
+            :func:`siamese.faces.detect.face_chip`); extra ``pretrained``.
+        upsample: double the image this often before looking at all, so that faces of 80 /
+            2^upsample pixels are found; images are not doubled beyond 4 million pixels.
+        min_score: what a find must score; 0 is dlib's own limit. Below it HOG finds more faces, and
+            more that are none: choose the ``prominent`` or ``central`` one then.
 
     Raises:
         ConfigError, ValueError: a value out of range.
@@ -80,11 +85,13 @@ class DlibCropper(Cropper):
         ):
             if (value := getattr(self, setting)) not in allowed:
                 raise ConfigError(
-                    f"cropper setting {setting}={value!r} is not known{did_you_mean(str(value), allowed)}"
+                    f"cropper setting {setting}={value!r} is not "
+                    f"known{did_you_mean(str(value), allowed)}"
                 )
         if self.aligner == "five_point" and self.padding != "black":
             raise ConfigError(
-                "a five_point chip is black beyond the image: leave out cropper.padding, or set aligner=box"
+                "a five_point chip is black beyond the image: leave out cropper.padding, or set "
+                "aligner=box"
             )
 
     def __call__(self, image: np.ndarray) -> Crop:
@@ -132,11 +139,11 @@ class DlibCropper(Cropper):
 @CROPPERS.register("dlib_hog")
 @dataclass(frozen=True)
 class DlibHogCropper(DlibCropper):
-    """One of the faces that dlib's HOG detector finds, by default the largest, with a margin around it.
+    """One of the faces that dlib's HOG detector finds, by default the largest, with a margin around
+    it.
 
-    Arguments as :class:`DlibCropper`. Note that dlib trained this detector on LFW's photographs among others: its detection rate there
-    is flattering.
-    """
+    Arguments as :class:`DlibCropper`. Note that dlib trained this detector on LFW's photographs
+    among others: its detection rate there is flattering."""
 
     detector = "hog"
 
@@ -144,10 +151,11 @@ class DlibHogCropper(DlibCropper):
 @CROPPERS.register("dlib_cnn")
 @dataclass(frozen=True)
 class DlibCnnCropper(DlibCropper):
-    """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty times as slowly; extra ``pretrained``.
+    """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty
+    times as slowly; extra ``pretrained``.
 
-    It takes about 2 GB of memory for each cropping process; images of more than 1920 x 1080 pixels are scaled down for it.
-    """
+    It takes about 2 GB of memory for each cropping process; images of more than 1920 x 1080 pixels
+    are scaled down for it."""
 
     detector = "cnn"
     files = (CNN_DETECTOR,)

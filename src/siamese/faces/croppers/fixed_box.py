@@ -15,11 +15,13 @@ from siamese.faces.croppers.base import CROPPERS, Crop, Cropper
 class FixedBoxCropper(Cropper):
     """The same box of every image, for data that is aligned already.
 
-    The default is LFWcrop's (Sanderson & Lovell, ICB 2009): x 83..166, y 92..175 of the 250 x 250 photographs of LFW.
+    The default is LFWcrop's (Sanderson & Lovell, ICB 2009): x 83..166, y 92..175 of the 250 x 250
+    photographs of LFW.
 
     Args:
         size: side of the square, pixels.
-        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"`` repeated.
+        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"``
+            repeated.
         left, top, right, bottom: the box in pixels, right and bottom exclusive.
     """
 
@@ -32,7 +34,8 @@ class FixedBoxCropper(Cropper):
         super().__post_init__()
         if self.left >= self.right or self.top >= self.bottom:
             raise ValueError(
-                f"the box {self.left, self.top, self.right, self.bottom} (left, top, right, bottom) is empty"
+                f"the box {self.left, self.top, self.right, self.bottom} (left, top, right, "
+                f"bottom) is empty"
             )
 
     def __call__(self, image: np.ndarray) -> Crop:

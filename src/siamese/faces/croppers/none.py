@@ -17,7 +17,8 @@ class NoCropper(Cropper):
 
     Args:
         size: side of the square, pixels.
-        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"`` repeated.
+        padding: what fills the square beside and beyond the image: ``"black"``, or its ``"edge"``
+            repeated.
     """
 
     def __call__(self, image: np.ndarray) -> Crop:

@@ -15,8 +15,9 @@ from siamese.registry import Registry
 Prevalence = Union[str, float]
 
 OBSERVED, BALANCED = "observed", "balanced"
-# Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with 30 errors the true rate is
-# within 30 % of the observed one, with 90 % confidence, if the pairs are independent.
+# Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with
+# 30 errors the true rate is within 30 % of the observed one, with 90 % confidence, if the pairs are
+# independent.
 RULE_OF = 30
 # Values this near to the best, as parts of the largest, are compared again in whole numbers.
 NEAR = 1e-11
@@ -29,16 +30,19 @@ ROUNDING = Fraction(1, 10**9)
 class Policy:
     """Base of the rules by which a threshold is chosen from counts of accepted pairs.
 
-    A policy names an objective of TP and FP; the threshold with the highest one is chosen, of several the smallest. Every
-    objective rises, or stays, with TP and falls, or stays, with FP (but for :class:`Eer`, which says so): so the best
-    threshold is a genuine pair's distance, or lies below all distances where refusing every pair is best.
+    A policy names an objective of TP and FP; the threshold with the highest one is chosen, of
+    several the smallest. Every objective rises, or stays, with TP and falls, or stays, with FP (but
+    for :class:`Eer`, which says so): so the best threshold is a genuine pair's distance, or lies
+    below all distances where refusing every pair is best.
 
     Attributes:
-        prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of the pairs at hand;
-            ``"balanced"``, one half; or a number between 0 and 1. It weighs false matches against false non-matches in the
-            objectives of F1, accuracy and cost, and in the figures of every policy.
+        prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of
+            the pairs at hand; ``"balanced"``, one half; or a number between 0 and 1. It weighs
+            false matches against false non-matches in the objectives of F1, accuracy and cost, and
+            in the figures of every policy.
         may_refuse_all: whether refusing every pair can be best.
-        at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's distance.
+        at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's
+            distance.
     """
 
     prevalence: Prevalence
@@ -53,7 +57,8 @@ class Policy:
         known = p in (OBSERVED, BALANCED) if isinstance(p, str) else is_number(p) and 0 < p < 1
         if not known:
             raise ConfigError(
-                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both excluded), not {p!r}"
+                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both "
+                f"excluded), not {p!r}"
             )
 
     def describe(self) -> dict[str, Any]:
@@ -69,7 +74,9 @@ class Policy:
             )
 
     def at(self, prevalence: float) -> Policy:
-        """The same policy where that share of the pairs is genuine, if it takes the prevalence as observed; otherwise as it is."""
+        """The same policy where that share of the pairs is genuine, if it takes the prevalence as
+        observed; otherwise as it is.
+        """
         return replace(self, prevalence=prevalence) if self.prevalence == OBSERVED else self  # type: ignore[type-var]
 
     def prevalence_of(self, genuine: int, impostor: int) -> Fraction:
@@ -83,7 +90,8 @@ class Policy:
         )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
-        """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of floats, or Fractions).
+        """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of
+        floats, or Fractions).
 
         Args:
             tp, fp: accepted genuine and impostor pairs.
@@ -100,7 +108,9 @@ class Policy:
         impostor: Any,
         prevalence: Any,
     ) -> Any:
-        """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an objective above this one."""
+        """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an
+        objective above this one.
+        """
         return self.objective(high[0], low[1], genuine, impostor, prevalence)
 
     def choose(self, tp: np.ndarray, fp: np.ndarray, genuine: int, impostor: int) -> int:
@@ -157,7 +167,8 @@ class Policy:
             else np.full_like(g, float(self.prevalence_of(1, 1)))
         )
         values = self.objective(tp, fp, g, i, prevalence)
-        # Objectives of rare genuine pairs are small at their best, and large only where impostor pairs are accepted.
+        # Objectives of rare genuine pairs are small at their best, and large only where impostor
+        # pairs are accepted.
         near = np.maximum(NEAR * np.abs(values.max(axis=1)), NOISE * scale(values))
         best: np.ndarray = np.argmax(values >= (values.max(axis=1) - near)[:, None], axis=1)
         if self.may_refuse_all:
@@ -189,7 +200,8 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
     """
     if is_number(policy):
         raise ConfigError(
-            f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or give the number to with_policy or "
+            f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or "
+            f"give the number to with_policy or "
             f"Verifier(threshold=...)"
         )
     if isinstance(policy, str) and "," in policy:
@@ -200,7 +212,8 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
             else f"siamese.{POLICIES[name].__name__}(...)"
         )
         raise ConfigError(
-            f"{policy!r} is how the command writes a policy with settings; in Python give an object, {example}, or a dictionary, "
+            f"{policy!r} is how the command writes a policy with settings; in Python give an "
+            f"object, {example}, or a dictionary, "
             f'{{"name": "fmr", "rate": 1e-4}}'
         )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)

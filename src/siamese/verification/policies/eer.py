@@ -19,7 +19,8 @@ from siamese.verification.policies.base import (
 @POLICIES.register("eer")
 @dataclass(frozen=True)
 class Eer(Policy):
-    """The threshold at which the false match rate and the false non-match rate are nearest to each other.
+    """The threshold at which the false match rate and the false non-match rate are nearest to each
+    other.
 
     Args:
         prevalence: see :class:`Policy`; the threshold does not depend on it.

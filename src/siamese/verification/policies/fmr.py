@@ -25,9 +25,10 @@ from siamese.verification.policies.base import (
 class Fmr(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
-    Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing is known about a
-    rate so small (rule of 30, Doddington et al. 2000). Pairs that share an identity are not independent, so 30 is the least. Where no
-    genuine pair can be accepted at that rate, every pair is refused: the threshold lies just below the smallest distance.
+    Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected
+    errors nothing is known about a rate so small (rule of 30, Doddington et al. 2000). Pairs that
+    share an identity are not independent, so 30 is the least. Where no genuine pair can be accepted
+    at that rate, every pair is refused: the threshold lies just below the smallest distance.
 
     Args:
         rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1.
@@ -47,14 +48,18 @@ class Fmr(Policy):
         if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
             least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
             smallest = (
-                f"the smallest rate that these support is {_rounded_up(Fraction(RULE_OF, impostor))}"
+                f"the smallest rate that these support is "
+                f"{_rounded_up(Fraction(RULE_OF, impostor))}"
                 if impostor > RULE_OF
                 else "these support none"
             )
             raise CalibrationError(
-                f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor pairs: it needs {RULE_OF} expected "
-                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all pairs of "
-                f"your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE --data IDENTITIES --pairs all_pairs), or on more identities"
+                f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor "
+                f"pairs: it needs {RULE_OF} expected "
+                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} "
+                f"pairs; {smallest}; calibrate on all pairs of "
+                f"your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE "
+                f"--data IDENTITIES --pairs all_pairs), or on more identities"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

@@ -18,7 +18,8 @@ from siamese.verification.policies.base import (
 class MaxAccuracy(Policy):
     """The highest share of right verdicts at the stated prevalence.
 
-    Where genuine pairs are rare, refusing every pair can be best; the threshold then lies just below the smallest distance.
+    Where genuine pairs are rare, refusing every pair can be best; the threshold then lies just
+    below the smallest distance.
 
     Args:
         prevalence: see :class:`Policy`.

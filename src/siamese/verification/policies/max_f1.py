@@ -16,7 +16,8 @@ from siamese.verification.policies.base import (
 @POLICIES.register("max_f1")
 @dataclass(frozen=True)
 class MaxF1(Policy):
-    """The highest F1 = 2 TP / (2 TP + FP + FN), each pair weighed so that genuine ones have the stated prevalence.
+    """The highest F1 = 2 TP / (2 TP + FP + FN), each pair weighed so that genuine ones have the
+    stated prevalence.
 
     Args:
         prevalence: see :class:`Policy`. F1 depends on it, and so does the threshold.

@@ -8,7 +8,8 @@ import numpy as np
 
 from siamese.verification.policies.base import NEAR, Policy, scale
 
-# Keys that wait to be counted: bounds the memory of a Counter, together with the number of different keys.
+# Keys that wait to be counted: bounds the memory of a Counter, together with the number of
+# different keys.
 WAITING = 2_000_000
 
 
@@ -26,7 +27,9 @@ def from_keys(keys: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cells:
-    """Disjoint ascending intervals of keys [start, end) with the pairs inside (genuine, impostor) and below (tp, fp), int64."""
+    """Disjoint ascending intervals of keys [start, end) with the pairs inside (genuine, impostor)
+    and below (tp, fp), int64.
+    """
 
     start: np.ndarray
     end: np.ndarray
@@ -91,7 +94,8 @@ class Cells:
 
 
 class Counter:
-    """Counts keys that lie in some intervals, by 2^shift neighbouring keys, in memory bounded by the number of these that occur.
+    """Counts keys that lie in some intervals, by 2^shift neighbouring keys, in memory bounded by
+    the number of these that occur.
 
     Args:
         start, end: (m,) int64 disjoint ascending intervals of keys [start, end), m >= 1.
@@ -102,12 +106,15 @@ class Counter:
         self.start, self.end, self.shift = start, end, shift
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._count = 0
-        # The groups of keys that occurred, as interval << 32 | key >> shift, and the impostor and genuine pairs of each.
+        # The groups of keys that occurred, as interval << 32 | key >> shift, and the impostor and
+        # genuine pairs of each.
         self._group = np.zeros(0, dtype=np.int64)
         self._pairs = np.zeros((2, 0), dtype=np.int64)
 
     def add(self, keys: np.ndarray, same: np.ndarray) -> None:
-        """Count those of (n,) int64 keys that lie in the intervals; ``same`` (n,) bool tells genuine pairs."""
+        """Count those of (n,) int64 keys that lie in the intervals; ``same`` (n,) bool tells
+        genuine pairs.
+        """
         place = np.searchsorted(self.start, keys, side="right") - 1
         inside = (place >= 0) & (keys < self.end[place])
         self._waiting.append((place[inside] << 32 | keys[inside] >> self.shift, same[inside]))
@@ -122,7 +129,9 @@ class Counter:
         )
 
     def cells(self, outer: Cells) -> Cells:
-        """What was counted inside coarser cells, each inside one of the intervals: a cell for each group of keys that occurs."""
+        """What was counted inside coarser cells, each inside one of the intervals: a cell for each
+        group of keys that occurs.
+        """
         self._settle()
         inner = self._group >> 32
         first = (self._group & (1 << 32) - 1) << self.shift

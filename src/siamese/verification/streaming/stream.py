@@ -1,22 +1,21 @@
 """All N (N - 1) / 2 pairs of an embedding matrix, counted by their exact distances and never held.
 
-How it counts
--------------
-A distance is a float32 number (:meth:`siamese.Distance.measure`). One pass puts every pair into one of 2,048 bins per octave of
-distance (:mod:`siamese.verification.tiles` says how, and why every bin's content is exact), so that the counts at a bin's upper edge are the
-exact counts of ``distance <= edge``.
+How it counts ------------- A distance is a float32 number (:meth:`siamese.Distance.measure`). One
+pass puts every pair into one of 2,048 bins per octave of distance
+(:mod:`siamese.verification.tiles` says how, and why every bin's content is exact), so that the
+counts at a bin's upper edge are the exact counts of ``distance <= edge``.
 
-Why the optimum is exact
-------------------------
-Within a bin, TP and FP lie between their values at its edges, so a policy's objective is at most what it is at the TP of the upper
-edge with the FP of the lower one (:meth:`Policy.bound`). Bins whose bound is below the best value at any edge cannot hold the best
-threshold. The others are counted again, at last distance by distance, and the policy compares exact counts, in whole numbers, at every
-distance that occurs there. This is a radix selection: memory does not grow with the number of pairs.
+Why the optimum is exact ------------------------ Within a bin, TP and FP lie between their values
+at its edges, so a policy's objective is at most what it is at the TP of the upper edge with the FP
+of the lower one (:meth:`Policy.bound`). Bins whose bound is below the best value at any edge cannot
+hold the best threshold. The others are counted again, at last distance by distance, and the policy
+compares exact counts, in whole numbers, at every distance that occurs there. This is a radix
+selection: memory does not grow with the number of pairs.
 
-The second count is mostly saved: the tiles on the diagonal, looked at first, hold most genuine pairs and a sample of the impostor pairs,
-and tell where the best threshold will be; pairs near there are counted one by one from the first. If it turns out to be elsewhere, a
-second pass counts what is missing.
-"""
+The second count is mostly saved: the tiles on the diagonal, looked at first, hold most genuine
+pairs and a sample of the impostor pairs, and tell where the best threshold will be; pairs near
+there are counted one by one from the first. If it turns out to be elsewhere, a second pass counts
+what is missing."""
 
 from __future__ import annotations
 
@@ -44,7 +43,8 @@ FINER = 6  # so many lower bits of their keys less, before they are counted one 
 WATCHED = (
     1 / 256
 )  # share of the pairs near the expected threshold that are counted one by one from the first
-AREA = 1e-5  # of the unit square, below the curve: pairs of one bin that can move so much are told apart
+# of the unit square, below the curve: pairs of one bin that can move so much are told apart
+AREA = 1e-5
 WIDEST = 32  # and so many bins to either side at the most
 
 
@@ -54,7 +54,8 @@ class StreamedDistances(PairDistances):
     Args:
         embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
         labels: (N,) integers, one number per identity.
-        distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
+        distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by
+            pair otherwise (slow).
         tile: rows of a tile; the results do not depend on it.
 
     Attributes:
@@ -88,11 +89,12 @@ class StreamedDistances(PairDistances):
     # --- what is asked of it ---
 
     def curve(self) -> ThresholdCurve:
-        """Exact counts at thresholds 0.1 % apart or less, the edges of all bins that hold a pair; and at one that refuses all.
+        """Exact counts at thresholds 0.1 % apart or less, the edges of all bins that hold a pair;
+        and at one that refuses all.
 
-        Where a bin holds so much of both kinds that the area under the curve could hang on it (a learned distance that saturates), every
-        distance in it is a threshold: what pairs of one bin can add to or take from the area is then below 1e-5.
-        """
+        Where a bin holds so much of both kinds that the area under the curve could hang on it (a
+        learned distance that saturates), every distance in it is a threshold: what pairs of one bin
+        can add to or take from the area is then below 1e-5."""
         if self._curve is None:
             genuine, impostor = self._histogram()
             share = (genuine / max(1, self.genuine)) * (impostor / max(1, self.impostor)) / 2
@@ -107,7 +109,9 @@ class StreamedDistances(PairDistances):
         return eer(self._with_all(curve, place))
 
     def binned(self) -> ThresholdCurve:
-        """Exact counts at the edges of all bins that hold a pair, and at a threshold that refuses all."""
+        """Exact counts at the edges of all bins that hold a pair, and at a threshold that refuses
+        all.
+        """
         genuine, impostor = self._histogram()
         filled, edges = np.flatnonzero(genuine + impostor), self._tiles.edges
         below = edges[filled[0] - 1] if filled[0] else np.nextafter(np.float32(0), np.float32(-1))
@@ -161,14 +165,15 @@ class StreamedDistances(PairDistances):
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many pairs of each identity lie between one threshold and the next, give or take a bin: for resampling identities.
+        """How many pairs of each identity lie between one threshold and the next, give or take a
+        bin: for resampling identities.
 
         Args:
             thresholds: (k,) ascending.
 
         Returns:
-            (identities, k + 1) integers, the last column beyond all thresholds: genuine pairs of each identity; impostor pairs that each
-            identity takes part in.
+            (identities, k + 1) integers, the last column beyond all thresholds: genuine pairs of
+            each identity; impostor pairs that each identity takes part in.
         """
         identity, columns = self.labels, len(thresholds) + 1
         sizes = np.bincount(identity)
@@ -212,13 +217,15 @@ class StreamedDistances(PairDistances):
         return own, others
 
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
-        """How many impostor pairs of each two identities lie between one threshold and the next: for resampling a few identities.
+        """How many impostor pairs of each two identities lie between one threshold and the next:
+        for resampling a few identities.
 
         Args:
             thresholds: (k,) ascending.
 
         Returns:
-            (identities, identities, k + 1) int64, the smaller number first, the last column beyond all thresholds.
+            (identities, identities, k + 1) int64, the smaller number first, the last column beyond
+            all thresholds.
         """
         columns, identities = len(thresholds) + 1, int(self.labels[-1]) + 1
         column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
@@ -250,10 +257,12 @@ class StreamedDistances(PairDistances):
         return self._tiles.measured(place[left], place[right])
 
     def extremes(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones; among equals, any.
+        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones; among
+        equals, any.
 
         Returns:
-            rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32 distances.
+            rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32
+            distances.
         """
         genuine, impostor = self._histogram()
         place = np.arange(len(genuine))
@@ -317,7 +326,9 @@ class StreamedDistances(PairDistances):
     # --- passes over the pairs ---
 
     def _histogram(self, policy: Policy | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(bins,) int64 genuine and impostor pairs of each bin; one pass, once. A policy tells which of them to watch."""
+        """(bins,) int64 genuine and impostor pairs of each bin; one pass, once. A policy tells
+        which of them to watch.
+        """
         if self._counts is None:
             every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
             diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
@@ -356,7 +367,9 @@ class StreamedDistances(PairDistances):
     def _expected(
         self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray
     ) -> Counter | None:
-        """A counter for the pairs near the threshold that some of the pairs let expect; None where they tell nothing."""
+        """A counter for the pairs near the threshold that some of the pairs let expect; None where
+        they tell nothing.
+        """
         if not genuine.any() or not impostor.any():
             return None
         tp, fp = (
@@ -430,7 +443,9 @@ class StreamedDistances(PairDistances):
 
 
 def _counted(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
-    """(identities, columns) int32: how often each key, (identity - first identity) * columns + column, occurs; ``who`` ascends."""
+    """(identities, columns) int32: how often each key, (identity - first identity) * columns +
+    column, occurs; ``who`` ascends.
+    """
     identities = int(who[-1] - who[0]) + 1
     return (
         torch.bincount(keys, minlength=identities * columns).view(identities, columns).int().numpy()

@@ -1,17 +1,21 @@
 """All pairs of an embedding matrix in tiles, each pair in a bin of distances: surely, or else looked at again.
 
-A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is between 1/2 and 1 (by a power of
-two, which rounds nothing) and then moved so that their mean is the origin. Rounded to float32, they are put into bins by the upper bits
-of their bit patterns, which are ordered as the numbers are. The edge of a bin, as a distance, is the float32 number nearest to the distance at the bin's end.
+A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is
+between 1/2 and 1 (by a power of two, which rounds nothing) and then moved so that their mean is the
+origin. Rounded to float32, they are put into bins by the upper bits of their bit patterns, which
+are ordered as the numbers are. The edge of a bin, as a distance, is the float32 number nearest to
+the distance at the bin's end.
 
-A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most ``(D + 4) u (|a| + |b|)^2`` with u
-= 2^-53, whatever the order of summation (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.1), and moving the
-rows changes it by 3 u (|a| + |b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies within
-SURE float32 steps of a bin's end, which is more than all rounding together (of the square, of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such a step.
-Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of the bound, and where the two disagree, about
-once in ten million, it is computed as :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict
-compares, whatever the tile, the number of threads or of processes.
-"""
+A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most
+``(D + 4) u (|a| + |b|)^2`` with u = 2^-53, whatever the order of summation (Higham, *Accuracy and
+Stability of Numerical Algorithms*, 2002, section 3.1), and moving the rows changes it by 3 u (|a| +
+|b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies
+within SURE float32 steps of a bin's end, which is more than all rounding together (of the square,
+of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such
+a step. Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of
+the bound, and where the two disagree, about once in ten million, it is computed as
+:meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict compares,
+whatever the tile, the number of threads or of processes."""
 
 from __future__ import annotations
 
@@ -35,7 +39,9 @@ TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
 SHIFT = (
     13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
 )
-OCTAVES = 120  # of squares, below the largest possible one: nearly all that float32 has; what is closer is in the first bin
+# of squares, below the largest possible one: nearly all that float32 has; what is closer is in
+# the first bin
+OCTAVES = 120
 MARGIN_STEPS = 8
 UNIT = 2.0**-53
 MAX_THREADS = 8  # threads: bounds the memory
@@ -44,16 +50,19 @@ SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Tile:
-    """Pairs of consecutive rows of :class:`Tiles`; its tensors are used again by the worker's next tile.
+    """Pairs of consecutive rows of :class:`Tiles`; its tensors are used again by the worker's next
+    tile.
 
     Attributes:
         first, second: first row and first column.
         height, width: rows and columns; a pair is named by its flat position, row * width + column.
         bins: (height * width,) int32.
-        values: (height * width,) scaled squared distances, float64, to within ``error``; or distances, float32, exactly.
+        values: (height * width,) scaled squared distances, float64, to within ``error``; or
+            distances, float32, exactly.
         error: see ``values``; 0 for exact distances.
         doubtful: (d,) flat positions of pairs i < j whose bin is not certain.
-        blind: so many of the first bins tell nothing: all their pairs are doubtful, and may be in any of them or in the next one.
+        blind: so many of the first bins tell nothing: all their pairs are doubtful, and may be in
+            any of them or in the next one.
     """
 
     first: int
@@ -87,7 +96,8 @@ class Tile:
     def candidates(self, wanted: np.ndarray) -> np.ndarray:
         """Flat positions of all pairs i < j whose true bin is wanted, and of some others.
 
-        A doubtful pair's true bin is the one that stands there, or the one before; a blind pair's any up to ``blind``.
+        A doubtful pair's true bin is the one that stands there, or the one before; a blind pair's
+        any up to ``blind``.
 
         Args:
             wanted: (bins,) bool, one of them at least.
@@ -113,11 +123,13 @@ class Tiles:
     Args:
         embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
         labels: (N,) integers, one number per identity.
-        distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise (slow).
+        distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise
+            (slow).
         size: rows of a tile.
 
     Attributes:
-        order: (N,) the given row that each row is: identities come in a random order, lest neighbours be alike (by names, say).
+        order: (N,) the given row that each row is: identities come in a random order, lest
+            neighbours be alike (by names, say).
         labels: (N,) consecutive numbers of identities, ascending.
         edges: (bins,) float32 ascending, the largest distance of each bin.
 
@@ -146,7 +158,9 @@ class Tiles:
         self._low, self.edges = self._grid()
 
     def diagonal(self) -> list[Place]:
-        """The tiles on the diagonal: all genuine pairs, but for identities with more rows than a tile."""
+        """The tiles on the diagonal: all genuine pairs, but for identities with more rows than a
+        tile.
+        """
         return [(rows, rows) for rows in self._parts]
 
     def rest(self) -> list[Place]:
@@ -193,7 +207,8 @@ class Tiles:
         found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
         for start in range(0, len(i), step):
             a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
-            if self._distance.squared:  # not `measure`, which switches a learned distance to evaluation: threads are at work
+            # not `measure`, which switches a learned distance to evaluation: threads are at work
+            if self._distance.squared:
                 a, b = self._distance.rows(a), self._distance.rows(b)
                 found[start : start + step] = self._distance.of_rows(a, b).numpy()
             else:
@@ -320,11 +335,13 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
     largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
     if not largest < LARGEST / 2:
         raise CalibrationError(
-            "the embeddings are too large: their distances overflow float32; divide them by their largest norm"
+            "the embeddings are too large: their distances overflow float32; divide them by their "
+            "largest norm"
         )
     if largest < SMALLEST and bool(rows.any()):
         raise CalibrationError(
-            "the embeddings are too small: their distances vanish in float32; divide them by their largest norm"
+            "the embeddings are too small: their distances vanish in float32; divide them by "
+            "their largest norm"
         )
     return longest
 
