@@ -1,11 +1,12 @@
-"""The two predecessors and our recipes on their protocols: trains what is not trained yet, and prints the README's table.
+"""Train the two baselines and our recipes on their splits, and print the README's table.
 
-    python benchmarks/seeds.py LFW [SETTING=VALUE ...] [--out runs/seeds] [--only EXPERIMENT ...]
-    [--readme README.md]
+    python benchmarks/baselines.py LFW [SETTING=VALUE ...] [--out runs/baselines]
+                                   [--only EXPERIMENT ...] [--readme README.md]
 
-LFW is the folder with one folder per identity. Settings go to every run that is started now, e.g.
+LFW is the folder with one folder per person. Settings go to every run that is started now, e.g.
 max_epochs=3 where 200 epochs take too long; the table says how many steps each run has. A run that
-lies in the folder already is not trained again."""
+lies in the folder already is not trained again.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +39,10 @@ def main() -> None:
     )
     parser.add_argument("lfw", type=Path)
     parser.add_argument("settings", nargs="*")
-    parser.add_argument("--out", type=Path, default=Path("runs/seeds"))
+    parser.add_argument("--out", type=Path, default=Path("runs/baselines"))
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument(
-        "--readme", type=Path, help="write the table there, too, between the comments 'seeds'"
+        "--readme", type=Path, help="write the table there, too, between the comments 'baselines'"
     )
     args = parser.parse_args()
     for name in args.only:
@@ -54,22 +55,16 @@ def main() -> None:
                     f"data.seed={seed}",
                     f"hydra.run.dir={folder}",
                 ]
-                print(
-                    f"siamese train {' '.join(words + args.settings)}", file=sys.stderr, flush=True
-                )
-                command = [
-                    str(Path(sys.executable).parent / "siamese"),
-                    "train",
-                    *words,
-                    *args.settings,
-                ]
+                words = ["train", *words, *args.settings]
+                print(f"siamese {' '.join(words)}", file=sys.stderr, flush=True)
+                command = [str(Path(sys.executable).parent / "siamese"), *words]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     table = "\n".join(lines(args.only, args.out))
     print(table)
     if args.readme:
         text = args.readme.read_text(encoding="utf-8")
         marked = re.sub(
-            r"(<!-- seeds -->\n).*?(<!-- /seeds -->)",
+            r"(<!-- baselines -->\n).*?(<!-- /baselines -->)",
             lambda m: f"{m[1]}{table}\n{m[2]}",
             text,
             flags=re.DOTALL,
@@ -109,12 +104,13 @@ def lines(names: list[str], out: Path) -> list[str]:
             )
             scores.append(figures[split][metric])
             pairs += figures[split]["genuine"] + figures[split]["impostor"]
-        if (
-            len(scores) > 1
-            # the splits of different seeds overlap in identities: the spread is not that of
-            # independent tests
-        ):
-            mean = f"**{statistics.mean(scores):.3f}** (deviation {statistics.stdev(scores):.3f}; {pairs:,} pairs)"
+        # The splits of different seeds overlap in people: the deviation is not that of independent
+        # tests.
+        if len(scores) > 1:
+            mean = (
+                f"**{statistics.mean(scores):.3f}** (deviation {statistics.stdev(scores):.3f}; "
+                f"{pairs:,} pairs)"
+            )
             place = ["", mean, ""] if split == "validation" else ["", "", mean]
             found.append(f"| {label}, mean of {len(scores)} | | | {' | '.join(place)} | |")
     return found

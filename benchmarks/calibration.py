@@ -1,13 +1,14 @@
-"""Choose the F1-optimal threshold over all pairs of one embedding matrix: with siamese, scikit-learn and torchmetrics.
+"""Choose the F1-optimal threshold over all pairs with siamese, scikit-learn and torchmetrics.
 
-python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
+    python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
 
 EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py
 writes them. From embeddings to threshold every way runs in a process of its own, one after the
 other, R times; imports and reading are not counted. Memory is the peak of the process above what it
 held before (Linux only). The other libraries get their distances from a float64 matrix product in
 blocks, which is quicker than any call of theirs for it. `--growth` runs siamese on made-up
-embeddings of 10,000 to 40,000 images as well."""
+embeddings of 10,000 to 40,000 images as well.
+"""
 
 from __future__ import annotations
 
@@ -59,9 +60,7 @@ def siamese_all(rows: Any, who: Any) -> dict[str, float]:
 
 
 def held_pairs(rows: Any, who: Any) -> tuple[Any, Any]:
-    """Distances (float32) and labels (bool) of all pairs i < j, as quickly as they can be made to
-    lie in memory.
-    """
+    """Distances (float32) and labels (bool) of all pairs i < j, as quickly as memory takes them."""
     import torch
 
     n, wide = len(rows), rows.double()
@@ -95,9 +94,8 @@ def torchmetrics(rows: Any, who: Any) -> dict[str, float]:
     from torchmetrics.classification import BinaryPrecisionRecallCurve
 
     distances, same = held_pairs(rows, who)
-    metric = BinaryPrecisionRecallCurve(
-        normalization=None
-    )  # without, distances above 1 go through a sigmoid
+    # With a normalisation, distances above 1 go through a sigmoid.
+    metric = BinaryPrecisionRecallCurve(normalization=None)
     metric.update(-distances, same)
     precision, recall, thresholds = metric.compute()
     f1 = (2 * precision * recall / (precision + recall)).nan_to_num()[:-1]
@@ -131,9 +129,8 @@ def one(way: str, source: str) -> None:
 
     import siamese
 
-    siamese.calibrate(
-        np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) // 4
-    )  # imports what is loaded on first use
+    # This imports what is loaded on first use.
+    siamese.calibrate(np.random.default_rng(0).normal(size=(40, 4)), np.arange(40) // 4)
     if source.isdigit():
         rows, who = made_up(int(source))
     else:
@@ -168,9 +165,8 @@ def measured(ways: list[str], source: str, rounds: int) -> dict[str, list[dict[s
                 check=False,
             )
             if done.returncode:
-                sys.exit(
-                    f"{way}: {done.stderr.strip().splitlines()[-1] if done.stderr else f'ended by signal {-done.returncode}'}"
-                )
+                said = done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"]
+                sys.exit(f"{way}: {said[-1]}")
             results[way].append(json.loads(done.stdout))
     return results
 
@@ -198,10 +194,10 @@ def table(results: dict[str, list[dict[str, float]]]) -> None:
     for way in LONG:
         if way in middle:
             m = middle[way]
+            agree = "the same" if m["threshold"] == ours["threshold"] else "another"
             print(
                 f"against {way}: {m['seconds'] / ours['seconds']:.1f} times as fast, "
-                f"{m['megabytes'] / ours['megabytes']:.0f} times less memory, "
-                f"{'the same threshold' if m['threshold'] == ours['threshold'] else 'another threshold'}"
+                f"{m['megabytes'] / ours['megabytes']:.0f} times less memory, {agree} threshold"
             )
     everything = middle["siamese, with intervals and probabilities"]
     print(

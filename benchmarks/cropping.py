@@ -1,9 +1,10 @@
-"""Time cropping a folder of identities with one process and with two, and finding everything in the cache again.
+"""Time cropping a folder with one process and with two, and finding everything in the cache again.
 
-python benchmarks/cropping.py FOLDER [--limit N] [--rounds R]
+    python benchmarks/cropping.py FOLDER [--limit N] [--rounds R]
 
 Each round crops into two empty caches, once with each number of processes, in alternating order,
-and then runs again over a full one. Ratios are medians over rounds."""
+and then runs again over a full one. Ratios are medians over rounds.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def timed(paths: list[Path], cache: Path, workers: int) -> tuple[float, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "folder",
         nargs="?",

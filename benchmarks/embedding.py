@@ -1,9 +1,10 @@
-"""Embeddings per second of dlib's network here against dlib's own call, on the same chips in the same run.
+"""Embeddings per second of dlib's network here against dlib's own call, on the same chips.
 
     python benchmarks/embedding.py [--rounds 5] [--threads 1 2] [--lfw LFW]
 
 Each way runs in turn, in one process per number of threads; medians. With LFW, also what bfloat16
-does to the accuracy of View 2."""
+does to the accuracy of View 2.
+"""
 
 from __future__ import annotations
 
@@ -123,10 +124,10 @@ def accuracy(root: str) -> None:
         ("float32", pretrained_backbone()),
         ("bfloat16", pretrained_backbone().bfloat16()),
     ):
-        compared = siamese.measure_benchmark(
+        measured = siamese.measure_benchmark(
             network, siamese.EuclideanDistance(), CROPPER, pairs, progress=False
         )
-        found = compared.evaluate()
+        found = measured.evaluate()
         print(
             f"View 2 in {name}: {found.mean:.4f} +- {found.standard_error:.4f}, EER {found.eer:.4f}"
         )

@@ -1,6 +1,8 @@
-"""dlib's network on the ORL faces as it comes and fine-tuned: F1 on balanced pairs of identities never seen, threshold from other identities.
+"""dlib's network on the ORL faces, as it comes and fine-tuned.
 
-python benchmarks/finetune.py [--seeds 0,1,2,3,4] [setting=value ...]
+    python benchmarks/finetune.py [--seeds 0,1,2,3,4] [SETTING=VALUE ...]
+
+The figures are F1 and EER on balanced pairs of people never seen, at a threshold from other people.
 """
 
 from __future__ import annotations
@@ -25,17 +27,15 @@ from siamese.verification.thresholds import calibrate_pairs
 
 
 def as_it_comes(run: Path) -> dict[str, float]:
-    """The same identities and pairs, with the network that the run started from."""
+    """The same people and pairs, with the network that the run started from."""
     bundle, manifest = Bundle.load(run), SplitManifest.load(run / "split.json")
     splits = prepare(manifest, bundle.cropper, progress=False).splits
     crops = {name: CropDataset(part.crops, part.table.labels) for name, part in splits.items()}
-    compared = measure_splits(
+    distances = measure_splits(
         pretrained_backbone(), bundle.distance, crops, dict.fromkeys(crops, BalancedPairs())
     )
-    threshold = calibrate_pairs(
-        compared["calibration"], as_policy("max_f1"), "calibration"
-    ).threshold
-    return evaluate_pairs(compared["test"], threshold, "test").to_dict()
+    found = calibrate_pairs(distances["calibration"], as_policy("max_f1"), "calibration")
+    return evaluate_pairs(distances["test"], found.threshold, "test").to_dict()
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""Time `import siamese`, the verifier and `siamese verify` from a cold start against importing torch alone; medians of interleaved runs.
+"""Time `import siamese`, the verifier and `siamese verify` from a cold start.
 
-python benchmarks/imports.py [--rounds R] [--photographs A B]
+    python benchmarks/imports.py [--rounds R] [--photographs A B]
+
+Times stand against importing torch alone; medians of interleaved runs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
         "--photographs",
@@ -41,9 +45,8 @@ def main() -> None:
             start = time.perf_counter()
             done = subprocess.run(command, stdout=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
-            assert done.returncode in (0, 1), (
-                f"{name}: exit code {done.returncode}"
-            )  # 1: different identities
+            # 0: the same person; 1: different people.
+            assert done.returncode in (0, 1), f"{name}: exit code {done.returncode}"
     median = {name: statistics.median(values) for name, values in seconds.items()}
     for name, value in median.items():
         print(f"{name}: {value:.3f} s, {value / median['import torch']:.2f} of import torch")

@@ -1,10 +1,10 @@
-"""dlib's face descriptors of a folder of identities, as embeddings for benchmarks/calibration.py.
+"""dlib's face descriptors of a folder of identities, for benchmarks/calibration.py.
 
-python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
+    python benchmarks/lfw_descriptors.py FOLDER OUT.npz [--workers W]
 
 The face nearest to the image's centre counts; where none is found, the box in which LFW's funnelled
-faces lie. dlib's network was trained on other identities, its detector among others on images of
-LFW."""
+faces lie. dlib's network was trained on other people, its detector among others on images of LFW.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +38,8 @@ def described(paths: list[Path]) -> tuple[np.ndarray, int]:
             for face in _MODELS["detector"](image, 1)
         ]
         faces = [face for *_, face in sorted(centres, key=lambda at: at[0] ** 2 + at[1] ** 2)]
-        box = (
-            faces[0]
-            if faces
-            else dlib.rectangle(
-                width * 7 // 25, height * 7 // 25, width * 18 // 25, height * 18 // 25
-            )
-        )
+        middle = (width * 7 // 25, height * 7 // 25, width * 18 // 25, height * 18 // 25)
+        box = faces[0] if faces else dlib.rectangle(*middle)
         missed += not faces
         chips.append(dlib.get_face_chip(image, _MODELS["landmarks"](image, box), 150, 0.25))
     found = _MODELS["network"].compute_face_descriptor(chips)
@@ -59,15 +54,15 @@ def main() -> None:
     parser.add_argument("out")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
-    identities = IdentityTable.from_folder(args.folder)
-    groups = [identities.paths[i : i + 32] for i in range(0, len(identities), 32)]
+    table = IdentityTable.from_folder(args.folder)
+    groups = [table.paths[i : i + 32] for i in range(0, len(table), 32)]
     parts = joblib.Parallel(args.workers, verbose=1)(
         joblib.delayed(described)(group) for group in groups
     )
     embeddings = np.concatenate([part for part, _ in parts])
-    np.savez(args.out, embeddings=embeddings, identities=np.array(identities.identities))
+    np.savez(args.out, embeddings=embeddings, identities=np.array(table.identities))
     print(
-        f"{embeddings.shape} descriptors of {len(identities.identities):,} identities; no face "
+        f"{embeddings.shape} descriptors of {len(table.distinct_identities):,} identities; no face "
         f"found on {sum(missed for _, missed in parts)}"
     )
 

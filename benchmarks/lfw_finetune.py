@@ -1,11 +1,13 @@
-"""dlib's network fine-tuned inside LFW's ten folds: every pair is measured by a network that was trained without the identities of its fold.
+"""dlib's network fine-tuned inside LFW's ten folds.
 
     python benchmarks/lfw_finetune.py LFW [--steps 120] [--rate 3e-6] [--positive-margin 0.35]
-    [--jitter 0]
+                                      [--jitter 0]
 
-Each of ten trainings takes the whole of LFW but the identities of one fold, whose pairs it then
-measures. The folds are judged as always, at thresholds that the other nine chose. (Those nine were
-measured by networks that knew identities of the tenth: one number per fold depends on them.)"""
+Each of ten trainings takes the whole of LFW but the people of one fold, whose pairs it then
+measures. So every pair is measured by a network that was trained without the people of its fold.
+The folds are judged as always, at thresholds that the other nine chose. (Those nine were measured
+by networks that knew people of the tenth: one number per fold depends on them.)
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ import siamese
 from siamese.inference.pretrained import CROPPER, pretrained_backbone
 from siamese.pairs.fixed_pairs import FixedPairs
 
-PEOPLE, IMAGES, STRANGERS = 32, 3, 16
+IDENTITIES, IMAGES, STRANGERS = 32, 3, 16
 
 
 def embedded(network: siamese.DlibResNet, chips: np.ndarray, rows: np.ndarray) -> torch.Tensor:
@@ -33,8 +35,9 @@ def embedded(network: siamese.DlibResNet, chips: np.ndarray, rows: np.ndarray) -
 def fine_tuned(
     chips: np.ndarray, who: np.ndarray, steps: int, rate: float, positive_margin: float
 ) -> siamese.DlibResNet:
-    """Contrastive loss with both margins on the hardest impostor pairs of batches of identities and
-    single images.
+    """Contrastive loss with both margins, on the hardest impostor pairs of each batch.
+
+    A batch holds several images each of some people, and single images of strangers.
     """
     rng, network = np.random.default_rng(0), pretrained_backbone().train()
     loss = siamese.ContrastiveLoss(
@@ -48,7 +51,8 @@ def fine_tuned(
     several, single = np.flatnonzero(counts > 1), np.flatnonzero(counts == 1)
     for step in range(steps):
         chosen = [
-            rng.permutation(rows_of[p])[:IMAGES] for p in rng.choice(several, PEOPLE, replace=False)
+            rng.permutation(rows_of[p])[:IMAGES]
+            for p in rng.choice(several, IDENTITIES, replace=False)
         ]
         chosen += [rows_of[p] for p in rng.choice(single, STRANGERS, replace=False)]
         rows = np.concatenate(chosen)

@@ -1,10 +1,11 @@
-"""The pretrained bundle's threshold, calibrated on LFW's development pairs, and what the network reaches on LFW's ten folds.
+"""The pretrained bundle's threshold, and what its network reaches on LFW.
 
-    python benchmarks/pretrained.py LFW --calibrate     writes
-    src/siamese/pretrained_calibration.npz python benchmarks/pretrained.py LFW [--jitter 32]
-    prints the table of View 2
+    python benchmarks/pretrained.py LFW --calibrate     writes the bundle's calibration
+    python benchmarks/pretrained.py LFW [--jitter 32]   prints the table of View 2
 
-LFW is the folder with the images' folder and pairs.txt, pairsDevTrain.txt, pairsDevTest.txt.
+The threshold is calibrated on LFW's development pairs and written to
+src/siamese/inference/pretrained_calibration.npz. The table is measured on LFW's ten folds. LFW is
+the folder with the images' folder and pairs.txt, pairsDevTrain.txt, pairsDevTest.txt.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def calibrate(root: str) -> None:
 
 
 def table(root: str, jitter: int) -> None:
-    """Detection and averaging, one change at a time, at thresholds chosen by the other nine folds."""
+    """Detection and averaging, one change at a time; the other nine folds choose the threshold."""
     view1, view2 = siamese.lfw_view1(root), siamese.lfw_view2(root)
     plain = siamese.DlibHogCropper(size=150, margin=0.25, aligner="five_point")
     settings = {
@@ -72,9 +73,8 @@ def table(root: str, jitter: int) -> None:
     print("|---|---|---|---|---|---|---|")
     for name, (cropper, changes) in settings.items():
         network = siamese.DlibResNet("dlib", **changes).eval()
-        siamese.crop_files(
-            view2.paths, cropper, progress=False
-        )  # so that the time below is the network's
+        # Crop beforehand, so that the time below is the network's.
+        siamese.crop_files(view2.paths, cropper, progress=False)
         start = time.perf_counter()
         two = measured(view2, cropper, network)
         seconds = time.perf_counter() - start

@@ -1,14 +1,16 @@
-"""What each policy promises on half of the identities, and what the other half finds; over several ways to halve them.
+"""What each policy promises on half of the identities, and what the other half finds.
 
-python benchmarks/promises.py EMBEDDINGS.npz [--halvings H] [--most K]
+    python benchmarks/promises.py EMBEDDINGS.npz [--halvings H] [--most K]
 
-EMBEDDINGS.npz as for benchmarks/calibration.py. On the calibration half the promise must hold
-exactly, in every halving: nothing better is there, and a rate is kept. On the other half: how often
-its figure lies in the interval stated at calibration, how often what was promised lies in the other
-half's own 95 % interval, and how often the two intervals meet. A figure of new identities varies as
-the calibration's own does, so the first two would be 83 % of the halvings for figures of normal
-distribution, the last nearly all. `--most K` takes at most K images of each identity, at random:
-with all of LFW more than half of the genuine pairs show one man."""
+EMBEDDINGS.npz as for benchmarks/calibration.py; the identities are halved in H ways. On the
+calibration half the promise must hold exactly, in every halving: nothing better is there, and a
+rate is kept. On the other half: how often its figure lies in the interval stated at calibration,
+how often what was promised lies in the other half's own 95 % interval, and how often the two
+intervals meet. A figure of new identities varies as the calibration's own does, so the first two
+would be 83 % of the halvings for figures of normal distribution, the last nearly all. `--most K`
+takes at most K images of each identity, at random: with all of LFW more than half of the genuine
+pairs show one man.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,7 @@ POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
 
 
 def kept(policy: siamese.Policy, found: siamese.Calibration) -> bool:
-    """Whether the promise holds on the calibration pairs: against the exact counts at every kept
-    threshold.
-    """
+    """Whether the promise holds on the calibration pairs, by the counts at every kept threshold."""
     curve, point = found.curve, found.point
     recall, fmr = point.figures["recall"], point.figures["fmr"]
     share = point.target_prevalence or point.prevalence

@@ -1,4 +1,7 @@
-"""Fixtures that all tests share: a crop cache of their own and a small folder of invented identities."""
+"""Fixtures that all tests share.
+
+A crop cache of their own and a small folder of invented identities.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tests.helpers import write_people
+from tests.helpers import write_identities
 
 # The same examples every time: a red test means that the code has changed, not the dice.
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
@@ -24,6 +27,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def people_folder(tmp_path: Path) -> Path:
+def identity_folder(tmp_path: Path) -> Path:
     """Twelve identities with four images each, in the real layout."""
-    return write_people(tmp_path / "identities", [4] * 12)
+    return write_identities(tmp_path / "identities", [4] * 12)

@@ -1,4 +1,7 @@
-"""What several tests share: synthetic images, folders of invented identities, and a check of error messages."""
+"""What several tests share.
+
+Synthetic images, folders of invented identities, and a check of error messages.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,10 @@ def write_image(path: Path, seed: int, height: int = 40, width: int = 48) -> Pat
     return path
 
 
-def write_people(root: Path, counts: Sequence[int]) -> Path:
-    """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``, with that many
-    images, all different.
+def write_identities(root: Path, counts: Sequence[int]) -> Path:
+    """Lay out ``root/person_00/0.png`` ...: one identity per entry of ``counts``.
+
+    The entry is the number of its images; all of them differ.
     """
     for identity, n in enumerate(counts):
         for i in range(n):

@@ -7,17 +7,14 @@ from hypothesis import strategies as st
 
 @st.composite
 def labelled_distances(draw, distinct=(1, 8), size=(2, 40)):
-    """Distances from a small pool, so that ties within and across the kinds are the rule, and both
-    kinds occur.
-    """
+    """Distances from a small pool, of both kinds: ties within and across the kinds are the rule."""
     n = draw(st.integers(*size))
     pool = draw(st.lists(st.floats(0, 2, width=32), min_size=distinct[0], max_size=distinct[1]))
     distances = draw(st.lists(st.sampled_from(pool), min_size=n, max_size=n))
     same = draw(st.lists(st.booleans(), min_size=n, max_size=n))
     same[0], same[1] = True, False
-    return np.array(distances, dtype=draw(st.sampled_from([np.float32, np.float64]))), np.array(
-        same
-    )
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    return np.array(distances, dtype=dtype), np.array(same)
 
 
 def crowd(n=700, identities=90, d=48, seed=0):

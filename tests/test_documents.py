@@ -43,15 +43,21 @@ def test_commands_in_the_readme_are_accepted():
     from siamese.cli.overrides import complete_overrides
     from siamese.cli.train import config_folder
 
-    blocks = re.findall(
-        r"```console\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL
-    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"```console\n(.*?)```", readme, flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
     commands = [
-        line.split("#")[0].split()[3:]
-        for block in blocks
-        for line in block.splitlines()
-        if line.startswith("$ siamese train")
+        line.split("#")[0].split()[3:] for line in lines if line.startswith("$ siamese train")
     ]
     assert len(commands) >= 6
     for words in commands:
         complete_overrides(words, config_folder())
+
+
+def test_prose_keeps_to_100_columns():
+    for path in DOCUMENTS:
+        code = False
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code ^= line.lstrip().startswith("```")
+            if not code and not line.lstrip().startswith("|"):
+                assert len(line) <= 100, f"{path.name}, line {number}"

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and holds no results (and so no images of identities)."""
+"""The notebook runs from top to bottom, and holds no results (and so no images of people)."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every error a user can meet; each message says what is wrong, where, and what to do about it."""
+"""Every error that a user can meet; each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 
 class SiameseError(Exception):
-    """Base class of all errors raised on purpose; the command line prints its message and exits
-    with 2.
+    """Base class of all errors raised on purpose.
+
+    The command line prints its message and exits with 2.
     """
 
 
@@ -26,8 +27,8 @@ class ImageError(SiameseError):
         self.path, self.reason, self.remedy = str(path), reason, remedy
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
-        # The default would rebuild from the finished message and fail: errors cross process borders
-        # while cropping.
+        # Errors are passed between processes while cropping; the default would rebuild them from
+        # the finished message and fail.
         return (type(self), (self.path, self.reason, self.remedy))
 
 
@@ -64,8 +65,9 @@ class MissingDependencyError(SiameseError):
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the option nearest to ``word``, or, where none is near,
-    the list of options.
+    """Return `` (did you mean 'x'?)`` for the option nearest to ``word``.
+
+    Where none is near, return the list of options.
 
     >>> did_you_mean("dlib_hgo", ["dlib_hog", "fixed_box", "none"])
     " (did you mean 'dlib_hog'?)"

@@ -1,4 +1,4 @@
-"""Names to classes: how JSON names a component and can execute nothing else."""
+"""Registry: names to classes, so that JSON can name a component and execute nothing else."""
 
 from __future__ import annotations
 
@@ -105,8 +105,7 @@ class Registry(Generic[T]):
                 )
             raise ConfigError(
                 f"a {self.kind} is an object, a name or a dictionary with a 'name', not "
-                f"{settings!r} "
-                f"(choose one of: {', '.join(self)})"
+                f"{settings!r} (choose one of: {', '.join(self)})"
             )
         arguments = {"name": settings} if isinstance(settings, str) else dict(settings)
         name = arguments.pop("name", None)

@@ -1,4 +1,4 @@
-"""Write a file so that it appears whole or not at all, whoever else writes or dies meanwhile."""
+"""Write a file so that it appears complete or not at all, also beside other processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name beside ``path``, then rename; nothing is left behind if that
-    fails.
+    """Write under a temporary name beside ``path``, then rename.
+
+    If that fails, no file remains.
 
     Raises:
         OSError: as from writing.
@@ -32,9 +33,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode()
-    except (
-        UnicodeEncodeError
-    ):  # a file name whose bytes are no UTF-8: escaped, it is read back as it was
+    except UnicodeEncodeError:  # a file name that is not UTF-8: escaped, it can be read back
         text = json.dumps(content, indent=1, allow_nan=False).encode()
     write_whole(path, text)
     return path

@@ -1,4 +1,7 @@
-"""Backbones keep the contract: any size in, (B, D) out, uint8 and float alike, rebuilt from their settings."""
+"""Backbones keep their contract.
+
+Any size in, (B, D) out, uint8 and float alike, rebuilt from their settings.
+"""
 
 import json
 
@@ -55,9 +58,8 @@ def test_settings_rebuild_the_same_network():
 def test_parameter_count_by_hand():
     net = SmallResNet(widths=(4, 8), depths=(2, 1), learned_size=6, stem_stride=2, gradient_cells=0)
     stem = 3 * 4 * 5 * 5 + 2 * 4
-    first = (
-        4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4 + (4 * 4 + 2 * 4)
-    )  # two convolutions with norms, and a strided shortcut
+    # Two convolutions with norms, and a strided shortcut.
+    first = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4 + (4 * 4 + 2 * 4)
     second = 4 * 4 * 9 + 2 * 4 + 4 * 4 * 9 + 2 * 4  # the shortcut is the identity
     third = 4 * 8 * 9 + 2 * 8 + 8 * 8 * 9 + 2 * 8 + (4 * 8 + 2 * 8)
     head = 8 * 6 + 6

@@ -1,4 +1,7 @@
-"""The two networks of older projects: layer by layer as worked out by hand, refusing other images, and able to learn."""
+"""The networks of the two baselines.
+
+Layer by layer as worked out by hand, refusing other images, and able to learn.
+"""
 
 import json
 
@@ -76,9 +79,8 @@ def test_face_comparer_against_functional_layers():
         )
         x = torch.maximum(x, 0.33 * x)
     x = x.reshape(4, 2048) @ weights["head.weight"].T + weights["head.bias"]
-    expected = torch.tanh(
-        x / (1 + 1e-5) ** 0.5
-    )  # the normalisation of an untrained network only divides by its guard
+    # The normalisation of an untrained network only divides by its guard.
+    expected = torch.tanh(x / (1 + 1e-5) ** 0.5)
     torch.testing.assert_close(net(torch.stack([red, green, blue], dim=1)), expected)
 
 
@@ -100,9 +102,8 @@ def test_face_similarity_layer_by_layer():
     assert shapes(FaceSimilarityNet(), images, nn.Linear) == [(512,), (128,)]
     stages = 0
     for before, after in [(3, 32), (32, 64), (64, 64), (64, 64), (64, 128), (128, 128)]:
-        stages += (
-            9 * (before * after + 2 * after * after) + 3 * 2 * after
-        )  # three convolutions and their norms
+        # Three convolutions and their norms.
+        stages += 9 * (before * after + 2 * after * after) + 3 * 2 * after
     head = 3200 * 512 + 512 + 2 * 512 + 512 * 128 + 128 + 2 * 128
     assert count(FaceSimilarityNet()) == stages + head
 
@@ -113,14 +114,10 @@ def test_face_similarity_adds_what_its_stages_say():
     first = stage.first(x)
     summed = first + stage.second(first)
     torch.testing.assert_close(stage(x), summed + stage.third(summed))
-    assert [type(m).__name__ for m in FaceSimilarityNet().stages] == (["_Stage", "MaxPool2d"] * 6)[
-        :-1
-    ]
-    assert [type(m).__name__ for m in FaceSimilarityNet().head] == [
-        "Linear",
-        "ReLU",
-        "BatchNorm1d",
-    ] * 2
+    names = [type(m).__name__ for m in FaceSimilarityNet().stages]
+    assert names == (["_Stage", "MaxPool2d"] * 6)[:-1]
+    names = [type(m).__name__ for m in FaceSimilarityNet().head]
+    assert names == ["Linear", "ReLU", "BatchNorm1d"] * 2
 
 
 @pytest.mark.parametrize(("net", "size"), [(FaceComparerNet, 32), (FaceSimilarityNet, 160)])
@@ -158,7 +155,7 @@ def test_another_size_is_refused_with_the_remedy(net, size, height, width):
             FaceComparerNet(dropout=0),
             PairCrossEntropyLoss(LearnedDistance(noise=0, dropout=0, hidden_dropout=0)),
             32,
-            # batch normalisation takes what is added before it out again, and differences what is
+            # Batch normalisation takes what is added before it out again, and differences what is
             # added after it
             {"0.head.bias", "1.distance.inner.bias"},
         ),
@@ -168,9 +165,8 @@ def test_another_size_is_refused_with_the_remedy(net, size, height, width):
 )
 def test_every_weight_learns_and_the_loss_falls(net, loss, size, inert):
     torch.manual_seed(0)
-    dtype = (
-        torch.float64 if inert else torch.float32
-    )  # where a gradient of 0 has to be told from rounding
+    # float64 where a gradient of 0 has to be told from rounding.
+    dtype = torch.float64 if inert else torch.float32
     images, labels = torch.rand(6, 3, size, size, dtype=dtype), torch.arange(6) // 2
     both = nn.ModuleList([net, loss]).to(dtype)
     optimizer = torch.optim.Adam(both.parameters(), lr=1e-3)

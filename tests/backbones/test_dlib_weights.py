@@ -1,4 +1,7 @@
-"""The file of dlib's network: primitives by hand, every byte of the real file, and files that are none."""
+"""The file of dlib's network, read and written.
+
+Primitives by hand, every byte of the real file, and files that are none.
+"""
 
 from __future__ import annotations
 
@@ -117,9 +120,8 @@ def test_newer_formats_of_the_layers_are_read_too(content, read):
         for layer in read.layers
     ]
     encoded = DlibFile(layers).encode()
-    assert (
-        len(encoded) == len(content) + 29 * (2 + 2 + 2) + 1
-    )  # flags, and a letter of each affine_2 and relu_2
+    # Flags, and a letter of each affine_2 and relu_2.
+    assert len(encoded) == len(content) + 29 * (2 + 2 + 2) + 1
     again = DlibFile.decode(encoded)
     assert [layer.version for layer in again.layers] == [layer.version for layer in layers]
     for one, other in zip(again.layers, read.layers, strict=True):
@@ -164,9 +166,7 @@ def test_an_extended_file_is_refused(content):
     "place", [0, 3, 20, 40, 200, 290, 334, 19_370, 19_381, 19_711, 19_760, 22_466_060]
 )
 def test_a_damaged_byte_outside_the_weights_is_refused_or_kept(content, read, place):
-    """Either it is refused, or it is read as what it now says and written back as it is: nothing is
-    lost silently.
-    """
+    """It is refused, or read as what it now says and written back as it is: nothing is lost."""
     damaged = bytearray(content)
     damaged[place] ^= 0x55
     try:
@@ -198,9 +198,8 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def _head_turned(layers):
-    layers[-1].weight = np.ascontiguousarray(
-        layers[-1].weight.T
-    )  # as torch keeps it: as many numbers
+    # Transposed, as torch keeps it: as many numbers.
+    layers[-1].weight = np.ascontiguousarray(layers[-1].weight.T)
 
 
 def _axes_swapped(layers):

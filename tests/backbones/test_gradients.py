@@ -1,4 +1,7 @@
-"""The histogram of gradients against a loop over pixels, and against what light may and may not change."""
+"""The histogram of gradients against a loop over pixels.
+
+And against what light may and may not change.
+"""
 
 import math
 
@@ -56,16 +59,15 @@ def test_an_edge_votes_for_its_orientation(degrees, expected):
 
 def test_brightness_changes_nothing_and_contrast_little():
     y, x = torch.meshgrid(torch.linspace(0, 6, 48), torch.linspace(0, 9, 48), indexing="ij")
-    image = (torch.sin(x + y.square() / 3) * 0.25 + 0.25).expand(
-        1, 3, 48, 48
-    )  # edges of all orientations, not noise
+    # Edges of all orientations, not noise.
+    image = (torch.sin(x + y.square() / 3) * 0.25 + 0.25).expand(1, 3, 48, 48)
     histogram = GradientHistogram()
     torch.testing.assert_close(histogram(image + 0.3), histogram(image), atol=1e-4, rtol=0)
     near, fmr = histogram(image * 0.8), histogram(image.flip(3))
     assert (near - histogram(image)).norm() < 0.2 * (fmr - histogram(image)).norm()
 
 
-def test_flat_pictures_have_finite_values_and_gradients():
+def test_flat_images_have_finite_values_and_gradients():
     flat = torch.full((2, 3, 32, 32), 0.5, requires_grad=True)
     out = GradientHistogram()(flat)
     out.sum().backward()

@@ -1,4 +1,7 @@
-"""HybridNet and its discriminant: closed forms against a written-out oracle, and what training and use see."""
+"""HybridNet and its discriminant.
+
+Closed forms against a written-out oracle, and what training and use see.
+"""
 
 import numpy as np
 import pytest
@@ -13,9 +16,7 @@ from siamese.errors import ConfigError
 
 
 def identities(n=30, each=6, size=12, seed=0):
-    """Descriptors of identities that differ along some axes, with one nuisance axis of large
-    variance within each identity.
-    """
+    """Identities differ along some axes; along one nuisance axis each varies much in itself."""
     rng = np.random.default_rng(seed)
     who = np.repeat(np.arange(n), each)
     x = rng.normal(size=(n, size))[who] + 0.3 * rng.normal(size=(n * each, size))
@@ -55,7 +56,7 @@ def test_the_discriminant_is_what_the_formula_says(each):
     assert np.allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-4)
 
 
-def test_distances_ignore_what_varies_within_people():
+def test_distances_ignore_what_varies_within_identities():
     x, labels = identities()
     d = Discriminant(12, 12, 0.01)
     d.fit(x, labels)
@@ -137,7 +138,7 @@ def test_training_sees_the_network_and_use_sees_both_at_unit_length():
     assert torch.allclose(after[:, 26:].norm(dim=1), after[:, :16].norm(dim=1), atol=1e-5)
 
 
-def test_a_picture_and_its_mirror_image_are_one():
+def test_an_image_and_its_mirror_image_are_one():
     model, images = net().eval(), random_images()
     model.fit([images], torch.arange(24) // 3)
     assert torch.allclose(model(images), model(images.flip(-1)), atol=1e-5)
@@ -161,7 +162,7 @@ def test_it_learns_and_the_histograms_do_not():
     assert net(components=0, likenesses=0).eval()(images).shape == (24, 16)
 
 
-def test_likeness_is_the_root_of_a_softmax_over_the_best_known_people():
+def test_likeness_is_the_root_of_a_softmax_over_the_best_known_identities():
     rng = np.random.default_rng(0)
     labels = np.repeat([5, 2, 9, 7, 1], [3, 6, 1, 2, 4])  # 9 has one image: nobody to remember
     x = rng.normal(size=(len(labels), 6))

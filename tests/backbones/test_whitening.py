@@ -23,18 +23,16 @@ def trained(embeddings, batch=50, **settings):
 
 def test_against_numpy():
     embeddings = correlated()
-    whitening = trained(
-        embeddings, shrinkage=1e-6, momentum=1e-9
-    )  # a plain average over all batches
+    # A plain average over all batches.
+    whitening = trained(embeddings, shrinkage=1e-6, momentum=1e-9)
     x = embeddings.double().numpy()
     # The oracle: Mahalanobis distance, which is euclidean distance after whitening.
     precision = np.linalg.inv(np.cov(x.T, bias=True))
     with torch.no_grad():
         raw = (embeddings - whitening.mean) @ whitening._matrix()
     expected = np.sqrt(np.einsum("ij,jk,ik->i", x[:50] - x[50:100], precision, x[:50] - x[50:100]))
-    np.testing.assert_allclose(
-        (raw[:50] - raw[50:100]).norm(dim=1).numpy(), expected, rtol=0.08
-    )  # the mean moves a little while it is learnt
+    # The mean moves a little while it is learnt.
+    np.testing.assert_allclose((raw[:50] - raw[50:100]).norm(dim=1).numpy(), expected, rtol=0.08)
     np.testing.assert_allclose(np.cov(raw.double().numpy().T), np.eye(6), atol=0.08)
 
 

@@ -76,10 +76,7 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     distances = (embeddings[pairs.left] - embeddings[pairs.right]).double().norm(dim=1).numpy()
     expected = siamese.cross_validate(distances.astype(np.float32), pairs.same, pairs.fold)
     assert (found["images"], found["not_acquired"], found["benchmark"]) == (21, 0, "lfw_view2")
-    assert (found["mean"], found["auc"]) == (
-        pytest.approx(expected.mean),
-        pytest.approx(expected.auc),
-    )
+    assert (found["mean"], found["auc"]) == pytest.approx((expected.mean, expected.auc))
     assert [f["threshold"] for f in found["folds"]] == pytest.approx(
         [f.threshold for f in expected.folds], rel=1e-5
     )
@@ -103,21 +100,8 @@ def test_an_option_that_was_renamed_says_so(old, new, capsys):
 
 
 def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
-    assert (
-        main(
-            [
-                "evaluate",
-                bundle,
-                "--benchmark",
-                "lfw_view2",
-                "--data",
-                str(lfw),
-                "--out",
-                str(tmp_path / "out"),
-            ]
-        )
-        == 0
-    )
+    words = ["evaluate", bundle, "--benchmark", "lfw_view2", "--data", str(lfw)]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "mean and standard error of 3 folds), every pair answered" in printed
     assert "at the bundle's own threshold" in printed
@@ -135,25 +119,18 @@ def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys
     path.write_text("left,right,same,fold\n" + "".join(f"{a},{b},{s},{f}\n" for a, b, s, f in rows))
     found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--policy", "recall,rate=1")
     assert (found["folds"]["benchmark"], found["folds"]["policy"]) == ("mine", "recall")
-    path.write_text(
-        "left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows)
-    )  # one fold: the bundle's threshold
+    # One fold: the bundle's threshold.
+    path.write_text("left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows))
     found = answer(capsys, bundle, f"pairs-file={path}", f"data={lfw}")
     assert found["folds"]["policy"] == "given"
-    assert (
-        found["folds"]["folds"][0]["threshold"]
-        == siamese.Bundle.load(bundle).operating_point.threshold
-    )
-    assert (
-        answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")["folds"][
-            "folds"
-        ][0]["threshold"]
-        == 0.5
-    )
+    own = siamese.Bundle.load(bundle).operating_point.threshold
+    assert found["folds"]["folds"][0]["threshold"] == own
+    found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")
+    assert found["folds"]["folds"][0]["threshold"] == 0.5
 
 
-def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, capsys, monkeypatch):
-    """A cropper that skips every first image: pairs with one are refused, and counted as missing."""
+def test_images_that_are_left_out_answer_different(lfw, bundle, tmp_path, capsys, monkeypatch):
+    """The cropper skips every first image: pairs with one are refused, and counted as missing."""
     monkeypatch.setattr(siamese.NoCropper, "verdict", lambda self, faces: "keep")
     pairs = siamese.lfw_view2(lfw)
     real = siamese.crop_files(pairs.paths, siamese.NoCropper(32))
@@ -184,42 +161,22 @@ def test_pictures_that_are_left_out_answer_different(lfw, bundle, tmp_path, caps
 
 
 def test_mistakes(lfw, bundle, tmp_path, capsys):
+    view2 = (bundle, "--benchmark", "lfw_view2", "--data")
     assert "--data PATH" in refused(capsys, bundle, "--benchmark", "lfw_view2")
     assert "lfw_view1" in _exit(capsys, bundle, "--benchmark", "lfw_view3", "--data", lfw)
-    assert "leave out one" in refused(
-        capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, "--pairs-file", "x.csv"
-    )
-    for option in (
-        ["--pairs", "all_pairs"],
-        ["--splits", "test"],
-        ["--tta", "3"],
-        ["--root", "x"],
-    ):
-        said = refused(capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, *option)
+    assert "leave out one" in refused(capsys, *view2, lfw, "--pairs-file", "x.csv")
+    for option in (["--pairs", "all_pairs"], ["--splits", "test"], ["--tta", "3"], ["--root", "x"]):
+        said = refused(capsys, *view2, lfw, *option)
         assert option[0] in said
         assert "leave it out" in said
-    assert "no such folder" in refused(
-        capsys, bundle, "--benchmark", "lfw_view2", "--data", tmp_path / "none"
-    )
+    assert "no such folder" in refused(capsys, *view2, tmp_path / "none")
     (tmp_path / "x.csv").write_text("left,right,same\n")
     assert "the paths in" in refused(
         capsys, bundle, "--pairs-file", tmp_path / "x.csv", "--data", tmp_path / "none"
     )
-    assert "leave out --threshold" in refused(
-        capsys,
-        bundle,
-        "--benchmark",
-        "lfw_view2",
-        "--data",
-        lfw,
-        "--policy",
-        "eer",
-        "--threshold",
-        "1",
-    )
-    assert "finite" in refused(
-        capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, "--threshold", "nan"
-    )
+    both = ("--policy", "eer", "--threshold", "1")
+    assert "leave out --threshold" in refused(capsys, *view2, lfw, *both)
+    assert "finite" in refused(capsys, *view2, lfw, "--threshold", "nan")
 
 
 def _exit(capsys, *words: object) -> str:
@@ -232,22 +189,8 @@ def test_what_an_option_takes_and_what_follows_two_dashes_is_no_setting(
     lfw, bundle, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    assert (
-        main(
-            [
-                "evaluate",
-                bundle,
-                "--benchmark",
-                "lfw_view1",
-                "--data",
-                str(lfw),
-                "--json",
-                "--out",
-                "data=x",
-            ]
-        )
-        == 0
-    )
+    words = ["evaluate", bundle, "--benchmark", "lfw_view1", "--data", str(lfw)]
+    assert main([*words, "--json", "--out", "data=x"]) == 0
     assert (tmp_path / "data=x" / "folds.json").is_file()
     assert "data=y: no" in refused(capsys, "--", "data=y")
 

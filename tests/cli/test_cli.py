@@ -1,4 +1,7 @@
-"""The command `siamese`, run as a user runs it: train, evaluate, verify, Hydra's features, and mistakes."""
+"""The command `siamese`, run as a user runs it.
+
+Train, evaluate, verify, Hydra's features, and mistakes.
+"""
 
 import csv
 import json
@@ -25,7 +28,7 @@ QUICK = [
 
 
 def face(path, identity, shot, size=48):
-    """A drawing that differs between identities (colours, proportions) and a little between shots."""
+    """A drawing: colours and proportions tell the identity; each shot differs a little."""
     rng, jitter = np.random.default_rng(identity), np.random.default_rng([identity, shot])
     image = Image.new("RGB", (size, size), tuple(rng.integers(60, 200, 3).tolist()))
     x, y = (size / 2 + jitter.normal(0, 1, 2)).tolist()
@@ -90,13 +93,12 @@ def test_a_run_leaves_everything_behind(run_folder):
         ".hydra",
     }
     assert {p.name for p in (run_folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    for image in ("loss_curves", "distances"):
-        assert Image.open(run_folder / "plots" / f"{image}.png").width > 400
+    for plot in ("loss_curves", "distances"):
+        assert Image.open(run_folder / "plots" / f"{plot}.png").width > 400
     assert list((run_folder / "logs" / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((run_folder / "logs" / "csv" / "metrics.csv").open()))
-    assert {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"} <= set(
-        rows[0]
-    )
+    logged = {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"}
+    assert logged <= set(rows[0])
     figures = json.loads((run_folder / "evaluation.json").read_text())
     assert set(figures) == {"train", "calibration", "test"}
     for split in figures.values():
@@ -139,16 +141,14 @@ def test_the_stored_threshold_gives_the_stored_counts_everywhere(run_folder, cap
 
 
 def test_evaluating_prints_tables_and_writes_files(run_folder, here, capsys):
-    assert (
-        main(["evaluate", str(run_folder / "bundle"), "--out", "again", "--pairs", "all_pairs"])
-        == 0
-    )
+    words = ["evaluate", str(run_folder / "bundle"), "--out", "again", "--pairs", "all_pairs"]
+    assert main(words) == 0
     assert "true matches" in capsys.readouterr().out
     assert json.loads((here / "again" / "evaluation.json").read_text())["test"]["impostor"] == 16
     assert (here / "again" / "plots" / "distances.png").is_file()
 
 
-def test_evaluating_on_other_people(run_folder, identities, here, capsys):
+def test_evaluating_on_other_identities(run_folder, identities, here, capsys):
     other = here / "other"
     for identity in ("p0", "p1", "p2"):
         shutil.copytree(identities / identity, other / identity)
@@ -160,7 +160,7 @@ def test_evaluating_on_other_people(run_folder, identities, here, capsys):
     )
 
 
-def test_a_changed_picture_or_manifest_is_noticed(run_folder, identities, here, capsys):
+def test_a_changed_image_or_manifest_is_noticed(run_folder, identities, here, capsys):
     moved = here / "moved"
     shutil.copytree(identities, moved)
     assert main(["evaluate", str(run_folder), "--root", str(moved), "--json"]) == 0
@@ -203,20 +203,8 @@ def test_verify_takes_the_newest_run_where_it_is_asked_to(
 
 
 def test_multirun_gives_one_folder_each(identities, here, capsys):
-    assert (
-        main(
-            [
-                "train",
-                "--multirun",
-                "data=folder",
-                f"data.root={identities}",
-                "data.seed=1,2",
-                "max_epochs=1",
-                *QUICK,
-            ]
-        )
-        == 0
-    )
+    words = ["data=folder", f"data.root={identities}", "data.seed=1,2", "max_epochs=1", *QUICK]
+    assert main(["train", "--multirun", *words]) == 0
     manifests = [
         json.loads(p.read_text()) for p in sorted(here.glob("runs/multirun/*/*/split.json"))
     ]
@@ -225,19 +213,8 @@ def test_multirun_gives_one_folder_each(identities, here, capsys):
 
 
 def test_cfg_job_shows_the_settings_and_trains_nothing(here, capsys):
-    assert (
-        main(
-            [
-                "train",
-                "--cfg",
-                "job",
-                "module.loss.margin=0.7",
-                "data/cropper=dlib_hog",
-                "data.cropper.margin=0.3",
-            ]
-        )
-        == 0
-    )
+    words = ["module.loss.margin=0.7", "data/cropper=dlib_hog", "data.cropper.margin=0.3"]
+    assert main(["train", "--cfg", "job", *words]) == 0
     shown = capsys.readouterr().out
     assert "margin: 0.7" in shown
     assert "margin: 0.3" in shown
@@ -393,19 +370,15 @@ def test_bad_data_is_one_line_and_leaves_nothing(kind, answer, tmp_path, here, c
 
 
 @pytest.mark.parametrize("kind", ["text file", "0 bytes"])
-def test_bad_pictures_can_be_left_out_and_are_counted(kind, tmp_path, here, capsys):
+def test_bad_images_can_be_left_out_and_are_counted(kind, tmp_path, here, capsys):
     root = folder_of(kind, tmp_path / "data")
-    assert (
-        main(["train", "data=folder", f"data.root={root}", "data.bad_images=quarantine", *QUICK])
-        == 0
-    )
+    words = ["data=folder", f"data.root={root}", "data.bad_images=quarantine", *QUICK]
+    assert main(["train", *words]) == 0
     crops = json.loads((here / "runs" / "latest" / "crops.json").read_text())
     assert list(crops["quarantine"]) == ["p4/bad.jpg"]
     assert sum(split["bad"] for split in crops["splits"].values()) == 1
-    assert (
-        json.loads((here / "runs" / "latest" / "split.json").read_text())["quarantine"]
-        == crops["quarantine"]
-    )
+    manifest = json.loads((here / "runs" / "latest" / "split.json").read_text())
+    assert manifest["quarantine"] == crops["quarantine"]
 
 
 def test_a_bug_is_not_taken_for_a_verdict(run_folder, identities, capsys, monkeypatch):
@@ -417,26 +390,17 @@ def test_a_bug_is_not_taken_for_a_verdict(run_folder, identities, capsys, monkey
 
 def test_a_reader_that_has_gone_is_not_taken_for_a_verdict(run_folder, identities):
     a = str(identities / "p0" / "0.png")
-    command = [
-        sys.executable,
-        "-m",
-        "siamese.cli.main",
-        "verify",
-        a,
-        a,
-        "--bundle",
-        str(run_folder),
-    ]
+    words = ["verify", a, a, "--bundle", str(run_folder)]
+    command = [sys.executable, "-m", "siamese.cli.main", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         child.stdout.close()
         assert child.wait(60) == 2
 
 
-def test_other_people_who_are_not_other_are_noted(run_folder, identities, capsys):
+def test_other_identities_that_are_not_other_are_noted(run_folder, identities, capsys):
     assert main(["evaluate", str(run_folder), "--data", str(identities), "--json"]) == 0
-    assert (
-        "on 8 identities of these names, and on 32 of these very images" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "on 8 identities of these names, and on 32 of these very images" in said
     assert "to evaluate a run on these images: --data" in refused(capsys, "evaluate", identities)
 
 
@@ -452,182 +416,75 @@ def _no_distribution(name):
     raise importlib.metadata.PackageNotFoundError(name)
 
 
-def test_another_policy_and_other_people_from_the_command_line(
+def test_another_policy_and_other_identities_from_the_command_line(
     run_folder, identities, here, capsys
 ):
     a, b = (str(identities / "p0" / f"{shot}.png") for shot in range(2))
-    assert (
-        main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=1", "--json"])
-        == 0
-    )
+    verify = ["verify", a, b, "--bundle", str(run_folder)]
+    evaluate = ["evaluate", str(run_folder)]
+    data = ["--data", str(identities)]
+    assert main([*verify, "--policy", "recall,rate=1", "--json"]) == 0
     lenient = json.loads(capsys.readouterr().out)
-    main(["verify", a, b, "--bundle", str(run_folder), "--policy", "recall,rate=0.5", "--json"])
+    main([*verify, "--policy", "recall,rate=0.5", "--json"])
     assert lenient["threshold"] > json.loads(capsys.readouterr().out)["threshold"]
-    assert "rule of 30" in refused(
-        capsys, "verify", a, b, "--bundle", run_folder, "--policy", "fmr,rate=0.001"
-    )
+    assert "rule of 30" in refused(capsys, *verify, "--policy", "fmr,rate=0.001")
     for wrong in ("fmr,0.1", "fmr,name=eer"):
-        assert "write NAME,SETTING=VALUE" in refused(
-            capsys, "verify", a, b, "--bundle", run_folder, "--policy", wrong
-        )
-    assert main(["evaluate", str(run_folder), "--policy", "recall,rate=1", "--json"]) == 0
+        assert "write NAME,SETTING=VALUE" in refused(capsys, *verify, "--policy", wrong)
+    assert main([*evaluate, "--policy", "recall,rate=1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["calibration"]["recall"] == 1
     assert "leave out the threshold (--threshold)" in refused(
-        capsys, "evaluate", run_folder, "--policy", "eer", "--threshold", "1"
+        capsys, *evaluate, "--policy", "eer", "--threshold", "1"
     )
-    assert "leave out tta (--tta)" in refused(
-        capsys, "evaluate", run_folder, "--policy", "eer", "--tta", "2"
-    )
+    assert "leave out tta (--tta)" in refused(capsys, *evaluate, "--policy", "eer", "--tta", "2")
 
-    assert (
-        main(
-            [
-                "evaluate",
-                str(run_folder),
-                "--splits",
-                "calibration",
-                "--threshold",
-                "0.5",
-                "--out",
-                "at_half",
-            ]
-        )
-        == 0
-    )
-    assert "distance <= 0.5000; a number that was given" in " ".join(
-        capsys.readouterr().out.split()
-    )
-    assert (
-        here / "at_half" / "plots" / "reliability.png"
-    ).exists()  # the calibration still tells chances, at its prevalence
+    at_half = ["--splits", "calibration", "--threshold", "0.5", "--out", "at_half"]
+    assert main([*evaluate, *at_half]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "distance <= 0.5000; a number that was given" in said
+    # The calibration still tells chances, at its prevalence.
+    assert (here / "at_half" / "plots" / "reliability.png").exists()
     for number in ("nan", "inf"):
-        assert "finite" in refused(capsys, "evaluate", run_folder, "--threshold", number)
+        assert "finite" in refused(capsys, *evaluate, "--threshold", number)
 
-    again = [
-        "calibrate",
-        str(run_folder),
-        "--data",
-        str(identities),
-        "--policy",
-        "eer",
-        "--pairs",
-        "all_pairs",
-    ]
+    again = ["calibrate", str(run_folder), *data, "--policy", "eer", "--pairs", "all_pairs"]
     assert main([*again, "--json", "--out", "own"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["new"]["identities"], found["new"]["genuine"], found["new"]["impostor"]) == (
-        10,
-        60,
-        720,
-    )
+    assert found["new"]["identities"] == 10
+    assert (found["new"]["genuine"], found["new"]["impostor"]) == (60, 720)
     own = json.loads((here / "own" / "bundle.json").read_text())
     assert own["operating_point"] == found["new"]
     assert own["provenance"]["recalibrated"]["threshold_before"] == found["old"]["threshold"]
     assert found["drifted"] is None  # two identities calibrated the bundle
     # The old threshold's counts are what evaluating it on these identities gives.
-    assert (
-        main(
-            [
-                "evaluate",
-                str(run_folder),
-                "--data",
-                str(identities),
-                "--pairs",
-                "all_pairs",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    assert main([*evaluate, *data, "--pairs", "all_pairs", "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)["data"]["confusion"]
     assert counts == {k: found["old"][k] for k in ("tp", "fp", "fn", "tn")}
     assert main(["verify", a, a, "--bundle", "own"]) == 0
     assert f"<= {found['new']['threshold']:.4f}" in capsys.readouterr().out
     assert main(again) == 0
-    assert (
-        "too few identities or pairs, here or in the bundle's calibration"
-        in capsys.readouterr().out
-    )
-    assert main(["calibrate", "own", "--data", str(identities)]) == 0
+    said = capsys.readouterr().out
+    assert "too few identities or pairs, here or in the bundle's calibration" in said
+    assert main(["calibrate", "own", *data]) == 0
     said = capsys.readouterr()
     assert "no sign of drift" in said.out  # the very identities that it was calibrated on
-    assert (
-        "calibrated on these identities is not known" in said.err
-    )  # the bundle lies in no run's folder
+    # The bundle lies in no run's folder.
+    assert "calibrated on these identities is not known" in said.err
     assert "give some: data=PATH (--data PATH)" in refused(capsys, "evaluate", "own")
     # More pairs of the same identities are other pairs, not other identities.
-    assert (
-        main(
-            [
-                "calibrate",
-                "own",
-                "--data",
-                str(identities),
-                "--policy",
-                "max_f1",
-                "--pairs",
-                "balanced_pairs",
-                "--out",
-                "own2",
-            ]
-        )
-        == 0
-    )
-    assert (
-        main(
-            [
-                "calibrate",
-                "own2",
-                "--data",
-                str(identities),
-                "--pairs",
-                "all_pairs",
-                "--out",
-                "own3",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    balanced = ["--policy", "max_f1", "--pairs", "balanced_pairs", "--out", "own2"]
+    assert main(["calibrate", "own", *data, *balanced]) == 0
+    every = ["calibrate", "own2", *data, "--pairs", "all_pairs", "--out", "own3"]
+    assert main([*every, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["drifted"] is False
-    assert (
-        main(
-            [
-                "calibrate",
-                "own2",
-                "--data",
-                str(identities),
-                "--pairs",
-                "all_pairs",
-                "--out",
-                "own3",
-            ]
-        )
-        == 0
-    )
+    assert main(every) == 0
     said = capsys.readouterr()
     assert "of the pairs here 7.69% are genuine, of the bundle's 50.00%" in said.out
     assert "the bundle in own3 is replaced" in said.err
-    assert (
-        main(
-            [
-                "evaluate",
-                str(run_folder),
-                "--splits",
-                "test",
-                "--policy",
-                "max_f1,prevalence=0.1",
-                "--json",
-            ]
-        )
-        == 0
-    )
+    rare = [*evaluate, "--splits", "test", "--policy", "max_f1,prevalence=0.1"]
+    assert main([*rare, "--json"]) == 0
     at = json.loads(capsys.readouterr().out)["test"]["at_prevalence"]
     assert (at["prevalence"], set(at)) == (0.1, {"prevalence", "precision", "f1", "accuracy"})
-    assert (
-        main(["evaluate", str(run_folder), "--splits", "test", "--policy", "max_f1,prevalence=0.1"])
-        == 0
-    )
+    assert main(rare) == 0
     assert "F1 at prevalence 0.1" in capsys.readouterr().out
     (here / "photos").mkdir()
     (here / "photos" / "one.jpg").touch()
@@ -645,32 +502,24 @@ def test_a_run_with_a_policy_over_all_pairs(identities, here, capsys):
         "pairs=all_pairs",
     ]
     assert main(["train", "data=folder", f"data.root={identities}", *QUICK, *settings]) == 0
-    point = json.loads((here / "runs" / "latest" / "bundle" / "bundle.json").read_text())[
-        "operating_point"
-    ]
-    assert (point["policy"], point["pair_rule"]["name"], point["target_prevalence"]) == (
-        "cost",
-        "all_pairs",
-        0.5,
-    )
+    bundle = json.loads((here / "runs" / "latest" / "bundle" / "bundle.json").read_text())
+    point = bundle["operating_point"]
+    assert (point["policy"], point["pair_rule"]["name"]) == ("cost", "all_pairs")
+    assert point["target_prevalence"] == 0.5
     assert point["settings"] == {"false_match": 5, "false_non_match": 1.0, "prevalence": "balanced"}
     capsys.readouterr()
     assert main(["evaluate", "--tta", "2", "--json"]) == 0
     assert "5 expected" not in capsys.readouterr().out
 
 
-def test_more_pairs_than_are_held_leave_the_same_figures_and_pictures(
+def test_more_pairs_than_are_held_leave_the_same_figures_and_plots(
     run_folder, here, capsys, monkeypatch
 ):
-    assert (
-        main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "held", "--json"]) == 0
-    )
+    words = ["evaluate", str(run_folder), "--pairs", "all_pairs", "--json"]
+    assert main([*words, "--out", "held"]) == 0
     held = json.loads(capsys.readouterr().out)
     monkeypatch.setattr("siamese.verification.measure.HELD", 10)
-    assert (
-        main(["evaluate", str(run_folder), "--pairs", "all_pairs", "--out", "streamed", "--json"])
-        == 0
-    )
+    assert main([*words, "--out", "streamed"]) == 0
     streamed = json.loads(capsys.readouterr().out)
     for split, figures in held.items():
         assert streamed[split]["confusion"] == figures["confusion"]

@@ -1,4 +1,7 @@
-"""Every configuration composes and builds what it names, and says nothing that the class would do by itself."""
+"""Every configuration composes and builds what it names.
+
+And it says nothing that the class would do by itself.
+"""
 
 import inspect
 from pathlib import Path

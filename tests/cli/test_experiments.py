@@ -1,4 +1,7 @@
-"""The predecessors' experiments and ours, as named, from the command line to a verdict, on drawings in LFW's layout."""
+"""The experiments of the baselines and ours, as named, from the command line to a verdict.
+
+They run on drawings in LFW's layout.
+"""
 
 import json
 
@@ -10,7 +13,7 @@ from siamese.cli.main import main
 from siamese.report.history import read_history
 
 LATEST = ("--bundle", "runs/latest")
-PICTURES = ("samples", "false_matches", "false_non_matches")
+GALLERIES = ("samples", "false_matches", "false_non_matches")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ EXPERIMENTS = {
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_runs_as_named_and_leaves_every_picture(
+def test_an_experiment_runs_as_named_and_leaves_every_plot(
     name, lfw, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -81,12 +84,12 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(
     assert main(["train", f"experiment={name}", *settings]) == 0
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())
-    seeds_own = name in ("face_comparer", "face_comparer_plus")
-    calibrate_pairs = name != "face_similarity"
+    protocol = "image_disjoint" if name.startswith("face_comparer") else "held_out_identities"
+    calibrates = name != "face_similarity"
     assert set(figures) == {"train", "validation", "test"} | (
-        {"calibration"} if calibrate_pairs else set()
+        {"calibration"} if calibrates else set()
     )
-    drawn = {f"{image}_{split}.png" for image in PICTURES for split in figures}
+    drawn = {f"{gallery}_{split}.png" for gallery in GALLERIES for split in figures}
     drawn |= {
         "loss_curves.png",
         "curves.png",
@@ -101,27 +104,20 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(
     assert history["train/loss"][0] == [0, 1]
     assert np.isfinite(history["train/loss"][1]).all()
     assert ("train/accuracy" in history) == (name in ("face_comparer", "face_similarity"))
-    assert ("val/loss" in history) == (
-        not name.endswith("plus")
-    )  # classifiers have nothing to say about others
+    # Classifiers have nothing to say about others.
+    assert ("val/loss" in history) == (not name.endswith("plus"))
     shown = capsys.readouterr().out
-    assert all(
-        figures[split]["caution"].startswith(
-            "image_disjoint" if seeds_own else "held_out_identities"
-        )
-        for split in figures
-    )
-    assert (
-        "image_disjoint" if seeds_own else "held_out_identities"
-    ) in shown  # labelled wherever figures stand
-    if seeds_own:
+    # Labelled wherever figures stand.
+    assert all(figures[split]["caution"].startswith(protocol) for split in figures)
+    assert protocol in shown
+    if protocol == "image_disjoint":
         assert [figures[s]["genuine"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert [figures[s]["impostor"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert figures["validation"]["pair_rule"] == {
             "name": "fixed_pairs",
             "source": "image_disjoint",
         }
-    # the same figures again from the bundle, and a verdict
+    # The same figures again from the bundle, and a verdict.
     assert main(["evaluate", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     for split, was in figures.items():
@@ -140,7 +136,7 @@ def test_an_experiment_runs_as_named_and_leaves_every_picture(
         assert 0 <= forward["distance"] <= 1  # a probability
 
 
-def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys):
+def test_tta_finds_a_threshold_of_its_own(lfw, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = [
         f"data.root={lfw}",
@@ -170,9 +166,8 @@ def test_copies_find_a_threshold_of_their_own(lfw, tmp_path, monkeypatch, capsys
     assert json.loads(streams.out)["tta"] == 2
     assert main(["evaluate", "--data", str(lfw), "--tta", "2"]) == 2
     assert "or give a threshold" in capsys.readouterr().err
-    assert (
-        main(["evaluate", "--data", str(lfw), "--tta", "2", "--threshold", "1.25", "--json"]) == 0
-    )
+    words = ["evaluate", "--data", str(lfw), "--tta", "2", "--threshold", "1.25", "--json"]
+    assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["data"]["threshold"] == 1.25
     assert main(["evaluate", "--json", "--tta", "3", "--splits", "test"]) == 0
     few = json.loads(capsys.readouterr().out)

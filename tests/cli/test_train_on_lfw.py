@@ -1,4 +1,7 @@
-"""A small part of the real LFW through dlib's crops, from the command line to a verdict; where SIAMESE_LFW names its folder."""
+"""A small part of the real LFW through dlib's crops, from the command line to a verdict.
+
+It runs where SIAMESE_LFW names LFW's folder.
+"""
 
 import csv
 import json
@@ -39,9 +42,8 @@ def test_photographs_to_verdict(tmp_path, monkeypatch, capsys):
     run = tmp_path / "runs" / "latest"
     crops = json.loads((run / "crops.json").read_text())["splits"]
     assert sum(split["images"] for split in crops.values()) == 120
-    assert (
-        sum(split["no_face"] for split in crops.values()) <= 2
-    )  # the detector was trained on these photographs
+    # The detector was trained on these photographs.
+    assert sum(split["no_face"] for split in crops.values()) <= 2
     assert json.loads((run / "bundle" / "bundle.json").read_text())["cropper"]["name"] == "dlib_hog"
     capsys.readouterr()
     first = rows[often[0]]

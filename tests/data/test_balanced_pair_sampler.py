@@ -1,4 +1,7 @@
-"""Balanced pairs: half genuine, half impostor, no pair twice, identities drawn before their images."""
+"""Balanced pairs, half genuine and half impostor.
+
+No pair comes twice, and identities are drawn before their images.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,8 @@ def test_a_batch_is_half_genuine_and_half_impostor_pairs_each_once(counts, half,
     same = labels[left] == labels[right]
     assert same.sum() == half
     assert (left != right).all()
-    assert (
-        len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)})
-        == 2 * half
-    )
+    distinct = {frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+    assert len(distinct) == 2 * half
 
 
 def test_a_small_data_set_gives_the_pairs_that_it_has():
@@ -70,7 +71,7 @@ def chi_square(observed: np.ndarray) -> float:
     return float(((observed - expected) ** 2 / expected).sum())
 
 
-def test_people_are_met_equally_often_however_many_pictures_they_have():
+def test_identities_are_met_equally_often_however_many_images_they_have():
     counts = [500] + [2] * 39
     genuine, impostor = meetings(counts, pairs=4, steps=2000)
     assert genuine.sum() == 4000
@@ -81,15 +82,14 @@ def test_people_are_met_equally_often_however_many_pictures_they_have():
         assert met[0] < 1.4 * met[1:].mean()
 
 
-def test_somebody_with_500_pictures_is_met_no_more_often_even_where_a_batch_needs_nearly_everybody():
-    genuine, _ = meetings(
-        [500] + [2] * 19, pairs=32, steps=300
-    )  # 16 genuine pairs among 20 identities
+def test_somebody_with_500_images_is_met_no_more_often_even_where_a_batch_needs_nearly_everybody():
+    # 16 genuine pairs among 20 identities.
+    genuine, _ = meetings([500] + [2] * 19, pairs=32, steps=300)
     assert genuine.sum() == 300 * 16
     assert genuine[0] < 1.2 * genuine[1:].mean()
 
 
-def test_pictures_of_one_person_are_drawn_evenly():
+def test_images_of_one_identity_are_drawn_evenly():
     labels = labels_of([10] * 6)
     drawn: Counter = Counter()
     for plan in BalancedPairSampler(8, steps=1000).batches(labels):
@@ -104,9 +104,8 @@ def test_both_sides_of_impostor_pairs_are_alike():
     for plan in BalancedPairSampler(20, steps=200).batches(labels):
         left, right = labels[plan.indices[plan.pairs]]
         lower += int((left < right).sum())
-    assert (
-        600 < lower < 1400
-    )  # of 2,000 impostor pairs: neither side is tied to an identity's number
+    # Of 2,000 impostor pairs: neither side is tied to an identity's number.
+    assert 600 < lower < 1400
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, -2])
@@ -115,7 +114,7 @@ def test_an_odd_or_empty_number_of_pairs_is_refused(pairs):
         BalancedPairSampler(pairs)
 
 
-def test_an_epoch_shows_each_picture_about_once():
+def test_an_epoch_shows_each_image_about_once():
     labels = labels_of([3] * 30 + [1] * 38)
     assert len(BalancedPairSampler(8).batches(labels)) == 8  # 128 images, 16 in a batch
     assert len(BalancedPairSampler(8).batches(labels, world=3)) == 3

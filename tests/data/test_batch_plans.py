@@ -1,4 +1,7 @@
-"""What all samplers share: a plan follows from seed, epoch, step and process alone; evaluation meets every row once."""
+"""What all samplers share.
+
+A plan follows from seed, epoch, step and process alone; evaluation meets every row once.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,9 @@ def test_every_batch_of_a_run_is_augmented_by_a_seed_of_its_own(sampler):
 
 
 def test_processes_together_draw_what_one_process_would(sampler):
-    """Step ``s`` of process ``r`` of ``w`` is turn ``s * w + r``, so adding processes does not
-    change what is drawn.
+    """Step ``s`` of process ``r`` of ``w`` is turn ``s * w + r``.
+
+    So adding processes does not change what is drawn.
     """
     alone = [plan[:2] for plan in epoch_of(sampler.batches(LABELS, 4), 1)]
     ranks = [

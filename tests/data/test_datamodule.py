@@ -1,4 +1,7 @@
-"""ImageDataModule: from a folder to batches, disjoint identities, bad images on record, the same batches from any workers."""
+"""ImageDataModule, from a folder to batches.
+
+Disjoint identities, bad images on record, the same batches from any number of workers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.helpers import assert_says, quiet_trainer, random_image, write_people
+from tests.helpers import assert_says, quiet_trainer, random_image, write_identities
 
 from siamese.data.datamodule import CsvDataModule, FolderDataModule, ImageDataModule
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
@@ -42,8 +45,8 @@ def two_epochs(data: ImageDataModule) -> list[dict[str, torch.Tensor]]:
     return batches
 
 
-def test_batches_of_a_folder_of_people(people_folder):
-    data = module(people_folder)
+def test_batches_of_a_folder_of_identities(identity_folder):
+    data = module(identity_folder)
     batches = list(data.train_dataloader())
     assert len(batches) == 5
     for batch in batches:
@@ -56,9 +59,9 @@ def test_batches_of_a_folder_of_people(people_folder):
         assert len(set(identities)) == 3
 
 
-def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_folder, monkeypatch):
+def test_evaluation_meets_each_image_once_in_order_and_unaugmented(identity_folder, monkeypatch):
     monkeypatch.setattr("siamese.data.datamodule.EVAL_BATCH", 5)
-    data = module(people_folder)
+    data = module(identity_folder)
     for split, loader in [
         ("calibration", data.val_dataloader()),
         ("test", data.test_dataloader()),
@@ -74,49 +77,49 @@ def test_evaluation_meets_each_picture_once_in_order_and_unaugmented(people_fold
             np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
-def test_training_pictures_are_augmented_unless_that_is_switched_off(people_folder):
-    plain = two_epochs(module(people_folder, augmentation=None))
-    augmented = two_epochs(module(people_folder))
+def test_training_images_are_augmented_unless_that_is_switched_off(identity_folder):
+    plain = two_epochs(module(identity_folder, augmentation=None))
+    augmented = two_epochs(module(identity_folder))
     for one, other in zip(plain, augmented, strict=True):
         assert torch.equal(one["index"], other["index"])
         assert not torch.equal(one["image"], other["image"])
 
 
-def test_training_pictures_alone_are_ever_augmented(people_folder):
-    data = module(people_folder)
+def test_training_images_alone_are_ever_augmented(identity_folder):
+    data = module(identity_folder)
     for split, augmented in (("train", True), ("calibration", False), ("test", False)):
         crops = data.dataset(split)
         seeded = crops[BatchPlan(np.array([0]), None, (1, 2, 3, 4))]["image"]
         assert torch.equal(seeded, crops[0]["image"]) is not augmented
 
 
-def test_nobody_is_in_two_splits(people_folder):
+def test_nobody_is_in_two_splits(identity_folder):
     for seed in range(5):
-        data = module(people_folder, seed=seed)
+        data = module(identity_folder, seed=seed)
         identities = [set(data.table(split).distinct_identities) for split in SPLITS]
         assert sum(map(len, identities)) == len(set().union(*identities)) == 12
         assert set().union(*(data.table(split).files for split in SPLITS)) == set(
-            IdentityTable.from_folder(people_folder).files
+            IdentityTable.from_folder(identity_folder).files
         )
 
 
-def test_a_manifest_with_somebody_in_two_splits_is_refused_at_setup(people_folder, tmp_path):
-    data = module(people_folder)
+def test_a_manifest_with_somebody_in_two_splits_is_refused_at_setup(identity_folder, tmp_path):
+    data = module(identity_folder)
     data.setup()
     path = data.manifest.save(tmp_path / "split.json")
     data.manifest.splits["test"].append(data.manifest.splits["train"].pop())
     data.manifest.save(tmp_path / "altered.json")
-    module(people_folder, manifest=path).setup()
+    module(identity_folder, manifest=path).setup()
     with pytest.raises(SplitError) as caught:
-        module(people_folder, manifest=tmp_path / "altered.json").setup()
+        module(identity_folder, manifest=tmp_path / "altered.json").setup()
     assert_says(caught.value, "identity", "train", "test")
 
 
 @pytest.mark.parametrize("with_table", [True, False])
 def test_a_saved_manifest_gives_the_same_split_whatever_the_seed(
-    people_folder, tmp_path, with_table
+    identity_folder, tmp_path, with_table
 ):
-    first = module(people_folder, seed=1)
+    first = module(identity_folder, seed=1)
     first.setup()
     path = first.manifest.save(tmp_path / "split.json")
     settings = {
@@ -126,24 +129,24 @@ def test_a_saved_manifest_gives_the_same_split_whatever_the_seed(
         "manifest": path,
         "seed": 77,
     }
-    again = module(people_folder, **settings) if with_table else ImageDataModule(**settings)
+    again = module(identity_folder, **settings) if with_table else ImageDataModule(**settings)
     for split in SPLITS:
         assert again.table(split) == first.table(split)
     assert again.manifest == first.manifest
 
 
-def test_a_manifest_is_refused_where_a_file_has_changed(people_folder, tmp_path):
-    data = module(people_folder)
+def test_a_manifest_is_refused_where_a_file_has_changed(identity_folder, tmp_path):
+    data = module(identity_folder)
     data.setup()
     path = data.manifest.save(tmp_path / "split.json")
-    shutil.copy(people_folder / "person_00/0.png", people_folder / "person_01/1.png")
+    shutil.copy(identity_folder / "person_00/0.png", identity_folder / "person_01/1.png")
     with pytest.raises(SplitError) as caught:
-        module(people_folder, manifest=path).setup()
+        module(identity_folder, manifest=path).setup()
     assert_says(caught.value, "person_01/1.png", "has changed")
 
 
-def test_the_detector_moves_nobody(people_folder):
-    one, other = module(people_folder), module(people_folder, cropper=NoCropper(size=16))
+def test_the_detector_moves_nobody(identity_folder):
+    one, other = module(identity_folder), module(identity_folder, cropper=NoCropper(size=16))
     one.setup()
     other.setup()
     assert one.manifest == other.manifest
@@ -155,23 +158,22 @@ def damage(folder: Path) -> dict[str, str]:
     return {"person_03/1.png": "not an image", "person_07/0.png": "0 bytes"}
 
 
-def test_bad_pictures_are_an_error(people_folder):
-    bad = damage(people_folder)
+def test_bad_images_are_an_error(identity_folder):
+    bad = damage(identity_folder)
     with pytest.raises(DataError) as caught:
-        module(people_folder).setup()
+        module(identity_folder).setup()
     assert_says(caught.value, "2 of 48", *bad, *bad.values(), "bad_images=quarantine")
 
 
-def test_quarantine_is_on_record_and_out_of_every_batch(people_folder):
-    bad = damage(people_folder)
-    data = module(people_folder, bad_images="quarantine")
+def test_quarantine_is_on_record_and_out_of_every_batch(identity_folder):
+    bad = damage(identity_folder)
+    data = module(identity_folder, bad_images="quarantine")
     data.setup()
     assert set(data.manifest.quarantine) == set(bad)
     for file, reason in bad.items():
         assert reason in data.manifest.quarantine[file]
-    assert {entry["file"] for split in SPLITS for entry in data.manifest.splits[split]} >= set(
-        bad
-    )  # they stay in their split
+    # They stay in their split.
+    assert {entry["file"] for split in SPLITS for entry in data.manifest.splits[split]} >= set(bad)
     files = [file for split in SPLITS for file in data.table(split).files]
     assert len(files) == 46
     assert not set(files) & set(bad)
@@ -184,35 +186,35 @@ def test_quarantine_is_on_record_and_out_of_every_batch(people_folder):
 
 
 @pytest.mark.parametrize("bad_images", ["error", "quarantine"])
-def test_a_manifest_with_a_quarantine_can_be_used_again(people_folder, tmp_path, bad_images):
-    damage(people_folder)
-    first = module(people_folder, bad_images="quarantine")
+def test_a_manifest_with_a_quarantine_can_be_used_again(identity_folder, tmp_path, bad_images):
+    damage(identity_folder)
+    first = module(identity_folder, bad_images="quarantine")
     first.setup()
     path = first.manifest.save(tmp_path / "split.json")
-    again = module(people_folder, manifest=path, bad_images=bad_images)
+    again = module(identity_folder, manifest=path, bad_images=bad_images)
     for split in SPLITS:
         assert again.table(split) == first.table(split)
 
 
-def test_a_picture_in_quarantine_is_not_used_though_it_was_repaired_since(people_folder, tmp_path):
-    damage(people_folder)
-    first = module(people_folder, bad_images="quarantine")
+def test_an_image_in_quarantine_is_not_used_though_it_was_repaired_since(identity_folder, tmp_path):
+    damage(identity_folder)
+    first = module(identity_folder, bad_images="quarantine")
     first.setup()
     path = first.manifest.save(tmp_path / "split.json")
-    shutil.copy(people_folder / "person_07/1.png", people_folder / "person_07/0.png")
-    again = module(people_folder, manifest=path, bad_images="quarantine")
+    shutil.copy(identity_folder / "person_07/1.png", identity_folder / "person_07/0.png")
+    again = module(identity_folder, manifest=path, bad_images="quarantine")
     for split in SPLITS:
         assert again.table(split) == first.table(split)
 
 
-def test_a_split_of_which_too_little_is_left_is_named(people_folder):
-    data = module(people_folder)
+def test_a_split_of_which_too_little_is_left_is_named(identity_folder):
+    data = module(identity_folder)
     data.setup()
     calibration = data.manifest.table("calibration")
     for path in calibration.paths[1:]:
         path.write_bytes(b"")
     with pytest.raises(SplitError) as caught:
-        module(people_folder, bad_images="quarantine").setup()
+        module(identity_folder, bad_images="quarantine").setup()
     assert_says(caught.value, "calibration", f"1 of {len(calibration)}", "add images")
 
 
@@ -221,35 +223,34 @@ def test_a_split_of_which_too_little_is_left_is_named(people_folder):
     [IdentitySampler(3, 2, steps=6), BalancedPairSampler(8, steps=6)],
     ids=lambda s: type(s).__name__,
 )
-def test_batches_are_the_same_bit_for_bit_with_0_1_and_2_workers(people_folder, sampler):
-    alone = two_epochs(module(people_folder, sampler=sampler))
+def test_batches_are_the_same_bit_for_bit_with_0_1_and_2_workers(identity_folder, sampler):
+    alone = two_epochs(module(identity_folder, sampler=sampler))
     assert len(alone) == 12
     assert len({batch["image"].numpy().tobytes() for batch in alone}) == 12
     for workers in (1, 2):
-        shared = two_epochs(
-            module(people_folder, sampler=sampler, workers=workers)
-        )  # persistent over both epochs
+        # The workers persist over both epochs.
+        shared = two_epochs(module(identity_folder, sampler=sampler, workers=workers))
         for one, other in zip(alone, shared, strict=True):
             assert one.keys() == other.keys()
             for key in one:
                 assert torch.equal(one[key], other[key])
 
 
-def test_crops_in_memory_or_on_disk_give_the_same_batches(people_folder):
-    held, read = (two_epochs(module(people_folder, in_memory=choice)) for choice in (True, False))
+def test_crops_in_memory_or_on_disk_give_the_same_batches(identity_folder):
+    held, read = (two_epochs(module(identity_folder, in_memory=choice)) for choice in (True, False))
     assert all(
         torch.equal(one["image"], other["image"]) for one, other in zip(held, read, strict=True)
     )
 
 
-def test_the_batch_seed_changes_batches_and_not_the_split(people_folder):
-    one, other = module(people_folder, batch_seed=1), module(people_folder, batch_seed=2)
+def test_the_batch_seed_changes_batches_and_not_the_split(identity_folder):
+    one, other = module(identity_folder, batch_seed=1), module(identity_folder, batch_seed=2)
     assert not torch.equal(two_epochs(one)[0]["index"], two_epochs(other)[0]["index"])
     assert one.manifest == other.manifest
 
 
-def test_loading_leaves_the_global_random_state_alone(people_folder):
-    data = module(people_folder)
+def test_loading_leaves_the_global_random_state_alone(identity_folder):
+    data = module(identity_folder)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -289,36 +290,40 @@ def trained(
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers and loggers
 def test_lightning_announces_each_epoch_and_a_resumed_run_goes_on_as_if_never_stopped(
-    people_folder, tmp_path
+    identity_folder, tmp_path
 ):
-    model, _ = trained(module(people_folder), 3, tmp_path)
+    model, _ = trained(module(identity_folder), 3, tmp_path)
     epochs = [[rows for at, rows in model.seen if at == epoch] for epoch in range(3)]
     assert [len(rows) for rows in epochs] == [5, 5, 5]
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    calibration = len(module(people_folder).table("calibration"))
+    calibration = len(module(identity_folder).table("calibration"))
     assert model.validated == [*range(calibration)] * 3
-    half, trainer = trained(module(people_folder), 2, tmp_path)
+    half, trainer = trained(module(identity_folder), 2, tmp_path)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    rest, _ = trained(module(people_folder), 3, tmp_path, resume=str(tmp_path / "last.ckpt"))
+    rest, _ = trained(module(identity_folder), 3, tmp_path, resume=str(tmp_path / "last.ckpt"))
     assert half.seen + rest.seen == model.seen
 
 
-def test_a_csv_gives_the_same_as_the_folder(people_folder, tmp_path):
-    table = IdentityTable.from_folder(people_folder)
+def test_a_csv_gives_the_same_as_the_folder(identity_folder, tmp_path):
+    table = IdentityTable.from_folder(identity_folder)
     lines = [
         f"{file},{identity}" for file, identity in zip(table.files, table.identities, strict=True)
     ]
     (tmp_path / "list.csv").write_text("\n".join(["path,identity", *lines]), encoding="utf-8")
     data = CsvDataModule(
-        tmp_path / "list.csv", people_folder, cropper=NoCropper(size=24), workers=0, progress=False
+        tmp_path / "list.csv",
+        identity_folder,
+        cropper=NoCropper(size=24),
+        workers=0,
+        progress=False,
     )
-    folder = module(people_folder)
+    folder = module(identity_folder)
     for split in SPLITS:
         assert data.table(split).files == folder.table(split).files
 
 
-def test_a_second_module_crops_nothing(people_folder):
-    first, second = module(people_folder), module(people_folder, seed=9)
+def test_a_second_module_crops_nothing(identity_folder):
+    first, second = module(identity_folder), module(identity_folder, seed=9)
     first.setup()
     second.prepare_data()
     second.setup("fit")
@@ -338,14 +343,14 @@ def test_settings_that_cannot_be(settings, words):
     assert_says(caught.value, *words)
 
 
-def test_an_unknown_split_is_named(people_folder):
+def test_an_unknown_split_is_named(identity_folder):
     with pytest.raises(ConfigError) as caught:
-        module(people_folder).dataset("tset")
+        module(identity_folder).dataset("tset")
     assert_says(caught.value, "'tset'", "did you mean 'test'")
 
 
-def test_people_who_are_too_few_are_told_before_anything_is_cropped(tmp_path):
-    data = module(write_people(tmp_path / "identities", [3, 3]))
+def test_identities_that_are_too_few_are_told_before_anything_is_cropped(tmp_path):
+    data = module(write_identities(tmp_path / "identities", [3, 3]))
     with pytest.raises(SplitError) as caught:
         data.setup()
     assert_says(caught.value, "2 identities", "at least 6 identities")

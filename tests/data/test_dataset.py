@@ -1,4 +1,7 @@
-"""CropDataset: the images a plan names, augmented by the plan's seed, the same from memory and from disk."""
+"""CropDataset gives the images that a plan names, augmented by the plan's seed.
+
+They are the same from memory and from disk.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Identity-disjoint splits: nobody on two sides, exact shares, alike in images per identity, the same for the same seed."""
+"""Identity-disjoint splits: nobody is on two sides.
+
+Exact shares, alike in images per identity, the same for the same seed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ SKEWED = (
 SHARES = (0.6, 0.2, 0.2)
 
 
-def people_of(table: IdentityTable, rows: np.ndarray) -> set[str]:
+def identities_of(table: IdentityTable, rows: np.ndarray) -> set[str]:
     return {table.identities[r] for r in rows}
 
 
@@ -36,7 +39,7 @@ def assert_disjoint_and_complete(table: IdentityTable, split: dict[str, np.ndarr
     assert list(split) == list(SPLITS)
     rows = np.concatenate(list(split.values()))
     assert sorted(rows.tolist()) == list(range(len(table)))  # every image in exactly one split
-    owners = Counter(identity for part in split.values() for identity in people_of(table, part))
+    owners = Counter(identity for part in split.values() for identity in identities_of(table, part))
     assert set(owners.values()) == {1}
     assert all((np.diff(part) > 0).all() for part in split.values())
 
@@ -54,11 +57,10 @@ def test_nobody_is_in_two_splits_for_200_seeds(counts):
             continue
         made += 1
         assert_disjoint_and_complete(table, split)
-        for (
-            part
-        ) in split.values():  # each split can form pairs of the same and of different identities
+        # Each split can form pairs of the same and of different identities.
+        for part in split.values():
             assert max(Counter(table.identities[r] for r in part).values()) >= 2
-            assert len(people_of(table, part)) >= 2
+            assert len(identities_of(table, part)) >= 2
     assert made == 200 or counts[0] == 2
 
 
@@ -80,40 +82,39 @@ def test_nobody_is_in_two_splits_of_any_table(counts, shares, seed):
     # Where a split's share is less than two identities, it gets two: the others give one up.
     off = 1 if min(exact) >= 2 else 2
     for name, number in zip(SPLITS, exact, strict=True):
-        assert abs(len(people_of(table, split[name])) - number) < off + 1e-6
+        assert abs(len(identities_of(table, split[name])) - number) < off + 1e-6
 
 
 @pytest.mark.parametrize(
     ("shares", "identities"),
     [((0.6, 0.2, 0.2), (24, 8, 8)), ((24, 8, 8), (24, 8, 8)), ((20, 4, 16), (20, 4, 16))],
 )
-def test_exact_numbers_of_people(shares, identities):
+def test_exact_numbers_of_identities(shares, identities):
     table = made_up_table([10] * 40)
     for seed in range(30):
         split = split_identities(table, shares, seed)
-        assert tuple(len(people_of(table, split[name])) for name in SPLITS) == identities
+        assert tuple(len(identities_of(table, split[name])) for name in SPLITS) == identities
 
 
-def test_splits_are_alike_in_pictures_per_person():
+def test_splits_are_alike_in_images_per_identity():
     table = made_up_table(SKEWED)
     for seed in range(50):
         split = split_identities(table, SHARES, seed)
         for name, share in zip(SPLITS, SHARES, strict=True):
-            own = [table.counts[p] for p in people_of(table, split[name])]
-            for at_least in sorted(
-                set(SKEWED)
-            ):  # of those with many, few and single images each split has its share
+            own = [table.counts[p] for p in identities_of(table, split[name])]
+            # Of those with many, few and single images each split has its share.
+            for at_least in sorted(set(SKEWED)):
                 there_are = sum(n >= at_least for n in SKEWED)
                 assert abs(sum(n >= at_least for n in own) - share * there_are) < 2.5
 
 
-def test_the_most_photographed_person_is_in_each_split_in_proportion():
+def test_the_most_photographed_identity_is_in_each_split_in_proportion():
     table = made_up_table(SKEWED)
     seeds = 300
     where = Counter()
     for seed in range(seeds):
         split = split_identities(table, SHARES, seed)
-        where.update(name for name in SPLITS if "p000" in people_of(table, split[name]))
+        where.update(name for name in SPLITS if "p000" in identities_of(table, split[name]))
     for name, share in zip(SPLITS, SHARES, strict=True):
         assert abs(where[name] - share * seeds) < 5 * np.sqrt(seeds * share * (1 - share))
 
@@ -130,22 +131,21 @@ def test_everybody_is_in_each_split_in_proportion():
             continue
         made += 1
         for name in SPLITS:
-            where[name].update(people_of(table, split[name]))
+            where[name].update(identities_of(table, split[name]))
     assert made == seeds
     for name, share in zip(SPLITS, (0.5, 0.25, 0.25), strict=True):
         for identity in table.distinct_identities:
-            assert abs(where[name][identity] - share * seeds) < 5 * np.sqrt(
-                seeds * share * (1 - share)
-            )
+            spread = np.sqrt(seeds * share * (1 - share))
+            assert abs(where[name][identity] - share * seeds) < 5 * spread
 
 
-def test_any_two_equal_people_can_meet_in_any_split():
+def test_any_two_equal_identities_can_meet_in_any_split():
     table, seeds = made_up_table([10] * 40), 800
     together = Counter()
     for seed in range(seeds):
         split = split_identities(table, SHARES, seed)
         together.update(
-            name for name in SPLITS if {"p000", "p001"} <= people_of(table, split[name])
+            name for name in SPLITS if {"p000", "p001"} <= identities_of(table, split[name])
         )
     for name, n in zip(SPLITS, (24, 8, 8), strict=True):
         expected = seeds * n / 40 * (n - 1) / 39  # as drawn from an urn
@@ -157,7 +157,7 @@ def test_the_seed_decides():
     one, again, other = (split_identities(table, SHARES, seed) for seed in (3, 3, 4))
     for name in SPLITS:
         np.testing.assert_array_equal(one[name], again[name])
-    assert people_of(table, one["test"]) != people_of(table, other["test"])
+    assert identities_of(table, one["test"]) != identities_of(table, other["test"])
 
 
 def test_the_names_of_the_files_do_not_matter():
@@ -172,7 +172,7 @@ def test_the_names_of_the_files_do_not_matter():
             split_identities(renamed, SHARES, seed),
         )
         for name in SPLITS:
-            assert people_of(table, one[name]) == people_of(renamed, other[name])
+            assert identities_of(table, one[name]) == identities_of(renamed, other[name])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_too_little_data_says_what_is_needed(counts, words):
     assert_says(caught.value, "made up", *words)
 
 
-def test_a_split_that_would_get_too_few_people_is_named():
+def test_a_split_that_would_get_too_few_identities_is_named():
     with pytest.raises(SplitError) as caught:
         split_identities(made_up_table([5] * 20), (0.98, 0.01, 0.01))
     assert_says(caught.value, "calibration split", "0 identities", "data.split.shares")
@@ -214,7 +214,7 @@ def test_shares_must_be_three_numbers_above_0(shares):
 
 
 @pytest.mark.parametrize("identities", range(6, 16))
-def test_six_people_are_enough_with_equal_shares(identities):
+def test_six_identities_are_enough_with_equal_shares(identities):
     for seed in range(20):
         assert_disjoint_and_complete(
             table := made_up_table([3] * identities), split_identities(table, (1, 1, 1), seed)
@@ -227,6 +227,5 @@ def test_a_manifest_of_any_split_holds_the_law():
         table, split_identities(table), seed=0, settings={"shares": list(SHARES)}
     )
     manifest.check()
-    assert all(
-        e["sha256"] is None for part in manifest.splits.values() for e in part
-    )  # not one of these files exists
+    # Not one of these files exists.
+    assert all(e["sha256"] is None for part in manifest.splits.values() for e in part)

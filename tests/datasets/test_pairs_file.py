@@ -60,12 +60,8 @@ def test_lfws_format(root):
     assert told(pairs) == ROWS
     assert len(pairs.files) == 6
     assert pairs.tested == (0, 1)
-    assert [pairs.identities[pairs.files.index(f)] for f, *_ in ROWS] == [
-        "Ann",
-        "Ann",
-        "Bob",
-        "Bob",
-    ]
+    shown = [pairs.identities[pairs.files.index(f)] for f, *_ in ROWS]
+    assert shown == ["Ann", "Ann", "Bob", "Bob"]
     assert len(set(pairs.labels.tolist())) == 3
     assert all(path.is_file() for path in pairs.paths)
 
@@ -82,17 +78,15 @@ def test_csv(root):
     assert (pairs.name, pairs.fold_names) == ("mine", ("f0", "f1"))
 
 
-def test_a_person_in_two_folds_is_warned_of(root):
+def test_an_identity_in_two_folds_is_warned_of(root):
     rows = [
         "Ann/Ann_0001.jpg,Ann/Ann_0002.jpg,1,x",
         "Ann/Ann_0001.jpg,Eve/Eve_0001.jpg,0,x",
         "Bob/Bob_0001.png,Bob/Bob_0002.jpg,1,y",
         "Bob/Bob_0001.png,{},0,y",
     ]
-    for other, warned in (
-        ("Ann/Ann_0003.jpg", False),
-        ("Ann/Ann_0002.jpg", True),
-    ):  # nothing says that 0003 shows Ann
+    # Nothing says that 0003 shows Ann.
+    for other, warned in (("Ann/Ann_0003.jpg", False), ("Ann/Ann_0002.jpg", True)):
         path = written(root, "left,right,same,fold\n" + "\n".join(rows).format(other), "mine.csv")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -237,10 +231,8 @@ def test_the_official_files(real):
             for f in range(pairs.folds)
         ]
         assert sum(map(len, identities)) == len(set.union(*identities))  # nobody is in two folds
-    assert (len(set(one.identities)), len(set(one.identities) & set(two.identities))) == (
-        3095,
-        2465,
-    )
+    assert len(set(one.identities)) == 3095
+    assert len(set(one.identities) & set(two.identities)) == 2465
     unordered = [
         {frozenset((p.files[a], p.files[b])) for a, b in zip(p.left, p.right, strict=True)}
         for p in (one, two)

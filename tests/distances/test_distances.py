@@ -1,4 +1,7 @@
-"""Distances: right against float64, exact for equal rows, independent of how many pairs are computed together."""
+"""Distances are right against float64, and exact for equal rows.
+
+They do not depend on how many pairs are computed together.
+"""
 
 import math
 from fractions import Fraction
@@ -117,10 +120,8 @@ def test_arrays_are_compared_as_numbers_are_with_thresholds_that_float32_does_no
 
 
 def test_a_threshold_that_float32_rounds_up_gives_the_same_counts_everywhere():
-    rows, labels = (
-        torch.tensor([[0.0], [0.1], [5.0], [5.3]]),
-        np.array([0, 0, 1, 1]),
-    )  # float32(0.1) > 0.1
+    # float32(0.1) is more than 0.1.
+    rows, labels = torch.tensor([[0.0], [0.1], [5.0], [5.3]]), np.array([0, 0, 1, 1])
     every = [
         measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
         StreamedDistances(rows, labels, EuclideanDistance()),
@@ -145,9 +146,7 @@ def test_what_verdicts_compare_is_the_true_distance_rounded_once(distance, dtype
 
 
 def test_neither_layout_nor_company_nor_threads_change_a_long_rows_last_bit(monkeypatch):
-    """Looked at in float64, before the rounding to float32 that hides such a bit nearly always, but
-    not always.
-    """
+    """Looked at in float64: rounding to float32 hides such a bit nearly always, but not always."""
     seen = []
     monkeypatch.setattr(
         EuclideanDistance,
@@ -188,6 +187,5 @@ def test_the_cosine_of_tiny_and_huge_rows_is_that_of_their_directions(scale, dty
     plain = a.clone().requires_grad_()
     CosineDistance()(plain, b).sum().backward()
     assert torch.allclose(scaled.grad * scale, plain.grad, atol=1e-5)
-    assert (
-        CosineDistance().measure(torch.zeros(1, 3), torch.tensor([[0.0, 2.0, 0.0]])).item() == 0.5
-    )
+    found = CosineDistance().measure(torch.zeros(1, 3), torch.tensor([[0.0, 2.0, 0.0]]))
+    assert found.item() == 0.5

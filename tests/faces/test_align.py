@@ -1,4 +1,7 @@
-"""Geometry of a crop: nothing is distorted, everything lands where the box says, and beyond the image it is black."""
+"""The geometry of a crop.
+
+Nothing is distorted, everything lands where the box says, and beyond the image it is black.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,8 @@ def test_a_painted_box_fills_the_crop_and_nothing_else_is_on_it():
     image[30:70, 50:90] = (255, 0, 0)
     crop = crop_to_square(image, Box(50, 30, 90, 70), 80)
     assert (crop[3:-3, 3:-3] == (255, 0, 0)).all()
-    assert (
-        crop_to_square(image, Box(50, 30, 90, 70), 40) == (255, 0, 0)
-    ).all()  # one to one: not a pixel of the blue
+    # One to one: not a pixel of the blue.
+    assert (crop_to_square(image, Box(50, 30, 90, 70), 40) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_long_box_is_centred_on_black(box, rows, columns):
 
 
 @pytest.mark.parametrize("corner", [(-50, -50), (50, -50), (-50, 50), (50, 50)])
-def test_beyond_the_picture_is_black_and_the_scale_is_kept(corner):
+def test_beyond_the_image_is_black_and_the_scale_is_kept(corner):
     x, y = corner
     crop = crop_to_square(
         np.full((100, 100, 3), 255, dtype=np.uint8), Box(x, y, x + 100, y + 100), 200
@@ -94,7 +96,7 @@ def test_padding_by_the_edge_repeats_the_outermost_pixels():
         (0, 99, 1, 1099),
     ],
 )
-def test_a_box_that_touches_the_picture_by_less_than_a_pixel_of_the_crop(box, padding):
+def test_a_box_that_touches_the_image_by_less_than_a_pixel_of_the_crop(box, padding):
     crop = crop_to_square(np.full((100, 100, 3), 255, dtype=np.uint8), Box(*box), 100, padding)
     assert crop.shape == (100, 100, 3)
 
@@ -108,7 +110,7 @@ def test_a_mark_is_as_large_near_the_edge_as_in_the_middle():
     assert (edge > 150).all(axis=2).sum() == pytest.approx(40 * 40, abs=170)
 
 
-def test_a_picture_is_shrunk_without_aliasing():
+def test_an_image_is_shrunk_without_aliasing():
     stripes = np.zeros((200, 200, 3), dtype=np.uint8)
     stripes[:, ::2] = 255  # finer than the result can show: its mean is grey
     crop = crop_to_square(stripes, whole(stripes), 25)
@@ -131,15 +133,13 @@ def test_one_to_one_is_a_copy():
         (0, -9, 20, 0),
     ],
 )
-def test_an_empty_box_or_one_beside_the_picture_is_refused(box):
+def test_an_empty_box_or_one_beside_the_image_is_refused(box):
     with pytest.raises(ValueError, match="does not touch an image of 100 x 80"):
         crop_to_square(np.zeros((80, 100, 3), dtype=np.uint8), Box(*box), 32)
 
 
-def map_picture(width: int, height: int) -> np.ndarray:
-    """Each pixel tells where it is: red its column, green its row; blue tells that it is image at
-    all.
-    """
+def map_image(width: int, height: int) -> np.ndarray:
+    """Each pixel tells where it is: red its column, green its row; blue that it is image at all."""
     image = np.full((height, width, 3), 255, dtype=np.uint8)
     image[..., 0], image[..., 1] = np.arange(width)[None, :], np.arange(height)[:, None]
     return image
@@ -167,7 +167,7 @@ def test_every_pixel_comes_from_where_the_box_says(
     )
     if not touches:
         return
-    crop = crop_to_square(map_picture(width, height), box, size)
+    crop = crop_to_square(map_image(width, height), box, size)
     assert crop.shape == (size, size, 3)
     assert crop.dtype == np.uint8
     # The oracle: pixel centres, both axes by one scale, the box's centre in the square's centre.
@@ -187,9 +187,8 @@ def test_every_pixel_comes_from_where_the_box_says(
 
     assert (crop[shown(slack)][:, 2] == 255).all()
     assert (crop[~shown(-slack)] == 0).all()
-    inner = shown(
-        slack + 2 + 2 * source_per_pixel
-    )  # at an image's edge an interpolation has neighbours on one side only
+    # At an image's edge an interpolation has neighbours on one side only.
+    inner = shown(slack + 2 + 2 * source_per_pixel)
     tolerance = 1.5 + slack
     error_x = np.abs(crop[..., 0] - (x[None, :] - 0.5))
     error_y = np.abs(crop[..., 1] - (y[:, None] - 0.5))
@@ -206,7 +205,7 @@ def test_every_pixel_comes_from_where_the_box_says(
 )
 def test_any_whole_numbered_box_gives_a_square_or_a_value_error(width, height, box, size):
     try:
-        crop = crop_to_square(map_picture(width, height), Box(*box), size)
+        crop = crop_to_square(map_image(width, height), Box(*box), size)
     except ValueError:
         left, top, right, bottom = box
         assert (

@@ -1,4 +1,7 @@
-"""An image that cannot be read is one error with one line: which file, why, and what to do about it."""
+"""An image that cannot be read is one error with one line.
+
+It says which file, why, and what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,8 @@ from siamese.errors import ImageError
 from siamese.faces import images
 from siamese.faces.images import decode_image, read_image
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::UserWarning:PIL"
-)  # Pillow warns of damage that it then gets over
+# Pillow warns of damage that it then gets over.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 
 def encode(kind: str, **options: object) -> bytes:
@@ -90,9 +92,8 @@ def test_folder_instead_of_a_file(tmp_path):
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_unreadable_file(tmp_path, monkeypatch, number):
     def refuse(self: Path) -> bytes:
-        raise OSError(
-            number, "refused by the test", str(self)
-        )  # becomes PermissionError for EACCES
+        # For EACCES this becomes a PermissionError.
+        raise OSError(number, "refused by the test", str(self))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(ImageError) as caught:
@@ -100,14 +101,14 @@ def test_unreadable_file(tmp_path, monkeypatch, number):
     assert_says(caught.value, tmp_path / "locked.jpg", "refused by the test", "permissions")
 
 
-def test_floating_point_picture(tmp_path):
+def test_floating_point_image(tmp_path):
     Image.fromarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)).save(tmp_path / "a.tiff")
     with pytest.raises(ImageError) as caught:
         read_image(tmp_path / "a.tiff")
     assert_says(caught.value, tmp_path / "a.tiff", "floating-point", "8 or 16 bits")
 
 
-def test_huge_picture_is_refused_by_its_header_alone():
+def test_huge_image_is_refused_by_its_header_alone():
     start = time.perf_counter()
     with pytest.raises(ImageError, match="pixels"):
         decode_image(png_with_header(60_000, 60_000))
@@ -160,7 +161,7 @@ CONTENTS += [
     length=st.none() | st.integers(1, 5000),
 )
 @example(content=b"\x89PNG\r\n\x1a\n", changes=[(0, 0x89)], early=False, length=None)
-def test_damaged_bytes_are_a_picture_or_an_image_error(content, changes, early, length):
+def test_damaged_bytes_are_an_image_or_an_image_error(content, changes, early, length):
     damaged = bytearray(content[:length])
     for place, value in changes:
         damaged[place % (min(len(damaged), 120) if early else len(damaged))] = value
@@ -176,9 +177,8 @@ def test_damaged_bytes_are_a_picture_or_an_image_error(content, changes, early, 
 
 def test_a_variety_that_the_decoder_does_not_know_is_an_image_error():
     content = bytearray(encode("DDS"))
-    content[80:84] = struct.pack(
-        "<I", 0
-    )  # DDS_PIXELFORMAT.dwFlags: a pixel format that nothing defines
+    # DDS_PIXELFORMAT.dwFlags: a pixel format that nothing defines.
+    content[80:84] = struct.pack("<I", 0)
     with pytest.raises(ImageError) as caught:
         decode_image(bytes(content), "a.dds")
     assert_says(caught.value, "a.dds", "replace or remove")
@@ -187,9 +187,5 @@ def test_a_variety_that_the_decoder_does_not_know_is_an_image_error():
 def test_image_error_survives_the_way_between_processes():
     error = ImageError("a/b.jpg", "too dark", "turn on the light")
     again = pickle.loads(pickle.dumps(error))
-    assert (str(again), again.path, again.reason, again.remedy) == (
-        str(error),
-        "a/b.jpg",
-        "too dark",
-        "turn on the light",
-    )
+    assert str(again) == str(error)
+    assert (again.path, again.reason, again.remedy) == ("a/b.jpg", "too dark", "turn on the light")

@@ -1,4 +1,7 @@
-"""The crop cache when things go wrong: a killed run, a full disk, damaged and half-written files, others at work in it."""
+"""The crop cache when things go wrong.
+
+A killed run, a full disk, damaged and half-written files, others at work in it.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +47,20 @@ import sys, time
 from pathlib import Path
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.crops import crop_files
-folder, cache, go, pause = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
+folder, cache, go = map(Path, sys.argv[1:4])
+pause = float(sys.argv[4])
+box = dict(size=32, left=2, top=2, right=30, bottom=30)
 class Slow(FixedBoxCropper):
     def __call__(self, image):
         time.sleep(pause)
         return super().__call__(image)
     def pixel_settings(self):
-        return FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30).pixel_settings()
+        return FixedBoxCropper(**box).pixel_settings()
 paths = sorted(folder.iterdir())
 print("ready", flush=True)
 while not go.exists():
     time.sleep(0.001)
-result = crop_files(paths, Slow(size=32, left=2, top=2, right=30, bottom=30), cache=cache, workers=1, progress=False)
+result = crop_files(paths, Slow(**box), cache=cache, workers=1, progress=False)
 print(result.computed, sum(file is not None for file in result.files), flush=True)
 """
 
@@ -128,9 +133,8 @@ def test_a_temporary_file_that_vanishes_during_the_look_round_does_no_harm(tmp_p
         entries = list(real(folder))
         for entry in entries:
             if entry.name.endswith(".tmp"):
-                Path(
-                    entry.path
-                ).unlink()  # as the other process renames it, between our listing and our question
+                # The other process renames it between our listing and our question.
+                Path(entry.path).unlink()
         return iter(entries)
 
     monkeypatch.setattr(os, "scandir", scandir)
@@ -203,15 +207,10 @@ def test_a_full_disk(tmp_path):
         assert temporary_files(cache) == []
         early = [f for f in cache.rglob("*.png") if f.stat().st_size]
         assert len(early) > 3
-        assert (
-            crop_files(paths[:3], BOX, progress=False, cache=cache).computed == 0
-        )  # what was cropped can be used
-        assert (
-            subprocess.run(
-                ["mount", "-o", "remount,size=4m", str(cache)], capture_output=True
-            ).returncode
-            == 0
-        )
+        # What was cropped can be used.
+        assert crop_files(paths[:3], BOX, progress=False, cache=cache).computed == 0
+        larger = ["mount", "-o", "remount,size=4m", str(cache)]
+        assert subprocess.run(larger, capture_output=True).returncode == 0
         result = crop(paths, cache)
         assert result.computed == 40 - len(early)
         assert_whole(result)

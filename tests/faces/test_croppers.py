@@ -1,4 +1,7 @@
-"""Croppers as value objects: settings that survive a round trip, misspelt ones named, and the answer to 0, 1 and n faces."""
+"""Croppers as value objects.
+
+Settings that survive a round trip, misspelt ones named, and the answer to 0, 1 and n faces.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ def test_a_cropper_that_is_not_registered_is_named():
     assert_says(caught.value, "Own", "CROPPERS.register")
 
 
-def test_no_cropper_shows_the_whole_picture():
+def test_no_cropper_shows_the_whole_image():
     image = np.full((20, 40, 3), 255, dtype=np.uint8)
     crop = NoCropper(size=40)(image)
     assert crop.faces is None
@@ -121,11 +124,7 @@ def test_fixed_box_cuts_that_box():
     np.testing.assert_array_equal(crop.image, image[92:176, 83:167])
 
 
-FACES = {
-    0: [],
-    1: [Box(50, 40, 90, 80)],
-    2: [Box(50, 40, 90, 80), Box(120, 20, 140, 40)],
-}
+FACES = {0: [], 1: [Box(50, 40, 90, 80)], 2: [Box(50, 40, 90, 80), Box(120, 20, 140, 40)]}
 
 
 @pytest.fixture
@@ -180,9 +179,7 @@ def test_verdicts(no_face, several_faces, verdicts):
 
 
 def test_crops_of_before_alignment_are_found_again():
-    """Their names in the cache follow from these settings, so that nobody's crops are computed anew
-    without need.
-    """
+    """Crops are named in the cache by these settings; nobody's are computed anew without need."""
     known = {"name", "size", "padding", "margin", "max_upsample", "several_faces"}
     assert set(DlibHogCropper().pixel_settings()) == known
     changed = DlibHogCropper(aligner="five_point", upsample=1, min_score=-0.5).pixel_settings()

@@ -1,4 +1,7 @@
-"""The crop cache: what is computed once, what shares a crop, what makes a new one, and what a bad image does."""
+"""The crop cache.
+
+What is computed once, what shares a crop, what makes a new one, and what a bad image does.
+"""
 
 from __future__ import annotations
 
@@ -57,21 +60,21 @@ def test_a_second_run_computes_nothing(paths, cache, monkeypatch):
     assert (second.files, second.faces, second.bad) == (first.files, first.faces, first.bad)
 
 
-def test_new_pictures_alone_are_computed(paths, cache):
+def test_new_images_alone_are_computed(paths, cache):
     crop(paths[:4], cache=cache)
     result = crop(paths, cache=cache)
     assert result.computed == 2
     assert result.files == crop(paths, cache=cache).files
 
 
-def test_one_picture_under_two_names_is_cropped_once(paths, cache):
+def test_one_image_under_two_names_is_cropped_once(paths, cache):
     shutil.copy(paths[0], paths[0].parent / "twin.png")
     result = crop([*paths, paths[0].parent / "twin.png"], cache=cache)
     assert result.computed == 6
     assert result.files[6] == result.files[0]
 
 
-def test_a_picture_that_was_replaced_under_its_name_is_cropped_again(paths, cache):
+def test_an_image_that_was_replaced_under_its_name_is_cropped_again(paths, cache):
     crop(paths, cache=cache)
     write_image(paths[0], 77)
     result = crop(paths, cache=cache)
@@ -195,15 +198,14 @@ def test_another_policy_detects_nothing_again(with_faces, cache, no_face, severa
         ),
     ],
 )
-def test_a_forbidden_picture_is_an_error_that_names_it_and_the_setting(
+def test_a_forbidden_image_is_an_error_that_names_it_and_the_setting(
     with_faces, cache, cropper, row, words
 ):
     with pytest.raises(FaceError) as caught:
         crop(with_faces, cropper, cache=cache)
     assert_says(caught.value, with_faces[row], *words)
-    assert (
-        crop(with_faces, DlibHogCropper(size=16), cache=cache).computed == 0
-    )  # what was detected is kept
+    # What was detected is kept.
+    assert crop(with_faces, DlibHogCropper(size=16), cache=cache).computed == 0
 
 
 def damage(paths: list[Path]) -> None:
@@ -213,7 +215,7 @@ def damage(paths: list[Path]) -> None:
     paths[4].unlink()
 
 
-def test_bad_pictures_are_listed_in_one_error(paths, cache):
+def test_bad_images_are_listed_in_one_error(paths, cache):
     damage(paths)
     with pytest.raises(DataError) as caught:
         crop(paths, cache=cache)
@@ -222,7 +224,7 @@ def test_bad_pictures_are_listed_in_one_error(paths, cache):
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_quarantine_leaves_bad_pictures_out_and_tells_why(paths, cache, again):
+def test_quarantine_leaves_bad_images_out_and_tells_why(paths, cache, again):
     damage(paths)
     if again:
         crop(paths, cache=cache, bad_images="quarantine")
@@ -236,7 +238,7 @@ def test_quarantine_leaves_bad_pictures_out_and_tells_why(paths, cache, again):
         assert reason in result.bad[row]
 
 
-def test_a_fixed_box_beside_the_picture_is_a_bad_picture(paths, cache):
+def test_a_fixed_box_beside_the_image_is_a_bad_image(paths, cache):
     cropper = FixedBoxCropper(size=16, left=500, top=0, right=520, bottom=20)
     with pytest.raises(DataError) as caught:
         crop(paths, cropper, cache=cache)
@@ -278,9 +280,8 @@ def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
 
 
 def test_two_processes_write_the_same_bytes_as_one(tmp_path):
-    paths = [
-        write_image(tmp_path / "in" / f"{i}.png", i) for i in range(100)
-    ]  # several tasks of 32
+    # Several tasks of 32.
+    paths = [write_image(tmp_path / "in" / f"{i}.png", i) for i in range(100)]
     one = crop(paths, workers=1, cache=tmp_path / "one")
     two = crop(paths, workers=2, cache=tmp_path / "two")
     assert (one.computed, two.computed) == (100, 100)

@@ -1,4 +1,7 @@
-"""Detection on the ORL faces: nearly all are found, and the crop is the detected box and its margin, as dlib itself sees it."""
+"""Detection on the ORL faces: nearly all are found.
+
+The crop is the detected box and its margin, as dlib itself sees it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from siamese.faces.images import read_image
 
 dlib = pytest.importorskip("dlib")
 
-PEOPLE = [f"s{n}" for n in range(1, 41, 2)]
+IDENTITIES = [f"s{n}" for n in range(1, 41, 2)]
 
 
 def face(identity: str = "s1", number: int = 1, zoom: float = 1) -> np.ndarray:
@@ -29,12 +32,12 @@ def face(identity: str = "s1", number: int = 1, zoom: float = 1) -> np.ndarray:
 
 def test_at_least_95_percent_of_orl_faces_are_found():
     cropper = DlibHogCropper(size=64)
-    counts = [cropper(face(identity, n)).faces for identity in PEOPLE for n in range(1, 11)]
+    counts = [cropper(face(identity, n)).faces for identity in IDENTITIES for n in range(1, 11)]
     assert sum(n >= 1 for n in counts) >= 0.95 * len(counts)
     assert sum(n > 1 for n in counts) <= 0.02 * len(counts)
 
 
-def test_no_face_on_a_picture_without_one():
+def test_no_face_on_an_image_without_one():
     assert detect_faces(np.full((200, 200, 3), 128, dtype=np.uint8)) == []
 
 
@@ -86,9 +89,8 @@ def test_the_crop_is_the_box_and_a_fifth_of_it_on_every_side(identity):
 def test_the_largest_of_several_faces_is_taken():
     canvas = np.full((420, 640, 3), 127, dtype=np.uint8)
     small, large = face("s1", zoom=2), face("s9", zoom=3)
-    canvas[20 : 20 + small.shape[0], 20 : 20 + small.shape[1]] = (
-        small  # upper left: found first by reading order
-    )
+    # Upper left: found first by reading order.
+    canvas[20 : 20 + small.shape[0], 20 : 20 + small.shape[1]] = small
     canvas[60 : 60 + large.shape[0], 320 : 320 + large.shape[1]] = large
     first, second = detect_faces(canvas)
     assert first.area > second.area

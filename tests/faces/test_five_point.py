@@ -1,4 +1,7 @@
-"""Five-point alignment: the geometry against least squares of our own, and what detection finds with its settings."""
+"""Five-point alignment.
+
+The geometry against least squares of our own, and what detection finds with its settings.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,7 @@ def landmarks(image: np.ndarray, box: Box) -> np.ndarray:
 
 
 def sampled(image: np.ndarray, points: np.ndarray, size: int, margin: float) -> np.ndarray:
-    """The chip by complex least squares and plain bilinear sampling; for faces too small to be
-    halved first.
-    """
+    """The chip by complex least squares and bilinear sampling, for faces too small to be halved."""
     template = (margin + TEMPLATE) / (1 + 2 * margin) * size
     q, p = template @ [1, 1j], points @ [1, 1j]
     turn, shift = np.linalg.lstsq(np.stack([q, np.ones(5)], axis=1), p, rcond=None)[0]
@@ -90,7 +91,7 @@ def test_the_chip_is_the_similarity_that_fits_the_landmarks_best(zoom, turn):
         assert np.abs(np.floor(other) - chip).mean() > 1  # the margin is not just anything
 
 
-def test_turning_the_picture_does_not_turn_the_chip():
+def test_turning_the_image_does_not_turn_the_chip():
     upright = CHIP(face(1, 2.0)).image.astype(float)
     turned = CHIP(face(1, 2.0, 15)).image.astype(float)
     boxes = [
@@ -109,7 +110,7 @@ def test_a_cropper_of_chips_gives_dlibs_own_chip():
     np.testing.assert_array_equal(crop.image, dlib.get_face_chip(image, shape, 150, 0.25))
 
 
-def test_no_face_is_the_whole_picture_as_with_the_box():
+def test_no_face_is_the_whole_image_as_with_the_box():
     image = np.full((200, 160, 3), 90, dtype=np.uint8)
     crop = CHIP(image)
     assert crop.faces == 0
@@ -134,7 +135,7 @@ def test_doubling_beforehand_finds_small_faces_beside_large_ones():
     assert len(detect_faces(canvas, 1, upsample=1)) == 2
 
 
-def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
+def test_large_images_are_not_doubled_beforehand(monkeypatch):
     asked = []
     monkeypatch.setitem(
         detect._find, "hog", lambda image, doublings, score: asked.append(doublings) or []
@@ -147,9 +148,7 @@ def test_large_pictures_are_not_doubled_beforehand(monkeypatch):
 
 
 def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
-    """Since each million takes it a gigabyte; what it finds on the smaller image is told in pixels
-    of the larger one.
-    """
+    """Each million pixels takes it a gigabyte; boxes are told in pixels of the larger image."""
     seen = []
 
     class BestThreshold:
@@ -213,8 +212,8 @@ def test_the_choice_reaches_the_crop():
     large, small = face(1, 1.6), face(9, 1.2)
     canvas[40 : 40 + large.shape[0], : large.shape[1]] = large
     alone = np.full_like(canvas, 110)
-    for picture_ in (canvas, alone):
-        picture_[80 : 80 + small.shape[0], 330 : 330 + small.shape[1]] = small
+    for image in (canvas, alone):
+        image[80 : 80 + small.shape[0], 330 : 330 + small.shape[1]] = small
     cropper = DlibHogCropper(size=96, margin=0)
     for rule in ("central", "prominent"):
         crop = dataclasses.replace(cropper, several_faces=rule)(canvas)

@@ -1,4 +1,7 @@
-"""A decoded image is what a viewer shows: every orientation and every mode, against values worked out by hand."""
+"""A decoded image is what a viewer shows.
+
+Every orientation and every mode, against values worked out by hand.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +59,8 @@ def test_exif_orientation(orientation, kind):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_of_a_jpeg(orientation):
-    stored = np.kron(
-        COLOURS[:2, :3], np.ones((16, 16, 1), dtype=np.uint8)
-    )  # blocks: JPEG keeps their middles
+    # Blocks: JPEG keeps their middles.
+    stored = np.kron(COLOURS[:2, :3], np.ones((16, 16, 1), dtype=np.uint8))
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     seen = decode_image(
@@ -69,7 +71,7 @@ def test_exif_orientation_of_a_jpeg(orientation):
     assert np.abs(seen[8::16, 8::16].astype(int) - expected[8::16, 8::16]).max() <= 4
 
 
-def test_orientation_of_a_16_bit_picture():
+def test_orientation_of_a_16_bit_image():
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     grey = np.arange(6, dtype=np.uint16).reshape(2, 3) * 0x1111
@@ -112,7 +114,7 @@ def test_grey_with_alpha_is_laid_over_white():
     assert np.abs(decoded - over_white(grey, ALPHA)).max() <= 1
 
 
-def palette_picture() -> Image.Image:
+def palette_image() -> Image.Image:
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
@@ -120,24 +122,24 @@ def palette_picture() -> Image.Image:
 
 
 def test_palette():
-    assert decode_image(encode(palette_picture())).tolist() == [
+    assert decode_image(encode(palette_image())).tolist() == [
         [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     ]
 
 
 def test_palette_with_one_transparent_colour():
-    assert decode_image(encode(palette_picture(), transparency=1)).tolist() == [
+    assert decode_image(encode(palette_image(), transparency=1)).tolist() == [
         [[255, 0, 0], [255, 255, 255], [0, 0, 255]]
     ]
 
 
 def test_palette_with_an_alpha_per_colour():
-    decoded = decode_image(encode(palette_picture(), transparency=bytes([255, 0, 128])))
+    decoded = decode_image(encode(palette_image(), transparency=bytes([255, 0, 128])))
     assert decoded.tolist() == [[[255, 0, 0], [255, 255, 255], [127, 127, 255]]]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_transparent_colour_of_a_picture_without_palette(mode):
+def test_transparent_colour_of_an_image_without_palette(mode):
     image = Image.new(mode, (2, 1), "black")
     image.putpixel((1, 0), 77 if mode == "L" else (77, 77, 77))
     content = encode(image, transparency=77 if mode == "L" else (77, 77, 77))
@@ -176,13 +178,13 @@ def test_one_bit():
 
 
 def test_gif():
-    assert decode_image(encode(palette_picture(), "GIF")).tolist() == [
+    assert decode_image(encode(palette_image(), "GIF")).tolist() == [
         [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     ]
 
 
 def test_transparent_gif():
-    decoded = decode_image(encode(palette_picture(), "GIF", transparency=0))
+    decoded = decode_image(encode(palette_image(), "GIF", transparency=0))
     assert decoded.tolist() == [[[255, 255, 255], [0, 255, 0], [0, 0, 255]]]
 
 

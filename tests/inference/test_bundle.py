@@ -89,11 +89,8 @@ def test_the_verdict_is_distance_up_to_and_including_the_threshold(tmp_path):
     distance = Verifier(bundle()).verify(a, b).distance
     assert distance > 0
     assert Verifier(bundle(threshold=distance)).verify(a, b).same
-    assert (
-        not Verifier(bundle(threshold=np.nextafter(np.float32(distance), np.float32(0)).item()))
-        .verify(a, b)
-        .same
-    )
+    below = np.nextafter(np.float32(distance), np.float32(0)).item()
+    assert not Verifier(bundle(threshold=below)).verify(a, b).same
     again = Verifier(bundle()).verify(a, a)
     assert (again.same, again.distance) == (True, 0.0)
     swapped = Verifier(bundle()).verify(b, a)
@@ -115,7 +112,7 @@ def test_paths_images_and_arrays_are_alike(tmp_path):
             Verifier(bundle()).embed([bad])
 
 
-def test_a_fixed_box_beside_the_picture_is_an_error_not_a_verdict(tmp_path):
+def test_a_fixed_box_beside_the_image_is_an_error_not_a_verdict(tmp_path):
     verifier = Verifier(
         bundle(cropper=FixedBoxCropper(32, left=500, top=500, right=600, bottom=600))
     )
@@ -163,10 +160,7 @@ def broken_weights(folder):
             lambda f: altered(f, distance={"name": "cosine"}),
             "threshold is for euclidean distance, but it measures cosine",
         ),
-        (
-            lambda f: altered(f, operating_point={"threshold": 1}),
-            "incomplete operating point",
-        ),
+        (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
         (
             lambda f: altered(f, operating_point=point().to_dict() | {"threshold": True}),
             "calibrate again",
@@ -306,7 +300,7 @@ def test_another_threshold_changes_the_verdict_and_not_the_distance(tmp_path):
         Verifier(bundle(), threshold=float("nan"))
 
 
-def test_embeddings_are_averaged_over_equally_changed_copies(tmp_path):
+def test_tta_averages_embeddings_over_equally_changed_images(tmp_path):
     changes = Augmentation(rotation=30.0, brightness=0.4)
     one = bundle(augmentation=changes)
     replace(one, tta=4).save(tmp_path / "bundle")
@@ -316,10 +310,9 @@ def test_embeddings_are_averaged_over_equally_changed_copies(tmp_path):
         np.asarray(Image.open(random_image(tmp_path / f"{i}.png", i, (32, 32)))) for i in (1, 2)
     )
     verifier, plain = Verifier.load(tmp_path / "bundle"), Verifier(one)
-    copies = TestTimeAugmentation(changes, 4)
+    tta = TestTimeAugmentation(changes, 4)
     by_hand = [
-        torch.stack([plain.embed([copies(image, copy)])[0] for copy in range(4)])
-        for image in (a, b)
+        torch.stack([plain.embed([tta(image, view)])[0] for view in range(4)]) for image in (a, b)
     ]
     assert not torch.equal(by_hand[0][0], by_hand[0][1])
     found = verifier.verify(a, b)
@@ -341,12 +334,12 @@ def test_embeddings_are_averaged_over_equally_changed_copies(tmp_path):
         (3, "no augmentation to make copies with"),
     ],
 )
-def test_copies_that_cannot_be_made(tta, words):
+def test_tta_that_cannot_be_done(tta, words):
     with pytest.raises(ConfigError, match=words):
         Verifier(bundle(), tta=tta)
 
 
-def test_copies_that_would_all_be_alike_are_refused():
+def test_tta_that_would_change_nothing_is_refused():
     nothing = {f.name: 0.0 for f in fields(Augmentation)}
     with pytest.raises(ConfigError, match="changes nothing"):
         Verifier(bundle(augmentation=Augmentation(**nothing)), tta=2)

@@ -1,4 +1,7 @@
-"""A bundle keeps its calibration: other policies, plain thresholds, probabilities and the uncertain band, later and elsewhere."""
+"""A bundle keeps its calibration.
+
+Other policies, plain thresholds, probabilities and the uncertain band, later and elsewhere.
+"""
 
 import json
 from dataclasses import replace
@@ -76,14 +79,12 @@ def test_a_verdict_comes_with_its_probability_and_says_where_it_is_open(
     assert verdict.prevalence == calibration.point.prevalence
     low, high = calibration.band
     assert verdict.uncertain == (low <= verdict.distance <= high)
-    assert (
-        json.loads(json.dumps(verdict.to_dict(), allow_nan=False))["uncertain"] is verdict.uncertain
-    )
+    written = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
+    assert written["uncertain"] is verdict.uncertain
     # The band follows the threshold in use: right at the distance nothing is certain.
     assert Verifier.load(folder, threshold=verdict.distance).verify(*random_images).uncertain
-    assert (
-        not Verifier.load(folder, threshold=verdict.distance + 3).verify(*random_images).uncertain
-    )
+    farther = Verifier.load(folder, threshold=verdict.distance + 3)
+    assert not farther.verify(*random_images).uncertain
     other = Verifier.load(folder, policy=MaxF1(prevalence="balanced")).verify(*random_images)
     assert (other.prevalence, other.probability > verdict.probability) == (0.5, True)
 
@@ -105,13 +106,8 @@ def test_what_cannot_be_supported_or_is_asked_twice_is_refused(folder, tmp_path)
     # taken for its own.
     point = Verifier.load(tmp_path / "plain", threshold=0.7).operating_point
     assert (point.threshold, point.policy, point.distance) == (0.7, "given", "euclidean")
-    assert (
-        point.confusion,
-        point.f1,
-        dict(point.figures),
-        dict(point.ci95),
-        point.settings,
-    ) == (None, None, {}, {}, {})
+    assert (point.confusion, point.f1) == (None, None)
+    assert (dict(point.figures), dict(point.ci95), point.settings) == ({}, {}, {})
     with pytest.raises(CalibrationError) as none:
         Verifier.load(tmp_path / "plain", policy="eer")
     assert_says(none.value, "keeps no calibration", "siamese calibrate")

@@ -1,4 +1,7 @@
-"""Verification out of the box: dlib's network, its calibration, and fine-tuning it, on the ORL faces."""
+"""Verification out of the box, on the ORL faces.
+
+dlib's network, its calibration, and fine-tuning it.
+"""
 
 from __future__ import annotations
 
@@ -51,9 +54,7 @@ def orl(identity: int, number: int) -> str:
 
 
 def test_photographs_of_people_nobody_trained_on():
-    """All 40 identities of ORL: pairs one to the next; the stated operating point holds far beyond
-    LFW.
-    """
+    """All 40 people of ORL, each against the next: the operating point holds far beyond LFW."""
     verifier = siamese.Verifier.pretrained()
     embeddings = verifier.embed([orl(p, n) for p in range(1, 41) for n in (1, 6)]).numpy()
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
@@ -86,7 +87,7 @@ def test_the_command_without_a_bundle(capsys, tmp_path, monkeypatch):
     assert json.loads(capsys.readouterr().out)["threshold"] > answer["threshold"]
 
 
-def test_a_picture_without_a_face_is_refused_unless_it_is_asked_for(capsys, tmp_path):
+def test_an_image_without_a_face_is_refused_unless_it_is_asked_for(capsys, tmp_path):
     nobody, nothing = (
         str(write_image(tmp_path / f"{seed}.png", seed, 150, 150)) for seed in (3, 4)
     )
@@ -166,11 +167,20 @@ def test_another_file_than_the_calibrated_one_is_refused(tmp_path, monkeypatch):
 
 
 def test_verification_loads_neither_lightning_nor_albumentations_nor_scikit_learn():
+    heavy = {
+        "pytorch_lightning",
+        "hydra",
+        "albumentations",
+        "sklearn",
+        "cv2",
+        "matplotlib",
+        "scipy",
+    }
     code = f"""
 import sys
 from siamese.cli.main import main
 main(["verify", {orl(1, 1)!r}, {orl(1, 2)!r}])
-print(sorted({{m.split(".")[0] for m in sys.modules}} & {{"pytorch_lightning", "hydra", "albumentations", "sklearn", "cv2", "matplotlib", "scipy"}}))
+print(sorted({{m.split(".")[0] for m in sys.modules}} & {heavy}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -202,19 +212,8 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
         "max_epochs=1",
         "data.workers=0",
     ]
-    assert (
-        main(
-            [
-                "train",
-                "experiment=finetune",
-                "data=orl",
-                "module.backbone.affine_rate=0.1",
-                "module.optimizer.lr=1e-4",
-                *few,
-            ]
-        )
-        == 0
-    )
+    rates = ["module.backbone.affine_rate=0.1", "module.optimizer.lr=1e-4"]
+    assert main(["train", "experiment=finetune", "data=orl", *rates, *few]) == 0
     capsys.readouterr()
     bundle = siamese.Bundle.load("runs/latest")
     assert isinstance(bundle.backbone, siamese.DlibResNet)
@@ -226,26 +225,20 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
     }
     assert all(moved.values())  # every layer learned ...
     assert moved["head.weight"] > 1.5 * moved["stem.weight"]  # ... and the first ones least
-    assert (
-        json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]["f1"]
-        > 0.95
-    )
-    assert (
-        main(["evaluate", "pretrained", "--on", "runs/latest", "--splits", "test", "--json"]) == 0
-    )
+    fine_tuned = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]
+    assert fine_tuned["f1"] > 0.95
+    words = ["evaluate", "pretrained", "--on", "runs/latest", "--splits", "test", "--json"]
+    assert main(words) == 0
     before = json.loads(capsys.readouterr().out)
     assert list(before) == ["test"]
     assert before["test"]["threshold"] == siamese.pretrained_bundle().operating_point.threshold
-    fine_tuned = json.loads((tmp_path / "runs" / "latest" / "evaluation.json").read_text())["test"]
     assert [before["test"][n] for n in ("identities", "genuine", "impostor")] == [
         fine_tuned[n] for n in ("identities", "genuine", "impostor")
     ]
     assert main(["evaluate", "pretrained", "--on", "runs/latest", "--data", "x"]) == 2
     assert "leave out the data (--data)" in capsys.readouterr().err
-    for setting in (
-        "module.backbone.affine_rate=0",
-        "module.layer_decay=1.0",
-    ):  # other groups of parameters
+    # Other groups of parameters.
+    for setting in ("module.backbone.affine_rate=0", "module.layer_decay=1.0"):
         assert main(["train", "resume=runs/latest", "max_epochs=2", setting]) == 2
         assert_says(
             capsys.readouterr().err.strip().splitlines()[-1],
@@ -338,8 +331,9 @@ def test_the_stored_threshold_is_the_best_of_the_stored_pairs():
 
 @pytest.mark.skipif("SIAMESE_LFW" not in os.environ, reason="SIAMESE_LFW names no folder")
 def test_the_stored_counts_are_those_of_the_development_pairs():
-    """A part of them, anew: at its distance the stored counts step, those of the kind that the pair
-    is of.
+    """A part of them, anew.
+
+    At a pair's distance the stored counts step, those of the pair's own kind.
     """
     pairs = siamese.lfw_view1(os.environ["SIAMESE_LFW"])
     curve = siamese.Calibration.load(CALIBRATION).curve
@@ -354,7 +348,7 @@ def test_the_stored_counts_are_those_of_the_development_pairs():
         assert counts[after] > (counts[before] if before >= 0 else 0)
 
 
-def test_pictures_of_nothing_do_not_stop_it():
+def test_images_of_nothing_do_not_stop_it():
     embeddings = siamese.Verifier.pretrained(no_face="whole_image").embed(
         [random_image(1, 40, 60), np.zeros((10, 10), np.uint8)]
     )

@@ -1,4 +1,7 @@
-"""Contrastive loss against a naive loop over pairs, on random embeddings and on angles that can be checked on paper."""
+"""Contrastive loss against a naive loop over pairs.
+
+On random embeddings and on angles that can be checked on paper.
+"""
 
 import math
 
@@ -90,14 +93,11 @@ def test_only_the_closest_impostors_count():
     assert value.item() == pytest.approx((9**2 + 8**2 + 7**2) / 3)
     value.backward()
     assert points.grad[3] == 0  # nobody near it was asked
-    assert ContrastiveLoss(10.0, hardest=1e-6)(points, torch.arange(4)).item() == pytest.approx(
-        9**2
-    )
-    # and of equally close ones no more than the share
-    assert (
-        ContrastiveLoss(10.0, hardest=0.5)._hard(torch.ones(8), torch.arange(8) > 5).tolist()
-        == [True] * 3 + [False] * 3 + [True] * 2
-    )
+    value = ContrastiveLoss(10.0, hardest=1e-6)(points, torch.arange(4))
+    assert value.item() == pytest.approx(9**2)
+    # Of equally close ones it takes no more than the share.
+    hard = ContrastiveLoss(10.0, hardest=0.5)._hard(torch.ones(8), torch.arange(8) > 5)
+    assert hard.tolist() == [True] * 3 + [False] * 3 + [True] * 2
 
 
 @pytest.mark.parametrize("hardest", [1.0, 0.4])
@@ -128,16 +128,14 @@ def test_float32_outside_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         embeddings = torch.nn.functional.linear(torch.randn(6, 4), torch.randn(3, 4))
         assert embeddings.dtype == torch.bfloat16
-        assert (
-            ContrastiveLoss()(embeddings, torch.tensor([0, 0, 1, 1, 2, 2])).dtype == torch.float32
-        )
+        value = ContrastiveLoss()(embeddings, torch.tensor([0, 0, 1, 1, 2, 2]))
+        assert value.dtype == torch.float32
 
 
 def test_it_measures_by_the_distance_it_was_given():
     a = torch.tensor([[1.0, 0.0], [0.0, 5.0]])
-    assert ContrastiveLoss(distance=CosineDistance(), reduction="mean")(
-        a, torch.tensor([0, 0])
-    ).item() == pytest.approx(1.0)
+    loss = ContrastiveLoss(distance=CosineDistance(), reduction="mean")
+    assert loss(a, torch.tensor([0, 0])).item() == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

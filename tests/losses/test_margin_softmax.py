@@ -1,4 +1,7 @@
-"""Margin softmax against the papers' equations written out with angles, its warm-up, and how it is bound."""
+"""Margin softmax against the papers' equations written out with angles.
+
+Its warm-up, and how it is bound.
+"""
 
 import math
 
@@ -62,14 +65,13 @@ def test_equals_the_naive_loop(kind, identities, n, size, margin, scale, seed):
     assert loss(embeddings, labels).item() == pytest.approx(
         naive(embeddings, loss.weight, labels, kind, margin, scale), abs=1e-4
     )
-    assert torch.equal(
-        loss(embeddings, labels), loss(embeddings, labels, torch.tensor([[0], [0]]))
-    )  # pairs are ignored
+    # Pairs are ignored.
+    assert torch.equal(loss(embeddings, labels), loss(embeddings, labels, torch.tensor([[0], [0]])))
 
 
 def test_on_paper():
-    # Directions at 0 and 90 degrees, an embedding at 60 degrees of identity 0: cosines 1/2 and
-    # sqrt(3)/2.
+    # Directions at 0 and 90 degrees, an embedding at 60 degrees of identity 0:
+    # cosines 1/2 and sqrt(3)/2.
     loss = MarginSoftmaxLoss(2, 2, margin=math.pi / 6, scale=2.0, kind="arcface")
     with torch.no_grad():
         loss.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 0.1]]))
@@ -127,7 +129,7 @@ def test_the_margin_grows_over_the_training_calls_only(kind):
     assert warming.state_dict()["calls"].dtype == torch.int64
 
 
-def test_it_learns_to_tell_its_people_apart():
+def test_it_learns_to_tell_its_identities_apart():
     torch.manual_seed(0)
     embeddings, labels = torch.randn(20, 8), torch.arange(20) % 5
     loss = MarginSoftmaxLoss(5, 8)

@@ -48,7 +48,7 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda x: SupervisedContrastiveLoss(0.3)(x, labels), z)
 
 
-def test_two_people_apart_cost_little_and_mixed_ones_much():
+def test_two_identities_apart_cost_little_and_mixed_ones_much():
     apart = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
     loss = SupervisedContrastiveLoss(0.1)
     assert float(loss(apart, torch.tensor([0, 0, 1, 1]))) < 1e-7

@@ -1,4 +1,7 @@
-"""Triplet loss against naive loops over triplets, and on points of the plane that can be checked on paper."""
+"""Triplet loss against naive loops over triplets.
+
+And on points of the plane that can be checked on paper.
+"""
 
 import math
 
@@ -39,8 +42,8 @@ def naive(embeddings, labels, margin, mining):
                 costs += [c for m in negatives if (c := cost(a, p, m)) > 0]
             if mining == "semi_hard":
                 near = math.dist(points[a], points[p])
-                fmr = math.inf if margin is None else near + margin
-                window = [m for m in negatives if near < math.dist(points[a], points[m]) < fmr]
+                far = math.inf if margin is None else near + margin
+                window = [m for m in negatives if near < math.dist(points[a], points[m]) < far]
                 costs.append(cost(a, p, (window or negatives)[0]))
     return sum(costs) / max(1, len(costs))
 
@@ -70,35 +73,35 @@ def test_equals_the_naive_loop(n, identities, margin, mining, seed):
 @pytest.mark.parametrize(
     ("mining", "expected"),
     [
-        # Points 0, 3 (identity 0) and 4, 10 (identity 1) on a line, margin 2. Distances: 0-3 3, 0-4
-        # 4, 0-10 10, 3-4 1, 3-10 7, 4-10 6. anchor 0: 3 - 4 + 2 = 1; anchor 3: 3 - 1 + 2 = 4;
-        # anchor 4: 6 - 1 + 2 = 7; anchor 10: 6 - 7 + 2 = 1
+        # Points 0, 3 (identity 0) and 4, 10 (identity 1) on a line, margin 2.
+        # Distances: 0-3 3, 0-4 4, 0-10 10, 3-4 1, 3-10 7, 4-10 6.
+        # Anchor 0: 3 - 4 + 2 = 1; anchor 3: 3 - 1 + 2 = 4; anchor 4: 6 - 1 + 2 = 7;
+        # anchor 10: 6 - 7 + 2 = 1.
         ("batch_hard", (1 + 4 + 7 + 1) / 4),
-        # anchor 0: 4 lies within 3..5: 1. Anchor 3: nothing within 3..5, so the nearest: 4. Anchor
-        # 4: nothing within 6..8: 7. Anchor 10: 7 lies within 6..8: 1. With one positive each, this
-        # is batch_hard again.
+        # Anchor 0: 4 lies within 3..5: 1. Anchor 3: nothing within 3..5, so the nearest: 4.
+        # Anchor 4: nothing within 6..8: 7. Anchor 10: 7 lies within 6..8: 1.
+        # With one positive each, this is batch_hard again.
         ("semi_hard", (1 + 4 + 7 + 1) / 4),
-        # anchor 0: 1, -5; anchor 3: 4, -2; anchor 4: negatives at 4 and 1: 4, 7; anchor 10: at 10
-        # and 7: -2, 1
+        # Anchor 0: 1, -5; anchor 3: 4, -2; anchor 4: negatives at 4 and 1: 4, 7;
+        # anchor 10: at 10 and 7: -2, 1.
         ("all", (1 + 4 + 4 + 7 + 1) / 5),
     ],
 )
 def test_on_paper(mining, expected):
     line = torch.tensor([[0.0], [3.0], [4.0], [10.0]])
-    assert TripletLoss(2.0, mining)(line, torch.tensor([0, 0, 1, 1])).item() == pytest.approx(
-        expected
-    )
+    value = TripletLoss(2.0, mining)(line, torch.tensor([0, 0, 1, 1]))
+    assert value.item() == pytest.approx(expected)
 
 
 def test_semi_hard_passes_over_a_negative_that_is_nearer_than_the_positive():
-    # anchor 0 with its positive at 3: the negative at 1 is hardest, that at 4 semi-hard; the other
-    # anchors are counted alike
+    # Anchor 0 with its positive at 3: the negative at 1 is hardest, that at 4 semi-hard; the other
+    # anchors are counted alike.
     line, labels = (
         torch.tensor([[0.0], [3.0], [-1.0], [-4.0]], dtype=torch.float64),
         torch.tensor([0, 0, 1, 2]),
     )
-    # anchor 0: 3 - 4 + 2 = 1, not 3 - 1 + 2 = 4; anchor 3: negatives at 4 and 7, within 3..5 the
-    # first: 3 - 4 + 2 = 1
+    # Anchor 0: 3 - 4 + 2 = 1, not 3 - 1 + 2 = 4; anchor 3: negatives at 4 and 7, within 3..5 the
+    # first: 3 - 4 + 2 = 1.
     assert TripletLoss(2.0, "semi_hard")(line, labels).item() == pytest.approx((1 + 1) / 2)
     assert TripletLoss(2.0, "batch_hard")(line, labels).item() == pytest.approx((4 + 1) / 2)
 

@@ -1,4 +1,4 @@
-"""Pair protocols: what they promise about every labelling."""
+"""Pair rules: what they promise about every labelling."""
 
 import numpy as np
 import pytest
@@ -55,12 +55,12 @@ def test_balanced_pairs_repeat_themselves(labels, seed):
     assert np.array_equal(first.right, second.right)
 
 
-def test_people_are_drawn_first():
-    # One identity with 400 images beside 100 with four: 79,800 of the 80,400 genuine pairs are his.
+def test_identities_are_drawn_first():
+    # One identity with 400 images beside 100 with four: 79,800 of 80,400 genuine pairs are its own.
     labels = np.concatenate([np.zeros(400, int), np.repeat(np.arange(1, 101), 4)])
     pairs = BalancedPairs(limit=300, seed=1)(labels)
-    his = int((labels[pairs.left[pairs.same]] == 0).sum())
-    assert his < 15  # about 300 / 101; by pairs it would be 298
+    own = int((labels[pairs.left[pairs.same]] == 0).sum())
+    assert own < 15  # about 300 / 101; by pairs it would be 298
     met = int(((labels[pairs.left] == 0) | (labels[pairs.right] == 0))[~pairs.same].sum())
     assert met < 25  # about 2 x 300 / 101; by images it would be half of all
 
@@ -71,14 +71,14 @@ def test_another_seed_gives_other_pairs():
     assert as_set(a, ~a.same) != as_set(b, ~b.same)
 
 
-def test_all_pairs_of_too_many_pictures_is_refused_before_memory_is_taken():
+def test_all_pairs_of_too_many_images_is_refused_before_memory_is_taken():
     with pytest.raises(CalibrationError, match="balanced_pairs"):
         AllPairs()(np.zeros(20_000, dtype=np.int64))
 
 
-def test_protocols_are_named_with_their_settings():
-    for protocol in (AllPairs(), BalancedPairs(7, 3)):
-        assert PAIR_RULES.build(protocol.describe()) == protocol
+def test_rules_are_named_with_their_settings():
+    for rule in (AllPairs(), BalancedPairs(7, 3)):
+        assert PAIR_RULES.build(rule.describe()) == rule
     with pytest.raises(ConfigError, match="did you mean 'limit'"):
         PAIR_RULES.build({"name": "balanced_pairs", "limt": 3})
     with pytest.raises(ConfigError, match="limit >= 1"):
@@ -116,7 +116,7 @@ def test_ordered_pairs_are_every_genuine_pair_both_ways_with_an_impostor_each(la
 @pytest.mark.parametrize("identities", [12, 2000])
 def test_ordered_pairs_beyond_the_limit_are_a_random_part_of_them(identities):
     # 2,000 identities with 60 images have 7,080,000 ordered genuine pairs: too many to write out
-    # and permute
+    # and permute.
     labels = np.repeat(np.arange(identities), 60)
     pairs = OrderedPairs(500, seed=1)(labels)
     assert (pairs.genuine, pairs.impostor) == (500, 500)

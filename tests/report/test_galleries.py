@@ -21,7 +21,7 @@ from siamese.verification.confusion import count_verdicts
 from siamese.verification.held import HeldDistances
 
 
-def compared(left, right, same, distances, rows=50):
+def measured(left, right, same, distances, rows=50):
     pairs = Pairs(
         np.array(left, dtype=np.int64), np.array(right, dtype=np.int64), np.array(same, dtype=bool)
     )
@@ -37,7 +37,7 @@ def compared(left, right, same, distances, rows=50):
 def many(n=40, seed=0):
     """Pairs of neighbouring rows, no two alike, about half of them genuine."""
     rng = np.random.default_rng(seed)
-    return compared(range(n), range(1, n + 1), rng.integers(0, 2, n), rng.random(n))
+    return measured(range(n), range(1, n + 1), rng.integers(0, 2, n), rng.random(n))
 
 
 def flat(row):
@@ -55,8 +55,9 @@ def texts(figure):
 
 @st.composite
 def cases(draw):
-    """Few rows and few distances: ties and pairs listed both ways are the rule; a distance depends
-    on the two images.
+    """Few rows and distances: ties and pairs listed both ways are the rule.
+
+    A distance depends on the two images.
     """
     rows = draw(st.integers(2, 6))
     couples = draw(
@@ -65,7 +66,7 @@ def cases(draw):
     pool = draw(st.lists(st.floats(0, 2, width=32), min_size=1, max_size=4))
     facts = {frozenset(c): (draw(st.booleans()), draw(st.sampled_from(pool))) for c in couples}
     found = [facts[frozenset(c)] for c in couples]
-    return compared(
+    return measured(
         [c[0] for c in couples],
         [c[1] for c in couples],
         [f[0] for f in found],
@@ -119,9 +120,8 @@ def test_a_sample_takes_turns_and_repeats_no_pair(case, count, seed):
     ]
     genuine, impostor = min(-(-count // 2), available[0]), min(count // 2, available[1])
     turns = min(genuine, impostor)
-    assert kinds == [True, False] * turns + [True] * (genuine - turns) + [False] * (
-        impostor - turns
-    )
+    rest = [True] * (genuine - turns) + [False] * (impostor - turns)
+    assert kinds == [True, False] * turns + rest
     assert rows.tolist() == sample(c, count, seed).tolist()
 
 
@@ -133,7 +133,7 @@ def test_another_seed_is_another_sample_and_every_pair_can_be_drawn():
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 8, 9, 11, 20])
-def test_each_pair_has_its_two_pictures_and_its_caption(count):
+def test_each_pair_has_its_two_images_and_its_caption(count):
     c = many(60)
     rows = np.random.default_rng(1).permutation(60)[:count]
     figure = pair_gallery(c, rows, flat, names=lambda row: f"n{row}", threshold=0.5)
@@ -153,7 +153,7 @@ def test_each_pair_has_its_two_pictures_and_its_caption(count):
 
 
 def test_right_and_wrong_differ_in_more_than_colour():
-    c = compared([0, 2], [1, 3], [True, True], [0.1, 0.9])
+    c = measured([0, 2], [1, 3], [True, True], [0.1, 0.9])
     right, wrong = pair_gallery(c, [0, 1], flat, threshold=0.5).axes
     assert right.spines["left"].get_linestyle() != wrong.spines["left"].get_linestyle()
     assert right.spines["left"].get_edgecolor() != wrong.spines["left"].get_edgecolor()
@@ -164,14 +164,12 @@ def test_without_a_threshold_only_the_kind_is_told():
     rows = sample(c, 6)
     figure = pair_gallery(c, rows, flat, title="train")
     assert [a.get_title() for a in figure.axes] == ["genuine", "impostor"] * 3
-    assert (
-        figure.get_suptitle()
-        == f"train\n6 of 40 pairs ({c.pairs.genuine} genuine, {c.pairs.impostor} impostor)"
-    )
+    counts = f"{c.pairs.genuine} genuine, {c.pairs.impostor} impostor"
+    assert figure.get_suptitle() == f"train\n6 of 40 pairs ({counts})"
 
 
-def test_only_pictures_that_are_shown_are_read_and_each_once():
-    c = compared([1, 2, 3, 5], [2, 3, 1, 6], [False] * 4, [0.1, 0.2, 0.3, 0.9])
+def test_only_images_that_are_shown_are_read_and_each_once():
+    c = measured([1, 2, 3, 5], [2, 3, 1, 6], [False] * 4, [0.1, 0.2, 0.3, 0.9])
     read = []
 
     def image(row):
@@ -186,7 +184,7 @@ def test_only_pictures_that_are_shown_are_read_and_each_once():
 def test_the_heading_counts_what_is_shown_and_what_there_is():
     # A pair listed both ways is one pair: 2 false matches of 3 impostor pairs, 1 false non-match of
     # 2 genuine ones.
-    c = compared(
+    c = measured(
         [0, 1, 2, 4, 6, 8],
         [1, 0, 3, 5, 7, 9],
         [False] * 4 + [True] * 2,
@@ -204,28 +202,27 @@ def test_the_heading_counts_what_is_shown_and_what_there_is():
 
 
 def test_no_mistakes_are_told_in_words(tmp_path):
-    c = compared(range(6), range(1, 7), [True, False] * 3, [0.1, 0.9, 0.2, 0.8, 0.7, 0.9])
+    c = measured(range(6), range(1, 7), [True, False] * 3, [0.1, 0.9, 0.2, 0.8, 0.7, 0.9])
     figure = pair_gallery(c, false_matches(c, 0.5), None, threshold=0.5, title="test")
-    assert (
-        figure.get_suptitle()
-        == "test\nno false matches among 3 impostor pairs at threshold 0.500 (euclidean distance)"
-    )
+    said = "no false matches among 3 impostor pairs at threshold 0.500 (euclidean distance)"
+    assert figure.get_suptitle() == f"test\n{said}"
     assert not figure.axes
     assert ink(figure, tmp_path) > 500
     figure = pair_gallery(c, false_non_matches(c, 0.7), None, threshold=0.7)
     assert "no false non-matches among 3 genuine pairs" in figure.get_suptitle().replace("\n", " ")
 
 
-def test_one_persons_name_is_written_once():
-    c = compared([0, 2], [1, 3], [True, False], [0.1, 0.2])
+def test_the_name_of_one_identity_is_written_once():
+    c = measured([0, 2], [1, 3], [True, False], [0.1, 0.2])
     genuine, impostor = pair_gallery(c, [0, 1], flat, names=lambda row: "Ann").axes
     assert [t.get_text() for t in genuine.texts] == ["Ann"]
     assert [t.get_text() for t in impostor.texts] == ["Ann", "Ann"]  # two identities of one name
 
 
 NAMES = [
-    "$x_1^2$", "A$AP", "$", r"\frac{1}{2}", "a_b_c", "김민준", "Łukasz Ørsted", "line\nbreak\ttab", "\ud83d\ude00", "\udc80", "",
-    " ", "W" * 300, "i" * 300, "e\u0301", "שלום", "<b>&amp;", "%s {0}",
+    "$x_1^2$", "A$AP", "$", r"\frac{1}{2}", "a_b_c", "김민준", "Łukasz Ørsted", "line\nbreak\ttab",
+    "\ud83d\ude00", "\udc80", "", " ", "W" * 300, "i" * 300, "e\u0301", "שלום", "<b>&amp;",
+    "%s {0}",
 ]  # fmt: skip
 
 
@@ -266,8 +263,8 @@ def test_captions_do_not_touch_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (8, 8, 3), (30, 10, 3), (10, 30, 3), (400, 300, 3)])
-def test_pictures_of_any_shape_keep_their_proportions(shape, tmp_path):
-    c = compared([0], [1], [True], [0.0])
+def test_images_of_any_shape_keep_their_proportions(shape, tmp_path):
+    c = measured([0], [1], [True], [0.0])
     figure = pair_gallery(c, [0], lambda row: np.zeros(shape, np.uint8), threshold=0.5)
     plots.save(figure, tmp_path / "one.png")
     (axes,) = figure.axes
@@ -281,7 +278,7 @@ def test_pictures_of_any_shape_keep_their_proportions(shape, tmp_path):
 def test_a_hundred_thousand_pairs_and_none(tmp_path):
     n = 100_000
     rng = np.random.default_rng(0)
-    c = compared(
+    c = measured(
         rng.integers(0, 500, n), rng.integers(0, 500, n), rng.integers(0, 2, n), rng.random(n)
     )
     with warnings.catch_warnings():
@@ -289,7 +286,7 @@ def test_a_hundred_thousand_pairs_and_none(tmp_path):
         plots.save(
             pair_gallery(c, false_matches(c, 0.5), flat, threshold=0.5), tmp_path / "many.png"
         )
-        none = compared([], [], [], [])
+        none = measured([], [], [], [])
         for threshold in (None, 0.5):
             rows = sample(none) if threshold is None else false_matches(none, threshold)
             plots.save(pair_gallery(none, rows, flat, threshold=threshold), tmp_path / "none.png")

@@ -1,4 +1,7 @@
-"""Curves over epochs and over thresholds: averages against loops, drawn points against exact counts."""
+"""Curves over epochs and over thresholds.
+
+Averages against loops, drawn points against exact counts.
+"""
 
 import csv
 import math
@@ -35,7 +38,7 @@ HISTORY = st.dictionaries(
 )
 
 
-def compared(distances, same):
+def measured(distances, same):
     distances, same = np.asarray(distances, dtype=np.float32), np.asarray(same, dtype=bool)
     rows = np.arange(len(same))
     return HeldDistances(
@@ -51,7 +54,7 @@ def random_pairs(n, prevalence=0.5, seed=0):
     rng = np.random.default_rng(seed)
     same = rng.random(n) < prevalence
     same[:2] = True, False
-    return compared(rng.gamma(3, np.where(same, 0.2, 0.5)), same)
+    return measured(rng.gamma(3, np.where(same, 0.2, 0.5)), same)
 
 
 def epochs(
@@ -170,7 +173,7 @@ def test_ticks_are_whole_epochs(n, tmp_path):
 @given(labelled_distances(distinct=(1, 20)), st.floats(0, 2, width=32))
 def test_few_pairs_are_drawn_exactly(case, threshold):
     distances, same = case
-    roc, _, f1, accuracy = verification_curves({"test": compared(distances, same)}, threshold).axes
+    roc, _, f1, accuracy = verification_curves({"test": measured(distances, same)}, threshold).axes
     curve = ThresholdCurve.of(distances, same)
     drawn = set(zip(*roc.lines[1].get_data(), strict=True))
     assert drawn == {(0.0, 0.0)} | set(
@@ -232,7 +235,7 @@ def test_the_equal_error_diagonal_meets_the_curve_at_the_eer():
 
 def test_a_split_of_one_kind_has_no_curve_and_the_legend_says_so():
     figure = verification_curves(
-        {"train": random_pairs(50), "odd_$": compared([0.1, 0.2], [True, True])}, 0.3
+        {"train": random_pairs(50), "odd_$": measured([0.1, 0.2], [True, True])}, 0.3
     )
     roc, _, f1, accuracy = figure.axes
     assert roc.get_legend().get_texts()[2].get_text() == "no curve for odd_$: 2 genuine, 0 impostor"
@@ -249,15 +252,15 @@ def test_splits_differ_in_more_than_colour():
 
 def test_distances_that_are_no_numbers_are_refused():
     with pytest.raises(CalibrationError, match="NaN"):
-        verification_curves({"test": compared([0.1, math.nan], [True, False])}, 0.5)
+        verification_curves({"test": measured([0.1, math.nan], [True, False])}, 0.5)
 
 
 def test_figures_are_saved_without_warnings(tmp_path):
-    none, one = compared([], []), compared([0.0], [True])
+    none, one = measured([], []), measured([0.0], [True])
     splits = (
         {"none": none},
         {"one": one},
-        {"alike": compared([0, 0], [True, False])},
+        {"alike": measured([0, 0], [True, False])},
         {
             "_$x_$": random_pairs(100_000),
             "김_$": random_pairs(10),

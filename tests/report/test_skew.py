@@ -30,7 +30,7 @@ EDGES = [1, 2, 3, 5, 6, 10, 11, 25, 26, 75, 76, 200, 201, 530]
 
 
 def identities(counts):
-    """Identities of identities that have so many images."""
+    """The identity of each image, where the identities have so many images."""
     return [f"p{i}" for i, n in enumerate(counts) for _ in range(n)]
 
 
@@ -59,7 +59,7 @@ def test_counts_against_plain_counting(identities):
 
 
 @given(st.lists(st.integers(1, 300), max_size=20))
-def test_every_person_is_in_one_bucket(counts):
+def test_every_identity_is_in_one_bucket(counts):
     assert sum(skew_counts(identities(counts))) == len(counts)
 
 
@@ -96,7 +96,7 @@ def test_the_table_says_what_the_summary_says():
     assert cells["mean"] == ["83.64", "3.00", "-"]
 
 
-def test_the_plot_draws_the_first_people_and_measures_all():
+def test_the_plot_draws_the_first_identities_and_measures_all():
     counts = list(range(1, 401))
     (axes,) = skew_plot({"train": identities(counts)}, top=50).axes
     values, edges, _ = axes.patches[0].get_data()

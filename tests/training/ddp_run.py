@@ -1,4 +1,7 @@
-"""A training run of a stranger's module over several processes, started by test_calibrator_processes: PROCESSES FOLDER [CHECKPOINT]."""
+"""A training run of a stranger's module over several processes.
+
+Started by test_calibrator_processes: PROCESSES FOLDER [CHECKPOINT].
+"""
 
 import json
 import sys
@@ -10,10 +13,8 @@ from torch import nn
 
 import siamese
 
-ROWS, PEOPLE = (
-    1100,
-    100,
-)  # 604,450 pairs: streamed; and no multiple of 3, so that the sampler repeats rows
+# 604,450 pairs: streamed; and no multiple of 3, so that the sampler repeats rows.
+ROWS, IDENTITIES = 1100, 100
 
 
 class Scaled(pl.LightningModule):
@@ -32,15 +33,14 @@ class Scaled(pl.LightningModule):
         return {"embeddings": vectors * self.scale, "labels": who, "index": row}
 
     def configure_optimizers(self):
-        return torch.optim.SGD(
-            self.parameters(), lr=0.0
-        )  # the embeddings stay, whatever the batches
+        # The embeddings stay, whatever the batches.
+        return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
 def data() -> torch.utils.data.TensorDataset:
     generator = torch.Generator().manual_seed(0)
-    who = torch.arange(ROWS) % PEOPLE
-    centres = torch.randn(PEOPLE, 4, generator=generator)
+    who = torch.arange(ROWS) % IDENTITIES
+    centres = torch.randn(IDENTITIES, 4, generator=generator)
     # Rounded, so that many distances are equal.
     vectors = ((centres[who] + 0.3 * torch.randn(ROWS, 4, generator=generator)) * 8).round() / 8
     return torch.utils.data.TensorDataset(vectors, who, torch.arange(ROWS))
@@ -50,14 +50,13 @@ def main() -> None:
     processes, folder = int(sys.argv[1]), Path(sys.argv[2])
     checkpoint = sys.argv[3] if len(sys.argv) > 3 else None
     module = Scaled()
+    # The last one's threshold is the module's.
     calibrators = [
         siamese.ThresholdCalibrator(siamese.BalancedPairs(), split="balanced", prefix="balanced/"),
         siamese.ThresholdCalibrator(
-            siamese.AllPairs(), split="fmr", prefix="far/", policy=siamese.Fmr(1e-3)
+            siamese.AllPairs(), split="fmr", prefix="fmr/", policy=siamese.Fmr(1e-3)
         ),
-        siamese.ThresholdCalibrator(
-            siamese.AllPairs(), prefix="val/"
-        ),  # the last one's threshold is the module's
+        siamese.ThresholdCalibrator(siamese.AllPairs(), prefix="val/"),
     ]
     trainer = pl.Trainer(
         accelerator="cpu",

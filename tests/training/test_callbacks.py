@@ -111,13 +111,10 @@ def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):
     assert (point.epoch, point.step) == (1, 12)
     for name in ("best", "last"):
         checkpoint = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
-        assert (
-            checkpoint["state_dict"]["threshold"].item()
-            == checkpoint["operating_point"]["threshold"]
-        )
-    assert (
-        torch.load(tmp_path / "last.ckpt", weights_only=True)["operating_point"] == point.to_dict()
-    )
+        threshold = checkpoint["state_dict"]["threshold"].item()
+        assert threshold == checkpoint["operating_point"]["threshold"]
+    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert last["operating_point"] == point.to_dict()
 
 
 def test_reapplying_the_stored_threshold_gives_the_stored_counts(tmp_path):
@@ -175,9 +172,8 @@ def test_resuming_brings_the_operating_point_back(tmp_path):
     again.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        run(
-            again, ThresholdCalibrator(), tmp_path, ckpt=tmp_path / "last.ckpt", epochs=1
-        )  # nothing left to train
+        # Nothing left to train.
+        run(again, ThresholdCalibrator(), tmp_path, ckpt=tmp_path / "last.ckpt", epochs=1)
     assert again.operating_point == first.operating_point
 
 

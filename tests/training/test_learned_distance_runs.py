@@ -1,7 +1,10 @@
-"""A learned distance goes the whole way that euclidean distance goes, and what does not fit it is told before training."""
+"""A learned distance goes the whole way that euclidean distance goes.
+
+What does not fit it is told before training.
+"""
 
 import pytest
-from tests.helpers import assert_says, write_people
+from tests.helpers import assert_says, write_identities
 
 import siamese
 from siamese.errors import ConfigError
@@ -24,7 +27,7 @@ def run(root, folder, backbone, distance, loss=None):
 
 @pytest.fixture
 def identities(tmp_path):
-    return write_people(tmp_path / "identities", [4] * 12)
+    return write_identities(tmp_path / "identities", [4] * 12)
 
 
 def net(**settings):

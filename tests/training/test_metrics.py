@@ -1,4 +1,7 @@
-"""The metrics over embeddings and identities: against scikit-learn, in a stranger's module, with and without an index."""
+"""The metrics over embeddings and identities.
+
+Against scikit-learn, in a stranger's module, with and without an index.
+"""
 
 import numpy as np
 import pytest
@@ -71,10 +74,8 @@ def test_the_threshold_is_that_of_calibrate():
     assert fed(metric, vectors, who).item() == calibrate(vectors, who, Fmr(0.01)).threshold
     assert metric.calibration().point.identities == 15
     balanced = VerificationThreshold("max_f1", BalancedPairs())
-    assert (
-        fed(balanced, vectors, who).item()
-        == calibrate(vectors, who, pairs="balanced_pairs").threshold
-    )
+    expected = calibrate(vectors, who, pairs="balanced_pairs").threshold
+    assert fed(balanced, vectors, who).item() == expected
 
 
 def test_with_an_index_repeated_rows_count_once_and_without_one_every_row_counts():

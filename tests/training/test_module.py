@@ -63,7 +63,7 @@ def test_the_optimizer_steps_at_the_scheduled_rate(tmp_path):
     assert seen.rates == pytest.approx(
         [2e-3 * WarmupCosine().factor(step, 12) for step in range(12)]
     )
-    # and resuming half way continues where it was
+    # Resuming half way continues where it was.
     half, rest = Rates(), Rates()
     torch.manual_seed(0)
     trainer = fit(small_module(), [half], epochs=1)

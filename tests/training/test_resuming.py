@@ -6,7 +6,7 @@ import json
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.helpers import assert_says, write_people
+from tests.helpers import assert_says, write_identities
 
 import siamese
 from siamese.cli.main import main
@@ -58,7 +58,7 @@ def trained(
 
 @pytest.fixture(scope="module")
 def identities(tmp_path_factory):
-    return write_people(tmp_path_factory.mktemp("identities"), [4] * 12)
+    return write_identities(tmp_path_factory.mktemp("identities"), [4] * 12)
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +131,8 @@ def test_the_command_takes_the_earlier_runs_settings(identities, tmp_path, monke
     assert second["seed"] == 3
     assert first["splits"] == second["splits"]
     assert read_history(tmp_path / "second" / "history.csv")["train/loss"][0] == [0, 1]
-    assert (
-        torch.load(tmp_path / "second" / "checkpoints" / "last.ckpt", weights_only=True)[
-            "global_step"
-        ]
-        == 4
-    )
+    last = tmp_path / "second" / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 4
     capsys.readouterr()
     assert main(["train", "resume=first", "hydra.run.dir=third"]) == 2
     assert "give max_epochs above 1" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""train/accuracy: the batch's own pairs at the last threshold; only where training and use see the same embeddings."""
+"""train/accuracy counts the batch's own pairs at the last threshold.
+
+It is there only where training and use see the same embeddings.
+"""
 
 import torch
 

@@ -1,4 +1,7 @@
-"""Intervals over identities: counted again by hand for given draws, streamed as held, and as wide as chance makes them."""
+"""Intervals over identities.
+
+Counted again by hand for given draws, streamed as held, and as wide as chance makes them.
+"""
 
 import warnings
 
@@ -39,12 +42,12 @@ def draws(monkeypatch):
     return times
 
 
-@pytest.mark.parametrize("protocol", [AllPairs(), BalancedPairs(limit=60)])
-def test_held_pairs_count_as_often_as_their_people_were_drawn(draws, protocol):
+@pytest.mark.parametrize("rule", [AllPairs(), BalancedPairs(limit=60)])
+def test_held_pairs_count_as_often_as_their_identities_were_drawn(draws, rule):
     rows, labels = crowd(120, 20, 6)
-    compared = measure_pairs(rows, labels, protocol, EuclideanDistance())
-    drawn = bootstrap_identities(compared)
-    pairs, d = compared.pairs, compared.distances
+    distances = measure_pairs(rows, labels, rule, EuclideanDistance())
+    drawn = bootstrap_identities(distances)
+    pairs, d = distances.pairs, distances.distances
     for r, times in enumerate(draws):
         for k in range(0, len(drawn.thresholds), 7):
             at = d <= drawn.thresholds[k]
@@ -65,7 +68,7 @@ def numbers(streamed):
 
 @pytest.mark.parametrize("tile", [17, 768])
 @pytest.mark.parametrize("few", [0, 64])
-def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_order(
+def test_streamed_pairs_of_few_identities_count_as_held_ones_and_of_many_to_first_order(
     monkeypatch, draws, tile, few
 ):
     monkeypatch.setattr(pair_distances, "_FEW", few)
@@ -105,9 +108,7 @@ def test_streamed_pairs_of_few_people_count_as_held_ones_and_of_many_to_first_or
 @settings(max_examples=200, deadline=None)
 @given(st.lists(labelled_distances(distinct=(5, 5), size=(120, 120)), min_size=1, max_size=4))
 def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
-    """Draws in which every pair counts once, or any whole number of times: the exact choice is the
-    oracle.
-    """
+    """Every pair counts once, or any whole number of times: the exact choice is the oracle."""
     grid = np.arange(5)
     rows, expected = [], []
     for distances, same in cases:
@@ -125,25 +126,25 @@ def test_each_draw_is_decided_as_the_policy_decides_exactly(policy, cases):
 def test_at_any_threshold_a_draw_of_everybody_once_counts_as_the_curve_does(monkeypatch):
     rows, labels = crowd(120, 20, 6)
     monkeypatch.setattr(bootstrap, "_draws", lambda *_: np.ones((1, 20)))
-    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
-    curve = compared.curve()
-    drawn = bootstrap_identities(compared)
+    distances = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
+    curve = distances.curve()
+    drawn = bootstrap_identities(distances)
     assert len(drawn.thresholds) < len(curve.thresholds) / 5  # most are between two that are held
     for threshold in [0.0, *curve.thresholds[::3].tolist(), 99.0]:
-        c = compared.count_verdicts(threshold)
+        c = distances.count_verdicts(threshold)
         assert [part.item() for part in drawn.counts_at(threshold, curve)] == pytest.approx(
             [c.tp, c.fp]
         )
 
 
 @pytest.mark.parametrize("cells", [20 * 64, 20 * 65, 20 * 150])
-def test_fewer_thresholds_where_people_are_many_but_always_the_last(monkeypatch, cells):
+def test_fewer_thresholds_where_identities_are_many_but_always_the_last(monkeypatch, cells):
     rows, labels = crowd(120, 20, 6)
-    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
-    curve = compared.curve()
-    every = bootstrap_identities(compared).thresholds
+    distances = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
+    curve = distances.curve()
+    every = bootstrap_identities(distances).thresholds
     monkeypatch.setattr(bootstrap, "_CELLS", cells)
-    fewer = bootstrap_identities(compared).thresholds
+    fewer = bootstrap_identities(distances).thresholds
     assert cells / 40 < len(fewer) <= cells / 20 < len(every)
     assert fewer[-1] == every[-1] == curve.thresholds[-1]
 
@@ -170,16 +171,13 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed):
-    """Identities of known distribution: the recall and false match rate of a fixed threshold are
-    known from a large sample.
-    """
+    """The true rates of a fixed threshold are known from a large sample of the same kind."""
 
     def sample(identities, seed):
         rng = np.random.default_rng(seed)
         who = np.repeat(np.arange(identities), 4)
-        spread = rng.uniform(0.3, 1.2, identities)[
-            who, None
-        ]  # some identities vary more than others: pairs are not independent
+        # Some identities vary more than others: pairs are not independent.
+        spread = rng.uniform(0.3, 1.2, identities)[who, None]
         return torch.tensor(
             rng.normal(size=(identities, 5))[who] + spread * rng.normal(size=(len(who), 5)),
             dtype=torch.float32,
@@ -195,9 +193,9 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
     inside = {"recall": 0, "fmr": 0, "f1": 0}
     for seed in range(100):
         rows, who = sample(50, seed)
-        compared = measure_pairs(rows, who, AllPairs(), EuclideanDistance())
-        drawn = bootstrap_identities(compared)
-        found = drawn.figures(threshold, 0.5, compared.curve())
+        distances = measure_pairs(rows, who, AllPairs(), EuclideanDistance())
+        drawn = bootstrap_identities(distances)
+        found = drawn.figures(threshold, 0.5, distances.curve())
         truth = whole | {"f1": 2 * whole["recall"] / (1 + whole["recall"] + whole["fmr"])}
         for name in inside:
             low, high = found[name]
@@ -212,9 +210,7 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(monkeypatch, streamed
 def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_seen(
     monkeypatch, streamed
 ):
-    """Thresholds at which one of 300 to one of 30,000 impostor pairs is accepted, or missing:
-    mostly, none of 3,040 pairs is.
-    """
+    """At rates from one in 300 to one in 30,000 mostly none of these 3,040 pairs is wrong."""
 
     def sample(identities, seed):
         rng = np.random.default_rng(seed)
@@ -228,8 +224,8 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
     monkeypatch.setattr("siamese.verification.measure.HELD", 0 if streamed else 10**9)
     drawn = []
     for seed in range(100):
-        compared = measure_pairs(*sample(20, seed), AllPairs(), EuclideanDistance())
-        drawn.append((bootstrap_identities(compared), compared.curve()))
+        distances = measure_pairs(*sample(20, seed), AllPairs(), EuclideanDistance())
+        drawn.append((bootstrap_identities(distances), distances.curve()))
     for rate in (3e-3, 3e-4, 3e-5):
         k = np.searchsorted(whole.curve.fmr, rate)
         threshold = float(whole.curve.thresholds[k])
@@ -244,14 +240,14 @@ def test_ninety_five_of_a_hundred_intervals_hold_a_rate_of_which_nothing_was_see
     assert none > 80  # at the last rate: else the test tells nothing
 
 
-def test_fewer_than_five_people_give_no_interval():
+def test_fewer_than_five_identities_give_no_interval():
     rows, labels = crowd(40, 4, 6)
-    compared = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
-    assert bootstrap_identities(compared) is None
+    distances = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
+    assert bootstrap_identities(distances) is None
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
-def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, held):
+def test_one_identity_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, held):
     monkeypatch.setattr("siamese.verification.measure.HELD", held)
     rng = np.random.default_rng(0)
     for often, warned in ((6, False), (20, True)):  # 15 of 75 genuine pairs, 190 of 250
@@ -270,7 +266,7 @@ def test_one_person_with_most_of_the_genuine_pairs_is_warned_of(monkeypatch, hel
         )
 
 
-def test_held_pairs_are_counted_one_by_one_for_their_people():
+def test_held_pairs_are_counted_one_by_one_for_their_identities():
     rows, labels = crowd(120, 20, 6)
     held = measure_pairs(rows, labels, AllPairs(), EuclideanDistance())
     edges = np.quantile(held.distances, [0.1, 0.5]).astype(np.float32).astype(np.float64)
@@ -301,7 +297,7 @@ def test_where_genuine_pairs_are_rare_the_band_is_that_of_thresholds_that_accept
     assert low > found.threshold / 2
 
 
-def test_every_pair_is_counted_for_its_people():
+def test_every_pair_is_counted_for_its_identities():
     rows, labels = crowd(120, 20, 6)
     pairs, _ = measured(rows, labels)
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=25)
@@ -309,10 +305,8 @@ def test_every_pair_is_counted_for_its_people():
     labels = numbers(streamed)
     for identity in range(20):
         part = (labels[pairs.left] == identity) | (labels[pairs.right] == identity)
-        assert (own[identity].sum(), others[identity].sum()) == (
-            (part & pairs.same).sum(),
-            (part & ~pairs.same).sum(),
-        )
+        assert own[identity].sum() == (part & pairs.same).sum()
+        assert others[identity].sum() == (part & ~pairs.same).sum()
 
 
 def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
@@ -323,10 +317,8 @@ def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
         found = calibrate(
             rng.normal(size=(6, 3))[who] + 0.3 * rng.normal(size=(18, 3)), who, probability=None
         )
-        for number in (
-            0.3,
-            1.0,
-        ):  # genuine pairs have none this large, or impostor pairs none this small
+        # Genuine pairs have none this large, or impostor pairs none this small.
+        for number in (0.3, 1.0):
             given = found.with_policy(number)
             low, high = given.band
             assert low <= number <= high

@@ -1,4 +1,7 @@
-"""siamese.calibrate on arrays from anywhere: the same answer for every kind of array; unusable input refused with its remedy."""
+"""siamese.calibrate on arrays from anywhere.
+
+The same answer for every kind of array; unusable input refused with its remedy.
+"""
 
 import numpy as np
 import pytest
@@ -85,7 +88,7 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
         ({"pairs": "all"}, ["all_pairs"]),
         ({"probability": "isotone"}, ["did you mean 'isotonic'"]),
         ({"distance": "learned"}, ["has weights", "give the trained object"]),
-        ({"policy": Fmr}, ["Fmr is a class", "Far()"]),
+        ({"policy": Fmr}, ["Fmr is a class", "Fmr()"]),
         ({"pairs": AllPairs}, ["AllPairs is a class", "AllPairs()"]),
         ({"policy": "fmr,rate=0.1"}, ["how the command writes", "siamese.Fmr(...)"]),
         ({"seed": -1}, ["seed must be a whole number"]),
@@ -132,14 +135,11 @@ def test_every_kind_of_array_gives_the_same_answer(either):
         assert found.probability == expected.probability
     assert wide.grad is None
     for half in (torch.float16, torch.bfloat16):
-        assert (
-            calibrate(torch.tensor(rows).to(half), WHO).threshold
-            == calibrate(torch.tensor(rows).to(half).double(), WHO).threshold
-        )
-    assert (
-        calibrate((ROWS * 100).astype(int), WHO).threshold
-        == calibrate((ROWS * 100).astype(int).astype(float), WHO).threshold
-    )
+        few_bits = torch.tensor(rows).to(half)
+        expected = calibrate(few_bits.double(), WHO).threshold
+        assert calibrate(few_bits, WHO).threshold == expected
+    whole = (ROWS * 100).astype(int)
+    assert calibrate(whole, WHO).threshold == calibrate(whole.astype(float), WHO).threshold
 
 
 def test_a_strangers_numbers_are_not_changed():
@@ -149,7 +149,7 @@ def test_a_strangers_numbers_are_not_changed():
     assert (who == WHO).all()
 
 
-def test_whole_numbers_that_a_float_would_make_equal_are_different_people():
+def test_whole_numbers_that_a_float_would_make_equal_are_different_identities():
     with pytest.warns(UserWarning, match="accepts every pair|one identity"):
         point = calibrate(np.zeros((60, 2)), [2**63, 2**63 + 1, -1] * 20).point
     assert (point.identities, point.genuine) == (3, 3 * 190)
@@ -164,7 +164,7 @@ def test_the_rate_that_an_error_names_is_supported():
             Fmr(rate).check(1, impostor)
 
 
-def test_without_intervals_nothing_is_said_about_people_who_were_not_there():
+def test_without_intervals_nothing_is_said_about_identities_that_were_not_there():
     found = calibrate(ROWS, WHO, intervals=False)
     with pytest.raises(CalibrationError, match="intervals=False"):
         found.is_uncertain(1.0)
@@ -211,7 +211,7 @@ def test_a_policy_that_is_best_served_by_refusing_everybody_says_so(either, poli
     ).all()
 
 
-def test_three_people_are_enough_for_a_threshold_and_too_few_for_an_interval(either):
+def test_three_identities_are_enough_for_a_threshold_and_too_few_for_an_interval(either):
     found = calibrate(ROWS[:12], WHO[:12])
     assert (found.band, found.point.ci95) == (None, {})
     with pytest.raises(CalibrationError, match="fewer than 5 identities"):
@@ -249,14 +249,10 @@ def test_another_policy_later_is_the_one_asked_for_at_once(either):
         assert later.confusion == count_verdicts(d, AllPairs()(who).same, later.threshold)
         assert later.point.settings == at_once.point.settings
     given = found.with_policy(1.25)
-    assert (given.threshold, given.point.policy, given.point.target_prevalence) == (
-        1.25,
-        "given",
-        found.point.target_prevalence,
-    )
-    assert given.probability(np.linspace(0, 5, 50)) == pytest.approx(
-        found.probability(np.linspace(0, 5, 50))
-    )
+    assert (given.threshold, given.point.policy) == (1.25, "given")
+    assert given.point.target_prevalence == found.point.target_prevalence
+    grid = np.linspace(0, 5, 50)
+    assert given.probability(grid) == pytest.approx(found.probability(grid))
     assert given.band[0] <= 1.25 <= given.band[1]
     for number in (-1.0, 1e9):  # below and beyond all distances nothing is open
         assert found.with_policy(number).band == (number, number)

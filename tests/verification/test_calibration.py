@@ -1,4 +1,7 @@
-"""The threshold is F1-optimal, exactly: against brute force in rationals and against scikit-learn, on tie-heavy cases."""
+"""The threshold is F1-optimal, exactly.
+
+Against brute force in rationals and against scikit-learn, on tie-heavy cases.
+"""
 
 from fractions import Fraction
 
@@ -73,7 +76,7 @@ def test_nearly_equal_f1_is_compared_as_fractions():
     # With P genuine pairs: 2 TP / (TP + FP + P). Both candidates round to one double; the exact
     # larger one must win.
     tp1, tp2, p, fp1 = 10**12, 10**12 + 10**4, 2 * 10**12 + 3, 7
-    # choose fp2 so that tp2 / (tp2 + fp2 + p) is just above tp1 / (tp1 + fp1 + p)
+    # Choose fp2 so that tp2 / (tp2 + fp2 + p) is just above tp1 / (tp1 + fp1 + p)
     fp2 = -(-(tp2 * (tp1 + fp1 + p)) // tp1) - 1 - tp2 - p
     curve = ThresholdCurve(
         np.array([0.1, 0.2, 0.3]), np.array([tp1, tp2, p]), np.array([fp1, fp2, 10**14])
@@ -108,12 +111,8 @@ def test_unusable_pairs_are_refused_with_a_reason(distances, same, words):
 def test_all_distances_equal_accepts_all():
     found = max_f1(np.full(10, 0.5), np.arange(10) < 3)
     assert found.threshold == 0.5
-    assert (found.confusion.tp, found.confusion.fp, found.confusion.fn, found.confusion.tn) == (
-        3,
-        7,
-        0,
-        0,
-    )
+    c = found.confusion
+    assert (c.tp, c.fp, c.fn, c.tn) == (3, 7, 0, 0)
 
 
 def test_an_operating_point_survives_json_and_refuses_what_is_no_threshold():

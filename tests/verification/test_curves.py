@@ -92,7 +92,7 @@ def test_one_kind_only_is_refused(figure):
 @settings(max_examples=300, deadline=None)
 @given(labelled_distances(), st.sampled_from([None, 0.5, 0.01]))
 def test_the_curves_are_the_figures_of_each_threshold(case, prevalence):
-    """Weighing genuine pairs to a share p of all is writing them down more often: the oracle does."""
+    """To weigh genuine pairs to a share p is to write them down more often, as the oracle does."""
     distances, same = case
     curve = ThresholdCurve.of(distances, same)
     weight = np.ones(len(same))

@@ -1,4 +1,7 @@
-"""Drift: two sets of the same kind of identities are seldom called different, and of another kind nearly always."""
+"""Drift between two sets of identities.
+
+Sets of the same kind are seldom called different, of another kind nearly always.
+"""
 
 import itertools
 
@@ -14,9 +17,8 @@ from siamese.verification.thresholds import calibrate
 def sample(seed, identities=40, spread=0.6, scale=1.0):
     rng = np.random.default_rng(seed)
     who = np.repeat(np.arange(identities), 5)
-    own = (
-        spread * rng.uniform(0.5, 1.5, identities)[who, None]
-    )  # some identities vary more than others
+    # Some identities vary more than others.
+    own = spread * rng.uniform(0.5, 1.5, identities)[who, None]
     return scale * (
         rng.normal(size=(identities, 6))[who] + own * rng.normal(size=(len(who), 6))
     ), who
@@ -28,7 +30,7 @@ def differs(earlier, later):
 
 
 @pytest.mark.parametrize("policy", [MaxF1(prevalence="balanced"), Fmr(0.01)])
-def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(policy):
+def test_identities_of_the_same_kind_are_called_different_about_once_in_twenty(policy):
     found = [calibrate(*sample(seed), policy, probability=None) for seed in range(121)]
     alarms = sum(differs(a, b) for a, b in itertools.pairwise(found))
     # At 5 % 15 or more of 120 have a chance below 1 in 1,000.
@@ -38,10 +40,8 @@ def test_people_of_the_same_kind_are_called_different_about_once_in_twenty(polic
 
 
 @pytest.mark.parametrize("many", [20, 200])
-def test_more_people_or_other_pairs_of_the_same_kind_are_no_drift(many):
-    """Of all pairs of more identities fewer are genuine: that moves the threshold, and says nothing
-    about the identities.
-    """
+def test_more_identities_or_other_pairs_of_the_same_kind_are_no_drift(many):
+    """Of more identities' pairs fewer are genuine: that moves the threshold, and is no drift."""
     found = [
         (
             calibrate(*sample(s), probability=None),
@@ -49,9 +49,8 @@ def test_more_people_or_other_pairs_of_the_same_kind_are_no_drift(many):
         )
         for s in range(40)
     ]
-    assert (
-        sum(differs(a, b) for a, b in found) <= 7
-    )  # at 5 % 8 or more of 40 have a chance below 1 in 1,000
+    # At 5 % 8 or more of 40 have a chance below 1 in 1,000.
+    assert sum(differs(a, b) for a, b in found) <= 7
     moved = np.mean([a.threshold for a, _ in found]) - np.mean([b.threshold for _, b in found])
     assert abs(moved) > 0.1  # else the test tells nothing
     for seed in range(10):
@@ -72,7 +71,7 @@ def test_what_cannot_be_compared_is_refused():
 
 
 @pytest.mark.parametrize("policy", ["max_f1", MaxF1(prevalence="balanced"), Fmr(0.01)])
-def test_people_whose_distances_are_larger_are_noticed(policy):
+def test_identities_whose_distances_are_larger_are_noticed(policy):
     for seed in range(10):
         earlier = calibrate(*sample(seed), policy, probability=None)
         later = calibrate(*sample(seed + 100, scale=2.0), policy, probability=None)
@@ -87,8 +86,6 @@ def test_where_nothing_can_be_said_nothing_is():
     assert few.shift_from(earlier) is None
     assert earlier.shift_from(few) is None
     assert earlier.with_policy(1.0).shift_from(earlier) is None
-    # 4 identities have too few impostor pairs for the rate that these chose.
-    assert (
-        calibrate(*sample(2), Fmr(1e-2)).shift_from(calibrate(*sample(3, identities=6), "eer"))
-        is None
-    )
+    # 6 identities have too few impostor pairs for the rate that these chose.
+    six = calibrate(*sample(3, identities=6), "eer")
+    assert calibrate(*sample(2), Fmr(1e-2)).shift_from(six) is None

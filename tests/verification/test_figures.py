@@ -1,4 +1,7 @@
-"""From embeddings to figures; the bootstrap against one that copies pairs, and against known sampling spread."""
+"""From embeddings to figures.
+
+The bootstrap against one that copies pairs, and against known sampling spread.
+"""
 
 import json
 
@@ -33,28 +36,24 @@ def identities(n=12, each=5, spread=0.6, seed=0):
 @pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
 def test_calibrating_and_evaluating_the_same_pairs_gives_the_same_counts(distance):
     embeddings, labels = identities()
-    compared = measure_pairs(embeddings, labels, BalancedPairs(), distance)
-    point = calibrate_pairs(compared, epoch=3, step=40).point
-    figures = evaluate_pairs(compared, point.threshold, "calibration")
+    measured = measure_pairs(embeddings, labels, BalancedPairs(), distance)
+    point = calibrate_pairs(measured, epoch=3, step=40).point
+    figures = evaluate_pairs(measured, point.threshold, "calibration")
     assert figures.confusion == point.confusion
     assert figures.f1 == point.f1
-    assert (point.identities, point.images, point.genuine, point.impostor, point.prevalence) == (
-        12,
-        60,
-        120,
-        120,
-        0.5,
-    )
+    assert (point.identities, point.images) == (12, 60)
+    assert (point.genuine, point.impostor, point.prevalence) == (120, 120, 0.5)
     assert (point.epoch, point.step, point.policy, point.split) == (3, 40, "max_f1", "calibration")
     assert point.pair_rule == {"name": "balanced_pairs", "limit": 10_000, "seed": 0}
 
 
 def test_weighted_figures_equal_those_of_copied_pairs():
-    """The oracle writes each pair down as often as its identities were drawn, and counts plainly."""
+    """The oracle writes each pair down as often as its identities were drawn, and counts them."""
     embeddings, labels = identities(6, 4, seed=2)
+    # Rounded, so that there are ties.
     distances = np.round(
         measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()).distances, 1
-    )  # with ties
+    )
     pairs = AllPairs()(labels)
     thresholds, place = np.unique(distances, return_inverse=True)
     threshold = float(np.median(distances))
@@ -93,10 +92,8 @@ def test_weighted_figures_equal_those_of_copied_pairs():
         )
 
 
-def test_intervals_are_those_of_people_not_of_pairs():
-    """With every identity's images alike, 12 identities are 12 observations however many pairs they
-    form.
-    """
+def test_intervals_are_those_of_identities_not_of_pairs():
+    """12 identities, each with images all alike, are 12 observations, however many their pairs."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(12), 10)
     hard = np.arange(12) < 3  # three identities whose genuine pairs are all refused
@@ -104,43 +101,37 @@ def test_intervals_are_those_of_people_not_of_pairs():
         np.eye(12)[labels] * 10
         + rng.normal(size=(120, 12)) * np.where(hard, 3, 0.01)[labels][:, None]
     )
-    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    low, high = evaluate_pairs(compared, 1.0).ci95["recall"]
-    # Recall is 9/12 with the spread of a binomial over 12 identities: sd 0.125; over 540 pairs it
-    # would be 0.019.
+    measured = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    low, high = evaluate_pairs(measured, 1.0).ci95["recall"]
+    # Recall is 9/12 with the spread of a binomial over 12 identities, of standard deviation 0.125;
+    # over 540 pairs it would be 0.019.
     assert 0.40 < low < 0.60
     assert 0.90 < high <= 1.0
 
 
 def test_intervals_hold_the_figure_and_repeat():
     embeddings, labels = identities(20, 5, 0.8)
-    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    point = calibrate_pairs(compared).point
-    figures = evaluate_pairs(compared, point.threshold)
+    measured = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    point = calibrate_pairs(measured).point
+    figures = evaluate_pairs(measured, point.threshold)
     for metric in METRICS:
         low, high = figures.ci95[metric]
         assert low <= getattr(figures, metric) <= high
         assert low < high
-    assert evaluate_pairs(compared, point.threshold) == figures
-    assert evaluate_pairs(compared, point.threshold, seed=1).ci95 != figures.ci95
-    assert (
-        json.loads(json.dumps(figures.to_dict(), allow_nan=False))["confusion"]["tp"]
-        == figures.confusion.tp
-    )
+    assert evaluate_pairs(measured, point.threshold) == figures
+    assert evaluate_pairs(measured, point.threshold, seed=1).ci95 != figures.ci95
+    written = json.loads(json.dumps(figures.to_dict(), allow_nan=False))
+    assert written["confusion"]["tp"] == figures.confusion.tp
 
 
 def test_the_figures_at_the_stated_prevalence_are_those_of_pairs_copied_to_it():
     embeddings, labels = identities(20, 5, 0.8)
-    compared = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
-    found = evaluate_pairs(compared, 1.5, prevalence=0.25)
+    measured = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
+    found = evaluate_pairs(measured, 1.5, prevalence=0.25)
     c = found.confusion
     genuine, impostor = c.tp + c.fn, c.fp + c.tn
-    tp, fn, fp, tn = (
-        c.tp * impostor,
-        c.fn * impostor,
-        c.fp * genuine * 3,
-        c.tn * genuine * 3,
-    )  # one genuine pair of four
+    # One genuine pair of four.
+    tp, fn, fp, tn = (c.tp * impostor, c.fn * impostor, c.fp * genuine * 3, c.tn * genuine * 3)
     assert found.at_prevalence == pytest.approx(
         {
             "prevalence": 0.25,
@@ -153,9 +144,9 @@ def test_the_figures_at_the_stated_prevalence_are_those_of_pairs_copied_to_it():
         low, high = found.ci95[f"{name}@prevalence"]
         assert low < found.at_prevalence[name] < high
         assert (low, high) != found.ci95[name]
-    assert evaluate_pairs(compared, 1.5).at_prevalence == {}
+    assert evaluate_pairs(measured, 1.5).at_prevalence == {}
     with pytest.raises(CalibrationError, match="between 0 and 1"):
-        evaluate_pairs(compared, 1.5, prevalence=1.0)
+        evaluate_pairs(measured, 1.5, prevalence=1.0)
 
 
 @pytest.mark.parametrize("held", [0, 10**9])
@@ -163,16 +154,10 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
     monkeypatch.setattr("siamese.verification.measure.HELD", held)
     embeddings, labels = identities(9, 3, 0.01)
     found = evaluate_pairs(measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 0.2)
-    assert (found.recall, found.fmr, found.auc, found.eer, found.recall_at_fmr["0.1"]) == (
-        1,
-        0,
-        1,
-        0,
-        1,
-    )
-    missed, false = (
-        1 - 0.025 ** (1 / n) for n in (9, 36)
-    )  # Clopper and Pearson: 9 identities, 36 pairs of them
+    assert (found.recall, found.fmr, found.recall_at_fmr["0.1"]) == (1, 0, 1)
+    assert (found.auc, found.eer) == (1, 0)
+    # Clopper and Pearson: 9 identities, 36 pairs of them.
+    missed, false = (1 - 0.025 ** (1 / n) for n in (9, 36))
     for name, expected in {
         "recall": (1 - missed, 1),
         "fmr": (0, false),
@@ -188,39 +173,33 @@ def test_where_no_error_was_seen_the_intervals_say_how_little_that_proves(monkey
 
 def test_many_held_pairs_are_resampled_as_streamed_ones_are_with_the_same_intervals(monkeypatch):
     embeddings, labels = identities(80, 4, 0.8)
-    compared = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
-    assert len(compared.distances) > COUNTED_SINGLY
-    many = evaluate_pairs(compared, 1.0).ci95
+    measured = measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance())
+    assert len(measured.distances) > COUNTED_SINGLY
+    many = evaluate_pairs(measured, 1.0).ci95
     monkeypatch.setattr("siamese.verification.held.COUNTED_SINGLY", 10**9)
-    exact = evaluate_pairs(compared, 1.0).ci95
+    exact = evaluate_pairs(measured, 1.0).ci95
     assert set(many) == set(exact)
     for name, (low, high) in exact.items():
         assert many[name] == pytest.approx((low, high), abs=0.3 * (high - low))
 
 
-def test_fewer_than_five_people_claim_nothing():
+def test_fewer_than_five_identities_claim_nothing():
     embeddings, labels = identities(4, 5, 0.8)
-    compared = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
-    assert evaluate_pairs(compared, 1.0).ci95 == {}
-    assert calibrate_pairs(compared).point.ci95 == {}
+    measured = measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance())
+    assert evaluate_pairs(measured, 1.0).ci95 == {}
+    assert calibrate_pairs(measured).point.ci95 == {}
 
 
 def test_a_threshold_below_all_distances_accepts_nothing():
     embeddings, labels = identities()
     figures = evaluate_pairs(
-        measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance()),
-        -1.0,
+        measure_pairs(embeddings, labels, BalancedPairs(), EuclideanDistance()), -1.0
     )
-    assert (figures.confusion.tp, figures.confusion.fp, figures.recall, figures.precision) == (
-        0,
-        0,
-        0.0,
-        0.0,
-    )
+    assert (figures.confusion.tp, figures.confusion.fp) == (0, 0)
+    assert (figures.recall, figures.precision) == (0.0, 0.0)
     low, high = figures.ci95["recall"]
-    assert (low, high) == pytest.approx(
-        (0, 1 - 0.025 ** (1 / 12)), abs=0.01
-    )  # Clopper and Pearson's limit for 12 identities
+    # Clopper and Pearson's limit for 12 identities.
+    assert (low, high) == pytest.approx((0, 1 - 0.025 ** (1 / 12)), abs=0.01)
 
 
 def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_its_interval(
@@ -234,11 +213,8 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
         figures = evaluate_pairs(
             measure_pairs(embeddings, labels, AllPairs(), EuclideanDistance()), 1.0
         )
-        assert list(figures.recall_at_fmr) == [
-            "0.1",
-            "0.01",
-            "0.001",
-        ]  # of 44,250 impostor pairs; 0.0001 needs 300,000
+        # Of 44,250 impostor pairs; 0.0001 needs 300,000.
+        assert list(figures.recall_at_fmr) == ["0.1", "0.01", "0.001"]
         for rate, recall in figures.recall_at_fmr.items():
             allowed = np.sort(d[~pairs.same])[int(float(rate) * pairs.impostor)]
             assert recall == pytest.approx((d[pairs.same] < allowed).mean(), abs=0)

@@ -1,4 +1,7 @@
-"""Cross-validated verification against brute force in fractions, and that no fold has a say in its own threshold."""
+"""Cross-validated verification against brute force in fractions.
+
+And no fold has a say in its own threshold.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,9 @@ def right(distances, same, threshold) -> int:
 
 
 def best_threshold(distances, same) -> float:
-    """The smallest of the most accurate, among a number just below all distances and every distance
-    that occurs.
+    """The smallest of the most accurate thresholds.
+
+    They are every distance that occurs, and a number just below all of them.
     """
     candidates = [
         float(np.nextafter(distances.min(), np.float32(-1))),
@@ -55,10 +59,8 @@ def test_against_brute_force(case):
         expected = best_threshold(distances[~here], same[~here])
         assert tested.threshold == expected
         shares.append(Fraction(right(distances[here], same[here], expected), int(here.sum())))
-        assert (tested.tp + tested.fn, tested.fp + tested.tn) == (
-            same[here].sum(),
-            (~same[here]).sum(),
-        )
+        assert tested.tp + tested.fn == same[here].sum()
+        assert tested.fp + tested.tn == (~same[here]).sum()
         assert tested.accuracy == pytest.approx(float(shares[-1]))
     mean = sum(shares) / len(shares)
     variance = sum((s - mean) ** 2 for s in shares) / (len(shares) - 1)
@@ -73,9 +75,8 @@ def test_the_order_of_pairs_does_not_matter(case, random):
     distances, same, fold = case
     order = list(range(len(same)))
     random.shuffle(order)
-    assert cross_validate(distances[order], same[order], fold[order]) == cross_validate(
-        distances, same, fold
-    )
+    shuffled = cross_validate(distances[order], same[order], fold[order])
+    assert shuffled == cross_validate(distances, same, fold)
 
 
 @given(folded(), st.randoms(use_true_random=False))
@@ -87,10 +88,8 @@ def test_a_fold_has_no_say_in_its_own_threshold(case, random):
     here = np.flatnonzero(fold == before.fold)
     spoilt[here] = [random.randint(0, 9) / 8 for _ in here]
     turned[here] = [random.random() < 0.5 for _ in here]
-    assert (
-        cross_validate(spoilt, turned, fold, tested=[before.fold]).folds[0].threshold
-        == before.threshold
-    )
+    after = cross_validate(spoilt, turned, fold, tested=[before.fold]).folds[0]
+    assert after.threshold == before.threshold
 
 
 DISTANCES = np.array([0.1, 0.2, 0.9, 0.8, 0.15, 0.7, 0.3, 0.95], np.float32)
@@ -105,14 +104,12 @@ def test_pairs_without_a_face_are_counted_both_ways():
     # pair at 0.3.
     assert [f.threshold for f in found.folds] == [pytest.approx(0.3), pytest.approx(0.2)]
     assert [f.accuracy for f in found.folds] == [1, 0.75]
-    assert [f.strict_accuracy for f in found.folds] == [
-        0.75,
-        0.75,
-    ]  # the one that is wrong already is not counted twice
+    # The one that is wrong already is not counted twice.
+    assert [f.strict_accuracy for f in found.folds] == [0.75, 0.75]
     assert (found.mean, found.strict_mean) == (0.875, 0.75)
 
 
-def test_refused_pairs_are_different_people_and_choose_nothing():
+def test_refused_pairs_are_different_identities_and_choose_nothing():
     refused = np.array([1, 0, 1, 0, 0, 0, 0, 0], bool)
     distances = DISTANCES.copy()
     distances[refused] = np.nan  # nothing may look at them
@@ -136,9 +133,8 @@ def test_a_given_threshold_is_applied_as_it_is():
     found = cross_validate(DISTANCES, SAME, FOLD, policy=0.75)
     assert {f.threshold for f in found.folds} == {0.75}
     assert (found.policy, found.folds[1].fp) == ("given", 1)
-    assert cross_validate(DISTANCES, SAME, np.zeros(8, int), policy=0.75).mean == pytest.approx(
-        7 / 8
-    )
+    found = cross_validate(DISTANCES, SAME, np.zeros(8, int), policy=0.75)
+    assert found.mean == pytest.approx(7 / 8)
 
 
 def test_another_policy():

@@ -1,4 +1,7 @@
-"""From a distance to a probability: against the definition of an isotonic fit, known logistic truth, and written-out pairs."""
+"""From a distance to a probability.
+
+Against the definition of an isotonic fit, known logistic truth, and written-out pairs.
+"""
 
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from siamese.verification.probability import ProbabilityMap, fit_probability, re
 
 
 def isotonic(distances, same, prevalence):
-    """The falling least-squares fit by its max-min formula (Barlow et al., 1972), at each distinct
-    distance, with weighted pairs.
+    """The falling least-squares fit at each distinct distance, with weighted pairs.
+
+    By its max-min formula (Barlow et al., 1972).
     """
     weight = np.where(same, prevalence / same.sum(), (1 - prevalence) / (~same).sum())
     x = np.unique(distances)
@@ -29,10 +33,8 @@ def isotonic(distances, same, prevalence):
 @settings(max_examples=300, deadline=None)
 @given(labelled_distances(distinct=(1, 9), size=(2, 30)), st.sampled_from([0.5, 0.1, 0.9]))
 def test_the_isotonic_fit_is_the_one_of_the_definition_kept_from_certainty(case, prevalence):
-    distances, same = (
-        np.round(case[0], 3),
-        case[1],
-    )  # scikit-learn takes numbers closer than 1e-15 for one
+    # scikit-learn takes numbers closer than 1e-15 for one.
+    distances, same = np.round(case[0], 3), case[1]
     fitted = fit_probability(ThresholdCurve.of(distances, same), prevalence)
     x, expected = isotonic(distances.astype(np.float64), same, prevalence)
     odds = prevalence / (1 - prevalence)

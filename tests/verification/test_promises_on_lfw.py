@@ -1,4 +1,7 @@
-"""What each policy promises, on photographs of real identities: exactly where it was calibrated, within the stated interval elsewhere."""
+"""What each policy promises, on photographs of real people.
+
+Exactly where it was calibrated, within the stated interval elsewhere.
+"""
 
 import os
 from dataclasses import replace
@@ -30,8 +33,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def halves():
-    """Two groups of identities, 1,200 photographs each or a little more, as grey images of 14 x 14:
-    a weak network, but a real one.
+    """Two groups of people, with 1,200 photographs each or a little more.
+
+    An embedding is the photograph in grey, 14 x 14: a weak network, but a real one.
     """
     table = load_lfw(ROOT)
     often = sorted(identity for identity, n in table.counts.items() if 3 <= n <= 30)
@@ -62,9 +66,7 @@ def halves():
 
 
 def judged(halves, policy):
-    """Calibrated on one group; counts at every distance there, and figures of the other group at
-    the threshold.
-    """
+    """A calibration on one group, counts at every distance there, and the other group's figures."""
     (embeddings, names), (others, their_names) = halves
     found = calibrate(embeddings, names, policy)
     labels = np.unique(their_names, return_inverse=True)[1]
@@ -126,23 +128,22 @@ def test_the_optimum_is_one_here_and_hardly_less_than_one_there(halves, policy, 
     p = tp[-1] / (tp[-1] + fp[-1])
     values = figure(tp / tp[-1], fp / fp[-1], p)
     assert values[at] == pytest.approx(values.max(), abs=1e-12)
-    # The other identities' own optimum lies where these identities' might have lain.
+    # The other people's own optimum lies where these people's might have lain.
     others, their_names = halves[1]
     own = calibrate(others, their_names, policy)
     assert max(own.band[0], found.band[0]) <= min(own.band[1], found.band[1])
     if isinstance(policy, Cost):
-        assert expected_cost(policy, elsewhere.confusion) <= 1.05 * expected_cost(
-            policy, own.confusion
-        )
+        best = expected_cost(policy, own.confusion)
+        assert expected_cost(policy, elsewhere.confusion) <= 1.05 * best
 
 
 def test_probabilities_hold_on_the_other_people(halves):
     (embeddings, names), (others, their_names) = halves
     chance = calibrate(embeddings, names, MaxF1(prevalence="balanced")).probability
     labels = np.unique(their_names, return_inverse=True)[1]
-    compared = measure_pairs(others, labels, AllPairs(), EuclideanDistance())
-    judged = evaluate_pairs(compared, 1.0, probability=chance).reliability
+    measured = measure_pairs(others, labels, AllPairs(), EuclideanDistance())
+    judged = evaluate_pairs(measured, 1.0, probability=chance).reliability
     assert judged.calibration_error < 0.06
     # Chances that are for another share of genuine pairs than they say are found out.
     mistaken = replace(chance.at(0.9), prevalence=chance.prevalence)
-    assert evaluate_pairs(compared, 1.0, probability=mistaken).reliability.calibration_error > 0.1
+    assert evaluate_pairs(measured, 1.0, probability=mistaken).reliability.calibration_error > 0.1

@@ -1,4 +1,7 @@
-"""What a bundle keeps of a calibration: exact counts at every threshold that was asked for, from streamed and thinned curves too."""
+"""What a bundle keeps of a calibration.
+
+Exact counts at every threshold that was asked for, from streamed and thinned curves too.
+"""
 
 import numpy as np
 import pytest
@@ -58,11 +61,8 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
 def test_a_file_keeps_everything_to_the_last_bit(both, which, tmp_path):
     found = calibrate_pairs(both[which], Fmr(0.01))
     again = Calibration.load(found.save(tmp_path / "found.npz"))
-    assert (again.point, again.probability, again.band) == (
-        found.point,
-        found.probability,
-        found.band,
-    )
+    assert (again.point, again.probability) == (found.point, found.probability)
+    assert again.band == found.band
     assert again.curve.resolution == found.curve.resolution
     for name, part in found.arrays(whole=True).items():
         assert again.arrays(whole=True)[name].dtype == part.dtype
@@ -94,18 +94,14 @@ def test_counts_at_thresholds_that_will_be_asked_for_are_exact(both):
     asked = [float(d) for d in np.random.default_rng(0).choice(held.distances, 50, replace=False)]
     calibration = calibrate_pairs(streamed, beside=tuple(asked), intervals=False, probability=None)
     plain = calibrate_pairs(streamed, intervals=False, probability=None)
-    assert [calibration.with_policy(t).confusion for t in asked] == [
-        held.count_verdicts(t) for t in asked
-    ]
-    assert [plain.with_policy(t).confusion for t in asked] != [
-        held.count_verdicts(t) for t in asked
-    ]  # else the test tells nothing
+    expected = [held.count_verdicts(t) for t in asked]
+    assert [calibration.with_policy(t).confusion for t in asked] == expected
+    # Otherwise the test tells nothing.
+    assert [plain.with_policy(t).confusion for t in asked] != expected
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_a_thinned_curve_is_finely_enough_spaced_exact_and_keeps_the_threshold_and_the_end_that_refuses_all(
-    refuses,
-):
+def test_a_thinned_curve_is_fine_and_exact_and_keeps_the_threshold_and_the_end(refuses):
     rng = np.random.default_rng(0)
     distances = rng.uniform(1, 2, 20_000).astype(np.float32)
     same = rng.random(20_000) < 0.3

@@ -1,4 +1,7 @@
-"""All pairs in a stream: counts and thresholds against brute force in fractions, where ties are the rule; the same however it is cut."""
+"""All pairs in a stream, the same however it is cut.
+
+Counts and thresholds against brute force in fractions, where ties are the rule.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -46,9 +49,7 @@ chosen_by = st.one_of(
 
 @st.composite
 def labelled_rows(draw, identities=4, most=14):
-    """Rows on a coarse lattice, so that distances tie and rows coincide; at least one pair of
-    either kind.
-    """
+    """Rows on a coarse lattice: distances tie, rows coincide; at least one pair of either kind."""
     n, d = draw(st.integers(3, most)), draw(st.integers(1, 3))
     half = st.integers(-3, 3).map(lambda v: v / 2)
     rows = draw(st.lists(st.lists(half, min_size=d, max_size=d), min_size=n, max_size=n))
@@ -93,9 +94,7 @@ def worth(policy, tp, fp, g, i):
 
 
 def best(policy, pairs):
-    """(threshold or None for refusing every pair, tp, fp): the smallest of the best of all
-    thresholds there are.
-    """
+    """(threshold, tp, fp) of the smallest of the best; None where every pair is refused."""
     g, i = sum(s for _, s in pairs), sum(not s for _, s in pairs)
     found = (None, 0, 0)
     highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Fmr)) else None
@@ -177,21 +176,15 @@ def test_the_extremes_are_the_closest_impostor_and_the_fmrthest_genuine_pairs(ca
     left, right, found = StreamedDistances(rows, labels, EuclideanDistance(), tile).extremes(count)
     same = labels[left] == labels[right]
     assert sorted(found[~same].tolist()) == sorted(d for d, s in pairs if not s)[:count]
-    assert (
-        sorted(found[same].tolist())
-        == sorted((d for d, s in pairs if s), reverse=True)[:count][::-1]
-    )
+    farthest = sorted((d for d, s in pairs if s), reverse=True)[:count]
+    assert sorted(found[same].tolist()) == farthest[::-1]
     assert found.tolist() == [
         float(EuclideanDistance().measure(rows[[i]], rows[[j]]))
         for i, j in zip(left, right, strict=True)
     ]
     shown = StreamedDistances(rows, labels, EuclideanDistance(), tile).pairs_to_show(count)
-    assert len(
-        {
-            frozenset(p)
-            for p in zip(shown.pairs.left.tolist(), shown.pairs.right.tolist(), strict=True)
-        }
-    ) == len(shown.pairs)
+    sides = shown.pairs.left.tolist(), shown.pairs.right.tolist()
+    assert len({frozenset(pair) for pair in zip(*sides, strict=True)}) == len(shown.pairs)
 
 
 EVERY = (
@@ -218,9 +211,9 @@ def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
             torch.set_num_threads(threads)
             streamed = StreamedDistances(rows, labels, distance, tile)
             assert [streamed.choose(policy) for policy in EVERY] == expected
-            assert [
-                StreamedDistances(rows, labels, distance, tile).choose(policy) for policy in EVERY
-            ] == expected  # each the first
+            # Each policy as the first that a stream is asked for.
+            for policy, choice in zip(EVERY, expected, strict=True):
+                assert StreamedDistances(rows, labels, distance, tile).choose(policy) == choice
     finally:
         torch.set_num_threads(before)
     shuffled = np.random.default_rng(1).permutation(len(labels))
@@ -254,15 +247,16 @@ FEW = (MaxF1(), MaxAccuracy(prevalence=0.4), Eer(), Recall(0.9))
 
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("spread", [3e-3, 1e-4, 1e-7, 1e-9])
-def test_rows_close_to_each_other_and_fmr_from_the_origin_are_counted_exactly(spread, sides):
-    """There a matrix product loses most digits of a distance, or all: on two sides of it also when
-    the rows are moved.
+def test_rows_close_to_each_other_and_far_from_the_origin_are_counted_exactly(spread, sides):
+    """There a matrix product loses most digits of a distance, or all of them.
+
+    Where rows lie on two sides of the origin, moving them does not help.
     """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 40, 300)
-    fmr = np.where(labels % sides, 50, -50)[:, None]
+    far = np.where(labels % sides, 50, -50)[:, None]
     rows = torch.tensor(
-        (rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + fmr,
+        (rng.normal(size=(40, 8))[labels] + rng.normal(size=(300, 8))) * spread + far,
         dtype=torch.float64,
     )
     rows[:5] = rows[5]
@@ -273,8 +267,8 @@ def test_rows_close_to_each_other_and_fmr_from_the_origin_are_counted_exactly(sp
 def test_the_bound_on_rounding_is_needed(monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 40
-    fmr = np.where(labels % 2, 50, -50)[:, None]  # on two sides: moving the rows does not help
-    rows = torch.tensor(rng.normal(size=(300, 8)) * 3e-4 + fmr, dtype=torch.float64)
+    far = np.where(labels % 2, 50, -50)[:, None]  # on two sides: moving the rows does not help
+    rows = torch.tensor(rng.normal(size=(300, 8)) * 3e-4 + far, dtype=torch.float64)
     assert not miscounted(rows, labels, FEW)
     monkeypatch.setattr(tiles, "UNIT", 0.0)
     assert miscounted(rows, labels, FEW)
@@ -323,9 +317,8 @@ def test_one_row_a_million_times_fmrther_out_changes_nothing_for_the_others():
 @pytest.mark.parametrize("best", [0, 10_000, -1])
 def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, best):
     rows, labels = crowd()
-    expected = StreamedDistances(rows, labels, EuclideanDistance()).choose(
-        MaxF1()
-    )  # one tile: nothing to expect it from
+    # With one tile there is nothing to expect a threshold from.
+    expected = StreamedDistances(rows, labels, EuclideanDistance()).choose(MaxF1())
     passes = []
 
     def counter(self, policy, genuine, impostor):
@@ -340,9 +333,8 @@ def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, 
     monkeypatch.setattr(
         tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
     )
-    assert (
-        StreamedDistances(rows, labels, EuclideanDistance(), tile=100).choose(MaxF1()) == expected
-    )
+    streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=100)
+    assert streamed.choose(MaxF1()) == expected
     assert passes[-1] == ()  # over all tiles, once more
 
 
@@ -378,9 +370,8 @@ def test_fmr_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expe
     d = EuclideanDistance().between(rows, pairs.left, pairs.right)
     streamed = StreamedDistances(rows, labels, EuclideanDistance())
     for rate in (0.1, 0.01, 1e-3, 3e-4):
-        allowed = np.sort(d[~pairs.same])[
-            int(rate * pairs.impostor)
-        ]  # the first impostor pair too many
+        # The first impostor pair too many.
+        allowed = np.sort(d[~pairs.same])[int(rate * pairs.impostor)]
         found, counts = streamed.choose(Fmr(rate))
         assert counts.fp <= rate * pairs.impostor
         assert counts.tp == np.count_nonzero(d[pairs.same] < allowed)
@@ -431,10 +422,8 @@ def test_a_learned_distance_that_saturates_is_told_apart_where_the_area_hangs_on
 def test_rows_that_are_all_the_same_are_all_accepted():
     rows, labels = torch.full((9, 3), 0.1), np.arange(9) // 3
     for rows in (torch.full((9, 3), 0.1), torch.zeros(9, 3)):
-        assert StreamedDistances(rows, labels, EuclideanDistance(), tile=4).choose(MaxF1()) == (
-            0.0,
-            Confusion(9, 27, 0, 0),
-        )
+        streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=4)
+        assert streamed.choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
 
 
 def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
@@ -443,10 +432,10 @@ def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_an
     rows = torch.tensor(
         rng.normal(size=(40, 3)) * 1e-3 + (np.arange(40) % 2)[:, None], dtype=torch.float32
     )
-    for compared in (
+    for measured in (
         StreamedDistances(rows, labels, EuclideanDistance()),
         measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
     ):
-        threshold, counts = compared.choose(Fmr(0.1))
+        threshold, counts = measured.choose(Fmr(0.1))
         assert counts == Confusion(0, 0, 20, 760)
-        assert compared.count_verdicts(threshold) == counts
+        assert measured.count_verdicts(threshold) == counts

@@ -1,4 +1,4 @@
-"""What every backbone shares: images in, embeddings out, its own normalisation of the input included."""
+"""Backbone: the base of all networks from images to embeddings, input normalisation included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Backbone(nn.Module):
     """A network from images to embeddings.
 
     A backbone takes RGB images as they come from the cropper and normalises them itself, so that
-    nothing about preprocessing can get lost between training and use. Subclasses keep each
+    training and use cannot differ in preprocessing. Subclasses keep each
     constructor argument in an attribute of its name and register in ``BACKBONES``; that is how a
     bundle finds them.
 
@@ -32,19 +32,21 @@ class Backbone(nn.Module):
 
     @property
     def same_at_use(self) -> bool:
-        """Whether embeddings mean the same while training and at use: a threshold, or a learned
-        distance, of one serves the other.
+        """Whether embeddings mean the same while training and at use.
+
+        If so, a threshold or a learned distance of one serves the other.
         """
         return self.trained_size == self.embedding_size
 
     def check(self, images: int) -> None:
-        """Raise :class:`siamese.errors.ConfigError` now if :meth:`fit` will not do with so many
-        training images.
+        """Check that :meth:`fit` can work with so many training images.
+
+        Raises:
+            ConfigError: it cannot.
         """
 
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Work out what can be had from the training images in closed form; called once, when
-        training has ended.
+        """Compute what follows from the training images in closed form; called after training.
 
         Args:
             batches: of the N training images, each once, in order and unaugmented: (B, 3, H, W)
@@ -53,18 +55,16 @@ class Backbone(nn.Module):
         """
 
     def for_inference(self) -> Backbone:
-        """A network that gives the same embeddings, up to rounding, as fast as can be; by default
-        this one.
-        """
+        """A network that gives the same embeddings, up to rounding, faster; by default this one."""
         return self
 
     def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
         """Each parameter with its share of the learning rate; by default 1.
 
         Args:
-            decay: what each layer learns at, as a share of the next one's rate (Howard and Ruder,
+            decay: the learning rate of each layer as a share of the next layer's (Howard and Ruder,
                 *Universal Language Model Fine-tuning for Text Classification*, ACL 2018, section
-                3.2, where it is 1 / 2.6). A backbone that knows no order of its layers takes 1
+                3.2, where it is 1 / 2.6). A backbone that knows no order of its layers accepts 1
                 only.
 
         Raises:
@@ -84,8 +84,8 @@ class Backbone(nn.Module):
             images: (B, 3, H, W), uint8 0..255 or floating point 0..1.
 
         Returns:
-            (B, embedding_size) float in evaluation mode; while training, what the loss is to see:
-            it may be a part of that.
+            (B, embedding_size) float in evaluation mode; while training, what the loss sees, which
+            may be a part of that.
         """
         raise NotImplementedError
 
@@ -99,8 +99,9 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 
 def standardise(images: Tensor, eps: float = 1e-3) -> Tensor:
-    """Bring each image to mean 0 and standard deviation 1 over its pixels and channels: undoes
-    brightness and contrast.
+    """Bring each image to mean 0 and standard deviation 1 over its pixels and channels.
+
+    This removes differences of brightness and contrast.
     """
     variance, mean = torch.var_mean(images, dim=(1, 2, 3), keepdim=True, correction=0)
     return (images - mean) * torch.rsqrt(variance + eps)

@@ -1,4 +1,4 @@
-"""DlibResNet: dlib's face recognition network as a PyTorch module, with its weights read from dlib's own file."""
+"""DlibResNet: dlib's face recognition network in PyTorch, with weights from dlib's own file."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from siamese.errors import ConfigError, WeightsError
 from siamese.weight_files import RESNET, pretrained_file
 
 PIXEL_RANGE = 256  # what pixels are divided by, not 255
-SMALLEST = 103  # pixels; of less, nothing is left for the last block
+SMALLEST = 103  # pixels; with less, nothing is left for the last block
 
 
 @BACKBONES.register("dlib_res_net")
 class DlibResNet(Backbone):
-    """The network behind ``dlib.face_recognition_model_v1``: 29 convolutions, 5.6 million weights,
-    embeddings of 128 numbers.
+    """The network behind ``dlib.face_recognition_model_v1``, with embeddings of 128 numbers.
 
-    Made for aligned chips of 150 x 150 pixels
+    It has 29 convolutions and 5.6 million weights. It is made for aligned chips of 150 x 150 pixels
     (``DlibHogCropper(aligner="five_point", size=150, margin=0.25)``). As its author trained it,
-    embeddings have no unit length, and two pictures show the same person where their euclidean
+    embeddings have no unit length, and two images show the same person where their euclidean
     distance is at most 0.6. It is a ResNet of 34 layers (He, Zhang, Ren and Sun, *Deep Residual
     Learning for Image Recognition*, CVPR 2016) with fewer layers and half the filters, trained by
-    Davis King on some 3 million pictures of 7,485 people, none of them in LFW.
+    Davis King on some 3 million images of 7,485 people, none of them in LFW.
 
     Args:
         weights: where the first weights come from: ``"dlib"`` (the file in the package
             ``face-recognition-models``, extra ``pretrained``), the path of a file like it, or None
-            for random ones. The attribute is None afterwards: a bundle brings its weights along.
+            for random ones. The attribute is None afterwards, because a bundle contains its
+            weights.
         affine_rate: learning rate of the 29 affine layers (frozen batch normalisation) as a share
-            of their convolution's; 0 freezes them. Adam's steps are about as large as the rate: of
-            less than 5e-7, float32 sees nothing beside factors of 10.
-        mirror: average the embedding over the picture and its mirror image at use.
-        jitter: average over so many slightly moved, turned and enlarged copies at use, half of them
-            mirrored, instead: costs as many times the work. See
-            :func:`siamese.backbones.views.jitter_maps`. The copies are always the same ones.
+            of their convolution's; 0 freezes them. Adam's steps are about as large as the rate:
+            steps of less than 5e-7 change nothing in float32, where factors are about 10.
+        mirror: average the embedding over the image and its mirror image at use.
+        jitter: average over so many slightly moved, turned and enlarged copies at use instead, half
+            of them mirrored. This multiplies the work by the number of copies. See
+            :func:`siamese.backbones.layers.views.jitter_maps`. The copies are always the same ones.
         unit_length: scale embeddings to length 1 (at the end, after averaging).
         folded: whether the affine layers are part of the convolutions; see :meth:`for_inference`.
 
     Raises:
         WeightsError: the file is missing, damaged, or of another network.
         MissingDependencyError: ``"dlib"`` without that package.
-        ConfigError: on a call, pictures of less than 103 pixels.
+        ConfigError: on a call, images of less than 103 pixels.
         ValueError: a rate or number of copies out of range.
     """
 
@@ -92,7 +92,7 @@ class DlibResNet(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         _check_pictures(images)
         # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no
-        # odd number beyond 256. Views are warped as pixels, so that beyond the picture there is
+        # odd number beyond 256. Views are warped as pixels, so that beyond the image there is
         # black, as in dlib.
         pixels = images if images.dtype == torch.float64 else images.float()
         embeddings = self._mean_of_views(pixels if images.dtype == torch.uint8 else pixels * 255)
@@ -101,7 +101,7 @@ class DlibResNet(Backbone):
     def _mean_of_views(self, pixels: Tensor) -> Tensor:
         if self.training or self.same_at_use:
             return self._embed(pixels)
-        if not self.jitter:  # for few images calls are dear
+        if not self.jitter:  # one call for both views: for few images calls are expensive
             return mean_over_views(self._embed, (pixels, pixels.flip(3)), at_once=True)
         changes, _ = jitter_maps(self.jitter, pixels.shape[-1])
         return mean_over_views(self._embed, (warped(pixels, change) for change in changes))
@@ -120,11 +120,11 @@ class DlibResNet(Backbone):
         return embeddings
 
     def for_inference(self) -> DlibResNet:
-        """A copy that computes the same embeddings, up to rounding, in some three quarters of the
-        time (``benchmarks/embedding.py``).
+        """A copy that computes the same embeddings, up to rounding, in three quarters of the time.
 
-        Its affine layers are multiplied into the convolutions, and nothing of it is meant to be
-        trained."""
+        Measured by ``benchmarks/embedding.py``. Its affine layers are multiplied into the
+        convolutions; it is not meant to be trained.
+        """
         if self.folded:
             return self
         other = copy.deepcopy(self)
@@ -134,8 +134,10 @@ class DlibResNet(Backbone):
         return cast(DlibResNet, other.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
-        """See :meth:`Backbone.learning_rates`: the head learns at the full rate, each block before
-        it at ``decay`` times the next one's.
+        """See :meth:`Backbone.learning_rates`.
+
+        The head learns at the full rate, each block before it at ``decay`` times the next block's
+        rate.
         """
         depth = len(self.blocks) + 1
         for level, part in enumerate((self.stem, *self.blocks, self.head)):
@@ -144,8 +146,9 @@ class DlibResNet(Backbone):
                 yield parameter, decay ** (depth - level) * (self.affine_rate if affine else 1.0)
 
     def save_dlib(self, path: str | Path) -> Path:
-        """Write the weights as a file for ``dlib.face_recognition_model_v1``; views and unit length
-        are not part of it.
+        """Write the weights as a file for ``dlib.face_recognition_model_v1``.
+
+        Views and unit length are not part of it.
 
         Raises:
             WeightsError: it cannot be written.
@@ -165,8 +168,8 @@ class DlibResNet(Backbone):
         if np.any(np.array(file.averages, np.float32) != np.array(AVERAGES, np.float32)):
             raise WeightsError(
                 f"the network subtracts the averages {file.averages} of red, green and blue, not "
-                f"{AVERAGES}: train dlib's network with its own "
-                f"input layer, input_rgb_image_sized<150>"
+                f"{AVERAGES}: train dlib's network with its own input layer, "
+                f"input_rgb_image_sized<150>"
             )
         convolutions, affines = (
             [layer for layer in file.layers if layer.kind == kind] for kind in ("con", "affine")
@@ -204,26 +207,27 @@ def _check_pictures(images: Tensor) -> None:
             else type(images).__name__
         )
         raise ConfigError(
-            f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; of one picture (H, W, 3) as "
-            f"an array make torch.from_numpy(picture).permute(2, 0, 1)[None]"
+            f"dlib_res_net takes a tensor (B, 3, H, W), not {found}; convert one image (H, W, 3) "
+            f"by torch.from_numpy(image).permute(2, 0, 1)[None]"
         )
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ConfigError(
-            f"dlib_res_net takes pictures of uint8 0..255 or of floating point 0..1, not "
+            f"dlib_res_net takes images of uint8 0..255 or of floating point 0..1, not "
             f"{images.dtype}; convert them: images.to(torch.uint8)"
         )
     height, width = images.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ConfigError(
-            f"dlib_res_net takes pictures of {SMALLEST} pixels and more (150 is what it was "
-            f"trained on), these have {height}x{width}; "
-            f"let the cropper make them so: size=150 (data.cropper.size=150)"
+            f"dlib_res_net takes images of {SMALLEST} pixels and more (150 is what it was trained "
+            f"on), these have {height}x{width}; let the cropper make them so: size=150 "
+            f"(data.cropper.size=150)"
         )
 
 
 class _Convolution(nn.Module):
-    """A convolution and dlib's affine layer behind it, one factor and one shift per channel, which
-    folded are part of it.
+    """A convolution and dlib's affine layer after it: one factor and one shift per channel.
+
+    Folded, the affine layer is part of the convolution.
     """
 
     def __init__(
@@ -238,11 +242,9 @@ class _Convolution(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.padding = stride, padding
-        # Their values follow: random ones would take as long as reading the file.
-        self.weight, self.bias = (
-            nn.Parameter(torch.empty(width, channels, kernel, kernel)),
-            nn.Parameter(torch.empty(width)),
-        )
+        # Empty: their values are set later, and random ones would take as long as reading the file.
+        self.weight = nn.Parameter(torch.empty(width, channels, kernel, kernel))
+        self.bias = nn.Parameter(torch.empty(width))
         learned = affine_rate > 0
         self.scale = None if folded else nn.Parameter(torch.empty(width), learned)
         self.shift = None if folded else nn.Parameter(torch.empty(width), learned)
@@ -255,7 +257,7 @@ class _Convolution(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Multiply the affine layer into the convolution, in float64, since its factors reach 17."""
+        """Multiply the affine layer into the convolution, in float64: its factors reach 17."""
         assert self.scale is not None
         assert self.shift is not None
         factor = self.scale.double()
@@ -265,13 +267,11 @@ class _Convolution(nn.Module):
 
     @torch.no_grad()
     def set(self, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor) -> None:
-        """Take these values over; into a folded one, multiplied."""
+        """Take these values over; a folded convolution multiplies them together."""
         folded = self.scale is None
         if folded:
-            self.scale, self.shift = (
-                nn.Parameter(torch.empty_like(scale)),
-                nn.Parameter(torch.empty_like(shift)),
-            )
+            self.scale = nn.Parameter(torch.empty_like(scale))
+            self.shift = nn.Parameter(torch.empty_like(shift))
         for own, value in (
             (self.weight, weight),
             (self.bias, bias),
@@ -284,8 +284,9 @@ class _Convolution(nn.Module):
             self.fold()
 
     def reset(self) -> None:
-        """Random weights (He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015), no
-        shift.
+        """Set random weights and no shift.
+
+        He, Zhang, Ren and Sun, *Delving Deep into Rectifiers*, ICCV 2015.
         """
         width = len(self.bias)
         fresh = nn.init.kaiming_normal_(
@@ -295,9 +296,7 @@ class _Convolution(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut; where it halves the picture, the shortcut is an average
-    pool.
-    """
+    """Two convolutions beside a shortcut; where the block halves the image, an average pool."""
 
     def __init__(
         self, channels: int, width: int, halves: bool, affine_rate: float, folded: bool
@@ -314,7 +313,7 @@ class _Block(nn.Module):
         if not self.halves:
             return F.relu(out + x, inplace=True)
         short = F.avg_pool2d(x, 2, 2)
-        # dlib adds maps of different shapes as if each went on with zeros: to the right, at the
+        # dlib adds maps of different shapes as if each continued with zeros: to the right, at the
         # bottom, in further channels.
         down, right = short.shape[2] - out.shape[2], short.shape[3] - out.shape[3]
         more = out.shape[1] - short.shape[1]

@@ -12,14 +12,14 @@ SIZE = 32
 
 @BACKBONES.register("face_comparer_net")
 class FaceComparerNet(Backbone):
-    """The branch of the siamese network of https://github.com/aleju/face-comparer (2016), for
-    :class:`siamese.LearnedDistance`.
+    """The branch of the siamese network of https://github.com/aleju/face-comparer (2016).
 
-    Six convolutions with leaky rectifiers (slope 0.33), no batch normalisation between them, then a
-    dense layer with batch normalisation and tanh: an embedding lies in (-1, 1)^512. Images are 32 x
-    32; their grey values (ITU-R BT.601 luma, 0..1) are all it sees. Weights start orthogonal (Saxe,
-    McClelland and Ganguli, *Exact solutions to the nonlinear dynamics of learning in deep linear
-    neural networks*, ICLR 2014), biases at 0.
+    For :class:`siamese.LearnedDistance`. Six convolutions with leaky rectifiers (slope 0.33), no
+    batch normalisation between them, then a dense layer with batch normalisation and tanh: an
+    embedding lies in (-1, 1)^512. Images are 32 x 32; the network sees only their grey values
+    (ITU-R BT.601 luma, 0..1). Weights start orthogonal (Saxe, McClelland and Ganguli, *Exact
+    solutions to the nonlinear dynamics of learning in deep linear neural networks*, ICLR 2014),
+    biases at 0.
 
     Args:
         dropout: probability of dropping a feature of the last maps while training, 0..1.

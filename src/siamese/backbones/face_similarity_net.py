@@ -1,4 +1,4 @@
-"""FaceSimilarityNet: the network of face-similarity-pytorch, six stages of three summed convolutions."""
+"""FaceSimilarityNet: the network of face-similarity-pytorch, with summed convolutions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ CHANNELS = (3, 32, 64, 64, 64, 128, 128)
 
 @BACKBONES.register("face_similarity_net")
 class FaceSimilarityNet(Backbone):
-    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019), for images of 160
-    x 160.
+    """The network of https://github.com/anujkhare/face-similarity-pytorch (2019).
 
-    Six stages with 2 x 2 maximum pooling between them bring an image to 5 x 5 maps of 128 channels;
-    two dense layers, each with a rectifier and then batch normalisation, make an embedding of 128
-    numbers of them. Pixels enter as 0..1. The original gives its convolutions biases; here they
-    have none, since the batch normalisation that follows takes them out again.
+    Images are 160 x 160. Six stages with 2 x 2 maximum pooling between them bring an image to 5 x 5
+    maps of 128 channels; two dense layers, each with a rectifier and then batch normalisation, turn
+    them into an embedding of 128 numbers. Pixels enter as 0..1. The original gives its convolutions
+    biases; here they have none, since the batch normalisation that follows cancels them.
 
     Raises:
         ConfigError: on a call, images of another size.
@@ -50,15 +49,13 @@ class FaceSimilarityNet(Backbone):
 
 
 class _Stage(nn.Module):
-    """Three convolutions; what the second and the third give is added to what went into them."""
+    """Three convolutions; the outputs of the second and the third are added to their inputs."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.first, self.second, self.third = (
-            _convolution(channels, width),
-            _convolution(width, width),
-            _convolution(width, width),
-        )
+        self.first = _convolution(channels, width)
+        self.second = _convolution(width, width)
+        self.third = _convolution(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)  # no sum here: the number of channels may change

@@ -1,4 +1,4 @@
-"""HybridNet: a residual network that learns, beside gradient histograms that know what edges are from the start."""
+"""HybridNet: a learned residual network beside gradient histograms, which need no training."""
 
 from __future__ import annotations
 
@@ -25,25 +25,24 @@ BINS = 8
 
 @BACKBONES.register("hybrid_net")
 class HybridNet(Backbone):
-    """A :class:`SmallResNet`'s embedding, of unit length, beside what is worked out in closed form
-    once it is trained.
+    """A :class:`SmallResNet`'s embedding beside what is computed in closed form after training.
 
-    The network's last layer is batch-normalised and brought to unit length. In evaluation mode
-    image and mirror image are embedded and averaged, and two more vectors of about unit length are
-    appended: a :class:`Discriminant` of histograms of oriented gradients over three views of the
-    image, and the :class:`Likeness` of the network's embedding to training identities. Both are
-    fitted when training has ended, see :meth:`fit`; before that they are zero. The whole is scaled
-    to unit length: distances lie in 0..2.
+    The network's last layer is batch-normalised and brought to unit length. In evaluation mode the
+    image and its mirror image are embedded and averaged, and two more vectors of about unit length
+    are appended: a :class:`Discriminant` of histograms of oriented gradients over three views of
+    the image, and the :class:`Likeness` of the network's embedding to training identities. Both are
+    fitted after training, see :meth:`fit`; before that they are zero. The whole is scaled to unit
+    length: distances lie in 0..2.
 
     Args:
         widths, depths, stem_stride, dropout: as :class:`SmallResNet` takes them.
         learned_size: length of the network's embedding.
-        components: length of the discriminant's; 0 for none.
-        weight: of the discriminant beside the network, > 0: squared distances add up as
-            ``network + weight**2 * discriminant``.
-        likenesses: training identities that a face is compared with; 0 for none. Their squared
+        components: length of the discriminant's vector; 0 for none.
+        weight: of the discriminant beside the network, > 0: squared distances add up as ``network +
+            weight**2 * discriminant``.
+        likenesses: training identities that an image is compared with; 0 for none. Their squared
             distances count like the network's.
-        mirror: whether the mirror image is averaged in.
+        mirror: whether the embedding is averaged over the image and its mirror image.
 
     Raises:
         ConfigError: a setting out of range; from :meth:`check`, too few training images for
@@ -68,12 +67,8 @@ class HybridNet(Backbone):
                 f"components and likenesses must be at least 0 and weight above 0, not "
                 f"{components}, {likenesses} and {weight}"
             )
-        self.widths, self.depths, self.stem_stride, self.dropout = (
-            list(widths),
-            list(depths),
-            stem_stride,
-            dropout,
-        )
+        self.widths, self.depths = list(widths), list(depths)
+        self.stem_stride, self.dropout = stem_stride, dropout
         self.learned_size, self.components, self.weight = learned_size, components, weight
         self.likenesses, self.mirror = likenesses, mirror
         self.network = SmallResNet(
@@ -153,8 +148,9 @@ class HybridNet(Backbone):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Fit the discriminant to the training images and their mirror images, then remember
-        training identities.
+        """Fit the discriminant, then remember training identities.
+
+        The discriminant is fitted to the training images and their mirror images.
         """
         device = labels.device if self.norm.running_mean is None else self.norm.running_mean.device
         was_training = self.training
@@ -166,9 +162,8 @@ class HybridNet(Backbone):
                 used = views if self.mirror else views[:1]
                 learned.append(mean_over_views(self._learned, used, unit_length=self.mirror))
                 if self.components:
-                    counted.append(
-                        torch.stack([self._count(view) for view in views]).half()
-                    )  # half: all are held in memory
+                    # In half precision: all are held in memory.
+                    counted.append(torch.stack([self._count(view) for view in views]).half())
         finally:
             self.train(was_training)
         if self.components:

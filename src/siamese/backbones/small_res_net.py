@@ -15,11 +15,12 @@ from siamese.backbones.layers.whitening import Whitening
 
 @BACKBONES.register("small_res_net")
 class SmallResNet(Backbone):
-    """Basic residual blocks (He et al., CVPR 2016) with average-pooled shortcuts (He et al., *Bag
-    of Tricks*, CVPR 2019).
+    """Basic residual blocks with average-pooled shortcuts.
 
-    The stem, a strided convolution, is followed by one stage per width, each of which halves the
-    resolution. The last maps are averaged, so any input size will do, and mapped to the embedding.
+    Sources: He et al., CVPR 2016; for the shortcuts He et al., *Bag of Tricks*, CVPR 2019. The
+    stem, a strided convolution, is followed by one stage per width, each of which halves the
+    resolution. The last maps are averaged, so the input may have any size, and mapped to the
+    embedding.
 
     Args:
         widths: channels of each stage.
@@ -29,12 +30,11 @@ class SmallResNet(Backbone):
         dropout: probability of dropping a pooled feature while training, 0..1.
         unit_length: scale embeddings to length 1, so that distances lie in 0..2.
         whiten: train on the embeddings as they are, but whiten them and scale them to length 1 in
-            evaluation mode, see
-            :class:`siamese.backbones.whitening.Whitening`. Losses in training and in evaluation are
-            then not comparable.
-        gradient_cells: in evaluation mode, append the likewise whitened :class:`GradientHistogram`
-            of so many cells along each side, and scale the whole to length 1; 0 for none. It sees
-            other things than what a few dozen identities teach.
+            evaluation mode, see :class:`siamese.backbones.layers.whitening.Whitening`. Losses in
+            training and in evaluation are then not comparable.
+        gradient_cells: in evaluation mode, append a :class:`GradientHistogram` of so many cells
+            along each side, whitened too, and scale the whole to length 1; 0 for none. It contains
+            information that a few dozen training identities do not teach.
         standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by
             a fixed mean and scale.
 
@@ -66,17 +66,9 @@ class SmallResNet(Backbone):
             raise ValueError(
                 "gradient_cells needs whiten: learned and counted features are of different scale"
             )
-        self.learned_size, self.stem_stride, self.dropout, self.gradient_cells = (
-            learned_size,
-            stem_stride,
-            dropout,
-            gradient_cells,
-        )
-        self.unit_length, self.whiten, self.standardise_input = (
-            unit_length,
-            whiten,
-            standardise_input,
-        )
+        self.learned_size, self.stem_stride, self.dropout = learned_size, stem_stride, dropout
+        self.gradient_cells, self.unit_length, self.whiten = gradient_cells, unit_length, whiten
+        self.standardise_input = standardise_input
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
         self.stem = nn.Sequential(

@@ -1,4 +1,4 @@
-"""`siamese evaluate RUN`: figures of a run or a bundle, on its own splits, other data, benchmarks."""
+"""`siamese evaluate RUN`: figures of a run or bundle on its splits, other data, benchmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overrides on the command line: every constructor argument can be set, and a misspelt one names the nearest right one."""
+"""Settings on the command line: every constructor argument can be set, misspelt ones are named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from siamese.cli.recorded_settings import today
 from siamese.errors import ConfigError, did_you_mean
 
 
@@ -40,14 +41,12 @@ def check_flags(argv: Sequence[str]) -> None:
         if word.startswith("-") and word.split("=")[0] not in FLAGS:
             raise ConfigError(
                 f"unknown option {word}{did_you_mean(word.split('=')[0], FLAGS)}; see siamese "
-                f"train "
-                f"--help"
+                f"train --help"
             )
 
 
 def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
-    """Check settings before the run, and let those be set that a configuration leaves at the
-    class's default.
+    """Check settings before the run, and allow those that a configuration leaves out.
 
     Hydra accepts ``path.to.setting=value`` only if the YAML files name the setting. Ours name what
     differs from the class's defaults; so, where the class that ``_target_`` names has such an
@@ -70,6 +69,8 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
     parser = OverridesParser.create()
     choices, settings = [], []
     for word in words:
+        if (now := today(word)) != word:
+            raise ConfigError(f"{word} is now called {now}")
         misread = ConfigError(
             f"{word!r} is not understood; write group=choice or path.to.setting=value"
         )

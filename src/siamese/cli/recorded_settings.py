@@ -65,7 +65,7 @@ def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]
         raise ConfigError(f"{path}: not a list of settings; {_REMEDY}") from error
     if not isinstance(words, list):
         raise ConfigError(f"{path}: not a list of settings; {_REMEDY}")
-    found = [_today(word) if isinstance(word, str) else word for word in words]
+    found = [today(word) if isinstance(word, str) else word for word in words]
     for word in found:
         if not isinstance(word, str) or not _harmless(word, groups, known):
             raise ConfigError(
@@ -75,7 +75,7 @@ def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]
     return found
 
 
-def _today(word: str) -> str:
+def today(word: str) -> str:
     """A setting by the name that it has in this version."""
     for old, new in _RENAMED:
         if old.fullmatch(word):

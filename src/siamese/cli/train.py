@@ -33,10 +33,12 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train --multirun data.seed=0,1,2       several runs
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
-often set: max_epochs, seed (weights and batches), data.seed (the split), data.bad_images=quarantine, data.workers,
-keep=best|last, module.optimizer.lr, module.loss.margin, data.sampler.identities, data.sampler.images, trainer.* (Lightning's own).
-every argument of the class that a `_target_` names can be set; what is left out keeps the class's default: --cfg job shows the
-classes, python -c "import siamese; help(siamese.ImageDataModule)" a class's arguments.
+often set: max_epochs, seed (weights and batches), data.seed (the split), data.workers,
+data.bad_images=quarantine, keep=best|last, module.optimizer.lr, module.loss.margin,
+data.sampler.identities, data.sampler.images, trainer.* (Lightning's own).
+every argument of the class that a `_target_` names can be set; what is left out keeps the class's
+default: --cfg job shows the classes, and a class's arguments are shown by
+python -c "import siamese; help(siamese.ImageDataModule)"
 """
 
 
@@ -92,7 +94,7 @@ def run_words(argv: Sequence[str]) -> int:
 
 
 class _Refused(BaseException):
-    """Carries an error of ours past Hydra, which would print lines of its own about any Exception."""
+    """Carries an error of ours past Hydra, which prints lines of its own about an Exception."""
 
     def __init__(self, error: SiameseError) -> None:
         super().__init__(str(error))

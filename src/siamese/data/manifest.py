@@ -1,4 +1,4 @@
-"""SplitManifest: which files of which identities are in which split; a run's proof of what it has seen."""
+"""SplitManifest: which files of which identities are in which split, with their hashes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _ENTRY = {"file", "identity", "sha256"}
 
 @dataclass
 class SplitManifest:
-    """Which files of which identities are in which split, with the hash of each file: a run's proof
-    of what it has seen.
+    """Which files of which identities are in which split, with the hash of each file.
+
+    It proves what a run has seen.
 
     Attributes:
         dataset: name of the data set.
@@ -84,8 +85,10 @@ class SplitManifest:
         )
 
     def check(self) -> None:
-        """Assert the form, and the law: no file is in two splits, and no identity unless the
-        protocol lets these two share it.
+        """Check the form and the rule of the split protocol.
+
+        No file is in two splits, and no identity unless the protocol lets these two splits share
+        it.
 
         Raises:
             SplitError: names what is of a wrong type, or the identity or file and its two splits.
@@ -179,7 +182,7 @@ class SplitManifest:
         return [e["sha256"] for e in self.usable(split)]
 
     def verify_files(self) -> None:
-        """Assert that every file is still there with the content it had.
+        """Check that every file still exists and is unchanged.
 
         Raises:
             SplitError: a file is gone or was changed.
@@ -202,9 +205,7 @@ class SplitManifest:
 
     @property
     def calibrating(self) -> str:
-        """The split that the threshold is chosen on: calibration, or validation where there is
-        none.
-        """
+        """The split that the threshold is chosen on: calibration, or else validation."""
         return "calibration" if "calibration" in self.splits else "validation"
 
     @property
@@ -214,13 +215,14 @@ class SplitManifest:
 
     @property
     def _protocol(self) -> type[SplitProtocol]:
-        """The split protocol's class; of a split that none made, the one that shares nothing."""
+        """The split protocol's class; of an unknown one the base class, which shares nothing."""
         known = self.protocol in SPLIT_PROTOCOLS
         return SPLIT_PROTOCOLS[self.protocol] if known else SplitProtocol
 
     def chosen_pairs(self, split: str) -> np.ndarray | None:
-        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs; those with an
-        image in quarantine are left out.
+        """(2, n) int64 rows of ``table(split)``, where the protocol chose pairs.
+
+        Pairs with an image in quarantine are left out.
         """
         if split not in self.pairs:
             return None
@@ -230,8 +232,9 @@ class SplitManifest:
         )
 
     def shared_images(self) -> list[tuple[str, str]]:
-        """Pairs of files in different splits with the very same content (LFW has some, under two
-        identities' names).
+        """Pairs of files in different splits with exactly the same content.
+
+        LFW has some, under two people's names.
         """
         first: dict[str, tuple[str, str]] = {}
         twins = []
@@ -245,19 +248,20 @@ class SplitManifest:
         return twins
 
     def save(self, path: str | Path) -> Path:
-        """Write the manifest as JSON; it appears whole or not at all."""
+        """Write the manifest as JSON; it appears complete or not at all."""
         return write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path, root: str | Path | None = None) -> SplitManifest:
-        """Read a manifest and re-assert it.
+        """Read a manifest and check it again.
 
         Args:
             path: a file that :meth:`save` wrote.
             root: where the data lie now, if they moved.
 
         Raises:
-            SplitError: missing, not a manifest, of a newer version, or in breach of the law.
+            SplitError: missing, not a manifest, of a newer version, or breaking the rule of
+            :meth:`check`.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -266,7 +270,7 @@ class SplitManifest:
                     f"{path}: written by a newer siamese (manifest version {content['version']}); "
                     f"upgrade siamese"
                 )
-            if content["version"] == 1:  # knew one protocol, with shares
+            if content["version"] == 1:  # had one protocol only, with shares
                 content = content | {"version": VERSION, "settings": {"shares": content["shares"]}}
                 del content["shares"]
             renamed = SPLIT_PROTOCOLS.renamed  # protocols that had another name once

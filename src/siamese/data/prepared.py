@@ -1,4 +1,4 @@
-"""From a split manifest and a cropper to crops: what each split really holds once bad and refused images are out."""
+"""From a split manifest and a cropper to crops: the images of each split that are in use."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ class PreparedSplit:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """All splits, and what cropping them took."""
+    """All splits, and how many images were cropped now, in how many seconds."""
 
     splits: dict[str, PreparedSplit]
     computed: int
     seconds: float
 
     def summary(self) -> dict[str, Any]:
-        """Identities and images per split, faces not found, seconds: what is printed and saved as
-        ``crops.json``.
+        """Identities and images per split, faces not found, seconds.
+
+        It is printed and saved as ``crops.json``.
         """
         return {
             "splits": {
@@ -65,13 +66,12 @@ def prepare(
     bad_images: str = "error",
     progress: bool = True,
 ) -> PreparedData:
-    """Crop all images of a manifest, in one go; images found to be bad are entered in its
-    quarantine.
+    """Crop all images of a manifest at once; bad images are entered in its quarantine.
 
-    Args: see :func:`siamese.faces.crops.crop_files`.
+    Arguments as :func:`siamese.faces.crops.crop_files`.
 
     Raises:
-        DataError, FaceError, CacheError: see there.
+        DataError, FaceError, CacheError: as there.
         SplitError: too little is left of a split.
     """
     names = list(manifest.splits)
@@ -79,8 +79,8 @@ def prepare(
     entries = [(name, entry) for name in names for entry in manifest.usable(name)]
     chosen = {name: pairs for name in names if (pairs := manifest.chosen_pairs(name)) is not None}
     paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
-    # A file that could not even be hashed has no hash in the manifest: it alone is read again, for
-    # the reason.
+    # A file that could not be hashed has no hash in the manifest: only such a file is read again,
+    # to learn the reason.
     hashes = [
         entry["sha256"] or hash_files([path])[0]
         for path, (_, entry) in zip(paths, entries, strict=True)
@@ -113,9 +113,8 @@ def prepare(
         if len(identities) < 2 or max(identities.values()) < 2:
             raise SplitError(
                 f"of the {name} split {len(kept)} of {counts['images']} images are usable "
-                f"({counts['bad']} bad, {counts['skipped']} without a "
-                f"usable face); that leaves no pair of the same identity or no second identity: "
-                f"add images, or keep faceless "
+                f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no "
+                f"pair of the same identity or no second identity: add images, or keep faceless "
                 f"ones with cropper.no_face=whole_image"
             )
         table = IdentityTable(
@@ -133,9 +132,8 @@ def prepare(
             if not any(same) or all(same):
                 raise SplitError(
                     f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them "
-                    f"genuine: too many of their images "
-                    f"are bad or without a usable face; keep faceless ones with "
-                    f"cropper.no_face=whole_image, or choose more pairs"
+                    f"genuine: too many of their images are bad or without a usable face; keep "
+                    f"faceless ones with cropper.no_face=whole_image, or choose more pairs"
                 )
         crops = [file for row in kept if (file := result.files[row]) is not None]
         prepared[name] = PreparedSplit(table, crops, counts, pairs)

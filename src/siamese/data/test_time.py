@@ -18,6 +18,10 @@ class TestTimeAugmentation:
     """An embedding is the mean over ``copies`` changed copies of the image.
 
     The copies are always the same ones: copy i of every image is changed alike, so that an
+    embedding stays a function of the image. A threshold is valid for one number of copies only:
+    calibrate with the same number.
+
+    The copies are always the same ones: copy i of every image is changed alike, so that an
     embedding stays a function of the image. A threshold belongs to one number of copies: calibrate
     with the same.
 

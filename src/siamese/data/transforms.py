@@ -1,4 +1,7 @@
-"""Augmentation with albumentations, a pure function of the image and a seed: the same whatever process runs it, and when."""
+"""Augmentation with albumentations: a pure function of the image and a seed.
+
+So the result does not depend on the process that computes it, or on when.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ class Augmentation:
         noise: largest standard deviation of Gaussian noise, as a share of the full range.
         erasing: probability of covering one or two random rectangles (Zhong et al., *Random
             Erasing*, AAAI 2020), 0..1.
-        grey: probability of taking the colour out at the end, 0..1; give 1 for grey images, or
-            noise will colour them.
+        grey: probability of removing the colour at the end, 0..1; give 1 for grey images, or noise
+            will colour them.
     """
 
     flip: float = 0.5
@@ -76,9 +79,8 @@ class Augmentation:
 
     @cached_property
     def _compose(self) -> Any:
-        os.environ.setdefault(
-            "NO_ALBUMENTATIONS_UPDATE", "1"
-        )  # else importing it asks the network for its newest version
+        # Otherwise importing it asks the network for its newest version.
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
         import cv2
 
@@ -128,7 +130,8 @@ class Augmentation:
 
 
 def stable_seed(*numbers: int) -> int:
-    """Mix whole numbers >= 0 into one of 32 bits, well spread and the same on every machine
-    (numpy's SeedSequence).
+    """Mix whole numbers >= 0 into one of 32 bits, the same on every machine.
+
+    Numpy's SeedSequence spreads them well.
     """
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,1 +1,1 @@
-"""Who is on which image: folders, CSV files, public data sets, and the pairs of benchmarks."""
+"""Which identity each image shows: folders, CSV files, public data sets, and benchmarks."""

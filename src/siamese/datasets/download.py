@@ -21,7 +21,7 @@ def download_file(
     """Fetch ``url`` into ``target`` unless it is there already with the right checksum.
 
     What arrives is kept in ``<target>.part``; if the connection breaks, the next call asks the
-    server for the rest (an HTTP range request) and starts over only where the server cannot do
+    server for the rest (an HTTP range request) and starts again only where the server cannot do
     that. The file appears under its name only once its checksum holds.
 
     Args:
@@ -78,9 +78,7 @@ def _fetch(url: str, part: Path, timeout: float, progress: bool) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=timeout)
     except urllib.error.HTTPError as error:
-        if (
-            error.code == 416 and have
-        ):  # nothing is left to send: the checksum will tell whether it is whole
+        if error.code == 416 and have:  # nothing is left to send; the checksum is verified later
             return
         raise
     from rich.console import Console
@@ -113,9 +111,8 @@ def _fetch(url: str, part: Path, timeout: float, progress: bool) -> None:
                 out.write(block)
                 have += len(block)
                 bar.advance(task, len(block))
-        if (
-            total is not None and have < total
-        ):  # read() ends without an error when the peer closes early
+        # read() ends without an error when the server closes the connection early.
+        if total is not None and have < total:
             raise ConnectionError(f"{have:,} of {total:,} bytes arrived")
 
 

@@ -1,4 +1,4 @@
-"""IdentityTable: who is on which image, read from a folder of identities or from a CSV file."""
+"""IdentityTable: which identity each image shows, read from a folder or from a CSV file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class IdentityTable:
-    """A table of images, one row each: which file, and who is on it.
+    """A table of images, one row each: which file, and which identity it shows.
 
     Attributes:
         root: the folder that ``files`` are relative to.
-        files: N file names relative to ``root``, with ``/`` between folders, sorted, no two alike.
+        files: N file names relative to ``root``, with ``/`` between folders, sorted, no two equal.
         identities: N names, one per file, as :func:`normalise_identity` writes them.
         name: what the data set is called in reports.
 
@@ -92,10 +92,10 @@ class IdentityTable:
 
     @classmethod
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
-        """Read ``root/<identity>/**/<image>``: every folder right below ``root`` is one identity.
+        """Read ``root/<identity>/**/<image>``: every folder directly in ``root`` is one identity.
 
-        Files that are not images by their suffix, and anything hidden, are passed over. Images that
-        lie directly in ``root`` belong to nobody and are passed over with a warning.
+        Files that are not images by their suffix, and anything hidden, are ignored. Images that lie
+        directly in ``root`` belong to no identity and are ignored with a warning.
 
         Raises:
             DataError: ``root`` is missing, not a folder, or holds no images.
@@ -130,8 +130,9 @@ class IdentityTable:
     def from_csv(
         cls, path: str | Path, root: str | Path | None = None, name: str | None = None
     ) -> IdentityTable:
-        """Read a CSV file with a header and the columns ``path`` and ``identity``; other columns
-        are ignored.
+        """Read a CSV file with a header and the columns ``path`` and ``identity``.
+
+        Other columns are ignored.
 
         Args:
             path: the CSV file, UTF-8.
@@ -177,8 +178,7 @@ class IdentityTable:
         if missing:
             raise DataError(
                 f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first "
-                f"{missing[0]!r}; "
-                f"correct the paths or give root"
+                f"{missing[0]!r}; correct the paths or give root"
             )
         if not files:
             raise DataError(f"{path}: no rows below the header; list one image per line")
@@ -188,9 +188,7 @@ class IdentityTable:
     def build(
         cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str
     ) -> IdentityTable:
-        """Normalise the names, sort the rows by file, and warn where two spellings became one
-        identity.
-        """
+        """Normalise the names, sort the rows by file, and warn where two spellings became one."""
         spelling: dict[str, str] = {}
         for written in identities:
             first = spelling.setdefault(normalise_identity(written), written)
@@ -219,7 +217,11 @@ def normalise_identity(name: str) -> str:
 
 
 def existing_folder(path: str | Path) -> Path:
-    """``path`` as an absolute folder, or a :class:`DataError` that says what stands there instead."""
+    """``path`` as an absolute folder.
+
+    Raises:
+        DataError: there is no such folder; says what is there instead.
+    """
     folder = Path(path).expanduser().absolute()
     if not folder.exists():
         raise DataError(

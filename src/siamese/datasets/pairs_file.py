@@ -1,4 +1,4 @@
-"""PairsFile: which images a protocol compares, who is on them and in which fold, from LFW's files or a CSV of your own."""
+"""PairsFile: a benchmark: pairs of images in folds, from LFW's files or your own CSV."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ import numpy as np
 from siamese.datasets.identities import existing_folder
 from siamese.errors import DataError, did_you_mean
 
-_TRUE, _FALSE = (
-    ("1", "true", "yes", "same", "genuine"),
-    ("0", "false", "no", "different", "impostor"),
-)
+_TRUE = ("1", "true", "yes", "same", "genuine")
+_FALSE = ("0", "false", "no", "different", "impostor")
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".webp", ".bmp")
 
 
@@ -31,16 +29,16 @@ class PairsFile:
         left, right: (n,) int64 rows of ``files``.
         same: (n,) bool, True where both show the same identity.
         fold: (n,) int64, 0, 1, ... in the order in which folds appear.
-        identities: N names of who is on each file: LFW's own, or, of a CSV, one for all images that
-            genuine pairs link.
-        name: what the protocol is called in reports.
+        identities: N names, the identity of each file: LFW's own, or, of a CSV, one for all images
+            that genuine pairs link.
+        name: what the benchmark is called in reports.
         tested: folds that are tested, each at a threshold chosen on all others; by default every
             fold.
-        fold_names: what folds are called, by number; by default that.
+        fold_names: what folds are called, by number; by default their numbers.
 
     Raises:
-        DataError: no pairs, a tested fold that is not there, or one whose others hold only genuine
-            or only impostor pairs.
+        DataError: no pairs, a tested fold that does not exist, or one whose others hold only
+            genuine or only impostor pairs.
     """
 
     root: Path
@@ -91,7 +89,7 @@ class PairsFile:
 
     @property
     def folds(self) -> int:
-        """Number of folds; with one alone no threshold can be chosen by the others."""
+        """Number of folds; with only one, no threshold can be chosen on others."""
         return len(np.unique(self.fold))
 
     @classmethod
@@ -102,8 +100,8 @@ class PairsFile:
 
         LFW's format: a first line with the number of genuine pairs in a fold, as many impostor ones
         following them, before it the number of folds if there are several; then ``name i j`` for
-        images i and j of one identity, ``name i other_name j`` for those of two. They lie in
-        ``root/name/name_000i.jpg``.
+        images i and j of one identity, ``name i other_name j`` for images of two identities. They
+        lie in ``root/name/name_000i.jpg``.
 
         CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true
         or false) and, if thresholds are to be chosen by cross-validation, ``fold`` (any words).
@@ -145,8 +143,13 @@ class PairsFile:
         name: str,
         identities: Mapping[str, str] | None = None,
     ) -> PairsFile:
-        """From rows of (left file, right file, same, fold), and who is on each file, if that is
-        known.
+        """From rows of (left file, right file, same, fold).
+
+        Args:
+            root: the folder that the files are relative to.
+            rows: one per pair.
+            name: what the benchmark is called in reports.
+            identities: file -> identity, if that is known.
 
         Raises:
             DataError: images that do not exist below ``root``, a pair listed twice, pairs that
@@ -160,8 +163,7 @@ class PairsFile:
         if missing:
             raise DataError(
                 f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first "
-                f"{missing[0]!r}; give the folder they lie in "
-                f"(--data)"
+                f"{missing[0]!r}; give the folder they lie in (--data)"
             )
         place = {file: row for row, file in enumerate(files)}
         number = {fold: i for i, fold in enumerate(dict.fromkeys(row[3] for row in rows))}
@@ -187,15 +189,14 @@ class PairsFile:
 
     def _warn_of_shared_people(self) -> None:
         who = self.labels[np.concatenate([self.left, self.right])]
-        met = np.unique(
-            np.stack([who, np.tile(self.fold, 2)]), axis=1
-        )  # each identity with each of their folds once
+        # Each identity with each of its folds once.
+        met = np.unique(np.stack([who, np.tile(self.fold, 2)]), axis=1)
         several = int(np.count_nonzero(np.bincount(met[0]) > 1))
         if several:
             warnings.warn(
                 f"{self.name}: {several:,} identities (images that genuine pairs link) are in "
-                f"several folds, so thresholds are chosen on identities that "
-                f"are tested, too; give each identity one fold",
+                f"several folds, so thresholds are chosen on identities that are tested, too; give "
+                f"each identity one fold",
                 stacklevel=4,
             )
 
@@ -213,7 +214,7 @@ class PairsFile:
 
 
 def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
-    """File -> the first file of those that genuine pairs link it to, directly or by others."""
+    """File -> the first file that genuine pairs link it to, directly or through others."""
     found: dict[str, str] = {}
 
     def first(file: str) -> str:
@@ -232,8 +233,9 @@ def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
 def _check_pairs(
     rows: Sequence[tuple[str, str, bool, str]], identities: Mapping[str, str], name: str
 ) -> None:
-    """Raise where a pair stands twice (so that it would choose the threshold it is judged by), or
-    where pairs contradict each other.
+    """Raise where a pair is listed twice or pairs contradict each other.
+
+    A pair in two folds would help to choose the threshold that it is judged by.
     """
     met = set()
     for left, right, same, _ in rows:
@@ -283,7 +285,7 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
 
 
 def _finder(root: Path) -> Callable[[str, str], str]:
-    """From a name and a number to the file: LFW's own suffix, or another where only that is there."""
+    """From a name and a number to the file: LFW's own suffix, or another if only that exists."""
 
     def find(name: str, number: str) -> str:
         stem = f"{name}/{name}_{int(number):04d}"
@@ -312,8 +314,7 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
             )
             raise DataError(
                 f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; "
-                f"{commas}let the header be left,right,same or "
-                f"left,right,same,fold"
+                f"{commas}let the header be left,right,same or left,right,same,fold"
             )
     rows: list[tuple[str, str, bool, str]] = []
     try:

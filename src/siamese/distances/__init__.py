@@ -1,1 +1,1 @@
-"""How far apart two embeddings are: smaller is more alike, always."""
+"""Distances between embeddings: smaller is always more alike."""

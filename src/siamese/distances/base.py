@@ -1,4 +1,7 @@
-"""Distances between embeddings: smaller is more alike, always; and the one comparator that turns a distance into a verdict."""
+"""Distance: the base of all distances between embeddings; smaller is always more alike.
+
+:func:`is_match` is the one function that turns a distance into a verdict.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ Values = TypeVar("Values", Tensor, np.ndarray)
 # Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3
 # bytes.
 BLOCK = 1 << 20
-# Components that are added in one go: beyond 32,768 numbers torch shares one sum out among threads.
+# Components that are added at once: beyond 32,768 numbers torch divides one sum among threads.
 COLUMNS = 1 << 14
 
 
@@ -30,9 +33,9 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
     """The verdict "same identity": ``distance <= threshold``.
 
     The only comparison of a distance with a threshold in this package: calibration, metrics,
-    verification and reports all call it, so that applying a calibrated threshold again gives the
-    very counts that were reported. Numbers are compared as they are: numpy and torch would round
-    the threshold to the array's precision first, up perhaps.
+    verification and reports all call it, so that applying a calibrated threshold again gives
+    exactly the counts that were reported. Numbers are compared as they are: numpy and torch would
+    first round the threshold to the array's precision, possibly up.
 
     Args:
         distance: a number, or an array or tensor of any shape.
@@ -56,22 +59,20 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
 
 
 def floor(threshold: float) -> np.float32:
-    """The largest float32 number that is not above a threshold: it accepts the same float32
-    distances.
-    """
+    """The largest float32 number not above a threshold; it accepts the same float32 distances."""
     with np.errstate(over="ignore"):
         rounded = np.float32(threshold)
     return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
 
 class Distance(nn.Module):
-    """A distance between embeddings: differentiable (``forward``), and measured for verdicts
-    (``measure`` and what calls it).
+    """A distance between embeddings: ``forward`` is differentiable, ``measure`` is for verdicts.
 
     ``forward`` runs in float32 or wider, also under autocast: squares of float16 overflow beyond
-    256. ``measure`` runs in float64 and in evaluation mode, and rounds to float32 at the end, so
-    that the result of one pair depends on its two embeddings alone, bit for bit, not on how many
-    pairs are computed together or on how. Thresholds are compared with what ``measure`` gives.
+    256. ``measure``, and what calls it, runs in float64 and in evaluation mode, and rounds to
+    float32 at the end, so that the result of one pair depends on its two embeddings alone, bit for
+    bit, not on how many pairs are computed together or on how. Thresholds are compared with what
+    ``measure`` gives.
 
     Attributes:
         squared: whether the distance is a rising function, :meth:`of_squares`, of the squared
@@ -83,8 +84,9 @@ class Distance(nn.Module):
 
     @property
     def learned(self) -> bool:
-        """Whether it has weights: they are trained with the backbone's, and nothing can be measured
-        without them.
+        """Whether it has weights.
+
+        They are trained with the backbone's, and nothing can be measured without them.
         """
         return next(self.parameters(), None) is not None
 
@@ -104,8 +106,9 @@ class Distance(nn.Module):
         return embeddings.to(torch.float32 if embeddings.device.type == "mps" else torch.float64)
 
     def of_squares(self, squares: Tensor) -> Tensor:
-        """Squared euclidean distances between rows, any shape, to distances of that shape; works in
-        place where it can.
+        """Squared euclidean distances between rows, any shape, to distances of that shape.
+
+        It works in place where it can.
         """
         raise NotImplementedError
 
@@ -127,8 +130,8 @@ class Distance(nn.Module):
 
     def of_rows(self, a: Tensor, b: Tensor) -> Tensor:
         """(n,) float32 distances of matching :meth:`rows` (n, D)."""
-        # The order in which torch adds hangs on the layout, and in long rows on how many there are
-        # and on the threads.
+        # The order in which torch adds depends on the layout, and in long rows on the number of
+        # rows and of threads.
         parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
         return self.of_squares(
             sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))
@@ -176,7 +179,7 @@ DISTANCES: Registry[Distance] = Registry("distance", "DISTANCES", "siamese.dista
 
 @contextlib.contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; then every part goes back to the mode it was in."""
+    """Evaluation mode inside the ``with`` block; then every part gets its earlier mode back."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -187,11 +190,11 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def as_distance(distance: str | Distance) -> Distance:
-    """A distance from itself or its name.
+    """A distance, given as one or by its name.
 
     Raises:
-        ConfigError: an unknown name, or that of a learned distance, which is nothing without its
-            weights.
+        ConfigError: an unknown name, or that of a learned distance, which cannot be used without
+            its weights.
     """
     if isinstance(distance, Distance):
         return distance
@@ -205,4 +208,5 @@ def as_distance(distance: str | Distance) -> Distance:
 
 
 def widened(x: Tensor) -> Tensor:
+    """``x`` in float32; unchanged where it is float64."""
     return x if x.dtype == torch.float64 else x.float()

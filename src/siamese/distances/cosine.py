@@ -11,11 +11,12 @@ from siamese.distances.base import DISTANCES, Distance, widened
 
 @DISTANCES.register("cosine")
 class CosineDistance(Distance):
-    """``1 - cos(a, b)``, in [0, 2], computed as ``||a/|a| - b/|b|||^2 / 2``: exact, not rounding
-    noise, where a equals b.
+    """``1 - cos(a, b)``, in [0, 2].
 
-    A zero vector has no direction; it is at distance 1/2 from every unit vector and 0 from another
-    zero vector."""
+    Computed as ``||a/|a| - b/|b|||^2 / 2``, which is exactly 0, without rounding noise, where a
+    equals b. A zero vector has no direction; it is at distance 1/2 from every unit vector and 0
+    from another zero vector.
+    """
 
     squared = True
 
@@ -32,8 +33,9 @@ class CosineDistance(Distance):
 
 
 def _directions(x: Tensor) -> Tensor:
-    """Rows of length 1, zero where a row is zero; divided by their largest component first, so that
-    no square over- or underflows.
+    """Rows of length 1, zero where a row is zero.
+
+    Rows are divided by their largest component first, so that no square over- or underflows.
     """
     largest = x.detach().abs().amax(dim=-1, keepdim=True)
     return F.normalize(x / torch.where(largest > 0, largest, 1), dim=-1)

@@ -15,14 +15,13 @@ SLOPE = 0.33
 
 @DISTANCES.register("learned")
 class LearnedDistance(Distance):
-    """A small network's probability that two embeddings show different identities, in [0, 1];
-    always float32.
+    """A small network's probability that two embeddings show different identities, in [0, 1].
 
-    The head of https://github.com/aleju/face-comparer (2016), which sees ``|a - b|`` only, so that
-    a and b can change places: Gaussian noise and dropout while training, a dense layer, batch
-    normalisation, a leaky rectifier (slope 0.33), dropout, and a dense layer to one number, the
-    logit. Train it with :class:`siamese.PairCrossEntropyLoss`. Unlike the others it need not be 0
-    for equal embeddings.
+    It is always float32. This is the head of https://github.com/aleju/face-comparer (2016), which
+    sees ``|a - b|`` only, so that a and b can be exchanged: Gaussian noise and dropout while
+    training, a dense layer, batch normalisation, a leaky rectifier (slope 0.33), dropout, and a
+    dense layer to one number, the logit. Train it with :class:`siamese.PairCrossEntropyLoss`.
+    Unlike the other distances it need not be 0 for equal embeddings.
 
     Args:
         embedding_size: D, length of the embeddings that it compares, >= 1.
@@ -53,8 +52,7 @@ class LearnedDistance(Distance):
         if not (noise >= 0 and 0 <= dropout < 1 and 0 <= hidden_dropout < 1):
             raise ConfigError(
                 f"noise must be at least 0, dropout and hidden_dropout at least 0 and below 1, "
-                f"not {noise}, {dropout} and "
-                f"{hidden_dropout}"
+                f"not {noise}, {dropout} and {hidden_dropout}"
             )
         self.embedding_size, self.hidden = embedding_size, hidden
         self.noise, self.dropout, self.hidden_dropout = noise, dropout, hidden_dropout
@@ -83,8 +81,8 @@ class LearnedDistance(Distance):
             if x.shape[-1] != self.embedding_size:
                 raise ConfigError(
                     f"the learned distance compares embeddings of {self.embedding_size} numbers, "
-                    f"these have {x.shape[-1]}; set "
-                    f"distance.embedding_size={x.shape[-1]} and train again"
+                    f"these have {x.shape[-1]}; set distance.embedding_size={x.shape[-1]} and "
+                    f"train again"
                 )
         with torch.autocast(a.device.type, enabled=False):
             apart = (widened(a) - widened(b)).abs()
@@ -98,10 +96,10 @@ class LearnedDistance(Distance):
         return logits
 
     def _measured(self, x: Tensor) -> Tensor:
-        # A matrix product adds in an order that depends on how many rows there are, and so do its
-        # last bits. Computed in float64 those are about 1e-8 of what a float32 can tell apart, and
-        # rounding takes them off: but for one pair in many millions, a result depends on its two
-        # embeddings alone. The sigmoid is taken before rounding for the same reason.
+        # A matrix product adds in an order that depends on the number of rows, so its last bits do,
+        # too. In float64 they are about 1e-8 of the step between two float32 numbers, and rounding
+        # removes them: except for one pair in many millions, a result depends on its two embeddings
+        # alone. The sigmoid is applied before rounding for the same reason.
         x = x.to(torch.float32 if x.device.type == "mps" else torch.float64)  # mps has no float64
         w = {name: value.to(x.dtype) for name, value in self.state_dict(keep_vars=True).items()}
         x = F.linear(x, w["inner.weight"], w["inner.bias"])

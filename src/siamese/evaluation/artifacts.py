@@ -49,7 +49,7 @@ def identities_of(prepared: PreparedData) -> dict[str, Sequence[str]]:
 
 
 def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Path) -> None:
-    """``plots/training_pairs.png``: pairs of the first batch as the network sees them, augmented."""
+    """``plots/training_pairs.png``: pairs of the first batch, augmented as for the network."""
     plan = next(iter(batches))
     batch = data[plan]
     labels, images = batch["label"].numpy(), batch["image"].permute(0, 2, 3, 1).numpy()

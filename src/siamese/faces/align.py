@@ -1,4 +1,4 @@
-"""Geometry of a crop: a box, grown by a margin, cut out and brought to a square without distortion."""
+"""Geometry of a crop: a box, enlarged by a margin, is cut out and scaled to a square."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from PIL import Image
 
 
 class Box(NamedTuple):
-    """A rectangle in pixels; ``right`` and ``bottom`` are exclusive. It may reach beyond the image."""
+    """A rectangle in pixels, which may reach beyond the image.
+
+    ``right`` and ``bottom`` are exclusive.
+    """
 
     left: float
     top: float
@@ -31,14 +34,16 @@ class Box(NamedTuple):
         return self.width * self.height
 
     def grown(self, margin: float) -> Box:
-        """The box moved outwards by ``margin`` times its width (height) on each of the four sides."""
+        """The box, moved outwards on each side by ``margin`` times its width (height)."""
         dx, dy = margin * self.width, margin * self.height
         return Box(self.left - dx, self.top - dy, self.right + dx, self.bottom + dy)
 
 
 def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black") -> np.ndarray:
-    """Cut ``box`` out and scale it, both axes alike, until its longer side is ``size``; pad the
-    rest of the square.
+    """Cut ``box`` out, scale it until its longer side is ``size``, and pad it to a square.
+
+    Both axes are scaled alike. What of the box lies beyond the image is padded too, so that a face
+    near the edge keeps the scale of all others.
 
     What of the box lies beyond the image is padded too, so that a face near the edge keeps the
     scale of all others.
@@ -53,7 +58,7 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
         (size, size, 3) uint8.
 
     Raises:
-        ValueError: the box is empty or lies wholly beyond the image.
+        ValueError: the box is empty or lies completely beyond the image.
     """
     height, width = image.shape[:2]
     inside = Box(max(box.left, 0), max(box.top, 0), min(box.right, width), min(box.bottom, height))
@@ -63,10 +68,8 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
     # Where the visible part comes to lie: the box is centred in the square.
     x0 = (size - box.width * scale) / 2 + (inside.left - box.left) * scale
     y0 = (size - box.height * scale) / 2 + (inside.top - box.top) * scale
-    left, top = (
-        min(round(x0), size - 1),
-        min(round(y0), size - 1),
-    )  # at least one pixel, however little is seen
+    # At least one pixel, however little is visible.
+    left, top = min(round(x0), size - 1), min(round(y0), size - 1)
     w = max(1, min(size, round(x0 + inside.width * scale)) - left)
     h = max(1, min(size, round(y0 + inside.height * scale)) - top)
     # Pillow's resize averages over all source pixels when it shrinks (no aliasing) and takes a
@@ -84,12 +87,12 @@ def whole(image: np.ndarray) -> Box:
 
 
 def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
-    """One of several boxes: the ``"central"`` one, whose middle is nearest the image's; the
-    ``"prominent"`` one, whose area less the square of twice that distance is the greatest; by any
-    other rule the first.
+    """One of several boxes by a rule.
 
-    Where faces of bystanders may be larger, size and place together tell best who a photograph is
-    of."""
+    ``"central"`` is the box whose middle is nearest the image's. ``"prominent"`` is the one whose
+    area less the square of twice that distance is the greatest: where faces of bystanders may be
+    larger, size and place together tell best whom an image shows. Any other rule takes the first.
+    """
     height, width = image.shape[:2]
 
     def squared(box: Box) -> float:

@@ -1,4 +1,4 @@
-"""Paths to cached crops: each image is cropped once, in parallel, and kept under its content and the cropper's settings."""
+"""Cached crops: each image is cropped once, in parallel, and stored by content and settings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from siamese.faces.croppers.base import Cropper
 from siamese.faces.images import decode_image, read_bytes
 from siamese.storage import write_whole
 
-# Raised whenever the same settings would give other pixels than before: old crops are then found no
-# more.
+# To be raised whenever the same settings give other pixels than before: then old crops are no
+# longer found.
 FORMAT = 1
-_CHUNK = 32  # images per task: some 0.3 s of work, against a millisecond of sending it
+_CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a millisecond
 _STALE_SECONDS = 86_400.0
 _CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
@@ -96,13 +96,13 @@ def crop_files(
 ) -> CropResult:
     """Crop every image, or find its crop in the cache.
 
-    Safe to run from several processes on one cache at a time: a crop is written under a temporary
-    name and renamed, so it is there whole or not at all, and two that crop the same image write the
-    same bytes.
+    Several processes may use one cache at the same time: a crop is written under a temporary name
+    and renamed, so it is there complete or not at all, and two processes that crop the same image
+    write the same bytes.
 
     Args:
         paths: N image files.
-        cropper: what to cut out; every setting that touches a pixel is part of the cache's key.
+        cropper: what to cut out; every setting that changes a pixel is part of the cache's key.
         cache: the cache's folder; by default :func:`default_cache`.
         hashes: N results of :func:`hash_files`, if they are known already.
         workers: processes; by default one per usable core, or none (this process) where there is
@@ -122,8 +122,8 @@ def crop_files(
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0
-    # The same image twice is cropped once; only if its first file turns out to have changed is the
-    # next one tried.
+    # An image that occurs twice is cropped once. Only if its first file has changed is the next one
+    # tried.
     while jobs := _missing(paths, hashes, cached, bad):
         if not computed:
             cropper.check()
@@ -200,14 +200,15 @@ def _settings_folder(cache: Path, cropper: Cropper) -> Path:
 
 
 def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
-    # The number of faces is part of the name: one look at the folders tells all outcomes, and there
-    # is no second file that could disagree with the crop.
+    # The number of faces is part of the name: listing the folders gives all outcomes, and there is
+    # no second file that could contradict the crop.
     return folder / content[:2] / f"{content}-{'x' if faces is None else faces}.png"
 
 
 def _scan(folder: Path) -> dict[str, int | None]:
-    """Content hash -> faces, of all crops that are there; removes temporary files that a killed run
-    left a day ago.
+    """Content hash -> faces, of all crops that exist.
+
+    Removes temporary files that a killed run left more than a day ago.
     """
     cached: dict[str, int | None] = {}
     try:
@@ -218,21 +219,18 @@ def _scan(folder: Path) -> dict[str, int | None]:
             crop = _CROP_NAME.fullmatch(entry.name)
             if crop is None and not entry.name.endswith(".tmp"):
                 continue
-            with contextlib.suppress(
-                FileNotFoundError
-            ):  # another process has just renamed or removed it
+            # Missing if another process has just renamed or removed it.
+            with contextlib.suppress(FileNotFoundError):
                 status = entry.stat()
                 if crop is None and time.time() - status.st_mtime > _STALE_SECONDS:
                     Path(entry.path).unlink()
-                elif (
-                    crop is not None and status.st_size
-                ):  # a power cut can leave a renamed file empty
+                # A power failure can leave a renamed file empty.
+                elif crop is not None and status.st_size:
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
     except OSError as error:
         raise CacheError(
             f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its "
-            f"permissions or choose another "
-            f"folder (SIAMESE_CACHE, data.cache)"
+            f"permissions or choose another folder (SIAMESE_CACHE, data.cache)"
         ) from error
     return cached
 
@@ -253,7 +251,8 @@ def _run(
 ) -> Iterator[tuple[_Job, int | None, str | None]]:
     if not jobs:
         return
-    # Starting a process and its detector takes about a second: only for more work than that.
+    # Starting a process and its detector takes about a second: this pays only for more work than
+    # that.
     wanted = min(usable_cores(), 1 + len(jobs) // 256) if workers is None else max(1, workers)
     chunks = [jobs[i : i + _CHUNK] for i in range(0, len(jobs), _CHUNK)]
     if wanted == 1:
@@ -283,7 +282,7 @@ def _run(
 def _in_processes(
     chunks: list[list[_Job]], cropper: Cropper, folder: Path, workers: int
 ) -> Iterator[list[tuple[_Job, int | None, str | None]]]:
-    # joblib's processes neither fork a process full of threads nor import the user's script again,
+    # joblib's processes neither fork a process that has threads nor import the user's script again,
     # as `spawn` would.
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -335,8 +334,7 @@ def _crop_chunk(
 def _cache_error(folder: Path, error: OSError) -> CacheError:
     return CacheError(
         f"{folder}: cannot write crops ({error.strerror or error}); free some space or choose "
-        f"another folder "
-        f"(SIAMESE_CACHE, data.cache); what is cropped already is kept"
+        f"another folder (SIAMESE_CACHE, data.cache); what is cropped already is kept"
     )
 
 
@@ -354,6 +352,5 @@ def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int |
     setting = "no_face" if faces[row] == 0 else "several_faces"
     return (
         f"{len(rows)} of {len(paths)} images are refused by the cropper, first {paths[row]} "
-        f"({faces[row]} faces found); "
-        f"remove them or set cropper.{setting} to whole_image or skip"
+        f"({faces[row]} faces found); remove them or set cropper.{setting} to whole_image or skip"
     )

@@ -17,8 +17,14 @@ from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 
 class _Limits(NamedTuple):
-    """Pixels up to which an image is looked at as it is; doubled beforehand; doubled again where
-    nothing was found, after so many doublings that are always done."""
+    """Limits in pixels for enlarging an image.
+
+    Attributes:
+        whole: up to which it is searched at its own size.
+        doubled: up to which it is doubled before the first search.
+        again: up to which it is doubled again where nothing was found.
+        always: doublings that are always done where nothing was found.
+    """
 
     whole: float
     doubled: float
@@ -26,16 +32,15 @@ class _Limits(NamedTuple):
     always: int
 
 
-# HOG: doubling more beforehand would take seconds, and faces of 80 pixels are small in such an
-# image. The first doubling after nothing was found is always done. CNN: 1 GB of memory per million
-# pixels.
+# HOG: more doubling before the first search would take seconds, and faces of 80 pixels are small in
+# such an image. The first doubling after nothing was found is always done. CNN: 1 GB of memory per
+# million pixels.
 _LIMITS = {
     "hog": _Limits(math.inf, 4e6, 64e6, 1),
     "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0),
 }
-_own = (
-    threading.local()
-)  # dlib releases the GIL while detecting: a detector may not be shared between threads
+# dlib releases the GIL while detecting: a detector may not be shared between threads.
+_own = threading.local()
 
 
 def detect_faces(
@@ -46,29 +51,29 @@ def detect_faces(
     min_score: float = 0.0,
     detector: str = "hog",
 ) -> list[Box]:
-    """Find faces: on the image as it is, then, only where none is found, enlarged twofold up to
-    ``max_upsample`` times.
+    """Find faces: on the image as it is, then, only if none is found, on it doubled.
 
-    The HOG detector (Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR
-    2005; five of them, for five poses) finds faces of about 80 pixels and more without enlarging,
-    40 with one doubling. The CNN detector (King, *Max-Margin Object Detection*, arXiv:1502.00046,
-    2015) finds turned faces too, in some fifty times the time; since it takes about 1 GB of memory
-    per million pixels, it sees images of more than 1920 x 1080 scaled down to as many pixels, and
-    doubles none beyond that. Time is linear in pixels.
+    It is doubled up to ``max_upsample`` times. The HOG detector (Dalal and Triggs, *Histograms of
+    Oriented Gradients for Human Detection*, CVPR 2005; five of them, for five poses) finds faces of
+    about 80 pixels and more without doubling, 40 with one doubling. The CNN detector (King,
+    *Max-Margin Object Detection*, arXiv:1502.00046, 2015) finds turned faces too, in about fifty
+    times the time. Since it takes about 1 GB of memory per million pixels, images of more than 1920
+    x 1080 are scaled down for it to as many pixels, and none is doubled beyond that. Time is linear
+    in pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         max_upsample: how often to double the image at most, >= 0; HOG more than once only up to 64
             million pixels.
-        upsample: how often to double it before looking for the first time, >= 0; less where that
-            would give more than 4 million pixels.
-        min_score: what a find must score. 0 is dlib's own limit; below it HOG finds more faces, and
-            more that are none. The CNN gives only finds above 0.
+        upsample: how often to double it before the first search, >= 0; less where that would give
+            more than 4 million pixels.
+        min_score: the least score of a detection. 0 is dlib's own limit; below it HOG finds more
+            faces, and more false ones. The CNN gives only scores above 0.
         detector: ``"hog"`` or ``"cnn"``.
 
     Returns:
-        the boxes found, largest first (of equal ones the upper, then the left one); empty where
-        there is none.
+        the boxes found, largest first (of equal ones the upper, then the left one); empty if there
+        is none.
 
     Raises:
         MissingDependencyError: dlib is not installed, or, for the CNN, the package with its
@@ -102,13 +107,13 @@ def detect_faces(
 
 
 def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
-    """The face in a box, turned upright and scaled by its eyes and nose: what dlib's face
-    recognition network was trained on.
+    """The face in a box, turned upright and scaled by its eyes and nose.
 
-    Five landmarks (the corners of both eyes and the base of the nose: Kazemi and Sullivan, *One
-    Millisecond Face Alignment with an Ensemble of Regression Trees*, CVPR 2014) are laid over a
-    template by the best similarity (Umeyama, IEEE TPAMI 13 (4), 1991); large faces are halved
-    before they are sampled bilinearly. It is ``dlib.get_face_chip``.
+    dlib's face recognition network was trained on such images. Five landmarks (the corners of both
+    eyes and the base of the nose: Kazemi and Sullivan, *One Millisecond Face Alignment with an
+    Ensemble of Regression Trees*, CVPR 2014) are mapped to a template by the best similarity
+    (Umeyama, IEEE TPAMI 13 (4), 1991); large faces are halved before they are sampled bilinearly.
+    It is ``dlib.get_face_chip``.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -135,8 +140,10 @@ def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarr
 
 
 def require_dlib(*files: str) -> None:
-    """Raise :class:`MissingDependencyError` now, rather than in the middle of the work, if dlib or
-    a pretrained file is missing.
+    """Check now, rather than during the work, that dlib and pretrained files are installed.
+
+    Raises:
+        MissingDependencyError: dlib or one of the files is missing.
     """
     _import_dlib()
     for name in files:
@@ -174,8 +181,7 @@ def _import_dlib() -> Any:
         import dlib
     except ImportError as error:
         raise MissingDependencyError(
-            "face detection needs dlib, which is not installed; "
-            "run: pip install 'siamese-lightning[dlib-bin]' (or choose the cropper 'none' or "
-            "'fixed_box')"
+            "face detection needs dlib, which is not installed; run: pip install "
+            "'siamese-lightning[dlib-bin]' (or choose the cropper 'none' or 'fixed_box')"
         ) from error
     return dlib

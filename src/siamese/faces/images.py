@@ -1,4 +1,7 @@
-"""Decode one image safely into RGB: size limit first, EXIF rotation, every common mode, and an error that names the cause."""
+"""Decode one image safely into RGB; every error names its cause.
+
+The size limit is checked first; EXIF rotation is applied; every common mode is converted.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +65,8 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # the limit below is the stricter one
+            # The limit below is the stricter one.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ImageError(
@@ -83,7 +85,7 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     except ImageError:
         raise
     except Exception as error:
-        # Pillow's plug-ins raise whatever damage leads them to: struct.error, TypeError,
+        # Pillow's plug-ins raise many kinds of errors for damaged files: struct.error, TypeError,
         # SyntaxError, ...
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(path, f"damaged or truncated image ({reason})") from error
@@ -99,9 +101,8 @@ def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:
         ImageError: a floating-point mode.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(
-        "I"
-    ):  # 16-bit grey: "I;16", "I;16B", "I;16L", "I;16N" or, from some formats, 32-bit "I"
+    # 16-bit grey: "I;16", "I;16B", "I;16L", "I;16N" or, from some formats, 32-bit "I".
+    if image.mode.startswith("I"):
         high_byte = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
         return np.repeat(high_byte.astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":

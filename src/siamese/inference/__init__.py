@@ -1,1 +1,1 @@
-"""What a run leaves behind, and how it is used; imports no Lightning, Hydra or albumentations."""
+"""The result of a run, and how to use it; imports no Lightning, Hydra or albumentations."""

@@ -1,4 +1,7 @@
-"""Bundle: what a training run leaves behind, in two files that execute nothing: weights and a JSON description."""
+"""Bundle: the result of a training run, in two files: weights and a JSON description.
+
+Loading them executes nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +41,14 @@ class Bundle:
         distance: between embeddings, with its weights if it is learned.
         cropper: from an image to what the backbone sees.
         operating_point: the threshold and where it came from.
-        augmentation: how training changed the images; test-time augmentation takes it. None where
-            it had none.
-        provenance: data set, versions, seeds, test figures, for people to read. Of it, code reads
-            the name of the data set alone, to warn where it is tested on again.
+        augmentation: how training changed the images; test-time augmentation uses it. None where it
+            had none.
+        provenance: data set, versions, seeds, test figures, for people to read. Code reads only the
+            name of the data set, to warn when it is tested on again.
         calibration: the counts that the threshold was chosen from, so that another policy can be
             applied later. None in bundles of older versions.
-        tta: changed copies over which embeddings are averaged, and were for the threshold; 0 for
-            none. See :class:`siamese.data.test_time.TestTimeAugmentation`.
+        tta: changed copies over which embeddings are averaged, as they were for the threshold; 0
+            for none. See :class:`siamese.data.test_time.TestTimeAugmentation`.
 
     Raises:
         BundleError: a calibration whose point is not the operating point.
@@ -76,7 +79,7 @@ class Bundle:
 
     @property
     def test_time_augmentation(self) -> TestTimeAugmentation | None:
-        """What embeddings are averaged over; None for nothing."""
+        """The copies that embeddings are averaged over; None for none."""
         return TestTimeAugmentation.of(self.augmentation, self.tta)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
@@ -95,8 +98,9 @@ class Bundle:
         return self.calibration.with_policy(policy)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``; it appears whole or
-        not at all.
+        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``.
+
+        It appears complete or not at all.
 
         Raises:
             ConfigError: a component of a class that is not registered.
@@ -142,7 +146,7 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: str | Path) -> Bundle:
-        """Read a bundle; the backbone comes in evaluation mode on the CPU.
+        """Read a bundle; the backbone is in evaluation mode on the CPU.
 
         Names are looked up among the registered classes; nothing in the files is executed.
 
@@ -158,9 +162,8 @@ class Bundle:
         except FileNotFoundError as error:
             raise BundleError(
                 f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the "
-                f"'bundle' folder of a training run, "
-                f"train one (siamese train), or take the one that needs no training: pretrained "
-                f"(siamese.Verifier.pretrained())"
+                f"'bundle' folder of a training run, train one (siamese train), or take the one "
+                f"that needs no training: pretrained (siamese.Verifier.pretrained())"
             ) from error
         except (OSError, ValueError, RecursionError) as error:
             raise BundleError(
@@ -184,7 +187,7 @@ class Bundle:
                     f"{folder}: some weights are NaN or infinite: the training diverged; train "
                     f"again, at a lower rate"
                 )
-            if description["version"] == 1:  # knew no distance with weights
+            if description["version"] == 1:  # had no distance with weights
                 tensors = {f"backbone.{k}": v for k, v in tensors.items()}
             components.load_tensors(tensors)
             parts = ("backbone.", "distance.", "calibration.")
@@ -235,7 +238,7 @@ def free_folder(folder: str | Path) -> Path:
     """Where a bundle can be written: a folder that does not exist, is empty, or holds a bundle.
 
     Raises:
-        BundleError: it holds something else, or cannot be looked into.
+        BundleError: it holds something else, or cannot be read.
     """
     folder = Path(folder).expanduser()
     try:

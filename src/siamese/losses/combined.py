@@ -21,7 +21,7 @@ class CombinedLoss(EmbeddingLoss):
         weights: >= 0, as many as losses; by default 1 each.
 
     Attributes:
-        open_set, of_batches: whether all of them are.
+        open_set, of_batches: whether they hold for all of them.
 
     Raises:
         ConfigError: no loss, weights of another number, or one below 0.
@@ -36,8 +36,7 @@ class CombinedLoss(EmbeddingLoss):
         if not self.losses or len(self.losses) != len(self.weights):
             raise ConfigError(
                 f"losses and weights must be equally many and not none, not {len(self.losses)} "
-                f"and {len(self.weights)}; give "
-                f"each loss its weight, or no weights at all"
+                f"and {len(self.weights)}; give each loss its weight, or no weights at all"
             )
         if not all(0 <= w < math.inf for w in self.weights):
             raise ConfigError(f"weights must be numbers of at least 0, not {self.weights}")
@@ -56,9 +55,7 @@ class CombinedLoss(EmbeddingLoss):
             loss.bind(identities, embedding_size)
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and makes of them what it
-        does alone.
-        """
+        """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and uses them as usual."""
         total = nothing(embeddings)
         for weight, loss in zip(self.weights, self.losses, strict=True):
             total = total + weight * loss(embeddings, labels, pairs)

@@ -33,8 +33,8 @@ class ContrastiveLoss(EmbeddingLoss):
         distance: by default euclidean.
         hardest: share of the impostor pairs of a batch that counts, the closest ones, 0 < hardest
             <= 1, rounded, but at least one pair: online hard example mining (Shrivastava, Gupta and
-            Girshick, CVPR 2016) among impostors, most of whom are far apart already. The others are
-            as if they were not in the batch.
+            Girshick, CVPR 2016) among impostor pairs, most of which are far apart already. The
+            others are as if they were not in the batch.
 
     Raises:
         ConfigError: a margin or ``hardest`` out of range, or an unknown reduction.
@@ -85,15 +85,17 @@ class ContrastiveLoss(EmbeddingLoss):
         return (_mean(cost, genuine & counted) + _mean(cost, ~genuine & counted)) / 2
 
     def extra_repr(self) -> str:
-        return f"margin={self.margin}, positive_margin={self.positive_margin}, reduction={self.reduction!r}, hardest={self.hardest}"
+        return (
+            f"margin={self.margin}, positive_margin={self.positive_margin}, "
+            f"reduction={self.reduction!r}, hardest={self.hardest}"
+        )
 
     def _hard(self, distance: Tensor, genuine: Tensor) -> Tensor:
         """(n,) bool: the genuine pairs and the closest impostor pairs; without a branch on data."""
         if self.hardest == 1:
             return genuine | ~genuine
-        order = distance.where(~genuine, torch.inf).argsort(
-            stable=True
-        )  # of equally close pairs the first ones count
+        # Of equally close pairs the first ones count.
+        order = distance.where(~genuine, torch.inf).argsort(stable=True)
         place = torch.empty_like(order).scatter_(
             0, order, torch.arange(len(order), device=order.device)
         )
@@ -101,7 +103,8 @@ class ContrastiveLoss(EmbeddingLoss):
 
 
 def _mean(cost: Tensor, mask: Tensor) -> Tensor:
-    """Mean where ``mask`` holds, 0 where it holds nowhere; without a branch on data, which would
-    stall an accelerator.
+    """Mean where ``mask`` holds, 0 where it holds nowhere.
+
+    It has no branch on data, since that would make an accelerator wait.
     """
     return cost.where(mask, 0).sum() / mask.sum().clamp(min=1)

@@ -11,13 +11,12 @@ from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
 
 
 class PairCrossEntropyLoss(EmbeddingLoss):
-    """Binary cross-entropy of "these two are different", averaged over pairs: ``-log p`` or
-    ``-log (1 - p)``.
+    """Binary cross-entropy of "these two are different", averaged over pairs.
 
-    p is the learned distance, computed from its logit l as ``log(1 + exp(-l))`` or
-    ``log(1 + exp(l))``, which neither overflows nor loses the digits of a p near 0 or 1. All pairs
-    of a batch are mostly impostors, and every pair counts alike: give ``pairs`` that are balanced,
-    as face-comparer does, where neither kind is to prevail.
+    A pair costs ``-log p`` or ``-log (1 - p)``. p is the learned distance, computed from its logit
+    l as ``log(1 + exp(-l))`` or ``log(1 + exp(l))``, which neither overflows nor loses the digits
+    of a p near 0 or 1. All pairs of a batch are mostly impostors, and every pair counts alike: to
+    give both kinds the same weight, give balanced ``pairs``, as face-comparer does.
 
     Args:
         distance: with ``logits(a, b)``; by default a new :class:`siamese.LearnedDistance`. Its
@@ -39,11 +38,11 @@ class PairCrossEntropyLoss(EmbeddingLoss):
         self.distance = distance or LearnedDistance()
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; always float32; 0, with gradient 0, for a batch
-        without pairs.
+        """See :meth:`EmbeddingLoss.forward`; always float32.
 
-        Likewise for a single pair while training: the variance that batch normalisation divides by
-        needs two."""
+        0, with gradient 0, for a batch without pairs, and, while training, for a single pair: the
+        variance that batch normalisation divides by needs two.
+        """
         left, right = all_pairs(len(labels), labels.device) if pairs is None else pairs
         if len(left) < (2 if self.distance.training else 1):
             return nothing(embeddings).float()

@@ -15,17 +15,16 @@ KINDS = ("softmax", "cosface", "arcface")
 
 
 class MarginSoftmaxLoss(EmbeddingLoss):
-    """Classify the training identities by the angle between an embedding and one learned direction
-    per identity.
+    """Classify the training identities by angles to one learned direction per identity.
 
-    With t_j the angle between embedding and direction j, and y the identity on the image, the loss
-    is the cross-entropy of the logits ``s cos t_j`` for j other than y and, for y,
+    With t_j the angle between the embedding and direction j, and y the identity on the image, the
+    loss is the cross-entropy of the logits ``s cos t_j`` for j other than y and, for y,
 
     * ``"cosface"``: ``s (cos t_y - m)`` (Wang et al., *CosFace: Large Margin Cosine Loss for Deep
       Face Recognition*, CVPR 2018, equation 4);
     * ``"arcface"``: ``s cos(t_y + m)`` (Deng et al., *ArcFace: Additive Angular Margin Loss for
       Deep Face Recognition*, CVPR 2019, equation 3); where t_y + m is beyond 180 degrees, and the
-      cosine would rise again, ``s (cos t_y - m sin m)``, as the authors' code has it;
+      cosine would rise again, ``s (cos t_y - m sin m)``, as in the authors' code;
     * ``"softmax"``: ``s cos t_y`` (Wang et al., *NormFace: L2 Hypersphere Embedding for Face
       Verification*, ACM MM 2017); ``margin`` is not used.
 
@@ -35,7 +34,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
         identities: number of training identities; None leaves it to :meth:`bind`.
         embedding_size: D of the embeddings it sees while training; None leaves it to :meth:`bind`.
         margin: m, >= 0; for arcface in radians, below pi / 2.
-        scale: s, > 0. Cosines alone lie in -1..1, from which no softmax can be sure of anything.
+        scale: s, > 0. Cosines alone lie in -1..1, too narrow a range for a confident softmax.
         kind: ``"cosface"``, ``"arcface"`` or ``"softmax"``.
         warmup_steps: training calls over which the margin grows linearly from 0; 0 for the whole
             margin from the start.
@@ -81,8 +80,9 @@ class MarginSoftmaxLoss(EmbeddingLoss):
             self.bind(identities, embedding_size)
 
     def bind(self, identities: int, embedding_size: int) -> None:
-        """See :meth:`EmbeddingLoss.bind`; makes the weight. Binding again with the same numbers
-        changes nothing.
+        """See :meth:`EmbeddingLoss.bind`; makes the weight.
+
+        Binding again with the same numbers changes nothing.
 
         Raises:
             ConfigError: a number below 1, or another one than the loss was bound to or made with.
@@ -102,13 +102,14 @@ class MarginSoftmaxLoss(EmbeddingLoss):
             return
         self.identities, self.embedding_size = identities, embedding_size
         # Only the direction of a row counts, and those of a normal distribution are uniform. Short
-        # rows (the 0.01 of the authors' code) turn fast, since the gradient goes with 1 / length;
-        # they grow with every step and so settle by themselves.
+        # rows (the 0.01 of the authors' code) turn fast, since the gradient is proportional to 1 /
+        # length; they grow with every step, so that they turn more slowly later.
         self.weight = nn.Parameter(torch.empty(identities, embedding_size).normal_(std=0.01))
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: it compares images with
-        identities, not with each other.
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored.
+
+        The loss compares images with identities, not with each other.
         """
         weight = self._checked(embeddings, labels)
         if not len(labels):
@@ -125,12 +126,12 @@ class MarginSoftmaxLoss(EmbeddingLoss):
     def extra_repr(self) -> str:
         return (
             f"identities={self.identities}, embedding_size={self.embedding_size}, "
-            f"margin={self.margin}, scale={self.scale}, "
-            f"kind={self.kind!r}, warmup_steps={self.warmup_steps}"
+            f"margin={self.margin}, scale={self.scale}, kind={self.kind!r}, "
+            f"warmup_steps={self.warmup_steps}"
         )
 
     def _lowered(self, cosine: Tensor) -> Tensor:
-        """(B, 1) cosines to the right direction -> what stands in for them."""
+        """(B, 1) cosines to the right direction -> the values that replace them."""
         if self.kind == "softmax":
             return cosine
         margin = cosine.new_full((), self.margin)
@@ -138,8 +139,8 @@ class MarginSoftmaxLoss(EmbeddingLoss):
             margin = margin * (self.calls / self.warmup_steps).clamp(max=1).to(cosine.dtype)
         if self.kind == "cosface":
             return cosine - margin
-        # The root has no slope at 0: kept off it, an embedding that lies on its direction has a
-        # gradient of 0, not NaN.
+        # The root has no slope at 0. It is kept away from 0, so that an embedding in its own
+        # direction has a gradient of 0, not NaN.
         sine = ((1 - cosine) * (1 + cosine)).clamp(min=1e-12).sqrt()
         turned = cosine * margin.cos() - sine * margin.sin()  # cos(t + m)
         return turned.where(cosine > -margin.cos(), cosine - margin * margin.sin())
@@ -148,18 +149,18 @@ class MarginSoftmaxLoss(EmbeddingLoss):
         if self.weight is None:
             raise ConfigError(
                 "margin softmax does not know the training identities yet; call "
-                "loss.bind(identities, embedding_size) before training "
-                "(siamese.train does), or give both numbers to its constructor"
+                "loss.bind(identities, embedding_size) before training (siamese.train does), or "
+                "give both numbers to its constructor"
             )
         identities, size = self.weight.shape
         if embeddings.shape[-1] != size:
             raise ConfigError(
                 f"margin softmax was bound to embeddings of {size} numbers, these have "
-                f"{embeddings.shape[-1]}; bind it with the "
-                f"length that the backbone gives while training"
+                f"{embeddings.shape[-1]}; bind it with the length that the backbone gives while "
+                f"training"
             )
-        # One look per step costs little; an accelerator would end the process without saying what
-        # was wrong.
+        # One check per step costs little; without it an accelerator would end the process without a
+        # reason.
         if len(labels) and (int(labels.min()) < 0 or int(labels.max()) >= identities):
             raise ConfigError(
                 f"margin softmax was bound to {identities} identities, labels "

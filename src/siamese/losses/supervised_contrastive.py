@@ -1,4 +1,4 @@
-"""Supervised contrastive loss: each image is to find the others of its identity among all images of the batch."""
+"""Supervised contrastive loss: each image against all others of the batch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
     For an anchor i with the other images P(i) of its identity, the mean over p in P(i) of
     ``-log(exp(z_i . z_p / t) / sum over all a other than i of exp(z_i . z_a / t))``, z being the
     embeddings brought to unit length; averaged over the anchors that have another image of their
-    identity in the batch. Every other image serves as an impostor at once, the near ones most: that
-    is what makes it quick on few images. It measures directions: verify with the cosine distance,
-    or with a backbone whose embeddings have unit length.
+    identity in the batch. All images of other identities serve as impostors at once, the near ones
+    most; so it learns fast from few images. It measures directions: verify with the cosine
+    distance, or with a backbone whose embeddings have unit length.
 
     Args:
         temperature: t, > 0; the lower, the more the nearest impostors count.
@@ -36,10 +36,10 @@ class SupervisedContrastiveLoss(EmbeddingLoss):
         self.temperature = temperature
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored: every image of the batch meets
-        every other.
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored.
 
-        0, with gradient 0, for a batch in which nobody has two images.
+        Every image of the batch is compared with every other. 0, with gradient 0, for a batch in
+        which no identity has two images.
         """
         itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         others = (labels[:, None] == labels[None]) & ~itself

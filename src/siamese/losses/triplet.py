@@ -1,4 +1,4 @@
-"""Triplet loss: an anchor is to be nearer to its own identity than to any other, by a margin."""
+"""Triplet loss: an anchor should be nearer to its own identity than to any other, by a margin."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ MININGS = ("batch_hard", "semi_hard", "all")
 
 
 class TripletLoss(EmbeddingLoss):
-    """Triplets of an anchor, a positive (same identity) and a negative (another identity), found
-    within a batch.
+    """Triplets within a batch: an anchor, a positive and a negative.
+
+    The positive shows the anchor's identity, the negative another one.
 
     A triplet costs ``max(0, d(anchor, positive) - d(anchor, negative) + margin)``, or, without a
     margin, ``log(1 + exp(d(anchor, positive) - d(anchor, negative)))`` (Hermans, Beyer and Leibe,
@@ -31,7 +32,7 @@ class TripletLoss(EmbeddingLoss):
       the positive, but by less than the margin (Schroff, Kalenichenko and Philbin, *FaceNet: A
       Unified Embedding for Face Recognition and Clustering*, CVPR 2015, equation 4); where there is
       none, the nearest negative of all. Without a margin every negative that is farther than the
-      positive will do. The mean over pairs of an anchor with a negative and a positive.
+      positive qualifies. The mean over pairs of a positive with an anchor that has a negative.
     * ``"all"``: the mean over those triplets that cost something; memory grows with B^3.
 
     Args:
@@ -58,20 +59,19 @@ class TripletLoss(EmbeddingLoss):
         self.distance = distance or EuclideanDistance()
 
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
-        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored. 0, with gradient 0, for a batch
-        without a triplet.
+        """See :meth:`EmbeddingLoss.forward`; ``pairs`` is ignored.
+
+        0, with gradient 0, for a batch without a triplet.
         """
         if len(labels) < 3:
             return nothing(embeddings)
         distances = self._matrix(embeddings)
         same = labels[:, None] == labels[None, :]
-        positive, negative = (
-            same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device),
-            ~same,
-        )
+        positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        negative = ~same
         # Where there is no negative the nearest is infinitely far, which costs 0, with gradient 0;
         # so does a missing positive, which only has to be left out of the count. No branch depends
-        # on data: it would stall an accelerator.
+        # on data: it would make an accelerator wait.
         nearest = distances.where(negative, math.inf).amin(dim=1)
         if self.mining == "batch_hard":
             farthest = distances.where(positive, -math.inf).amax(dim=1)
@@ -93,8 +93,9 @@ class TripletLoss(EmbeddingLoss):
         return F.softplus(gap) if self.margin is None else F.relu(gap + self.margin)
 
     def _matrix(self, embeddings: Tensor) -> Tensor:
-        """(B, B) with gradient; each pair once, and in the distance's own mode: a learned one is
-        being trained here.
+        """(B, B) distances with gradient, each pair computed once.
+
+        The distance is used in its own mode: a learned one is trained here.
         """
         left, right = all_pairs(len(embeddings), embeddings.device)
         values: Tensor = self.distance(embeddings[left], embeddings[right])

@@ -1,1 +1,1 @@
-"""Which pairs are compared: two row numbers of one embedding matrix and a label."""
+"""Pair rules: which pairs are compared."""

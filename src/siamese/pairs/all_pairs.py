@@ -1,4 +1,4 @@
-"""Every pair of images."""
+"""AllPairs: every pair of images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AllPairs(PairRule):
         return Pairs(left, right, np.asarray(labels)[left] == np.asarray(labels)[right])
 
     def counts(self, labels: np.ndarray) -> tuple[int, int]:
-        # Python integers: however many pairs there are, none is formed.
+        # Python integers, which do not overflow; no pair is formed.
         sizes = np.unique(labels, return_counts=True)[1].astype(object)
         genuine = int((sizes * (sizes - 1) // 2).sum())
         return genuine, len(labels) * (len(labels) - 1) // 2 - genuine

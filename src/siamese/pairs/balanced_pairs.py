@@ -1,4 +1,4 @@
-"""As many impostor pairs as genuine ones."""
+"""BalancedPairs: as many impostor pairs as genuine ones."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class BalancedPairs(PairRule):
     """As many impostor pairs as genuine ones: prevalence one half.
 
     All genuine pairs, if they are at most ``limit``; otherwise ``limit`` different ones, identities
-    drawn first and then their images, so that whoever has 500 images does not decide alone.
-    Impostor pairs likewise: two identities, then an image of each. No pair occurs twice, order
-    ignored. Where there are fewer impostor pairs than genuine ones, all are taken and the genuine
-    ones are thinned to as many.
+    drawn first and then their images, so that an identity with 500 images does not dominate.
+    Impostor pairs are drawn in the same way: two identities, then an image of each. No pair occurs
+    twice, order ignored. Where there are fewer impostor pairs than genuine ones, all are taken, and
+    only as many genuine ones.
 
     Args:
         limit: largest number of genuine pairs, >= 1.
@@ -74,8 +74,9 @@ class BalancedPairs(PairRule):
 def _distinct(
     draw: Any, target: int, available: int, everything: Any, rng: np.random.Generator
 ) -> np.ndarray:
-    """(2, target) different pairs: drawn, or, where nearly all that exist are wanted, a random part
-    of the whole list.
+    """(2, target) different pairs.
+
+    They are drawn, or, where nearly all that exist are wanted, a random part of the whole list.
     """
     if target == available or (2 * target > available and available <= MAX_PAIRS):
         whole: np.ndarray = everything()
@@ -89,9 +90,8 @@ def _distinct(
         fresh = np.sort(draw(target), axis=0)
         found = np.concatenate([found, fresh], axis=1)
         _, first = np.unique(found[0] << 32 | found[1], return_index=True)
-        found = found[
-            :, np.sort(first)
-        ]  # in the order of drawing: cutting off the surplus must not favour small rows
+        # In the order of drawing: cutting off the surplus must not favour small row numbers.
+        found = found[:, np.sort(first)]
         if found.shape[1] >= target:
             return found[:, :target]
     raise CalibrationError(

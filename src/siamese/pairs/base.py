@@ -1,4 +1,7 @@
-"""Which pairs are compared: two row numbers of one embedding matrix and whether they show the same identity."""
+"""PairRule: the base of the rules that choose which pairs are compared.
+
+A pair is two row numbers of one embedding matrix and whether they show the same identity.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from siamese.registry import Registry
 
 # What an operating point calls pairs that no rule can draw again.
 FIXED = "fixed_pairs"
-# Beyond this, all pairs take gigabytes and their intervals minutes.
+# Beyond this number, all pairs take gigabytes and their intervals minutes.
 MAX_PAIRS = 5_000_000
 
 
@@ -58,8 +61,8 @@ class PairRule:
     """Base of the rules that choose pairs: a pure function of the labels, repeatable anywhere.
 
     Attributes:
-        exhaustive: whether the rule takes every pair there is; very many of them are then counted
-            without being held.
+        exhaustive: whether the rule takes every pair; very many of them are then counted without
+            being held in memory.
     """
 
     exhaustive: ClassVar[bool] = False
@@ -78,7 +81,7 @@ class PairRule:
         return pairs.genuine, pairs.impostor
 
     def describe(self) -> dict[str, Any]:
-        """Name and settings, as they stand in an operating point."""
+        """Name and settings, as an operating point records them."""
         return PAIR_RULES.settings(self)
 
 

@@ -1,4 +1,4 @@
-"""Pairs that were chosen beforehand."""
+"""FixedPairs: pairs that were chosen earlier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from siamese.pairs.base import FIXED, PairRule, Pairs
 
 
 class FixedPairs(PairRule):
-    """Pairs that were chosen beforehand, as a split protocol or a data set's authors do.
+    """Pairs that a split protocol or a data set's authors have chosen.
 
     Args:
         left, right: (n,) int64 row numbers.
@@ -19,11 +19,8 @@ class FixedPairs(PairRule):
     """
 
     def __init__(self, left: np.ndarray, right: np.ndarray, source: str) -> None:
-        self.left, self.right, self.source = (
-            np.asarray(left, dtype=np.int64),
-            np.asarray(right, dtype=np.int64),
-            source,
-        )
+        self.left, self.right = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
+        self.source = source
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         labels = np.asarray(labels)
@@ -31,11 +28,13 @@ class FixedPairs(PairRule):
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
             raise CalibrationError(
                 f"the pairs of {self.source} name row {rows.max()}, but there are {len(labels)} "
-                f"images: "
-                f"they belong to another table"
+                f"images: they belong to another table"
             )
         return Pairs(self.left, self.right, labels[self.left] == labels[self.right])
 
     def describe(self) -> dict[str, Any]:
-        """``{"name": "fixed_pairs", "source": ...}``: enough to say which, not to draw them again."""
+        """``{"name": "fixed_pairs", "source": ...}``.
+
+        Enough to say which pairs they are, not to draw them again.
+        """
         return {"name": FIXED, "source": self.source}

@@ -6,8 +6,9 @@ import numpy as np
 
 
 class Grouped:
-    """Rows grouped by identity, with the ordered genuine pairs numbered 0, 1, ... without being
-    written out.
+    """Rows grouped by identity, with the ordered genuine pairs numbered from 0.
+
+    The pairs are not written out.
 
     Args:
         labels: (N,) integers, one number per identity.
@@ -22,9 +23,8 @@ class Grouped:
             )
         )
         self.sizes = np.diff(np.append(self.starts, len(labels)))
-        self.ends = np.cumsum(
-            self.sizes * (self.sizes - 1)
-        )  # of each identity's ordered genuine pairs
+        # The end of each identity's ordered genuine pairs.
+        self.ends = np.cumsum(self.sizes * (self.sizes - 1))
         self.position = np.empty(len(labels), dtype=np.int64)
         self.position[self.order] = np.arange(len(labels))
 
@@ -44,7 +44,7 @@ class Grouped:
         return self.order[start + first], self.order[start + second]
 
     def impostors(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """For each row a random row of another identity, all alike."""
+        """For each row a random row of another identity, all with the same probability."""
         identity = np.searchsorted(self.starts, self.position[rows], side="right") - 1
         drawn = rng.integers(0, len(self.order) - self.sizes[identity])
         others: np.ndarray = self.order[

@@ -1,4 +1,4 @@
-"""Every ordered genuine pair, each with a random impostor pair."""
+"""OrderedPairs: every ordered genuine pair, each with a random impostor pair."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from siamese.pairs.grouped import Grouped
 @PAIR_RULES.register("ordered_pairs")
 @dataclass(frozen=True)
 class OrderedPairs(PairRule):
-    """Every ordered genuine pair (a, b), and for each a random impostor (a, c): prevalence one
-    half.
+    """Every ordered genuine pair (a, b), and for each a random impostor pair (a, c).
 
-    Both (a, b) and (b, a) occur, each with an impostor of its own first image; somebody with n
-    images is in n (n - 1) genuine pairs, so that who has many decides. Impostors are drawn from all
-    other images alike and may repeat. The rule of face-similarity-pytorch (2019).
+    Prevalence is one half. Both (a, b) and (b, a) occur, each with an impostor pair of its own
+    first image. An identity with n images is in n (n - 1) genuine pairs, so identities with many
+    images dominate. Impostors are drawn from all other images with equal probability and may
+    repeat. It is the rule of face-similarity-pytorch (2019).
 
     Args:
         limit: largest number of genuine pairs, >= 1; if there are more, a random part of them.
@@ -39,9 +39,8 @@ class OrderedPairs(PairRule):
         rng = np.random.default_rng([self.seed, 5])
         grouped = Grouped(labels)
         total = grouped.ordered_genuine
-        if (
-            len(grouped.sizes) < 2 or not total
-        ):  # no impostor for anybody, or no genuine pair: the caller says what is missing
+        # No impostor pair or no genuine pair: the caller says what is missing.
+        if len(grouped.sizes) < 2 or not total:
             none = np.zeros(0, dtype=np.int64)
             return Pairs(none, none, none.astype(bool))
         if total <= self.limit:

@@ -1,4 +1,4 @@
-"""Pairs of faces with their distances and verdicts, side by side: the worst mistakes, or a random sample."""
+"""Galleries: pairs of images with distances and verdicts; the worst mistakes or a sample."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Shown(NamedTuple):
 
     Attributes:
         image: row of the embedding matrix -> its image, (H, W, 3) uint8.
-        names: row of the embedding matrix -> who it is.
-        title: what stands above, such as the split.
+        names: row of the embedding matrix -> its identity.
+        title: the text above, such as the split.
     """
 
     image: Callable[[int], np.ndarray]
@@ -46,15 +46,16 @@ def false_matches(compared: HeldDistances, threshold: float, count: int = 20) ->
         count: how many at most, >= 0.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count; equals in their order there, and
-        no two of the same two images, whichever stands left.
+        (k,) int64 row numbers of ``compared.pairs``, k <= count; equal distances in their order
+        there, and no two pairs of the same two images, whichever is left.
     """
     return _mistakes(compared, threshold, same=False)[:count]
 
 
 def false_non_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
-    """One identity taken for two: the pairs of largest distance first; otherwise like
-    :func:`false_matches`.
+    """One identity taken for two: the pairs of largest distance first.
+
+    Otherwise as :func:`false_matches`.
     """
     return _mistakes(compared, threshold, same=True)[:count]
 
@@ -68,7 +69,8 @@ def sample(compared: HeldDistances, count: int = 8, seed: int = 0) -> np.ndarray
         seed: the same seed and pairs give the same sample.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count, no two of the same two images.
+        (k,) int64 row numbers of ``compared.pairs``, k <= count, no two pairs of the same two
+        images.
     """
     rng = np.random.default_rng([seed, 6])
     genuine, impostor = (
@@ -92,9 +94,9 @@ def pair_gallery(
 ) -> Figure:
     """Pairs side by side, up to five in a line, in the order given.
 
-    Above each pair stand its distance, the verdict, and whether that is right; without a threshold
-    only what it is, genuine or impostor. Below it stand the identities' names. The heading counts
-    the pairs shown and those there are, each two images once; without any to show, it says of which
+    Above each pair are its distance, the verdict, and whether that is right; without a threshold
+    only its kind, genuine or impostor. Below it are the identities' names. The heading counts the
+    pairs shown and all pairs, each two images once; if no pairs are shown, it says of which
     mistakes there are none.
 
     Args:
@@ -102,10 +104,11 @@ def pair_gallery(
         rows: (k,) row numbers of ``compared.pairs``, such as :func:`false_matches` chooses.
         image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row
             that is shown.
-        names: row of the embedding matrix -> who it is; long names are shortened in their middle.
+        names: row of the embedding matrix -> its identity; long names are shortened in their
+        middle.
         threshold: in the unit of the distances; None for pairs without a verdict.
-        title: what stands above the count, such as the split.
-        totals: counts of all the pairs that these were picked from; by default these are all.
+        title: the text above the count, such as the split.
+        totals: counts of all the pairs that these were chosen from; by default these are all.
     """
     rows = np.asarray(rows, dtype=np.int64)
     per_line = (
@@ -138,10 +141,8 @@ def pair_gallery(
             _mark(axes, "genuine" if same else "impostor", same)
         else:
             match = bool(accepted[row])
-            verdict, mark = (
-                "same" if match else "different",
-                "\u2713 right" if match == same else "\u2717 wrong",
-            )
+            verdict = "same" if match else "different"
+            mark = "\u2713 right" if match == same else "\u2717 wrong"
             _mark(axes, f"{float(compared.distances[row]):.3f} {verdict} {mark}", match == same)
         if names is not None:
             _name(axes, names(left), names(right), same)
@@ -157,13 +158,12 @@ def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarr
 
 
 def _distinct(compared: HeldDistances, rows: np.ndarray) -> np.ndarray:
-    """The rows without those whose two images came before, in either order: a protocol may list a
-    pair both ways.
+    """The rows without those whose two images came before, in either order.
+
+    A benchmark may list a pair both ways.
     """
-    left, right = (
-        compared.pairs.left[rows].astype(np.int64),
-        compared.pairs.right[rows].astype(np.int64),
-    )
+    left = compared.pairs.left[rows].astype(np.int64)
+    right = compared.pairs.right[rows].astype(np.int64)
     _, first = np.unique(np.minimum(left, right) << 32 | np.maximum(left, right), return_index=True)
     kept: np.ndarray = rows[np.sort(first)]
     return kept
@@ -179,7 +179,10 @@ def _counted(
     )
     if totals is not None:
         genuine, impostor = totals.tp + totals.fn, totals.fp + totals.tn
-    every = f"{len(rows):,} of {genuine + impostor:,} pairs ({genuine:,} genuine, {impostor:,} impostor)"
+    every = (
+        f"{len(rows):,} of {genuine + impostor:,} pairs ({genuine:,} genuine, {impostor:,} "
+        f"impostor)"
+    )
     if threshold is None:
         return every if len(rows) else f"no pairs to show of {every.partition(' of ')[2]}"
     at = f"at threshold {threshold:.3f} ({compared.distance} distance)"
@@ -244,8 +247,9 @@ def _name(axes: Axes, left: str, right: str, same: bool) -> None:
 
 
 def shortened(text: str, width: float, size: float) -> str:
-    """Text that a figure can write and that is no wider than ``width``, an ellipsis in its middle
-    where it was longer.
+    """Text that a figure can write and that is no wider than ``width``.
+
+    If it was longer, an ellipsis replaces its middle.
 
     Args:
         text: anything.

@@ -16,7 +16,7 @@ History = Mapping[str, tuple[list[int], list[float]]]
 def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[float]]]:
     """Lightning's ``metrics.csv`` as name -> (ascending epochs, values), empty cells left out.
 
-    A resumed run writes the epoch in which it was stopped again: the last value of an epoch counts.
+    A resumed run repeats the epoch in which it was stopped: the last value of an epoch counts.
     """
     found: dict[str, dict[int, float]] = {}
     with Path(metrics_csv).open(newline="", encoding="utf-8") as stream:
@@ -31,7 +31,7 @@ def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[flo
 
 
 def join_histories(earlier: History, later: History) -> dict[str, tuple[list[int], list[float]]]:
-    """Two histories as one; where both know an epoch, the later one holds."""
+    """Two histories as one; where both have an epoch, the later one counts."""
     both: dict[str, dict[int, float]] = {}
     for history in (earlier, later):
         for name, (epochs, values) in history.items():
@@ -44,8 +44,9 @@ def join_histories(earlier: History, later: History) -> dict[str, tuple[list[int
 def write_history(
     path: str | Path, history: Mapping[str, tuple[Sequence[int], Sequence[float]]]
 ) -> Path:
-    """Write the metrics of a run as CSV: one row per epoch, one column per metric, empty where
-    nothing was recorded.
+    """Write the metrics of a run as CSV: one row per epoch, one column per metric.
+
+    A cell is empty where nothing was recorded.
 
     Args:
         path: of the file; its folder is made.

@@ -1,4 +1,4 @@
-"""Plots of a run, as PNG files: curves over epochs, over thresholds, and distance histograms with the threshold."""
+"""Plots of a run, as PNG files: curves over epochs and over thresholds, and distance histograms."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from siamese.verification.probability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
     from matplotlib.ft2font import FT2Font
 
-GENUINE, IMPOSTOR = "#0072b2", "#d55e00"  # Okabe and Ito's palette: told apart by everybody
+# Okabe and Ito's palette, for colour-blind readers too.
+GENUINE, IMPOSTOR = "#0072b2", "#d55e00"
 PALETTE = (GENUINE, IMPOSTOR, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":")
 WINDOW = 20  # recorded values in an average over epochs
 _DPI = 120
-_SMOOTHED = 5  # up to so many values an average hides more than it shows
+_SMOOTHED = 5  # up to so many values no average is drawn
 _STEPS = 1000  # a curve is drawn to this part of its range: finer than a pixel
 
 
@@ -35,7 +36,7 @@ def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> 
     """Mean of each value and those before it, ``window`` of them or as many as there are.
 
     Args:
-        values: (n,) numbers; one that is NaN or infinite spoils the means over it and no others.
+        values: (n,) numbers; one that is NaN or infinite affects the means over it and no others.
         window: >= 1.
 
     Returns:
@@ -49,7 +50,7 @@ def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> 
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers):
         return numbers
-    # Not differences of one cumulated sum: those would carry a NaN, and rounding, to the end.
+    # Not differences of one cumulative sum: those would carry a NaN, and rounding, to the end.
     sums = np.convolve(numbers, np.ones(min(window, len(numbers))))[: len(numbers)]
     mean: np.ndarray = sums / np.minimum(np.arange(1, len(numbers) + 1), window)
     return mean
@@ -59,11 +60,11 @@ def loss_curves(history: History) -> Figure:
     """Losses; F1, accuracy and AUC; and the EER, over epochs: three panels.
 
     Beyond 5 epochs the values are thin and light, and their means over the last 20 recorded epochs
-    stand out.
+    are drawn thick.
 
     Args:
-        history: name -> (epochs, values), from :func:`read_history`. Names without a panel are
-            passed over.
+        history: name -> (epochs, values), from :func:`siamese.report.history.read_history`. Names
+            without a panel are ignored.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -104,8 +105,8 @@ def verification_curves(
 ) -> Figure:
     """ROC, DET, F1 and accuracy of each split, with the operating point on each curve.
 
-    The curves are drawn through exact counts; of points closer than a thousandth of the range one
-    is drawn.
+    The curves are drawn through exact counts; of points closer than a thousandth of the range only
+    one is drawn.
 
     Args:
         compared: split -> its pairs; a split without both kinds of pairs has no curves, and the
@@ -200,11 +201,12 @@ def verification_curves(
 
 
 def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) -> Figure:
-    """Stated probabilities against observed shares of genuine pairs, one line per split, in 15
-    bins.
+    """Stated probabilities against observed shares of genuine pairs, in 15 bins.
+
+    There is one line per split.
 
     Args:
-        judged: split -> from :func:`siamese.verification.reliability`.
+        judged: split -> from :func:`siamese.verification.probability.reliability`.
         prevalence: share of genuine pairs that the probabilities are for.
     """
     figure = blank_figure(5.2, 4.8)
@@ -233,7 +235,7 @@ def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) ->
 
 
 def distance_histograms(compared: Mapping[str, PairDistances], threshold: float) -> Figure:
-    """For each split the distances of genuine and impostor pairs, and the threshold between them."""
+    """For each split the distances of genuine and impostor pairs, and the threshold."""
     figure = blank_figure(4.5 * len(compared), 3.6)
     curves = {split: c.curve() if c.genuine + c.impostor else None for split, c in compared.items()}
     top = max((float(c.thresholds[-1]) for c in curves.values() if c), default=0.0) or 1.0
@@ -287,10 +289,10 @@ def blank_figure(width: float, height: float) -> Figure:
 
 
 def drawable(text: str) -> str:
-    """Text on one line, with an empty box for each character that the font lacks; names are written
-    in all the world's scripts.
+    """Text on one line, with an empty box for each character that the font lacks.
 
-    Write it with ``parse_math=False``: a dollar sign is no formula here.
+    Names are written in many scripts. Write it with ``parse_math=False``: a dollar sign is no
+    formula here.
     """
     font = _font()
     text = "".join(
@@ -303,9 +305,7 @@ def drawable(text: str) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Width in points of text on one line, in letters of ``size`` points, as :func:`save` writes
-    it.
-    """
+    """Width in points of text on one line, in letters of ``size`` points, as in saved files."""
     from matplotlib.font_manager import FontProperties
 
     pixels = _pen().get_text_width_height_descent(text, FontProperties(size=size), False)[0]
@@ -346,8 +346,9 @@ def _over_epochs(
 
 
 def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
-    """What is drawn of a curve, from accepting nothing on: as few points as show it to a thousandth
-    of its range.
+    """The points of a curve that are drawn, from accepting nothing on.
+
+    They are as few points as show it to a thousandth of its range.
     """
     accepting_none = {
         "threshold": min(0.0, float(curve.thresholds[0])),
@@ -371,15 +372,15 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
         [np.floor(_STEPS * ((v - v.min()) / (np.ptp(v) or 1.0))) for v in lines.values()]
     )
     entered = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
-    kept = np.append(True, entered) | np.append(
-        entered, True
-    )  # first and last of each cell: jumps stay upright
+    # First and last point of each cell: jumps stay vertical.
+    kept = np.append(True, entered) | np.append(entered, True)
     return {name: values[kept] for name, values in lines.items()}
 
 
 def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
-    """Both error rates on logarithmic axes (Martin et al., *The DET curve*, Eurospeech 1997), where
-    neither is 0.
+    """Both error rates on logarithmic axes, where neither is 0.
+
+    Source: Martin et al., *The DET curve*, Eurospeech 1997.
     """
     shown = (curve.fp > 0) & (curve.tp < curve.genuine)
     if not shown.any():
@@ -395,7 +396,7 @@ def _remark(axes: Axes, text: str) -> None:
 
 
 def _plain(legend: Any) -> None:
-    """Names of splits as they are written: no formulas, no missing characters."""
+    """Write the names of splits as they are: no formulas, no missing characters."""
     for text in legend.get_texts():
         text.set_parse_math(False)
         text.set_text(drawable(text.get_text()))

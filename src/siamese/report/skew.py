@@ -1,4 +1,4 @@
-"""How unevenly images are spread over identities: counts, a table, a plot."""
+"""How unevenly images are distributed over identities: counts, a table, a plot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BUCKETS: tuple[tuple[int, int | None], ...] = (
     (1, 1), (2, 2), (3, 5), (6, 10), (11, 25), (26, 75), (76, 200), (201, None),
 )  # fmt: skip
-# times the median: from there on a linear axis shows the first few identities and a flat line
+# Times the median: from there on a linear axis shows only the first few identities.
 _LOG_FROM = 20
 _FIGURES = ("identities", "images", "median", "mean", "standard deviation")
 
@@ -28,7 +28,7 @@ def images_per_identity(identities: Sequence[str]) -> np.ndarray:
     """How many images each identity has.
 
     Args:
-        identities: who is on each image.
+        identities: the identity of each image.
 
     Returns:
         (identities,) int64, descending.
@@ -49,14 +49,14 @@ def skew_counts(identities: Sequence[str]) -> list[int]:
 
 
 def skew_summary(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Split -> its numbers of identities and images, their median, mean and standard deviation, and
-    its buckets; plain JSON.
+    """Split -> its numbers, in plain JSON.
 
-    The standard deviation is that of the identities there are (divided by their number). A split
-    without identities has no median, mean or deviation: None.
+    They are the numbers of identities and images, the median, mean and standard deviation of images
+    per identity, and the buckets. The standard deviation is that of these identities (divided by
+    their number). A split without identities has no median, mean or deviation: None.
 
     Args:
-        splits: split -> who is on each of its images.
+        splits: split -> the identity of each of its images.
     """
     summary: dict[str, Any] = {}
     for split, identities in splits.items():
@@ -72,7 +72,7 @@ def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
     """The identities of each split by their numbers of images, one column per split.
 
     Args:
-        splits: split -> who is on each of its images.
+        splits: split -> the identity of each of its images.
     """
     summary = skew_summary(splits)
     table = Table(title="identities by number of images", title_justify="left")
@@ -92,14 +92,14 @@ def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
 
 
 def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
-    """Images per identity of each split, those with most first, with median, mean and standard
-    deviation of all its identities.
+    """Images per identity of each split, those with most first.
 
-    Each panel has axes of its own, so that a small split is seen as well as a large one; the
-    vertical one is logarithmic where some have far more images than most.
+    Median, mean and standard deviation are of all identities of the split. Each panel has its own
+    axes, so that a small split is as visible as a large one; the vertical one is logarithmic where
+    some identities have far more images than most.
 
     Args:
-        splits: split -> who is on each of its images; at least one.
+        splits: split -> the identity of each of its images; at least one.
         top: how many identities are drawn, >= 1.
     """
     figure = blank_figure(4.6 * len(splits), 3.9)
@@ -134,9 +134,8 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
         return
     shown = counts[:top]
     logarithmic = bool(counts[0] >= _LOG_FROM * np.median(counts))
-    floor = (
-        0.8 if logarithmic else 0.0
-    )  # a logarithmic axis has no 0; an identity with one image is to be seen
+    # A logarithmic axis has no 0, and an identity with one image must be visible.
+    floor = 0.8 if logarithmic else 0.0
     axes.stairs(shown, np.arange(len(shown) + 1) + 0.5, baseline=floor, fill=True, color=PALETTE[5])
     mean, deviation = float(counts.mean()), float(counts.std())
     for height, colour, dash, label in (

@@ -1,4 +1,4 @@
-"""Tables on the console: what each split held, and how well the threshold did on it."""
+"""Tables on the console: what each split contains, and the figures of the threshold on it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"
 
 
 def data_table(summary: Mapping[str, Any]) -> Table:
-    """Identities and images per split, and what cropping them met; from
-    :meth:`PreparedData.summary`.
+    """Identities and images per split, and the outcome of cropping.
+
+    From :meth:`siamese.data.prepared.PreparedData.summary`.
     """
     table = Table(
         title=f"data (cropped {summary['cropped_now']:,} images now, {summary['seconds']:.1f} s)",
@@ -35,8 +36,9 @@ def data_table(summary: Mapping[str, Any]) -> Table:
 def evaluation_table(
     evaluations: Sequence[SplitEvaluation], point: OperatingPoint, caution: str = ""
 ) -> Table:
-    """The figures of each split, one column each, with their 95 % intervals over identities;
-    ``caution`` stands below them.
+    """The figures of each split, one column each, with their 95 % intervals over identities.
+
+    ``caution`` is written below them.
     """
     table = Table(
         title=f"same identity where {point.distance} distance <= "
@@ -90,8 +92,9 @@ def evaluation_table(
 
 
 def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
-    """Each tested fold with its threshold and its figures; ``threshold`` says where that is from,
-    if no policy chose it.
+    """Each tested fold with its threshold and its figures.
+
+    ``threshold`` says where the threshold is from, if no policy chose it.
     """
     origin = (
         f"threshold: {threshold or 'given'}"
@@ -116,8 +119,9 @@ def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
 
 
 def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
-    """An old and a new threshold on the same pairs, with 95 % intervals over identities, at the new
-    policy's prevalence.
+    """An old and a new threshold on the same pairs, with 95 % intervals over identities.
+
+    Figures are at the new policy's prevalence.
     """
     table = Table(
         title=f"{new.identities or 0:,} identities, {new.images or 0:,} images, {new.genuine:,} "
@@ -144,7 +148,7 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
 
 
 def show(*tables: Table) -> None:
-    """Print tables; wide enough for all columns also where standard output is a file."""
+    """Print tables; wide enough for all columns even if standard output is a file."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=100)
@@ -153,7 +157,7 @@ def show(*tables: Table) -> None:
 
 
 def _origin(point: OperatingPoint) -> str:
-    """How sure a threshold is, and how and where it was chosen."""
+    """The interval of a threshold, and how and where it was chosen."""
     low, high = point.ci95.get("threshold", (None, None))
     interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
     settings = "".join(

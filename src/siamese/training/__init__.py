@@ -1,1 +1,1 @@
-"""From data to a bundle: the LightningModule, its callbacks and metrics, and one run."""
+"""Training: the LightningModule, its callbacks and metrics, and one run from data to a bundle."""

@@ -1,4 +1,4 @@
-"""Lightning callbacks; ThresholdCalibrator chooses the distance threshold on identities the network is not trained on."""
+"""ThresholdCalibrator: a Lightning callback that chooses the threshold on validation identities."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.probability import check_kind
 from siamese.verification.thresholds import calibrate_pairs
 
-_CONTRACT = "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' (B,), the row of the data set"
+_CONTRACT = (
+    "validation_step must return a dictionary with 'embeddings' (B, D), 'labels' (B,) and 'index' "
+    "(B,), the row of the data set"
+)
 
 
 class ThresholdCalibrator(pl.Callback):
-    """After every validation epoch, choose the module's threshold on the validation identities: by
-    default the F1-optimal distance.
+    """After every validation epoch, choose the module's threshold on the validation identities.
 
-    Works on any LightningModule whose ``validation_step`` returns
-    ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``; nothing else of it is read. Written
-    are, before checkpoints are saved:
+    By default it is the F1-optimal distance. The callback works with any LightningModule whose
+    ``validation_step`` returns ``{"embeddings": (B, D), "labels": (B,), "index": (B,)}``; it reads
+    nothing else. Before checkpoints are saved it writes:
 
     * ``module.threshold``, a () float64 buffer. Register it yourself
       (``self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))``) so
@@ -47,34 +49,33 @@ class ThresholdCalibrator(pl.Callback):
     * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's
       prevalence), ``val/auc`` and ``val/eer``.
 
-    Nothing is calibrated by ``trainer.validate`` or ``trainer.test``, nor during the sanity check,
-    nor on a split without both genuine and impostor pairs: then the old threshold stays and a
-    warning says so. Pairs too few for the policy (``Fmr``) stop the training. The validation loader
-    must show identities that are not in the training set. Of several calibrators, each with a
-    ``prefix`` of its own, the last one's threshold and operating point stay.
+    It does not calibrate in ``trainer.validate`` or ``trainer.test``, in the sanity check, or on a
+    split without both genuine and impostor pairs: then the old threshold stays and a warning says
+    so. Too few pairs for the policy (``Fmr``) stop the training. The validation loader must show
+    identities that are not in the training set. Of several calibrators, each with its own
+    ``prefix``, the last one's threshold and operating point stay.
 
-    With several processes the rows are gathered, ordered by index and de-duplicated, and every
-    process finds the same threshold, bit for bit the one that a single process finds on the same
+    With several processes the rows are gathered, ordered by index and de-duplicated. Every process
+    finds the same threshold, bit for bit the one that a single process finds on the same
     embeddings.
 
     Args:
-        pairs: which pairs to calibrate on, an object or a name; by default balanced ones (10,000 of
-            each kind at most),
-            :class:`siamese.AllPairs` for every pair there is. F1 depends on their prevalence; a
-            policy can state another.
+        pairs: which pairs to calibrate on, a pair rule or its name; by default balanced ones
+            (10,000 of each kind at most), :class:`siamese.AllPairs` for every pair. F1 depends on
+            their prevalence; a policy can state another.
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
-        split: what to call the validation identities in the operating point.
+        split: what the operating point calls the validation identities.
         prefix: of the logged names.
         policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
             impostor pairs, ``siamese.Fmr(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at
             all.
-        intervals: whether to resample identities for 95 % intervals, in every epoch; False where
+        intervals: whether to draw identities again for 95 % intervals, in every epoch; False where
             that takes too long.
 
     Attributes:
-        calibration: the latest one, with its curve, probability and intervals; None until then. Not
-            part of checkpoints.
+        calibration: the latest one, with its curve, probability and intervals; None before the
+            first. Not part of checkpoints.
 
     Raises:
         ConfigError: an unknown name or setting; in training, two calibrators with one prefix.
@@ -118,8 +119,8 @@ class ThresholdCalibrator(pl.Callback):
         if buffer is None or buffer.shape != () or not buffer.is_floating_point():
             raise CalibrationError(
                 f"{type(pl_module).__name__}.threshold is not a scalar buffer: write "
-                f"self.register_buffer('threshold', "
-                f"torch.tensor(float('nan'), dtype=torch.float64)) in its constructor"
+                f"self.register_buffer('threshold', torch.tensor(float('nan'), "
+                f"dtype=torch.float64)) in its constructor"
             )
         if not hasattr(pl_module, "operating_point"):
             pl_module.operating_point = None  # type: ignore[assignment]
@@ -159,9 +160,8 @@ class ThresholdCalibrator(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
-        if (
-            trainer.state.fn != TrainerFn.FITTING
-        ):  # `trainer.validate` looks at a threshold, it does not make one
+        # `trainer.validate` uses a threshold, it does not choose one.
+        if trainer.state.fn != TrainerFn.FITTING:
             return
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
@@ -171,19 +171,17 @@ class ThresholdCalibrator(pl.Callback):
         if not distances.genuine or not distances.impostor:
             warnings.warn(
                 f"the {self.split} split has {len(distances.labels)} images with "
-                f"{distances.genuine} genuine and {distances.impostor} impostor pairs: "
-                f"the threshold stays at {_threshold(pl_module):g}; validate on two identities or "
+                f"{distances.genuine} genuine and {distances.impostor} impostor pairs: the "
+                f"threshold stays at {_threshold(pl_module):g}; validate on two identities or "
                 f"more, with two images or more of one",
                 stacklevel=2,
             )
             return
         pair_loss = getattr(pl_module, "pair_loss", None)
-        if (
-            callable(pair_loss)
-            and (loss := pair_loss(*gathered, self._rows_of_pairs(distances, gathered[1])))
-            is not None
-        ):
-            pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
+        if callable(pair_loss):
+            loss = pair_loss(*gathered, self._rows_of_pairs(distances, gathered[1]))
+            if loss is not None:
+                pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
         self.calibration = calibrate_pairs(
             distances,
             self.policy,
@@ -199,8 +197,9 @@ class ThresholdCalibrator(pl.Callback):
             "threshold": point.threshold,
             "f1": point.figures["f1"],
             "accuracy": point.figures["accuracy"],
+            "auc": auc(curve),
+            "eer": distances.eer(),
         }
-        figures |= {"auc": auc(curve), "eer": distances.eer()}
         for name, value in figures.items():
             pl_module.log(
                 f"{self.prefix}{name}",
@@ -232,17 +231,15 @@ class ThresholdCalibrator(pl.Callback):
 
 def _threshold(module: pl.LightningModule) -> float:
     buffer = module.threshold
-    assert isinstance(buffer, Tensor)  # setup saw to it
+    assert isinstance(buffer, Tensor)  # setup made it
     return float(buffer)
 
 
 def _store(module: pl.LightningModule, point: OperatingPoint) -> None:
     buffer = module.threshold
     assert isinstance(buffer, Tensor)
-    if buffer.dtype in (
-        torch.float16,
-        torch.bfloat16,
-    ):  # a module in half precision takes its buffers along
+    # A module in half precision converts its buffers too.
+    if buffer.dtype in (torch.float16, torch.bfloat16):
         module.threshold = buffer = buffer.float()
     buffer.fill_(point.threshold)
     module.operating_point = point  # type: ignore[assignment]

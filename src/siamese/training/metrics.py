@@ -1,4 +1,7 @@
-"""torchmetrics shells over ``siamese.verification``: state that survives several processes, no mathematics of their own."""
+"""PairMetric and other torchmetrics classes: state over several processes.
+
+All mathematics is in ``siamese.verification``.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,18 @@ _UNKNOWN = -1  # row of the data set, where it was not given
 
 
 class PairMetric(Metric):
-    """Base of metrics over the pairs of all images that were seen: collects embeddings over batches
-    and processes.
+    """Base of the metrics over the pairs of all images seen, in batches and processes.
 
-    With an ``index``, rows are ordered by it and each is counted once, so the result does not
-    depend on the order of batches, nor on the duplicates by which a distributed sampler evens out
-    its shards. Without one, every row counts.
+    It collects embeddings. With an ``index``, rows are ordered by it and each is counted once, so
+    the result does not depend on the order of batches, nor on the duplicates that a distributed
+    sampler adds to make its shards equally long. Without one, every row counts.
 
-    ``compute`` needs genuine and impostor pairs, so Lightning's sanity check, two batches, may be
-    too little for it: give ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added
+    ``compute`` needs genuine and impostor pairs, and the two batches of Lightning's sanity check
+    may have too few: give ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added
     a batch.
 
     Args:
-        pairs: which pairs, an object or a name; by default all of them, in memory that does not
+        pairs: which pairs, a pair rule or its name; by default all of them, in memory that does not
             grow with their number.
         distance: an object or a name, by default euclidean.
         kwargs: of ``torchmetrics.Metric``.
@@ -78,8 +80,8 @@ class PairMetric(Metric):
                 share the work.
 
         Raises:
-            CalibrationError: what are no tensors, shapes that do not fit, embeddings of another
-                length than before, labels or index that are not integers, a negative index.
+            CalibrationError: arguments that are no tensors, shapes that do not fit, embeddings of
+                another length than before, labels or index that are not integers, a negative index.
         """
         for name, given in (("embeddings", embeddings), ("labels", labels), ("index", index)):
             if not isinstance(given, Tensor) and not (name == "index" and given is None):
@@ -110,8 +112,7 @@ class PairMetric(Metric):
         ):
             raise CalibrationError(
                 f"embeddings {tuple(embeddings.shape)}, labels {tuple(labels.shape)} and index "
-                f"{tuple(index.shape)} do not fit; "
-                f"give (B, D), (B,) and (B,)"
+                f"{tuple(index.shape)} do not fit; give (B, D), (B,) and (B,)"
             )
         before = (
             self.embeddings[-1].shape[1]
@@ -133,8 +134,9 @@ class PairMetric(Metric):
         self.indices.append(index.detach())
 
     def forward(self, embeddings: Tensor, labels: Tensor, index: Tensor | None = None) -> None:
-        """Add a batch, as :meth:`update` does, and return nothing: a single batch seldom holds
-        pairs that say anything.
+        """Add a batch, as :meth:`update` does, and return nothing.
+
+        A single batch seldom has enough pairs for a figure.
         """
         self.update(embeddings, labels, index)
 
@@ -158,17 +160,17 @@ class PairMetric(Metric):
             row = int(strange[0]) + 1
             raise CalibrationError(
                 f"index {int(ordered[row])} was given for an image of identity "
-                f"{int(who[row - 1])} and for one of identity {int(who[row])}; "
-                f"give the row of the data set, not of the batch or of a part, so that no two "
-                f"images share one"
+                f"{int(who[row - 1])} and for one of identity {int(who[row])}; give the row of the "
+                f"data set, not of the batch or of a part, so that no two images share one"
             )
         order = order[first]
         return dim_zero_cat(self.embeddings)[order], labels[order]
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """Within it, :meth:`rows` and what calls it see the rows of all processes, as ``compute``
-        does.
+        """Inside the ``with`` block, :meth:`rows` gives the rows of all processes.
+
+        ``compute`` does the same.
         """
         with self.sync_context(
             dist_sync_fn=self.dist_sync_fn,
@@ -187,13 +189,12 @@ class PairMetric(Metric):
 
 
 class PairVerification(PairMetric):
-    """The best F1, its threshold, AUC and EER over pairs, by default balanced ones; see
-    :class:`PairMetric`.
+    """The best F1, its threshold, AUC and EER over pairs; see :class:`PairMetric`.
 
     Log it with ``self.log_dict(metric.compute())``: ``self.log`` takes single numbers.
 
     Args:
-        pairs: which pairs, an object or a name; by default balanced ones.
+        pairs: which pairs, a pair rule or its name; by default balanced ones.
         distance: an object or a name, by default euclidean.
         policy: how the threshold is chosen, by default ``"max_f1"``.
         kwargs: of ``torchmetrics.Metric``.
@@ -227,8 +228,7 @@ class PairVerification(PairMetric):
 
 
 class VerificationThreshold(PairMetric):
-    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric` for
-    batches and processes.
+    """The threshold that a policy chooses, exactly, over all pairs; see :class:`PairMetric`.
 
     Args:
         policy: name, settings or object: ``"max_f1"``, ``siamese.Fmr(0.01)``.
@@ -255,8 +255,9 @@ class VerificationThreshold(PairMetric):
         return _scalar(self.pair_distances().choose(self.policy)[0])
 
     def calibration(self) -> Calibration:
-        """The threshold with its origin, curve, probability and intervals, from the rows of all
-        processes; all of them must call it.
+        """The threshold with its origin, curve, probability and intervals.
+
+        It is found on the rows of all processes; all of them must call it.
 
         Raises:
             CalibrationError: as :meth:`compute`.
@@ -272,11 +273,10 @@ class VerificationCurve(PairMetric):
     """
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """False match rates, recalls (true match rates) and thresholds, each (m,) float64,
-        ascending.
+        """False match rates, recalls and thresholds, each (m,) float64, ascending.
 
-        The rates at each threshold are exact; up to 500,000 pairs every distance is a threshold,
-        beyond that they are 0.1 % apart.
+        The recall is the true match rate. The rates at each threshold are exact; up to 500,000
+        pairs every distance is a threshold, beyond that they are 0.1 % apart.
 
         Raises:
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
@@ -284,10 +284,8 @@ class VerificationCurve(PairMetric):
         distances = self.pair_distances()
         Policy.check(as_policy("eer"), distances.genuine, distances.impostor)
         curve = distances.curve()
-        fmr, recall, thresholds = (
-            torch.from_numpy(v.astype("float64"))
-            for v in (curve.fmr, curve.recall, curve.thresholds)
-        )
+        arrays = (curve.fmr, curve.recall, curve.thresholds)
+        fmr, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in arrays)
         return fmr, recall, thresholds
 
 
@@ -306,8 +304,10 @@ class EqualErrorRate(PairMetric):
 
 
 class RecallAtFmr(PairMetric):
-    """TAR@FAR: the share of genuine pairs accepted where at most ``rate`` of the impostor pairs
-    are, over all pairs, exactly.
+    """The recall (true match rate) at a false match rate of at most ``rate``, exactly.
+
+    It is the share of genuine pairs accepted where at most ``rate`` of the impostor pairs are
+    (TAR@FAR), over all pairs.
 
     Args:
         rate: false match rate, 0 < rate < 1.

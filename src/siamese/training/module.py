@@ -29,15 +29,15 @@ class SiameseModule(pl.LightningModule):
         backbone: images (B, 3, H, W) to embeddings (B, D).
         loss: ``loss(embeddings, labels, pairs)`` to a scalar.
         distance: what verification measures; by default the loss's own, or else euclidean. A
-            distance with weights is learned by the loss, so there must be one object: the loss's
-            own is used if it is of the same settings.
+            distance with weights is learned by the loss, so both must use one object: the loss's
+            own is used if it has the same settings.
         optimizer: from parameter groups to an optimizer; by default AdamW with learning rate 2e-3
             and weight decay 0.05.
         schedule: from an optimizer to a torch scheduler, such as
-            ``functools.partial( torch.optim.lr_scheduler.StepLR, step_size=5)``; stepped after
+            ``functools.partial(torch.optim.lr_scheduler.StepLR, step_size=5)``; stepped after
             every epoch, or after every batch where it has an attribute ``interval = "step"``. None
             keeps the rate constant.
-        decay_matrices_only: spare biases and normalisation from weight decay.
+        decay_matrices_only: no weight decay for biases and normalisation.
         layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 <
             layer_decay <= 1: below 1, a pretrained network changes least where it is most general.
             Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
@@ -69,11 +69,8 @@ class SiameseModule(pl.LightningModule):
         self.optimizer = optimizer or functools.partial(
             torch.optim.AdamW, lr=2e-3, weight_decay=0.05
         )
-        self.schedule, self.decay_matrices_only, self.layer_decay = (
-            schedule,
-            decay_matrices_only,
-            layer_decay,
-        )
+        self.schedule = schedule
+        self.decay_matrices_only, self.layer_decay = decay_matrices_only, layer_decay
         self.operating_point: OperatingPoint | None = None
         self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
 
@@ -106,8 +103,9 @@ class SiameseModule(pl.LightningModule):
 
     @torch.no_grad()
     def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
-        """Share of the batch's own pairs on the right side of the last threshold: augmented, and
-        while the network learns.
+        """Share of the batch's own pairs on the right side of the last threshold.
+
+        The images are augmented, and the network changes during the epoch.
         """
         verdicts = is_match(
             self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold)
@@ -116,11 +114,12 @@ class SiameseModule(pl.LightningModule):
         return right
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Returns ``embeddings``, ``labels`` and ``index``: the contract of
-        :class:`siamese.ThresholdCalibrator`.
+        """Return ``embeddings``, ``labels`` and ``index``, as the calibrator needs them.
+
+        See :class:`siamese.ThresholdCalibrator`.
         """
         embeddings = self(batch["image"])
-        # A classifier of the training identities has nothing to say about others.
+        # The loss of a classifier of the training identities has no meaning for others.
         if getattr(self.loss, "open_set", True) and getattr(self.loss, "of_batches", True):
             loss = self.loss(embeddings, batch["label"])
             self.log(
@@ -135,8 +134,9 @@ class SiameseModule(pl.LightningModule):
 
     @torch.no_grad()
     def pair_loss(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor | None:
-        """The loss of the calibrator's pairs, for a loss that all pairs of a batch would mislead;
-        None for any other.
+        """The loss of the calibrator's pairs, if all pairs of a batch would give a misleading one.
+
+        None for any other loss.
         """
         if getattr(self.loss, "of_batches", True):
             return None
@@ -152,7 +152,7 @@ class SiameseModule(pl.LightningModule):
         }
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, with the schedule as Lightning takes it."""
+        """The optimizer, with the schedule in the form that Lightning expects."""
         optimizer = self.make_optimizer()
         if self.schedule is None:
             return optimizer
@@ -170,7 +170,8 @@ class SiameseModule(pl.LightningModule):
             if parameter.requires_grad:
                 spared = self.decay_matrices_only and parameter.ndim <= 1
                 groups.setdefault((shares.get(id(parameter), 1.0), spared), []).append(parameter)
-        # Full rate first, and in it what decays first: the first group's rate is the one logged.
+        # Full rate first, and in it the group that decays: the first group's rate is the one
+        # logged.
         order = sorted(groups, key=lambda key: (-key[0], key[1]))
         settings = [
             {"params": groups[key]} | ({"weight_decay": 0.0} if key[1] else {}) for key in order
@@ -181,20 +182,21 @@ class SiameseModule(pl.LightningModule):
         return optimizer
 
     def _learning_rates(self) -> Iterable[tuple[nn.Parameter, float]]:
-        """Parameters of the backbone with their share of the learning rate; a backbone of the
-        user's may know of none.
+        """Parameters of the backbone with their share of the learning rate.
+
+        A user's own backbone may not have such shares.
         """
         shares = getattr(self.backbone, "learning_rates", None)
         if shares is None and self.layer_decay != 1:
             raise ConfigError(
                 f"layer_decay={self.layer_decay}: {type(self.backbone).__name__} does not say "
-                f"which of its layers come first; leave layer_decay "
-                f"out, or give the backbone a method learning_rates (see siamese.Backbone)"
+                f"which of its layers come first; leave layer_decay out, or give the backbone a "
+                f"method learning_rates (see siamese.Backbone)"
             )
         return () if shares is None else shares(self.layer_decay)
 
     def on_train_start(self) -> None:
-        """Tell schedules that need it how long the run is: now it is known."""
+        """Tell schedules that need it how long the run is, since it is known now."""
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, StepFactorLR):
                 config.scheduler.start(self.trainer.global_step, self._total_steps())
@@ -219,9 +221,8 @@ class SiameseModule(pl.LightningModule):
 
     def _total_steps(self) -> float:
         trainer = self.trainer
-        per_epoch = math.ceil(
-            trainer.num_training_batches / trainer.accumulate_grad_batches
-        )  # a last, smaller group steps too
+        # Rounded up: a last, smaller group of batches is a step too.
+        per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         by_epochs = (
             per_epoch * trainer.max_epochs
             if trainer.max_epochs and trainer.max_epochs > 0
@@ -240,6 +241,6 @@ def _one_distance(given: Distance | None, own: Distance | None) -> Distance:
         return own
     raise ConfigError(
         f"{type(given).__name__} has weights, but the loss does not learn them: give the same "
-        f"object to both, "
-        f"or use a loss that learns its distance (module/loss=pair_cross_entropy_loss)"
+        f"object to both, or use a loss that learns its distance "
+        f"(module/loss=pair_cross_entropy_loss)"
     )

@@ -1,4 +1,4 @@
-"""Going on with a previous run: what of it is taken over, and what is checked."""
+"""Continuing a previous run: what of it is used, and what is checked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from siamese.training.module import SiameseModule
 
 
 class KeepGivenRates(pl.Callback):
-    """Puts back the optimizer settings that were given: a checkpoint brings only its state.
+    """Restores the optimizer settings that were given; a checkpoint replaces them by its own.
 
-    A rate that a schedule has changed meanwhile is changed in proportion.
+    A rate that a schedule has changed since is changed in proportion.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -42,8 +42,9 @@ class KeepGivenRates(pl.Callback):
 
 
 class EpochSeeds(pl.Callback):
-    """Seeds dropout and noise anew in each epoch, so that a resumed run draws what the whole one
-    would have drawn.
+    """Seeds dropout and noise again in each epoch.
+
+    So a resumed run draws the same numbers as a run that was not interrupted.
     """
 
     def __init__(self, seed: int) -> None:
@@ -55,12 +56,12 @@ class EpochSeeds(pl.Callback):
 
 @dataclass(frozen=True)
 class PreviousRun:
-    """A previous run, to go on from.
+    """A previous run, to be continued.
 
     Attributes:
-        checkpoint: its last one, or the one that was named.
-        epochs: that it has been trained.
-        manifest: its ``split.json``; None where only a checkpoint is at hand.
+        checkpoint: the run's last one, or the one that was named.
+        epochs: how many it was trained for.
+        manifest: its ``split.json``; None if there is only a checkpoint.
         history: losses and figures of its epochs.
         shapes: of the checkpoint's weights, by name.
         groups: how many parameters each group of its optimizer has.
@@ -77,10 +78,10 @@ class PreviousRun:
 
     @classmethod
     def find(cls, run: str | Path) -> PreviousRun:
-        """Look into a run's folder, or at a checkpoint.
+        """Read a run's folder, or a checkpoint.
 
         Raises:
-            ConfigError: neither.
+            ConfigError: it is neither.
         """
         path = Path(run).expanduser()
         checkpoint = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
@@ -96,16 +97,16 @@ class PreviousRun:
                 f"resume={run}: no run (there is no {checkpoint}); give the folder of a training "
                 f"run, or a checkpoint"
             ) from error
-        except Exception as error:  # whatever a file that is no checkpoint makes torch say
+        except Exception as error:  # torch raises many kinds for a file that is no checkpoint
             raise ConfigError(
                 f"resume={run}: not a checkpoint of a training run "
-                f"({(str(error) or type(error).__name__).splitlines()[0]:.80}); "
-                f"give the run's folder, or its checkpoints/last.ckpt"
+                f"({(str(error) or type(error).__name__).splitlines()[0]:.80}); give the run's "
+                f"folder, or its checkpoints/last.ckpt"
             ) from error
         folder = path if path.is_dir() else path.parent.parent
         split, best = folder / "split.json", folder / "checkpoints" / "best.ckpt"
         # A run that was stopped has no history.csv yet, or that of the run which it resumed itself;
-        # its log is at hand.
+        # but it has a log.
         known: History = {}
         for file in (folder / "history.csv", folder / "logs" / "csv" / "metrics.csv"):
             known = join_histories(known, read_history(file) if file.exists() else {})
@@ -119,7 +120,7 @@ class PreviousRun:
         )
 
     def better(self, monitor: str, mode: str, later: ModelCheckpoint) -> Path | None:
-        """The previous run's best checkpoint, if none of the later epochs came up to it."""
+        """The previous run's best checkpoint, if no later epoch is better."""
         if self.best is None or later.best_model_score is None:
             return None
         states = torch.load(self.best, map_location="cpu", weights_only=True)["callbacks"]
@@ -137,8 +138,13 @@ class PreviousRun:
         )
 
     def check(self, manifest: SplitManifest, max_epochs: int, module: SiameseModule) -> None:
-        """Assert that there is something left to do, and that nobody changes sides: who was trained
-        on must not be tested on.
+        """Check that the run can be continued.
+
+        There must be epochs left, and the split must be the same, so that no identity that was
+        trained on is tested on; so must the network, the loss and the learning rates' shares.
+
+        Raises:
+            ConfigError: one of them is not so.
         """
         if max_epochs <= self.epochs:
             raise ConfigError(
@@ -170,7 +176,7 @@ class PreviousRun:
             != self.groups
         ):
             raise ConfigError(
-                "the run to resume trained its layers at other shares of the learning rate: "
-                "resume it with the same module.layer_decay, "
-                "module.backbone.affine_rate and module.decay_matrices_only"
+                "the run to resume trained its layers at other shares of the learning rate: resume "
+                "it with the same module.layer_decay, module.backbone.affine_rate and "
+                "module.decay_matrices_only"
             )

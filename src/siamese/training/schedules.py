@@ -1,4 +1,4 @@
-"""Learning rate schedules, as torch has them: made from an optimizer, stepped by Lightning."""
+"""Learning rate schedules in torch's form: made from an optimizer, stepped by Lightning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WarmupCosine:
         self.warmup, self.final = warmup, final
 
     def factor(self, step: int, total: float) -> float:
-        """The factor for step 0, 1, ... of ``total`` (infinite for no set end: then no decay)."""
+        """The factor for step 0, 1, ... of ``total``; if that is infinite, there is no decay."""
         rising = self.warmup * total if math.isfinite(total) else 0.0
         if step < rising:
             return min(1.0, (step + 1) / rising)
@@ -40,7 +40,7 @@ class WarmupCosine:
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
     def __call__(self, optimizer: Optimizer) -> StepFactorLR:
-        """The schedule of an optimizer; :class:`siamese.SiameseModule` tells it the run's length."""
+        """The schedule of an optimizer; :class:`siamese.SiameseModule` sets the run's length."""
         return StepFactorLR(optimizer, self)
 
 
@@ -49,7 +49,7 @@ class StepFactorLR(LRScheduler):
 
     Lightning makes schedulers before it knows how many batches there are. Asking for
     ``trainer.estimated_stepping_batches`` there would set the loaders up early, and a resumed run
-    would then lose what a checkpoint says of them.
+    would then lose their state from the checkpoint.
 
     Args:
         optimizer: whose rates are set.
@@ -73,9 +73,9 @@ class StepFactorLR(LRScheduler):
         return [base * factor for base in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps: plain numbers."""
+        """The plain numbers that a checkpoint keeps."""
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The step alone: the rates are those that this run was given."""
+        """Load the step only: the rates are those that this run was given."""
         self.last_epoch = int(state_dict["last_epoch"])

@@ -1,3 +1,3 @@
-"""Seeds of all random numbers: Lightning's function, under this package's name."""
+"""seed_everything, Lightning's function that seeds all random numbers."""
 
 from pytorch_lightning import seed_everything as seed_everything

@@ -1,1 +1,1 @@
-"""Distances, thresholds and figures: tensors in, dataclasses out; knows no Lightning."""
+"""Distances, thresholds and figures: tensors in, dataclasses out; imports no Lightning."""

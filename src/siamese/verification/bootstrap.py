@@ -1,13 +1,13 @@
-"""How sure thresholds and figures are: identities drawn again, with replacement.
+"""Bootstrap over identities: how precise thresholds and figures are.
 
-There is one bootstrap. The intervals of an operating point and those of an evaluation come from
-the same draws, so that they agree wherever they speak of the same pairs.
+Identities are drawn again, with replacement. There is one bootstrap. The intervals of an operating
+point and those of an evaluation come from the same draws, so that they agree for the same pairs.
 
 Where no error of a kind was observed, drawing again finds none either. There a rate's draws are
 those of Clopper and Pearson's upper limit (*The use of confidence or fiducial limits illustrated in
-the case of the binomial*, Biometrika 1934; the "rule of three"), for as many independent trials as
-there are identities with genuine pairs, for the recall, or pairs of identities with impostor pairs,
-for the false match rate.
+the case of the binomial*, Biometrika 1934; the "rule of three"). The number of independent trials
+is, for the recall, that of identities with genuine pairs, and, for the false match rate, that of
+pairs of identities with impostor pairs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
 from siamese.verification.policies.base import Policy
 
-MIN_IDENTITIES = 5  # fewer, and drawing identities again says nothing
+MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
 QUANTILES = (0.025, 0.975)
-_STEPS = 128  # thresholds that are looked at: so many steps of either rate,
+_STEPS = 128  # thresholds that are counted at: so many steps of either rate,
 _PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
 _CELLS = 20_000_000  # identities times thresholds: bounds the memory
 
@@ -39,7 +39,7 @@ class IdentityBootstrap:
         tp, fp: (r, k) floating point, >= 0, weighted pairs at or below each threshold.
         genuine, impostor: (r,) all of them, > 0.
         independent: (2,) int64: identities with genuine pairs, and pairs of identities with
-            impostor pairs, > 0: of how many independent trials the absence of errors is worth.
+            impostor pairs, > 0: the numbers of independent trials where no error was observed.
     """
 
     thresholds: np.ndarray
@@ -78,8 +78,8 @@ class IdentityBootstrap:
     def shift_interval(self, earlier: IdentityBootstrap, policy: Policy) -> Interval:
         """95 % interval of the policy's threshold here less that on earlier, other pairs.
 
-        Both thresholds vary with the identities that were there; every draw of one is compared
-        with every draw of the other.
+        Both thresholds vary with the identities that were drawn; every draw of one is compared with
+        every draw of the other.
         """
         return interval(np.subtract.outer(self.choose(policy), earlier.choose(policy)).ravel())
 
@@ -169,14 +169,14 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     Pairs that share an identity are not independent, so identities are drawn, not pairs. Where
     identity p was drawn m_p times, a genuine pair of p counts m_p times and an impostor pair of p
     and q counts m_p m_q times (the subset bootstrap of Bolle, Ratha and Pankanti, *Error analysis
-    of pattern recognition systems*, CVIU 2004, carried to both sides of an impostor pair). Of
+    of pattern recognition systems*, CVIU 2004, extended to both sides of an impostor pair). Of
     streamed pairs, or more than 25,000 held ones, of more than 64 identities the first-order part
     of this is taken, m_p + m_q - 1 (Hoeffding's decomposition of a U-statistic, 1948). The rest is
     small where false matches are many; where they are a few dozen, the interval of their rate is
     narrower without it. The counts are taken at a few hundred thresholds, between which they rise
     as those of all pairs do; the ends of a threshold's interval are that coarse.
 
-    Identities are taken to be alike in how much they weigh: where one identity has most of the
+    The bootstrap assumes that identities have similar weights: where one identity has most of the
     genuine pairs (:meth:`PairDistances.largest_share`), intervals are too narrow.
 
     Args:
@@ -209,7 +209,7 @@ def interval(values: np.ndarray) -> Interval:
 
 
 def interval_around(observed: float, values: np.ndarray) -> Interval:
-    """95 % interval of (r,) values, one for each draw, as wide as holds what was observed."""
+    """95 % interval of (r,) values, one for each draw, widened to contain what was observed."""
     low, high = interval(values)
     return min(low, observed), max(high, observed)
 
@@ -225,7 +225,7 @@ def unseen_error_rates(trials: int, draws: int, stream: int = 0) -> np.ndarray:
 
 
 def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
-    """(r, identities) how often each identity is drawn, as float32: they are few, it is large."""
+    """(r, identities) float32: how often each identity is drawn; float32 saves memory."""
     times = np.empty((DRAWS, identities), dtype=np.float32)
     for row in times:
         row[:] = rng.multinomial(identities, np.full(identities, 1 / identities))

@@ -1,4 +1,7 @@
-"""Calibration: a threshold with all that is needed to say how sure it is, to choose another one, and to keep it in a file."""
+"""Calibration: a threshold with its interval and its counts, so that another can be chosen.
+
+It can be saved in a file.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ class Calibration:
             was not fitted.
         band: 95 % interval of the threshold over identities: between its ends, other identities
             might have led to the other verdict. For a threshold that was given as a number: of the
-            thresholds that have its false match rate on other identities. None where fewer than 5
-            identities were there to tell, or intervals were left out.
-        draws: counts in each draw of identities; None likewise.
+            thresholds that have its false match rate on other identities. None with fewer than 5
+            identities, or where intervals were left out.
+        draws: counts in each draw of identities; None where ``band`` is.
     """
 
     point: OperatingPoint
@@ -59,14 +62,20 @@ class Calibration:
 
     @property
     def f1(self) -> float:
-        """On the calibration pairs as they are; at the policy's prevalence it is
-        ``point.figures["f1"]``.
+        """F1 on the calibration pairs as they are.
+
+        At the policy's prevalence it is ``point.figures["f1"]``.
         """
         return self.confusion.f1
 
     def is_uncertain(self, distance: Any) -> Any:
-        """Whether the verdict on a distance, or on each of an array, hangs on who was there to
-        calibrate with.
+        """Whether other calibration identities might have led to another verdict.
+
+        Args:
+            distance: a number, or an array of any shape.
+
+        Returns:
+            bool, or booleans in the shape of ``distance``.
 
         Raises:
             CalibrationError: fewer than 5 identities, or intervals left out: nothing is known; or a
@@ -75,8 +84,7 @@ class Calibration:
         if self.band is None:
             raise CalibrationError(
                 "the calibration has no interval: it was made without (intervals=False), or on "
-                "fewer than 5 identities; calibrate with "
-                "intervals, on more identities"
+                "fewer than 5 identities; calibrate with intervals, on more identities"
             )
         d = as_distances(distance)
         inside = (d >= self.band[0]) & (d <= self.band[1])
@@ -109,8 +117,9 @@ class Calibration:
         return arrays
 
     def save(self, path: str | Path) -> Path:
-        """Keep everything in one file, a numpy archive (.npz) of numbers and JSON from which
-        nothing is executed.
+        """Keep everything in one file, a numpy archive (.npz) of numbers and JSON.
+
+        Loading it executes nothing.
 
         Args:
             path: of the file; an existing one is replaced.
@@ -137,7 +146,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
-        """What :meth:`save` kept, to the last bit.
+        """The calibration that :meth:`save` wrote, identical to the last bit.
 
         Raises:
             CalibrationError: no such file, or not one that :meth:`save` wrote.
@@ -203,36 +212,33 @@ class Calibration:
         return cls(point, curve, probability, band, draws)
 
     def shift_from(self, earlier: Calibration) -> Interval | None:
-        """How far the policy's threshold lies from where it is on other identities: 95 % interval,
-        over both sets of identities.
+        """How far the policy's threshold lies from where it is on other identities.
 
-        Where 0 lies outside, the two sets of identities differ in more than who happened to be
-        there. A policy that takes the prevalence as observed is applied to both at that of the
-        earlier pairs: how many identities there are, or how their pairs were chosen, is no drift.
+        It is a 95 % interval over both sets of identities. Where it excludes 0, the two sets differ
+        in more than the random choice of identities. A policy that takes the prevalence as observed
+        is applied to both at that of the earlier pairs: the number of identities, or the pair rule,
+        is no drift.
 
         Args:
             earlier: of other identities' embeddings by the same network, with the same distance.
 
         Returns:
             (low, high) in the unit of the distance, this threshold minus the earlier; None where
-            nothing can be said: fewer than 5 identities on either side, intervals left out, earlier
+            nothing is known: fewer than 5 identities on either side, intervals left out, earlier
             pairs that cannot support the policy, or a threshold that no policy chose.
 
         Raises:
-            CalibrationError: what cannot be compared: something that is no calibration, or one of
-                another distance.
+            CalibrationError: ``earlier`` is no calibration, or one of another distance.
         """
         if not isinstance(earlier, Calibration):
             raise CalibrationError(
                 f"a threshold is compared with that of another calibration, not with {earlier!r}; "
-                f"give what calibrate returned, or "
-                f"Bundle.load(...).calibration"
+                f"give what calibrate returned, or Bundle.load(...).calibration"
             )
         if self.point.distance != earlier.point.distance:
             raise CalibrationError(
                 f"thresholds of {self.point.distance} and of {earlier.point.distance} distance "
-                f"cannot be compared; calibrate both with the "
-                f"same distance"
+                f"cannot be compared; calibrate both with the same distance"
             )
         if self.draws is None or earlier.draws is None or self.point.policy == GIVEN:
             return None
@@ -244,12 +250,12 @@ class Calibration:
         return self.draws.shift_interval(earlier.draws, policy)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
-        """Another threshold on the same calibration pairs: by a policy, or a plain number, which
-        keeps the prevalence.
+        """Another threshold on the same calibration pairs, by a policy or a plain number.
 
-        From a curve with a ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a
-        bundle) the best of its thresholds is taken; the counts at it are exact all the same. The
-        counts at a number between two thresholds of such a curve are those at the smaller one.
+        A plain number keeps the prevalence. From a curve with a ``resolution`` above 0 (of more
+        than 500,000 pairs, or 50,000 from a bundle) the best of its thresholds is taken; the counts
+        at it are exact. The counts at a number between two thresholds of such a curve are those at
+        the smaller one.
 
         Raises:
             ConfigError: an unknown policy or setting.
@@ -277,7 +283,7 @@ def make_calibration(
     """Everything that follows from a threshold.
 
     Args:
-        origin: whose pairs they are.
+        origin: the operating point that describes the pairs.
         chosen: the threshold and the counts there.
         policy: that chose it; None for a number that the user gave.
         curve: of the pairs, with exact counts at the threshold.
@@ -295,7 +301,7 @@ def make_calibration(
     band, ci95 = None, {}
     if draws is not None:
         band = draws.threshold_interval(policy) if policy else draws.interval_like(threshold, curve)
-        band = (min(band[0], threshold), max(band[1], threshold))  # the draws are seen in steps
+        band = (min(band[0], threshold), max(band[1], threshold))  # draws have coarse thresholds
         stated = None if settings["prevalence"] == OBSERVED else prevalence
         ci95 = {"threshold": band} | draws.figures(threshold, stated, curve)
     point = replace(

@@ -13,7 +13,7 @@ from siamese.errors import CalibrationError
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of pairs at one threshold; "positive" is "same identity"."""
+    """Counts of pairs at one threshold; "positive" means "same identity"."""
 
     tp: int
     fp: int

@@ -12,20 +12,19 @@ from siamese.verification.confusion import Confusion, check_pairs, check_thresho
 from siamese.verification.policies.base import Policy
 from siamese.verification.policies.fmr import Fmr
 
-_KEPT_BITS = (
-    13  # lower bits of a float32 number that do not tell kept thresholds apart: 2^-10 of the number
-)
+# Lower bits of a float32 number in which kept thresholds do not differ: 2^-10 of the number.
+_KEPT_BITS = 13
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdCurve:
-    """Accepted pairs at each distance that occurs; pairs at equal distances are taken whole.
+    """Accepted pairs at each distance that occurs; pairs at equal distances are counted together.
 
     Attributes:
         thresholds: (m,) strictly ascending distances.
         tp, fp: (m,) int64 genuine and impostor pairs at or below each threshold.
         resolution: 0 where every distance that occurs is a threshold; otherwise thresholds are at
-            most this part of themselves apart, and the counts at them are exact.
+            most this part of their value apart, and the counts at them are exact.
     """
 
     thresholds: np.ndarray
@@ -47,9 +46,8 @@ class ThresholdCurve:
         distances, same = check_pairs(distances, same)
         order = np.argsort(distances, kind="stable")
         ascending = distances[order]
-        last = np.flatnonzero(
-            np.append(ascending[1:] != ascending[:-1], True)
-        )  # last pair of each group of ties
+        # The last pair of each group of equal distances.
+        last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
         tp = np.cumsum(same[order], dtype=np.int64)[last]
         return cls(ascending[last], tp, last + 1 - tp)
 
@@ -78,8 +76,9 @@ class ThresholdCurve:
         )
 
     def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """A policy's threshold among those of the curve, and the counts there; below all distances
-        where it refuses every pair.
+        """A policy's threshold among those of the curve, and the counts there.
+
+        It is below all distances where the policy refuses every pair.
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
@@ -93,7 +92,9 @@ class ThresholdCurve:
         return float(self.thresholds[chosen]), self.at(float(self.thresholds[chosen]))
 
     def at(self, threshold: float) -> Confusion:
-        """Counts at a threshold; between two of a curve whose ``resolution`` is not 0, those at the
+        """Counts at a threshold.
+
+        Between two thresholds of a curve whose ``resolution`` is not 0, they are those at the
         smaller one.
 
         Raises:
@@ -105,8 +106,9 @@ class ThresholdCurve:
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def with_counts_at(self, threshold: float, counts: Confusion) -> ThresholdCurve:
-        """With the exact counts at one more threshold, a float32 number; where none are missing, as
-        it is.
+        """The curve with the exact counts at one more threshold, a float32 number.
+
+        Unchanged where none are missing.
         """
         place = int(np.searchsorted(self.thresholds, threshold))
         known = place < len(self.thresholds) and self.thresholds[place] == threshold
@@ -125,8 +127,9 @@ class ThresholdCurve:
         return ThresholdCurve(*kept, resolution=self.resolution)
 
     def thin(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
-        """The same counts at fewer thresholds, to be kept: unchanged up to ``limit`` of them, else
-        0.1 % apart or less.
+        """The same counts at fewer thresholds, for storage.
+
+        Unchanged up to ``limit`` thresholds, else 0.1 % apart or less.
 
         Args:
             keep: a threshold that must stay among them.
@@ -156,20 +159,22 @@ class ThresholdCurve:
 
     @property
     def prevalence(self) -> float:
-        """Share of the pairs that is genuine, 0..1."""
+        """Share of genuine pairs among the pairs, 0..1."""
         return self.genuine / (self.genuine + self.impostor)
 
     @property
     def fmr(self) -> np.ndarray:
-        """(m,) float64 false match rate at each threshold, 0..1; over :attr:`recall` it is the ROC,
-        over :attr:`frr` the DET curve.
+        """(m,) float64 false match rate at each threshold, 0..1.
+
+        With :attr:`recall` it gives the ROC curve, with :attr:`fnmr` the DET curve.
         """
         return self.fp / _some(self.impostor, "impostor")
 
     @property
     def recall(self) -> np.ndarray:
-        """(m,) float64 share of genuine pairs accepted (TAR, true match rate) at each threshold,
-        0..1.
+        """(m,) float64 share of genuine pairs accepted at each threshold, 0..1.
+
+        It is also called true match rate, or TAR.
         """
         return self.tp / _some(self.genuine, "genuine")
 
@@ -179,8 +184,10 @@ class ThresholdCurve:
         return 1 - self.recall
 
     def f1(self, prevalence: float | None = None) -> np.ndarray:
-        """(m,) float64 F1 at each threshold, where that share of the pairs is genuine; None for the
-        share among these pairs.
+        """(m,) float64 F1 at each threshold.
+
+        Args:
+            prevalence: share of genuine pairs; None for that of these pairs.
         """
         p = self._prevalence(prevalence)
         hit = p * self.recall
@@ -221,9 +228,9 @@ class ThresholdCurve:
 
 
 def auc(curve: ThresholdCurve) -> float:
-    """Area under the ROC curve: the chance that a genuine pair is closer than an impostor pair,
-    ties counting half.
+    """Area under the ROC curve.
 
+    It is the probability that a genuine pair is closer than an impostor pair, ties counting half.
     Source: Mann and Whitney, 1947; Fawcett, *An introduction to ROC analysis*, 2006. Summed in
     integers.
 
@@ -231,9 +238,8 @@ def auc(curve: ThresholdCurve) -> float:
         CalibrationError: no genuine or no impostor pair.
     """
     _needs_both(curve)
-    genuine = np.diff(curve.tp, prepend=0).astype(
-        object
-    )  # Python integers: the products may pass 2^63
+    # Python integers: the products may pass 2^63.
+    genuine = np.diff(curve.tp, prepend=0).astype(object)
     impostor = np.diff(curve.fp, prepend=0).astype(object)
     farther = curve.impostor - curve.fp.astype(object)
     halves = int((genuine * (2 * farther + impostor)).sum())
@@ -241,10 +247,9 @@ def auc(curve: ThresholdCurve) -> float:
 
 
 def eer(curve: ThresholdCurve) -> float:
-    """Equal error rate: where the share of accepted impostor pairs equals the share of refused
-    genuine pairs.
+    """Equal error rate: where false match rate and false non-match rate are equal.
 
-    Between neighbouring thresholds the ROC curve is taken as a straight line, as its area is.
+    Between neighbouring thresholds the ROC curve is taken as a straight line, as for its area.
 
     Raises:
         CalibrationError: no genuine or no impostor pair.

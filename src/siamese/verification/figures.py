@@ -35,18 +35,18 @@ class SplitEvaluation:
     """Figures of one split at one threshold.
 
     Attributes:
-        identities, images: whose images, and how many of them, the pairs were chosen from.
+        identities, images: how many the pairs were chosen from.
         genuine, impostor, prevalence: numbers of pairs, and the share of genuine ones.
         threshold: in the unit of the distance.
         confusion: counts at the threshold.
         accuracy, error, precision, recall, fmr, f1: at the threshold, 0..1; fmr is the false match
             rate.
-        auc, eer: of the distances, whatever the threshold, 0..1. Of streamed pairs (more than
+        auc, eer: of the distances, independent of the threshold, 0..1. Of streamed pairs (more than
             500,000) the area takes distances less than 0.1 % apart as equal; all other figures are
             exact.
-        recall_at_fmr: TAR@FAR, whatever the threshold: "0.001" -> the recall where at most that
-            part of the impostor pairs is accepted; for each rate that at least 30 / rate impostor
-            pairs support (rule of 30).
+        recall_at_fmr: false match rate -> recall, independent of the threshold: "0.001" -> the
+            recall where at most that part of the impostor pairs is accepted; for each rate that at
+            least 30 / rate impostor pairs support (rule of 30).
         at_prevalence: precision, f1 and accuracy where ``prevalence`` of the pairs are genuine, as
             the policy states it; empty where it takes the prevalence as it is.
         ci95: metric -> (low, high), 95 % intervals from a bootstrap over identities;
@@ -105,8 +105,8 @@ def evaluate_pairs(
         distances: from :func:`siamese.measure_pairs`.
         threshold: accept where distance <= threshold.
         split: what to call the result.
-        caution: carried along with the figures.
-        probability: a map that was fitted to other identities, to be judged on these.
+        caution: kept with the figures.
+        probability: a map that was fitted to other identities, to be evaluated on these.
         prevalence: share of genuine pairs where the threshold will be used, 0..1, at which the
             figures that depend on it are stated too.
         seed: of the bootstrap.
@@ -124,7 +124,7 @@ def evaluate_pairs(
             f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
         )
     counts, curve = distances.count_verdicts(threshold), distances.curve()
-    area = auc(curve)  # says so where one kind of pairs is missing
+    area = auc(curve)  # raises where one kind of pairs is missing
     curve = curve.with_counts_at(threshold, counts)
     eer, rates = distances.eer(), _supported(distances.impostor)
     draws = bootstrap_identities(distances, seed)
@@ -167,7 +167,7 @@ def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
 
 
 def _supported(impostor: int) -> tuple[float, ...]:
-    """Those of RATES that so many impostor pairs can tell something about."""
+    """Those of RATES that are supported by so many impostor pairs."""
     return tuple(rate for rate in RATES if rate * impostor >= RULE_OF * (1 - 1e-9))
 
 
@@ -186,7 +186,7 @@ def _intervals(
         threshold: at which the figures are.
         curve: of all pairs, with exact counts at the threshold.
         counts: of all pairs at the threshold.
-        known: the figures that were observed, but for those of :meth:`IdentityBootstrap.figures`.
+        known: the figures that were observed, except those of :meth:`IdentityBootstrap.figures`.
         prevalence: that is stated, or None.
     """
     found = draws.figures(threshold, None, curve)
@@ -202,7 +202,7 @@ def _intervals(
 
 
 def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """What each draw says, (r,) each, whatever the threshold: auc, eer, recall at rates."""
+    """The values of each draw, (r,) each, that need no threshold: auc, eer, recall at rates."""
     recalls = [name for name in known if name.startswith("recall@fmr=")]
     if known["auc"] == 1:  # all identities are told apart: at some threshold no error was seen
         trials = [int(n) for n in draws.independent]

@@ -1,4 +1,4 @@
-"""Cross-validated verification: each fold of pairs judged at the threshold that the other folds chose."""
+"""Cross-validated verification: each fold judged at the threshold that the other folds chose."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Fold:
         fold: its number.
         name: what it is called.
         threshold: chosen on the pairs of all other folds, or given.
-        tp, fp, fn, tn: its pairs at that threshold, every one of them answered.
+        tp, fp, fn, tn: its pairs at that threshold; each pair has a verdict.
         missing: how many of them name an image without a face.
-        missing_right: how many of those were answered rightly all the same.
+        missing_right: how many of those have a right verdict.
     """
 
     fold: int
@@ -50,14 +50,15 @@ class Fold:
 
     @property
     def accuracy(self) -> float:
-        """Share of pairs that are answered rightly, with what was compared instead where no face
-        was found.
+        """Share of pairs with a right verdict.
+
+        Where no face was found, it is the verdict on what was compared instead.
         """
         return (self.tp + self.tn) / self.pairs
 
     @property
     def strict_accuracy(self) -> float:
-        """The same where every pair with an image without a face counts as wrong."""
+        """The same, but every pair with an image without a face counts as wrong."""
         return (self.tp + self.tn - self.missing_right) / self.pairs
 
 
@@ -87,7 +88,7 @@ class FoldedEvaluation:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the folds, every pair answered."""
+        """Mean accuracy over the folds; each pair has a verdict."""
         return _mean([fold.accuracy for fold in self.folds])
 
     @property
@@ -97,7 +98,7 @@ class FoldedEvaluation:
 
     @property
     def strict_mean(self) -> float:
-        """Mean accuracy over the folds where pairs with an image without a face count as wrong."""
+        """Mean accuracy over the folds; pairs with an image without a face count as wrong."""
         return _mean([fold.strict_accuracy for fold in self.folds])
 
     @property
@@ -106,7 +107,7 @@ class FoldedEvaluation:
         return _standard_error([fold.strict_accuracy for fold in self.folds])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; null for what cannot be said of one fold, or of one kind of pairs."""
+        """Plain JSON values; null for figures that one fold, or one kind of pairs, cannot give."""
         figures = {
             name: getattr(self, name)
             for name in (
@@ -145,9 +146,9 @@ def cross_validate(
     LFW's View 2 (Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
     Massachusetts, Amherst, technical report 07-49, 2007): ten folds, the mean of their accuracies,
     and its standard error, the folds' sample standard deviation over the root of their number. That
-    benchmark wants an answer for every pair. Where an image shows no face to the detector there are
-    two honest ways to count, and both are reported: the answer that was given all the same, or a
-    mistake in any case.
+    benchmark requires a verdict for every pair. Where the detector finds no face on an image there
+    are two correct ways to count, and both are reported: the verdict that was given, or always a
+    mistake.
 
     Args:
         distances: (n,) floating point, smaller is more alike.
@@ -156,9 +157,9 @@ def cross_validate(
         policy: chooses the thresholds; a number is applied as it is to every fold.
         tested: which folds; by default all.
         missing: (n,) bool, pairs that name an image without a face.
-        refused: (n,) bool, pairs without a distance, since an image was left out altogether: they
-            are answered "different", and choose no threshold. ``distances`` may hold anything
-            there.
+        refused: (n,) bool, pairs without a distance, since an image was left out: their verdict is
+            "different", and they do not help to choose a threshold. ``distances`` may hold any
+            values there.
         benchmark: what the pairs are called.
         names: what the folds are called; by default their numbers.
 
@@ -169,9 +170,9 @@ def cross_validate(
         ConfigError: an unknown policy.
     """
     same, fold = np.asarray(same), np.asarray(fold)
-    nobody = np.zeros(len(same), bool)
-    refused = nobody if refused is None else np.asarray(refused, bool)
-    missing = nobody if missing is None else np.asarray(missing, bool)
+    none = np.zeros(len(same), bool)
+    refused = none if refused is None else np.asarray(refused, bool)
+    missing = none if missing is None else np.asarray(missing, bool)
     if not same.shape == fold.shape == refused.shape == missing.shape == np.shape(distances):
         raise CalibrationError(
             "distances, same, fold and what is missing must be (n,) and equally long; give one "
@@ -209,7 +210,7 @@ def cross_validate(
             )
         )
     judged = np.isin(fold, chosen)
-    # Answered "different" at every threshold: farther than all others.
+    # Refused pairs are "different" at every threshold: farther than all others.
     beyond = np.where(
         refused, np.nextafter(distances.max(initial=0), np.inf, dtype=distances.dtype), distances
     )

@@ -1,4 +1,4 @@
-"""HeldDistances: pairs that are kept one by one with their distances."""
+"""HeldDistances: pairs that are kept in memory with their distances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from siamese.verification.curves import ThresholdCurve, eer
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.policies.base import Policy
 
-# Pairs: so many are counted one by one in every draw of identities; more, as streamed ones are.
+# Up to so many pairs are counted one by one in every draw of identities; more are counted as
+# streamed ones are.
 COUNTED_SINGLY = 25_000
 
 
@@ -86,7 +87,7 @@ class HeldDistances(PairDistances):
         return found.reshape(identities, identities, columns)
 
     def count_draws(self, thresholds: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
-        """See :meth:`PairDistances.count_draws`; few pairs are weighed one by one, exactly."""
+        """See :meth:`PairDistances.count_draws`; few pairs are weighted one by one, exactly."""
         if len(self.distances) > COUNTED_SINGLY:
             return super().count_draws(thresholds, times)
         _, left, right, column = self._placed(thresholds)
@@ -116,7 +117,7 @@ class HeldDistances(PairDistances):
         return self.pairs
 
     def _placed(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-        """Number of identities, the two of each pair, how many thresholds lie below it."""
+        """Number of identities, the two of each pair, and how many thresholds are below it."""
         identities, number = np.unique(self.labels, return_inverse=True)
         column = np.searchsorted(thresholds, self.distances.astype(np.float64), side="left")
         return len(identities), number[self.pairs.left], number[self.pairs.right], column

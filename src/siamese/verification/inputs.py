@@ -1,4 +1,4 @@
-"""Embeddings and identities as users have them, of any library, checked and made a tensor and numbers."""
+"""Check embeddings and identities from any library, and convert them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from siamese.errors import CalibrationError
 
 
 def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
-    """What the user gave as a floating point tensor (N, D) on the CPU and int64 labels (N,), one
-    number per identity.
+    """Embeddings as a floating point tensor (N, D) on the CPU, and labels (N,) int64.
+
+    There is one label per identity.
 
     Raises:
-        CalibrationError: what is no such matrix of finite real numbers, or identities that are
-            missing, do not fit, or cannot be told apart.
+        CalibrationError: embeddings that are no such matrix of finite real numbers, or identities
+            that are missing, do not fit, or cannot be compared.
     """
     try:
         if (
@@ -57,8 +58,7 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
         which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise CalibrationError(
             f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from "
-            f"0); leave these images out, or look for "
-            f"diverged training"
+            f"0); leave these images out, or look for diverged training"
         )
     if who.dtype.kind == "f" and not np.isfinite(who).all():
         raise CalibrationError(
@@ -76,16 +76,15 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
 
 
 def _names(identities: Any) -> np.ndarray:
-    """Identities as an array; what numpy would silently turn into names is refused."""
+    """Identities as an array; what numpy would silently convert to names is refused."""
     who = np.asarray(identities)
     if (
         who.dtype.kind == "f"
         and isinstance(identities, (list, tuple))
         and any(isinstance(n, int) for n in identities)
     ):
-        who = np.array(
-            identities, dtype=object
-        )  # large whole numbers would be rounded, and two identities made one
+        # As floats, large whole numbers would be rounded, and two identities would become one.
+        who = np.array(identities, dtype=object)
     each = (
         identities
         if isinstance(identities, (list, tuple))

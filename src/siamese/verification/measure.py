@@ -1,4 +1,4 @@
-"""From embeddings and labels to the distances of chosen pairs."""
+"""measure_pairs: from embeddings and labels to the distances of chosen pairs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from siamese.verification.pair_distances import PairDistances
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.streaming.tiles import longest_row
 
-# Pairs: of an exhaustive rule, more than these are streamed. Their thresholds are the same, and
-# their intervals quicker.
+# More pairs than this of an exhaustive rule are streamed. Their thresholds are the same, and their
+# intervals faster to compute.
 HELD = 500_000
 
 
@@ -33,7 +33,7 @@ def measure_pairs(
         pairs: which pairs; more than ``limit`` of an exhaustive rule (:class:`siamese.AllPairs`)
             are streamed, in bounded memory.
         distance: between embeddings.
-        limit: pairs that are held, with their distances; by default 500,000.
+        limit: pairs that are held in memory, with their distances; by default 500,000.
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large

@@ -1,4 +1,4 @@
-"""PairDistances: the distances of chosen pairs, what a threshold is chosen from and judged by."""
+"""PairDistances: the distances of chosen pairs, on which a threshold is chosen and evaluated."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _FEW = 64  # identities whose pairs are counted two by two
 class PairDistances(ABC):
     """The distances of the pairs of N images, held one by one or only counted.
 
-    Two classes have this interface, with the same numbers: :class:`HeldDistances` keeps every
-    pair, :class:`StreamedDistances` counts all pairs of many images in bounded memory. Whoever
-    uses them need not know which one it is.
+    Two classes have this interface, with the same numbers: :class:`HeldDistances` keeps every pair,
+    :class:`StreamedDistances` counts all pairs of many images in bounded memory. Code that uses
+    them need not know which one it is.
 
     Attributes:
         labels: (N,) int64, one number per identity, of the images that the pairs refer to.
@@ -50,7 +50,7 @@ class PairDistances(ABC):
 
     @property
     def prevalence(self) -> float:
-        """Share of the pairs that is genuine, 0..1; there must be a pair."""
+        """Share of genuine pairs, 0..1; there must be a pair."""
         return self.genuine / (self.genuine + self.impostor)
 
     @property
@@ -93,7 +93,7 @@ class PairDistances(ABC):
 
     @abstractmethod
     def bootstrap_curve(self) -> ThresholdCurve:
-        """The curve whose thresholds a bootstrap looks at: its counts must be exact there."""
+        """The curve whose thresholds a bootstrap uses; its counts must be exact there."""
 
     @abstractmethod
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +141,10 @@ class PairDistances(ABC):
 
     @abstractmethod
     def independent_trials(self) -> np.ndarray:
-        """(2,) int64: identities with genuine pairs, and pairs of identities with impostor pairs."""
+        """Numbers of identities with genuine pairs and of two identities with impostor pairs.
+
+        (2,) int64.
+        """
 
     @abstractmethod
     def largest_share(self) -> float:
@@ -154,7 +157,7 @@ class PairDistances(ABC):
         """Pairs for people to look at, the worst mistakes among them.
 
         Args:
-            count: at least so many of each kind, where there are so many.
+            count: at least so many of each kind, if there are so many.
             seed: of those that are drawn at random.
         """
 

@@ -1,4 +1,4 @@
-"""OperatingPoint: a threshold with its birth certificate."""
+"""OperatingPoint: a threshold with its origin."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ _COUNTS = ("genuine", "impostor", "tp", "fp", "fn", "tn")
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold with its birth certificate.
+    """A threshold with its origin: how, where and on which pairs it was chosen.
+
+    F1 depends on prevalence, so a threshold means nothing without the pairs it was chosen from.
 
     F1 depends on prevalence, so a threshold means nothing without the pairs it was chosen from.
 
     Attributes:
         threshold: accept as the same identity where distance <= threshold.
-        policy: how it was chosen ("max_f1"); "given" for a number of the user's.
+        policy: how it was chosen ("max_f1"); "given" for a number that the user gave.
         distance: name of the distance it belongs to ("euclidean").
         split: which images it was chosen on ("calibration").
         pair_rule: which pairs of them, :meth:`PairRule.describe`.
@@ -39,12 +41,12 @@ class OperatingPoint:
         prevalence: genuine / (genuine + impostor).
         f1: reached on those pairs.
         tp, fp, fn, tn: counts on those pairs.
-        identities, images: whose pairs they are; None where unknown.
+        identities, images: how many the pairs were chosen from; None where unknown.
         epoch, step: of the training run, when it was chosen; None outside one.
         settings: the policy's settings.
         target_prevalence: at which ``figures`` are meant, as the policy states it; None where
             there are none.
-        figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighed
+        figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighted
             to ``target_prevalence``.
         ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities;
             empty where it was not made.
@@ -113,7 +115,7 @@ class OperatingPoint:
         return point
 
     def with_threshold(self, threshold: float, split: str = "nothing") -> OperatingPoint:
-        """A number of the user's for the same distance and pair rule; no more is known of it."""
+        """A number that the user gave, for the same distance and pair rule, without pairs."""
         return OperatingPoint(float(threshold), GIVEN, self.distance, split, self.pair_rule)
 
     @property
@@ -124,7 +126,7 @@ class OperatingPoint:
 
     @property
     def policy_settings(self) -> dict[str, Any]:
-        """Name and settings of the policy, from which :func:`as_policy` builds it again."""
+        """Name and settings of the policy, from which it can be built again."""
         return {"name": self.policy} | dict(self.settings)
 
     @property
@@ -136,11 +138,11 @@ class OperatingPoint:
 
 
 def figures_at(counts: Confusion, prevalence: float) -> dict[str, float]:
-    """recall, fmr, precision, f1 and accuracy where a part of the pairs is genuine.
+    """recall, fmr, precision, f1 and accuracy at a prevalence.
 
     Args:
         counts: of both kinds of pairs.
-        prevalence: of genuine pairs, 0..1, to which they are weighed.
+        prevalence: of genuine pairs, 0..1, to which they are weighted.
     """
     recall, fmr = counts.tp / (counts.tp + counts.fn), counts.fp / (counts.fp + counts.tn)
     found = rates_at(np.float64(recall), np.float64(fmr), prevalence)
@@ -148,7 +150,7 @@ def figures_at(counts: Confusion, prevalence: float) -> dict[str, float]:
 
 
 def rates_at(recall: Any, fmr: Any, prevalence: Any) -> dict[str, Any]:
-    """The same from the two rates: float64 numbers, or arrays of one shape."""
+    """As :func:`figures_at`, from the two rates: float64 numbers, or arrays of one shape."""
     hit, false = prevalence * recall, (1 - prevalence) * fmr
     return {
         "recall": recall,
@@ -169,7 +171,7 @@ def _today(values: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(policy, str):
         named["policy"] = POLICIES.renamed.get(policy, policy)
     if policy == GIVEN and named.get("genuine") == 0 and named.get("impostor") == 0:
-        named |= dict.fromkeys((*_COUNTS, "prevalence", "f1"))  # 0 stood for unknown
+        named |= dict.fromkeys((*_COUNTS, "prevalence", "f1"))  # 0 meant unknown
     return named
 
 

@@ -1,4 +1,7 @@
-"""From a distance to the probability that two images show the same identity, at a stated prevalence; and how true that is."""
+"""ProbabilityMap: from a distance to the probability that two images show the same identity.
+
+It holds for a stated prevalence; :func:`reliability` tests it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from siamese.verification.curves import ThresholdCurve
 KINDS = ("isotonic", "platt")
 _BINS = 15  # of a reliability diagram
 _KNOTS = 512
-_WEIGHT = 10_000.0  # pairs that Platt's fit, which is regularised slightly, counts as
+_WEIGHT = 10_000.0  # total weight of the pairs in Platt's fit, which is regularised slightly
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class ProbabilityMap:
             outputs for support vector machines*, 1999).
         prevalence: share of genuine pairs that it is for.
         distances: (m,) ascending knots; none for Platt.
-        log_odds: (m,) at the knots, falling, between them a straight line; for Platt the line's
-            ``(slope, intercept)``.
+        log_odds: (m,) at the knots, falling, with straight lines between them; for Platt the one
+            line's ``(slope, intercept)``.
     """
 
     kind: str
@@ -54,11 +57,10 @@ class ProbabilityMap:
         return float(p) if p.ndim == 0 else p
 
     def at(self, prevalence: float) -> ProbabilityMap:
-        """The map where the share of genuine pairs is another one (Bayes: the odds change by one
-        factor).
+        """The map at another prevalence (Bayes: the odds change by one factor).
 
-        An isotonic fit to pairs of that share would be the same: its steps are those of the ROC
-            curve's convex hull, whatever the prevalence.
+        An isotonic fit to pairs of that prevalence would be the same: its steps are those of the
+        ROC curve's convex hull, at any prevalence.
 
         Raises:
             ConfigError: a prevalence that is not between 0 and 1.
@@ -119,8 +121,11 @@ class ProbabilityMap:
 def fit_probability(
     curve: ThresholdCurve, prevalence: float, kind: str = "isotonic"
 ) -> ProbabilityMap:
-    """Fit P(same | distance) to counted pairs, weighed so that genuine ones have the given
-    prevalence.
+    """Fit P(same | distance) to counted pairs.
+
+    Pairs are weighted so that genuine ones have the given prevalence. The isotonic fit is kept away
+    from 0 and 1: n genuine pairs cannot show that a distance is rarer among them than one in n + 2,
+    and the same holds for impostor pairs.
 
     The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer
     among them than one in n + 2, and so for impostor pairs.
@@ -172,7 +177,7 @@ def as_distances(distance: Any) -> np.ndarray:
     """A number, array or tensor of any shape as float64 distances.
 
     Raises:
-        CalibrationError: what is no number, or not one (NaN).
+        CalibrationError: something that is no number, or NaN.
     """
     try:
         d = np.asarray(
@@ -190,7 +195,7 @@ def as_distances(distance: Any) -> np.ndarray:
 
 
 def check_kind(kind: str | None) -> None:
-    """Raise :class:`ConfigError` for a way of fitting that is not known; None is none."""
+    """Raise :class:`ConfigError` for an unknown way of fitting; None means no fit."""
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"probability {kind!r} is not known{did_you_mean(str(kind), KINDS)}")
 
@@ -204,7 +209,7 @@ class Reliability:
     """Stated probabilities against observed shares of genuine pairs.
 
     Attributes:
-        prevalence: share of genuine pairs to which the pairs were weighed, that of the map.
+        prevalence: share of genuine pairs to which the pairs were weighted, that of the map.
         stated, observed: (b,) means of each bin, 0..1.
         weight: (b,) share of the pairs in each bin; sums to 1.
         calibration_error: expected calibration error, the weighted mean of |stated - observed|
@@ -222,7 +227,7 @@ class Reliability:
 
 
 def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliability:
-    """Judge a probability map on pairs of other identities, weighed to its prevalence.
+    """Evaluate a probability map on pairs of other identities, weighted to its prevalence.
 
     Args:
         probability: from :func:`fit_probability`.

@@ -1,4 +1,4 @@
-"""Choosing a threshold: on embeddings of any network, on measured pairs, on plain distances."""
+"""Choose a threshold: on embeddings of any network, on measured pairs, on plain distances."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.probability import check_kind, fit_probability
 
-DOMINANT_SHARE = 0.5  # of the genuine pairs: more of one identity's are worth a warning
+DOMINANT_SHARE = 0.5  # of the genuine pairs: a warning if one identity has more
 
 
 def calibrate(
@@ -46,8 +46,8 @@ def calibrate(
 
     Args:
         embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
-        identities: (N,) who is on each image: numbers, strings, or anything that can be compared
-            and sorted.
+        identities: (N,) the identity of each image: numbers, strings, or anything that can be
+            compared and sorted.
         policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``; or
             with settings: ``siamese.Fmr(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``,
             ``{"name": "fmr", "rate": 1e-4}``.
@@ -59,8 +59,8 @@ def calibrate(
         seed: of these draws.
 
     Returns:
-        the threshold with its origin, curve, probability and intervals. A warning says so where the
-        policy refuses every genuine pair or accepts every pair, and where one identity has more
+        the threshold with its origin, curve, probability and intervals. There is a warning where
+        the policy refuses every genuine pair or accepts every pair, and where one identity has more
         than half of the genuine pairs, which makes intervals too narrow.
 
     Raises:
@@ -98,7 +98,7 @@ def calibrate_pairs(
         policy: how to choose.
         split: what to call the images.
         epoch, step: of the training run.
-        probability, intervals, seed: as :func:`calibrate` has them.
+        probability, intervals, seed: as for :func:`calibrate`.
         beside: other thresholds whose exact counts will be asked for, by
             :meth:`Calibration.with_policy`.
 
@@ -135,7 +135,7 @@ def calibrate_pairs(
 def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
     """The threshold with the highest F1 among all real numbers, exactly; of several the smallest.
 
-    Between two neighbouring distances nothing changes, so only distances that occur need be tried.
+    Between two neighbouring distances nothing changes, so only distances that occur are tried.
     Moving the threshold down from an impostor pair's distance to the next genuine one's lowers FP
     and leaves TP, so the optimum lies at a genuine pair's distance. F1 = 2 TP / (TP + FP + P) with
     P genuine pairs; candidates whose rounded F1 is near the best are compared as fractions of
@@ -157,7 +157,7 @@ def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
 
 @dataclass(frozen=True)
 class BestThreshold:
-    """What :func:`max_f1` found: a threshold and the counts there."""
+    """The result of :func:`max_f1`: a threshold and the counts there."""
 
     threshold: float
     confusion: Confusion
@@ -170,21 +170,20 @@ class BestThreshold:
 def _warn(
     distances: PairDistances, policy: Policy, counts: Confusion, split: str, narrow: bool
 ) -> None:
-    """Say so where a threshold is of little use, or its intervals are too narrow."""
+    """Warn where a threshold is of little use, or its intervals are too narrow."""
     name = policy.describe()["name"]
     if not counts.tp:
         prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
         warnings.warn(
-            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} "
-            f"nothing "
-            f"better is to be had with these embeddings; state another prevalence or another "
+            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} no "
+            f"threshold is better with these embeddings; state another prevalence or another "
             f"policy, or look at the embeddings",
             stacklevel=4,
         )
     elif not counts.tn:
         warnings.warn(
-            f"policy {name} accepts every pair of split {split!r}: with these embeddings nothing "
-            f"better is to be had (are they all alike?); look at the embeddings, or state another "
+            f"policy {name} accepts every pair of split {split!r}: no threshold is better with "
+            f"these embeddings (are they all alike?); look at the embeddings, or state another "
             f"policy",
             stacklevel=4,
         )
@@ -192,7 +191,6 @@ def _warn(
         intervals = ", and the intervals are too narrow" if narrow else ""
         warnings.warn(
             f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold "
-            f"and "
-            f"figures tell mostly about that identity{intervals}; leave out some of its images",
+            f"and figures tell mostly about that identity{intervals}; leave out some of its images",
             stacklevel=4,
         )

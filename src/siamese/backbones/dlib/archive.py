@@ -1,8 +1,9 @@
-"""dlib's serialisation, value by value: a reader that takes them from a file, and a writer that makes one, by the same calls.
+"""dlib's serialisation, value by value: a reader and a writer with the same methods.
 
-Whole numbers are a byte with sign and length, then little-endian bytes; floating point is a
-mantissa and an exponent (``dlib/serialize.h``, ``dlib/float_details.h``); weights are float32 as
-they are."""
+The reader takes values from a file; the writer makes a file of them. Whole numbers are a byte with
+sign and length, then little-endian bytes; floating point is a mantissa and an exponent
+(``dlib/serialize.h``, ``dlib/float_details.h``); weights are float32 as they are.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ _SPECIAL = {32000: math.inf, 32001: -math.inf, 32002: math.nan}
 
 
 class Reader:
-    """Takes values from the front of a file; what it is handed is what a writer would write, and is
-    ignored.
+    """Takes values from the front of a file.
+
+    Its arguments are what a writer would write; it ignores them.
     """
 
     def __init__(self, content: bytes, name: str) -> None:
@@ -26,17 +28,16 @@ class Reader:
     def wrong(self, what: str) -> WeightsError:
         return WeightsError(
             f"{self.name}: not dlib's face recognition network ({what}, at byte {self.place:,} of "
-            f"{len(self.content):,}); "
-            f"give dlib_face_recognition_resnet_model_v1.dat or a file written by "
-            f"DlibResNet.save_dlib"
+            f"{len(self.content):,}); give dlib_face_recognition_resnet_model_v1.dat or a file "
+            f"written by DlibResNet.save_dlib"
         )
 
     def take(self, count: int) -> memoryview:
         if self.place + count > len(self.content):
             raise WeightsError(
                 f"{self.name}: truncated, or not dlib's face recognition network (it ends at byte "
-                f"{len(self.content):,}, where "
-                f"{self.place + count:,} are needed at least); copy it again"
+                f"{len(self.content):,}, where {self.place + count:,} are needed at least); copy "
+                f"it again"
             )
         self.place += count
         return self.content[self.place - count : self.place]
@@ -53,9 +54,8 @@ class Reader:
         mantissa, exponent = self.integer(), self.integer()
         if exponent in _SPECIAL:
             return _SPECIAL[exponent]
-        if (
-            abs(exponent) > 1200 or abs(mantissa) >= 1 << 53
-        ):  # beyond any number that dlib can write
+        # Beyond any number that dlib can write.
+        if abs(exponent) > 1200 or abs(mantissa) >= 1 << 53:
             raise self.wrong("no floating-point number where one is expected")
         return math.ldexp(mantissa, exponent)
 
@@ -104,13 +104,12 @@ class Reader:
         if self.place != len(self.content):
             raise WeightsError(
                 f"{self.name}: {len(self.content) - self.place:,} bytes are left over after "
-                f"dlib's face recognition network; "
-                f"copy the file again"
+                f"dlib's face recognition network; copy the file again"
             )
 
 
 class Writer:
-    """Collects the bytes of what it is handed."""
+    """Collects the bytes of the values that it is given."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -159,9 +158,8 @@ class Writer:
             self.text(value)
 
     def shaped(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
-        if (
-            values is None or values.shape != shape
-        ):  # of torch's own layout, say: as many numbers, in another order
+        # For example torch's own layout: as many numbers, in another order.
+        if values is None or values.shape != shape:
             raise self.wrong(
                 f"{what} of shape {None if values is None else values.shape}, not {shape}"
             )

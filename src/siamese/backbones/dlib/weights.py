@@ -1,8 +1,9 @@
-"""dlib's file of its face recognition network: read to the last byte, written back byte for byte, in pure Python.
+"""dlib's file of its face recognition network, read completely and written back byte for byte.
 
-The file has no magic number, no table of contents and no lengths: what stands where follows from
-the network alone. So there is one description of it below (:func:`_file`), which a reader and a
-writer go through alike."""
+Pure Python. The file has no magic number, no table of contents and no lengths: the meaning of each
+byte follows from the network alone. So there is one description of it below (:func:`_file`), which
+both a reader and a writer follow.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +78,7 @@ class DlibFile:
     """The content of a file.
 
     Attributes:
-        layers: 108 entries with something to tell, input side first (tags and skips have none).
+        layers: 108 entries, input side first (tags and skips have none).
         margin, threshold: of the loss it was trained with.
         averages: red, green, blue, subtracted from pixels 0..255 before they are divided by 256.
         side: the images' width and height in pixels.
@@ -106,7 +107,15 @@ class DlibFile:
 
     @classmethod
     def decode(cls, content: bytes, name: str = "<bytes>") -> DlibFile:
-        """The content of a file as bytes; ``name`` is what errors call it. Errors as :meth:`read`."""
+        """The content of a file that is given as bytes.
+
+        Args:
+            content: the file.
+            name: what errors call it.
+
+        Raises:
+            WeightsError: as :meth:`read`.
+        """
         reader = Reader(content, name)
         found = cls()
         _file(reader, found)
@@ -114,10 +123,10 @@ class DlibFile:
         return found
 
     def encode(self) -> bytes:
-        """The file as bytes: those it was read from, but for what was changed.
+        """The file as bytes: identical to those it was read from, except for what was changed.
 
-        The gradients and outputs that a network saved by dlib's own trainer may carry are read
-        over, and not written.
+        The gradients and outputs that a network saved by dlib's own trainer may contain are
+        skipped, and not written.
 
         Raises:
             WeightsError: layers that are missing or too many, arrays of other shapes than the
@@ -128,8 +137,9 @@ class DlibFile:
         return b"".join(writer.parts)
 
     def write(self, path: str | Path) -> Path:
-        """Write a file that dlib reads (``dlib.face_recognition_model_v1(path)``); it appears whole
-        or not at all.
+        """Write a file that dlib reads (``dlib.face_recognition_model_v1(path)``).
+
+        It appears complete or not at all.
 
         Raises:
             WeightsError: it cannot be written, or see :meth:`encode`.
@@ -147,8 +157,9 @@ class DlibFile:
 
 
 def _chain() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every wrapper of dlib's network, input side first: kind, and what its weights' shape or
-    window follows from.
+    """Every wrapper of dlib's network, input side first.
+
+    Each is its kind, and what its weights' shape or its window follows from.
     """
     channels = 3
     yield "con", (STEM, channels, 7, 2)
@@ -251,9 +262,8 @@ def _layer(
     if len(layer.flags) != 3:
         raise archive.wrong(f"{len(layer.flags)} flags where 3 belong")
     layer.flags = tuple(archive.flag(value) for value in layer.flags)
-    for _ in range(
-        3
-    ):  # gradients and outputs that a network saved in the middle of training still carries
+    # Gradients and outputs that a network saved in the middle of training still contains.
+    for _ in range(3):
         archive.skipped_tensor()
     if innermost:
         archive.exactly(1, "sample expansion factor")
@@ -274,11 +284,11 @@ def _rates(archive: Reader | Writer, layer: DlibLayer) -> tuple[float, ...]:
 
 
 def fresh_layers() -> list[DlibLayer]:
-    """The layers of a file for a network that came from none: versions and flags as in dlib's own
-    file, no weights yet.
+    """The layers of a file for a network that was not read from one.
 
-    dlib's third flag says that the next wrapper outwards works in place, which only a rectifier
-    does."""
+    Versions and flags are as in dlib's own file; there are no weights yet. dlib's third flag says
+    that the next wrapper outwards works in place, which only a rectifier does.
+    """
     version = {
         "con": "con_4",
         "affine": "affine_",

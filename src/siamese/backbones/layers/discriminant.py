@@ -1,4 +1,4 @@
-"""Discriminant: principal components, then within-class whitening; fitted in closed form to descriptors of known identities."""
+"""Discriminant: principal components, then within-class whitening, fitted to descriptors."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from siamese.errors import ConfigError
 
-# An identity's images beyond this number add no weight: within-class scatter is not to be that of
-# one much photographed identity.
+# An identity's images beyond this number add no weight, so that one identity with many images does
+# not dominate the within-class scatter.
 PICTURES = 8
 # Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
 OVERSAMPLING, ROUNDS = 50, 3
@@ -57,14 +57,14 @@ class Discriminant(nn.Module):
 
     @torch.no_grad()
     def fit(self, descriptors: Tensor, labels: Tensor) -> None:
-        """Work out the projections.
+        """Compute the projections.
 
         Args:
             descriptors: (n, size) floating point, n > components.
-            labels: (n,) int64, one number per identity, somebody with two.
+            labels: (n,) int64, one number per identity, at least one identity with two.
 
         Raises:
-            ConfigError: too few descriptors, or nobody with two.
+            ConfigError: too few descriptors, or no identity with two.
         """
         if len(descriptors) <= self.components:
             raise ConfigError(
@@ -73,9 +73,8 @@ class Discriminant(nn.Module):
             )
         mean = descriptors.float().mean(dim=0)
         q = min(self.components + OVERSAMPLING, *descriptors.shape)
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # the decomposition starts from random directions: always from the same
+        # The decomposition starts from random directions: always from the same.
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             _, strength, directions = torch.svd_lowrank(
                 descriptors.float() - mean, q=q, niter=ROUNDS
@@ -99,8 +98,9 @@ class Discriminant(nn.Module):
 
 
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:
-    """(k, k) covariance of images around their identity's mean, in float64; each identity counts as
-    at most PICTURES images.
+    """(k, k) covariance of descriptors around their identity's mean, in float64.
+
+    Each identity counts as at most PICTURES images.
     """
     x = x.double()
     _, identity, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
@@ -127,8 +127,9 @@ def _within_class(x: Tensor, labels: Tensor) -> Tensor:
 
 
 def _inverse_root(covariance: Tensor, shrinkage: float) -> Tensor:
-    """``(C + shrinkage * mean variance * I) ** -1/2``, symmetric, so unique whatever signs the
-    solver chose; float32.
+    """``(C + shrinkage * mean variance * I) ** -1/2``, float32.
+
+    It is symmetric, so it is unique whatever signs the solver chose.
     """
     variance, directions = torch.linalg.eigh(covariance.cpu())
     variance = variance.clamp(min=0)

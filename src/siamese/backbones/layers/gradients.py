@@ -1,4 +1,4 @@
-"""GradientHistogram: where in the image edges run which way; a descriptor that needs no training."""
+"""GradientHistogram: which edge directions each part of an image has; it needs no training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from torch.nn import functional as F
 
 
 class GradientHistogram(nn.Module):
-    """Histogram of oriented gradients (Dalal and Triggs, *Histograms of Oriented Gradients for
-    Human Detection*, CVPR 2005).
+    """Histogram of oriented gradients.
+
+    Source: Dalal and Triggs, *Histograms of Oriented Gradients for Human Detection*, CVPR 2005.
 
     Each pixel votes for the two orientations nearest to its gradient's, with the gradient's
-    strength; votes are summed under overlapping Gaussian windows, one per cell, and each cell is
-    brought to about unit length, so that light and contrast count little. All in differentiable
-    tensor operations; any image size will do.
+    strength. Votes are summed under overlapping Gaussian windows, one per cell. Each cell is
+    brought to about unit length, so that light and contrast count little. All operations are
+    differentiable; images may have any size.
 
     Args:
         cells: g, cells along each side.
@@ -36,9 +37,8 @@ class GradientHistogram(nn.Module):
         across = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]
         down = grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
         strength = torch.sqrt(across.square() + down.square() + 1e-8)
-        turn = torch.atan2(down, across) * (
-            self.bins / math.pi
-        )  # in bins; opposite directions are one orientation
+        # In bins; opposite directions are one orientation.
+        turn = torch.atan2(down, across) * (self.bins / math.pi)
         bins = torch.arange(self.bins, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
         apart = torch.remainder(turn - bins, self.bins)
         votes = strength * F.relu(1 - torch.minimum(apart, self.bins - apart))
@@ -49,7 +49,7 @@ class GradientHistogram(nn.Module):
         ).flatten(1)
 
     def _windows(self, pixels: int, like: Tensor) -> Tensor:
-        """(cells, pixels): Gaussian windows of half a cell's standard deviation, each summing to 1."""
+        """(cells, pixels): Gaussian windows, each summing to 1; their deviation is half a cell."""
         cell = pixels / self.cells
         centres = (
             torch.arange(self.cells, device=like.device, dtype=like.dtype) + 0.5

@@ -1,4 +1,4 @@
-"""Likeness: of whom, among the training identities, does a face remind? Says of strangers what single features do not."""
+"""Likeness: how similar an image is to each of many training identities."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Of the softmax over cosines: at 10 a face is like a few identities, not like one and not like all.
+# Of the softmax over cosines: at 10 an image is like a few identities, not like one or like all.
 SHARPNESS = 10.0
 
 
 class Likeness(nn.Module):
-    """The square root of a softmax over the cosines between an embedding and the mean directions of
-    ``identities`` known identities.
+    """The square root of a softmax over an embedding's cosines to known identities.
 
-    After the simile classifiers of Kumar, Berg, Belhumeur and Nayar, *Attribute and Simile
-    Classifiers for Face Verification*, ICCV 2009. The euclidean distance between two such vectors
-    is the Hellinger distance of two distributions (times the root of 2), in 0..1.42: two faces are
-    near if they remind of the same identities.
+    Each of the ``identities`` known identities is represented by its mean direction. After the
+    simile classifiers of Kumar, Berg, Belhumeur and Nayar, *Attribute and Simile Classifiers for
+    Face Verification*, ICCV 2009. The euclidean distance between two such vectors is the Hellinger
+    distance of two distributions (times the root of 2), in 0..1.42: two images are near if they are
+    similar to the same identities.
 
     Args:
         size: D, length of an embedding.
@@ -39,8 +39,9 @@ class Likeness(nn.Module):
 
     @torch.no_grad()
     def fit(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Remember identities: of those with two images or more the ones with most, equals in the
-        order of their labels.
+        """Remember the identities with most images, of those with two or more.
+
+        Identities with equally many are taken in the order of their labels.
 
         Args:
             embeddings: (N, D), of unit length.

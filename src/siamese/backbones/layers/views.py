@@ -1,4 +1,7 @@
-"""Views: changed copies of an image whose embeddings are averaged at use, always the same ones, so that an embedding stays a function of the image."""
+"""Views: changed copies of an image whose embeddings are averaged at use.
+
+They are always the same ones, so that an embedding stays a function of the image.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ def mean_over_views(
     unit_length: bool = False,
     at_once: bool = False,
 ) -> Tensor:
-    """Embed several views of the same images and average: all test-time averaging comes here.
+    """Embed several views of the same images and average; all test-time averaging is done here.
 
     Args:
         embed: (B, ...) to embeddings (B, D).
         views: (B, ...) each.
         unit_length: scale the mean to length 1.
-        at_once: embed all views in one call: quicker for few images, more memory for many.
+        at_once: embed all views in one call: faster for few images, more memory for many.
 
     Returns:
         (B, D).
@@ -51,7 +54,7 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
     to 2 % of its side along both axes, enlarged by up to 3 % and turned by up to 3 degrees, every
     other copy mirrored. dlib draws them at random, anew for every call; here they are the points of
     a Sobol sequence (Sobol, *USSR Computational Mathematics and Mathematical Physics* 7, 1967),
-    which covers the range evenly, so that fewer copies do and the same image always has the same
+    which covers the range evenly: fewer copies are enough, and the same image always has the same
     embedding.
 
     Returns:
@@ -74,8 +77,9 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
 
 
 def warped(images: Tensor, change: Tensor) -> Tensor:
-    """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`; bilinear,
-    black beyond the border.
+    """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`.
+
+    Bilinear; black beyond the border.
     """
     size = [1, *images.shape[1:]]
     grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(
@@ -85,7 +89,7 @@ def warped(images: Tensor, change: Tensor) -> Tensor:
 
 
 def check_views(jitter: int) -> None:
-    """Raise :class:`ValueError` for a number of copies that is none."""
+    """Raise :class:`ValueError` for a number of copies that is not valid."""
     if isinstance(jitter, bool) or not isinstance(jitter, int) or not 0 <= jitter <= 10_000:
         raise ValueError(
             f"jitter must be a whole number of copies from 0 to 10,000, not {jitter!r}"

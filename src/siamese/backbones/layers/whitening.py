@@ -1,4 +1,4 @@
-"""Whitening of embeddings: at use, no direction counts more than another only because training faces varied along it."""
+"""Whitening of embeddings at use: afterwards all directions count alike."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from torch.nn import functional as F
 
 
 class Whitening(nn.Module):
-    """Subtract the mean, scale all principal directions to equal variance, and bring to unit
-    length.
+    """Subtract the mean, scale principal directions to equal variance, and scale to unit length.
 
     While training, embeddings pass unchanged and their mean and covariance are tracked, as batch
     normalisation does; in evaluation mode they are whitened. Few directions dominate the distance
     between raw embeddings; after whitening all that training found count alike (Jegou and Chum,
     *Negative evidences and co-occurrences in image retrieval: the benefit of PCA and whitening*,
-    ECCV 2012). Directions of little variance are shrunk, not blown up.
+    ECCV 2012). Directions of little variance are shrunk, not enlarged.
 
     Args:
         size: D, length of an embedding.
@@ -62,12 +61,12 @@ class Whitening(nn.Module):
         self.covariance += weight * (centred.T @ centred / len(embeddings) - self.covariance)
 
     def _matrix(self) -> Tensor:
-        # Worked out again only after the covariance has changed: in place, by training, or by
-        # loading weights.
+        # Computed again only after the covariance has changed: in place, by training, or by loading
+        # weights.
         key = (self.covariance._version, self.covariance.data_ptr())
         if self._transform is None or self._transform[0] != key:
-            # A plain tensor even where inference asks first (training may go on from there); on the
-            # CPU: not every accelerator has float64.
+            # A plain tensor even if inference needs it first, since training may continue from
+            # there; on the CPU, since not every accelerator has float64.
             with torch.inference_mode(False), torch.no_grad():
                 variance, directions = torch.linalg.eigh(self.covariance.detach().cpu().double())
                 variance = variance.clamp(min=0)

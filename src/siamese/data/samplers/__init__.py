@@ -1,1 +1,1 @@
-"""Which images meet in which training batch."""
+"""Samplers: which images are together in which training batch."""

@@ -1,4 +1,4 @@
-"""Explicit pairs, half of them genuine."""
+"""BalancedPairSampler: explicit pairs, half of them genuine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler, pair_pl
 
 @dataclass(frozen=True)
 class BalancedPairSampler(Sampler):
-    """Explicit pairs, half genuine and half impostor; identities are drawn first, then their
-    images.
+    """Explicit pairs, half genuine and half impostor; identities are drawn first, then images.
 
-    So somebody with 500 images is met no more often than somebody with two. No pair occurs twice in
+    So an identity with 500 images is drawn no more often than one with two. No pair occurs twice in
     a batch, order ignored, and an image that is in several pairs is loaded, and encoded, once.
 
     Args:
@@ -44,21 +43,18 @@ class BalancedPairSampler(Sampler):
     ) -> BatchPlan:
         rng = np.random.default_rng([*seed, epoch, 2, step * world + rank])
         pairs: dict[tuple[int, int], None] = {}
-        genuine, anybody = (
-            _turns(identities.several, rng),
-            _turns(np.arange(len(identities.rows)), rng),
-        )
+        genuine = _turns(identities.several, rng)
+        every = _turns(np.arange(len(identities.rows)), rng)
         for same in (True, False):
             target = len(pairs) + self.pairs // 2
-            for _ in range(
-                20 * self.pairs
-            ):  # a small data set may not hold so many different pairs
+            # Not forever: a small data set may not have so many different pairs.
+            for _ in range(20 * self.pairs):
                 if len(pairs) == target:
                     break
                 if same:
                     a, b = rng.choice(identities.rows[next(genuine)], 2, replace=False)
                 else:
-                    one, other = next(anybody), next(anybody)
+                    one, other = next(every), next(every)
                     if one == other:  # the last of one list and the first of the next
                         continue
                     a, b = rng.choice(identities.rows[one]), rng.choice(identities.rows[other])
@@ -67,8 +63,9 @@ class BalancedPairSampler(Sampler):
 
 
 def _turns(identities: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
-    """Everybody once in random order, again and again: nobody is met more often than another by
-    more than once.
+    """Each identity once in random order, again and again.
+
+    So the numbers of times that two identities were drawn differ by one at most.
     """
     while True:
         yield from rng.permutation(identities).tolist()

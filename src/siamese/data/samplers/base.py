@@ -1,4 +1,4 @@
-"""Which images meet in which batch: a P x K identity sampler and a balanced pair sampler, both pure functions of their seed."""
+"""Sampler: the base of the rules for training batches; all are pure functions of their seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from siamese.pairs.grouped import Grouped
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch before it is loaded: row numbers of the data set, each once, and the pairs among
-    them.
+    """One batch before it is loaded: distinct row numbers of the data set, and pairs among them.
 
     Attributes:
-        indices: (B,) int64 row numbers, no two alike.
+        indices: (B,) int64 row numbers, no two equal.
         pairs: (2, n) int64 positions in ``indices``, left above right; None means all pairs of the
             batch.
         seed: what the batch's augmentation is drawn from: (seed, epoch, step, rank); None for no
@@ -59,8 +58,9 @@ class IdentityRows:
         return Grouped(self.labels)
 
     def shuffled(self, n: int, seed: tuple[int, ...]) -> np.ndarray:
-        """A permutation of n, the same for the same seed; the last one is kept, since all steps of
-        an epoch ask for it.
+        """A permutation of n, the same for the same seed.
+
+        The last one is kept, since all steps of an epoch need it.
         """
         if self._last is None or self._last[0] != (n, *seed):
             self._last = ((n, *seed), np.random.default_rng(seed).permutation(n))
@@ -68,11 +68,11 @@ class IdentityRows:
 
 
 class Sampler:
-    """Base of the samplers: ``plan`` names the batch of any step of any epoch, without having drawn
-    those before it.
+    """Base of the samplers: ``plan`` gives the batch of any step of any epoch by itself.
 
-    Being stateless, a sampler needs nothing in a checkpoint: to go on after an epoch, the epoch's
-    number is all."""
+    A sampler has no state, so a checkpoint holds nothing of it: to continue after an epoch, the
+    epoch's number is enough.
+    """
 
     steps: int | None
 
@@ -109,15 +109,15 @@ class Sampler:
             pairs: (2, n) int64 rows, where the split protocol chose the pairs to train on.
 
         Raises:
-            DataError: nobody has two images, or there is one identity only; or the sampler needs
-                chosen pairs and has none.
+            DataError: no identity has two images, or there is only one identity; or the sampler
+                needs chosen pairs and has none.
         """
         identities = IdentityRows(labels, pairs)
         if len(identities.rows) < 2 or not len(identities.several):
             raise DataError(
                 f"the training split has {len(identities.rows)} identities, "
-                f"{len(identities.several)} of them with two images or more: "
-                f"training needs two identities and a pair of the same identity; add data"
+                f"{len(identities.several)} of them with two images or more: training needs two "
+                f"identities and a pair of the same identity; add data"
             )
         steps = self.steps or max(1, -(-self.default_steps(identities) // world))
         return PlannedBatches(self, identities, seed, steps, rank, world)
@@ -161,14 +161,14 @@ def pair_plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
 
 
 class SequentialBatches:
-    """Every row once, in order, without augmentation: for evaluation. Process ``rank`` of ``world``
-    takes each world-th batch.
+    """Every row once, in order, without augmentation: for evaluation.
+
+    Process ``rank`` of ``world`` takes each world-th batch.
     """
 
     def __init__(self, n: int, size: int, rank: int = 0, world: int = 1) -> None:
-        self._plans = [BatchPlan(i) for i in np.array_split(np.arange(n), range(size, n, size))][
-            rank::world
-        ]
+        rows = np.array_split(np.arange(n), range(size, n, size))
+        self._plans = [BatchPlan(batch) for batch in rows[rank::world]]
 
     def __len__(self) -> int:
         return len(self._plans)

@@ -1,4 +1,4 @@
-"""The pairs that the split protocol chose."""
+"""ChosenPairSampler: the pairs that the split protocol chose."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from siamese.errors import DataError
 
 @dataclass(frozen=True)
 class ChosenPairSampler(Sampler):
-    """The pairs that the split protocol chose for training (``image_disjoint``), each once in an
-    epoch, in random order.
+    """The pairs that the split protocol chose for training, each once in an epoch.
 
-    An image that is in several pairs of a batch is loaded, and encoded, once.
+    They come in random order. ``image_disjoint`` is such a protocol. An image that is in several
+    pairs of a batch is loaded, and encoded, once.
 
     Args:
         pairs: pairs in a batch, >= 2.
         steps: batches in an epoch; by default as many as show each pair once. With fewer, the next
-            epochs go on with the rest.
+            epochs continue with the rest.
     """
 
     pairs: int = 128
@@ -58,7 +58,6 @@ def _chosen(identities: IdentityRows) -> np.ndarray:
     if identities.pairs is None or not identities.pairs.shape[1]:
         raise DataError(
             "chosen_pair_sampler trains on the pairs that the split protocol chose, and this one "
-            "chose none: "
-            "set data/split=image_disjoint, or another data/sampler"
+            "chose none: set data/split=image_disjoint, or another data/sampler"
         )
     return identities.pairs

@@ -1,4 +1,4 @@
-"""P identities, K images of each, in every batch."""
+"""IdentitySampler: P identities, K images of each, in every batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler
 
 @dataclass(frozen=True)
 class IdentitySampler(Sampler):
-    """P identities, K images of each, and all pairs among them (Hermans et al., *In Defense of the
-    Triplet Loss*, 2017).
+    """P identities, K images of each, and all pairs among them.
 
-    Identities with one image form no genuine pair and are not drawn; of identities with fewer than
-    K images all are taken. An epoch goes through shuffled lists of identities, so that everybody's
-    turn comes equally often.
+    Source: Hermans et al., *In Defense of the Triplet Loss*, 2017. Identities with one image form
+    no genuine pair and are not drawn; of identities with fewer than K images all are taken. An
+    epoch goes through shuffled lists of identities, so that each is drawn equally often.
 
     Args:
         identities: P >= 2, identities in a batch (fewer if there are not so many).
@@ -51,12 +50,12 @@ class IdentitySampler(Sampler):
         turn = step * world + rank
         rng = np.random.default_rng([*seed, epoch, 1, turn])
         n, size = len(identities.several), min(self.identities, len(identities.several))
-        # A shuffled list is gone through in a circle until all have had the same number of turns;
-        # then comes another list.
+        # A shuffled list is repeated until all its identities were drawn equally often; then
+        # another list follows.
         number, place = divmod(turn, n // math.gcd(n, size))
         shuffled = np.random.default_rng([*seed, epoch, 0, number]).permutation(identities.several)
         chosen = shuffled[(place * size + np.arange(size)) % n]
-        if size < 2:  # one identity alone has several images: the others serve as impostors
+        if size < 2:  # only one identity has several images: the others are its impostors
             others = np.setdiff1d(np.arange(len(identities.rows)), chosen)
             chosen = np.concatenate([chosen, rng.permutation(others)[: self.identities - 1]])
         drawn = [

@@ -1,4 +1,4 @@
-"""Every ordered genuine pair, each with a random impostor pair."""
+"""OrderedPairSampler: every ordered genuine pair, each with a random impostor pair."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from siamese.data.samplers.base import BatchPlan, IdentityRows, Sampler, pair_pl
 
 @dataclass(frozen=True)
 class OrderedPairSampler(Sampler):
-    """Every ordered genuine pair (a, b) once, and for each a random impostor (a, c), new in every
-    epoch.
+    """Every ordered genuine pair (a, b) once, and for each a random impostor pair (a, c).
 
-    The rule of face-similarity-pytorch (2019): whoever has many images is met most.
+    The impostor pairs are new in every epoch. It is the rule of face-similarity-pytorch (2019):
+    identities with many images are seen most.
 
     Args:
         pairs: pairs in a batch, half of them genuine, even, >= 2.
         steps: batches in an epoch; by default as many as show each genuine pair once. With fewer,
-            the next epochs go on with the rest: LFW has 484,514 ordered genuine pairs, more than
+            the next epochs continue with the rest: LFW has 484,514 ordered genuine pairs, more than
             half of them of one identity.
     """
 

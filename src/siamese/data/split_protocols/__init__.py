@@ -1,1 +1,1 @@
-"""Which images are trained on, calibrated on and tested on."""
+"""Split protocols: which images are for training, calibration and test."""

@@ -1,4 +1,4 @@
-"""Split protocols: which images are trained on, which the threshold is chosen on, and which both are tested on."""
+"""SplitProtocol: the base of the rules that divide a data set into training and test splits."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Split:
 
 
 class SplitProtocol:
-    """Base of the rules that split a table: value objects, a pure function of the table and the
-    seed.
+    """Base of the rules that split a table.
 
-    The splits are called train, calibration, validation and test. The threshold is chosen on
-    calibration, or, where a protocol makes none, on validation.
+    They are value objects: a pure function of the table and the seed. The splits are called train,
+    calibration, validation and test. The threshold is chosen on calibration, or, where a protocol
+    makes none, on validation.
 
     Attributes:
         may_share: which two splits may show the same identity; any other two never do.
@@ -47,7 +47,7 @@ class SplitProtocol:
         """Split a table.
 
         Raises:
-            SplitError: the table cannot be split so.
+            SplitError: the table cannot be split like this.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Some identities are held out for test; the others are on both sides of train and validation."""
+"""HeldOutIdentities: test identities are held out; train and validation share the others."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from siamese.errors import SplitError
 @SPLIT_PROTOCOLS.register("held_out_identities")
 @dataclass(frozen=True)
 class HeldOutIdentities(SplitProtocol):
-    """Some identities are held out for test; the images of the others are divided into train and
-    validation.
+    """Some identities are held out for test; train and validation share the others' images.
 
     So validation shows identities that are trained on, in other images: its figures say nothing
-    about strangers. The protocol of face-similarity-pytorch (2019), which chose its threshold
-    there. With ``calibration`` > 0 some identities are taken out of train altogether, and the
-    threshold is chosen on them; test and validation stay as they were.
+    about unknown identities. It is the protocol of face-similarity-pytorch (2019), which chose its
+    threshold there. With ``calibration`` > 0 some identities are taken out of train completely, and
+    the threshold is chosen on them; test and validation stay the same.
 
     Args:
         test: share of the identities held out, in (0, 1).
@@ -48,8 +47,8 @@ class HeldOutIdentities(SplitProtocol):
         if not (0 < self.test < 1 and 0 < self.validation < 1 and 0 <= self.calibration < 1):
             raise SplitError(
                 f"held_out_identities needs shares test and validation in (0, 1) and calibration "
-                f"in [0, 1), not {self.test}, "
-                f"{self.validation} and {self.calibration}: change data.split"
+                f"in [0, 1), not {self.test}, {self.validation} and {self.calibration}: change "
+                f"data.split"
             )
 
     @classmethod
@@ -67,8 +66,8 @@ class HeldOutIdentities(SplitProtocol):
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
         rng = np.random.default_rng([seed, 11])
         identities, labels = len(table.distinct_identities), table.labels
-        # As with cards: where few identities have several images, a deal may leave a split without
-        # a genuine pair.
+        # Where few identities have several images, a split may get no genuine pair: then it is
+        # drawn again.
         for _ in range(1000):
             order = rng.permutation(identities)
             n_test = max(1, round(self.test * identities))
@@ -88,18 +87,19 @@ class HeldOutIdentities(SplitProtocol):
     def _calibrated(
         self, table: IdentityTable, masks: dict[str, np.ndarray], others: np.ndarray, seed: int
     ) -> dict[str, np.ndarray]:
-        """Some identities' images moved from train to calibration; whoever they are, validation and
-        test stay.
+        """The splits, with some identities' images moved from train to calibration.
+
+        Validation and test stay the same.
         """
         if not self.calibration:
             return masks
         rng, number = np.random.default_rng([seed, 13]), round(self.calibration * len(others))
         for _ in range(1000):
             moved = np.isin(table.labels, others[:number]) & masks["train"]
-            dealt = masks | {"train": masks["train"] & ~moved, "calibration": moved}
-            poor = _poor(table, dealt)
+            drawn = masks | {"train": masks["train"] & ~moved, "calibration": moved}
+            poor = _poor(table, drawn)
             if not poor:
-                return dealt
+                return drawn
             others = rng.permutation(others)
         raise _refusal(table, poor[0])
 
@@ -116,6 +116,6 @@ def _poor(table: IdentityTable, masks: dict[str, np.ndarray]) -> list[str]:
 def _refusal(table: IdentityTable, poor: str) -> SplitError:
     return SplitError(
         f"the {poor} split of {table.name} ({len(table.distinct_identities)} identities, "
-        f"{len(table)} images) has no two identities and no pair of "
-        f"the same identity: add data, or change data.split.{'test' if poor == 'train' else poor}"
+        f"{len(table)} images) has no two identities and no pair of the same identity: add data, "
+        f"or change data.split.{'test' if poor == 'train' else poor}"
     )

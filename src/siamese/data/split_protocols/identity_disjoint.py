@@ -1,4 +1,4 @@
-"""Nobody is in two splits: identities are dealt, not images."""
+"""IdentityDisjoint: identities, not images, are divided, so that none is in two splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from siamese.errors import SplitError
 @SPLIT_PROTOCOLS.register("identity_disjoint")
 @dataclass(frozen=True)
 class IdentityDisjoint(SplitProtocol):
-    """Nobody is in two splits, see :func:`split_identities`.
+    """No identity is in two splits, see :func:`split_identities`.
 
     Args:
         shares: of the identities, for train, calibration and test: three numbers > 0 in proportion.
@@ -38,19 +38,18 @@ class IdentityDisjoint(SplitProtocol):
 def split_identities(
     table: IdentityTable, shares: Sequence[float] = (0.6, 0.2, 0.2), seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Deal identities, not images, to train, calibration and test, alike in the numbers of images
-    per identity.
+    """Divide identities, not images, into train, calibration and test.
 
-    Identities are sorted by their number of images, equals in random order; along that list the
-    three splits take turns in proportion to their shares, in random order within each turn. So each
-    split gets its part of the identities with many, few and single images, and no identity is
-    favoured by rank.
+    Identities are sorted by their number of images, equal ones in random order. Along that list the
+    three splits take turns in proportion to their shares, in random order within each turn. So the
+    splits are similar in the numbers of images per identity: each gets its part of the identities
+    with many, few and single images.
 
     Args:
-        table: who is on which image.
+        table: which identity each image shows.
         shares: of the identities, for train, calibration and test: three numbers > 0 in proportion,
             (0.6, 0.2, 0.2) or (24, 8, 8).
-        seed: the same seed and identities give the same split, whatever the files are called.
+        seed: the same seed and identities give the same split, whatever the names of the files.
 
     Returns:
         split name -> (n,) int64 ascending row numbers of ``table``.
@@ -68,19 +67,18 @@ def split_identities(
         raise SplitError(
             f"{table.name} has {len(table.distinct_identities)} "
             f"{'identity' if len(table.distinct_identities) == 1 else 'identities'}; a split into "
-            f"train, "
-            f"calibration and test needs at least 6 identities, two in each: add identities"
+            f"train, calibration and test needs at least 6 identities, two in each: add identities"
         )
     if several < len(SPLITS):
         raise SplitError(
             f"{table.name} has {several} identities with two images or more; a split needs at "
-            f"least 3, one in each of train, "
-            f"calibration and test, to form pairs of the same identity: add images"
+            f"least 3, one in each of train, calibration and test, to form pairs of the same "
+            f"identity: add images"
         )
     rng = np.random.default_rng(seed)
     numbers = _numbers(len(table.distinct_identities), shares)
-    # Where few identities have several images, a deal may leave a split without any: then the cards
-    # are dealt again.
+    # Where few identities have several images, a split may get none of them: then all are drawn
+    # again.
     for _ in range(1000):
         rows = _deal(table, numbers, rng)
         poor = [
@@ -93,15 +91,15 @@ def split_identities(
     got = Counter(table.identities[r] for r in rows[poor[0]])
     raise SplitError(
         f"the {poor[0]} split of {table.name} got {len(got)} identities, "
-        f"{sum(n > 1 for n in got.values())} of them with two images "
-        f"or more; it needs two identities and a pair of the same identity: add data or change "
-        f"data.split.shares"
+        f"{sum(n > 1 for n in got.values())} of them with two images or more; it needs two "
+        f"identities and a pair of the same identity: add data or change data.split.shares"
     )
 
 
 def _numbers(identities: int, shares: Sequence[float]) -> list[int]:
-    """Identities per split: the shares by largest remainder, then two each for those that would get
-    one: alone nobody forms an impostor pair.
+    """Identities per split: the shares by largest remainder, but two where it would be one.
+
+    One identity alone forms no impostor pair.
     """
     exact = [identities * s / sum(shares) for s in shares]
     numbers = [int(x) for x in exact]
@@ -122,8 +120,7 @@ def _deal(
     identities = np.array(table.distinct_identities)[
         rng.permutation(len(table.distinct_identities))
     ]
-    # Most images first, so that those who can form genuine pairs are dealt evenly, whatever comes
-    # after them.
+    # Most images first, so that the identities that can form genuine pairs are divided evenly.
     identities = identities[np.argsort([-table.counts[p] for p in identities], kind="stable")]
     owner = dict(zip(identities.tolist(), _turns(len(identities), numbers, rng), strict=True))
     rows: dict[str, list[int]] = {split: [] for split in SPLITS}
@@ -133,16 +130,17 @@ def _deal(
 
 
 def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[str]:
-    """Whose turn it is, n times: whole turns keep the exact shares, the order within a turn is
-    random.
+    """The split of each of n identities in order.
+
+    Whole turns keep the exact shares; the order within a turn is random.
     """
     share = np.array(shares, dtype=float) / sum(shares)
-    dealt = np.zeros(len(SPLITS))
+    given = np.zeros(len(SPLITS))
     order = []
     for i in range(n):
-        behind = share * (i + 1) - dealt
+        behind = share * (i + 1) - given
         turn = int(np.argmax(behind.round(9)))
-        dealt[turn] += 1
+        given[turn] += 1
         order.append(turn)
     period = max(1, round(1 / share[share > 0].min()))
     for start in range(0, n, period):

@@ -1,4 +1,4 @@
-"""Pairs of images, no image in two splits."""
+"""ImageDisjoint: pairs of images are chosen, and no image is in two splits."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 @SPLIT_PROTOCOLS.register("image_disjoint")
 @dataclass(frozen=True)
 class ImageDisjoint(SplitProtocol):
-    """Pairs are picked, and no image is in the pairs of two splits; identities may be, so the
-    figures are not those of strangers.
+    """Pairs are chosen, and no image is in the pairs of two splits; identities may be.
 
-    Validation is picked first, then test, then calibration, then train from all that is left, each
-    half genuine and half impostor, identities drawn first and then their images, no pair twice:
-    picked early, a split is hardly skewed towards the few identities with many images. The protocol
-    of face-comparer (2016), but that it picks test last, has no calibration split, and judges by a
-    fixed threshold. Train keeps all images that are left, whether or not they are in its pairs.
+    So its figures do not hold for unknown identities. Validation is chosen first, then test, then
+    calibration, then train from all that is left, each half genuine and half impostor, identities
+    drawn first and then their images, no pair twice. A split that is chosen early is hardly skewed
+    towards the few identities with many images. It is the protocol of face-comparer (2016), but
+    that one chooses test last, has no calibration split, and judges by a fixed threshold. Train
+    keeps all images that are left, whether or not they are in its pairs.
 
     Args:
         train, validation, test: numbers of pairs, even, >= 2.
-        calibration: likewise, or 0: then the threshold is chosen on validation.
+        calibration: as these, or 0: then the threshold is chosen on validation.
     """
 
     may_share: ClassVar[frozenset[frozenset[str]]] = frozenset(

@@ -1,1 +1,1 @@
-"""From a decoded image to the square that the network sees."""
+"""Croppers: from a decoded image to the square that the network sees."""

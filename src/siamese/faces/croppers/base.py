@@ -1,4 +1,4 @@
-"""Croppers: from a decoded image to the square that the network sees."""
+"""Cropper: the base of all croppers, from a decoded image to the square that the network sees."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class Cropper:
     """Base of the croppers: a value object whose fields are all of its settings.
 
     A cropper always returns a crop. What ``no_face`` and ``several_faces`` mean for an image (keep,
-    leave out, stop) is answered by :meth:`verdict`, so that changing that mind later re-detects
-    nothing."""
+    leave out, stop) is answered by :meth:`verdict`, so that changing these settings later needs no
+    new detection.
+    """
 
     size: int = 160
     padding: str = "black"
@@ -52,7 +53,7 @@ class Cropper:
         raise NotImplementedError
 
     def verdict(self, faces: int | None) -> str:
-        """``"keep"``, ``"skip"`` or ``"error"`` for an image on which ``faces`` faces were found."""
+        """``"keep"``, ``"skip"`` or ``"error"`` for an image with ``faces`` faces found."""
         return "keep"
 
     def pixel_settings(self) -> dict[str, Any]:
@@ -60,8 +61,10 @@ class Cropper:
         return CROPPERS.settings(self)
 
     def check(self) -> None:
-        """Raise :class:`MissingDependencyError` if a package that this cropper needs is not
-        installed.
+        """Check that all packages that this cropper needs are installed.
+
+        Raises:
+            MissingDependencyError: one is not.
         """
 
 

@@ -14,19 +14,12 @@ from siamese.faces.detect import detect_faces, face_chip, require_dlib
 from siamese.weight_files import CNN_DETECTOR, FIVE_POINT
 
 NO_FACE_POLICIES = ("whole_image", "skip", "error")
-
-
 CHOICES = ("largest", "central", "prominent")  # of several faces
-
-
 SEVERAL_FACES_POLICIES = (*CHOICES, *NO_FACE_POLICIES)
-
-
 ALIGNERS = ("box", "five_point")
 
-
-# Settings that came later than crops were first cached, at the values with which pixels are as they
-# were: left out of the cache's key.
+# Settings that were added after crops were first cached. At these values they change no pixel, so
+# they are left out of the cache's key.
 _LATER = {"aligner": "box", "upsample": 0, "min_score": 0.0}
 
 
@@ -40,7 +33,7 @@ class DlibCropper(Cropper):
             repeated.
         margin: how far the crop reaches beyond the face's box on each side, as a share of its width
             (height); 0.2 makes it 1.4 times as wide.
-        max_upsample: double an image without a find up to this often and look again.
+        max_upsample: if no face is found, double the image and search again, up to this often.
         no_face: keep the ``whole_image``, ``skip`` the image, or stop with an ``error``.
         several_faces: take the ``largest``, the ``central`` one (whose middle is nearest the
             image's), the ``prominent`` one (large and near the middle: its area less the square of
@@ -48,10 +41,10 @@ class DlibCropper(Cropper):
         aligner: ``"box"`` cuts the box out upright. ``"five_point"`` turns the face by its eyes and
             nose, and scales it, as dlib's network wants it (``size=150``, ``margin=0.25``,
             :func:`siamese.faces.detect.face_chip`); extra ``pretrained``.
-        upsample: double the image this often before looking at all, so that faces of 80 /
+        upsample: double the image this often before the first search, so that faces of 80 /
             2^upsample pixels are found; images are not doubled beyond 4 million pixels.
-        min_score: what a find must score; 0 is dlib's own limit. Below it HOG finds more faces, and
-            more that are none: choose the ``prominent`` or ``central`` one then.
+        min_score: the least score of a detection; 0 is dlib's own limit. Below it HOG finds more
+            faces, and more false ones: choose the ``prominent`` or ``central`` one then.
 
     Raises:
         ConfigError, ValueError: a value out of range.
@@ -121,10 +114,8 @@ class DlibCropper(Cropper):
         settings = CROPPERS.settings(self)
         if self.several_faces not in ("whole_image", *CHOICES):
             settings["several_faces"] = "largest"
-        settings |= {
-            "margin": float(self.margin),
-            "min_score": float(self.min_score),
-        }  # 1 and 1.0 are the same crop
+        # 1 and 1.0 give the same crop.
+        settings |= {"margin": float(self.margin), "min_score": float(self.min_score)}
         del settings["no_face"]
         return {
             name: value
@@ -139,11 +130,11 @@ class DlibCropper(Cropper):
 @CROPPERS.register("dlib_hog")
 @dataclass(frozen=True)
 class DlibHogCropper(DlibCropper):
-    """One of the faces that dlib's HOG detector finds, by default the largest, with a margin around
-    it.
+    """A face that dlib's HOG detector finds, by default the largest, with a margin around it.
 
-    Arguments as :class:`DlibCropper`. Note that dlib trained this detector on LFW's photographs
-    among others: its detection rate there is flattering."""
+    Arguments as :class:`DlibCropper`. Note that dlib trained this detector on LFW's images among
+    others: its detection rate there is too good to be representative.
+    """
 
     detector = "hog"
 
@@ -151,11 +142,11 @@ class DlibHogCropper(DlibCropper):
 @CROPPERS.register("dlib_cnn")
 @dataclass(frozen=True)
 class DlibCnnCropper(DlibCropper):
-    """As :class:`DlibHogCropper`, with dlib's CNN detector: finds turned faces too, some fifty
-    times as slowly; extra ``pretrained``.
+    """As :class:`DlibHogCropper`, with dlib's CNN detector; extra ``pretrained``.
 
-    It takes about 2 GB of memory for each cropping process; images of more than 1920 x 1080 pixels
-    are scaled down for it."""
+    It finds turned faces too, in about fifty times the time. It takes about 2 GB of memory for each
+    cropping process; images of more than 1920 x 1080 pixels are scaled down for it.
+    """
 
     detector = "cnn"
     files = (CNN_DETECTOR,)

@@ -1,4 +1,4 @@
-"""The same box of every image."""
+"""FixedBoxCropper: the same box of every image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class FixedBoxCropper(Cropper):
     """The same box of every image, for data that is aligned already.
 
     The default is LFWcrop's (Sanderson & Lovell, ICB 2009): x 83..166, y 92..175 of the 250 x 250
-    photographs of LFW.
+    images of LFW.
 
     Args:
         size: side of the square, pixels.

@@ -1,4 +1,4 @@
-"""The whole image as its own crop."""
+"""NoCropper: the whole image as its own crop."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which threshold is wanted; each policy is a file."""
+"""Policies: how a threshold is chosen; each policy is a file."""

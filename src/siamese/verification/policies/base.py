@@ -1,4 +1,4 @@
-"""Policies: which threshold is wanted, for which share of genuine pairs; each says what it maximises, exactly and quickly."""
+"""Policy: the base of the rules by which a threshold is chosen from counts of pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OBSERVED, BALANCED = "observed", "balanced"
 # 30 errors the true rate is within 30 % of the observed one, with 90 % confidence, if the pairs are
 # independent.
 RULE_OF = 30
-# Values this near to the best, as parts of the largest, are compared again in whole numbers.
+# Values this near to the best, as parts of the largest, are compared again as exact fractions.
 NEAR = 1e-11
 # Rounding errors of an objective's values, as parts of the largest of them.
 NOISE = 1e-15
@@ -30,14 +30,14 @@ ROUNDING = Fraction(1, 10**9)
 class Policy:
     """Base of the rules by which a threshold is chosen from counts of accepted pairs.
 
-    A policy names an objective of TP and FP; the threshold with the highest one is chosen, of
-    several the smallest. Every objective rises, or stays, with TP and falls, or stays, with FP (but
-    for :class:`Eer`, which says so): so the best threshold is a genuine pair's distance, or lies
-    below all distances where refusing every pair is best.
+    A policy defines an objective of TP and FP; the threshold with the highest one is chosen, of
+    several the smallest. Every objective rises, or stays, with TP and falls, or stays, with FP
+    (except that of :class:`Eer`, which says so): so the best threshold is a genuine pair's
+    distance, or lies below all distances where refusing every pair is best.
 
     Attributes:
         prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of
-            the pairs at hand; ``"balanced"``, one half; or a number between 0 and 1. It weighs
+            the calibration pairs; ``"balanced"``, one half; or a number between 0 and 1. It weighs
             false matches against false non-matches in the objectives of F1, accuracy and cost, and
             in the figures of every policy.
         may_refuse_all: whether refusing every pair can be best.
@@ -62,7 +62,7 @@ class Policy:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Name and settings, as they stand in an operating point."""
+        """Name and settings, as an operating point records them."""
         return POLICIES.settings(self)
 
     def check(self, genuine: int, impostor: int) -> None:
@@ -74,8 +74,9 @@ class Policy:
             )
 
     def at(self, prevalence: float) -> Policy:
-        """The same policy where that share of the pairs is genuine, if it takes the prevalence as
-        observed; otherwise as it is.
+        """The same policy at that prevalence, if it takes the prevalence as observed.
+
+        Otherwise the policy itself.
         """
         return replace(self, prevalence=prevalence) if self.prevalence == OBSERVED else self  # type: ignore[type-var]
 
@@ -90,8 +91,9 @@ class Policy:
         )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
-        """What is maximised: of order 1, in whatever arithmetic the arguments have (arrays of
-        floats, or Fractions).
+        """The number to maximise, of order 1.
+
+        It is computed in the arithmetic of the arguments (arrays of floats, or Fractions).
 
         Args:
             tp, fp: accepted genuine and impostor pairs.
@@ -108,8 +110,11 @@ class Policy:
         impostor: Any,
         prevalence: Any,
     ) -> Any:
-        """No threshold between two others, with counts (tp, fp) ``low`` and ``high``, has an
-        objective above this one.
+        """An upper bound of the objective at all thresholds between two others.
+
+        Args:
+            low, high: counts (tp, fp) at the two thresholds.
+            genuine, impostor, prevalence: as for :meth:`objective`.
         """
         return self.objective(high[0], low[1], genuine, impostor, prevalence)
 
@@ -121,7 +126,7 @@ class Policy:
             genuine, impostor: all pairs, also those beyond the last threshold.
 
         Raises:
-            CalibrationError: the pairs at hand cannot support the policy.
+            CalibrationError: the pairs cannot support the policy.
         """
         self.check(genuine, impostor)
         prevalence = self.prevalence_of(genuine, impostor)
@@ -135,12 +140,10 @@ class Policy:
         highest = values.max(initial=-np.inf)
         if np.isneginf(highest):
             return -1
-        chosen, best = (
-            -1,
-            self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None,
-        )
+        chosen = -1
+        best = self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None
         best_few = values >= highest - NEAR * float(scale(values))
-        if self.at_genuine:  # of those with the same genuine pairs the first
+        if self.at_genuine:  # of thresholds with the same genuine pairs the first
             best_few &= np.diff(tp, prepend=0) > 0
         for i in np.flatnonzero(best_few).tolist():
             value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, prevalence)
@@ -151,7 +154,7 @@ class Policy:
     def choose_rows(
         self, tp: np.ndarray, fp: np.ndarray, genuine: np.ndarray, impostor: np.ndarray
     ) -> np.ndarray:
-        """The best of each row of weighted counts, in floating point: for resampling.
+        """The best of each row of weighted counts, in floating point, for the bootstrap.
 
         Args:
             tp, fp: (r, m) at m ascending thresholds.
@@ -201,8 +204,7 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
     if is_number(policy):
         raise ConfigError(
             f"{policy} is a threshold, not a policy; name a policy ({', '.join(POLICIES)}), or "
-            f"give the number to with_policy or "
-            f"Verifier(threshold=...)"
+            f"give the number to with_policy or Verifier(threshold=...)"
         )
     if isinstance(policy, str) and "," in policy:
         name = policy.partition(",")[0].strip()
@@ -213,13 +215,17 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
         )
         raise ConfigError(
             f"{policy!r} is how the command writes a policy with settings; in Python give an "
-            f"object, {example}, or a dictionary, "
-            f'{{"name": "fmr", "rate": 1e-4}}'
+            f'object, {example}, or a dictionary, {{"name": "fmr", "rate": 1e-4}}'
         )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
 
 
 def check_rate(what: str, rate: Any, one: bool) -> None:
+    """Check that a rate lies between 0 and 1; 1 itself is allowed where ``one`` is true.
+
+    Raises:
+        ConfigError: it does not; ``what`` is what the message calls it.
+    """
     if not is_number(rate):
         raise ConfigError(f"{what} must be a number, not {rate!r}")
     if not (0 < rate < 1 or (one and rate == 1)):

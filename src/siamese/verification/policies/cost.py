@@ -1,4 +1,4 @@
-"""The threshold of the lowest expected cost."""
+"""Cost: the threshold of the lowest expected cost."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from siamese.verification.policies.base import (
 @POLICIES.register("cost")
 @dataclass(frozen=True)
 class Cost(Policy):
-    """The lowest expected cost of a verdict at the stated prevalence (the detection cost of NIST's
-    evaluations).
+    """The lowest expected cost of a verdict at the stated prevalence.
 
-    Where false matches are dear, refusing every pair can be best; the threshold then lies just
-    below the smallest distance.
+    It is the detection cost of NIST's evaluations. Where false matches are expensive, refusing
+    every pair can be best; the threshold then lies just below the smallest distance.
 
     Args:
         false_match: cost of accepting a pair of different identities, > 0.

@@ -1,4 +1,4 @@
-"""The threshold at which both error rates are equal."""
+"""Eer: the threshold at which both error rates are equal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from siamese.verification.policies.base import (
 @POLICIES.register("eer")
 @dataclass(frozen=True)
 class Eer(Policy):
-    """The threshold at which the false match rate and the false non-match rate are nearest to each
-    other.
+    """The threshold at which false match rate and false non-match rate are nearest to each other.
 
     Args:
         prevalence: see :class:`Policy`; the threshold does not depend on it.
@@ -40,9 +39,8 @@ class Eer(Policy):
         impostor: Any,
         prevalence: Any,
     ) -> Any:
-        below, above = (
-            fp / impostor + tp / genuine - 1 for tp, fp in (low, high)
-        )  # rises with the threshold
+        # Both rise with the threshold.
+        below, above = (fp / impostor + tp / genuine - 1 for tp, fp in (low, high))
         return np.where(
             (below <= NEAR) & (above >= -NEAR), 0.0, -np.minimum(abs(below), abs(above))
         )

@@ -1,4 +1,4 @@
-"""The threshold that keeps a false match rate."""
+"""Fmr: the threshold with a false match rate of at most a given one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from siamese.verification.policies.base import (
 class Fmr(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
-    Refused unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected
+    An error unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected
     errors nothing is known about a rate so small (rule of 30, Doddington et al. 2000). Pairs that
-    share an identity are not independent, so 30 is the least. Where no genuine pair can be accepted
-    at that rate, every pair is refused: the threshold lies just below the smallest distance.
+    share an identity are not independent, so 30 is the minimum. Where no genuine pair can be
+    accepted at that rate, every pair is refused: the threshold lies just below the smallest
+    distance.
 
     Args:
         rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1.
@@ -47,19 +48,16 @@ class Fmr(Policy):
         super().check(genuine, impostor)
         if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
             least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
-            smallest = (
-                f"the smallest rate that these support is "
-                f"{_rounded_up(Fraction(RULE_OF, impostor))}"
-                if impostor > RULE_OF
-                else "these support none"
-            )
+            smallest = "these support none"
+            if impostor > RULE_OF:
+                lowest = _rounded_up(Fraction(RULE_OF, impostor))
+                smallest = f"the smallest rate that these support is {lowest}"
             raise CalibrationError(
                 f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor "
-                f"pairs: it needs {RULE_OF} expected "
-                f"errors (rule of 30), that is {-(-least.numerator // least.denominator):,} "
-                f"pairs; {smallest}; calibrate on all pairs of "
-                f"your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate BUNDLE "
-                f"--data IDENTITIES --pairs all_pairs), or on more identities"
+                f"pairs: it needs {RULE_OF} expected errors (rule of 30), that is "
+                f"{-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all "
+                f"pairs of your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate "
+                f"BUNDLE --data IDENTITIES --pairs all_pairs), or on more identities"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
@@ -71,7 +69,7 @@ class Fmr(Policy):
 
 
 def _rounded_up(rate: Fraction) -> str:
-    """Two digits of a rate, not below it."""
+    """A rate in two digits, rounded up."""
     text = f"{float(rate):.1e}"
     if Fraction(text) < rate:
         digits, exponent = text.split("e")

@@ -1,4 +1,4 @@
-"""The threshold of the most correct verdicts."""
+"""MaxAccuracy: the threshold of the most correct verdicts."""
 
 from __future__ import annotations
 

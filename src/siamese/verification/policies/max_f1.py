@@ -1,4 +1,4 @@
-"""The threshold of the highest F1."""
+"""MaxF1: the threshold of the highest F1."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from siamese.verification.policies.base import (
 @POLICIES.register("max_f1")
 @dataclass(frozen=True)
 class MaxF1(Policy):
-    """The highest F1 = 2 TP / (2 TP + FP + FN), each pair weighed so that genuine ones have the
-    stated prevalence.
+    """The highest F1 = 2 TP / (2 TP + FP + FN) at the stated prevalence.
+
+    Pairs are weighted so that genuine ones have that prevalence.
 
     Args:
         prevalence: see :class:`Policy`. F1 depends on it, and so does the threshold.

@@ -1,4 +1,4 @@
-"""The threshold that keeps a recall."""
+"""Recall: the threshold with a recall of at least a given one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""All pairs of an embedding matrix, counted exactly in tiles and never held."""
+"""All pairs of an embedding matrix, counted exactly in tiles and never held in memory."""

@@ -1,4 +1,7 @@
-"""Cells: disjoint intervals of distances with the pairs counted in them; and a counter that fills finer ones."""
+"""Cells: disjoint intervals of distances with the pairs counted in them.
+
+A :class:`Counter` fills finer ones.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ WAITING = 2_000_000
 
 
 def to_keys(distances: np.ndarray) -> np.ndarray:
-    """int64 keys of float32 distances >= 0: their bit patterns, which are ordered as they are."""
-    return (
-        (np.asarray(distances, dtype=np.float32) + np.float32(0)).view(np.int32).astype(np.int64)
-    )  # of minus zero: zero
+    """int64 keys of float32 distances >= 0: their bit patterns, which have the same order."""
+    # Adding 0 turns minus zero into zero.
+    plain = np.asarray(distances, dtype=np.float32) + np.float32(0)
+    return plain.view(np.int32).astype(np.int64)
 
 
 def from_keys(keys: np.ndarray) -> np.ndarray:
@@ -27,8 +30,12 @@ def from_keys(keys: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cells:
-    """Disjoint ascending intervals of keys [start, end) with the pairs inside (genuine, impostor)
-    and below (tp, fp), int64.
+    """Disjoint ascending intervals of keys [start, end), with the pairs inside and below.
+
+    Attributes:
+        start, end: (m,) int64 keys.
+        genuine, impostor: (m,) int64 pairs inside.
+        tp, fp: (m,) int64 genuine and impostor pairs below.
     """
 
     start: np.ndarray
@@ -63,11 +70,11 @@ class Cells:
         return int(self.genuine.sum() + self.impostor.sum())
 
     def select_cells(self, which: np.ndarray) -> Cells:
-        """Those that an index or a mask names, ascending."""
+        """The cells that an index or a mask selects, ascending."""
         return Cells(*(getattr(self, f.name)[which] for f in fields(self)))
 
     def candidates_for(self, policy: Policy, genuine: int, impostor: int) -> Cells:
-        """Those that can hold the policy's threshold.
+        """The cells that can hold the policy's threshold.
 
         Args:
             policy: see :meth:`Policy.bound`.
@@ -79,11 +86,8 @@ class Cells:
             (self.tp + self.genuine).astype(np.float64),
             (self.fp + self.impostor).astype(np.float64),
         )
-        g, i, prevalence = (
-            float(genuine),
-            float(impostor),
-            float(policy.prevalence_of(genuine, impostor)),
-        )
+        g, i = float(genuine), float(impostor)
+        prevalence = float(policy.prevalence_of(genuine, impostor))
         values = policy.objective(*high, g, i, prevalence)[filled]
         if policy.may_refuse_all:
             values = np.append(values, policy.objective(np.zeros(1), np.zeros(1), g, i, prevalence))
@@ -94,12 +98,13 @@ class Cells:
 
 
 class Counter:
-    """Counts keys that lie in some intervals, by 2^shift neighbouring keys, in memory bounded by
-    the number of these that occur.
+    """Counts keys that lie in some intervals, in groups of 2^shift neighbouring keys.
+
+    Its memory is bounded by the number of groups that occur.
 
     Args:
         start, end: (m,) int64 disjoint ascending intervals of keys [start, end), m >= 1.
-        shift: lower bits of a key that are not told apart.
+        shift: lower bits of a key that are ignored.
     """
 
     def __init__(self, start: np.ndarray, end: np.ndarray, shift: int) -> None:
@@ -112,8 +117,11 @@ class Counter:
         self._pairs = np.zeros((2, 0), dtype=np.int64)
 
     def add(self, keys: np.ndarray, same: np.ndarray) -> None:
-        """Count those of (n,) int64 keys that lie in the intervals; ``same`` (n,) bool tells
-        genuine pairs.
+        """Count those of (n,) int64 keys that lie in the intervals.
+
+        Args:
+            keys: (n,) int64.
+            same: (n,) bool, True for a genuine pair.
         """
         place = np.searchsorted(self.start, keys, side="right") - 1
         inside = (place >= 0) & (keys < self.end[place])
@@ -123,14 +131,16 @@ class Counter:
             self._settle()
 
     def covers(self, cells: Cells) -> bool:
-        """Whether all that lies in these cells was counted, each key by itself."""
+        """Whether all keys in these cells were counted, each by itself."""
         return not self.shift and bool(
             np.isin(cells.start, self.start).all() and np.isin(cells.end, self.end).all()
         )
 
     def cells(self, outer: Cells) -> Cells:
-        """What was counted inside coarser cells, each inside one of the intervals: a cell for each
-        group of keys that occurs.
+        """The counts inside coarser cells, as one cell for each group of keys that occurs.
+
+        Args:
+            outer: the coarser cells, each inside one of the intervals.
         """
         self._settle()
         inner = self._group >> 32

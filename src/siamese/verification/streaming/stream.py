@@ -1,21 +1,22 @@
-"""All N (N - 1) / 2 pairs of an embedding matrix, counted by their exact distances and never held.
+"""All N (N - 1) / 2 pairs of an embedding matrix, counted exactly and never held in memory.
 
-How it counts ------------- A distance is a float32 number (:meth:`siamese.Distance.measure`). One
-pass puts every pair into one of 2,048 bins per octave of distance
-(:mod:`siamese.verification.tiles` says how, and why every bin's content is exact), so that the
-counts at a bin's upper edge are the exact counts of ``distance <= edge``.
+How it counts: a distance is a float32 number (:meth:`siamese.Distance.measure`). One pass puts
+every pair into one of 2,048 bins per octave of distance
+(:mod:`siamese.verification.streaming.tiles` says how, and why every bin's content is exact), so
+that the counts at a bin's upper edge are the exact counts of ``distance <= edge``.
 
-Why the optimum is exact ------------------------ Within a bin, TP and FP lie between their values
-at its edges, so a policy's objective is at most what it is at the TP of the upper edge with the FP
-of the lower one (:meth:`Policy.bound`). Bins whose bound is below the best value at any edge cannot
-hold the best threshold. The others are counted again, at last distance by distance, and the policy
-compares exact counts, in whole numbers, at every distance that occurs there. This is a radix
-selection: memory does not grow with the number of pairs.
+Why the optimum is exact: within a bin, TP and FP lie between their values at its edges, so a
+policy's objective is at most what it is at the TP of the upper edge with the FP of the lower one
+(:meth:`Policy.bound`). Bins whose bound is below the best value at any edge cannot hold the best
+threshold. The others are counted again, finally distance by distance, and the policy compares exact
+counts, in whole numbers, at every distance that occurs there. This is a radix selection: memory
+does not grow with the number of pairs.
 
-The second count is mostly saved: the tiles on the diagonal, looked at first, hold most genuine
-pairs and a sample of the impostor pairs, and tell where the best threshold will be; pairs near
-there are counted one by one from the first. If it turns out to be elsewhere, a second pass counts
-what is missing."""
+The second count is usually not needed. The tiles on the diagonal are counted first. They hold most
+genuine pairs and a sample of the impostor pairs, and so predict where the best threshold is; from
+then on pairs near it are counted one by one. If it turns out to be elsewhere, a second pass counts
+what is missing.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +39,17 @@ from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_k
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
-LIMIT = 4_000_000  # pairs in hopeful bins: where there are more, they are counted by
-FINER = 6  # so many lower bits of their keys less, before they are counted one by one
-WATCHED = (
-    1 / 256
-)  # share of the pairs near the expected threshold that are counted one by one from the first
-# of the unit square, below the curve: pairs of one bin that can move so much are told apart
+# Pairs in bins that can hold the threshold: where there are more, they are first counted in
+# groups of keys that ignore FINER lower bits, then one by one.
+LIMIT = 4_000_000
+FINER = 6
+# Pairs near the expected threshold are counted one by one from the start: this share of all pairs,
+# and so many bins to either side, at most.
+WATCHED = 1 / 256
+WIDEST = 32
+# Share of the area under the curve: if the pairs of one bin can change so much, they are counted
+# distance by distance.
 AREA = 1e-5
-WIDEST = 32  # and so many bins to either side at the most
 
 
 class StreamedDistances(PairDistances):
@@ -89,12 +93,13 @@ class StreamedDistances(PairDistances):
     # --- what is asked of it ---
 
     def curve(self) -> ThresholdCurve:
-        """Exact counts at thresholds 0.1 % apart or less, the edges of all bins that hold a pair;
-        and at one that refuses all.
+        """Exact counts at thresholds 0.1 % apart or less, and at one that refuses all pairs.
 
-        Where a bin holds so much of both kinds that the area under the curve could hang on it (a
-        learned distance that saturates), every distance in it is a threshold: what pairs of one bin
-        can add to or take from the area is then below 1e-5."""
+        The thresholds are the edges of all bins that hold a pair. Where a bin holds so many pairs
+        of both kinds that the area under the curve could depend on it (a learned distance that
+        saturates), every distance in it is a threshold: the pairs of one bin can then change the
+        area by less than 1e-5.
+        """
         if self._curve is None:
             genuine, impostor = self._histogram()
             share = (genuine / max(1, self.genuine)) * (impostor / max(1, self.impostor)) / 2
@@ -102,16 +107,14 @@ class StreamedDistances(PairDistances):
         return self._curve
 
     def eer(self) -> float:
-        """The equal error rate, exactly; errors as :func:`siamese.verification.eer`."""
+        """The equal error rate, exactly; errors as :func:`siamese.verification.curves.eer`."""
         curve = self.binned()
         above = np.argmax(curve.fp * self.genuine >= (self.genuine - curve.tp) * self.impostor)
         place = self._tiles.bin_of(curve.thresholds[[above]])
         return eer(self._with_all(curve, place))
 
     def binned(self) -> ThresholdCurve:
-        """Exact counts at the edges of all bins that hold a pair, and at a threshold that refuses
-        all.
-        """
+        """Exact counts at the edges of all bins that hold a pair, and at one that refuses all."""
         genuine, impostor = self._histogram()
         filled, edges = np.flatnonzero(genuine + impostor), self._tiles.edges
         below = edges[filled[0] - 1] if filled[0] else np.nextafter(np.float32(0), np.float32(-1))
@@ -148,7 +151,7 @@ class StreamedDistances(PairDistances):
             CalibrationError: a threshold that is not a number.
         """
         check_threshold(threshold)
-        below = floor(threshold) + np.float32(0)  # of minus zero: zero
+        below = floor(threshold) + np.float32(0)  # turns minus zero into zero
         if below < 0:
             return Confusion(0, 0, self.genuine, self.impostor)
         genuine, impostor = self._histogram()
@@ -165,16 +168,7 @@ class StreamedDistances(PairDistances):
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """How many pairs of each identity lie between one threshold and the next, give or take a
-        bin: for resampling identities.
-
-        Args:
-            thresholds: (k,) ascending.
-
-        Returns:
-            (identities, k + 1) integers, the last column beyond all thresholds: genuine pairs of
-            each identity; impostor pairs that each identity takes part in.
-        """
+        """See :meth:`PairDistances.by_identity`; exact up to the width of a bin."""
         identity, columns = self.labels, len(thresholds) + 1
         sizes = np.bincount(identity)
         column = torch.from_numpy(
@@ -186,14 +180,10 @@ class StreamedDistances(PairDistances):
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
-            a, b = (
-                place[tile.first : tile.first + tile.height],
-                place[tile.second : tile.second + tile.width],
-            )
-            mine, theirs = (
-                ((a - a[0]) * columns)[:, None] + where,
-                ((b - b[0]) * columns)[None] + where,
-            )
+            a = place[tile.first : tile.first + tile.height]
+            b = place[tile.second : tile.second + tile.width]
+            mine = ((a - a[0]) * columns)[:, None] + where
+            theirs = ((b - b[0]) * columns)[None] + where
             hits = [
                 _counted(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
                 for k, w in ((mine, a), (theirs, b))
@@ -209,37 +199,26 @@ class StreamedDistances(PairDistances):
                     others[int(who[0]) : int(who[-1]) + 1] += counted
                 if genuine_counts is not None:
                     own[int(a[0]) : int(a[-1]) + 1] += genuine_counts
-                    others[int(a[0]) : int(a[-1]) + 1] -= (
-                        2 * genuine_counts
-                    )  # they were among them, on both sides
+                    # The hits include genuine pairs, on both sides.
+                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * genuine_counts
 
         self._tiles.each(count)
         return own, others
 
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
-        """How many impostor pairs of each two identities lie between one threshold and the next:
-        for resampling a few identities.
+        """See :meth:`PairDistances.by_two_identities`; exact up to the width of a bin.
 
-        Args:
-            thresholds: (k,) ascending.
-
-        Returns:
-            (identities, identities, k + 1) int64, the smaller number first, the last column beyond
-            all thresholds.
+        Memory grows with the square of the number of identities.
         """
         columns, identities = len(thresholds) + 1, int(self.labels[-1]) + 1
         column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
-        counts, identity = (
-            np.zeros(identities * identities * columns, dtype=np.int64),
-            torch.from_numpy(self.labels),
-        )
+        counts = np.zeros(identities * identities * columns, dtype=np.int64)
+        identity = torch.from_numpy(self.labels)
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
-            a, b = (
-                identity[tile.first : tile.first + tile.height, None],
-                identity[None, tile.second : tile.second + tile.width],
-            )
+            a = identity[tile.first : tile.first + tile.height, None]
+            b = identity[None, tile.second : tile.second + tile.width]
             keys = ((a * identities + b) * columns + where).view(-1)
             counted = torch.bincount(
                 keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)
@@ -257,12 +236,13 @@ class StreamedDistances(PairDistances):
         return self._tiles.measured(place[left], place[right])
 
     def extremes(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones; among
-        equals, any.
+        """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones.
+
+        Which of several equal ones are taken is not defined.
 
         Returns:
             rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32
-            distances.
+                distances.
         """
         genuine, impostor = self._histogram()
         place = np.arange(len(genuine))
@@ -326,8 +306,9 @@ class StreamedDistances(PairDistances):
     # --- passes over the pairs ---
 
     def _histogram(self, policy: Policy | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(bins,) int64 genuine and impostor pairs of each bin; one pass, once. A policy tells
-        which of them to watch.
+        """(bins,) int64 genuine and impostor pairs of each bin; computed once.
+
+        A policy says near which threshold pairs are counted one by one.
         """
         if self._counts is None:
             every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
@@ -367,8 +348,9 @@ class StreamedDistances(PairDistances):
     def _expected(
         self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray
     ) -> Counter | None:
-        """A counter for the pairs near the threshold that some of the pairs let expect; None where
-        they tell nothing.
+        """A counter for the pairs near the threshold that a sample of the pairs predicts.
+
+        None where the sample cannot predict it.
         """
         if not genuine.any() or not impostor.any():
             return None
@@ -390,7 +372,7 @@ class StreamedDistances(PairDistances):
         return Counter(cells.start, cells.end, 0)
 
     def _watch(self, tile: Tile, counter: Counter | None, wanted: np.ndarray | None) -> None:
-        """Feed a counter those pairs of a tile that it counts; ``wanted`` are its bins."""
+        """Give a counter those pairs of a tile that it counts; ``wanted`` are its bins."""
         if counter is None or wanted is None:
             return
         flat = tile.candidates(wanted)
@@ -427,10 +409,8 @@ class StreamedDistances(PairDistances):
         )
         inside = from_keys(cells.start)
         thresholds = np.append(curve.thresholds, inside)
-        tp, fp = (
-            np.append(curve.tp, cells.tp + cells.genuine),
-            np.append(curve.fp, cells.fp + cells.impostor),
-        )
+        tp = np.append(curve.tp, cells.tp + cells.genuine)
+        fp = np.append(curve.fp, cells.fp + cells.impostor)
         thresholds, first = np.unique(thresholds, return_index=True)
         return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
 
@@ -443,8 +423,12 @@ class StreamedDistances(PairDistances):
 
 
 def _counted(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
-    """(identities, columns) int32: how often each key, (identity - first identity) * columns +
-    column, occurs; ``who`` ascends.
+    """(identities, columns) int32: how often each key occurs.
+
+    Args:
+        keys: (identity - first identity) * columns + column.
+        who: ascending identities.
+        columns: number of columns.
     """
     identities = int(who[-1] - who[0]) + 1
     return (

@@ -1,4 +1,4 @@
-"""All pairs of an embedding matrix in tiles, each pair in a bin of distances: surely, or else looked at again.
+"""All pairs of an embedding matrix in tiles, each pair in its exact bin of distances.
 
 A tile's squared distances come from a float64 matrix product, of rows scaled so that the longest is
 between 1/2 and 1 (by a power of two, which rounds nothing) and then moved so that their mean is the
@@ -8,14 +8,15 @@ the distance at the bin's end.
 
 A matrix product rounds, and how depends on the tile. But the error of a squared distance is at most
 ``(D + 4) u (|a| + |b|)^2`` with u = 2^-53, whatever the order of summation (Higham, *Accuracy and
-Stability of Numerical Algorithms*, 2002, section 3.1), and moving the rows changes it by 3 u (|a| +
-|b|)^2 at most; four times the sum is allowed for here. A pair is *doubtful* where its square lies
-within SURE float32 steps of a bin's end, which is more than all rounding together (of the square,
-of the edge, of the distance: five steps at most), or where the bound is more than a quarter of such
-a step. Of doubtful pairs, a few in a thousand, the distance is rounded to float32 from both ends of
-the bound, and where the two disagree, about once in ten million, it is computed as
+Stability of Numerical Algorithms*, 2002, section 3.1), and moving the rows changes it by ``3 u (|a|
++ |b|)^2`` at most; four times the sum is allowed for here. A pair is *doubtful* where its square
+lies within ``MARGIN_STEPS`` float32 steps of a bin's end, which is more than all rounding together
+(of the square, of the edge, of the distance: five steps at most), or where the bound is more than a
+quarter of such a step. For doubtful pairs, a few in a thousand, the distance is rounded to float32
+from both ends of the bound, and where the two differ, about once in ten million, it is computed as
 :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict compares,
-whatever the tile, the number of threads or of processes."""
+whatever the tile, the number of threads or of processes.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +37,21 @@ from siamese.errors import CalibrationError
 Place = tuple[slice, slice]  # rows and columns of a tile
 
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
-SHIFT = (
-    13  # lower bits of a float32 number that do not tell bins apart: 2^(23 - 13) bins per octave
-)
-# of squares, below the largest possible one: nearly all that float32 has; what is closer is in
-# the first bin
+SHIFT = 13  # lower bits of a float32 number that a bin ignores: 2^(23 - 13) bins per octave
+# Octaves of squares, below the largest possible one: nearly all that float32 has. Closer pairs are
+# in the first bin.
 OCTAVES = 120
-MARGIN_STEPS = 8
+MARGIN_STEPS = 8  # float32 steps from a bin's end in which a pair is doubtful
 UNIT = 2.0**-53
-MAX_THREADS = 8  # threads: bounds the memory
+MAX_THREADS = 8  # bounds the memory
 SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Pairs of consecutive rows of :class:`Tiles`; its tensors are used again by the worker's next
-    tile.
+    """Pairs of consecutive rows of :class:`Tiles`.
+
+    Its tensors are used again by the worker's next tile.
 
     Attributes:
         first, second: first row and first column.
@@ -61,8 +61,8 @@ class Tile:
             distances, float32, exactly.
         error: see ``values``; 0 for exact distances.
         doubtful: (d,) flat positions of pairs i < j whose bin is not certain.
-        blind: so many of the first bins tell nothing: all their pairs are doubtful, and may be in
-            any of them or in the next one.
+        blind: number of first bins that are not certain: all their pairs are doubtful, and may be
+            in any of them or in the next one.
     """
 
     first: int
@@ -96,8 +96,8 @@ class Tile:
     def candidates(self, wanted: np.ndarray) -> np.ndarray:
         """Flat positions of all pairs i < j whose true bin is wanted, and of some others.
 
-        A doubtful pair's true bin is the one that stands there, or the one before; a blind pair's
-        any up to ``blind``.
+        A doubtful pair's true bin is the one in ``bins``, or the one before; that of a pair in the
+        first ``blind`` bins is any up to ``blind``.
 
         Args:
             wanted: (bins,) bool, one of them at least.
@@ -108,9 +108,8 @@ class Tile:
             maybe[: self.blind + 1] = True
         inside = np.flatnonzero(maybe)
         low, high = int(inside[0]), int(inside[-1])
-        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(
-            np.uint32
-        )  # below low: very large
+        # Unsigned: bins below low become very large numbers.
+        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(np.uint32)
         found = np.flatnonzero(above <= np.uint32(high - low))
         if len(inside) <= high - low:
             found = found[maybe[self.bins.numpy()[found]]]
@@ -128,8 +127,8 @@ class Tiles:
         size: rows of a tile.
 
     Attributes:
-        order: (N,) the given row that each row is: identities come in a random order, lest
-            neighbours be alike (by names, say).
+        order: (N,) the given row that each row is: identities are in random order, because
+            neighbours in the given order (for example by name) may be alike.
         labels: (N,) consecutive numbers of identities, ascending.
         edges: (bins,) float32 ascending, the largest distance of each bin.
 
@@ -151,15 +150,15 @@ class Tiles:
             rows = distance.rows(self._given)
             self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
             rows = rows * self._scale  # not in place: they may be the user's
-            self._rows = rows.sub_(
-                rows.mean(dim=0)
-            )  # far from the origin a product's error hides the distances
+            # Far from the origin a product's error would hide the distances.
+            self._rows = rows.sub_(rows.mean(dim=0))
             self._squares = self._rows.square().sum(dim=1)
         self._low, self.edges = self._grid()
 
     def diagonal(self) -> list[Place]:
-        """The tiles on the diagonal: all genuine pairs, but for identities with more rows than a
-        tile.
+        """The tiles on the diagonal.
+
+        They hold all genuine pairs, except for identities with more rows than a tile.
         """
         return [(rows, rows) for rows in self._parts]
 
@@ -182,11 +181,11 @@ class Tiles:
             return
 
         def alone() -> None:
-            torch.set_num_threads(1)  # of this thread, and of those that start meanwhile
+            torch.set_num_threads(1)  # of this thread, and of those that start now
             try:
                 self._work(work, waiting)
             finally:
-                collections.deque(waiting, maxlen=0)  # where one fails the others stop
+                collections.deque(waiting, maxlen=0)  # if one thread fails the others stop
 
         try:
             with ThreadPoolExecutor(threads) as pool:
@@ -207,7 +206,7 @@ class Tiles:
         found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
         for start in range(0, len(i), step):
             a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
-            # not `measure`, which switches a learned distance to evaluation: threads are at work
+            # Not `measure`, which changes the distance's mode: several threads use it.
             if self._distance.squared:
                 a, b = self._distance.rows(a), self._distance.rows(b)
                 found[start : start + step] = self._distance.of_rows(a, b).numpy()
@@ -248,13 +247,10 @@ class Tiles:
     # --- by matrix products ---
 
     def _by_products(self) -> Callable[[slice, slice], Tile]:
-        """What makes a tile, in memory of its own."""
+        """A function that makes a tile, with memory of its own."""
         d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
-        wide, narrow, bits = (
-            torch.empty(most, dtype=torch.float64),
-            torch.empty(most),
-            np.empty(most, dtype=np.int32),
-        )
+        wide, narrow = torch.empty(most, dtype=torch.float64), torch.empty(most)
+        bits = np.empty(most, dtype=np.int32)
         floor = float(_number(self._low + 2 * MARGIN_STEPS))
 
         def made(i: slice, j: slice) -> Tile:
@@ -264,16 +260,13 @@ class Tiles:
             values, codes = wide[:size], narrow[:size]
             torch.add(sa, sb, out=values.view(len(a), len(b))).addmm_(a, b.T, alpha=-2)
             codes.copy_(values).clamp_(min=floor)
-            steps = codes.view(torch.int32).sub_(
-                self._low
-            )  # of float32, from the first bin's start, and SURE more
-            doubtful = (
-                np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size]) < 2 * MARGIN_STEPS
-            )
-            error = (
-                4 * (d + 7) * UNIT * (math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))) ** 2
-            )
-            # Where the error is more than a quarter of a float32 step, a code tells nothing.
+            # float32 steps from the first bin's start, plus MARGIN_STEPS.
+            steps = codes.view(torch.int32).sub_(self._low)
+            lower = np.bitwise_and(steps.numpy(), (1 << SHIFT) - 1, out=bits[:size])
+            doubtful = lower < 2 * MARGIN_STEPS
+            longest = math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))
+            error = 4 * (d + 7) * UNIT * longest**2
+            # Where the error is more than a quarter of a float32 step, the bin is not certain.
             blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
             if blind and int(steps.min()) < blind << SHIFT:
                 doubtful |= steps.numpy() < blind << SHIFT
@@ -298,9 +291,8 @@ class Tiles:
         if not self._distance.squared:  # a code is the distance itself
             ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
             return 0, _number(np.minimum(ends, _key(LARGEST)))
-        top = (
-            _key(4.0) + 2 * MARGIN_STEPS
-        )  # the square of two rows of length 1, opposite to each other
+        # 4 is the square of the distance between two opposite rows of length 1.
+        top = _key(4.0) + 2 * MARGIN_STEPS
         low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
         bins = ((top - low) >> SHIFT) + 1
         ends = low + MARGIN_STEPS + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
@@ -314,7 +306,8 @@ class Tiles:
 
     def _pair_by_pair(self, i: slice, j: slice) -> Tile:
         a, b = self._given[i], self._given[j]
-        values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0  # of minus zero: zero
+        # Adding 0 turns minus zero into zero.
+        values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0
         if not bool(values.isfinite().all()):
             raise CalibrationError(
                 "the learned distance gives NaN or infinite values; train again, at a lower rate"

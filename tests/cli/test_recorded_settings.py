@@ -1,0 +1,105 @@
+"""`resume=RUN` takes over a run's settings, whatever group they choose from, and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.helpers import write_identities
+
+import siamese
+from siamese.cli.main import main
+from siamese.cli.overrides import groups
+from siamese.cli.recorded_settings import roots, today, with_recorded_settings
+from siamese.cli.train import config_folder
+
+SMALL = [
+    "data.workers=0",
+    "data.cropper.size=32",
+    "data.sampler.steps=2",
+    "module.backbone.widths=[8]",
+    "module.backbone.depths=[1]",
+]
+# Runs that together choose from every group.
+RUNS = {
+    "most": [
+        *("data=csv", "data.csv=people.csv", "data/augmentation=faces_in_the_wild"),
+        *("data/cropper=none", "data/sampler=balanced_pair_sampler", "data.sampler.pairs=8"),
+        *("data/split=held_out_identities", "data.split.calibration=0.3", "distance=cosine"),
+        *("module=siamese_module", "module/backbone=small_res_net", "module/loss=triplet_loss"),
+        *("module/optimizer=adam", "module/schedule=constant", "pairs=ordered_pairs"),
+        "pairs.limit=50",
+    ],
+    "rest": [
+        *("data=folder", "data.root=people", "data/cropper=none", "experiment=balanced_pairs"),
+        *("policy=fmr", "policy.rate=0.3", "pairs=all_pairs"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    people = write_identities(folder / "people", [4] * 30)
+    rows = [f"{p.relative_to(folder)},{p.parent.name}" for p in sorted(people.glob("*/*.png"))]
+    (folder / "people.csv").write_text("\n".join(["path,identity", *rows]))
+    return folder
+
+
+def test_every_group_is_among_them():
+    chosen = {word.partition("=")[0] for words in RUNS.values() for word in words}
+    assert set(groups(config_folder())) <= chosen
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_resumed_by_its_folder_alone(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("siamese.report.plots.save", lambda figure, path: path)  # takes seconds
+    one, two = f"{name}-1", f"{name}-2"
+    words = [*RUNS[name], *SMALL, "max_epochs=1", f"hydra.run.dir={one}"]
+    assert main(["train", *words]) == 0
+    assert main(["train", f"resume={one}", "max_epochs=2", f"hydra.run.dir={two}"]) == 0
+    first, second = (
+        yaml.safe_load((Path(run) / ".hydra" / "config.yaml").read_text()) for run in (one, two)
+    )
+    assert second.pop("max_epochs") == 2
+    assert second.pop("resume") == one
+    assert {k: v for k, v in first.items() if k not in ("max_epochs", "resume")} == second
+    before, after = (siamese.Bundle.load(run) for run in (one, two))
+    for fact in ("policy", "settings", "pair_rule", "distance", "split"):
+        assert getattr(before.operating_point, fact) == getattr(after.operating_point, fact)
+    assert (before.cropper, before.augmentation) == (after.cropper, after.augmentation)
+    assert after.operating_point.epoch == 1
+
+
+def test_what_may_be_recorded_is_what_the_configuration_holds():
+    found = roots(config_folder())
+    tops = {group.split("/")[0] for group in groups(config_folder())}
+    assert found == tops | {"seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("policy=far", "policy=fmr"),
+        ("data/split=held_out_people", "data/split=held_out_identities"),
+        ("+data.sampler.people=24", "+data.sampler.identities=24"),
+        ("data.sampler.people=24", "data.sampler.identities=24"),
+        ("policy=farther", "policy=farther"),
+        ("data.root=people=24", "data.root=people=24"),
+    ],
+)
+def test_settings_of_earlier_versions(old, new, tmp_path, capsys):
+    assert today(old) == new
+    if old != new:
+        assert main(["train", old]) == 2
+        assert f"{old} is now called {new}" in capsys.readouterr().err
+
+
+def test_this_commands_settings_win(tmp_path):
+    record = tmp_path / ".hydra" / "overrides.yaml"
+    record.parent.mkdir()
+    record.write_text(json.dumps(["policy=far", "+policy.rate=0.1", "seed=3", "resume=x"]))
+    argv = [f"resume={tmp_path}", "seed=4"]
+    found = with_recorded_settings(argv, groups(config_folder()), config_folder())
+    assert found == ["policy=fmr", "+policy.rate=0.1", *argv]

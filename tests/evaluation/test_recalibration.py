@@ -1,0 +1,100 @@
+"""recalibrate: a finished bundle's threshold on other data, beside the old one."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import siamese
+from siamese.errors import ConfigError
+from siamese.verification.thresholds import calibrate
+
+
+def write(root, count, spread, seed):
+    """Identities that are plain colours: how far their images vary is known."""
+    rng = np.random.default_rng(seed)
+    for identity, colour in enumerate(rng.uniform(0.2, 0.8, (count, 3))):
+        for i in range(4):
+            pixels = np.clip(colour + spread * rng.normal(size=3), 0, 1)
+            path = root / f"p{identity:02d}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((16, 16, 3), 255 * pixels, dtype=np.uint8)).save(path)
+    return root
+
+
+@siamese.BACKBONES.register("mean_colour_of_a_test")
+class MeanColour(siamese.Backbone):
+    """An embedding that can be worked out by hand."""
+
+    embedding_size = 3
+
+    def forward(self, images):
+        pixels = images.float() / 255 if images.dtype == torch.uint8 else images
+        return pixels.mean(dim=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = write(tmp_path_factory.mktemp("own"), 30, 0.02, 0)
+    table = siamese.IdentityTable.from_folder(folder)
+    colours = np.stack([siamese.read_image(p).mean(axis=(0, 1)) / 255 for p in table.paths])
+    found = calibrate(colours.astype(np.float32), table.identities)
+    parts = MeanColour(), siamese.EuclideanDistance(), siamese.NoCropper(16)
+    return siamese.Bundle(*parts, found.point, calibration=found)
+
+
+def test_data_of_the_same_kind_show_no_drift_and_others_do(bundle, tmp_path):
+    same = siamese.recalibrate(bundle, write(tmp_path / "same", 30, 0.02, 1), progress=False)
+    other = siamese.recalibrate(bundle, write(tmp_path / "other", 30, 0.1, 2), progress=False)
+    assert (same.drifted, other.drifted) == (False, True)
+    assert other.new.threshold > same.new.threshold
+    low, high = other.shift
+    assert low < other.new.threshold - bundle.operating_point.threshold < high
+    assert other.reliability.calibration_error > same.reliability.calibration_error
+
+
+def test_old_and_new_thresholds_are_counted_on_the_new_pairs(bundle, tmp_path):
+    data = write(tmp_path / "data", 20, 0.05, 3)
+    found = siamese.recalibrate(bundle, data, "eer", pairs="all_pairs", progress=False)
+    table = siamese.IdentityTable.from_folder(data)
+    colours = np.stack([siamese.read_image(p).mean(axis=(0, 1)) / 255 for p in table.paths])
+    again = calibrate(colours.astype(np.float32), table.identities, "eer")
+    assert found.new.threshold == pytest.approx(again.threshold, abs=1e-6)
+    distances = np.linalg.norm(colours[:, None] - colours[None], axis=2)
+    upper = np.triu_indices(len(table), 1)
+    same = table.labels[upper[0]] == table.labels[upper[1]]
+    accepted = distances[upper] <= bundle.operating_point.threshold
+    assert abs(found.old.tp - (accepted & same).sum()) <= 1  # of 8-bit colours, at the very edge
+    assert abs(found.old.fp - (accepted & ~same).sum()) <= 1
+    assert found.old.threshold == bundle.operating_point.threshold
+    saved = siamese.Bundle.load(found.bundle.save(tmp_path / "bundle"))
+    assert saved.operating_point == found.new
+    assert saved.provenance["recalibrated"]["data"] == "data"
+    assert json.dumps(found.to_dict(), allow_nan=False)
+    assert len(repr(found)) < 100
+
+
+def test_a_table_is_data_too_and_a_missing_calibration_leaves_drift_open(bundle, tmp_path):
+    table = siamese.IdentityTable.from_folder(write(tmp_path / "data", 10, 0.05, 3))
+    plain = replace(bundle, calibration=None)
+    found = siamese.recalibrate(plain, table, progress=False)
+    assert (found.shift, found.drifted, found.reliability) == (None, None, None)
+    assert found.new.policy == "max_f1"
+    given = replace(plain, operating_point=plain.operating_point.with_threshold(0.3))
+    with pytest.raises(ConfigError, match="chosen by no policy"):
+        siamese.recalibrate(given, table, progress=False)
+    assert siamese.recalibrate(given, table, "max_f1", progress=False).old.policy == "given"
+
+
+def test_a_bundle_remembers_the_copies_it_was_calibrated_with(bundle, tmp_path):
+    data = write(tmp_path / "data", 10, 0.05, 3)
+    noisy = replace(bundle, augmentation=siamese.Augmentation(brightness=0.3))
+    found = siamese.recalibrate(noisy, data, tta=3, progress=False)
+    assert found.bundle.tta == 3
+    assert siamese.recalibrate(found.bundle, data, progress=False).new == found.new
+    assert siamese.recalibrate(found.bundle, data, tta=0, progress=False).bundle.tta == 0
+    with pytest.raises(ConfigError, match="no augmentation"):
+        siamese.recalibrate(bundle, data, tta=3, progress=False)
