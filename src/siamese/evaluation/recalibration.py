@@ -13,6 +13,7 @@ from siamese.errors import ConfigError
 from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
 from siamese.evaluation.embedding import measure_splits
 from siamese.evaluation.run import Work
+from siamese.evaluation.sources import Source, place_of
 from siamese.evaluation.stages import make_bundle
 from siamese.inference.bundle import Bundle
 from siamese.pairs.base import PairRule
@@ -75,7 +76,7 @@ class Recalibration:
 
 
 def recalibrate(
-    bundle: Bundle | str | Path,
+    bundle: Source,
     data: IdentityTable | str | Path,
     policy: str | dict[str, Any] | Policy | None = None,
     *,
@@ -93,7 +94,7 @@ def recalibrate(
     The network stays as it is; nothing is written. ``result.bundle.save(folder)`` keeps the bundle.
 
     Args:
-        bundle: a bundle, its folder, or the folder of a run.
+        bundle: a bundle or its folder, or a run or its folder.
         data: a table, a folder of one folder per identity, or a CSV file (path, identity): of
             identities that the network was not trained on.
         policy: how to choose; by default as the bundle's threshold was chosen.
@@ -111,7 +112,8 @@ def recalibrate(
         CalibrationError: pairs of one kind only, or that cannot support the policy.
     """
     check_kind(probability)
-    source = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    place = place_of(bundle)
+    source = place if isinstance(place, Bundle) else Bundle.load(place)
     before = source.operating_point
     if policy is None and before.policy == GIVEN:
         raise ConfigError(
@@ -121,7 +123,7 @@ def recalibrate(
     rule = as_policy(before.policy_settings if policy is None else policy)
     views = TestTimeAugmentation.of(source.augmentation, source.tta if tta is None else tta)
     manifest = other_manifest(data, root)
-    note = None if isinstance(bundle, Bundle) else note_on_known(manifest, bundle)
+    note = None if isinstance(place, Bundle) else note_on_known(manifest, place)
     work = Work(root, bad_images, cache, device, progress)
     prepared = work.crop(manifest, source.cropper, pair_rule_of(pairs, before), pairs is not None)
     distances = measure_splits(

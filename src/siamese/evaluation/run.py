@@ -21,7 +21,7 @@ from siamese.evaluation.data import (
     run_manifest,
 )
 from siamese.evaluation.embedding import measure_splits
-from siamese.evaluation.sources import UnfinishedRun, open_source
+from siamese.evaluation.sources import Source, UnfinishedRun, open_source, place_of
 from siamese.evaluation.stages import RunEvaluation, fit_backbone, judge, make_bundle
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
@@ -64,10 +64,10 @@ class Work:
 
 
 def evaluate_run(
-    run: Bundle | str | Path,
+    run: Source,
     data: IdentityTable | str | Path | None = None,
     *,
-    on: str | Path | None = None,
+    on: Source | None = None,
     splits: Sequence[str] | None = None,
     pairs: str | PairRule | None = None,
     policy: str | dict[str, Any] | Policy | None = None,
@@ -86,7 +86,8 @@ def evaluate_run(
     calibrated as the run would have done. The result's ``bundle`` can be saved.
 
     Args:
-        run: folder of a training run, folder of a bundle, or a bundle.
+        run: a training run (what ``siamese.train`` returned, or its folder), or a bundle (or its
+            folder).
         data: other data, evaluated as one split ``"data"``: a table, a folder of one folder per
             identity, or a CSV file (path, identity). Without it, the run's own splits, whose
             manifest and files are checked first.
@@ -112,28 +113,18 @@ def evaluate_run(
         DataError, FaceError, CacheError: from reading and cropping.
         CalibrationError: pairs of one kind only, or that cannot support the policy.
     """
-    _check(run, data, on, policy, threshold, tta)
+    _check(data, on, policy, threshold, tta)
+    place, home = place_of(run), place_of(run if on is None else on)
     work = Work(root, bad_images, cache, device, progress)
-    source, notes = open_source(run), []
-    recalibrated = isinstance(source, UnfinishedRun)
-    if isinstance(source, UnfinishedRun):
-        notes.append(
-            f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
-        )
-        bundle = _finished(source, work)
-    else:
-        bundle = source
-    home = on if on is not None else run
+    bundle, notes = _bundle_at(place, work)
     views = bundle.tta if tta is None else tta
     TestTimeAugmentation.of(bundle.augmentation, views)  # find out now whether it can be done
+    recalibrated = bool(notes)
     if data is not None:
         manifest = other_manifest(data, root)
-        if isinstance(run, (str, Path)) and (note := note_on_known(manifest, run)):
-            notes.append(note)
-    elif isinstance(home, Bundle):
-        raise ConfigError("a bundle alone knows no images; give some: data=PATH, or on=RUN")
+        notes += [note_on_known(manifest, place)] if isinstance(place, (str, Path)) else []
     else:
-        manifest = run_manifest(home, root)
+        manifest = _own_manifest(home, root)
     if data is None and views != bundle.tta and threshold is None:
         bundle, recalibrated = _with_tta(bundle, manifest, views, work), True
     elif views != bundle.tta:
@@ -141,9 +132,7 @@ def evaluate_run(
     if splits:
         keep_splits(manifest, list(splits))
     bundle = _at(bundle, policy, threshold)
-    of = bundle if on is None else open_source(on)
-    point = of.operating_point if isinstance(of, Bundle) else None
-    prepared = work.crop(manifest, bundle.cropper, pair_rule_of(pairs, point), pairs is not None)
+    prepared = work.crop(manifest, bundle.cropper, _rule(pairs, bundle, on), pairs is not None)
     distances = measure_splits(
         bundle.backbone.for_inference().to(work.device),
         bundle.distance.to(work.device),
@@ -153,11 +142,11 @@ def evaluate_run(
     )
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
-    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, tuple(notes))
+    known = tuple(note for note in notes if note)
+    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, known)
 
 
 def _check(
-    run: Bundle | str | Path,
     data: Any,
     on: Any,
     policy: Any,
@@ -184,6 +173,28 @@ def _check(
         raise ConfigError(f"the threshold must be a finite number, not {threshold}")
     if policy is not None:
         as_policy(policy)
+
+
+def _bundle_at(place: Bundle | str | Path, work: Work) -> tuple[Bundle, list[str | None]]:
+    """The bundle to evaluate; with a note where it was made here, from a checkpoint."""
+    source = open_source(place)
+    if isinstance(source, Bundle):
+        return source, []
+    note = f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
+    return _finished(source, work), [note]
+
+
+def _own_manifest(home: Bundle | str | Path, root: str | Path | None) -> SplitManifest:
+    """The splits of a run."""
+    if isinstance(home, Bundle):
+        raise ConfigError("a bundle alone knows no images; give some: data=PATH, or on=RUN")
+    return run_manifest(home, root)
+
+
+def _rule(pairs: str | PairRule | None, bundle: Bundle, on: Source | None) -> PairRule:
+    """The pair rule that is asked for, or that of the run whose splits are evaluated."""
+    of = bundle if on is None else open_source(place_of(on))
+    return pair_rule_of(pairs, of.operating_point if isinstance(of, Bundle) else None)
 
 
 def _at(bundle: Bundle, policy: Any, threshold: float | None) -> Bundle:

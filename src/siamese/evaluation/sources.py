@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Union
 
 import torch
 
@@ -40,6 +40,22 @@ class UnfinishedRun:
     epoch: int
     step: int
     provenance: dict[str, Any]
+
+
+class HasFolder(Protocol):
+    """What :func:`siamese.train` returns: it knows its run's folder."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+
+
+Source = Union[Bundle, str, Path, HasFolder]
+
+
+def place_of(run: Source) -> Bundle | str | Path:
+    """A bundle as it is; a run by its folder."""
+    return run if isinstance(run, (Bundle, str, Path)) else run.folder
 
 
 def describe_run(

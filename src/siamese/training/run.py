@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import logging
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
-    MisconfigurationException,
-)
+from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese.backbones.base import BACKBONES, Backbone
+from siamese.backbones.base import Backbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
-from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.errors import CalibrationError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
-from siamese.faces.croppers.base import CROPPERS
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
@@ -41,15 +32,14 @@ from siamese.report import plots, skew, tables
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
+from siamese.training.checks import check_run
 from siamese.training.module import SiameseModule
-from siamese.training.resuming import EpochSeeds, KeepGivenRates, PreviousRun
+from siamese.training.resuming import EpochSeeds, PreviousRun
+from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.verification.calibration import Calibration
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
-
-KEEP = ("best", "last")
-MONITORS = ("val/eer", "val/auc", "val/f1", "val/accuracy", "val/loss", "train/loss")
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,11 +108,11 @@ def train(
     provenance: Mapping[str, Any] | None = None,
     verbose: bool = True,
 ) -> TrainingRun:
-    """Train, calibrate the threshold on identities never trained on, evaluate on identities neither
-    step saw, and save a bundle.
+    """Train, calibrate the threshold, evaluate, and save a bundle.
 
-    So with the default split protocol; where another lets splits share identities, the figures say
-    so.
+    The threshold is calibrated on identities never trained on, and evaluated on identities that
+    neither step saw. So with the default split protocol; where another lets splits share
+    identities, the figures say so.
 
     Call ``siamese.seed_everything`` before the module is made if its initial weights are to be
     repeatable.
@@ -155,58 +145,70 @@ def train(
             usable.
     """
     folder, rule = Path(folder), as_policy(policy)
-    _check(module, data, max_epochs, keep, monitor)
+    check_run(module, data, max_epochs, keep, monitor)
     previous = PreviousRun.find(resume) if resume is not None else None
-    with _no_advertisements():
+    with no_advertisements():
         data.progress = data.progress and verbose
         images = EvaluationData.of_module(data, as_pair_rule(pairs or BalancedPairs()))
         _bind(module, images)
         if previous:
             previous.check(images.manifest, max_epochs, module)
-        calibrating = images.calibrating
-        labels = images.datasets[calibrating].labels
-        rule.check(*images.pair_rules[calibrating].counts(labels))
         components = _components(module, data)
         facts = _facts(module, images) | dict(provenance or {})
         best = ModelCheckpoint(
             folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
         )
-        # Its probability and intervals are computed at the end, once.
-        calibrator = ThresholdCalibrator(
-            images.pair_rules[calibrating],
-            split=calibrating,
-            policy=rule,
-            probability=None,
-            intervals=False,
-        )
-        chosen = [calibrator, EpochSeeds(data.batch_seed), best, *callbacks]
+        seeds = EpochSeeds(data.batch_seed)
+        chosen = [_calibrator(images, rule), seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
-        fitting = _trainer(folder, chosen, settings | dict(trainer or {}), previous)
+        fitting = make_trainer(folder, chosen, settings | dict(trainer or {}), previous)
         _describe(folder, images, data, verbose)
-        describe_run(folder, components, images.pair_rules[calibrating], rule, facts)
+        describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
         seconds = _fit(fitting, module, data, folder, previous)
     if keep == "best":
         _restore_best(module, best, folder, previous)
-    if (found := module.operating_point) is None:
-        raise CalibrationError(
-            "training ended without a threshold: no validation epoch had both genuine and impostor "
-            "pairs; validate at least once and give the calibration split two images of one "
-            "identity"
-        )
     facts |= {"epochs": fitting.current_epoch, "kept": keep}
-    module.eval()
-    # Calibrated once more: in training embeddings may have been of lower precision, or from
-    # another device.
-    evaluation = conclude(
-        components, images, rule, epoch=found.epoch, step=found.step, provenance=facts
-    )
-    module.set_operating_point(evaluation.operating_point)
+    evaluation = _conclude(module, components, images, rule, facts)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {})
     if verbose:
         _show(run)
     return run
+
+
+def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:
+    """Chooses a threshold after each epoch, where the pairs can support the policy."""
+    split = images.calibrating
+    rule = images.pair_rules[split]
+    policy.check(*rule.counts(images.datasets[split].labels))
+    # Probability and intervals are computed at the end, once.
+    return ThresholdCalibrator(rule, split=split, policy=policy, probability=None, intervals=False)
+
+
+def _conclude(
+    module: SiameseModule,
+    components: Components,
+    images: EvaluationData,
+    policy: Policy,
+    facts: Mapping[str, Any],
+) -> RunEvaluation:
+    """Calibrate once more, evaluate, and make the bundle.
+
+    In training embeddings may have been of lower precision, or from another device.
+    """
+    if (found := module.operating_point) is None:
+        raise CalibrationError(
+            "training ended without a threshold: no validation epoch had both genuine and impostor "
+            "pairs; validate at least once and give the calibration split two images of one "
+            "identity"
+        )
+    module.eval()
+    evaluation = conclude(
+        components, images, policy, epoch=found.epoch, step=found.step, provenance=facts
+    )
+    module.set_operating_point(evaluation.operating_point)
+    return evaluation
 
 
 def _bind(module: SiameseModule, images: EvaluationData) -> None:
@@ -316,123 +318,3 @@ def _show(run: TrainingRun) -> None:
     print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
     print(f"run: {shown}    figures: {shown}/evaluation.json    plots: {shown}/plots")
     print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
-
-
-def _check(
-    module: SiameseModule, data: ImageDataModule, max_epochs: int, keep: str, monitor: str
-) -> None:
-    """Find out now, not after hours of training, what would go wrong at its end."""
-    for given, wanted in ((module, SiameseModule), (data, ImageDataModule)):
-        if not isinstance(given, wanted):
-            raise ConfigError(
-                f"siamese.train takes a siamese.{wanted.__name__} here, not a "
-                f"{type(given).__name__}: train(module, data, folder)"
-            )
-    if keep not in KEEP:
-        raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
-    if not isinstance(max_epochs, int) or max_epochs < 1:
-        raise ConfigError(f"max_epochs must be a whole number of at least 1, not {max_epochs!r}")
-    if type(module) is SiameseModule and monitor not in MONITORS:
-        raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(monitor, MONITORS)}")
-    if monitor == "val/loss" and not getattr(module.loss, "open_set", True):
-        raise ConfigError(
-            f"{type(module.loss).__name__} classifies the training identities, so there is no "
-            f"val/loss: monitor val/eer instead"
-        )
-    try:
-        module.configure_optimizers()
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"the optimizer cannot be made: {str(error).splitlines()[0]}; correct its settings"
-        ) from error
-    backbone = module.backbone
-    if not isinstance(backbone, Backbone):
-        raise ConfigError(
-            f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and "
-            f"register it in BACKBONES"
-        )
-    if module.distance.learned:
-        _check_learned(module.distance, backbone)
-    BACKBONES.settings(backbone)
-    DISTANCES.settings(module.distance)
-    CROPPERS.settings(data.cropper)
-
-
-def _check_learned(distance: Distance, backbone: Backbone) -> None:
-    """A learned distance is for embeddings of one length, in training as at use."""
-    if not backbone.same_at_use:
-        raise ConfigError(
-            f"{type(backbone).__name__} gives other embeddings at use than while training, but a "
-            f"learned distance is trained on the "
-            f"ones and measures the others: for SmallResNet set module.backbone.gradient_cells=0 "
-            f"and module.backbone.whiten=false"
-        )
-    size = getattr(distance, "embedding_size", backbone.embedding_size)
-    if size != backbone.embedding_size:
-        raise ConfigError(
-            f"the learned distance compares embeddings of {size} numbers, "
-            f"{type(backbone).__name__} gives "
-            f"{backbone.embedding_size}: set distance.embedding_size={backbone.embedding_size}"
-        )
-
-
-def _trainer(
-    folder: Path,
-    callbacks: Sequence[pl.Callback],
-    settings: Mapping[str, Any],
-    previous: PreviousRun | None,
-) -> pl.Trainer:
-    logs = folder / "logs"
-    # Not `save_last` of the best one: that file is only brought up to date when a best is saved.
-    last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    resumed = [KeepGivenRates()] if previous else []
-    defaults: dict[str, Any] = {
-        "accelerator": "auto",
-        "devices": 1,
-        "deterministic": "warn",
-        "logger": [CSVLogger(logs, "", "csv"), TensorBoardLogger(logs, "", "tensorboard")],
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 1,
-        "enable_model_summary": False,
-        # Lightning would rebuild the samplers without their arguments; ours shard themselves.
-        "use_distributed_sampler": False,
-    }
-    merged = defaults | dict(settings)
-    progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
-    # Lightning's own use of a deprecated function of torch: nothing a user could mend.
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
-    # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
-    # the epochs added.
-    warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
-    if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
-        raise ConfigError(
-            "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
-        )
-    try:
-        return pl.Trainer(**merged, callbacks=[*callbacks, last, *resumed, *progress])
-    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; "
-            f"correct trainer.*"
-        ) from error
-
-
-class _ProgressBar(RichProgressBar):
-    """Lightning's, without the version number that it takes from the logs' folder."""
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
-
-
-@contextlib.contextmanager
-def _no_advertisements() -> Iterator[None]:
-    """Keep Lightning's tips and lists of absent accelerators off the console; its warnings stay."""
-    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -1,0 +1,93 @@
+"""Lightning's Trainer as a run needs it: loggers, checkpoints, progress, and little else."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
+    MisconfigurationException,
+)
+
+from siamese.errors import ConfigError
+from siamese.training.resuming import KeepGivenRates, PreviousRun
+
+
+def make_trainer(
+    folder: Path,
+    callbacks: Sequence[pl.Callback],
+    settings: Mapping[str, Any],
+    previous: PreviousRun | None,
+) -> pl.Trainer:
+    """A Trainer that writes checkpoints and logs into a run's folder.
+
+    Args:
+        folder: of the run.
+        callbacks: of the run.
+        settings: of ``pytorch_lightning.Trainer``; they take precedence.
+        previous: the run that is resumed, or None.
+
+    Raises:
+        ConfigError: settings that the Trainer refuses, or more than one device.
+    """
+    logs = folder / "logs"
+    # Not `save_last` of the best one: that file is only brought up to date when a best is saved.
+    last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    resumed = [KeepGivenRates()] if previous else []
+    defaults: dict[str, Any] = {
+        "accelerator": "auto",
+        "devices": 1,
+        "deterministic": "warn",
+        "logger": [CSVLogger(logs, "", "csv"), TensorBoardLogger(logs, "", "tensorboard")],
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_model_summary": False,
+        # Lightning would rebuild the samplers without their arguments; ours shard themselves.
+        "use_distributed_sampler": False,
+    }
+    merged = defaults | dict(settings)
+    progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
+    # Lightning's own use of a deprecated function of torch: nothing a user could mend.
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
+    # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
+    # the epochs added.
+    warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
+    if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
+        raise ConfigError(
+            "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
+        )
+    try:
+        return pl.Trainer(**merged, callbacks=[*callbacks, last, *resumed, *progress])
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; "
+            f"correct trainer.*"
+        ) from error
+
+
+class _ProgressBar(RichProgressBar):
+    """Lightning's, without the version number that it takes from the logs' folder."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+@contextlib.contextmanager
+def no_advertisements() -> Iterator[None]:
+    """Keep Lightning's tips and lists of absent accelerators off the console; its warnings stay."""
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
