@@ -13,7 +13,7 @@ from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import crop_files, hash_files
+from siamese.faces.crops import CropResult, crop_files, hash_files
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,14 @@ def prepare(
         DataError, FaceError, CacheError: as there.
         SplitError: too little is left of a split.
     """
-    names = list(manifest.splits)
-    known_bad = {name: len(manifest.splits[name]) - len(manifest.usable(name)) for name in names}
-    entries = [(name, entry) for name in names for entry in manifest.usable(name)]
-    chosen = {name: pairs for name in names if (pairs := manifest.chosen_pairs(name)) is not None}
-    paths = [Path(manifest.root) / entry["file"] for _, entry in entries]
+    entries = {name: manifest.usable(name) for name in manifest.splits}
+    pairs = {name: manifest.chosen_pairs(name) for name in entries}
+    every = [entry for of_split in entries.values() for entry in of_split]
+    paths = [Path(manifest.root) / entry["file"] for entry in every]
     # A file that could not be hashed has no hash in the manifest: only such a file is read again,
     # to learn the reason.
     hashes = [
-        entry["sha256"] or hash_files([path])[0]
-        for path, (_, entry) in zip(paths, entries, strict=True)
+        entry["sha256"] or hash_files([path])[0] for path, entry in zip(paths, every, strict=True)
     ]
     result = crop_files(
         paths,
@@ -95,46 +93,70 @@ def prepare(
         progress=progress,
     )
     for row, reason in result.bad.items():
-        manifest.quarantine[entries[row][1]["file"]] = reason
-    prepared, skipped = {}, set(result.skipped)
-    for name in names:
-        rows = [row for row, (owner, _) in enumerate(entries) if owner == name]
-        kept = [row for row in rows if result.files[row] is not None]
-        faces = [result.faces[row] for row in rows]
-        counts = {
-            "images": len(rows) + known_bad[name],
-            "kept": len(kept),
-            "no_face": sum(n == 0 for n in faces),
-            "several_faces": sum(n is not None and n > 1 for n in faces),
-            "skipped": sum(row in skipped for row in rows),
-            "bad": sum(row in result.bad for row in rows) + known_bad[name],
-        }
-        identities = Counter(entries[row][1]["identity"] for row in kept)
-        if len(identities) < 2 or max(identities.values()) < 2:
-            raise SplitError(
-                f"of the {name} split {len(kept)} of {counts['images']} images are usable "
-                f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no "
-                f"pair of the same identity or no second identity: add images, or keep faceless "
-                f"ones with cropper.no_face=whole_image"
-            )
-        table = IdentityTable(
-            Path(manifest.root),
-            tuple(entries[row][1]["file"] for row in kept),
-            tuple(entries[row][1]["identity"] for row in kept),
-            manifest.dataset,
-        )
-        pairs = chosen.get(name)
-        if pairs is not None:
-            pairs = pairs_among(
-                pairs, np.array([result.files[row] is not None for row in rows], dtype=bool)
-            )
-            same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
-            if not any(same) or all(same):
-                raise SplitError(
-                    f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them "
-                    f"genuine: too many of their images are bad or without a usable face; keep "
-                    f"faceless ones with cropper.no_face=whole_image, or choose more pairs"
-                )
-        crops = [file for row in kept if (file := result.files[row]) is not None]
-        prepared[name] = PreparedSplit(table, crops, counts, pairs)
+        manifest.quarantine[every[row]["file"]] = reason
+    prepared, start = {}, 0
+    for name, of_split in entries.items():
+        rows = range(start, start + len(of_split))
+        start = rows.stop
+        prepared[name] = _prepared(manifest, name, of_split, rows, result, pairs[name])
     return PreparedData(prepared, result.computed, result.seconds)
+
+
+def _prepared(
+    manifest: SplitManifest,
+    name: str,
+    entries: list[dict[str, Any]],
+    rows: range,
+    result: CropResult,
+    pairs: np.ndarray | None,
+) -> PreparedSplit:
+    """What is left of one split.
+
+    Args:
+        manifest: of all splits.
+        name: of the split.
+        entries: its n files, but for those that were in quarantine before.
+        rows: where they stand in ``result``.
+        result: of cropping all splits.
+        pairs: (2, m) int64 positions in ``entries``, where the split protocol chose pairs.
+    """
+    files, faces = result.files[rows.start : rows.stop], result.faces[rows.start : rows.stop]
+    kept = [entry for entry, file in zip(entries, files, strict=True) if file is not None]
+    known_bad = len(manifest.splits[name]) - len(entries)
+    counts = {
+        "images": len(manifest.splits[name]),
+        "kept": len(kept),
+        "no_face": sum(n == 0 for n in faces),
+        "several_faces": sum(n is not None and n > 1 for n in faces),
+        "skipped": sum(row in rows for row in result.skipped),
+        "bad": sum(row in rows for row in result.bad) + known_bad,
+    }
+    identities = Counter(entry["identity"] for entry in kept)
+    if len(identities) < 2 or max(identities.values()) < 2:
+        raise SplitError(
+            f"of the {name} split {len(kept)} of {counts['images']} images are usable "
+            f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no pair "
+            f"of the same identity or no second identity: add images, or keep faceless ones with "
+            f"cropper.no_face=whole_image"
+        )
+    table = IdentityTable(
+        Path(manifest.root),
+        tuple(entry["file"] for entry in kept),
+        tuple(entry["identity"] for entry in kept),
+        manifest.dataset,
+    )
+    if pairs is not None:
+        pairs = pairs_among(pairs, np.array([file is not None for file in files], dtype=bool))
+        _check_pairs(name, table, pairs)
+    return PreparedSplit(table, [file for file in files if file is not None], counts, pairs)
+
+
+def _check_pairs(name: str, table: IdentityTable, pairs: np.ndarray) -> None:
+    """Refuse what is left of chosen pairs, if it is of one kind only."""
+    same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
+    if not any(same) or all(same):
+        raise SplitError(
+            f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too "
+            f"many of their images are bad or without a usable face; keep faceless ones with "
+            f"cropper.no_face=whole_image, or choose more pairs"
+        )

@@ -16,8 +16,7 @@ from siamese.pairs.base import Pairs
 from siamese.report import files, galleries, plots, skew
 from siamese.storage import write_json
 from siamese.verification.figures import SplitEvaluation
-from siamese.verification.held import HeldDistances
-from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import OperatingPoint
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Pat
     every = np.triu_indices(len(labels), 1)
     left, right = batch["pairs"].numpy() if "pairs" in batch else every
     pairs = Pairs(left, right, labels[left] == labels[right])
-    none = np.zeros(len(pairs), dtype=np.float32)  # no distance is shown
-    shown = HeldDistances(pairs, none, labels, "", {})
+    shown = PairSample(pairs, np.zeros(len(pairs), dtype=np.float32), "")  # none is shown
     figure = galleries.pair_gallery(
         shown,
         galleries.sample(shown, SAMPLES),
@@ -120,16 +118,16 @@ def _galleries(
     distances: PairDistances, shown: galleries.Shown, threshold: float
 ) -> dict[str, Figure]:
     """A sample of a split's pairs, and its worst mistakes."""
-    held = distances.pairs_to_show(SAMPLES)
-    totals = None if held is distances else distances.count_verdicts(threshold)
+    sample = distances.pairs_to_show(SAMPLES)
+    totals = None if sample.complete else distances.count_verdicts(threshold)
     rows = {
-        "samples": galleries.sample(held, SAMPLES),
-        "false_matches": galleries.false_matches(held, threshold, GALLERY),
-        "false_non_matches": galleries.false_non_matches(held, threshold, GALLERY),
+        "samples": galleries.sample(sample, SAMPLES),
+        "false_matches": galleries.false_matches(sample, threshold, GALLERY),
+        "false_non_matches": galleries.false_non_matches(sample, threshold, GALLERY),
     }
     return {
         kind: galleries.pair_gallery(
-            held,
+            sample,
             chosen,
             shown.image,
             names=shown.names,

@@ -156,82 +156,95 @@ class Bundle:
         folder = Path(folder).expanduser()
         if not (folder / DESCRIPTION).is_file() and (folder / "bundle" / DESCRIPTION).is_file():
             folder = folder / "bundle"  # a run's folder was given
+        description, weights = _read(folder)
         try:
-            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            weights = (folder / WEIGHTS).read_bytes()
-        except FileNotFoundError as error:
-            raise BundleError(
-                f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the "
-                f"'bundle' folder of a training run, train one (siamese train), or take the one "
-                f"that needs no training: pretrained (siamese.Verifier.pretrained())"
-            ) from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(
-                f"{folder}: bundle cannot be read ({error}); copy it again from the training run"
-            ) from error
-        try:
-            if description["version"] > VERSION:
-                raise BundleError(
-                    f"{folder}: written by a newer siamese (bundle version "
-                    f"{description['version']}); upgrade siamese"
-                )
-            if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
-                raise BundleError(
-                    f"{folder}: weights and description do not belong together (checksum); copy "
-                    f"the bundle again"
-                )
-            components = Components.build(description)
-            tensors = _tensors(weights)
-            if not all(bool(t.isfinite().all()) for t in tensors.values()):
-                raise BundleError(
-                    f"{folder}: some weights are NaN or infinite: the training diverged; train "
-                    f"again, at a lower rate"
-                )
-            if description["version"] == 1:  # had no distance with weights
-                tensors = {f"backbone.{k}": v for k, v in tensors.items()}
-            components.load_tensors(tensors)
-            parts = ("backbone.", "distance.", "calibration.")
-            if unknown := [k for k in tensors if not k.startswith(parts)]:
-                raise BundleError(
-                    f"{folder}: weights of unknown parts ({unknown[0]}); copy it again or train a "
-                    f"new one"
-                )
-            point = OperatingPoint.from_dict(description["operating_point"])
-            name = DISTANCES.name(components.distance)
-            if point.distance != name:
-                raise BundleError(
-                    f"{folder}: its threshold is for {point.distance} distance, but it measures "
-                    f"{name}; train again"
-                )
-            counts = {k: v.numpy() for k, v in tensors_of("calibration", tensors)}
-            kept = description.get("calibration")
-            return cls(
-                components.backbone.eval(),
-                components.distance.eval(),
-                components.cropper,
-                point,
-                description.get("provenance", {}),
-                components.augmentation,
-                Calibration.restored(point, kept, counts) if kept else None,
-                description.get("tta", 0),
-            )
+            _check(folder, description, weights)
+            return cls._build(folder, description, _tensors(weights))
         except BundleError:
             raise
-        except (
-            SiameseError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RuntimeError,
-            ValueError,
-            MemoryError,
-        ) as error:
-            reason = (
-                f"no entry {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-            )
+        except KeyError as error:
+            raise _invalid(folder, f"no entry {error}") from error
+        except _DAMAGE as error:
+            raise _invalid(folder, str(error).splitlines()[0]) from error
+
+    @classmethod
+    def _build(
+        cls, folder: Path, description: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> Bundle:
+        """From a description and weights that belong together."""
+        components = Components.build(description)
+        if description["version"] == 1:  # had no distance with weights
+            tensors = {f"backbone.{k}": v for k, v in tensors.items()}
+        components.load_tensors(tensors)
+        parts = ("backbone.", "distance.", "calibration.")
+        if unknown := [k for k in tensors if not k.startswith(parts)]:
             raise BundleError(
-                f"{folder}: not a valid bundle ({reason}); copy it again or train a new one"
-            ) from error
+                f"{folder}: weights of unknown parts ({unknown[0]}); copy it again or train a new "
+                f"one"
+            )
+        if not all(bool(t.isfinite().all()) for t in tensors.values()):
+            raise BundleError(
+                f"{folder}: some weights are NaN or infinite: the training diverged; train again, "
+                f"at a lower rate"
+            )
+        point = OperatingPoint.from_dict(description["operating_point"])
+        name = DISTANCES.name(components.distance)
+        if point.distance != name:
+            raise BundleError(
+                f"{folder}: its threshold is for {point.distance} distance, but it measures {name}; "
+                f"train again"
+            )
+        counts = {k: v.numpy() for k, v in tensors_of("calibration", tensors)}
+        kept = description.get("calibration")
+        return cls(
+            components.backbone.eval(),
+            components.distance.eval(),
+            components.cropper,
+            point,
+            description.get("provenance", {}),
+            components.augmentation,
+            Calibration.restored(point, kept, counts) if kept else None,
+            description.get("tta", 0),
+        )
+
+
+# What damaged or altered files make their readers raise.
+_DAMAGE = (SiameseError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """A bundle's two files."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        return description, (folder / WEIGHTS).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' "
+            f"folder of a training run, train one (siamese train), or take the one that needs no "
+            f"training: pretrained (siamese.Verifier.pretrained())"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{folder}: bundle cannot be read ({error}); copy it again from the training run"
+        ) from error
+
+
+def _check(folder: Path, description: dict[str, Any], weights: bytes) -> None:
+    """Refuse files of a newer version, and two that do not belong together."""
+    if description["version"] > VERSION:
+        raise BundleError(
+            f"{folder}: written by a newer siamese (bundle version {description['version']}); "
+            f"upgrade siamese"
+        )
+    if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+        raise BundleError(
+            f"{folder}: weights and description do not belong together (checksum); copy the bundle "
+            f"again"
+        )
+
+
+def _invalid(folder: Path, reason: str) -> BundleError:
+    return BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one")
 
 
 def free_folder(folder: str | Path) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from siamese.distances.base import is_match
 from siamese.report.plots import GENUINE, IMPOSTOR, blank_figure, drawable, text_width
 from siamese.verification.confusion import Confusion
-from siamese.verification.held import HeldDistances
+from siamese.verification.pair_distances import PairSample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,44 +37,44 @@ class Shown(NamedTuple):
     title: str
 
 
-def false_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
+def false_matches(shown: PairSample, threshold: float, count: int = 20) -> np.ndarray:
     """Different identities taken for one: the pairs of smallest distance first.
 
     Args:
-        compared: pairs and their distances.
+        shown: pairs and their distances.
         threshold: in the unit of the distances.
         count: how many at most, >= 0.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count; equal distances in their order
+        (k,) int64 row numbers of ``shown.pairs``, k <= count; equal distances in their order
         there, and no two pairs of the same two images, whichever is left.
     """
-    return _mistakes(compared, threshold, same=False)[:count]
+    return _mistakes(shown, threshold, same=False)[:count]
 
 
-def false_non_matches(compared: HeldDistances, threshold: float, count: int = 20) -> np.ndarray:
+def false_non_matches(shown: PairSample, threshold: float, count: int = 20) -> np.ndarray:
     """One identity taken for two: the pairs of largest distance first.
 
     Otherwise as :func:`false_matches`.
     """
-    return _mistakes(compared, threshold, same=True)[:count]
+    return _mistakes(shown, threshold, same=True)[:count]
 
 
-def sample(compared: HeldDistances, count: int = 8, seed: int = 0) -> np.ndarray:
+def sample(shown: PairSample, count: int = 8, seed: int = 0) -> np.ndarray:
     """Random pairs, genuine and impostor in turn, genuine first; where one kind runs out, fewer.
 
     Args:
-        compared: pairs and their distances.
+        shown: pairs and their distances.
         count: how many at most, >= 0.
         seed: the same seed and pairs give the same sample.
 
     Returns:
-        (k,) int64 row numbers of ``compared.pairs``, k <= count, no two pairs of the same two
+        (k,) int64 row numbers of ``shown.pairs``, k <= count, no two pairs of the same two
         images.
     """
     rng = np.random.default_rng([seed, 6])
     genuine, impostor = (
-        rng.permutation(_distinct(compared, np.flatnonzero(compared.pairs.same == kind)))[:wanted]
+        rng.permutation(_distinct(shown, np.flatnonzero(shown.pairs.same == kind)))[:wanted]
         for kind, wanted in ((True, (count + 1) // 2), (False, count // 2))
     )
     turns = min(len(genuine), len(impostor))
@@ -83,7 +83,7 @@ def sample(compared: HeldDistances, count: int = 8, seed: int = 0) -> np.ndarray
 
 
 def pair_gallery(
-    compared: HeldDistances,
+    shown: PairSample,
     rows: Sequence[int] | np.ndarray,
     image: Callable[[int], np.ndarray],
     *,
@@ -100,8 +100,8 @@ def pair_gallery(
     mistakes there are none.
 
     Args:
-        compared: pairs and their distances.
-        rows: (k,) row numbers of ``compared.pairs``, such as :func:`false_matches` chooses.
+        shown: pairs and their distances.
+        rows: (k,) row numbers of ``shown.pairs``, such as :func:`false_matches` chooses.
         image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row
             that is shown.
         names: row of the embedding matrix -> its identity; long names are shortened in their
@@ -118,7 +118,7 @@ def pair_gallery(
     width = max(8.0, _WIDTH * per_line)
     heading = [
         part
-        for text in (title, _counted(compared, rows, threshold, totals))
+        for text in (title, _counted(shown, rows, threshold, totals))
         for part in _wrapped(text, width)
     ]
     pair = _WIDTH / 2 + _CAPTION * (1 if names is None else 2)
@@ -128,54 +128,53 @@ def pair_gallery(
         return figure
     images = {
         row: image(row)
-        for row in np.union1d(compared.pairs.left[rows], compared.pairs.right[rows]).tolist()
+        for row in np.union1d(shown.pairs.left[rows], shown.pairs.right[rows]).tolist()
     }
-    accepted = None if threshold is None else np.asarray(is_match(compared.distances, threshold))
+    accepted = None if threshold is None else np.asarray(is_match(shown.distances, threshold))
     grid = figure.add_gridspec(lines, per_line)
     for place, row in enumerate(rows.tolist()):
         axes = figure.add_subplot(grid[place // per_line, place % per_line])
-        left, right = int(compared.pairs.left[row]), int(compared.pairs.right[row])
+        left, right = int(shown.pairs.left[row]), int(shown.pairs.right[row])
         _side_by_side(axes, images[left], images[right])
-        same = bool(compared.pairs.same[row])
+        same = bool(shown.pairs.same[row])
         if accepted is None:
             _mark(axes, "genuine" if same else "impostor", same)
         else:
             match = bool(accepted[row])
             verdict = "same" if match else "different"
             mark = "\u2713 right" if match == same else "\u2717 wrong"
-            _mark(axes, f"{float(compared.distances[row]):.3f} {verdict} {mark}", match == same)
+            _mark(axes, f"{float(shown.distances[row]):.3f} {verdict} {mark}", match == same)
         if names is not None:
             _name(axes, names(left), names(right), same)
     return figure
 
 
-def _mistakes(compared: HeldDistances, threshold: float, same: bool) -> np.ndarray:
+def _mistakes(shown: PairSample, threshold: float, same: bool) -> np.ndarray:
     """All of one kind, the worst first, each two images once."""
-    accepted = np.asarray(is_match(compared.distances, threshold), dtype=bool)
-    rows = np.flatnonzero((compared.pairs.same == same) & (accepted != same))
-    distances = compared.distances[rows].astype(np.float64)
-    return _distinct(compared, rows[np.argsort(-distances if same else distances, kind="stable")])
+    accepted = np.asarray(is_match(shown.distances, threshold), dtype=bool)
+    rows = np.flatnonzero((shown.pairs.same == same) & (accepted != same))
+    distances = shown.distances[rows].astype(np.float64)
+    return _distinct(shown, rows[np.argsort(-distances if same else distances, kind="stable")])
 
 
-def _distinct(compared: HeldDistances, rows: np.ndarray) -> np.ndarray:
+def _distinct(shown: PairSample, rows: np.ndarray) -> np.ndarray:
     """The rows without those whose two images came before, in either order.
 
     A benchmark may list a pair both ways.
     """
-    left = compared.pairs.left[rows].astype(np.int64)
-    right = compared.pairs.right[rows].astype(np.int64)
+    left = shown.pairs.left[rows].astype(np.int64)
+    right = shown.pairs.right[rows].astype(np.int64)
     _, first = np.unique(np.minimum(left, right) << 32 | np.maximum(left, right), return_index=True)
     kept: np.ndarray = rows[np.sort(first)]
     return kept
 
 
 def _counted(
-    compared: HeldDistances, rows: np.ndarray, threshold: float | None, totals: Confusion | None
+    shown: PairSample, rows: np.ndarray, threshold: float | None, totals: Confusion | None
 ) -> str:
     """How many pairs are shown, and of how many."""
     genuine, impostor = (
-        len(_distinct(compared, np.flatnonzero(compared.pairs.same == kind)))
-        for kind in (True, False)
+        len(_distinct(shown, np.flatnonzero(shown.pairs.same == kind))) for kind in (True, False)
     )
     if totals is not None:
         genuine, impostor = totals.tp + totals.fn, totals.fp + totals.tn
@@ -185,17 +184,17 @@ def _counted(
     )
     if threshold is None:
         return every if len(rows) else f"no pairs to show of {every.partition(' of ')[2]}"
-    at = f"at threshold {threshold:.3f} ({compared.distance} distance)"
+    at = f"at threshold {threshold:.3f} ({shown.distance} distance)"
     none = []
     for same, kind, among in (
         (False, "false matches", f"{impostor:,} impostor pairs"),
         (True, "false non-matches", f"{genuine:,} genuine pairs"),
     ):
-        found = len(_mistakes(compared, threshold, same))
+        found = len(_mistakes(shown, threshold, same))
         if totals is not None:
             found = totals.fn if same else totals.fp
-        match = np.asarray(is_match(compared.distances, threshold))[rows]
-        if len(rows) and ((compared.pairs.same[rows] == same) & (match != same)).all():
+        match = np.asarray(is_match(shown.distances, threshold))[rows]
+        if len(rows) and ((shown.pairs.same[rows] == same) & (match != same)).all():
             return f"{len(rows):,} of {found:,} {kind} among {among} {at}"
         if not found:
             none.append(f"no {kind} among {among}")

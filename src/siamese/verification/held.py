@@ -12,7 +12,7 @@ import numpy as np
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, count_verdicts
 from siamese.verification.curves import ThresholdCurve, eer
-from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
 
 # Up to so many pairs are counted one by one in every draw of identities; more are counted as
@@ -110,8 +110,8 @@ class HeldDistances(PairDistances):
         own = np.unique(self.labels[genuine], return_counts=True)[1]
         return float(own.max(initial=0) / max(1, own.sum()))
 
-    def pairs_to_show(self, count: int, seed: int = 0) -> HeldDistances:
-        return self
+    def pairs_to_show(self, count: int, seed: int = 0) -> PairSample:
+        return PairSample(self.pairs, self.distances, self.distance)
 
     def pairs_for_loss(self) -> Pairs:
         return self.pairs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,24 @@ from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.policies.base import Policy
 
-if TYPE_CHECKING:
-    from siamese.verification.held import HeldDistances
-
 _FEW = 64  # identities whose pairs are counted two by two
+
+
+@dataclass(frozen=True, eq=False)
+class PairSample:
+    """Pairs one by one, for people to look at.
+
+    Attributes:
+        pairs: n pairs of rows.
+        distances: (n,) floating point.
+        distance: the distance's registered name.
+        complete: whether these are all the pairs that there are.
+    """
+
+    pairs: Pairs
+    distances: np.ndarray
+    distance: str
+    complete: bool = True
 
 
 class PairDistances(ABC):
@@ -153,7 +168,7 @@ class PairDistances(ABC):
     # --- pairs for people and for losses ---
 
     @abstractmethod
-    def pairs_to_show(self, count: int, seed: int = 0) -> HeldDistances:
+    def pairs_to_show(self, count: int, seed: int = 0) -> PairSample:
         """Pairs for people to look at, the worst mistakes among them.
 
         Args:

@@ -32,8 +32,7 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, check_threshold
 from siamese.verification.curves import ThresholdCurve, eer
-from siamese.verification.held import HeldDistances
-from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
@@ -285,7 +284,7 @@ class StreamedDistances(PairDistances):
         own = sizes * (sizes - 1) // 2
         return float(own.max(initial=0) / max(1, own.sum()))
 
-    def pairs_to_show(self, count: int, seed: int = 0) -> HeldDistances:
+    def pairs_to_show(self, count: int, seed: int = 0) -> PairSample:
         """The closest impostor and the farthest genuine pairs, and some at random."""
         left, right, distances = self.extremes(count)
         labels = self.original_labels
@@ -298,7 +297,7 @@ class StreamedDistances(PairDistances):
         left, right = np.append(left, some.left[new]), np.append(right, some.right[new])
         distances = np.append(distances, self.between(some.left[new], some.right[new]))
         pairs = Pairs(left, right, labels[left] == labels[right])
-        return HeldDistances(pairs, distances, labels, self.distance, self.pair_rule)
+        return PairSample(pairs, distances, self.distance, complete=False)
 
     def pairs_for_loss(self) -> Pairs:
         return BalancedPairs()(self.original_labels)
