@@ -1,15 +1,17 @@
-# make demo: train on the ORL faces, calibrate, test, verify two pairs.   make test: lint, types, tests.
+# make demo: train on the ORL faces, calibrate, test, verify two pairs.
+# make test: lint, types, tests.
 PYTHON ?= python3
 BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow lint benchmarks seeds clean
+.PHONY: demo test test-slow lint benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
 
-# One thread per test process: two processes of two threads each on two cores wait for each other most of the time.
+# One thread per test process: two processes of two threads each on two cores wait for each other
+# most of the time.
 test: export OMP_NUM_THREADS = 1
 test: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow"
@@ -27,8 +29,8 @@ benchmarks: .venv/test.stamp
 	$(BIN)/python benchmarks/imports.py
 
 # The predecessors and our recipes on their protocols, for the README: hours. LFW=folder of people.
-seeds: .venv/test.stamp
-	$(BIN)/python benchmarks/seeds.py "$(LFW)" --readme README.md
+baselines: .venv/test.stamp
+	$(BIN)/python benchmarks/baselines.py "$(LFW)" --readme README.md
 
 .venv/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,7 +38,8 @@ seeds: .venv/test.stamp
 	$(PYTHON) -m venv .venv
 	touch $@
 
-# constraints.txt holds every version that was tested; one call, so that pip weighs all needs together.
+# constraints.txt holds every version that was tested; one call, so that pip weighs all needs
+# together.
 .venv/demo.stamp: .venv/python.stamp pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dlib-bin,pretrained]'
 	touch $@

@@ -11,7 +11,7 @@ from typing import Any
 import lazy_loader
 
 _load, _names, _public = lazy_loader.attach_stub(__name__, __file__)
-__all__ = [*_public, "__version__"]  # noqa: PLE0605
+__all__ = [*_public, "__version__"]  # noqa: PLE0604
 
 # Old name -> what to write now; until the next minor version.
 _RENAMED = {

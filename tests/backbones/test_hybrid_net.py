@@ -93,7 +93,7 @@ def test_what_cannot_be_fitted_says_so():
         Discriminant(12, 13)
     with pytest.raises(ConfigError, match="add images"):
         Discriminant(12, 12).fit(x[:10], labels[:10])
-    with pytest.raises(ConfigError, match="nobody has two images"):
+    with pytest.raises(ConfigError, match="no identity has two images"):
         Discriminant(12, 4).fit(x, torch.arange(len(x)))
 
 

@@ -181,7 +181,7 @@ def test_verify_answers_by_exit_code_and_json(run_folder, identities, capsys):
     a = str(identities / "p0" / "0.png")
     bundle = ["--bundle", str(run_folder / "bundle")]
     assert main(["verify", a, a, *bundle]) == 0
-    assert capsys.readouterr().out.startswith("same person: distance 0.0000 <= ")
+    assert capsys.readouterr().out.startswith("same identity: distance 0.0000 <= ")
     codes = set()
     for identity in range(1, 10):
         code = main(["verify", a, str(identities / f"p{identity}" / "1.png"), "--json", *bundle])

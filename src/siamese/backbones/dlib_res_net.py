@@ -90,7 +90,7 @@ class DlibResNet(Backbone):
         return not (self.mirror or self.jitter)
 
     def forward(self, images: Tensor) -> Tensor:
-        _check_pictures(images)
+        _check_images(images)
         # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no
         # odd number beyond 256. Views are warped as pixels, so that beyond the image there is
         # black, as in dlib.
@@ -199,7 +199,7 @@ def _weights_file(weights: str | Path) -> Path:
     return Path(weights).expanduser()
 
 
-def _check_pictures(images: Tensor) -> None:
+def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] != 3:
         found = (
             f"a tensor of shape {tuple(images.shape)}"

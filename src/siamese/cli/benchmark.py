@@ -1,4 +1,4 @@
-"""`siamese evaluate --benchmark lfw_view2` and `--pairs-file FILE`: pairs in somebody's folds."""
+"""`siamese evaluate --benchmark lfw_view2` and `--pairs-file FILE`: pairs in given folds."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ DESCRIPTION = (
     "--data, "
     "on all images of another folder or CSV file, at the run's threshold. A run that was "
     "interrupted, or is still in training, is evaluated from its last checkpoint. With --benchmark "
-    "or --pairs-file: any bundle on pairs that somebody else chose, at thresholds that the other "
+    "or --pairs-file: any bundle on pairs that others chose, at thresholds that the other "
     "folds choose."
 )
 

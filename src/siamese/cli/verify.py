@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HELP = "say whether two images show the same person"
 DESCRIPTION = "Say whether two images show the same person."
 EPILOG = "exit code: 0 same person, 1 different people, 2 error"
+_ANYTHING = ("same identity", "different identities")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,14 +83,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> None:
     """The verdict, how sure it is, and where it comes from."""
-    same, sign = ("same person", "<=") if verdict.same else ("different people", ">")
-    print(f"{same}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
+    # A cropper that looks for faces is for people; others are for anything.
+    of_people = verdict.faces[0] is not None
+    one, two = ("same person", "different people") if of_people else _ANYTHING
+    sign = "<=" if verdict.same else ">"
+    found = one if verdict.same else two
+    print(f"{found}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
     if verdict.probability is not None:
         share = f"{100 * (verdict.prevalence or 0):.3g} %"
         print(
-            f"probability of the same person: {verdict.probability:.3f}, where {share} of the "
-            f"pairs "
-            f"are"
+            f"probability of the {one}: {verdict.probability:.3f}, where {share} of the pairs are"
         )
     band = verifier.calibration.band if verifier.calibration else None
     if verdict.uncertain and band:
@@ -100,7 +103,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     elif verdict.uncertain is None and verifier.calibration and not band:
         print(
             "how far the threshold holds is not known: the bundle has no interval for it, as where "
-            "it was chosen on few people"
+            "it was chosen on few identities"
         )
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:

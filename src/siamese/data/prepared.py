@@ -135,9 +135,9 @@ def _prepared(
     if len(identities) < 2 or max(identities.values()) < 2:
         raise SplitError(
             f"of the {name} split {len(kept)} of {counts['images']} images are usable "
-            f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no pair "
-            f"of the same identity or no second identity: add images, or keep faceless ones with "
-            f"cropper.no_face=whole_image"
+            f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no "
+            f"pair of the same identity or no second identity: add images, or keep faceless ones "
+            f"with cropper.no_face=whole_image"
         )
     table = IdentityTable(
         Path(manifest.root),
@@ -156,7 +156,7 @@ def _check_pairs(name: str, table: IdentityTable, pairs: np.ndarray) -> None:
     same = [table.identities[a] == table.identities[b] for a, b in pairs.T]
     if not any(same) or all(same):
         raise SplitError(
-            f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: too "
-            f"many of their images are bad or without a usable face; keep faceless ones with "
+            f"of the pairs chosen for {name} {len(same)} are left, {sum(same)} of them genuine: "
+            f"too many of their images are bad or without a usable face; keep faceless ones with "
             f"cropper.no_face=whole_image, or choose more pairs"
         )

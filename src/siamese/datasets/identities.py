@@ -106,7 +106,7 @@ class IdentityTable:
             if not identity.is_dir():
                 strays += Path(identity.name).suffix.lower() in IMAGE_SUFFIXES
                 continue
-            for path in sorted(_pictures(Path(identity.path))):
+            for path in sorted(_images(Path(identity.path))):
                 files.append(path.relative_to(root).as_posix())
                 identities.append(identity.name)
         if not files:
@@ -244,11 +244,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
     found = []
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):  # a link may lead round in a circle
-            found += _pictures(Path(entry.path))
+            found += _images(Path(entry.path))
         elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
             found.append(Path(entry.path))
     return found

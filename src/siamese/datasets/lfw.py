@@ -60,7 +60,7 @@ def load_lfw(root: str | Path) -> IdentityTable:
     Raises:
         DataError: there is no such folder, or it holds no folders of people.
     """
-    folder = _pictures(root)
+    folder = _images_folder(root)
     table = IdentityTable.from_folder(folder, name="lfw")
     if len(table) != IMAGES or len(table.distinct_identities) != PEOPLE:
         warnings.warn(
@@ -82,7 +82,7 @@ def lfw_view2(root: str | Path) -> PairsFile:
     Raises:
         DataError: no such folder, no such file, or images that do not exist.
     """
-    return PairsFile.read(_beside(root, "pairs.txt"), _pictures(root), "lfw_view2")
+    return PairsFile.read(_beside(root, "pairs.txt"), _images_folder(root), "lfw_view2")
 
 
 def lfw_view1(root: str | Path) -> PairsFile:
@@ -92,14 +92,15 @@ def lfw_view1(root: str | Path) -> PairsFile:
     genuine, and no person is in both. It is not independent of View 2: 2,465 of its 3,095 people,
     and 758 of its 3,200 pairs, are there too. Arguments and errors as :func:`lfw_view2`.
     """
+    images = _images_folder(root)
     train, test = (
-        PairsFile.read(_beside(root, f"pairsDev{part}.txt"), _pictures(root), f"pairsDev{part}")
-        for part in ("Train", "Test")
+        PairsFile.read(_beside(root, f"{name}.txt"), images, name)
+        for name in ("pairsDevTrain", "pairsDevTest")
     )
     return train.joined(test, "lfw_view1", tested=(1,))
 
 
-def _pictures(root: str | Path) -> Path:
+def _images_folder(root: str | Path) -> Path:
     """The folder of folders of people."""
     folder = Path(root).expanduser()
     if not folder.exists():
@@ -112,7 +113,7 @@ def _pictures(root: str | Path) -> Path:
 
 def _beside(root: str | Path, name: str) -> Path:
     """One of the official files of pairs: in the given folder, or where the images' folder lies."""
-    _pictures(root)  # raises if it does not exist
+    _images_folder(root)  # raises if it does not exist
     folder = Path(root).expanduser().absolute()
     for place in (folder, folder.parent):
         if (place / name).is_file():

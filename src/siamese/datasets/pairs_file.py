@@ -184,10 +184,10 @@ class PairsFile:
             fold_names=tuple(number),
         )
         if not known:
-            found._warn_of_shared_people()
+            found._warn_of_shared_identities()
         return found
 
-    def _warn_of_shared_people(self) -> None:
+    def _warn_of_shared_identities(self) -> None:
         who = self.labels[np.concatenate([self.left, self.right])]
         # Each identity with each of its folds once.
         met = np.unique(np.stack([who, np.tile(self.fold, 2)]), axis=1)

@@ -1,4 +1,4 @@
-"""Benchmarks: pairs in folds that somebody else chose, such as LFW's View 2."""
+"""Benchmarks: pairs in folds that others chose, such as LFW's View 2."""
 
 from __future__ import annotations
 

@@ -191,8 +191,8 @@ class Bundle:
         name = DISTANCES.name(components.distance)
         if point.distance != name:
             raise BundleError(
-                f"{folder}: its threshold is for {point.distance} distance, but it measures {name}; "
-                f"train again"
+                f"{folder}: its threshold is for {point.distance} distance, but it measures "
+                f"{name}; train again"
             )
         counts = {k: v.numpy() for k, v in tensors_of("calibration", tensors)}
         kept = description.get("calibration")

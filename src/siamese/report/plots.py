@@ -101,7 +101,9 @@ def loss_curves(history: History) -> Figure:
 
 
 def verification_curves(
-    compared: Mapping[str, PairDistances], threshold: float, band: tuple[float, float] | None = None
+    distances: Mapping[str, PairDistances],
+    threshold: float,
+    band: tuple[float, float] | None = None,
 ) -> Figure:
     """ROC, DET, F1 and accuracy of each split, with the operating point on each curve.
 
@@ -109,7 +111,7 @@ def verification_curves(
     one is drawn.
 
     Args:
-        compared: split -> its pairs; a split without both kinds of pairs has no curves, and the
+        distances: split -> its pairs; a split without both kinds of pairs has no curves, and the
             legend says so.
         threshold: the operating point, in the unit of the distances.
         band: 95 % interval of the threshold, shaded.
@@ -126,7 +128,7 @@ def verification_curves(
         ylabel="true match rate: genuine pairs accepted",
     )
     unit = ""
-    for number, (split, c) in enumerate(compared.items()):
+    for number, (split, c) in enumerate(distances.items()):
         style: dict[str, Any] = {
             "color": PALETTE[number % len(PALETTE)],
             "linestyle": DASHES[number % len(DASHES)],
@@ -234,14 +236,17 @@ def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) ->
     return figure
 
 
-def distance_histograms(compared: Mapping[str, PairDistances], threshold: float) -> Figure:
+def distance_histograms(distances: Mapping[str, PairDistances], threshold: float) -> Figure:
     """For each split the distances of genuine and impostor pairs, and the threshold."""
-    figure = blank_figure(4.5 * len(compared), 3.6)
-    curves = {split: c.curve() if c.genuine + c.impostor else None for split, c in compared.items()}
+    figure = blank_figure(4.5 * len(distances), 3.6)
+    curves = {
+        split: pairs.curve() if pairs.genuine + pairs.impostor else None
+        for split, pairs in distances.items()
+    }
     top = max((float(c.thresholds[-1]) for c in curves.values() if c), default=0.0) or 1.0
     bins = np.linspace(0, top, 51)
     for axes, (split, c) in zip(
-        np.atleast_1d(figure.subplots(1, len(compared))), compared.items(), strict=True
+        np.atleast_1d(figure.subplots(1, len(distances))), distances.items(), strict=True
     ):
         curve = curves[split]
         for kind, count, colour in (

@@ -10,7 +10,7 @@ from siamese.errors import ConfigError
 
 # An identity's images beyond this number add no weight, so that one identity with many images does
 # not dominate the within-class scatter.
-PICTURES = 8
+IMAGES = 8
 # Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
 OVERSAMPLING, ROUNDS = 50, 3
 
@@ -100,7 +100,7 @@ class Discriminant(nn.Module):
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:
     """(k, k) covariance of descriptors around their identity's mean, in float64.
 
-    Each identity counts as at most PICTURES images.
+    Each identity counts as at most IMAGES images.
     """
     x = x.double()
     _, identity, number = torch.unique(labels.to(x.device), return_inverse=True, return_counts=True)
@@ -113,15 +113,15 @@ def _within_class(x: Tensor, labels: Tensor) -> Tensor:
     several = number[identity] > 1
     if not bool(several.any()):
         raise ConfigError(
-            "nobody has two images: a discriminant learns from how images of one identity differ; "
-            "add images"
+            "no identity has two images: a discriminant learns from how images of one identity "
+            "differ; add images"
         )
     freedom = (number[identity][several] - 1).double()
-    weight = freedom.clamp(max=PICTURES - 1) / freedom
+    weight = freedom.clamp(max=IMAGES - 1) / freedom
     apart = (x - mean[identity])[several]
     # A scatter of n images has n - 1 degrees of freedom: so weighted, each identity's unbiased
     # covariance counts min(n, 8) - 1.
-    degrees = ((number[number > 1] - 1).double().clamp(max=PICTURES - 1)).sum()
+    degrees = ((number[number > 1] - 1).double().clamp(max=IMAGES - 1)).sum()
     covariance: Tensor = (apart * weight[:, None]).T @ apart / degrees
     return covariance
 

@@ -135,7 +135,7 @@ class PlannedBatches:
         rank: int,
         world: int,
     ) -> None:
-        self._sampler, self._people, self._seed = sampler, identities, seed
+        self._sampler, self._rows, self._seed = sampler, identities, seed
         self._steps, self._rank, self._world = steps, rank, world
         self.epoch = 0
         self.sampler = self  # where Lightning looks for set_epoch: dataloader.batch_sampler.sampler
@@ -150,7 +150,7 @@ class PlannedBatches:
         epoch = self.epoch
         for step in range(self._steps):
             yield self._sampler.plan(
-                self._people, (self._seed,), epoch, step, self._rank, self._world
+                self._rows, (self._seed,), epoch, step, self._rank, self._world
             )
 
 
