@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from siamese.backbones import dlib_res_net
 from siamese.backbones.base import BACKBONES
 from siamese.backbones.dlib_res_net import SMALLEST, DlibResNet
-from siamese.backbones.layers.views import jitter_maps, warped
+from siamese.backbones.layers.views import jitter_maps, warp
 from siamese.errors import ConfigError, MissingDependencyError, WeightsError
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.images import read_image
@@ -362,11 +362,11 @@ def test_jitter_maps_move_turn_and_enlarge_as_fmr_as_dlib_does():
 
 def test_the_map_that_changes_nothing_changes_nothing():
     images = torch.rand(2, 3, 20, 20)
-    torch.testing.assert_close(warped(images, torch.eye(2, 3)), images)
+    torch.testing.assert_close(warp(images, torch.eye(2, 3)), images)
     mirror = torch.tensor([[-1.0, 0, 0], [0, 1, 0]])
-    torch.testing.assert_close(warped(images, mirror), images.flip(3))
+    torch.testing.assert_close(warp(images, mirror), images.flip(3))
     # It is black beyond the image.
-    assert float(warped(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0
+    assert float(warp(images, torch.tensor([[3.0, 0, 0], [0, 3, 0]]))[:, :, 0, 0].max()) == 0
 
 
 def test_views_are_for_use_only(network, chips):

@@ -121,7 +121,7 @@ def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys
     assert (found["folds"]["benchmark"], found["folds"]["policy"]) == ("mine", "recall")
     # One fold: the bundle's threshold.
     path.write_text("left,right,same\n" + "".join(f"{a},{b},{s}\n" for a, b, s, _ in rows))
-    found = answer(capsys, bundle, f"pairs-file={path}", f"data={lfw}")
+    found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw)
     assert found["folds"]["policy"] == "given"
     own = siamese.Bundle.load(bundle).operating_point.threshold
     assert found["folds"]["folds"][0]["threshold"] == own

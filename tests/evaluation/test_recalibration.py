@@ -89,7 +89,7 @@ def test_a_table_is_data_too_and_a_missing_calibration_leaves_drift_open(bundle,
     assert siamese.recalibrate(given, table, "max_f1", progress=False).old.policy == "given"
 
 
-def test_a_bundle_remembers_the_copies_it_was_calibrated_with(bundle, tmp_path):
+def test_a_bundle_remembers_the_test_time_augmentation_it_was_calibrated_with(bundle, tmp_path):
     data = write(tmp_path / "data", 10, 0.05, 3)
     noisy = replace(bundle, augmentation=siamese.Augmentation(brightness=0.3))
     found = siamese.recalibrate(noisy, data, tta=3, progress=False)

@@ -32,20 +32,20 @@ siamese.train(
 """
 
 
-def start(people, folder, epochs):
-    command = [sys.executable, "-c", TRAIN, str(people), str(folder), str(epochs)]
+def start(identities, folder, epochs):
+    command = [sys.executable, "-c", TRAIN, str(identities), str(folder), str(epochs)]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory):
-    return write_identities(tmp_path_factory.mktemp("people"), [4] * 30)
+def identities(tmp_path_factory):
+    return write_identities(tmp_path_factory.mktemp("identities"), [4] * 30)
 
 
 @pytest.fixture(scope="module")
-def run(people, tmp_path_factory):
+def run(identities, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    process = start(people, folder, 2)
+    process = start(identities, folder, 2)
     assert process.wait(120) == 0, process.stderr.read().decode()
     return folder
 
@@ -63,9 +63,9 @@ def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     assert len(repr(found)) < 200
 
 
-def test_a_run_killed_in_training_is_evaluated_and_made_a_bundle(people, tmp_path):
+def test_a_run_killed_in_training_is_evaluated_and_made_a_bundle(identities, tmp_path):
     folder = tmp_path / "killed"
-    process = start(people, folder, 10_000)
+    process = start(identities, folder, 10_000)
     last = folder / "checkpoints" / "last.ckpt"
     for _ in range(1200):
         if last.exists() and (folder / "checkpoints" / "best.ckpt").exists():
@@ -91,12 +91,12 @@ def test_a_run_killed_in_training_is_evaluated_and_made_a_bundle(people, tmp_pat
         trained = checkpoint["state_dict"][f"backbone.{name}"]
         assert torch.equal(value, trained) or "whiten" in name or "gradient" in name, name
     saved = found.bundle.save(tmp_path / "bundle")
-    a, b = sorted((people / "person_00").iterdir())[:2]
+    a, b = sorted((identities / "person_00").iterdir())[:2]
     verdict = siamese.Verifier.load(saved).verify(a, b)
     assert verdict.threshold == point.threshold
     # The very bundle that the run would have ended with: the same epoch, trained to its end.
     whole = tmp_path / "whole"
-    assert start(people, whole, checkpoint["epoch"] + 1).wait(300) == 0
+    assert start(identities, whole, checkpoint["epoch"] + 1).wait(300) == 0
     ended = siamese.Bundle.load(whole)
     for name, value in ended.backbone.state_dict().items():
         assert torch.equal(value, found.bundle.backbone.state_dict()[name]), name
@@ -149,20 +149,20 @@ def test_what_contradicts_itself_is_refused(run, settings, words):
         siamese.evaluate_run(run, progress=False, **settings)
 
 
-def test_a_bundle_needs_data_and_other_data_are_one_split(run, people, tmp_path):
+def test_a_bundle_needs_data_and_other_data_are_one_split(run, identities, tmp_path):
     bundle = siamese.Bundle.load(run)
     with pytest.raises(ConfigError, match="knows no images"):
         siamese.evaluate_run(bundle)
-    table = siamese.IdentityTable.from_folder(people)
+    table = siamese.IdentityTable.from_folder(identities)
     by_table = siamese.evaluate_run(bundle, table, progress=False)
-    by_folder = siamese.evaluate_run(run, people, progress=False)
+    by_folder = siamese.evaluate_run(run, identities, progress=False)
     assert by_table.evaluations == by_folder.evaluations
     assert list(by_table.evaluations) == ["data"]
     assert by_table.notes == ()
     assert "24 identities of these names" in by_folder.notes[0]
 
 
-def test_another_policy_a_number_and_another_number_of_copies(run):
+def test_another_policy_a_number_and_another_number_of_augmented_views(run):
     def at(**settings):
         return siamese.evaluate_run(run, splits=["calibration"], progress=False, **settings)
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.small_res_net import SmallResNet
-from siamese.data.test_time import TestTimeAugmentation
 from siamese.data.transforms import Augmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance

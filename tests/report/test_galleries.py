@@ -15,7 +15,7 @@ from siamese.report.galleries import (
     false_non_matches,
     pair_gallery,
     sample,
-    shortened,
+    shorten,
 )
 from siamese.verification.confusion import count_verdicts
 from siamese.verification.held import HeldDistances
@@ -294,7 +294,7 @@ def test_a_hundred_thousand_pairs_and_none(tmp_path):
 
 @given(st.text(max_size=60), st.floats(20, 200))
 def test_a_shortened_name_keeps_its_ends_and_its_width(name, width):
-    short = shortened(name, width, 7)
+    short = shorten(name, width, 7)
     assert short == "\u2026" or plots.text_width(short, 7) <= width
     whole = plots.drawable(name)
     if short != whole:

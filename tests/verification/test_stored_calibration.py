@@ -48,7 +48,7 @@ def test_a_streamed_calibration_is_stored_and_restored_whole(both, policy):
     calibration = calibrate_pairs(streamed, policy)
     # Most chosen thresholds lie between two of the curve's: it would not be restored without their
     # own counts.
-    again = Calibration.restored(calibration.point, calibration.to_dict(), calibration.arrays())
+    again = Calibration.restore(calibration.point, calibration.to_dict(), calibration.arrays())
     assert (
         again.curve.at(again.threshold)
         == held.count_verdicts(again.threshold)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.dlib.weights import AVERAGES, BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
-from siamese.backbones.layers.views import check_views, jitter_maps, mean_over_views, warped
+from siamese.backbones.layers.views import check_views, jitter_maps, mean_over_views, warp
 from siamese.errors import ConfigError, WeightsError
 from siamese.weight_files import RESNET, pretrained_file
 
@@ -104,7 +104,7 @@ class DlibResNet(Backbone):
         if not self.jitter:  # one call for both views: for few images calls are expensive
             return mean_over_views(self._embed, (pixels, pixels.flip(3)), at_once=True)
         changes, _ = jitter_maps(self.jitter, pixels.shape[-1])
-        return mean_over_views(self._embed, (warped(pixels, change) for change in changes))
+        return mean_over_views(self._embed, (warp(pixels, change) for change in changes))
 
     def _embed(self, pixels: Tensor) -> Tensor:
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores

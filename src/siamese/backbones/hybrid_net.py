@@ -110,9 +110,9 @@ class HybridNet(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         pixels = to_unit_range(images)
         if self.training:
-            return self._learned(pixels)
+            return self._learned_features(pixels)
         views = (pixels, pixels.flip(-1)) if self.mirror else (pixels,)
-        learned = mean_over_views(self._learned, views, unit_length=len(views) > 1)
+        learned = mean_over_views(self._learned_features, views, unit_length=len(views) > 1)
         parts, square = [learned], 1.0
         if self.components:
             counted = mean_over_views(self._discriminate, views, unit_length=len(views) > 1)
@@ -123,7 +123,7 @@ class HybridNet(Backbone):
             square += 1
         return torch.cat(parts, dim=1) / math.sqrt(square)
 
-    def _learned(self, pixels: Tensor) -> Tensor:
+    def _learned_features(self, pixels: Tensor) -> Tensor:
         learned: Tensor = F.normalize(self.norm(self.network(pixels).float()), dim=1)
         return learned
 
@@ -160,7 +160,9 @@ class HybridNet(Backbone):
             for images in batches:
                 views = [pixels := to_unit_range(images.to(device)), pixels.flip(-1)]
                 used = views if self.mirror else views[:1]
-                learned.append(mean_over_views(self._learned, used, unit_length=self.mirror))
+                learned.append(
+                    mean_over_views(self._learned_features, used, unit_length=self.mirror)
+                )
                 if self.components:
                     # In half precision: all are held in memory.
                     counted.append(torch.stack([self._count(view) for view in views]).half())

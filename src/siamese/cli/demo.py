@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Train and verify; the verdicts are shown with the commands that give them."""
     from siamese.data.manifest import SplitManifest
 
-    if code := train.run_words([f"hydra.run.dir={_quoted(args.out)}"]):
+    if code := train.run_words([f"hydra.run.dir={_quote(args.out)}"]):
         return code
     table = SplitManifest.load(Path(args.out) / "split.json").table("test")
     one, another = (table.labels == k for k in (0, 1))
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """A value as Hydra's grammar takes any character."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"

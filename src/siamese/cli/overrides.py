@@ -102,11 +102,11 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
             settings.append((word, key))
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=choices)
-        replaced = {word: _settled(word, key, config, known) for word, key in settings}
+        replaced = {word: _settle(word, key, config, known) for word, key in settings}
     return [replaced.get(word, word) for word in argv]
 
 
-def _settled(word: str, key: str, config: Any, known: dict[str, list[str]]) -> str:
+def _settle(word: str, key: str, config: Any, known: dict[str, list[str]]) -> str:
     from omegaconf import DictConfig, OmegaConf
 
     node, parts = config, key.split(".")

@@ -115,7 +115,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
                 f"threshold was calibrated"
             )
         elif faces is not None and faces > 1:
-            which = _compared(verifier.bundle.cropper)
+            which = _pair_of(verifier.bundle.cropper)
             print(f"note: {faces} faces were found on {path}; {which} was compared")
 
 
@@ -128,7 +128,7 @@ def _origin(point: OperatingPoint) -> str:
     )
 
 
-def _compared(cropper: Cropper) -> str:
+def _pair_of(cropper: Cropper) -> str:
     """Which of several faces."""
     choice = getattr(cropper, "several_faces", "largest")
     return "the whole image" if choice == "whole_image" else f"the {choice} one"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from siamese.backbones.layers.views import mean_over_views
 from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import SequentialBatches
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 
 EVAL_BATCH = 64
 
@@ -56,17 +56,17 @@ def embed_batch(model: nn.Module, images: Tensor, tta: TestTimeAugmentation | No
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
-    def embedded(view: Tensor) -> Tensor:
+    def embed_view(view: Tensor) -> Tensor:
         found: Tensor = model(view.contiguous().to(device)).float()
         return found
 
     if tta is None:
-        return embedded(images)
-    views = (_changed(images, tta, copy) for copy in range(tta.copies))
-    return mean_over_views(embedded, views, unit_length=getattr(model, "unit_length", False))
+        return embed_view(images)
+    views = (_augment(images, tta, copy) for copy in range(tta.copies))
+    return mean_over_views(embed_view, views, unit_length=getattr(model, "unit_length", False))
 
 
-def _changed(images: Tensor, tta: TestTimeAugmentation, copy: int) -> Tensor:
+def _augment(images: Tensor, tta: TestTimeAugmentation, copy: int) -> Tensor:
     """One changed copy of each image of a batch, all changed alike."""
     arrays = images.permute(0, 2, 3, 1).numpy()
     changed = np.stack([tta(array, copy) for array in arrays])

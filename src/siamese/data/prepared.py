@@ -98,11 +98,11 @@ def prepare(
     for name, of_split in entries.items():
         rows = range(start, start + len(of_split))
         start = rows.stop
-        prepared[name] = _prepared(manifest, name, of_split, rows, result, pairs[name])
+        prepared[name] = _prepare_split(manifest, name, of_split, rows, result, pairs[name])
     return PreparedData(prepared, result.computed, result.seconds)
 
 
-def _prepared(
+def _prepare_split(
     manifest: SplitManifest,
     name: str,
     entries: list[dict[str, Any]],

@@ -97,7 +97,7 @@ def lfw_view1(root: str | Path) -> PairsFile:
         PairsFile.read(_beside(root, f"{name}.txt"), images, name)
         for name in ("pairsDevTrain", "pairsDevTest")
     )
-    return train.joined(test, "lfw_view1", tested=(1,))
+    return train.join(test, "lfw_view1", tested=(1,))
 
 
 def _images_folder(root: str | Path) -> Path:

@@ -156,7 +156,7 @@ class PairsFile:
                 contradict ``identities`` or each other, or see the class.
         """
         known = identities is not None
-        identities = _linked(rows) if identities is None else identities
+        identities = _link(rows) if identities is None else identities
         _check_pairs(rows, identities, name)
         files = tuple(sorted({file for left, right, _, _ in rows for file in (left, right)}))
         missing = [file for file in files if not (root / file).is_file()]
@@ -200,7 +200,7 @@ class PairsFile:
                 stacklevel=4,
             )
 
-    def joined(self, other: PairsFile, name: str, tested: tuple[int, ...] = ()) -> PairsFile:
+    def join(self, other: PairsFile, name: str, tested: tuple[int, ...] = ()) -> PairsFile:
         """The pairs of two files of one fold each, below one root, as two folds of their names."""
         rows = [
             (part.files[a], part.files[b], bool(same), part.name)
@@ -213,7 +213,7 @@ class PairsFile:
         return replace(PairsFile.build(self.root, rows, name, identities), tested=tested)
 
 
-def _linked(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
+def _link(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
     """File -> the first file that genuine pairs link it to, directly or through others."""
     found: dict[str, str] = {}
 

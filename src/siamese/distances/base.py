@@ -207,6 +207,6 @@ def as_distance(distance: str | Distance) -> Distance:
     return built
 
 
-def widened(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
     """``x`` in float32; unchanged where it is float64."""
     return x if x.dtype == torch.float64 else x.float()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from siamese.distances.base import DISTANCES, Distance, widened
+from siamese.distances.base import DISTANCES, Distance, widen
 
 
 @DISTANCES.register("cosine")
@@ -28,7 +28,7 @@ class CosineDistance(Distance):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            difference = _directions(widened(a)) - _directions(widened(b))
+            difference = _directions(widen(a)) - _directions(widen(b))
             return difference.square().sum(dim=-1) / 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from siamese.distances.base import DISTANCES, Distance, widened
+from siamese.distances.base import DISTANCES, Distance, widen
 
 
 @DISTANCES.register("euclidean")
@@ -19,5 +19,5 @@ class EuclideanDistance(Distance):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            length: Tensor = torch.linalg.vector_norm(widened(a) - widened(b), dim=-1)
+            length: Tensor = torch.linalg.vector_norm(widen(a) - widen(b), dim=-1)
             return length

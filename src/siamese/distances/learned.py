@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from siamese.distances.base import DISTANCES, Distance, widened
+from siamese.distances.base import DISTANCES, Distance, widen
 from siamese.errors import ConfigError
 
 # Of the learned distance's leaky rectifier.
@@ -85,17 +85,17 @@ class LearnedDistance(Distance):
                     f"train again"
                 )
         with torch.autocast(a.device.type, enabled=False):
-            apart = (widened(a) - widened(b)).abs()
-            return self._trained(apart) if self.training else self._measured(apart)
+            apart = (widen(a) - widen(b)).abs()
+            return self._training_distance(apart) if self.training else self._exact_distance(apart)
 
-    def _trained(self, x: Tensor) -> Tensor:
+    def _training_distance(self, x: Tensor) -> Tensor:
         x = x.to(self.inner.weight.dtype)
         x = F.dropout(x + self.noise * torch.randn_like(x), self.dropout)
         x = F.dropout(F.leaky_relu(self.norm(self.inner(x)), SLOPE), self.hidden_dropout)
         logits: Tensor = self.outer(x)[:, 0]
         return logits
 
-    def _measured(self, x: Tensor) -> Tensor:
+    def _exact_distance(self, x: Tensor) -> Tensor:
         # A matrix product adds in an order that depends on the number of rows, so its last bits do,
         # too. In float64 they are about 1e-8 of the step between two float32 numbers, and rounding
         # removes them: except for one pair in many millions, a result depends on its two embeddings

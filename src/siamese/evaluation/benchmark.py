@@ -11,7 +11,7 @@ from torch import nn
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.pairs_file import PairsFile
 from siamese.distances.base import Distance
 from siamese.errors import CalibrationError

@@ -8,7 +8,7 @@ from torch import nn
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import Distance
 from siamese.pairs.base import PairRule
 from siamese.verification.measure import measure_pairs

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.data.prepared import PreparedData
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
@@ -145,14 +145,14 @@ def recalibrate(
         found.with_policy(before.threshold).point,
         found.point,
         found.shift_from(kept) if kept else None,
-        _judged(kept, found),
+        _reliability_here(kept, found),
         kept,
         prepared.prepared,
         (note,) if note else (),
     )
 
 
-def _judged(kept: Calibration | None, found: Calibration) -> Reliability | None:
+def _reliability_here(kept: Calibration | None, found: Calibration) -> Reliability | None:
     """The bundle's stated probabilities, at the new prevalence, on the new pairs."""
     if kept is None or kept.probability is None:
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.data.manifest import SplitManifest
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
@@ -181,7 +181,7 @@ def _bundle_at(place: Bundle | str | Path, work: Work) -> tuple[Bundle, list[str
     if isinstance(source, Bundle):
         return source, []
     note = f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
-    return _finished(source, work), [note]
+    return _make_bundle(source, work), [note]
 
 
 def _own_manifest(home: Bundle | str | Path, root: str | Path | None) -> SplitManifest:
@@ -228,7 +228,7 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
     return make_bundle(bundle.components, calibration, bundle.provenance, tta)
 
 
-def _finished(run: UnfinishedRun, work: Work) -> Bundle:
+def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
     """A bundle of a run's last checkpoint: fitted on its training images, calibrated as usual."""
     manifest = run_manifest(run.folder, work.root)
     keep_splits(manifest, ["train", manifest.calibrating])

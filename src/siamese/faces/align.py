@@ -95,10 +95,10 @@ def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
     """
     height, width = image.shape[:2]
 
-    def squared(box: Box) -> float:
+    def square(box: Box) -> float:
         """Of twice the distance between the middles."""
         return math.hypot(box.left + box.right - width, box.top + box.bottom - height) ** 2
 
     if rule == "central":
-        return min(boxes, key=squared)
-    return max(boxes, key=lambda box: box.area - squared(box)) if rule == "prominent" else boxes[0]
+        return min(boxes, key=square)
+    return max(boxes, key=lambda box: box.area - square(box)) if rule == "prominent" else boxes[0]

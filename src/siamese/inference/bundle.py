@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from siamese.backbones.base import Backbone
-from siamese.data.test_time import TestTimeAugmentation
 from siamese.data.transforms import Augmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import BundleError, CalibrationError, SiameseError
 from siamese.faces.croppers.base import Cropper
@@ -48,7 +48,7 @@ class Bundle:
         calibration: the counts that the threshold was chosen from, so that another policy can be
             applied later. None in bundles of older versions.
         tta: changed copies over which embeddings are averaged, as they were for the threshold; 0
-            for none. See :class:`siamese.data.test_time.TestTimeAugmentation`.
+            for none. See :class:`siamese.data.tta.TestTimeAugmentation`.
 
     Raises:
         BundleError: a calibration whose point is not the operating point.
@@ -203,7 +203,7 @@ class Bundle:
             point,
             description.get("provenance", {}),
             components.augmentation,
-            Calibration.restored(point, kept, counts) if kept else None,
+            Calibration.restore(point, kept, counts) if kept else None,
             description.get("tta", 0),
         )
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from siamese.data.embedding import embed_batch
-from siamese.data.test_time import TestTimeAugmentation
+from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
 from siamese.faces.croppers.base import Cropper

@@ -111,14 +111,14 @@ class MarginSoftmaxLoss(EmbeddingLoss):
 
         The loss compares images with identities, not with each other.
         """
-        weight = self._checked(embeddings, labels)
+        weight = self._check(embeddings, labels)
         if not len(labels):
             return nothing(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
             cosines = F.linear(F.normalize(wide, dim=1), F.normalize(weight.to(wide.dtype), dim=1))
             own = cosines.gather(1, labels[:, None])
-            logits = self.scale * cosines.scatter(1, labels[:, None], self._lowered(own))
+            logits = self.scale * cosines.scatter(1, labels[:, None], self._with_margin(own))
             if self.training:
                 self.calls += 1
             return F.cross_entropy(logits, labels)
@@ -130,7 +130,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
             f"warmup_steps={self.warmup_steps}"
         )
 
-    def _lowered(self, cosine: Tensor) -> Tensor:
+    def _with_margin(self, cosine: Tensor) -> Tensor:
         """(B, 1) cosines to the right direction -> the values that replace them."""
         if self.kind == "softmax":
             return cosine
@@ -145,7 +145,7 @@ class MarginSoftmaxLoss(EmbeddingLoss):
         turned = cosine * margin.cos() - sine * margin.sin()  # cos(t + m)
         return turned.where(cosine > -margin.cos(), cosine - margin * margin.sin())
 
-    def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def _check(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         if self.weight is None:
             raise ConfigError(
                 "margin softmax does not know the training identities yet; call "

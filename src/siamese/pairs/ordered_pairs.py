@@ -8,7 +8,7 @@ import numpy as np
 
 from siamese.errors import ConfigError
 from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
-from siamese.pairs.grouped import Grouped
+from siamese.pairs.groups import IdentityGroups
 
 
 @PAIR_RULES.register("ordered_pairs")
@@ -37,10 +37,10 @@ class OrderedPairs(PairRule):
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         rng = np.random.default_rng([self.seed, 5])
-        grouped = Grouped(labels)
-        total = grouped.ordered_genuine
+        groups = IdentityGroups(labels)
+        total = groups.ordered_genuine
         # No impostor pair or no genuine pair: the caller says what is missing.
-        if len(grouped.sizes) < 2 or not total:
+        if len(groups.sizes) < 2 or not total:
             none = np.zeros(0, dtype=np.int64)
             return Pairs(none, none, none.astype(bool))
         if total <= self.limit:
@@ -49,7 +49,7 @@ class OrderedPairs(PairRule):
             chosen = np.sort(rng.permutation(total)[: self.limit])
         else:
             chosen = np.sort(rng.choice(total, self.limit, replace=False, shuffle=False))
-        first, second = grouped.genuine(chosen)
-        impostor = grouped.impostors(first, rng)
+        first, second = groups.genuine(chosen)
+        impostor = groups.impostors(first, rng)
         left, right = np.concatenate([first, first]), np.concatenate([second, impostor])
         return Pairs(left, right, np.arange(len(left)) < len(first))

@@ -118,8 +118,8 @@ def pair_gallery(
     width = max(8.0, _WIDTH * per_line)
     heading = [
         part
-        for text in (title, _counted(shown, rows, threshold, totals))
-        for part in _wrapped(text, width)
+        for text in (title, _caption_counts(shown, rows, threshold, totals))
+        for part in _wrap(text, width)
     ]
     pair = _WIDTH / 2 + _CAPTION * (1 if names is None else 2)
     figure = blank_figure(width, pair * lines + 0.2 * len(heading) + 0.15)
@@ -169,7 +169,7 @@ def _distinct(shown: PairSample, rows: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _counted(
+def _caption_counts(
     shown: PairSample, rows: np.ndarray, threshold: float | None, totals: Confusion | None
 ) -> str:
     """How many pairs are shown, and of how many."""
@@ -236,7 +236,7 @@ def _name(axes: Axes, left: str, right: str, same: bool) -> None:
         axes.text(
             x,
             -0.08,
-            shortened(name, space - 4, _NAME),
+            shorten(name, space - 4, _NAME),
             fontsize=_NAME,
             ha="center",
             va="top",
@@ -245,7 +245,7 @@ def _name(axes: Axes, left: str, right: str, same: bool) -> None:
         )
 
 
-def shortened(text: str, width: float, size: float) -> str:
+def shorten(text: str, width: float, size: float) -> str:
     """Text that a figure can write and that is no wider than ``width``.
 
     If it was longer, an ellipsis replaces its middle.
@@ -265,7 +265,7 @@ def shortened(text: str, width: float, size: float) -> str:
     return "\u2026"
 
 
-def _wrapped(text: str, width: float) -> list[str]:
+def _wrap(text: str, width: float) -> list[str]:
     """Lines of a heading that fit a figure of so many inches."""
     text = drawable(text)
     for characters in range(int(16 * width), 8, -4):

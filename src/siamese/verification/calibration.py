@@ -99,7 +99,7 @@ class Calibration:
         }
 
     def arrays(self, whole: bool = False) -> dict[str, np.ndarray]:
-        """The counts by name, as :meth:`restored` takes them.
+        """The counts by name, as :meth:`restore` takes them.
 
         Args:
             whole: every threshold of the curve, and the draws in float64; otherwise, for bundles, a
@@ -155,7 +155,7 @@ class Calibration:
             with np.load(Path(path).expanduser(), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             values = json.loads(arrays.pop("json").tobytes())
-            return cls.restored(OperatingPoint.from_dict(values["point"]), values["rest"], arrays)
+            return cls.restore(OperatingPoint.from_dict(values["point"]), values["rest"], arrays)
         except FileNotFoundError as error:
             raise CalibrationError(
                 f"{path}: no such file; give one that Calibration.save wrote"
@@ -176,7 +176,7 @@ class Calibration:
             ) from error
 
     @classmethod
-    def restored(
+    def restore(
         cls, point: OperatingPoint, values: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> Calibration:
         """From a point, :meth:`to_dict` and :meth:`arrays`, as they were stored.

@@ -126,7 +126,7 @@ def evaluate_pairs(
     counts, curve = distances.count_verdicts(threshold), distances.curve()
     area = auc(curve)  # raises where one kind of pairs is missing
     curve = curve.with_counts_at(threshold, counts)
-    eer, rates = distances.eer(), _supported(distances.impostor)
+    eer, rates = distances.eer(), _supported_rates(distances.impostor)
     draws = bootstrap_identities(distances, seed)
     at_rates = {f"{rate:g}": distances.choose(Fmr(rate))[1].recall for rate in rates}
     at_stated = {} if prevalence is None else _at(counts, prevalence)
@@ -166,7 +166,7 @@ def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
     return {name: found[name] for name in WEIGHED}
 
 
-def _supported(impostor: int) -> tuple[float, ...]:
+def _supported_rates(impostor: int) -> tuple[float, ...]:
     """Those of RATES that are supported by so many impostor pairs."""
     return tuple(rate for rate in RATES if rate * impostor >= RULE_OF * (1 - 1e-9))
 

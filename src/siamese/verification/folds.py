@@ -205,7 +205,7 @@ def cross_validate(
         assert threshold is not None
         called = str(number) if names is None else names[number]
         found.append(
-            _judged(
+            _judge(
                 number, called, threshold, distances[here], same[here], missing[here], refused[here]
             )
         )
@@ -228,7 +228,7 @@ def cross_validate(
     )
 
 
-def _judged(
+def _judge(
     number: int,
     name: str,
     threshold: float,

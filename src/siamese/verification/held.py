@@ -69,7 +69,7 @@ class HeldDistances(PairDistances):
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See :meth:`PairDistances.by_identity`; exact at any thresholds."""
-        identities, left, right, column = self._placed(thresholds)
+        identities, left, right, column = self._place(thresholds)
         columns, same = len(thresholds) + 1, self.pairs.same
 
         def count(who: np.ndarray, these: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class HeldDistances(PairDistances):
 
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
         """See :meth:`PairDistances.by_two_identities`; exact at any thresholds."""
-        identities, left, right, column = self._placed(thresholds)
+        identities, left, right, column = self._place(thresholds)
         columns, other = len(thresholds) + 1, ~self.pairs.same
         both = np.minimum(left, right) * identities + np.maximum(left, right)
         found = np.bincount((both * columns + column)[other], minlength=identities**2 * columns)
@@ -90,7 +90,7 @@ class HeldDistances(PairDistances):
         """See :meth:`PairDistances.count_draws`; few pairs are weighted one by one, exactly."""
         if len(self.distances) > COUNTED_SINGLY:
             return super().count_draws(thresholds, times)
-        _, left, right, column = self._placed(thresholds)
+        _, left, right, column = self._place(thresholds)
         same, columns = self.pairs.same, len(thresholds) + 1
         own, lefts, rights = left[same], left[~same], right[~same]
         genuine, impostor = (np.empty((len(times), columns)) for _ in range(2))
@@ -116,7 +116,7 @@ class HeldDistances(PairDistances):
     def pairs_for_loss(self) -> Pairs:
         return self.pairs
 
-    def _placed(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    def _place(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """Number of identities, the two of each pair, and how many thresholds are below it."""
         identities, number = np.unique(self.labels, return_inverse=True)
         column = np.searchsorted(thresholds, self.distances.astype(np.float64), side="left")

@@ -145,13 +145,13 @@ class PairDistances(ABC):
             (r, k + 1) and (r, k + 1) float64; the last column counts all pairs.
         """
         own, others = self.by_identity(thresholds)
-        genuine = np.cumsum(_weighed(times, own), axis=1)
+        genuine = np.cumsum(_weigh(times, own), axis=1)
         if len(own) <= _FEW:
             both = self.by_two_identities(thresholds).astype(np.float64)
             m = times.astype(np.float64)
             parts = (m[:, [i]] * (m @ both[i]) for i in range(len(own)))
             return genuine, np.cumsum(sum(parts, np.zeros((1, 1))), axis=1)
-        impostor = np.cumsum(_weighed(times, others), axis=1) - np.cumsum(others.sum(axis=0)) / 2
+        impostor = np.cumsum(_weigh(times, others), axis=1) - np.cumsum(others.sum(axis=0)) / 2
         return genuine, np.maximum.accumulate(np.maximum(impostor, 0), axis=1)
 
     @abstractmethod
@@ -181,7 +181,7 @@ class PairDistances(ABC):
         """Pairs that a loss can be computed on: all that are held, or balanced ones."""
 
 
-def _weighed(times: np.ndarray, table: np.ndarray) -> np.ndarray:
+def _weigh(times: np.ndarray, table: np.ndarray) -> np.ndarray:
     """(r, k) float64 of (r, identities) draws and (identities, k) counts, in blocks."""
     blocks = range(0, len(table), 1024)
     parts = (

@@ -76,7 +76,7 @@ class Reader:
         if found != value:
             raise self.wrong(f"{what} is {found!r}, not {value!r}")
 
-    def shaped(self, _: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
+    def reshape(self, _: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
         return np.empty(0, np.float32)
 
     def tensor(self, _: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -157,7 +157,7 @@ class Writer:
         else:
             self.text(value)
 
-    def shaped(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
+    def reshape(self, values: np.ndarray | None, shape: tuple[int, ...], what: str) -> np.ndarray:
         # For example torch's own layout: as many numbers, in another order.
         if values is None or values.shape != shape:
             raise self.wrong(

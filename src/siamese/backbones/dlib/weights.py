@@ -226,7 +226,7 @@ def _layer(
         filters, channels, window, stride = shape
         weight_shape = (filters, channels, window, window)
         both = archive.tensor(
-            _joined(archive, layer, weight_shape), (math.prod(weight_shape) + filters, 1, 1, 1)
+            _join(archive, layer, weight_shape), (math.prod(weight_shape) + filters, 1, 1, 1)
         )
         layer.weight, layer.bias = both[:-filters].reshape(weight_shape), both[-filters:]
         padding = window // 2 if stride == 1 else 0
@@ -237,7 +237,7 @@ def _layer(
         layer.rates = _rates(archive, layer)
     elif kind == "affine":
         (channels,) = shape
-        both = archive.tensor(_joined(archive, layer, (channels,)), (2 * channels, 1, 1, 1))
+        both = archive.tensor(_join(archive, layer, (channels,)), (2 * channels, 1, 1, 1))
         layer.weight, layer.bias = both[:channels], both[channels:]
         archive.alias((1, channels, 1, 1))
         archive.alias((1, channels, 1, 1))
@@ -250,7 +250,7 @@ def _layer(
         inputs, outputs = shape
         archive.exactly(outputs, "number of outputs")
         archive.exactly(inputs, "number of inputs")
-        flat = archive.shaped(layer.weight, (inputs, outputs), "weights of fc")
+        flat = archive.reshape(layer.weight, (inputs, outputs), "weights of fc")
         layer.weight = archive.tensor(flat, (inputs, outputs, 1, 1)).reshape(inputs, outputs)
         archive.alias((inputs, outputs, 1, 1))
         archive.alias((0, 0, 0, 0))
@@ -269,10 +269,10 @@ def _layer(
         archive.exactly(1, "sample expansion factor")
 
 
-def _joined(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
-    weight = archive.shaped(layer.weight, shape, f"weights of {layer.kind}")
+def _join(archive: Reader | Writer, layer: DlibLayer, shape: tuple[int, ...]) -> np.ndarray:
+    weight = archive.reshape(layer.weight, shape, f"weights of {layer.kind}")
     return np.concatenate(
-        [weight, archive.shaped(layer.bias, shape[:1], f"shifts of {layer.kind}")]
+        [weight, archive.reshape(layer.bias, shape[:1], f"shifts of {layer.kind}")]
     )
 
 

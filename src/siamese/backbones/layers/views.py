@@ -76,7 +76,7 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
     return torch.stack([first, second], dim=1).float(), mirrored
 
 
-def warped(images: Tensor, change: Tensor) -> Tensor:
+def warp(images: Tensor, change: Tensor) -> Tensor:
     """Images (B, C, H, W), all changed alike by one (2, 3) map of :func:`jitter_maps`.
 
     Bilinear; black beyond the border.

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from siamese.errors import DataError
-from siamese.pairs.grouped import Grouped
+from siamese.pairs.groups import IdentityGroups
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class IdentityRows:
         return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
 
     @cached_property
-    def grouped(self) -> Grouped:
+    def groups(self) -> IdentityGroups:
         """The ordered genuine pairs, numbered."""
-        return Grouped(self.labels)
+        return IdentityGroups(self.labels)
 
     def shuffled(self, n: int, seed: tuple[int, ...]) -> np.ndarray:
         """A permutation of n, the same for the same seed.

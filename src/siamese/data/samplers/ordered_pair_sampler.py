@@ -31,7 +31,7 @@ class OrderedPairSampler(Sampler):
             raise ValueError(f"pairs must be even and at least 2, not {self.pairs}")
 
     def default_steps(self, identities: IdentityRows) -> int:
-        return -(-identities.grouped.ordered_genuine // (self.pairs // 2))
+        return -(-identities.groups.ordered_genuine // (self.pairs // 2))
 
     def plan(
         self,
@@ -42,13 +42,13 @@ class OrderedPairSampler(Sampler):
         rank: int,
         world: int,
     ) -> BatchPlan:
-        half, n = self.pairs // 2, identities.grouped.ordered_genuine
+        half, n = self.pairs // 2, identities.groups.ordered_genuine
         whole = -(-n // half)
         turn = (epoch * self.steps * world if self.steps else epoch * whole) + step * world + rank
         lap, place = divmod(turn, whole)
-        first, second = identities.grouped.genuine(
+        first, second = identities.groups.genuine(
             identities.shuffled(n, (*seed, lap, 7))[place * half : (place + 1) * half]
         )
-        impostor = identities.grouped.impostors(first, np.random.default_rng([*seed, turn, 8]))
+        impostor = identities.groups.impostors(first, np.random.default_rng([*seed, turn, 8]))
         both = np.stack([np.concatenate([first, first]), np.concatenate([second, impostor])])
         return pair_plan(both, (*seed, epoch, step, rank))

@@ -78,13 +78,13 @@ class HeldOutIdentities(SplitProtocol):
             masks = {"train": ~tested & ~validated, "validation": validated, "test": tested}
             poor = _poor(table, masks)
             if not poor:
-                masks = self._calibrated(table, masks, order[n_test:], seed)
+                masks = self._add_calibration(table, masks, order[n_test:], seed)
                 return Split(
                     {name: np.flatnonzero(masks[name]) for name in ALL_SPLITS if name in masks}
                 )
         raise _refusal(table, poor[0])
 
-    def _calibrated(
+    def _add_calibration(
         self, table: IdentityTable, masks: dict[str, np.ndarray], others: np.ndarray, seed: int
     ) -> dict[str, np.ndarray]:
         """The splits, with some identities' images moved from train to calibration.

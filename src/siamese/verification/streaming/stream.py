@@ -184,12 +184,12 @@ class StreamedDistances(PairDistances):
             mine = ((a - a[0]) * columns)[:, None] + where
             theirs = ((b - b[0]) * columns)[None] + where
             hits = [
-                _counted(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
+                _count(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
                 for k, w in ((mine, a), (theirs, b))
             ]
             genuine = self._tiles.genuine(tile)
             genuine_counts = (
-                _counted(mine.view(-1)[torch.from_numpy(genuine)], a, columns)
+                _count(mine.view(-1)[torch.from_numpy(genuine)], a, columns)
                 if genuine is not None
                 else None
             )
@@ -313,8 +313,8 @@ class StreamedDistances(PairDistances):
             every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
             diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
             self._tiles.each(lambda tile: self._count(tile, every, same), diagonal)
-            watched = self._expected(policy, same, every - same) if policy and rest else None
-            wanted = self._wanted(watched) if watched else None
+            watched = self._expect(policy, same, every - same) if policy and rest else None
+            wanted = self._cells_needed(watched) if watched else None
 
             def work(tile: Tile) -> None:
                 self._count(tile, every, same)
@@ -344,9 +344,7 @@ class StreamedDistances(PairDistances):
                 np.subtract.at(counts, before[these], 1)
                 np.add.at(counts, after[these], 1)
 
-    def _expected(
-        self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray
-    ) -> Counter | None:
+    def _expect(self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray) -> Counter | None:
         """A counter for the pairs near the threshold that a sample of the pairs predicts.
 
         None where the sample cannot predict it.
@@ -380,7 +378,7 @@ class StreamedDistances(PairDistances):
             with self._guard:
                 counter.add(keys, same)
 
-    def _wanted(self, counter: Counter) -> np.ndarray:
+    def _cells_needed(self, counter: Counter) -> np.ndarray:
         """(bins,) bool: those in which a counter counts."""
         changes = np.zeros(len(self._tiles.edges) + 1, dtype=np.int64)
         np.add.at(changes, self._tiles.bin_of(from_keys(counter.start)), 1)
@@ -395,7 +393,7 @@ class StreamedDistances(PairDistances):
         if not shift and self._watched and self._watched.covers(cells):
             return self._watched.cells(cells)
         counter = Counter(cells.start, cells.end, shift)
-        wanted = self._wanted(counter)
+        wanted = self._cells_needed(counter)
         self._tiles.each(lambda tile: self._watch(tile, counter, wanted))
         return counter.cells(cells)
 
@@ -421,7 +419,7 @@ class StreamedDistances(PairDistances):
         return float(np.nextafter(smallest, np.float32(-np.inf)))
 
 
-def _counted(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
+def _count(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
     """(identities, columns) int32: how often each key occurs.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-class Grouped:
+class IdentityGroups:
     """Rows grouped by identity, with the ordered genuine pairs numbered from 0.
 
     The pairs are not written out.
