@@ -92,8 +92,8 @@ def test_tiled_in_bounded_memory(monkeypatch):
     distance.inner.register_forward_hook(lambda *_: pytest.fail("the head of training"))
     monkeypatch.setattr(
         LearnedDistance,
-        "_measured",
-        lambda self, x, old=LearnedDistance._measured: largest.append(len(x)) or old(self, x),
+        "_exact_distance",
+        lambda self, x, old=LearnedDistance._exact_distance: largest.append(len(x)) or old(self, x),
     )
     assert torch.equal(whole, distance.matrix(a, b))
     assert max(largest) == 5

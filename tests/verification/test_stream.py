@@ -328,7 +328,7 @@ def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, 
         )
         return cells.Counter(found.start, found.end, 0)
 
-    monkeypatch.setattr(StreamedDistances, "_expected", counter)
+    monkeypatch.setattr(StreamedDistances, "_expect", counter)
     each = tiles.Tiles.each
     monkeypatch.setattr(
         tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
