@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -37,11 +38,27 @@ class Registry(Generic[T]):
         self.renamed = dict(renamed or {})
         self._classes: dict[str, type[T]] = {}
         self._discovered = False
+        # Re-entrant: a file that is imported may look up a name itself.
+        self._lock = threading.RLock()
+        self._discovering = False
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Class decorator that enters the class under ``name``."""
+        """Class decorator that enters the class under ``name``.
+
+        Raises:
+            ConfigError: another class has that name. A class of the same file and name replaces
+                its earlier self, as when a cell of a notebook runs again.
+        """
 
         def enter(cls: type[T]) -> type[T]:
+            if not cls.__module__.startswith(f"{self.package}."):
+                self._discover()  # our own names are taken
+            known = self._classes.get(name, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ConfigError(
+                    f"{self.kind} {name!r} is {known.__module__}.{known.__qualname__}: register "
+                    f"{cls.__qualname__} under another name"
+                )
             self._classes[name] = cls
             return cls
 
@@ -68,11 +85,18 @@ class Registry(Generic[T]):
         """Import every file of the package; each enters its classes."""
         if self._discovered:
             return
-        self._discovered = True
-        path = importlib.import_module(self.package).__path__
-        for module in pkgutil.iter_modules(path, f"{self.package}."):
-            if not module.ispkg:
-                importlib.import_module(module.name)
+        with self._lock:
+            if self._discovering or self._discovered:
+                return
+            self._discovering = True
+            try:
+                path = importlib.import_module(self.package).__path__
+                for module in pkgutil.iter_modules(path, f"{self.package}."):
+                    if not module.ispkg:
+                        importlib.import_module(module.name)
+                self._discovered = True
+            finally:
+                self._discovering = False
 
     def name(self, component: T) -> str:
         """The name under which ``component``'s class is registered."""

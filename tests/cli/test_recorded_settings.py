@@ -12,6 +12,7 @@ from siamese.cli.main import main
 from siamese.cli.overrides import groups
 from siamese.cli.recorded_settings import roots, today, with_recorded_settings
 from siamese.cli.train import config_folder
+from siamese.errors import ConfigError
 
 SMALL = [
     "data.workers=0",
@@ -85,6 +86,8 @@ def test_what_may_be_recorded_is_what_the_configuration_holds():
         ("data/split=held_out_people", "data/split=held_out_identities"),
         ("+data.sampler.people=24", "+data.sampler.identities=24"),
         ("data.sampler.people=24", "data.sampler.identities=24"),
+        ("module.loss.people=24", "module.loss.identities=24"),
+        ("+module.loss.first.people=24", "+module.loss.first.identities=24"),
         ("policy=farther", "policy=farther"),
         ("data.root=people=24", "data.root=people=24"),
     ],
@@ -94,6 +97,23 @@ def test_settings_of_earlier_versions(old, new, tmp_path, capsys):
     if old != new:
         assert main(["train", old]) == 2
         assert f"{old} is now called {new}" in capsys.readouterr().err
+
+
+def test_only_what_cannot_execute_is_taken_over(tmp_path):
+    record = tmp_path / ".hydra" / "overrides.yaml"
+    record.parent.mkdir()
+    argv = [f"resume={tmp_path}"]
+
+    def taken(word):
+        record.write_text(json.dumps([word]))
+        return with_recorded_settings(argv, groups(config_folder()), config_folder())[0]
+
+    for word in ("~module.schedule", "~experiment", "trainer.precision=16", "+data.root=x"):
+        assert taken(word) == word
+    strange = ("trainer={_target_: os.system}", "~hydra", "module._target_=os.system", "data=null")
+    for word in (*strange, "data.root=${oc.env:HOME}", "policy=mine", "max_epochs"):
+        with pytest.raises(ConfigError, match="may bring with it"):
+            taken(word)
 
 
 def test_this_commands_settings_win(tmp_path):

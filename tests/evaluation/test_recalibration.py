@@ -94,6 +94,9 @@ def test_a_bundle_remembers_the_test_time_augmentation_it_was_calibrated_with(bu
     noisy = replace(bundle, augmentation=siamese.Augmentation(brightness=0.3))
     found = siamese.recalibrate(noisy, data, tta=3, progress=False)
     assert found.bundle.tta == 3
+    # Distances between other means: no sign of other data.
+    assert (found.drifted, found.reliability) == (None, None)
+    assert "belongs to tta=0, these figures to tta=3" in found.notes[-1]
     assert siamese.recalibrate(found.bundle, data, progress=False).new == found.new
     assert siamese.recalibrate(found.bundle, data, tta=0, progress=False).bundle.tta == 0
     with pytest.raises(ConfigError, match="no augmentation"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import sys, siamese
 siamese.seed_everything(0)
 data = siamese.FolderDataModule(
     sys.argv[1],
+    seed=int(sys.argv[4]),
     cropper=siamese.NoCropper(32),
     sampler=siamese.IdentitySampler(4, 2, steps=3),
     workers=0,
@@ -27,13 +29,22 @@ data = siamese.FolderDataModule(
 net = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8)
 module = siamese.SiameseModule(net, siamese.ContrastiveLoss(), schedule=None)
 siamese.train(
-    module, data, sys.argv[2], max_epochs=int(sys.argv[3]), keep="last", policy="eer", verbose=False
+    module,
+    data,
+    sys.argv[2],
+    max_epochs=int(sys.argv[3]),
+    keep="last",
+    policy="eer",
+    pairs="all_pairs",
+    resume=sys.argv[5] if len(sys.argv) > 5 else None,
+    verbose=False,
 )
 """
 
 
-def start(identities, folder, epochs):
-    command = [sys.executable, "-c", TRAIN, str(identities), str(folder), str(epochs)]
+def start(identities, folder, epochs, seed=0, *resume):
+    words = map(str, (identities, folder, epochs, seed, *resume))
+    command = [sys.executable, "-c", TRAIN, *words]
     return subprocess.Popen(command, stderr=subprocess.PIPE)
 
 
@@ -104,6 +115,72 @@ def test_a_run_killed_in_training_is_evaluated_and_made_a_bundle(identities, tmp
     assert siamese.evaluate_run(whole, progress=False).evaluations == found.evaluations
 
 
+@pytest.fixture
+def unfinished(run, tmp_path):
+    """A run as it is when it was killed after its last epoch."""
+    folder = tmp_path / "unfinished"
+    shutil.copytree(run, folder)
+    shutil.rmtree(folder / "bundle")
+    return folder
+
+
+def test_a_folder_never_holds_one_runs_weights_beside_anothers_splits(run, identities, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(run, folder)
+    before = (folder / "split.json").read_text()
+    process = start(identities, folder, 10_000, seed=7)
+    while (folder / "split.json").read_text() == before:
+        time.sleep(0.01)
+        assert process.poll() is None, process.stderr.read().decode()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    # Most likely before its first checkpoint; after that, it is its own.
+    assert not (folder / "bundle").exists()
+    assert not (folder / "evaluation.json").exists()
+    if not (folder / "checkpoints" / "last.ckpt").exists():
+        with pytest.raises(BundleError, match="neither a bundle nor a checkpoint yet"):
+            siamese.evaluate_run(folder, progress=False)
+        process = start(identities, folder, 3, 7, folder)
+        assert process.wait(120) != 0
+        assert "resume" in process.stderr.read().decode()
+
+
+def test_a_run_that_is_resumed_in_its_own_folder_keeps_what_it_has(run, identities, tmp_path):
+    folder = tmp_path / "longer"
+    shutil.copytree(run, folder)
+    process = start(identities, folder, 3, 0, folder)
+    assert process.wait(120) == 0, process.stderr.read().decode()
+    assert siamese.Bundle.load(folder).operating_point.epoch == 2
+    assert len((folder / "history.csv").read_text().splitlines()) > 2
+
+
+def test_the_pairs_of_an_unfinished_run_are_its_own(run, unfinished):
+    bundle = siamese.Bundle.load(run)
+    whole = siamese.evaluate_run(bundle, on=run, splits="test", progress=False)
+    half = siamese.evaluate_run(bundle, on=unfinished, splits="test", progress=False)
+    assert whole.evaluations == half.evaluations
+    assert half.evaluations["test"].pair_rule["name"] == "all_pairs"
+    shutil.rmtree(unfinished / "checkpoints")  # they need no weights of it
+    again = siamese.evaluate_run(bundle, on=unfinished, pairs="all_pairs", progress=False)
+    assert again.evaluations["test"] == whole.evaluations["test"]
+
+
+def test_an_unfinished_run_on_other_data_that_moved(run, unfinished, identities, tmp_path):
+    table = tmp_path / "table.csv"
+    names = [p.relative_to(identities) for p in sorted(identities.glob("person_0*/*.png"))]
+    table.write_text("\n".join(["path,identity", *(f"{p},{p.parent}" for p in names)]))
+    whole = siamese.evaluate_run(run, table, root=identities, progress=False)
+    half = siamese.evaluate_run(unfinished, table, root=identities, progress=False)
+    assert whole.evaluations == half.evaluations
+    moved = tmp_path / "moved"
+    shutil.copytree(identities, moved)
+    found = siamese.evaluate_run(unfinished, moved, root=moved, progress=False)
+    assert list(found.evaluations) == ["data"]
+    again = siamese.recalibrate(unfinished, identities, progress=False)
+    assert "last checkpoint" in again.notes[0]
+    assert again.old.threshold == siamese.Bundle.load(run).operating_point.threshold
+
+
 def test_what_is_no_run_is_refused_in_words(run, tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match="not the folder of a run"):
@@ -136,7 +213,6 @@ def test_what_is_no_run_is_refused_in_words(run, tmp_path):
         ({"policy": "eer", "tta": 2}, "leave out tta"),
         ({"on": "x", "data": "y"}, "leave out the data"),
         ({"on": "x", "tta": 2}, "leave out tta"),
-        ({"data": "y", "tta": 2}, "or give a threshold"),
         ({"threshold": float("inf")}, "finite number"),
         ({"policy": "max_f2"}, "did you mean 'max_f1'"),
         ({"splits": ["tset"]}, "did you mean 'test'"),
@@ -162,13 +238,22 @@ def test_a_bundle_needs_data_and_other_data_are_one_split(run, identities, tmp_p
     assert "24 identities of these names" in by_folder.notes[0]
 
 
+def test_a_threshold_belongs_to_one_number_of_augmented_views(run, identities):
+    averaged = siamese.evaluate_run(run, splits="test", tta=2, progress=False).bundle
+    for bundle, tta in ((averaged, 0), (averaged, 3), (siamese.Bundle.load(run), 2)):
+        with pytest.raises(ConfigError, match="or give a threshold"):
+            siamese.evaluate_run(bundle, identities, tta=tta, progress=False)
+    same = siamese.evaluate_run(averaged, identities, tta=2, progress=False)
+    assert same.operating_point == averaged.operating_point
+
+
 def test_another_policy_a_number_and_another_number_of_augmented_views(run):
     def at(**settings):
         return siamese.evaluate_run(run, splits=["calibration"], progress=False, **settings)
 
     strict = at(policy=siamese.Recall(1.0))
     assert strict.evaluations["calibration"].recall == 1
-    assert strict.operating_point.policy == "recall"
+    assert (strict.operating_point.policy, strict.recalibrated) == ("recall", True)
     given = at(threshold=0.25)
     assert given.evaluations["calibration"].threshold == 0.25
     averaged = at(tta=3)

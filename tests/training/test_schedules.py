@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from tests.helpers import quiet_trainer
 
 import siamese
+from siamese.training.resuming import GivenRates
 from siamese.training.schedules import StepFactorLR
 
 
@@ -41,7 +42,7 @@ class Rates(pl.Callback):
 
 def rates(schedule, epochs=3, **settings):
     seen = Rates()
-    trainer = quiet_trainer(max_epochs=epochs, callbacks=[seen], **settings)
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=[seen, Eer()], **settings)
     trainer.fit(module(schedule), loader())
     return seen.rates
 
@@ -66,9 +67,40 @@ def test_ours_is_what_its_factor_says_from_the_first_step_to_the_last():
     assert isinstance(schedule(module(None).make_optimizer()), StepFactorLR)
 
 
+def plateau(watched="val/eer"):
+    """Never sees a figure improve: "val/eer" is at most 1, and it wants 2 more."""
+    wait = functools.partial(
+        torch.optim.lr_scheduler.ReduceLROnPlateau,
+        mode="max",
+        threshold=2,
+        threshold_mode="abs",
+        patience=0,
+        factor=0.5,
+    )
+    wait.monitor = watched
+    return wait
+
+
+class Eer(pl.Callback):
+    """Stands for the calibrator, which logs "val/eer"."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("val/eer", torch.tensor(0.5))
+
+
 def test_one_that_waits_for_a_plateau_watches_the_calibration_figures():
-    wait = functools.partial(torch.optim.lr_scheduler.ReduceLROnPlateau, patience=0)
-    assert module(wait).configure_optimizers()["lr_scheduler"]["monitor"] == "val/eer"
+    seen = Rates()
+    trainer = quiet_trainer(max_epochs=4, callbacks=[seen, Eer()])
+    trainer.fit(module(plateau()), loader(1))
+    assert seen.rates == pytest.approx([0.1, 0.1, 0.05, 0.025])
+
+
+def test_where_no_figure_is_logged_it_stays_and_says_so():
+    seen = Rates()
+    trainer = quiet_trainer(max_epochs=3, callbacks=[seen])
+    with pytest.warns(RuntimeWarning, match="val/other"):
+        trainer.fit(module(plateau("val/other")), loader(1))
+    assert seen.rates == [0.1] * 3
 
 
 def test_learning_rate_monitor_records_it(tmp_path):
@@ -95,15 +127,14 @@ def test_learning_rate_monitor_records_it(tmp_path):
         siamese.WarmupCosine(0.25),
         functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5),
         functools.partial(torch.optim.lr_scheduler.StepLR, step_size=2, gamma=0.1),
+        plateau(),
         None,
     ],
-    ids=["ours", "exponential", "steps", "constant"],
+    ids=["ours", "exponential", "steps", "plateau", "constant"],
 )
 def test_a_resumed_run_goes_on_where_it_was_at_the_rate_it_is_given(schedule, lr, tmp_path):
-    from siamese.training.resuming import KeepGivenRates
-
     whole = rates(schedule, epochs=4)
-    trainer = quiet_trainer(max_epochs=2)
+    trainer = quiet_trainer(max_epochs=2, callbacks=[GivenRates(), Eer()])
     # As long as the whole run, but for the number of epochs: ours depends on it.
     first = module(schedule)
     if isinstance(schedule, siamese.WarmupCosine):
@@ -111,9 +142,37 @@ def test_a_resumed_run_goes_on_where_it_was_at_the_rate_it_is_given(schedule, lr
     trainer.fit(first, loader())
     trainer.save_checkpoint(tmp_path / "half.ckpt")
     seen = Rates()
-    trainer = quiet_trainer(max_epochs=4, callbacks=[KeepGivenRates(), seen])
+    trainer = quiet_trainer(max_epochs=4, callbacks=[GivenRates(), seen, Eer()])
     trainer.fit(module(schedule, lr), loader(), ckpt_path=tmp_path / "half.ckpt")
     assert seen.rates == pytest.approx([rate * lr / 0.1 for rate in whole[8:]])
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.02])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        functools.partial(
+            torch.optim.lr_scheduler.OneCycleLR, max_lr=0.2, total_steps=4, cycle_momentum=False
+        ),
+        functools.partial(
+            torch.optim.lr_scheduler.CyclicLR,
+            base_lr=0.01,
+            max_lr=0.1,
+            step_size_up=2,
+            cycle_momentum=False,
+        ),
+    ],
+    ids=["one cycle", "cycles"],
+)
+def test_a_schedule_with_rates_of_its_own_keeps_them_when_resumed(schedule, lr, tmp_path):
+    whole = rates(schedule, epochs=4)
+    trainer = quiet_trainer(max_epochs=2, callbacks=[GivenRates()])
+    trainer.fit(module(schedule), loader())
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    seen = Rates()
+    trainer = quiet_trainer(max_epochs=4, callbacks=[GivenRates(), seen])
+    trainer.fit(module(schedule, lr), loader(), ckpt_path=tmp_path / "half.ckpt")
+    assert seen.rates == pytest.approx(whole[8:])
 
 
 def test_no_end_means_no_decay():

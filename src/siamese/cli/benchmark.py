@@ -89,7 +89,7 @@ def _pairs(args: argparse.Namespace) -> PairsFile:
             "--benchmark and --pairs-file were given; either names the pairs, so leave out one"
         )
     for name in _OTHERS:
-        if getattr(args, name):
+        if getattr(args, name) is not None:
             raise ConfigError(
                 f"--{name} has no meaning with {option}, which says what is compared; leave it out"
             )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from siamese.cli import options
 from siamese.cli.options import LATEST, PRETRAINED
-from siamese.errors import ConfigError
 
 if TYPE_CHECKING:
     from siamese.evaluation.recalibration import Recalibration
@@ -91,15 +90,13 @@ def _verdict(found: Recalibration) -> str:
     """Whether these data are like those that the bundle was calibrated on."""
     if found.before is None:
         return (
-            "the bundle keeps no calibration of its own, so whether these data differ from its "
-            "data "
-            "is not known"
+            "the bundle keeps no calibration to compare with, so whether these data differ from "
+            "its data is not known"
         )
     if found.shift is None:
         return (
             "too few identities or pairs, here or in the bundle's calibration, to say whether "
-            "these "
-            "data differ from its data"
+            "these data differ from its data"
         )
     low, high = found.shift
     moved = (
@@ -113,10 +110,8 @@ def _verdict(found: Recalibration) -> str:
     if found.new.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (
             f"\nof the pairs here {now:.2%} are genuine, of the bundle's {was:.2%}: that alone "
-            f"moves "
-            f"a threshold chosen at the pairs' own prevalence, and was left out of this "
-            f"comparison; "
-            f"--policy max_f1,prevalence=0.01 states one"
+            f"moves a threshold chosen at the pairs' own prevalence, and was left out of this "
+            f"comparison; --policy max_f1,prevalence=0.01 states one"
         )
     return moved + drift
 
@@ -125,11 +120,5 @@ def _free(out: str, bundle: str) -> Path:
     """Where to write, if that can be written and is not what was read."""
     from siamese.inference.bundle import free_folder
 
-    folder = free_folder(out)
-    source = Path(bundle).expanduser()
-    if folder.resolve() in (source.resolve(), (source / "bundle").resolve()):
-        raise ConfigError(
-            f"--out {out} is the bundle that is recalibrated; give another folder, so that it is "
-            f"not lost"
-        )
-    return folder
+    options.check_out(out, bundle)
+    return free_folder(out)

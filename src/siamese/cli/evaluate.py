@@ -12,8 +12,7 @@ from siamese.cli.options import LATEST, PRETRAINED
 HELP = "evaluate a run on its splits, on other data, or on a benchmark"
 DESCRIPTION = (
     "Evaluate a run on its own splits, whose manifest and files are checked first, or, with "
-    "--data, "
-    "on all images of another folder or CSV file, at the run's threshold. A run that was "
+    "--data, on all images of another folder or CSV file, at the run's threshold. A run that was "
     "interrupted, or is still in training, is evaluated from its last checkpoint. With --benchmark "
     "or --pairs-file: any bundle on pairs that others chose, at thresholds that the other "
     "folds choose."
@@ -41,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on",
         metavar="OTHER",
         help=f"the splits of another run: siamese evaluate {PRETRAINED} --on {LATEST} --splits "
-        f"test "
-        f"compares the network as it came with its fine-tuned one",
+        f"test compares the network as it came with its fine-tuned one",
     )
     options.add_pairs(parser)
     parser.add_argument(
@@ -77,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         args.run = args.run or PRETRAINED
         return benchmark.run(args)
     args.run = args.run or LATEST
+    if args.out:
+        options.check_out(args.out, args.run)
     pretrained = args.run == PRETRAINED
     found = evaluate_run(
         options.open_bundle(args.run) if pretrained else args.run,
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         if found.recalibrated:
             found.bundle.save(Path(args.out) / "bundle")
     if args.json:
-        print(json.dumps(found.to_dict()))
+        print(json.dumps(found.to_dict(), allow_nan=False))
         return 0
     figures = tables.evaluation_table(
         list(found.evaluations.values()), found.operating_point, found.caution

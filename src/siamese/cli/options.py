@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.errors import ConfigError, MissingDependencyError
+from siamese.errors import ConfigError, MissingDependencyError, first_line
 
 if TYPE_CHECKING:
     from siamese.inference.bundle import Bundle
@@ -138,6 +138,23 @@ def open_bundle(name: str) -> Bundle:
         ) from error
 
 
+def check_out(out: str, run: str) -> None:
+    """Keep a finished run, and a bundle, from being written over by its own evaluation.
+
+    Raises:
+        ConfigError: ``out`` is what is evaluated.
+    """
+    from siamese.inference.bundle import DESCRIPTION
+
+    source, target = Path(run).expanduser(), Path(out).expanduser().resolve()
+    finished = (source / DESCRIPTION, source / "bundle" / DESCRIPTION)
+    kept = {path.parent.resolve() for path in finished if path.is_file()}
+    if target in kept or (kept and target == source.resolve()):
+        raise ConfigError(
+            f"--out {out} is what is evaluated; give another folder, so that it is not lost"
+        )
+
+
 def shown(name: str) -> str:
     """How a bundle is named in what is printed."""
     return name if name == PRETRAINED else os.path.relpath(Path(name).resolve())
@@ -177,7 +194,7 @@ def device(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"device {name!r} cannot be used ({reason}); try cpu") from error
     return name
 

@@ -89,13 +89,14 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         ):
             continue
         if key in known:
-            picked = [c for c in (_choices(override)) if c is not None]
+            picked = _choices(override)
             for choice in picked:
                 if choice not in known[key]:
+                    shown = "null" if choice is None else choice
                     raise ConfigError(
-                        f"{key} has no choice {choice!r}{did_you_mean(choice, known[key])}"
+                        f"{key} has no choice {shown!r}{did_you_mean(shown, known[key])}"
                     )
-            choices.append(f"{key}={picked[0] if picked else 'null'}")
+            choices.append(f"{key}={picked[0]}")
         elif "." not in key and "/" in key:
             raise ConfigError(f"unknown group {key!r}{did_you_mean(key, known)}")
         else:

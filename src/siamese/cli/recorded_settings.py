@@ -8,12 +8,13 @@ from pathlib import Path
 
 from siamese.errors import ConfigError
 
-_KEY = re.compile(r"\+{0,2}[A-Za-z][\w./]*")
+_KEY = re.compile(r"(?:\+{0,2}|~)[A-Za-z][\w./]*")
 # What earlier versions called settings, in runs that can still be resumed.
 _RENAMED = (
     (re.compile(r"policy=far"), "policy=fmr"),
     (re.compile(r"data/split=held_out_people"), "data/split=held_out_identities"),
     (re.compile(r"(\+{0,2}data\.sampler\.)people(=.*)"), r"\1identities\2"),
+    (re.compile(r"(\+{0,2}module\.loss\.(?:[\w.]+\.)?)people(=.*)"), r"\1identities\2"),
 )
 _REMEDY = "give the settings on the command line and remove this file"
 
@@ -69,8 +70,9 @@ def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]
     for word in found:
         if not isinstance(word, str) or not _harmless(word, groups, known):
             raise ConfigError(
-                f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it: "
-                f"the file was altered, or the run had configurations of your own; {_REMEDY}"
+                f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it "
+                f"(a dictionary, an interpolation, a configuration of your own, or not written by "
+                f"siamese train); {_REMEDY}"
             )
     return found
 
@@ -86,11 +88,11 @@ def today(word: str) -> str:
 def _harmless(word: str, groups: Mapping[str, Sequence[str]], known: frozenset[str]) -> bool:
     """Whether a recorded word can only choose among our classes and set their arguments."""
     key, equals, value = word.partition("=")
-    if not equals or not _KEY.fullmatch(key):
+    if not _KEY.fullmatch(key) or not (equals or key.startswith("~")):
         return False
     bare = _key(word)
     if bare in groups:
-        return value in groups[bare] or value == "null"
+        return value in groups[bare] or (key.startswith("~") and not value)
     # A name with an underscore in front is Hydra's (_target_, _partial_); braces hold dictionaries
     # and interpolations.
     parts = bare.split(".")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamese.cli.options import note_few_identities
-from siamese.errors import ConfigError, SiameseError
+from siamese.errors import ConfigError, SiameseError, first_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -158,7 +158,8 @@ def _train(config: DictConfig, folder: Path) -> float:
     note_few_identities(result.operating_point.identities)
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         _link_latest(folder)
-    return result.evaluations["test"].f1
+    # What a sweep may optimize: nothing is chosen by the figures of test identities.
+    return result.evaluations[result.operating_point.split].f1
 
 
 def _instantiation_error(error: Exception) -> Exception:
@@ -170,7 +171,7 @@ def _instantiation_error(error: Exception) -> Exception:
         if isinstance(cause, SiameseError):
             return cause
         if isinstance(cause, (TypeError, ValueError)):
-            reason = str(cause).splitlines()[0].replace(".__init__()", "")
+            reason = first_line(cause).replace(".__init__()", "")
             where = [
                 line.split(":", 1)[1].strip()
                 for line in str(error).splitlines()
@@ -212,8 +213,8 @@ def _link_latest(folder: Path) -> None:
         temporary = runs / f".latest.{os.getpid()}"
         temporary.symlink_to(os.path.relpath(folder.resolve(), runs.resolve()))
         os.replace(temporary, runs / "latest")
-    except OSError as error:  # a file system without links: verify then needs --bundle
+    except OSError as error:  # a file system without links
         print(
-            f"note: {runs / 'latest'} could not be set ({error.strerror}); give --bundle to "
-            f"siamese verify"
+            f"note: {runs / 'latest'} could not be set ({error.strerror}); give the run's folder "
+            f"to siamese evaluate and siamese calibrate"
         )

@@ -21,10 +21,6 @@ class TestTimeAugmentation:
     embedding stays a function of the image. A threshold is valid for one number of copies only:
     calibrate with the same number.
 
-    The copies are always the same ones: copy i of every image is changed alike, so that an
-    embedding stays a function of the image. A threshold belongs to one number of copies: calibrate
-    with the same.
-
     Args:
         augmentation: what changes the copies.
         copies: how many, >= 1.
@@ -37,10 +33,7 @@ class TestTimeAugmentation:
     copies: int
 
     def __post_init__(self) -> None:
-        if isinstance(self.copies, bool) or not isinstance(self.copies, int) or self.copies < 1:
-            raise ConfigError(
-                f"tta must be a whole number of copies of at least 1: {self.copies!r}"
-            )
+        _check(self.copies, 1)
         if not self.augmentation.changes:
             raise ConfigError(
                 "tta: the augmentation changes nothing, so there are no copies to average over"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from siamese.datasets.download import download_file
 from siamese.datasets.identities import IdentityTable
 from siamese.datasets.pairs_file import PairsFile
-from siamese.errors import DataError
+from siamese.errors import DataError, first_line
 
 IMAGES, PEOPLE = 13_233, 5_749
 _LAYOUTS = ("lfw-deepfunneled", "lfw_funneled", "lfw-funneled", "lfw")
@@ -150,7 +150,7 @@ def download_lfw(root: str | Path) -> Path:
         (unpacking / "lfw_funneled").rename(target)  # the folder appears whole or not at all
     except (OSError, EOFError, tarfile.TarError) as error:
         raise DataError(
-            f"{archive}: cannot be unpacked ({str(error).splitlines()[0]}); free some space or "
+            f"{archive}: cannot be unpacked ({first_line(error)}); free some space or "
             f"delete it and download again"
         ) from error
     finally:

@@ -12,8 +12,8 @@ from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
 from siamese.evaluation.embedding import measure_splits
-from siamese.evaluation.run import Work
-from siamese.evaluation.sources import Source, place_of
+from siamese.evaluation.run import Work, finished_bundle
+from siamese.evaluation.sources import Source, open_source, place_of
 from siamese.evaluation.stages import make_bundle
 from siamese.inference.bundle import Bundle
 from siamese.pairs.base import PairRule
@@ -33,10 +33,11 @@ class Recalibration:
         old: the old threshold, with its counts and figures on these data.
         new: the new one.
         shift: 95 % interval of how far the new threshold lies from the old one, over the identities
-            of both calibrations (:meth:`Calibration.shift_from`); None where that is not known.
+            of both calibrations (:meth:`Calibration.shift_from`); None where that is not known, or
+            where the embeddings are averaged otherwise than the bundle's (``tta``).
         reliability: the bundle's stated probabilities against what was observed here; None where
-            it states none.
-        before: the bundle's own calibration; None where it keeps none.
+            it states none, or where the embeddings are averaged otherwise.
+        before: the bundle's own calibration; None where it keeps none that can be compared.
         data: what cropping the images gave.
         notes: what must be known beside the figures, in sentences.
     """
@@ -113,7 +114,11 @@ def recalibrate(
     """
     check_kind(probability)
     place = place_of(bundle)
-    source = place if isinstance(place, Bundle) else Bundle.load(place)
+    opened = open_source(place)
+    work = Work(None, bad_images, cache, device, progress)
+    manifest = other_manifest(data, root)
+    known = None if isinstance(place, Bundle) else note_on_known(manifest, place)
+    source, unfinished = finished_bundle(opened, work)
     before = source.operating_point
     if policy is None and before.policy == GIVEN:
         raise ConfigError(
@@ -122,9 +127,7 @@ def recalibrate(
         )
     rule = as_policy(before.policy_settings if policy is None else policy)
     views = TestTimeAugmentation.of(source.augmentation, source.tta if tta is None else tta)
-    manifest = other_manifest(data, root)
-    note = None if isinstance(place, Bundle) else note_on_known(manifest, place)
-    work = Work(root, bad_images, cache, device, progress)
+    copies = views.copies if views else 0
     prepared = work.crop(manifest, source.cropper, pair_rule_of(pairs, before), pairs is not None)
     distances = measure_splits(
         source.backbone.for_inference().to(device),
@@ -139,16 +142,22 @@ def recalibrate(
     name = data.name if isinstance(data, IdentityTable) else Path(data).name
     facts = {"data": name, "threshold_before": before.threshold}
     provenance = dict(source.provenance) | {"recalibrated": facts}
-    kept = source.calibration
+    # Distances between embeddings averaged otherwise are other distances.
+    kept = source.calibration if copies == source.tta else None
+    otherwise = (
+        f"the old threshold belongs to tta={source.tta}, these figures to tta={copies}: whether "
+        f"these data differ from the bundle's is not known"
+    )
+    notes = (unfinished, known, None if copies == source.tta else otherwise)
     return Recalibration(
-        make_bundle(source.components, found, provenance, views.copies if views else 0),
+        make_bundle(source.components, found, provenance, copies),
         found.with_policy(before.threshold).point,
         found.point,
         found.shift_from(kept) if kept else None,
         _reliability_here(kept, found),
         kept,
         prepared.prepared,
-        (note,) if note else (),
+        tuple(text for text in notes if text),
     )
 
 

@@ -21,11 +21,18 @@ from siamese.evaluation.data import (
     run_manifest,
 )
 from siamese.evaluation.embedding import measure_splits
-from siamese.evaluation.sources import Source, UnfinishedRun, open_source, place_of
+from siamese.evaluation.sources import (
+    Source,
+    UnfinishedRun,
+    open_source,
+    pair_rule_at,
+    place_of,
+)
 from siamese.evaluation.stages import RunEvaluation, fit_backbone, judge, make_bundle
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
 from siamese.pairs.base import PairRule
+from siamese.verification.point import GIVEN
 from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.thresholds import calibrate_pairs
 
@@ -68,7 +75,7 @@ def evaluate_run(
     data: IdentityTable | str | Path | None = None,
     *,
     on: Source | None = None,
-    splits: Sequence[str] | None = None,
+    splits: str | Sequence[str] | None = None,
     pairs: str | PairRule | None = None,
     policy: str | dict[str, Any] | Policy | None = None,
     threshold: float | None = None,
@@ -92,7 +99,7 @@ def evaluate_run(
             identity, or a CSV file (path, identity). Without it, the run's own splits, whose
             manifest and files are checked first.
         on: another run, whose splits are taken instead.
-        splits: only these splits of the run.
+        splits: only these splits of the run; a name, or several.
         pairs: which pairs; by default those that the split protocol chose, or else those of the
             rule that the threshold was calibrated with.
         policy: at the threshold that another policy chooses on the calibration pairs.
@@ -100,7 +107,7 @@ def evaluate_run(
         tta: changed copies over which each embedding is averaged, 0 for none; by default the
             bundle's. For another number than the bundle's the threshold is chosen anew on the run's
             calibrating split.
-        root: where the images of the run, or of the CSV file, lie now, if they moved.
+        root: where the images of the CSV file ``data`` lie, or else those of the run.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
         cache: folder of the crop cache.
         device: where to compute.
@@ -115,24 +122,31 @@ def evaluate_run(
     """
     _check(data, on, policy, threshold, tta)
     place, home = place_of(run), place_of(run if on is None else on)
-    work = Work(root, bad_images, cache, device, progress)
-    bundle, notes = _bundle_at(place, work)
+    source = open_source(place)
+    # A run that is not finished needs its own images, too; those of a CSV file lie elsewhere.
+    of_data = data is not None and (isinstance(source, Bundle) or _is_csv(data))
+    work = Work(None if of_data else root, bad_images, cache, device, progress)
+    if data is not None:
+        manifest = other_manifest(data, root if of_data else None)
+        known = note_on_known(manifest, place) if isinstance(place, (str, Path)) else None
+    else:
+        manifest, known = _own_manifest(home, root), None
+    bundle, note = finished_bundle(source, work)
+    recalibrated = note is not None or policy is not None
     views = bundle.tta if tta is None else tta
     TestTimeAugmentation.of(bundle.augmentation, views)  # find out now whether it can be done
-    recalibrated = bool(notes)
-    if data is not None:
-        manifest = other_manifest(data, root)
-        notes += [note_on_known(manifest, place)] if isinstance(place, (str, Path)) else []
-    else:
-        manifest = _own_manifest(home, root)
-    if data is None and views != bundle.tta and threshold is None:
-        bundle, recalibrated = _with_tta(bundle, manifest, views, work), True
-    elif views != bundle.tta:
-        bundle = replace(bundle, tta=views, calibration=None)
+    if views != bundle.tta:
+        if threshold is not None:
+            bundle = replace(bundle, tta=views, calibration=None)
+        elif data is None:
+            bundle, recalibrated = _with_tta(bundle, manifest, views, work), True
+        else:
+            raise _needs_own_images(views)
+    rule = pair_rule_at(home if on is not None else bundle) if pairs is None else pairs
     if splits:
-        keep_splits(manifest, list(splits))
+        keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
     bundle = _at(bundle, policy, threshold)
-    prepared = work.crop(manifest, bundle.cropper, _rule(pairs, bundle, on), pairs is not None)
+    prepared = work.crop(manifest, bundle.cropper, pair_rule_of(rule, None), pairs is not None)
     distances = measure_splits(
         bundle.backbone.for_inference().to(work.device),
         bundle.distance.to(work.device),
@@ -142,8 +156,8 @@ def evaluate_run(
     )
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
-    known = tuple(note for note in notes if note)
-    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, known)
+    notes = tuple(text for text in (note, known) if text)
+    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, notes)
 
 
 def _check(
@@ -163,38 +177,39 @@ def _check(
         raise ConfigError("on=RUN (--on) names what is compared; leave out the data (--data)")
     if on is not None and tta is not None:
         raise ConfigError("on=RUN (--on) compares networks as they are; leave out tta (--tta)")
-    if data is not None and tta and threshold is None:
-        raise ConfigError(
-            f"the threshold for tta={tta} is chosen on the run's own images: find it without data "
-            f"(siamese evaluate RUN --tta {tta} --out DIR) and evaluate that bundle here, or give "
-            f"a threshold"
-        )
     if threshold is not None and not math.isfinite(threshold):
         raise ConfigError(f"the threshold must be a finite number, not {threshold}")
     if policy is not None:
         as_policy(policy)
 
 
-def _bundle_at(place: Bundle | str | Path, work: Work) -> tuple[Bundle, list[str | None]]:
-    """The bundle to evaluate; with a note where it was made here, from a checkpoint."""
-    source = open_source(place)
+def _is_csv(data: IdentityTable | str | Path) -> bool:
+    return not isinstance(data, IdentityTable) and Path(data).suffix.lower() == ".csv"
+
+
+def _needs_own_images(tta: int) -> ConfigError:
+    return ConfigError(
+        f"the threshold for tta={tta} is chosen on the run's own images: find it without data "
+        f"(siamese evaluate RUN --tta {tta} --out DIR) and evaluate that bundle here, or give a "
+        f"threshold"
+    )
+
+
+def finished_bundle(source: Bundle | UnfinishedRun, work: Work) -> tuple[Bundle, str | None]:
+    """The bundle of a source; with a note where it was made here, from a checkpoint."""
     if isinstance(source, Bundle):
-        return source, []
+        return source, None
     note = f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
-    return _make_bundle(source, work), [note]
+    return _make_bundle(source, work), note
 
 
 def _own_manifest(home: Bundle | str | Path, root: str | Path | None) -> SplitManifest:
     """The splits of a run."""
     if isinstance(home, Bundle):
-        raise ConfigError("a bundle alone knows no images; give some: data=PATH, or on=RUN")
+        raise ConfigError(
+            "a bundle alone knows no images; give some: data=PATH, or on= the folder of a run"
+        )
     return run_manifest(home, root)
-
-
-def _rule(pairs: str | PairRule | None, bundle: Bundle, on: Source | None) -> PairRule:
-    """The pair rule that is asked for, or that of the run whose splits are evaluated."""
-    of = bundle if on is None else open_source(place_of(on))
-    return pair_rule_of(pairs, of.operating_point if isinstance(of, Bundle) else None)
 
 
 def _at(bundle: Bundle, policy: Any, threshold: float | None) -> Bundle:
@@ -212,9 +227,14 @@ def _at(bundle: Bundle, policy: Any, threshold: float | None) -> Bundle:
 
 def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> Bundle:
     """The bundle with another number of copies, its threshold chosen anew on the same split."""
-    point = bundle.operating_point
+    point, split = bundle.operating_point, manifest.calibrating
+    if point.policy == GIVEN:
+        raise ConfigError(
+            f"the bundle's threshold was chosen by no policy, so none can be chosen for tta={tta}; "
+            f"give a threshold (--threshold)"
+        )
     own = replace(manifest, splits=dict(manifest.splits), pairs=dict(manifest.pairs))
-    keep_splits(own, [point.split])
+    keep_splits(own, [split])
     data = work.crop(own, bundle.cropper, pair_rule_of(None, point))
     distances = measure_splits(
         bundle.backbone.for_inference().to(work.device),
@@ -224,7 +244,7 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
         TestTimeAugmentation.of(bundle.augmentation, tta),
     )
     policy = as_policy(point.policy_settings)
-    calibration = calibrate_pairs(distances[point.split], policy, point.split)
+    calibration = calibrate_pairs(distances[split], policy, split)
     return make_bundle(bundle.components, calibration, bundle.provenance, tta)
 
 

@@ -9,7 +9,8 @@ from typing import Any, Protocol, Union
 
 import torch
 
-from siamese.errors import BundleError, ConfigError, SiameseError
+from siamese.errors import BundleError, ConfigError, SiameseError, first_line
+from siamese.evaluation.data import pair_rule_of
 from siamese.inference.bundle import DESCRIPTION, Bundle
 from siamese.inference.components import Components
 from siamese.pairs.balanced_pairs import BalancedPairs
@@ -19,6 +20,16 @@ from siamese.verification.policies.base import Policy, as_policy
 
 RUN = "run.json"
 _VERSION = 1
+# What a description or weights that do not belong together make us, or torch, say.
+_DAMAGE = (
+    SiameseError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,32 @@ def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
     return Bundle.load(folder)  # which says what is missing
 
 
+def pair_rule_at(run: Bundle | str | Path) -> PairRule:
+    """Which pairs a run, or the threshold of a bundle, was calibrated on.
+
+    Raises:
+        BundleError: neither a bundle nor a run, or a damaged one.
+    """
+    if not isinstance(run, Bundle):
+        folder = Path(run).expanduser()
+        bundled = any(
+            (folder / place).is_file() for place in (DESCRIPTION, f"bundle/{DESCRIPTION}")
+        )
+        if not bundled and (folder / RUN).is_file():
+            try:
+                return _described_rule(json.loads((folder / RUN).read_text(encoding="utf-8")))
+            except _DAMAGE as error:
+                raise BundleError(
+                    f"{folder / RUN}: does not describe a run ({first_line(error)}); train again"
+                ) from error
+        run = Bundle.load(folder)
+    return pair_rule_of(None, run.operating_point)
+
+
+def _described_rule(values: dict[str, Any]) -> PairRule:
+    return PAIR_RULES.build(values["pair_rule"]) if values["pair_rule"] else BalancedPairs()
+
+
 def _from_checkpoint(folder: Path) -> UnfinishedRun:
     checkpoint = folder / "checkpoints" / "last.ckpt"
     try:
@@ -115,7 +152,7 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
         ) from error
     except Exception as error:  # whatever a damaged file makes torch say
         raise BundleError(
-            f"{checkpoint}: not a checkpoint ({(str(error) or type(error).__name__):.80}); resume "
+            f"{checkpoint}: not a checkpoint ({first_line(error):.80}); resume "
             f"the run, or train again"
         ) from error
     try:
@@ -127,13 +164,14 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
             )
         components = Components.build(values)
         components.load_tensors(weights)
-        rule = PAIR_RULES.build(values["pair_rule"]) if values["pair_rule"] else BalancedPairs()
+        components.distance.eval()
+        rule = _described_rule(values)
         policy = as_policy(values["policy"])
         provenance = dict(values["provenance"])
     except BundleError:
         raise
-    except (SiameseError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except _DAMAGE as error:
+        reason = first_line(error)
         raise BundleError(
             f"{folder / RUN}: does not describe this run ({reason}); resume the run, or train again"
         ) from error

@@ -36,7 +36,8 @@ class RunEvaluation:
         evaluations: split -> figures; other data are one split, ``"data"``.
         distances: split -> the distances of its pairs.
         data: the crops and pairs.
-        recalibrated: whether the bundle's threshold was chosen here, not before.
+        recalibrated: whether the threshold is not the one that the bundle came with: chosen here by
+            ``policy``, for another ``tta``, or of a run that had no bundle yet.
         notes: what must be known beside the figures, in sentences.
     """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from siamese.errors import ImageError
+from siamese.errors import ImageError, first_line
 
 # Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before
 # a pixel is decoded.
@@ -87,7 +87,7 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
     except Exception as error:
         # Pillow's plug-ins raise many kinds of errors for damaged files: struct.error, TypeError,
         # SyntaxError, ...
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise ImageError(path, f"damaged or truncated image ({reason})") from error
 
 

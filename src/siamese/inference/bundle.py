@@ -21,7 +21,7 @@ from siamese.backbones.base import Backbone
 from siamese.data.transforms import Augmentation
 from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import BundleError, CalibrationError, SiameseError
+from siamese.errors import BundleError, CalibrationError, SiameseError, first_line
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.components import Components, tensors_of
 from siamese.verification.calibration import Calibration
@@ -165,7 +165,7 @@ class Bundle:
         except KeyError as error:
             raise _invalid(folder, f"no entry {error}") from error
         except _DAMAGE as error:
-            raise _invalid(folder, str(error).splitlines()[0]) from error
+            raise _invalid(folder, first_line(error)) from error
 
     @classmethod
     def _build(

@@ -120,86 +120,87 @@ def verification_curves(
         CalibrationError: distances that are NaN or infinite.
     """
     figure = blank_figure(17.5, 4.4)
-    roc, det, *panels = figure.subplots(1, 4)
+    roc, det, f1, accuracy = figure.subplots(1, 4)
     roc.plot([0, 1], [1, 0], color="0.55", linewidth=0.9, label="equal error rates")
-    roc.set(
-        title="ROC",
-        xlabel="false match rate: impostor pairs accepted",
-        ylabel="true match rate: genuine pairs accepted",
-    )
-    unit = ""
-    for number, (split, c) in enumerate(distances.items()):
+    for number, (split, pairs) in enumerate(distances.items()):
         style: dict[str, Any] = {
             "color": PALETTE[number % len(PALETTE)],
             "linestyle": DASHES[number % len(DASHES)],
         }
-        unit = f"{c.distance} distance"
-        if not c.genuine or not c.impostor:
-            roc.plot(
-                [],
-                [],
-                label=f"no curve for {split}: {c.genuine:,} genuine, {c.impostor:,} impostor",
-                **style,
-            )
-            continue
-        curve = c.curve()
-        lines = _lines(curve)
-        point = c.count_verdicts(threshold)
-        dot: dict[str, Any] = {
-            "color": style["color"],
-            "marker": "o",
-            "markeredgecolor": "white",
-            "zorder": 3,
-        }
-        rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
-        roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
-        roc.plot([point.fmr], [point.recall], **dot)
-        _det(det, curve, style)
-        det.plot(
-            [max(point.fmr, 0.5 / curve.impostor)],
-            [max(1 - point.recall, 0.5 / curve.genuine)],
-            **dot,
-        )
-        for axes, name, value in zip(
-            panels, ("F1", "accuracy"), (point.f1, point.accuracy), strict=True
-        ):
-            axes.plot(
-                lines["threshold"],
-                lines[name],
-                drawstyle="steps-post",
-                label=f"{value:.3f} {split}",
-                **style,
-            )
-            axes.plot([threshold], [value], **dot)
-    for axes, name in zip(panels, ("F1", "accuracy"), strict=True):
-        if axes.lines:
-            axes.axvline(threshold, color="black", linestyle="--", linewidth=0.9)
-            if band is not None:
-                axes.axvspan(*band, color="0.85", zorder=0)
-        axes.set(title=name, xlabel=f"threshold ({unit})" if unit else "threshold")
-    for axes in (roc, *panels):
-        axes.set_ylim(-0.02, 1.02)
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            title = None if axes is roc else f"at threshold {threshold:.3f}"
-            _plain(
-                axes.legend(
-                    title=title,
-                    fontsize=9,
-                    title_fontsize=9,
-                    loc="lower right" if axes is roc else "best",
-                )
-            )
+        if pairs.genuine and pairs.impostor:
+            _curves_of_split((roc, det, f1, accuracy), split, pairs, threshold, style)
         else:
-            _remark(axes, "no pairs of both kinds")
-    roc.set_xlim(-0.02, 1.02)
+            counts = f"{pairs.genuine:,} genuine, {pairs.impostor:,} impostor"
+            roc.plot([], [], label=f"no curve for {split}: {counts}", **style)
+    unit = next((f"threshold ({pairs.distance} distance)" for pairs in distances.values()), None)
+    _finish_rates(roc, det)
+    for axes, name in ((f1, "F1"), (accuracy, "accuracy")):
+        axes.set(title=name, xlabel=unit or "threshold")
+        _finish_by_threshold(axes, threshold, band)
+    return figure
+
+
+def _curves_of_split(
+    panels: tuple[Any, Any, Any, Any],
+    split: str,
+    pairs: PairDistances,
+    threshold: float,
+    style: Mapping[str, Any],
+) -> None:
+    """One split's lines on ROC, DET, F1 and accuracy, and its operating point on each."""
+    roc, det, f1, accuracy = panels
+    curve, point = pairs.curve(), pairs.count_verdicts(threshold)
+    lines = _lines(curve)
+    dot: dict[str, Any] = {
+        "color": style["color"],
+        "marker": "o",
+        "markeredgecolor": "white",
+        "zorder": 3,
+    }
+    rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
+    roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
+    roc.plot([point.fmr], [point.recall], **dot)
+    _det(det, curve, style)
+    # A rate of 0 has no place on a logarithmic axis: half a pair stands for none.
+    no_match, no_miss = 0.5 / curve.impostor, 0.5 / curve.genuine
+    det.plot([max(point.fmr, no_match)], [max(1 - point.recall, no_miss)], **dot)
+    for axes, name, value in ((f1, "F1", point.f1), (accuracy, "accuracy", point.accuracy)):
+        label = f"{value:.3f} {split}"
+        axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=label, **style)
+        axes.plot([threshold], [value], **dot)
+
+
+def _finish_rates(roc: Any, det: Any) -> None:
+    """Titles, axes and legend of the two plots of error rates."""
+    roc.set(
+        title="ROC",
+        xlabel="false match rate: impostor pairs accepted",
+        ylabel="true match rate: genuine pairs accepted",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
+    roc.grid(alpha=0.3)
+    _plain(roc.legend(fontsize=9, loc="lower right"))
     det.set(title="DET", xlabel="false match rate", ylabel="false non-match rate")
     if det.lines:
         det.set(xscale="log", yscale="log")
         det.grid(alpha=0.3)
     else:
         _remark(det, "no pairs of both kinds")
-    return figure
+
+
+def _finish_by_threshold(axes: Any, threshold: float, band: tuple[float, float] | None) -> None:
+    """The threshold, its interval and the legend of a plot over thresholds."""
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    if not axes.lines:
+        _remark(axes, "no pairs of both kinds")
+        return
+    axes.axvline(threshold, color="black", linestyle="--", linewidth=0.9)
+    if band is not None:
+        axes.axvspan(*band, color="0.85", zorder=0)
+    title = f"at threshold {threshold:.3f}"
+    _plain(axes.legend(title=title, fontsize=9, title_fontsize=9))
 
 
 def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import ConfigError, did_you_mean
+from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.faces.croppers.base import CROPPERS
 from siamese.training.module import SiameseModule
 
@@ -42,7 +42,7 @@ def check_run(
         module.configure_optimizers()
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"the optimizer cannot be made: {str(error).splitlines()[0]}; correct its settings"
+            f"the optimizer cannot be made: {first_line(error)}; correct its settings"
         ) from error
     backbone = module.backbone
     if not isinstance(backbone, Backbone):

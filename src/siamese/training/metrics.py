@@ -23,7 +23,7 @@ from siamese.verification.calibration import Calibration
 from siamese.verification.curves import auc
 from siamese.verification.measure import measure_pairs
 from siamese.verification.pair_distances import PairDistances
-from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.policies.base import Policy, as_policy, check_both_kinds
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.thresholds import calibrate_pairs
 
@@ -282,7 +282,7 @@ class VerificationCurve(PairMetric):
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
         distances = self.pair_distances()
-        Policy.check(as_policy("eer"), distances.genuine, distances.impostor)
+        check_both_kinds(distances.genuine, distances.impostor)
         curve = distances.curve()
         arrays = (curve.fmr, curve.recall, curve.thresholds)
         fmr, recall, thresholds = (torch.from_numpy(v.astype("float64")) for v in arrays)

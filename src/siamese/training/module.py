@@ -159,7 +159,8 @@ class SiameseModule(pl.LightningModule):
         scheduler = self.schedule(optimizer)
         settings = {"scheduler": scheduler, "interval": getattr(self.schedule, "interval", "epoch")}
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            settings["monitor"] = "val/eer"
+            settings["monitor"] = getattr(self.schedule, "monitor", "val/eer")
+            settings["strict"] = False  # an epoch without validation is no plateau
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def make_optimizer(self) -> torch.optim.Optimizer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,33 +13,73 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, first_line
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.module import SiameseModule
 
 
-class KeepGivenRates(pl.Callback):
-    """Restores the optimizer settings that were given; a checkpoint replaces them by its own.
+class GivenRates(pl.Callback):
+    """Records in checkpoints the optimizer settings that a run was given.
 
-    A rate that a schedule has changed since is changed in proportion.
+    A checkpoint brings its optimizer's settings with it. Where a resumed run is given others, these
+    apply; a rate that a schedule has changed since is changed in proportion. Where it is given the
+    same, the checkpoint's stay untouched, whatever the schedule made of them.
     """
+
+    def __init__(self) -> None:
+        self._given: list[dict[str, Any]] = []
+        self._recorded: list[dict[str, Any]] | None = None
+        self._resumed = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"given": self._given}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._recorded = state_dict["given"]
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._resumed = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SiameseModule)
-        given = pl_module.make_optimizer().param_groups
-        loaded = trainer.optimizers[0].param_groups
-        for group, own in zip(loaded, given, strict=True):
-            before = group.get("initial_lr", group.get("peak_lr", group["lr"]))
-            rate = group["lr"]
-            if not trainer.lr_scheduler_configs or before == 0:
-                rate = own["lr"]
-            elif before != own["lr"]:
-                rate = rate * (own["lr"] / before)
-            group.update({k: v for k, v in own.items() if k != "params"}, lr=rate)
-            group["initial_lr"] = own["lr"]
+        self._given = [_plain_settings(g) for g in pl_module.make_optimizer().param_groups]
+        if not self._resumed or self._given == self._recorded:
+            return
+        # Checkpoints of 0.1.0 record nothing; their only schedule is made anew from the given
+        # rates.
+        recorded = self._recorded or [{}] * len(self._given)
+        before = _initial_rates(pl_module, recorded)
+        now = _initial_rates(pl_module, self._given)
+        groups = trainer.optimizers[0].param_groups
+        for group, given, old, new in zip(groups, self._given, before, now, strict=True):
+            rate = group["lr"] * (new / old) if old else new
+            if not trainer.lr_scheduler_configs:
+                rate = given["lr"]
+            group.update(given, lr=rate, initial_lr=new)
         for config in trainer.lr_scheduler_configs:
             if hasattr(config.scheduler, "base_lrs"):
-                config.scheduler.base_lrs = [group["initial_lr"] for group in loaded]
+                config.scheduler.base_lrs = list(now)
+
+
+def _plain_settings(group: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer group's settings without its parameters, as a checkpoint can keep them."""
+    return {
+        name: float(value) if isinstance(value, torch.Tensor) else value
+        for name, value in group.items()
+        if name != "params"
+    }
+
+
+def _initial_rates(module: SiameseModule, settings: list[dict[str, Any]]) -> list[float]:
+    """What the module's schedule starts from, where the optimizer has these settings."""
+    optimizer = module.make_optimizer()
+    for group, values in zip(optimizer.param_groups, settings, strict=True):
+        group.update(values)
+    if module.schedule is not None:
+        module.schedule(optimizer)
+    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
 
 
 class EpochSeeds(pl.Callback):
@@ -100,7 +141,7 @@ class PreviousRun:
         except Exception as error:  # torch raises many kinds for a file that is no checkpoint
             raise ConfigError(
                 f"resume={run}: not a checkpoint of a training run "
-                f"({(str(error) or type(error).__name__).splitlines()[0]:.80}); give the run's "
+                f"({first_line(error):.80}); give the run's "
                 f"folder, or its checkpoints/last.ckpt"
             ) from error
         folder = path if path.is_dir() else path.parent.parent
@@ -118,6 +159,10 @@ class PreviousRun:
         return cls(
             checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None
         )
+
+    def lies_in(self, folder: Path) -> bool:
+        """Whether this is the run that the folder holds."""
+        return self.checkpoint.resolve().is_relative_to(folder.resolve())
 
     def better(self, monitor: str, mode: str, later: ModelCheckpoint) -> Path | None:
         """The previous run's best checkpoint, if no later epoch is better."""

@@ -23,6 +23,7 @@ from siamese.evaluation.artifacts import identities_of, write_data, write_traini
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
+from siamese.inference.bundle import free_folder
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
@@ -121,8 +122,9 @@ def train(
         module: backbone, loss and distance; the backbone's class must be registered, so that the
             bundle can name it.
         data: the three splits.
-        folder: where the run's files go; made if it is not there, and what a previous run left in
-            it is replaced.
+        folder: where the run's files go; made if it is not there. What another run left in it is
+            removed when training begins, so that the folder never holds one run's weights beside
+            another's splits.
         max_epochs: epochs of training.
         pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by
             default balanced ones.
@@ -161,7 +163,10 @@ def train(
         seeds = EpochSeeds(data.batch_seed)
         chosen = [_calibrator(images, rule), seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
-        fitting = make_trainer(folder, chosen, settings | dict(trainer or {}), previous)
+        fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
+        free_folder(folder / "bundle")
+        if not (previous and previous.lies_in(folder)):
+            _remove_results(folder)
         _describe(folder, images, data, verbose)
         describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
         seconds = _fit(fitting, module, data, folder, previous)
@@ -175,6 +180,19 @@ def train(
     if verbose:
         _show(run)
     return run
+
+
+def _remove_results(folder: Path) -> None:
+    """Remove what another run left in the folder: its results, and the checkpoints that we wrote.
+
+    Its weights may have been trained on identities that are tested now.
+    """
+    for name in ("evaluation.json", "history.csv", "timing.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("best.ckpt", "last.ckpt"):
+        (folder / "checkpoints" / name).unlink(missing_ok=True)
+    for name in ("bundle", "logs", "plots"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:

@@ -16,15 +16,14 @@ from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-define
     MisconfigurationException,
 )
 
-from siamese.errors import ConfigError
-from siamese.training.resuming import KeepGivenRates, PreviousRun
+from siamese.errors import ConfigError, first_line
+from siamese.training.resuming import GivenRates
 
 
 def make_trainer(
     folder: Path,
     callbacks: Sequence[pl.Callback],
     settings: Mapping[str, Any],
-    previous: PreviousRun | None,
 ) -> pl.Trainer:
     """A Trainer that writes checkpoints and logs into a run's folder.
 
@@ -32,7 +31,6 @@ def make_trainer(
         folder: of the run.
         callbacks: of the run.
         settings: of ``pytorch_lightning.Trainer``; they take precedence.
-        previous: the run that is resumed, or None.
 
     Raises:
         ConfigError: settings that the Trainer refuses, or more than one device.
@@ -40,7 +38,6 @@ def make_trainer(
     logs = folder / "logs"
     # Not `save_last` of the best one: that file is only brought up to date when a best is saved.
     last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
-    resumed = [KeepGivenRates()] if previous else []
     defaults: dict[str, Any] = {
         "accelerator": "auto",
         "devices": 1,
@@ -64,10 +61,10 @@ def make_trainer(
             "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
         )
     try:
-        return pl.Trainer(**merged, callbacks=[*callbacks, last, *resumed, *progress])
+        return pl.Trainer(**merged, callbacks=[*callbacks, last, GivenRates(), *progress])
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"pytorch_lightning.Trainer refuses its settings: {str(error).splitlines()[0]}; "
+            f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
             f"correct trainer.*"
         ) from error
 

@@ -191,6 +191,8 @@ class Calibration:
                 for k, v in arrays.items()
                 if k.startswith("draws.")
             }
+            if "independent" in drawn:  # stored as float32
+                drawn["independent"] = drawn["independent"].astype(np.int64)
             curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
             if not curve.is_valid:
                 raise ValueError("its counts do not rise with the threshold")

@@ -28,8 +28,6 @@ class OperatingPoint:
 
     F1 depends on prevalence, so a threshold means nothing without the pairs it was chosen from.
 
-    F1 depends on prevalence, so a threshold means nothing without the pairs it was chosen from.
-
     Attributes:
         threshold: accept as the same identity where distance <= threshold.
         policy: how it was chosen ("max_f1"); "given" for a number that the user gave.

@@ -67,11 +67,7 @@ class Policy:
 
     def check(self, genuine: int, impostor: int) -> None:
         """Raise :class:`CalibrationError` where so many pairs cannot support the policy."""
-        if not genuine or not impostor:
-            raise CalibrationError(
-                f"{genuine} genuine and {impostor} impostor pairs: a threshold needs both kinds; "
-                f"calibrate on several identities with two images or more"
-            )
+        check_both_kinds(genuine, impostor)
 
     def at(self, prevalence: float) -> Policy:
         """The same policy at that prevalence, if it takes the prevalence as observed.
@@ -218,6 +214,15 @@ def as_policy(policy: str | dict[str, Any] | Policy) -> Policy:
             f'object, {example}, or a dictionary, {{"name": "fmr", "rate": 1e-4}}'
         )
     return policy if isinstance(policy, Policy) else POLICIES.build(policy)
+
+
+def check_both_kinds(genuine: int, impostor: int) -> None:
+    """Raise :class:`CalibrationError` where there are no genuine or no impostor pairs."""
+    if not genuine or not impostor:
+        raise CalibrationError(
+            f"{genuine} genuine and {impostor} impostor pairs: a threshold needs both kinds; "
+            f"calibrate on several identities with two images or more"
+        )
 
 
 def check_rate(what: str, rate: Any, one: bool) -> None:

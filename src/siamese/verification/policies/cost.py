@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from siamese.errors import ConfigError
-from siamese.verification.confusion import Confusion
 from siamese.verification.policies.base import (
     OBSERVED,
     POLICIES,
@@ -50,13 +49,3 @@ class Cost(Policy):
         return (
             non_match * prevalence * tp / genuine - match * (1 - prevalence) * fp / impostor
         ) / (match + non_match)
-
-
-def expected_cost(policy: Cost, counts: Confusion) -> float:
-    """Expected cost of a verdict at the policy's prevalence, from counts on pairs."""
-    genuine, impostor = counts.tp + counts.fn, counts.fp + counts.tn
-    prevalence = float(policy.prevalence_of(genuine, impostor))
-    return (
-        policy.false_non_match * prevalence * counts.fn / genuine
-        + policy.false_match * (1 - prevalence) * counts.fp / impostor
-    )

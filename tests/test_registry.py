@@ -1,0 +1,73 @@
+"""Registry: names are found by any thread, taken once, and never missing in silence."""
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import siamese
+from siamese.errors import ConfigError
+from siamese.registry import Registry
+
+
+def package(folder, monkeypatch, name, body=""):
+    """A package with one file that registers ``One`` as "one"."""
+    room = folder / name
+    room.mkdir()
+    (room / "__init__.py").write_text("from siamese.registry import Registry\n")
+    (room / "base.py").write_text(
+        f"from siamese.registry import Registry\nTABLE = Registry('thing', 'TABLE', {name!r})\n"
+    )
+    (room / "one.py").write_text(
+        f"{body}\nfrom {name}.base import TABLE\n@TABLE.register('one')\nclass One: ...\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    return __import__(f"{name}.base", fromlist=["TABLE"]).TABLE
+
+
+def test_a_name_is_found_while_another_thread_looks_for_it(tmp_path, monkeypatch):
+    table = package(tmp_path, monkeypatch, "slow_room", "import time; time.sleep(0.3)")
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(table["one"])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+
+
+def test_a_file_that_cannot_be_imported_is_no_empty_table(tmp_path, monkeypatch):
+    table = package(tmp_path, monkeypatch, "broken_room", "import no_such_library")
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+            list(table)
+
+
+def test_a_name_is_taken_once_and_a_class_may_be_defined_again():
+    table = Registry("thing", "TABLE", "siamese.losses")
+
+    def define(module):
+        return type("Thing", (), {"__module__": module})
+
+    table.register("thing")(define("notebook"))
+    again = table.register("thing")(define("notebook"))
+    assert table["thing"] is again
+    with pytest.raises(ConfigError, match="is notebook.Thing: register Thing under another name"):
+        table.register("thing")(define("elsewhere"))
+    assert table["thing"] is again
+
+
+def test_our_own_names_are_taken_before_any_is_looked_up():
+    script = "import siamese; siamese.BACKBONES.register('small_res_net')(type('Mine', (), {}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "'small_res_net' is siamese.backbones.small_res_net.SmallResNet" in done.stderr
+
+
+def test_every_name_of_every_registry_builds_or_says_what_it_lacks():
+    for table in (siamese.BACKBONES, siamese.CROPPERS, siamese.DISTANCES, siamese.POLICIES):
+        for name in table:
+            try:
+                assert table.name(table.build(name)) == name
+            except ConfigError as error:
+                assert repr(name) in str(error)
