@@ -65,6 +65,10 @@ class ConfigError(SiameseError):
     """A name or setting is not known, or its value is out of range."""
 
 
+class UnknownNameError(ConfigError):
+    """No class is registered under a name."""
+
+
 class MissingDependencyError(SiameseError):
     """An optional package is needed and not installed."""
 

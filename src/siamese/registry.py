@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from siamese.errors import ConfigError, did_you_mean
+from siamese.errors import ConfigError, UnknownNameError, did_you_mean
 
 T = TypeVar("T")
 
@@ -78,7 +78,9 @@ class Registry(Generic[T]):
         if name not in self._classes:
             if name in self.renamed:
                 raise ConfigError(f"{self.kind} {name!r} is now called {self.renamed[name]!r}")
-            raise ConfigError(f"unknown {self.kind} {name!r}{did_you_mean(name, self._classes)}")
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}{did_you_mean(name, self._classes)}"
+            )
         return self._classes[name]
 
     def _discover(self) -> None:

@@ -125,6 +125,10 @@ def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys
     assert found["folds"]["policy"] == "given"
     own = siamese.Bundle.load(bundle).operating_point.threshold
     assert found["folds"]["folds"][0]["threshold"] == own
+    in_python = siamese.evaluate_benchmark(
+        bundle, siamese.PairsFile.read(path, lfw), progress=False
+    )
+    assert json.loads(json.dumps(in_python.to_dict())) == found["folds"]
     found = answer(capsys, bundle, "--pairs-file", path, "--data", lfw, "--threshold", "0.5")
     assert found["folds"]["folds"][0]["threshold"] == 0.5
 

@@ -250,6 +250,7 @@ def test_help(command, capsys):
         ),
         (["data.seed=abc"], "seeds must be whole numbers"),
         (["data=lwf"], "did you mean 'lfw'"),
+        (["module/schedule=null"], r"module/schedule has no choice 'null' \(choose one of: con"),
         (["data/croper=none"], "did you mean 'data/cropper'"),
         (["data.cropper=fixd_box"], r"write data/cropper=fixd_box \(did you mean 'fixed_box'"),
         (["experiment=quik"], "did you mean 'quick'"),
@@ -489,9 +490,17 @@ def test_another_policy_and_other_identities_from_the_command_line(
     (here / "photos").mkdir()
     (here / "photos" / "one.jpg").touch()
     assert "holds something else than a bundle" in refused(capsys, *again, "--out", here / "photos")
-    assert "is the bundle that is recalibrated" in refused(
+    assert "is what is read; give another folder" in refused(
         capsys, *again, "--out", run_folder / "bundle"
     )
+
+
+def test_a_finished_run_is_not_written_over(run_folder, here, capsys):
+    before = {p: p.read_bytes() for p in run_folder.rglob("*.json")}
+    for out in (run_folder, run_folder / "bundle"):
+        words = ["evaluate", run_folder, "--splits", "test", "--out", out]
+        assert "is what is read; give another folder" in refused(capsys, *words)
+    assert {p: p.read_bytes() for p in run_folder.rglob("*.json")} == before
 
 
 def test_a_run_with_a_policy_over_all_pairs(identities, here, capsys):

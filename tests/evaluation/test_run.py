@@ -185,7 +185,7 @@ def test_what_is_no_run_is_refused_in_words(run, tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ConfigError, match="not the folder of a run"):
         siamese.evaluate_run(tmp_path / "folder")
-    with pytest.raises(BundleError, match="no bundle"):
+    with pytest.raises(BundleError, match="no such folder"):
         siamese.evaluate_run(tmp_path / "nowhere")
     early = tmp_path / "early"
     early.mkdir()

@@ -139,10 +139,10 @@ def open_bundle(name: str) -> Bundle:
 
 
 def check_out(out: str, run: str) -> None:
-    """Keep a finished run, and a bundle, from being written over by its own evaluation.
+    """Keep a finished run, or a bundle, from being written over by its own evaluation.
 
     Raises:
-        ConfigError: ``out`` is what is evaluated.
+        ConfigError: ``out`` is what is read.
     """
     from siamese.inference.bundle import DESCRIPTION
 
@@ -151,7 +151,7 @@ def check_out(out: str, run: str) -> None:
     kept = {path.parent.resolve() for path in finished if path.is_file()}
     if target in kept or (kept and target == source.resolve()):
         raise ConfigError(
-            f"--out {out} is what is evaluated; give another folder, so that it is not lost"
+            f"--out {out} is what is read; give another folder, so that it is not lost"
         )
 
 

@@ -41,8 +41,7 @@ def with_recorded_settings(
     if not recorded.is_file():
         return list(argv)
     given = {_key(word) for word in argv} | {"resume"}
-    words = _read(recorded, groups, roots(folder))
-    return [word for word in words if _key(word) not in given] + list(argv)
+    return _read(recorded, groups, roots(folder), given) + list(argv)
 
 
 def roots(folder: Path) -> frozenset[str]:
@@ -57,7 +56,10 @@ def roots(folder: Path) -> frozenset[str]:
     return frozenset((groups | set(map(str, content))) - {"defaults", "hydra"})
 
 
-def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]) -> list[str]:
+def _read(
+    path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str], given: set[str]
+) -> list[str]:
+    """The recorded words, but for those whose settings this command gives anew."""
     from omegaconf import OmegaConf
 
     try:
@@ -67,12 +69,14 @@ def _read(path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str]
     if not isinstance(words, list):
         raise ConfigError(f"{path}: not a list of settings; {_REMEDY}")
     found = [today(word) if isinstance(word, str) else word for word in words]
+    found = [word for word in found if not (isinstance(word, str) and _key(word) in given)]
     for word in found:
         if not isinstance(word, str) or not _harmless(word, groups, known):
             raise ConfigError(
                 f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it "
                 f"(a dictionary, an interpolation, a configuration of your own, or not written by "
-                f"siamese train); {_REMEDY}"
+                f"siamese train); give it again on this command's line, with its --config-dir if "
+                f"it had one"
             )
     return found
 

@@ -92,7 +92,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     if verdict.probability is not None:
         share = f"{100 * (verdict.prevalence or 0):.3g} %"
         print(
-            f"probability of the {one}: {verdict.probability:.3f}, where {share} of the pairs are"
+            f"probability of the {one}: {verdict.probability:.3f}, if {share} of all pairs show one"
         )
     band = verifier.calibration.band if verifier.calibration else None
     if verdict.uncertain and band:

@@ -133,11 +133,19 @@ def _prepare_split(
     }
     identities = Counter(entry["identity"] for entry in kept)
     if len(identities) < 2 or max(identities.values()) < 2:
+        lacking = (
+            "all show one identity, so that there is no pair of two"
+            if len(identities) == 1
+            else "no identity has two"
+        )
+        lost = (
+            f"({counts['bad']} bad, {counts['skipped']} without a usable face); train with "
+            f"cropper.no_face=whole_image to keep those without a face, or"
+        )
         raise SplitError(
-            f"of the {name} split {len(kept)} of {counts['images']} images are usable "
-            f"({counts['bad']} bad, {counts['skipped']} without a usable face); that leaves no "
-            f"pair of the same identity or no second identity: add images, or keep faceless ones "
-            f"with cropper.no_face=whole_image"
+            f"the {name!r} images: {len(kept)} of {counts['images']} are usable, and {lacking} "
+            f"{lost if len(kept) < counts['images'] else ':'} give images of several identities, "
+            f"two or more of each"
         )
     table = IdentityTable(
         Path(manifest.root),

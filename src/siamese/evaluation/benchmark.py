@@ -15,6 +15,7 @@ from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.pairs_file import PairsFile
 from siamese.distances.base import Distance
 from siamese.errors import CalibrationError
+from siamese.evaluation.sources import Source, place_of
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import crop_files
 from siamese.inference.bundle import Bundle
@@ -28,9 +29,9 @@ from siamese.verification.policies.max_accuracy import MaxAccuracy
 
 
 def evaluate_benchmark(
-    bundle: Bundle,
+    bundle: Source,
     benchmark: PairsFile,
-    policy: str | dict[str, Any] | Policy | float = MaxAccuracy(),  # noqa: B008 - frozen
+    policy: str | dict[str, Any] | Policy | float | None = None,
     *,
     cache: str | Path | None = None,
     bad_images: str = "error",
@@ -40,16 +41,23 @@ def evaluate_benchmark(
     """Judge a bundle on a benchmark, each fold at the threshold that the other folds choose.
 
     Args:
-        bundle: embeds and measures.
-        benchmark: such as ``siamese.lfw_view2(folder)``.
-        policy: how thresholds are chosen; a number is applied as it is.
+        bundle: embeds and measures; a bundle or its folder, or a finished run or its folder.
+        benchmark: such as ``siamese.lfw_view2(folder)``, or ``siamese.PairsFile.read(file)``.
+        policy: how thresholds are chosen; a number is applied as it is. By default the highest
+            accuracy on the other folds, or, where there is one fold only, the bundle's own
+            threshold.
         cache, bad_images, progress: as for :func:`siamese.crop_files`.
         device: where to compute.
 
     Raises:
+        BundleError: no bundle there, or a damaged one.
         ConfigError, DataError, FaceError, CacheError, CalibrationError: see
             :func:`measure_benchmark` and :func:`siamese.cross_validate`.
     """
+    place = place_of(bundle)
+    bundle = place if isinstance(place, Bundle) else Bundle.load(place)
+    if policy is None and benchmark.folds == 1:
+        policy = bundle.operating_point.threshold
     found = measure_benchmark(
         bundle.backbone.for_inference().to(device),
         bundle.distance.to(device),
@@ -60,7 +68,7 @@ def evaluate_benchmark(
         bad_images=bad_images,
         progress=progress,
     )
-    return found.evaluate(policy)
+    return found.evaluate(MaxAccuracy() if policy is None else policy)
 
 
 def measure_benchmark(

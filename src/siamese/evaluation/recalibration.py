@@ -32,9 +32,10 @@ class Recalibration:
         bundle: with the new threshold.
         old: the old threshold, with its counts and figures on these data.
         new: the new one.
-        shift: 95 % interval of how far the new threshold lies from the old one, over the identities
-            of both calibrations (:meth:`Calibration.shift_from`); None where that is not known, or
-            where the embeddings are averaged otherwise than the bundle's (``tta``).
+        shift: 95 % interval of how far the new threshold lies from the one that the same policy
+            chooses on the bundle's own calibration pairs, over the identities of both
+            (:meth:`Calibration.shift_from`); None where that is not known, or where the embeddings
+            are averaged otherwise than the bundle's (``tta``).
         reliability: the bundle's stated probabilities against what was observed here; None where
             it states none, or where the embeddings are averaged otherwise.
         before: the bundle's own calibration; None where it keeps none that can be compared.

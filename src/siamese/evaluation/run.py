@@ -199,7 +199,7 @@ def finished_bundle(source: Bundle | UnfinishedRun, work: Work) -> tuple[Bundle,
     """The bundle of a source; with a note where it was made here, from a checkpoint."""
     if isinstance(source, Bundle):
         return source, None
-    note = f"the run has no bundle: evaluated from its last checkpoint, after epoch {source.epoch}"
+    note = f"the run has no bundle: evaluated from its last checkpoint (epochs: {source.epoch + 1})"
     return _make_bundle(source, work), note
 
 
@@ -207,7 +207,8 @@ def _own_manifest(home: Bundle | str | Path, root: str | Path | None) -> SplitMa
     """The splits of a run."""
     if isinstance(home, Bundle):
         raise ConfigError(
-            "a bundle alone knows no images; give some: data=PATH, or on= the folder of a run"
+            "a bundle alone knows no images; give some: data=PATH (--data PATH), or the folder of "
+            "a run, on=RUN (--on RUN)"
         )
     return run_manifest(home, root)
 

@@ -11,14 +11,13 @@ import torch
 
 from siamese.errors import BundleError, ConfigError, SiameseError, first_line
 from siamese.evaluation.data import pair_rule_of
-from siamese.inference.bundle import DESCRIPTION, Bundle
+from siamese.inference.bundle import DESCRIPTION, RUN, Bundle
 from siamese.inference.components import Components
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
 from siamese.storage import write_json
 from siamese.verification.policies.base import Policy, as_policy
 
-RUN = "run.json"
 _VERSION = 1
 # What a description or weights that do not belong together make us, or torch, say.
 _DAMAGE = (
@@ -106,6 +105,8 @@ def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
         return Bundle.load(folder)
     if (folder / RUN).is_file():
         return _from_checkpoint(folder)
+    if (folder / ".hydra").is_dir():
+        raise ConfigError(f"{run}: the run was stopped before training began; train again")
     if folder.is_dir() and not (folder / "bundle").exists():
         raise ConfigError(
             f"{run}: not the folder of a run; to evaluate a run on these images: --data {run}"
@@ -148,7 +149,7 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
     except FileNotFoundError as error:
         raise BundleError(
             f"{folder}: the run has neither a bundle nor a checkpoint yet; wait for the end of its "
-            f"first epoch, or train again"
+            f"first epoch, or, if it was killed, train again"
         ) from error
     except Exception as error:  # whatever a damaged file makes torch say
         raise BundleError(

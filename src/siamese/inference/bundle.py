@@ -21,7 +21,13 @@ from siamese.backbones.base import Backbone
 from siamese.data.transforms import Augmentation
 from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import BundleError, CalibrationError, SiameseError, first_line
+from siamese.errors import (
+    BundleError,
+    CalibrationError,
+    SiameseError,
+    UnknownNameError,
+    first_line,
+)
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.components import Components, tensors_of
 from siamese.verification.calibration import Calibration
@@ -30,6 +36,7 @@ from siamese.verification.policies.base import Policy
 
 VERSION = 4
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
+RUN = "run.json"  # in the folder of a run: what its bundle will be made of
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,11 @@ class Bundle:
             return cls._build(folder, description, _tensors(weights))
         except BundleError:
             raise
+        except UnknownNameError as error:
+            raise BundleError(
+                f"{folder}: {error}; if it is a class of your own, import its file before the "
+                f"bundle is loaded; otherwise copy the bundle again"
+            ) from error
         except KeyError as error:
             raise _invalid(folder, f"no entry {error}") from error
         except _DAMAGE as error:
@@ -218,6 +230,15 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         return description, (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
+        if (folder / RUN).is_file():
+            raise BundleError(
+                f"{folder}: the run has no bundle yet; siamese evaluate {folder} --out DIR makes "
+                f"one of its last checkpoint"
+            ) from error
+        if not folder.exists():
+            raise BundleError(
+                f"{folder}: no such folder; give a bundle, or the folder of a run"
+            ) from error
         raise BundleError(
             f"{folder}: no bundle ({Path(str(error.filename)).name} is missing); give the 'bundle' "
             f"folder of a training run, train one (siamese train), or take the one that needs no "

@@ -50,6 +50,11 @@ def check_run(
             f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and "
             f"register it in BACKBONES"
         )
+    if not isinstance(getattr(backbone, "embedding_size", None), int):
+        raise ConfigError(
+            f"{type(backbone).__name__} has no embedding_size: set it to the length of its "
+            f"embeddings, in the class or in __init__"
+        )
     if module.distance.learned:
         _check_learned(module.distance, backbone)
     BACKBONES.settings(backbone)

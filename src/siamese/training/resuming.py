@@ -193,8 +193,7 @@ class PreviousRun:
         """
         if max_epochs <= self.epochs:
             raise ConfigError(
-                f"the run to resume has {self.epochs} epochs already: give max_epochs above "
-                f"{self.epochs}"
+                f"the run to resume was trained for max_epochs={self.epochs} already: give more"
             )
         if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (
             manifest.splits,
@@ -202,7 +201,7 @@ class PreviousRun:
         ):
             raise ConfigError(
                 "the run to resume has another split: resume it with the same data, data.split "
-                "and data.seed"
+                "and data.seed (a run that was made in Python records no settings for the command)"
             )
         own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
         if strange := sorted(

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.backbones.base import Backbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
@@ -164,11 +164,11 @@ def train(
         chosen = [_calibrator(images, rule), seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
         fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
-        free_folder(folder / "bundle")
+        _check_folder(folder, images)
         if not (previous and previous.lies_in(folder)):
             _remove_results(folder)
-        _describe(folder, images, data, verbose)
         describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
+        _describe(folder, images, data, verbose)
         seconds = _fit(fitting, module, data, folder, previous)
     if keep == "best":
         _restore_best(module, best, folder, previous)
@@ -180,6 +180,24 @@ def train(
     if verbose:
         _show(run)
     return run
+
+
+def _check_folder(folder: Path, images: EvaluationData) -> None:
+    """Refuse a folder where the run's files would lie among what is not the run's.
+
+    Raises:
+        ConfigError: it holds images of the data.
+        BundleError: its ``bundle`` is something else than a bundle.
+    """
+    free_folder(folder / "bundle")
+    home, root = folder.resolve(), Path(images.manifest.root)
+    for entries in images.manifest.splits.values():
+        for entry in entries:
+            if (root / entry["file"]).resolve().is_relative_to(home):
+                raise ConfigError(
+                    f"{folder} holds the images to train on; give another folder for the run's "
+                    f"files, or they would be read as images the next time"
+                )
 
 
 def _remove_results(folder: Path) -> None:
