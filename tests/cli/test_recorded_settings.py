@@ -108,9 +108,17 @@ def test_only_what_cannot_execute_is_taken_over(tmp_path):
         record.write_text(json.dumps([word]))
         return with_recorded_settings(argv, groups(config_folder()), config_folder())[0]
 
-    for word in ("~module.schedule", "~experiment", "trainer.precision=16", "+data.root=x"):
+    for word in ("~module.schedule", "~module/schedule", "trainer.precision=16", "+data.root=x"):
         assert taken(word) == word
-    strange = ("trainer={_target_: os.system}", "~hydra", "module._target_=os.system", "data=null")
+    strange = (
+        "trainer={_target_: os.system}",
+        "~hydra",
+        "~hydra.run",
+        "~module",
+        "module",
+        "module._target_=os.system",
+        "data=null",
+    )
     for word in (*strange, "data.root=${oc.env:HOME}", "policy=mine", "max_epochs"):
         with pytest.raises(ConfigError, match="may bring with it"):
             taken(word)

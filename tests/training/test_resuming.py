@@ -94,7 +94,7 @@ def test_another_split_is_refused(identities, half, tmp_path):
 def test_nothing_left_to_do_is_said(identities, half, tmp_path):
     with pytest.raises(ConfigError) as caught:
         trained(identities, tmp_path / "run", 2, resume=half.folder)
-    assert_says(caught.value, "max_epochs=2 already", "give more")
+    assert_says(caught.value, "max_epochs=2 already", "max_epochs above 2")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])

@@ -92,11 +92,13 @@ def today(word: str) -> str:
 def _harmless(word: str, groups: Mapping[str, Sequence[str]], known: frozenset[str]) -> bool:
     """Whether a recorded word can only choose among our classes and set their arguments."""
     key, equals, value = word.partition("=")
-    if not _KEY.fullmatch(key) or not (equals or key.startswith("~")):
+    # What is left out, with a tilde, is a part: without the whole there is nothing to run.
+    left_out = re.fullmatch(r"~\w+[./].*", key)
+    if not _KEY.fullmatch(key) or ((key.startswith("~") or not equals) and not left_out):
         return False
     bare = _key(word)
     if bare in groups:
-        return value in groups[bare] or (key.startswith("~") and not value)
+        return value in groups[bare] or (left_out is not None and not value)
     # A name with an underscore in front is Hydra's (_target_, _partial_); braces hold dictionaries
     # and interpolations.
     parts = bare.split(".")

@@ -138,14 +138,12 @@ def _prepare_split(
             if len(identities) == 1
             else "no identity has two"
         )
-        lost = (
-            f"({counts['bad']} bad, {counts['skipped']} without a usable face); train with "
-            f"cropper.no_face=whole_image to keep those without a face, or"
-        )
+        lost = len(kept) < counts["images"]
         raise SplitError(
-            f"the {name!r} images: {len(kept)} of {counts['images']} are usable, and {lacking} "
-            f"{lost if len(kept) < counts['images'] else ':'} give images of several identities, "
-            f"two or more of each"
+            f"of the {name} split {len(kept)} of {counts['images']} images are usable "
+            f"({counts['bad']} bad, {counts['skipped']} without a usable face), and {lacking}: add "
+            f"images, of two identities or more, at least two of each"
+            f"{', or keep faceless ones with cropper.no_face=whole_image' if lost else ''}"
         )
     table = IdentityTable(
         Path(manifest.root),

@@ -193,7 +193,8 @@ class PreviousRun:
         """
         if max_epochs <= self.epochs:
             raise ConfigError(
-                f"the run to resume was trained for max_epochs={self.epochs} already: give more"
+                f"the run to resume was trained for max_epochs={self.epochs} already: give "
+                f"max_epochs above {self.epochs}"
             )
         if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (
             manifest.splits,
