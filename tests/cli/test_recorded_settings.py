@@ -131,3 +131,8 @@ def test_this_commands_settings_win(tmp_path):
     argv = [f"resume={tmp_path}", "seed=4"]
     found = with_recorded_settings(argv, groups(config_folder()), config_folder())
     assert found == ["policy=fmr", "+policy.rate=0.1", *argv]
+    # After Hydra's own options, all in one place; what is given again need not be understood.
+    record.write_text(json.dumps(["seed=3", "module/loss=my_own"]))
+    argv = ["--config-dir", "conf", f"resume={tmp_path}", "module/loss=my_own"]
+    found = with_recorded_settings(argv, groups(config_folder()), config_folder())
+    assert found == ["--config-dir", "conf", "seed=3", *argv[2:]]

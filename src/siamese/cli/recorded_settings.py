@@ -41,7 +41,10 @@ def with_recorded_settings(
     if not recorded.is_file():
         return list(argv)
     given = {_key(word) for word in argv} | {"resume"}
-    return _read(recorded, groups, roots(folder), given) + list(argv)
+    words = _read(recorded, groups, roots(folder), given)
+    # Hydra wants all settings in one place, after its own options.
+    first = next(i for i, word in enumerate(argv) if "=" in word and not word.startswith("-"))
+    return [*argv[:first], *words, *argv[first:]]
 
 
 def roots(folder: Path) -> frozenset[str]:
