@@ -11,7 +11,6 @@ from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
-from siamese.evaluation.embedding import measure_splits
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of
 from siamese.evaluation.stages import make_bundle
@@ -130,13 +129,7 @@ def recalibrate(
     views = TestTimeAugmentation.of(source.augmentation, source.tta if tta is None else tta)
     copies = views.copies if views else 0
     prepared = work.crop(manifest, source.cropper, pair_rule_of(pairs, before), pairs is not None)
-    distances = measure_splits(
-        source.backbone.for_inference().to(device),
-        source.distance.to(device),
-        prepared.datasets,
-        prepared.pair_rules,
-        views,
-    )[OTHER]
+    distances = work.measure(source, prepared, views)[OTHER]
     found = calibrate_pairs(
         distances, rule, OTHER, probability=probability, beside=(before.threshold,)
     )

@@ -31,7 +31,9 @@ from siamese.evaluation.sources import (
 from siamese.evaluation.stages import RunEvaluation, fit_backbone, judge, make_bundle
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
+from siamese.inference.components import Components
 from siamese.pairs.base import PairRule
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import GIVEN
 from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.thresholds import calibrate_pairs
@@ -67,6 +69,18 @@ class Work:
             cache=self.cache,
             bad_images=self.bad_images,
             progress=self.progress,
+        )
+
+    def measure(
+        self, of: Bundle | Components, data: EvaluationData, tta: TestTimeAugmentation | None = None
+    ) -> dict[str, PairDistances]:
+        """Split -> the distances of its pairs, by a bundle's network and distance."""
+        return measure_splits(
+            of.backbone.for_inference().to(self.device),
+            of.distance.to(self.device),
+            data.datasets,
+            data.pair_rules,
+            tta,
         )
 
 
@@ -147,13 +161,7 @@ def evaluate_run(
         keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
     bundle = _at(bundle, policy, threshold)
     prepared = work.crop(manifest, bundle.cropper, pair_rule_of(rule, None), pairs is not None)
-    distances = measure_splits(
-        bundle.backbone.for_inference().to(work.device),
-        bundle.distance.to(work.device),
-        prepared.datasets,
-        prepared.pair_rules,
-        bundle.test_time_augmentation,
-    )
+    distances = work.measure(bundle, prepared, bundle.test_time_augmentation)
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
     notes = tuple(text for text in (note, known) if text)
@@ -237,13 +245,7 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
     own = replace(manifest, splits=dict(manifest.splits), pairs=dict(manifest.pairs))
     keep_splits(own, [split])
     data = work.crop(own, bundle.cropper, pair_rule_of(None, point))
-    distances = measure_splits(
-        bundle.backbone.for_inference().to(work.device),
-        bundle.distance.to(work.device),
-        data.datasets,
-        data.pair_rules,
-        TestTimeAugmentation.of(bundle.augmentation, tta),
-    )
+    distances = work.measure(bundle, data, TestTimeAugmentation.of(bundle.augmentation, tta))
     policy = as_policy(point.policy_settings)
     calibration = calibrate_pairs(distances[split], policy, split)
     return make_bundle(bundle.components, calibration, bundle.provenance, tta)
@@ -256,12 +258,7 @@ def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
     data = work.crop(manifest, run.components.cropper, run.pair_rule)
     fit_backbone(run.components.backbone, data.datasets["train"])
     split = data.calibrating
-    distances = measure_splits(
-        run.components.backbone.for_inference().to(work.device),
-        run.components.distance.to(work.device),
-        {split: data.datasets[split]},
-        data.pair_rules,
-    )
+    distances = work.measure(run.components, replace(data, datasets={split: data.datasets[split]}))
     calibration = calibrate_pairs(
         distances[split], run.policy, split, epoch=run.epoch, step=run.step
     )

@@ -11,7 +11,7 @@ import torch
 
 from siamese.errors import BundleError, ConfigError, SiameseError, first_line
 from siamese.evaluation.data import pair_rule_of
-from siamese.inference.bundle import DESCRIPTION, RUN, Bundle
+from siamese.inference.bundle import RUN, Bundle, bundle_in
 from siamese.inference.components import Components
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
@@ -100,8 +100,7 @@ def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
     if isinstance(run, Bundle):
         return run
     folder = Path(run).expanduser()
-    places = (folder / DESCRIPTION, folder / "bundle" / DESCRIPTION)
-    if any(place.is_file() for place in places):
+    if bundle_in(folder):
         return Bundle.load(folder)
     if (folder / RUN).is_file():
         return _from_checkpoint(folder)
@@ -122,10 +121,7 @@ def pair_rule_at(run: Bundle | str | Path) -> PairRule:
     """
     if not isinstance(run, Bundle):
         folder = Path(run).expanduser()
-        bundled = any(
-            (folder / place).is_file() for place in (DESCRIPTION, f"bundle/{DESCRIPTION}")
-        )
-        if not bundled and (folder / RUN).is_file():
+        if not bundle_in(folder) and (folder / RUN).is_file():
             try:
                 return _described_rule(json.loads((folder / RUN).read_text(encoding="utf-8")))
             except _DAMAGE as error:

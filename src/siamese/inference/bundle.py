@@ -161,8 +161,7 @@ class Bundle:
             BundleError: missing, incomplete, altered, or of a newer version.
         """
         folder = Path(folder).expanduser()
-        if not (folder / DESCRIPTION).is_file() and (folder / "bundle" / DESCRIPTION).is_file():
-            folder = folder / "bundle"  # a run's folder was given
+        folder = bundle_in(folder) or folder
         description, weights = _read(folder)
         try:
             _check(folder, description, weights)
@@ -266,6 +265,12 @@ def _check(folder: Path, description: dict[str, Any], weights: bytes) -> None:
 
 def _invalid(folder: Path, reason: str) -> BundleError:
     return BundleError(f"{folder}: not a valid bundle ({reason}); copy it again or train a new one")
+
+
+def bundle_in(folder: Path) -> Path | None:
+    """Where the bundle of a folder lies: there, or, in the folder of a run, in ``bundle``."""
+    places = (folder, folder / "bundle")
+    return next((place for place in places if (place / DESCRIPTION).is_file()), None)
 
 
 def free_folder(folder: str | Path) -> Path:
