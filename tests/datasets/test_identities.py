@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table, write_identities, write_image
 
-from siamese.datasets.identities import IMAGE_SUFFIXES, IdentityTable, normalise_identity
+from siamese.datasets.identities import IdentityTable, normalise_identity
+from siamese.datasets.suffixes import IMAGE_SUFFIXES
 from siamese.errors import DataError
 
 
@@ -36,7 +37,8 @@ def test_folder_of_identities(tmp_path):
         ".git/x.jpg",
         "empty/no",
     )
-    table = IdentityTable.from_folder(tmp_path / "set")
+    with pytest.warns(UserWarning, match=r"left out: 1 without a suffix, 1 \.txt$"):
+        table = IdentityTable.from_folder(tmp_path / "set")
     assert table.files == ("ann/z.jpeg", "bob/b.jpg", "bob/deep/er/a.PNG")
     assert table.identities == ("ann", "bob", "bob")
     assert table.distinct_identities == ("ann", "bob")
@@ -44,13 +46,16 @@ def test_folder_of_identities(tmp_path):
     assert table.counts == {"ann": 1, "bob": 2}
     assert table.name == "set"
     assert all(path.is_file() and path.is_absolute() for path in table.paths)
-    assert IdentityTable.from_folder(tmp_path / "set", name="mine").name == "mine"
+    with pytest.warns(UserWarning, match="left out"):
+        assert IdentityTable.from_folder(tmp_path / "set", name="mine").name == "mine"
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_images_are_known_by_their_suffix_in_any_case(tmp_path, suffix):
     touch(tmp_path, f"a/1{suffix}", f"a/2{suffix.upper()}", f"a/3{suffix}.bak")
-    assert IdentityTable.from_folder(tmp_path).files == (f"a/1{suffix}", f"a/2{suffix.upper()}")
+    with pytest.warns(UserWarning, match=r"left out: 1 \.bak$"):
+        files = IdentityTable.from_folder(tmp_path).files
+    assert files == (f"a/1{suffix}", f"a/2{suffix.upper()}")
 
 
 def test_a_link_in_a_circle_ends(tmp_path):

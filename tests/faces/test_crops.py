@@ -220,7 +220,19 @@ def test_bad_images_are_listed_in_one_error(paths, cache):
     with pytest.raises(DataError) as caught:
         crop(paths, cache=cache)
     assert_says(caught.value, "4 of 6", paths[1], paths[2], paths[3], "1 more", "quarantine")
+    kinds = "1 no image in a known format, 1 damaged or truncated, 1 empty, 1 missing"
+    assert_says(caught.value, f"({kinds})")
     assert str(paths[0]) not in str(caught.value)
+
+
+def test_reasons_that_differ_in_numbers_only_are_counted_as_one(paths, cache):
+    box = FixedBoxCropper(size=16, left=60, top=0, right=90, bottom=30)  # beside all of them
+    for path, seed in zip(paths, range(6), strict=True):
+        write_image(path, seed, height=40, width=48 + seed)
+    paths[0].write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        crop(paths, box, cache=cache)
+    assert_says(caught.value, "6 of 6", "(5 beside the cropper's box, 1 empty)")
 
 
 @pytest.mark.parametrize("again", [False, True])

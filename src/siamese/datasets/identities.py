@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -14,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from siamese.datasets.suffixes import LeftOut, is_image
 from siamese.errors import DataError, did_you_mean
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"}
-)
+_NUMBERED = re.compile(r"(.+)_[0-9]+")  # greedy: the last number counts
 
 
 @dataclass(frozen=True)
@@ -94,19 +94,23 @@ class IdentityTable:
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
         """Read ``root/<identity>/**/<image>``: every folder directly in ``root`` is one identity.
 
-        Files that are not images by their suffix, and anything hidden, are ignored. Images that lie
-        directly in ``root`` belong to no identity and are ignored with a warning.
+        What is an image is told by its suffix (:func:`~siamese.datasets.suffixes.image_suffixes`).
+        One warning counts the files in the identities' folders that are none, by their kind;
+        another one the images that lie directly in ``root``, since they belong to no identity.
+        Anything hidden is ignored.
 
         Raises:
             DataError: ``root`` is missing, not a folder, or holds no images.
         """
         root = existing_folder(root)
-        files, identities, strays = [], [], 0
+        files, identities, strays, left_out = [], [], 0, LeftOut()
         for identity in sorted(_entries(root), key=lambda e: e.name):
             if not identity.is_dir():
-                strays += Path(identity.name).suffix.lower() in IMAGE_SUFFIXES
+                strays += is_image(identity.name)
+                # What is no picture at all is often there on purpose: a licence, a list of pairs.
+                left_out.add(identity.name, photographs_only=True)
                 continue
-            for path in sorted(_images(Path(identity.path))):
+            for path in sorted(_images(Path(identity.path), left_out)):
                 files.append(path.relative_to(root).as_posix())
                 identities.append(identity.name)
         if not files:
@@ -117,13 +121,53 @@ class IdentityTable:
             )
             raise DataError(
                 f"{root}: no images found in folders of identities; expected "
-                f"{root}/<identity>/<image>.jpg{hint}"
+                f"{root}/<identity>/<image>.jpg{hint}{left_out.hint()}"
             )
         if strays:
             warnings.warn(
                 f"{root}: images that lie outside any identity's folder are ignored: {strays}",
                 stacklevel=2,
             )
+        if left_out:
+            warnings.warn(f"{root}: {left_out}", stacklevel=2)
+        return cls.build(root, files, identities, name or root.name)
+
+    @classmethod
+    def from_flat_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
+        """Read ``root/<identity>_<number>.<suffix>``: all images lie in one folder.
+
+        The identity is what stands before the last ``_`` and number, as in LFW's
+        ``George_W_Bush_0001.pgm``. One warning counts the files that are no images, by their kind,
+        and another one the images without such a number, since nothing tells whom they show.
+        Folders and anything hidden are ignored.
+
+        Raises:
+            DataError: ``root`` is missing, not a folder, or holds no such images.
+        """
+        root = existing_folder(root)
+        files, identities, strays, left_out = [], [], [], LeftOut()
+        for file in sorted(entry.name for entry in _entries(root) if not entry.is_dir()):
+            if not is_image(file):
+                left_out.add(file)
+            elif numbered := _NUMBERED.fullmatch(Path(file).stem):
+                files.append(file)
+                identities.append(numbered[1])
+            else:
+                strays.append(file)
+        if not files:
+            hint = f"; {strays[0]!r} has no number" if strays else ""
+            raise DataError(
+                f"{root}: no images found that are named <identity>_<number>.jpg; rename them, or "
+                f"give a folder with one folder per identity{hint}{left_out.hint()}"
+            )
+        if strays:
+            warnings.warn(
+                f"{root}: {len(strays)} images are not named <identity>_<number> and left out, "
+                f"first {strays[0]!r}",
+                stacklevel=2,
+            )
+        if left_out:
+            warnings.warn(f"{root}: {left_out}", stacklevel=2)
         return cls.build(root, files, identities, name or root.name)
 
     @classmethod
@@ -244,11 +288,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, left_out: LeftOut) -> list[Path]:
     found = []
     for entry in _entries(folder):
         if entry.is_dir(follow_symlinks=False):  # a link may lead round in a circle
-            found += _images(Path(entry.path))
-        elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+            found += _images(Path(entry.path), left_out)
+        elif is_image(entry.name):
             found.append(Path(entry.path))
+        elif not entry.is_dir():
+            left_out.add(entry.name)
     return found

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +29,17 @@ from siamese.storage import write_whole
 FORMAT = 1
 _CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a millisecond
 _STALE_SECONDS = 86_400.0
+# Words of a reason for which an image is bad -> what such images are counted as.
+_KINDS = {
+    "damaged": "damaged or truncated",
+    "empty file": "empty",
+    "no such file": "missing",
+    "not an image": "no image in a known format",
+    "more than": "with too many pixels",
+    "HEIC": "HEIC (pip install 'siamese-lightning[heic]')",
+    "has changed": "changed since the split",
+    "does not touch": "beside the cropper's box",
+}
 _CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
 
@@ -341,10 +353,18 @@ def _cache_error(folder: Path, error: OSError) -> CacheError:
 def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     shown = "; ".join(f"{paths[row]} ({reason})" for row, reason in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
+    kinds = Counter(_kind(reason) for _, reason in sorted(bad.items())).most_common()
+    counts = f" ({', '.join(f'{n:,} {kind}' for kind, n in kinds)})" if len(bad) > 1 else ""
     return (
-        f"{len(bad)} of {len(paths)} images cannot be read: {shown}{more}; replace or remove them, "
-        f"or leave them out: data.bad_images=quarantine (siamese evaluate: --bad-images quarantine)"
+        f"{len(bad)} of {len(paths)} images cannot be read{counts}: {shown}{more}; replace or "
+        f"remove them, or leave them out: data.bad_images=quarantine (siamese evaluate: "
+        f"--bad-images quarantine)"
     )
+
+
+def _kind(reason: str) -> str:
+    """What a reason is counted as: without what differs from image to image."""
+    return next((kind for words, kind in _KINDS.items() if words in reason), reason.split(" (")[0])
 
 
 def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int | None]) -> str:

@@ -5,6 +5,7 @@ The size limit is checked first; EXIF rotation is applied; every common mode is 
 
 from __future__ import annotations
 
+import functools
 import io
 import warnings
 from pathlib import Path
@@ -17,6 +18,11 @@ from siamese.errors import ImageError, first_line
 # Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before
 # a pixel is decoded.
 MAX_PIXELS = 89_478_485
+# The brands of an ISO base media file that holds HEVC images: ISO/IEC 23008-12, annex B.
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+
+# Pillow hands these to Ghostscript, or to Windows, which run what stands in them.
+_PROGRAMS = frozenset({"EPS", "WMF"})
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -50,7 +56,8 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
 
     EXIF orientation is applied; transparency is laid over white; CMYK, palette, grey and 16-bit
     grey are converted (16-bit by its high byte); of an animation the first frame counts. Truncated
-    files are refused, never half-decoded.
+    files are refused, never half-decoded. HEIC, which is known by its content, needs the extra
+    ``heic``.
 
     Args:
         content: the file's bytes.
@@ -60,9 +67,15 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         (H, W, 3) uint8, C-contiguous.
 
     Raises:
-        ImageError: not an image, damaged, of a floating-point mode, or of more than ``MAX_PIXELS``
-            pixels.
+        ImageError: not an image, damaged, of a floating-point mode, of more than ``MAX_PIXELS``
+            pixels, a program (PostScript), or HEIC without the package that reads it.
     """
+    if _is_heic(content) and not _register_heic():
+        raise ImageError(
+            path,
+            "a HEIC image, and the package that reads it is not installed",
+            "run: pip install 'siamese-lightning[heic]', or save it as JPEG",
+        )
     try:
         with warnings.catch_warnings():
             # The limit below is the stricter one.
@@ -73,6 +86,10 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
                         path,
                         f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}",
                         "scale the image down",
+                    )
+                if image.format in _PROGRAMS:
+                    raise ImageError(
+                        path, f"{image.format}, which is a program", "save it as PNG or JPEG"
                     )
                 image.load()
                 return to_rgb(image, path)
@@ -89,6 +106,30 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         # SyntaxError, ...
         reason = first_line(error)
         raise ImageError(path, f"damaged or truncated image ({reason})") from error
+
+
+def _is_heic(content: bytes) -> bool:
+    """Whether the file says that it is HEIC, whatever its name: phones name them .jpg, too."""
+    if content[4:8] != b"ftyp":
+        return False
+    length = min(int.from_bytes(content[:4]), 256)
+    # The major brand, and after the version the compatible ones.
+    brands = {content[8:12], *(content[at : at + 4] for at in range(16, length, 4))}
+    return not brands.isdisjoint(_HEIC_BRANDS)
+
+
+@functools.cache
+def _register_heic() -> bool:
+    """Let Pillow read HEIC; False where the package is missing.
+
+    Called only when one is met: importing the package takes as long as decoding several images.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return True
 
 
 def to_rgb(image: Image.Image, path: object = "<image>") -> np.ndarray:
