@@ -139,6 +139,26 @@ def test_tables_that_cannot_be():
     assert_says(caught.value, "/r", "no images")
 
 
+def test_a_flat_folder(tmp_path):
+    touch(tmp_path, "ann_1.jpg", "Ann_02.PNG", "bob_7_3.jpg", "nobody.jpg", "_1.jpg", "list.txt")
+    touch(tmp_path, "in/cy_1.jpg", ".hidden_1.jpg")
+    with pytest.warns(UserWarning, match=r"2 images are not named .* first '_1.jpg'") as caught:
+        table = IdentityTable.from_flat_folder(tmp_path, name="flat")
+    assert table.files == ("Ann_02.PNG", "ann_1.jpg", "bob_7_3.jpg")
+    assert table.identities == ("ann", "ann", "bob_7")
+    assert (table.name, table.root) == ("flat", tmp_path)
+    _, others, spellings = [str(warning.message) for warning in caught]
+    assert_says(others, tmp_path, "1 file is no image", "1 .txt")
+    assert_says(spellings, "'Ann' and 'ann'")
+
+
+def test_a_flat_folder_of_other_names(tmp_path):
+    touch(tmp_path, "ann.jpg", "clip.mp4")
+    with pytest.raises(DataError) as caught:
+        IdentityTable.from_flat_folder(tmp_path)
+    assert_says(caught.value, tmp_path, "<identity>_<number>", "'ann.jpg' has no number", "1 .mp4")
+
+
 def csv_file(folder: Path, text: str, encoding: str = "utf-8") -> Path:
     (folder / "list.csv").write_bytes(text.encode(encoding))
     return folder / "list.csv"

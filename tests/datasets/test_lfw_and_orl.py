@@ -21,7 +21,7 @@ from PIL import Image
 from tests.helpers import assert_says, orl_folder, random_image, write_image
 
 from siamese.datasets import lfw as lfw_module
-from siamese.datasets.lfw import download_lfw, load_lfw
+from siamese.datasets.lfw import download_lfw, lfw_view2, load_lfw
 from siamese.datasets.orl import load_orl
 from siamese.errors import DataError, MissingDependencyError
 
@@ -77,6 +77,44 @@ def test_a_part_of_lfw_is_accepted_with_a_warning(tmp_path, layout):
         "Ann_Lee/Ann_Lee_0002.jpg",
         "Bob_Ray/Bob_Ray_0001.jpg",
     )
+
+
+@pytest.mark.parametrize("suffix", [".pgm", ".ppm", ".jpg", ".png"])
+@pytest.mark.parametrize("layout", ["faces", ".", "lfwcrop_grey/faces", "lfwcrop_color/faces"])
+def test_lfwcrop_is_read_as_it_comes(tmp_path, layout, suffix):
+    names = ["Ann_Lee_0001", "Ann_Lee_0002", "Ann_Lee_Jr_0001", "Bob_0010"]
+    for seed, name in enumerate(names):
+        write_image(tmp_path / layout / f"{name}{suffix}", seed, 16, 16)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "01_test_same.txt").write_text("Ann_Lee_0001 Ann_Lee_0002\n")
+    with pytest.warns(UserWarning, match="4 photographs of 3 people, where the whole") as caught:
+        table = load_lfw(tmp_path)
+    assert len(caught) == 1
+    assert table.root == tmp_path / layout
+    assert table.files == tuple(f"{name}{suffix}" for name in names)
+    assert table.identities == ("ann_lee", "ann_lee", "ann_lee_jr", "bob")
+
+
+def test_pairs_of_lfwcrop(tmp_path):
+    for name in ("Ann_Lee_0001", "Ann_Lee_0002", "Bob_0010", "Cy_0001"):
+        write_image(tmp_path / "faces" / f"{name}.ppm", 1, 16, 16)
+    (tmp_path / "pairs.txt").write_text("1\nAnn_Lee\t1\t2\nBob\t10\tCy\t1\n")
+    pairs = lfw_view2(tmp_path)
+    assert pairs.root == tmp_path / "faces"
+    assert pairs.identities == ("Ann_Lee", "Ann_Lee", "Bob", "Cy")
+    assert [pairs.files[row] for row in (*pairs.left, *pairs.right)] == [
+        "Ann_Lee_0001.ppm",
+        "Bob_0010.ppm",
+        "Ann_Lee_0002.ppm",
+        "Cy_0001.ppm",
+    ]
+
+
+def test_an_image_beside_folders_of_people_does_not_make_them_flat(tmp_path):
+    write_image(tmp_path / "Ann_Lee" / "Ann_Lee_0001.jpg", 1)
+    write_image(tmp_path / "Bob_Ray_0001.jpg", 2)
+    with pytest.warns(UserWarning, match="1 photographs of 1 people|are ignored: 1"):
+        assert load_lfw(tmp_path).files == ("Ann_Lee/Ann_Lee_0001.jpg",)
 
 
 def test_lfw_that_is_not_there(tmp_path):

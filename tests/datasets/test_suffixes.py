@@ -46,9 +46,7 @@ def test_one_warning_counts_the_kinds(tmp_path):
 @pytest.mark.usefixtures("plain_pillow")
 def test_photographs_beside_the_folders_count_but_not_a_licence(tmp_path):
     touch(tmp_path, "ann/1.jpg", "licence.txt", "pairs.csv", "2.heic")
-    with pytest.warns(
-        UserWarning, match=r": 1 file .* left out: 1 \.heic \("
-    ) as caught:
+    with pytest.warns(UserWarning, match=r": 1 file .* left out: 1 \.heic \(") as caught:
         IdentityTable.from_folder(tmp_path)
     assert len(caught) == 1
 

@@ -24,7 +24,8 @@ HEADERS = {
     "compatible brand": b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix",
 }
 OTHERS = {
-    "avif": b"\0\0\0\x18ftypavif\0\0\0\0avifmif1heic"[:24],
+    "avif": b"\0\0\0\x18ftypavif\0\0\0\0avifmif1",
+    "brand beyond the box": b"\0\0\0\x14ftypmif1\0\0\0\0mif1heic",
     "mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42",
     "text": b"heic heic heic heic",
 }
@@ -77,8 +78,9 @@ def test_without_its_package_the_error_says_what_to_install(tmp_path, monkeypatc
     assert_says(caught.value, tmp_path / "a.heic", "HEIC", "siamese-lightning[heic]", "JPEG")
 
 
-@pytest.mark.parametrize("name", ["mp4", "text"])
+@pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_not_taken_for_heic(name):
+    assert not images._is_heic(OTHERS[name])
     with pytest.raises(ImageError) as caught:
         decode_image(OTHERS[name], name)
     assert_says(caught.value, "not an image in a known format")

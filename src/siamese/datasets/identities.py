@@ -278,6 +278,16 @@ def existing_folder(path: str | Path) -> Path:
     return folder
 
 
+def is_flat(folder: Path) -> bool:
+    """Whether images named ``<identity>_<number>`` lie in ``folder`` and none in folders in it."""
+    entries = _entries(folder) if folder.is_dir() else []
+    return any(
+        is_image(entry.name) and _NUMBERED.fullmatch(Path(entry.name).stem)
+        for entry in entries
+        if not entry.is_dir()
+    ) and not any(_images(Path(entry.path), LeftOut()) for entry in entries if entry.is_dir())
+
+
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:

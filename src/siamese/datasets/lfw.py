@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.datasets.download import download_file
-from siamese.datasets.identities import IdentityTable
+from siamese.datasets.identities import IdentityTable, is_flat
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import DataError, first_line
 
 IMAGES, PEOPLE = 13_233, 5_749
 _LAYOUTS = ("lfw-deepfunneled", "lfw_funneled", "lfw-funneled", "lfw")
+# Of LFWcrop, whose archives hold all faces in one folder.
+_FLAT_LAYOUTS = ("faces", "lfwcrop_grey/faces", "lfwcrop_color/faces")
 
 
 class _Remote(NamedTuple):
@@ -52,16 +54,20 @@ _PAIRS = (
 def load_lfw(root: str | Path) -> IdentityTable:
     """LFW from a folder: ``root/<Name>/<Name>_<nnnn>.jpg``, or a folder that holds such a folder.
 
-    A part of LFW is accepted, with a warning that says how many images there are.
+    LFWcrop is read as it comes: ``root/faces/<Name>_<nnnn>.pgm`` (``.ppm``), or that folder itself.
+    Its faces are cut out already, 64 x 64 pixels: take the cropper ``none``. A part of LFW is
+    accepted, with a warning that says how many images there are.
 
-    Source: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
-    Massachusetts, Amherst, technical report 07-49, 2007.
+    Sources: Huang, Ramesh, Berg and Learned-Miller, *Labeled Faces in the Wild*, University of
+    Massachusetts, Amherst, technical report 07-49, 2007. LFWcrop: Sanderson and Lovell,
+    *Multi-Region Probabilistic Histograms for Robust and Scalable Identity Inference*, ICB 2009.
 
     Raises:
-        DataError: there is no such folder, or it holds no folders of people.
+        DataError: there is no such folder, or it holds neither folders of people nor such files.
     """
     folder = _images_folder(root)
-    table = IdentityTable.from_folder(folder, name="lfw")
+    read = IdentityTable.from_flat_folder if is_flat(folder) else IdentityTable.from_folder
+    table = read(folder, name="lfw")
     if len(table) != IMAGES or len(table.distinct_identities) != PEOPLE:
         warnings.warn(
             f"{folder}: {len(table):,} photographs of {len(table.distinct_identities):,} people, "
@@ -101,14 +107,16 @@ def lfw_view1(root: str | Path) -> PairsFile:
 
 
 def _images_folder(root: str | Path) -> Path:
-    """The folder of folders of people."""
+    """The folder of folders of people, or, of LFWcrop, of all images."""
     folder = Path(root).expanduser()
     if not folder.exists():
         raise DataError(
             f"{root}: no such folder; give the folder of LFW, or download it: siamese download "
             f"lfw {root}"
         )
-    return next((folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()), folder)
+    places = [folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()]
+    places += [folder / layout for layout in _FLAT_LAYOUTS if is_flat(folder / layout)]
+    return places[0] if places else folder
 
 
 def _beside(root: str | Path, name: str) -> Path:

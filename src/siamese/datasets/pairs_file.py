@@ -16,7 +16,7 @@ from siamese.errors import DataError, did_you_mean
 
 _TRUE = ("1", "true", "yes", "same", "genuine")
 _FALSE = ("0", "false", "no", "different", "impostor")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".webp", ".bmp")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class PairsFile:
         LFW's format: a first line with the number of genuine pairs in a fold, as many impostor ones
         following them, before it the number of folds if there are several; then ``name i j`` for
         images i and j of one identity, ``name i other_name j`` for images of two identities. They
-        lie in ``root/name/name_000i.jpg``.
+        lie in ``root/name/name_000i.jpg``, or, as those of LFWcrop, in ``root/name_000i.pgm``.
 
         CSV: a header with ``left``, ``right`` (paths relative to ``root``), ``same`` (1 or 0, true
         or false) and, if thresholds are to be chosen by cross-validation, ``fold`` (any words).
@@ -132,7 +132,9 @@ class PairsFile:
         if not lfw:
             return cls.build(folder, _csv_rows(path, text), name or path.stem)
         rows = _lfw_rows(path, text, folder)
-        identities = {file: file.split("/")[0] for row in rows for file in row[:2]}
+        identities = {
+            file: file.rsplit("/", 1)[-1].rsplit("_", 1)[0] for row in rows for file in row[:2]
+        }
         return cls.build(folder, rows, name or path.stem, identities)
 
     @classmethod
@@ -285,14 +287,12 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
 
 
 def _finder(root: Path) -> Callable[[str, str], str]:
-    """From a name and a number to the file: LFW's own suffix, or another if only that exists."""
+    """From a name and a number to the file: LFW's own place and suffix, or others if they exist."""
 
     def find(name: str, number: str) -> str:
-        stem = f"{name}/{name}_{int(number):04d}"
-        return next(
-            (stem + suffix for suffix in _SUFFIXES if (root / (stem + suffix)).is_file()),
-            stem + _SUFFIXES[0],
-        )
+        file = f"{name}_{int(number):04d}"
+        places = [stem + suffix for stem in (f"{name}/{file}", file) for suffix in _SUFFIXES]
+        return next((place for place in places if (root / place).is_file()), places[0])
 
     return find
 
