@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from siamese.errors import ConfigError, UnknownNameError, did_you_mean
+from siamese.plugins import announced, load, package_of
 
 T = TypeVar("T")
 
@@ -22,7 +23,9 @@ class Registry(Generic[T]):
     ``{"name": ..., **arguments}`` and built again from it.
 
     The files of one package fill the table: they are imported when a name is looked up for the
-    first time. So a new class needs its own file there and no entry anywhere else.
+    first time. So a new class needs its own file there and no entry anywhere else. Names that it
+    lacks are looked up among plug-ins (:mod:`siamese.plugins`): of these only the one that is named
+    is imported, and none can take a name of ours.
 
     Args:
         kind: what the table holds, for error messages ("cropper", "backbone").
@@ -66,11 +69,11 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         self._discover()
-        return iter(sorted(self._classes))
+        return iter(sorted(self._classes.keys() | announced(self.kind)))
 
     def __contains__(self, name: object) -> bool:
         self._discover()
-        return name in self._classes
+        return name in self._classes or name in announced(self.kind)
 
     def __getitem__(self, name: str) -> type[T]:
         if name not in self._classes:
@@ -78,10 +81,22 @@ class Registry(Generic[T]):
         if name not in self._classes:
             if name in self.renamed:
                 raise ConfigError(f"{self.kind} {name!r} is now called {self.renamed[name]!r}")
-            raise UnknownNameError(
-                f"unknown {self.kind} {name!r}{did_you_mean(name, self._classes)}"
-            )
+            self._load_plugin(name)
+        if name not in self._classes:
+            raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, self)}")
         return self._classes[name]
+
+    def _load_plugin(self, name: str) -> None:
+        """Enter the plug-in of that name, if an installed package announces one."""
+        found = load(self.kind, name)
+        if found is None or name in self._classes:  # its own decorator entered it
+            return
+        if not isinstance(found, type):
+            raise ConfigError(
+                f"{self.kind} {name!r}: the plug-in gives a {type(found).__name__}, not a class; "
+                f"its entry point must name the class itself (package.module:Class)"
+            )
+        self._classes[name] = found
 
     def _discover(self) -> None:
         """Import every file of the package; each enters its classes."""
@@ -101,7 +116,11 @@ class Registry(Generic[T]):
                 self._discovering = False
 
     def name(self, component: T) -> str:
-        """The name under which ``component``'s class is registered."""
+        """The name under which ``component``'s class is registered.
+
+        Raises:
+            ConfigError: under none.
+        """
         for name, cls in self._classes.items():
             if type(component) is cls:
                 return name
@@ -111,12 +130,49 @@ class Registry(Generic[T]):
             f"{', '.join(self)}"
         )
 
+    def origin(self, component: T) -> str | None:
+        """Where the class of a component comes from; None for one of ours.
+
+        A bundle records it, so that whoever opens it elsewhere learns what to install.
+        """
+        cls = type(component)
+        if cls.__module__.partition(".")[0] == "siamese":
+            return None
+        point = announced(self.kind).get(self.name(component))
+        brought = f" of {package_of(point)}" if point else ""
+        return f"{cls.__module__}.{cls.__qualname__}{brought}"
+
     def settings(self, component: T) -> dict[str, Any]:
-        """``component`` as a plain dictionary: its name and every constructor argument."""
-        arguments = _parameters(type(component))
-        return {"name": self.name(component)} | {
-            p: _plain(getattr(component, p)) for p in arguments
-        }
+        """``component`` as a plain dictionary: its name and every constructor argument.
+
+        Raises:
+            ConfigError: its class is not registered, or does not keep an argument in an attribute
+                of the same name, or keeps a value there that JSON cannot hold.
+        """
+        found: dict[str, Any] = {"name": self.name(component)}
+        cls = type(component).__name__
+        for argument in _parameters(type(component)):
+            if not hasattr(component, argument):
+                raise ConfigError(
+                    f"{cls} does not keep its argument {argument!r}, so that it cannot be built "
+                    f"again: write self.{argument} = {argument} in its constructor"
+                )
+            value = self._described(getattr(component, argument))
+            if not _is_plain(value):
+                raise ConfigError(
+                    f"{cls}.{argument} is a {type(value).__name__}: a bundle can only hold "
+                    f"numbers, strings, booleans, None, and lists and dictionaries of them"
+                )
+            found[argument] = value
+        return found
+
+    def _described(self, value: Any) -> Any:
+        """An argument as JSON has it; for registries whose components hold other components."""
+        return _plain(value)
+
+    def _restored(self, value: Any) -> Any:
+        """The reverse of :meth:`_described`."""
+        return value
 
     def build(self, settings: str | Mapping[str, Any]) -> T:
         """Build the component that a name, or a dictionary from :meth:`settings`, describes.
@@ -146,7 +202,7 @@ class Registry(Generic[T]):
                     f"{argument!r}{did_you_mean(argument, known)}"
                 )
         try:
-            return cls(**arguments)
+            return cls(**{k: self._restored(value) for k, value in arguments.items()})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{self.kind} {name!r}: {error}; correct its settings") from error
 
@@ -158,3 +214,11 @@ def _parameters(cls: type) -> list[str]:
 
 def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    return value is None or isinstance(value, (bool, int, float, str))

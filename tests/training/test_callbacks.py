@@ -61,7 +61,7 @@ def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, ex
         callbacks=[
             callback,
             pl.callbacks.ModelCheckpoint(
-                folder, "best", monitor="val/f1", mode="max", enable_version_counter=False
+                folder, "best", monitor="calibration/f1", mode="max", enable_version_counter=False
             ),
             pl.callbacks.ModelCheckpoint(folder, "last", enable_version_counter=False),
             *extra,
@@ -78,13 +78,15 @@ def test_what_is_logged_is_what_the_policy_maximised(tmp_path):
     trainer = run(Stranger(), calibrator, tmp_path)
     figures = calibrator.calibration.point.figures
     for name in ("f1", "accuracy"):
-        assert trainer.callback_metrics[f"val/{name}"].item() == pytest.approx(figures[name])
+        assert trainer.callback_metrics[f"calibration/{name}"].item() == pytest.approx(
+            figures[name]
+        )
     assert figures["f1"] > 1.2 * calibrator.calibration.f1
 
 
 def test_two_calibrators_under_one_name_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="give each its own prefix"):
-        run(Stranger(), ThresholdCalibrator(), tmp_path, extra=[ThresholdCalibrator(split="other")])
+        run(Stranger(), ThresholdCalibrator(), tmp_path, extra=[ThresholdCalibrator("all_pairs")])
 
 
 def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):

@@ -74,7 +74,7 @@ def test_as_if_it_had_never_stopped(identities, half, tmp_path):
     assert resumed_run.evaluations == whole_run.evaluations
     one, other = (read_history(run.folder / "history.csv") for run in (whole_run, resumed_run))
     assert one["train/loss"] == other["train/loss"]
-    assert one["val/f1"][0] == [0, 1, 2, 3]
+    assert one["calibration/f1"][0] == [0, 1, 2, 3]
     assert one == other
 
 

@@ -1,4 +1,4 @@
-"""Backbone: the base of all networks from images to embeddings, input normalisation included."""
+"""Backbone: the base of all networks from images to embeddings; any other network is wrapped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Backbone(nn.Module):
     """A network from images to embeddings.
 
     A backbone takes RGB images as they come from the cropper and normalises them itself, so that
-    training and use cannot differ in preprocessing. Subclasses keep each
-    constructor argument in an attribute of its name and register in ``BACKBONES``; that is how a
-    bundle finds them.
+    training and use cannot differ in preprocessing. Subclasses keep each constructor argument in an
+    attribute of its name and register in ``BACKBONES``; that is how a bundle finds them. A network
+    that is no Backbone is wrapped, see :class:`ModuleBackbone`.
 
     Attributes:
         embedding_size: D, length of an embedding.
@@ -37,6 +37,21 @@ class Backbone(nn.Module):
         If so, a threshold or a learned distance of one serves the other.
         """
         return self.trained_size == self.embedding_size
+
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings as they are at use, and what the loss sees of the same images.
+
+        For a validation loss that can be compared with the training loss. In evaluation mode; a
+        backbone whose :attr:`same_at_use` is False overrides it.
+
+        Args:
+            images: as for :meth:`forward`.
+
+        Returns:
+            (B, embedding_size) and (B, trained_size) floating point.
+        """
+        embeddings = self(images)
+        return embeddings, embeddings
 
     def check(self, images: int) -> None:
         """Check that :meth:`fit` can work with so many training images.
@@ -90,7 +105,83 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
 
-BACKBONES: Registry[Backbone] = Registry("backbone", "BACKBONES", "siamese.backbones")
+class ModuleBackbone(Backbone):
+    """Any network from images to embeddings as a backbone: what a plain ``nn.Module`` becomes.
+
+    Args:
+        network: (B, 3, H, W) floating point 0..1 RGB to (B, D) floating point; it does any further
+            normalisation itself.
+
+    Attributes:
+        embedding_size: D, known after the first call (or :meth:`probe`).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        if isinstance(size := getattr(network, "embedding_size", None), int):
+            self.embedding_size = size
+        self.unit_length = getattr(network, "unit_length", False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See :meth:`Backbone.forward`.
+
+        Raises:
+            ConfigError: the network's output is no (B, D) tensor.
+        """
+        found = self.network(to_unit_range(images))
+        if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != len(images):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ConfigError(
+                f"{type(self.network).__name__} gives {shape} for {len(images)} images: a backbone "
+                f"gives one embedding per image, (B, D); end the network with nn.Flatten() or "
+                f"global pooling"
+            )
+        self.embedding_size = found.shape[1]
+        return found
+
+    def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
+        """The network's own ``learning_rates(decay)``, or 1 for every parameter.
+
+        Raises:
+            ConfigError: another decay than 1, and the network has no such method.
+        """
+        own = getattr(self.network, "learning_rates", None)
+        if callable(own):
+            shares: Iterator[tuple[nn.Parameter, float]] = own(decay)
+            return shares
+        if decay != 1:
+            raise ConfigError(
+                f"layer_decay={decay}: {type(self.network).__name__} does not say which of its "
+                f"layers come first; leave layer_decay out, or give the network a method "
+                f"learning_rates (see siamese.Backbone)"
+            )
+        return super().learning_rates()
+
+    @torch.no_grad()
+    def probe(self, size: int) -> None:
+        """Learn ``embedding_size`` from two black images of ``size`` x ``size`` pixels."""
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        was_training = self.training
+        self.eval()
+        try:
+            self(torch.zeros(2, 3, size, size, dtype=torch.uint8, device=device))
+        finally:
+            self.train(was_training)
+
+
+def as_backbone(network: nn.Module) -> Backbone:
+    """A backbone as it is; any other network as a :class:`ModuleBackbone`."""
+    return network if isinstance(network, Backbone) else ModuleBackbone(network)
+
+
+def own_network(backbone: nn.Module) -> nn.Module:
+    """What a description names: the network that was wrapped, or else the backbone itself."""
+    return backbone.network if isinstance(backbone, ModuleBackbone) else backbone
+
+
+# Classes of plain networks may be registered, too; they are wrapped when they are built.
+BACKBONES: Registry[nn.Module] = Registry("backbone", "BACKBONES", "siamese.backbones")
 
 
 def to_unit_range(images: Tensor) -> Tensor:

@@ -90,12 +90,15 @@ class DlibResNet(Backbone):
         return not (self.mirror or self.jitter)
 
     def forward(self, images: Tensor) -> Tensor:
-        _check_images(images)
-        # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no
-        # odd number beyond 256. Views are warped as pixels, so that beyond the image there is
-        # black, as in dlib.
-        pixels = images if images.dtype == torch.float64 else images.float()
-        embeddings = self._mean_of_views(pixels if images.dtype == torch.uint8 else pixels * 255)
+        return self._scaled(self._mean_of_views(_pixels(images)))
+
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`siamese.Backbone.embed_both`: the loss sees one view."""
+        embeddings = self(images)
+        alone = embeddings if self.same_at_use else self._scaled(self._embed(_pixels(images)))
+        return embeddings, alone
+
+    def _scaled(self, embeddings: Tensor) -> Tensor:
         return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
 
     def _mean_of_views(self, pixels: Tensor) -> Tensor:
@@ -197,6 +200,16 @@ def _weights_file(weights: str | Path) -> Path:
             f"'dlib' for the one in the pip package"
         )
     return Path(weights).expanduser()
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Images as floating point 0..255."""
+    _check_images(images)
+    # In float32 at least until the averages are subtracted: bfloat16 holds no 122.782, and no odd
+    # number beyond 256. Views are warped as pixels, so that beyond the image there is black, as in
+    # dlib.
+    pixels = images if images.dtype == torch.float64 else images.float()
+    return pixels if images.dtype == torch.uint8 else pixels * 255
 
 
 def _check_images(images: Tensor) -> None:

@@ -123,6 +123,10 @@ class HybridNet(Backbone):
             square += 1
         return torch.cat(parts, dim=1) / math.sqrt(square)
 
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`siamese.Backbone.embed_both`."""
+        return self(images), self._learned_features(to_unit_range(images))
+
     def _learned_features(self, pixels: Tensor) -> Tensor:
         learned: Tensor = F.normalize(self.norm(self.network(pixels).float()), dim=1)
         return learned

@@ -106,13 +106,26 @@ class SmallResNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = to_unit_range(images)
+        return self._at_use(self._learned(pixels), pixels)
+
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`siamese.Backbone.embed_both`; the convolutions run once."""
+        pixels = to_unit_range(images)
+        learned = self._learned(pixels)
+        return self._at_use(learned, pixels), learned
+
+    def _learned(self, pixels: Tensor) -> Tensor:
+        """(B, learned_size): what the loss sees while training."""
         x = standardise(pixels) if self.standardise_input else (pixels - 0.45) / 0.25
         # Channels last: the same numbers in the order that convolutions on CPUs and tensor cores
         # read fastest.
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
         embeddings: Tensor = self.head(self.drop(x.mean(dim=(2, 3))))
-        embeddings = F.normalize(embeddings, dim=1) if self.unit_length else embeddings
-        whitened: Tensor = self.whitening(embeddings)
+        return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
+
+    def _at_use(self, learned: Tensor, pixels: Tensor) -> Tensor:
+        """Whitened, and with the histogram appended, in evaluation mode; else as it is."""
+        whitened: Tensor = self.whitening(learned)
         if not self.gradient_cells:
             return whitened
         # While training this only keeps the histogram's statistics: there is nothing in it to

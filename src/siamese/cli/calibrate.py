@@ -37,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_tta(parser, "the new bundle remembers it")
     parser.add_argument("--out", metavar="DIR", help="write a bundle with the new threshold there")
+    options.add_overwrite(parser)
+    options.add_no_face(parser)
     options.add_cropping(parser)
+    options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(parser, "old, new, drifted, shift, calibration_error, out")
 
@@ -45,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these data."""
     from siamese.evaluation.recalibration import recalibrate
-    from siamese.inference.bundle import DESCRIPTION as FILE
     from siamese.report import tables
 
+    options.import_plugins(args.plugin)
     pretrained = args.run == PRETRAINED
     bundle = options.open_bundle(args.run) if pretrained else args.run
-    out = _free(args.out, args.run) if args.out else None
+    out = _free(args.out, args.run, args.overwrite) if args.out else None
     found = recalibrate(
         bundle,
         args.data,
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         pairs=args.pairs,
         probability=args.probability,
         tta=args.tta,
+        no_face=args.no_face,
         root=args.root,
         bad_images=args.bad_images,
         cache=args.cache,
@@ -69,8 +73,6 @@ def run(args: argparse.Namespace) -> int:
     if pretrained:
         options.note_pretrained()
     if out is not None:
-        if (out / FILE).exists():
-            options.note(f"the bundle in {args.out} is replaced")
         found.bundle.save(out)
     if args.json:
         print(json.dumps(found.to_dict() | {"out": args.out}, allow_nan=False))
@@ -116,9 +118,14 @@ def _verdict(found: Recalibration) -> str:
     return moved + drift
 
 
-def _free(out: str, bundle: str) -> Path:
-    """Where to write, if that can be written and is not what was read."""
+def _free(out: str, bundle: str, overwrite: bool) -> Path:
+    """Where to write, if that can be written and is not what was read, nor another bundle."""
+    from siamese.errors import ConfigError
+    from siamese.inference.bundle import DESCRIPTION as FILE
     from siamese.inference.bundle import free_folder
 
     options.check_out(out, bundle)
-    return free_folder(out)
+    folder = free_folder(out)
+    if (folder / FILE).exists() and not overwrite:
+        raise ConfigError(f"--out {out} holds a bundle: give another folder, or add --overwrite")
+    return folder

@@ -59,16 +59,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write evaluation.json and the plots (distances, curves, mistakes) there, and, where "
         "the threshold was chosen anew, a bundle with it; of benchmarks folds.json",
     )
+    options.add_overwrite(parser)
+    options.add_no_face(parser)
     options.add_cropping(parser)
+    options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(parser, "the figures")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
+    from siamese.evaluation.artifacts import make_room
     from siamese.evaluation.run import evaluate_run
     from siamese.report import tables
 
+    options.import_plugins(args.plugin)
     if args.out:
         Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
     if args.benchmark or args.pairs_file:
@@ -77,16 +82,18 @@ def run(args: argparse.Namespace) -> int:
     args.run = args.run or LATEST
     if args.out:
         options.check_out(args.out, args.run)
+        make_room(Path(args.out), args.overwrite)
     pretrained = args.run == PRETRAINED
     found = evaluate_run(
         options.open_bundle(args.run) if pretrained else args.run,
         args.data,
         on=args.on,
         splits=args.splits,
-        pairs=args.pairs,
         policy=options.parse_policy(args.policy),
         threshold=args.threshold,
+        pairs=args.pairs,
         tta=args.tta,
+        no_face=args.no_face,
         root=args.root,
         bad_images=args.bad_images,
         cache=args.cache,

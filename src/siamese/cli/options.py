@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,34 @@ def add_tta(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_no_face(parser: argparse.ArgumentParser) -> None:
+    """What becomes of images of a data set without a face."""
+    parser.add_argument(
+        "--no-face",
+        choices=("skip", "whole_image", "error"),
+        help="images on which no face is found: leave out, take whole, or stop (default: what the "
+        "bundle says; what siamese verify refuses is left out)",
+    )
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    """Components of the user's own."""
+    parser.add_argument(
+        "--plugin",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a Python file, or a module, with a component of your own that the bundle names",
+    )
+
+
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """Whether what lies in ``--out`` may be replaced."""
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what lies in --out already"
+    )
+
+
 def add_cropping(parser: argparse.ArgumentParser) -> None:
     """How images are cropped."""
     parser.add_argument(
@@ -114,6 +143,18 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 # --- what they mean ---
+
+
+def import_plugins(places: Sequence[str]) -> None:
+    """Import what ``--plugin`` names.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    from siamese.plugins import import_plugin
+
+    for place in places:
+        import_plugin(place)
 
 
 def open_bundle(name: str) -> Bundle:

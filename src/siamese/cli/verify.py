@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"an image on which no face is found: stop (exit code 2), or compare the whole image "
         f"(default: error with {PRETRAINED}, else what the bundle says)",
     )
+    options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(
         parser, "same, distance, threshold, faces, probability, prevalence, uncertain, bundle, tta"
@@ -58,14 +59,14 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
     from siamese.inference.verifier import Verifier
 
-    no_face = args.no_face or ("error" if args.bundle == PRETRAINED else None)
+    options.import_plugins(args.plugin)
     verifier = Verifier(
         options.open_bundle(args.bundle),
-        device=options.device(args.device),
-        threshold=args.threshold,
         policy=options.parse_policy(args.policy),
-        no_face=no_face,
+        threshold=args.threshold,
+        no_face=args.no_face,
         tta=args.tta,
+        device=options.device(args.device),
     )
     verdict = verifier.verify(args.a, args.b)
     if verifier.tta != verifier.bundle.tta and args.threshold is None:
@@ -94,6 +95,8 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         print(
             f"probability of the {one}: {verdict.probability:.3f}, if {share} of all pairs show one"
         )
+        if verdict.same != (verdict.probability >= 0.5):
+            print(_contradiction(verdict, verifier, two if verdict.same else one))
     band = verifier.calibration.band if verifier.calibration else None
     if verdict.uncertain and band:
         print(
@@ -117,6 +120,20 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         elif faces is not None and faces > 1:
             which = _pair_of(verifier.bundle.cropper)
             print(f"note: {faces} faces were found on {path}; {which} was compared")
+
+
+def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> str:
+    """Why the verdict is one thing and the probability says another."""
+    from siamese.verification.point import GIVEN
+
+    given = verifier.operating_point.policy == GIVEN
+    chosen = "the given threshold" if given else f"the policy {verifier.operating_point.policy}"
+    does = "accepts" if verdict.same else "refuses"
+    return (
+        f"note: the two differ: {chosen} {does} pairs at this distance, while most pairs at this "
+        f"distance show {'the ' if likelier.startswith('same') else ''}{likelier}; the verdict "
+        f"follows the threshold, the probability only the distance"
+    )
 
 
 def _origin(point: OperatingPoint) -> str:

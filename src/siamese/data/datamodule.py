@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from siamese.data.adapters import TorchBatches, as_augmentation, as_sampler
 from siamese.data.dataset import CropDataset, collate_as_is, limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
-from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
+from siamese.data.samplers.base import BatchPlan, PlannedBatches, Sampler, SequentialBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, SplitProtocol
 from siamese.data.split_protocols.identity_disjoint import IdentityDisjoint
@@ -23,13 +25,64 @@ from siamese.data.transforms import Augmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.datasets.lfw import load_lfw
 from siamese.datasets.orl import load_orl
-from siamese.errors import ConfigError, SplitError, did_you_mean
+from siamese.errors import ConfigError, DataError, SplitError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
 from siamese.pairs.fixed_pairs import FixedPairs
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
+# Batches that a validation loss is the mean of, at least.
+LOSS_BATCHES = 32
+P = ParamSpec("P")
+
+
+class DataSettings(TypedDict, total=False):
+    """The arguments that all data modules share, see :class:`ImageDataModule`."""
+
+    cropper: Cropper | None
+    sampler: Any
+    augmentation: Any
+    split: SplitProtocol | None
+    seed: int
+    batch_seed: int | None
+    manifest: str | Path | None
+    cache: str | Path | None
+    workers: int | None
+    crop_workers: int | None
+    bad_images: str
+    in_memory: bool | None
+    progress: bool
+
+
+def _known_arguments(
+    init: Callable[Concatenate[Any, P], None],
+) -> Callable[Concatenate[Any, P], None]:
+    """Name the nearest right argument where one is misspelt; show all that there are.
+
+    A constructor that passes ``**settings`` on shows those of :class:`ImageDataModule`.
+    """
+    own = inspect.signature(init)
+    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if len(parameters) < len(own.parameters):
+        shared = inspect.signature(ImageDataModule.__init__).parameters
+        parameters += [
+            shared[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name in DataSettings.__annotations__
+        ]
+    names = [p.name for p in parameters[1:]]
+
+    @functools.wraps(init)
+    def checked(self: Any, /, *args: P.args, **settings: P.kwargs) -> None:
+        for name in settings:
+            if name not in names:
+                raise ConfigError(
+                    f"{type(self).__name__} has no argument {name!r}{did_you_mean(name, names)}"
+                )
+        init(self, *args, **settings)
+
+    checked.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return checked
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -42,8 +95,11 @@ class ImageDataModule(pl.LightningDataModule):
     Args:
         table: which identity each image shows; None if ``manifest`` is given.
         cropper: from an image to the square that the network sees.
-        sampler: which images are together in a training batch.
-        augmentation: ``augment(image, seed)`` for training images; None for none.
+        sampler: which images are together in a training batch: one of ours, or a torch sampler
+            that yields lists of rows (``torch.utils.data.BatchSampler``).
+        augmentation: of training images: a :class:`siamese.Augmentation`, an albumentations
+            pipeline (``A.Compose([...])``, seeded for every image), any other
+            ``augment(image, seed)``, or None.
         split: the split protocol; by default :class:`siamese.IdentityDisjoint`, with no identity in
             two splits.
         seed: of the split; the batches follow ``batch_seed``.
@@ -59,16 +115,18 @@ class ImageDataModule(pl.LightningDataModule):
         progress: show progress bars.
 
     Raises:
-        ConfigError: an unknown policy, or neither ``table`` nor ``manifest``.
+        ConfigError: an unknown argument or policy, a sampler or an augmentation of another kind, or
+            neither ``table`` nor ``manifest``.
         DataError, FaceError, SplitError, CacheError: from :meth:`setup`.
     """
 
+    @_known_arguments
     def __init__(
         self,
         table: IdentityTable | Callable[[], IdentityTable] | None = None,
         cropper: Cropper | None = None,
-        sampler: Sampler | None = None,
-        augmentation: Callable[[np.ndarray, tuple[int, ...]], np.ndarray] | None = Augmentation(),  # noqa: B008 - frozen
+        sampler: Any = None,
+        augmentation: Any = Augmentation(),  # noqa: B008 - frozen
         split: SplitProtocol | None = None,
         seed: int = 0,
         batch_seed: int | None = None,
@@ -104,8 +162,8 @@ class ImageDataModule(pl.LightningDataModule):
             )
         self._source = table
         self.cropper = cropper or DlibHogCropper()
-        self.batch_sampler = sampler or IdentitySampler()
-        self.augmentation = augmentation
+        self.batch_sampler: Sampler = as_sampler(sampler) if sampler else IdentitySampler()
+        self.augmentation = as_augmentation(augmentation)
         self.split, self.seed = split or IdentityDisjoint(), seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
@@ -206,12 +264,37 @@ class ImageDataModule(pl.LightningDataModule):
         chosen = self.prepared.splits[split].pairs
         return None if chosen is None else FixedPairs(chosen[0], chosen[1], self.manifest.protocol)
 
-    def training_batches(self) -> PlannedBatches:
+    def training_batches(self) -> PlannedBatches | TorchBatches:
         """Which images are together in which training batch."""
         labels = self.dataset("train").labels
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
         return self.batch_sampler.batches(labels, self.batch_seed, *self._rank(), pairs=chosen)
+
+    def batches_like_training(self, split: str) -> list[BatchPlan] | None:
+        """Batches of another split, drawn by the sampler as those of ``train`` are.
+
+        They are the same in every epoch, and at least 32: for a loss that can be compared with the
+        training loss.
+
+        Returns:
+            plans without augmentation; None where the sampler cannot draw from that split: a torch
+            sampler, or a split in which no identity has two images.
+        """
+        labels = self.dataset(split).labels
+        assert self.prepared is not None
+        chosen = self.prepared.splits[split].pairs
+        try:
+            batches = self.batch_sampler.batches(labels, self.batch_seed, pairs=chosen)
+        except DataError:
+            return None
+        if not isinstance(batches, PlannedBatches):
+            return None
+        plans: list[BatchPlan] = []
+        while len(plans) < LOSS_BATCHES:
+            plans += [BatchPlan(plan.indices, plan.pairs) for plan in batches]
+            batches.set_epoch(batches.epoch + 1)
+        return plans
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Sampled, augmented batches of the training split."""
@@ -225,6 +308,10 @@ class ImageDataModule(pl.LightningDataModule):
         """The test split, each image once."""
         return self.eval_dataloader("test")
 
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """The test split, each image once; for another one give :meth:`eval_dataloader`."""
+        return self.eval_dataloader("test")
+
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
         """Any split, each image once, in order, without augmentation."""
         data = self.dataset(split)
@@ -233,7 +320,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
 
     def _loader(
-        self, data: CropDataset, batches: PlannedBatches | SequentialBatches
+        self, data: CropDataset, batches: PlannedBatches | SequentialBatches | TorchBatches
     ) -> DataLoader[dict[str, Any]]:
         return DataLoader(
             data,
@@ -262,7 +349,8 @@ class OrlDataModule(ImageDataModule):
     Arguments as :class:`ImageDataModule`.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    @_known_arguments
+    def __init__(self, **settings: Unpack[DataSettings]) -> None:
         super().__init__(load_orl, **settings)
 
 
@@ -272,7 +360,8 @@ class LfwDataModule(ImageDataModule):
     Other arguments as :class:`ImageDataModule`.
     """
 
-    def __init__(self, root: str | Path, **settings: Any) -> None:
+    @_known_arguments
+    def __init__(self, root: str | Path, **settings: Unpack[DataSettings]) -> None:
         super().__init__(lambda: load_lfw(root), **settings)
 
 
@@ -282,7 +371,8 @@ class FolderDataModule(ImageDataModule):
     Other arguments as :class:`ImageDataModule`.
     """
 
-    def __init__(self, root: str | Path, **settings: Any) -> None:
+    @_known_arguments
+    def __init__(self, root: str | Path, **settings: Unpack[DataSettings]) -> None:
         super().__init__(lambda: IdentityTable.from_folder(root), **settings)
 
 
@@ -296,5 +386,11 @@ class CsvDataModule(ImageDataModule):
         root: the folder that its paths are relative to; by default the CSV's own.
     """
 
-    def __init__(self, csv: str | Path, root: str | Path | None = None, **settings: Any) -> None:
+    @_known_arguments
+    def __init__(
+        self,
+        csv: str | Path,
+        root: str | Path | None = None,
+        **settings: Unpack[DataSettings],
+    ) -> None:
         super().__init__(lambda: IdentityTable.from_csv(csv, root), **settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, PreparedSplit
-from siamese.data.samplers.base import PlannedBatches
+from siamese.data.samplers.base import BatchPlan
+from siamese.errors import ConfigError
 from siamese.pairs.base import Pairs
 from siamese.report import files, galleries, plots, skew
 from siamese.storage import write_json
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
     from siamese.report.plots import Figure
 
 GALLERY = 20  # mistakes of either kind that are shown
+PLOTS = ("distances", "curves", "reliability")  # of all splits
+GALLERIES = ("samples", "false_matches", "false_non_matches")  # of each split
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
 
 
-def write_data(manifest: SplitManifest, prepared: PreparedData, folder: Path) -> None:
+def write_data(
+    manifest: SplitManifest, prepared: PreparedData, folder: Path, draw: bool = True
+) -> None:
     """What a run is made of: ``split.json``, ``crops.json``, ``skew.json``, ``plots/skew.png``."""
     manifest.save(folder / "split.json")
     write_json(folder / "crops.json", prepared.summary() | {"quarantine": manifest.quarantine})
     write_json(folder / "skew.json", skew.skew_summary(identities_of(prepared)))
+    if not draw:
+        return
     # Where pairs were chosen, the split is as skewed as its genuine pairs: they show skew before
     # the others do.
     in_use = {
@@ -47,7 +54,7 @@ def identities_of(prepared: PreparedData) -> dict[str, Sequence[str]]:
     return {"all": everything, **splits}
 
 
-def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Path) -> None:
+def write_training_pairs(batches: Iterable[BatchPlan], data: CropDataset, folder: Path) -> None:
     """``plots/training_pairs.png``: pairs of the first batch, augmented as for the network."""
     plan = next(iter(batches))
     batch = data[plan]
@@ -65,6 +72,32 @@ def write_training_pairs(batches: PlannedBatches, data: CropDataset, folder: Pat
     plots.save(figure, folder / "plots" / "training_pairs.png")
 
 
+def make_room(folder: Path, overwrite: bool) -> None:
+    """Remove what an earlier evaluation left in a folder, so that its pictures are not taken for
+    those of the next one.
+
+    Raises:
+        ConfigError: there is something, and it may not be overwritten.
+    """
+    drawn = folder / "plots"
+    earlier = [p for p in (drawn.glob("*.png") if drawn.is_dir() else ()) if is_of_evaluation(p)]
+    if (folder / "evaluation.json").exists():
+        earlier.append(folder / "evaluation.json")
+    if earlier and not overwrite:
+        raise ConfigError(
+            f"{folder} holds an evaluation: give another folder, or replace it (overwrite=True; on "
+            f"the command line --overwrite)"
+        )
+    for path in earlier:
+        path.unlink()
+
+
+def is_of_evaluation(picture: Path) -> bool:
+    """Whether a picture is one that :func:`write_evaluation` draws, by its name."""
+    name = picture.stem
+    return name in PLOTS or name.startswith(tuple(f"{kind}_" for kind in GALLERIES))
+
+
 def write_evaluation(
     distances: Mapping[str, PairDistances],
     evaluations: Mapping[str, SplitEvaluation],
@@ -73,6 +106,7 @@ def write_evaluation(
     point: OperatingPoint,
     folder: Path,
     caution: str = "",
+    draw: bool = True,
 ) -> None:
     """``evaluation.json`` and ``plots/``: distances, curves, and galleries of each split.
 
@@ -83,8 +117,11 @@ def write_evaluation(
         point: the threshold.
         folder: of the run; made if it is not there.
         caution: what must stand beside the figures.
+        draw: whether there are pictures at all.
     """
     files.write_evaluation(folder / "evaluation.json", evaluations)
+    if not draw:
+        return
     for name, figure in _figures(distances, evaluations, point).items():
         if caution:
             figure.suptitle(caution, fontsize=9)

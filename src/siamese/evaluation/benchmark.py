@@ -19,6 +19,7 @@ from siamese.evaluation.sources import Source, place_of
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import crop_files
 from siamese.inference.bundle import Bundle
+from siamese.inference.components import with_no_face
 from siamese.pairs.base import FIXED, Pairs
 from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.verification.folds import FoldedEvaluation, cross_validate
@@ -88,7 +89,8 @@ def measure_benchmark(
         model: images (B, 3, H, W) to embeddings.
         distance: between them.
         cropper: from images to what the model sees; where it finds nothing to crop, its policy says
-            what is compared instead, if anything.
+            what is compared instead, if anything. One that refuses such images compares them whole
+            here: every pair is answered, and those pairs are counted as wrong once more.
         benchmark: which images.
         tta: changed copies over which each embedding is averaged.
         cache, bad_images, progress: as for :func:`siamese.crop_files`.
@@ -97,6 +99,8 @@ def measure_benchmark(
         DataError, FaceError, CacheError: from cropping.
         CalibrationError: no image is left, or embeddings are NaN or infinite.
     """
+    if getattr(cropper, "no_face", None) == "error":
+        cropper = with_no_face(cropper, "whole_image")
     result = crop_files(
         benchmark.paths, cropper, cache=cache, bad_images=bad_images, progress=progress
     )

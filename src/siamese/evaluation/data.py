@@ -15,6 +15,8 @@ from siamese.data.prepared import PreparedData, prepare
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, did_you_mean
 from siamese.faces.croppers.base import Cropper
+from siamese.inference.bundle import Bundle
+from siamese.inference.seen import Seen
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
 from siamese.pairs.fixed_pairs import FixedPairs
@@ -168,24 +170,43 @@ def pair_rule_of(asked: str | PairRule | None, point: OperatingPoint | None) -> 
     return PAIR_RULES.build(point.pair_rule)
 
 
-def note_on_known(manifest: SplitManifest, run: str | Path) -> str | None:
-    """What to say if "other" images were there when a run was trained or calibrated."""
-    path = manifest_path(run)
-    if path is None:
+def note_on_known(
+    manifest: SplitManifest, run: Bundle | str | Path, seen: Seen | None
+) -> str | None:
+    """What to say if "other" images were there when a network was trained or calibrated.
+
+    Args:
+        manifest: the other images.
+        run: the bundle, or the folder of a run or a bundle, that is applied to them.
+        seen: what the bundle itself knows.
+    """
+    path = None if isinstance(run, Bundle) else manifest_path(run)
+    if path is not None:
+        seen = Seen.of_manifest(SplitManifest.load(path)) | seen
+    if seen is None:
         return (
-            "the bundle lies in no run's folder, so whether it was trained or calibrated on these "
-            "identities is not known; if it was, the figures are too good"
+            "the bundle does not say whom it was trained or calibrated on, so whether these "
+            "identities were among them is not known; if they were, the figures are too good"
         )
-    splits = SplitManifest.load(path).splits
-    known = [e for s in ("train", "calibration", "validation") for e in splits.get(s, [])]
-    hashes, names = {e["sha256"] for e in known} - {None}, {e["identity"] for e in known}
-    images = sum(e["sha256"] in hashes for e in manifest.splits[OTHER])
-    identities = len({e["identity"] for e in manifest.splits[OTHER]} & names)
+    identities, images = seen.count_in(manifest, OTHER)
     counted = ((identities, "identities of these names"), (images, "of these very images"))
     shared = [f"{count} {what}" for count, what in counted if count]
     if not shared:
         return None
     return (
-        f"the run was trained or calibrated on {', and on '.join(shared)}: if they are the same, "
-        f"the figures are too good"
+        f"the bundle was trained or calibrated on {', and on '.join(shared)}: if they are the "
+        f"same, the figures are too good"
+    )
+
+
+def note_on_skipped(prepared: PreparedData) -> str | None:
+    """What to say of images that were left out for want of a usable face."""
+    skipped = sum(part.counts["skipped"] for part in prepared.splits.values())
+    images = sum(part.counts["images"] for part in prepared.splits.values())
+    if not skipped:
+        return None
+    return (
+        f"{skipped} of {images} images are left out: no usable face was found on them, and such "
+        f"images are refused when two are compared, too (no_face='whole_image', --no-face "
+        f"whole_image takes them whole)"
     )

@@ -10,11 +10,18 @@ from siamese.data.prepared import PreparedData
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
-from siamese.evaluation.data import OTHER, note_on_known, other_manifest, pair_rule_of
+from siamese.evaluation.data import (
+    OTHER,
+    note_on_known,
+    note_on_skipped,
+    other_manifest,
+    pair_rule_of,
+)
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of
 from siamese.evaluation.stages import make_bundle
 from siamese.inference.bundle import Bundle
+from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import GIVEN, Interval, OperatingPoint
@@ -84,6 +91,7 @@ def recalibrate(
     pairs: str | PairRule | None = None,
     probability: str | None = "isotonic",
     tta: int | None = None,
+    no_face: str | None = None,
     root: str | Path | None = None,
     bad_images: str = "error",
     cache: str | Path | None = None,
@@ -104,7 +112,7 @@ def recalibrate(
             out.
         tta: changed copies over which each embedding is averaged, 0 for none; by default the
             bundle's.
-        root, bad_images, cache, device, progress: as for :func:`siamese.evaluate_run`.
+        no_face, root, bad_images, cache, device, progress: as for :func:`siamese.evaluate_run`.
 
     Raises:
         ConfigError: an unknown name, or no policy where the bundle's threshold was chosen by none.
@@ -115,10 +123,11 @@ def recalibrate(
     check_kind(probability)
     place = place_of(bundle)
     opened = open_source(place)
-    work = Work(None, bad_images, cache, device, progress)
+    work = Work(None, bad_images, cache, device, progress, no_face)
     manifest = other_manifest(data, root)
-    known = None if isinstance(place, Bundle) else note_on_known(manifest, place)
     source, unfinished = finished_bundle(opened, work)
+    asked = source.seen is not None or not isinstance(place, Bundle)
+    known = note_on_known(manifest, place, source.seen) if asked else None
     before = source.operating_point
     if policy is None and before.policy == GIVEN:
         raise ConfigError(
@@ -142,9 +151,11 @@ def recalibrate(
         f"the old threshold belongs to tta={source.tta}, these figures to tta={copies}: whether "
         f"these data differ from the bundle's is not known"
     )
-    notes = (unfinished, known, None if copies == source.tta else otherwise)
+    skipped = note_on_skipped(prepared.prepared)
+    notes = (unfinished, known, skipped, None if copies == source.tta else otherwise)
+    seen = Seen.of_manifest(manifest, [OTHER]) | source.seen
     return Recalibration(
-        make_bundle(source.components, found, provenance, copies),
+        make_bundle(source.components, found, provenance, copies, seen),
         found.with_policy(before.threshold).point,
         found.point,
         found.shift_from(kept) if kept else None,

@@ -16,6 +16,7 @@ from siamese.evaluation.data import (
     EvaluationData,
     keep_splits,
     note_on_known,
+    note_on_skipped,
     other_manifest,
     pair_rule_of,
     run_manifest,
@@ -28,10 +29,17 @@ from siamese.evaluation.sources import (
     pair_rule_at,
     place_of,
 )
-from siamese.evaluation.stages import RunEvaluation, fit_backbone, judge, make_bundle
+from siamese.evaluation.stages import (
+    RunEvaluation,
+    fit_backbone,
+    judge,
+    make_bundle,
+    note_on_chance,
+)
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import Components
+from siamese.inference.components import Components, with_no_face
+from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import GIVEN
@@ -45,6 +53,9 @@ class Work:
 
     Attributes:
         root: where the images of the run or of a CSV file lie now, if they moved.
+        no_face: what becomes of images without a face: ``"skip"``, ``"whole_image"`` or
+            ``"error"``; by default what the cropper says, but that images which it refuses are left
+            out and counted.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
         cache: folder of the crop cache.
         device: where to compute.
@@ -56,14 +67,16 @@ class Work:
     cache: str | Path | None = None
     device: str = "cpu"
     progress: bool = True
+    no_face: str | None = None
 
     def crop(
         self, manifest: SplitManifest, cropper: Cropper, rule: PairRule, asked: bool = False
     ) -> EvaluationData:
         """The images of a manifest as a network sees them; see :class:`EvaluationData`."""
+        refuses = getattr(cropper, "no_face", None) == "error"
         return EvaluationData.of_manifest(
             manifest,
-            cropper,
+            with_no_face(cropper, self.no_face or ("skip" if refuses else None)),
             rule,
             asked=asked,
             cache=self.cache,
@@ -90,10 +103,11 @@ def evaluate_run(
     *,
     on: Source | None = None,
     splits: str | Sequence[str] | None = None,
-    pairs: str | PairRule | None = None,
     policy: str | dict[str, Any] | Policy | None = None,
     threshold: float | None = None,
+    pairs: str | PairRule | None = None,
     tta: int | None = None,
+    no_face: str | None = None,
     root: str | Path | None = None,
     bad_images: str = "error",
     cache: str | Path | None = None,
@@ -114,13 +128,16 @@ def evaluate_run(
             manifest and files are checked first.
         on: another run, whose splits are taken instead.
         splits: only these splits of the run; a name, or several.
-        pairs: which pairs; by default those that the split protocol chose, or else those of the
-            rule that the threshold was calibrated with.
         policy: at the threshold that another policy chooses on the calibration pairs.
         threshold: at this distance.
+        pairs: which pairs; by default those that the split protocol chose, or else those of the
+            rule that the threshold was calibrated with.
         tta: changed copies over which each embedding is averaged, 0 for none; by default the
             bundle's. For another number than the bundle's the threshold is chosen anew on the run's
             calibrating split.
+        no_face: what becomes of images on which no face is found: ``"skip"`` leaves them out,
+            ``"whole_image"`` takes them whole, ``"error"`` stops; by default as
+            :class:`siamese.Verifier` does it: what it refuses is left out, and counted.
         root: where the images of the CSV file ``data`` lie, or else those of the run.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
         cache: folder of the crop cache.
@@ -139,13 +156,16 @@ def evaluate_run(
     source = open_source(place)
     # A run that is not finished needs its own images, too; those of a CSV file lie elsewhere.
     of_data = data is not None and (isinstance(source, Bundle) or _is_csv(data))
-    work = Work(None if of_data else root, bad_images, cache, device, progress)
-    if data is not None:
-        manifest = other_manifest(data, root if of_data else None)
-        known = note_on_known(manifest, place) if isinstance(place, (str, Path)) else None
-    else:
-        manifest, known = _own_manifest(home, root), None
+    work = Work(None if of_data else root, bad_images, cache, device, progress, no_face)
+    manifest = (
+        _own_manifest(home, root)
+        if data is None
+        else other_manifest(data, root if of_data else None)
+    )
     bundle, note = finished_bundle(source, work)
+    known = None
+    if data is not None and (bundle.seen is not None or isinstance(place, (str, Path))):
+        known = note_on_known(manifest, place, bundle.seen)
     recalibrated = note is not None or policy is not None
     views = bundle.tta if tta is None else tta
     TestTimeAugmentation.of(bundle.augmentation, views)  # find out now whether it can be done
@@ -164,7 +184,8 @@ def evaluate_run(
     distances = work.measure(bundle, prepared, bundle.test_time_augmentation)
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
-    notes = tuple(text for text in (note, known) if text)
+    remarks = (note, known, note_on_skipped(prepared.prepared), note_on_chance(evaluations))
+    notes = tuple(text for text in remarks if text)
     return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, notes)
 
 
@@ -248,12 +269,13 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
     distances = work.measure(bundle, data, TestTimeAugmentation.of(bundle.augmentation, tta))
     policy = as_policy(point.policy_settings)
     calibration = calibrate_pairs(distances[split], policy, split)
-    return make_bundle(bundle.components, calibration, bundle.provenance, tta)
+    return make_bundle(bundle.components, calibration, bundle.provenance, tta, bundle.seen)
 
 
 def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
     """A bundle of a run's last checkpoint: fitted on its training images, calibrated as usual."""
     manifest = run_manifest(run.folder, work.root)
+    seen = Seen.of_manifest(manifest)
     keep_splits(manifest, ["train", manifest.calibrating])
     data = work.crop(manifest, run.components.cropper, run.pair_rule)
     fit_backbone(run.components.backbone, data.datasets["train"])
@@ -263,4 +285,4 @@ def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
         distances[split], run.policy, split, epoch=run.epoch, step=run.step
     )
     facts = run.provenance | {"epochs": run.epoch + 1, "kept": "last checkpoint"}
-    return make_bundle(run.components, calibration, facts)
+    return make_bundle(run.components, calibration, facts, seen=seen)

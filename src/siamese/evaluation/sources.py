@@ -9,7 +9,14 @@ from typing import Any, Protocol, Union
 
 import torch
 
-from siamese.errors import BundleError, ConfigError, SiameseError, first_line
+from siamese.errors import (
+    BundleError,
+    ConfigError,
+    MissingDependencyError,
+    SiameseError,
+    UnknownNameError,
+    first_line,
+)
 from siamese.evaluation.data import pair_rule_of
 from siamese.inference.bundle import RUN, Bundle, bundle_in
 from siamese.inference.components import Components
@@ -165,8 +172,10 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
         rule = _described_rule(values)
         policy = as_policy(values["policy"])
         provenance = dict(values["provenance"])
-    except BundleError:
+    except (BundleError, MissingDependencyError):
         raise
+    except UnknownNameError as error:
+        raise BundleError(f"{folder / RUN}: {error}") from error
     except _DAMAGE as error:
         reason = first_line(error)
         raise BundleError(

@@ -13,11 +13,12 @@ from siamese.backbones.base import Backbone
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
-from siamese.evaluation.artifacts import write_evaluation
+from siamese.evaluation.artifacts import make_room, write_evaluation
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.embedding import measure_splits
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
+from siamese.inference.seen import Seen
 from siamese.verification.calibration import Calibration
 from siamese.verification.figures import SplitEvaluation, evaluate_pairs
 from siamese.verification.pair_distances import PairDistances
@@ -25,6 +26,9 @@ from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
+
+# An area under the ROC curve that is no better than guessing, for all practical purposes.
+CHANCE = 0.55
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,18 +71,30 @@ class RunEvaluation:
         """Split -> figures, plain JSON values."""
         return {split: e.to_dict() for split, e in self.evaluations.items()}
 
-    def write(self, folder: str | Path) -> Path:
-        """Write ``evaluation.json`` and ``plots/`` into a folder, which is made."""
+    def write(self, folder: str | Path, *, plots: bool = True, overwrite: bool = True) -> Path:
+        """Write ``evaluation.json`` and ``plots/`` into a folder, which is made.
+
+        Args:
+            folder: where; what an earlier evaluation left there is removed.
+            plots: whether to draw pictures, too.
+            overwrite: False refuses a folder that holds an evaluation.
+
+        Raises:
+            ConfigError: see ``overwrite``.
+        """
+        folder = Path(folder).expanduser()
+        make_room(folder, overwrite)
         write_evaluation(
             self.distances,
             self.evaluations,
             self.data.datasets,
             self.data.prepared.splits,
             self.operating_point,
-            Path(folder),
+            folder,
             self.caution,
+            plots,
         )
-        return Path(folder)
+        return folder
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{split}: F1 {e.f1:.3f}" for split, e in self.evaluations.items())
@@ -116,11 +132,14 @@ def conclude(
     )
     caution = data.manifest.caution
     evaluations = judge(distances, calibration.point, calibration.probability, caution)
+    chance = note_on_chance(evaluations)
     facts = dict(provenance or {})
     if "test" in evaluations:
         facts["test"] = evaluations["test"].to_dict()
-    bundle = make_bundle(components, calibration, facts)
-    return RunEvaluation(bundle, evaluations, distances, data, recalibrated=True)
+    seen = Seen.of_manifest(data.manifest)
+    bundle = make_bundle(components, calibration, facts, seen=seen)
+    notes = (chance,) if chance else ()
+    return RunEvaluation(bundle, evaluations, distances, data, True, notes)
 
 
 def fit_backbone(backbone: Backbone, data: CropDataset) -> None:
@@ -162,6 +181,7 @@ def make_bundle(
     calibration: Calibration,
     provenance: Mapping[str, Any],
     tta: int = 0,
+    seen: Seen | None = None,
 ) -> Bundle:
     """A bundle with a calibrated threshold."""
     return Bundle(
@@ -173,4 +193,24 @@ def make_bundle(
         components.augmentation,
         calibration,
         tta,
+        seen,
     )
+
+
+def note_on_chance(evaluations: Mapping[str, SplitEvaluation]) -> str | None:
+    """What to say of a network that tells no two identities apart.
+
+    Args:
+        evaluations: split -> figures; those of training identities are left out.
+    """
+    others = {split: e for split, e in evaluations.items() if split != "train"}
+    for split, figures in others.items():
+        low, high = figures.ci95.get("auc", (figures.auc, figures.auc))
+        if low <= 0.5 or figures.auc < CHANCE:
+            known = f"AUC {figures.auc:.3f}, 95 % interval {low:.3f}-{high:.3f}"
+            return (
+                f"the network is hardly better than chance on the {split} split ({known}; 0.5 is "
+                f"guessing): its verdicts mean nothing; train longer, on more identities, or at "
+                f"another rate, and look at the pictures of training pairs"
+            )
+    return None

@@ -24,12 +24,14 @@ from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import (
     BundleError,
     CalibrationError,
+    MissingDependencyError,
     SiameseError,
     UnknownNameError,
     first_line,
 )
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.components import Components, tensors_of
+from siamese.inference.seen import Seen
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
@@ -39,7 +41,7 @@ DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 RUN = "run.json"  # in the folder of a run: what its bundle will be made of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """Everything that is needed to say whether two images show the same identity.
 
@@ -51,11 +53,13 @@ class Bundle:
         augmentation: how training changed the images; test-time augmentation uses it. None where it
             had none.
         provenance: data set, versions, seeds, test figures, for people to read. Code reads only the
-            name of the data set, to warn when it is tested on again.
+            name of the data set: to warn where LFW's benchmark tests a network trained on LFW.
         calibration: the counts that the threshold was chosen from, so that another policy can be
             applied later. None in bundles of older versions.
         tta: changed copies over which embeddings are averaged, as they were for the threshold; 0
-            for none. See :class:`siamese.data.tta.TestTimeAugmentation`.
+            for none. See :class:`siamese.TestTimeAugmentation`.
+        seen: hashes of the images and names that it was trained or calibrated on, to warn when it
+            is tested on them; None where that is not known.
 
     Raises:
         BundleError: a calibration whose point is not the operating point.
@@ -70,6 +74,7 @@ class Bundle:
     augmentation: Augmentation | None = None
     calibration: Calibration | None = None
     tta: int = 0
+    seen: Seen | None = None
 
     def __post_init__(self) -> None:
         TestTimeAugmentation.of(self.augmentation, self.tta)
@@ -78,6 +83,12 @@ class Bundle:
                 "the calibration is not that of the operating point; give "
                 "operating_point=calibration.point"
             )
+
+    def __repr__(self) -> str:
+        return (
+            f"Bundle({type(self.backbone).__name__}, {type(self.distance).__name__}, "
+            f"{type(self.cropper).__name__}, {self.operating_point!r})"
+        )
 
     @property
     def components(self) -> Components:
@@ -128,6 +139,7 @@ class Bundle:
             "tta": self.tta,
             "operating_point": self.operating_point.to_dict(),
             "calibration": self.calibration.to_dict() if self.calibration else None,
+            "seen": self.seen.to_dict() if self.seen else None,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
         }
@@ -161,18 +173,17 @@ class Bundle:
             BundleError: missing, incomplete, altered, or of a newer version.
         """
         folder = Path(folder).expanduser()
+        if folder.name == DESCRIPTION:  # the file in it was given
+            folder = folder.parent
         folder = bundle_in(folder) or folder
         description, weights = _read(folder)
         try:
             _check(folder, description, weights)
             return cls._build(folder, description, _tensors(weights))
-        except BundleError:
+        except (BundleError, MissingDependencyError):  # of a plug-in
             raise
         except UnknownNameError as error:
-            raise BundleError(
-                f"{folder}: {error}; if it is a class of your own, import its file before the "
-                f"bundle is loaded; otherwise copy the bundle again"
-            ) from error
+            raise BundleError(f"{folder}: {error}") from error
         except KeyError as error:
             raise _invalid(folder, f"no entry {error}") from error
         except _DAMAGE as error:
@@ -216,6 +227,7 @@ class Bundle:
             components.augmentation,
             Calibration.restore(point, kept, counts) if kept else None,
             description.get("tta", 0),
+            Seen.from_dict(description["seen"]) if description.get("seen") else None,
         )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
-from siamese.backbones.base import BACKBONES, Backbone
+from siamese.backbones.base import BACKBONES, Backbone, as_backbone, own_network
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
+from siamese.errors import ConfigError, UnknownNameError, did_you_mean
 from siamese.faces.croppers.base import CROPPERS, Cropper
+from siamese.faces.croppers.dlib_croppers import DlibCropper
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,22 @@ class Components:
         """Plain JSON values: names and settings, without weights.
 
         Raises:
-            ConfigError: a component of a class that is not registered.
+            ConfigError: a component of a class that is not registered, or that does not keep its
+                arguments.
         """
+        network = own_network(self.backbone)
+        origins = {
+            "backbone": BACKBONES.origin(network),
+            "distance": DISTANCES.origin(self.distance),
+            "cropper": CROPPERS.origin(self.cropper),
+        }
         return {
-            "backbone": BACKBONES.settings(self.backbone),
+            "backbone": BACKBONES.settings(network),
             "distance": DISTANCES.settings(self.distance),
             "cropper": CROPPERS.settings(self.cropper),
             "augmentation": asdict(self.augmentation) if self.augmentation else None,
+            # For people to read, where a class is not ours and is not installed.
+            "origins": {part: origin for part, origin in origins.items() if origin},
         }
 
     @classmethod
@@ -48,11 +59,26 @@ class Components:
         """From :meth:`describe`, with fresh weights; names are looked up, nothing is executed.
 
         Raises:
+            UnknownNameError: a component that is not installed, and where it comes from.
             ConfigError, KeyError, TypeError: not such a description.
         """
+        try:
+            return cls._build(description)
+        except UnknownNameError as error:
+            origins = description.get("origins")
+            known = origins.items() if isinstance(origins, dict) else ()
+            named = ", ".join(f"its {part} is {origin}" for part, origin in known)
+            raise UnknownNameError(
+                f"{error}: {named or 'it is no component of ours'}; install the package that "
+                f"brings it, or give the file that defines it: --plugin FILE (in Python import "
+                f"that file first)"
+            ) from error
+
+    @classmethod
+    def _build(cls, description: Mapping[str, Any]) -> Components:
         changes = description.get("augmentation")
         return cls(
-            BACKBONES.build(description["backbone"]),
+            as_backbone(BACKBONES.build(description["backbone"])),
             DISTANCES.build(description["distance"]),
             CROPPERS.build(description["cropper"]),
             Augmentation(**changes) if changes else None,
@@ -73,6 +99,29 @@ class Components:
         """
         for name, part in (("backbone", self.backbone), ("distance", self.distance)):
             part.load_state_dict(dict(tensors_of(name, tensors)), strict=True)
+
+
+NO_FACE = ("error", "whole_image", "skip")
+
+
+def with_no_face(
+    cropper: Cropper, no_face: str | None, choices: Sequence[str] = NO_FACE
+) -> Cropper:
+    """A cropper with another policy for images without a face; the same for None.
+
+    Raises:
+        ConfigError: an unknown policy, or a cropper that looks for no face.
+    """
+    if no_face is None:
+        return cropper
+    if no_face not in choices:
+        raise ConfigError(f"no_face={no_face!r} is not known{did_you_mean(str(no_face), choices)}")
+    if not isinstance(cropper, DlibCropper):
+        raise ConfigError(
+            f"no_face={no_face!r}: this bundle's cropper, {type(cropper).__name__}, looks for no "
+            f"face; leave it out"
+        )
+    return replace(cropper, no_face=no_face)
 
 
 def tensors_of(

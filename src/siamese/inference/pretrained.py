@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from siamese.backbones.dlib_res_net import DlibResNet
@@ -65,7 +66,7 @@ def pretrained_bundle() -> Bundle:
     return Bundle(
         pretrained_backbone(),
         EuclideanDistance(),
-        CROPPER,
+        replace(CROPPER, no_face="error"),  # the embedding of no face has no meaning
         calibration.point,
         facts,
         calibration=calibration,

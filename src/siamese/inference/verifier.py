@@ -5,9 +5,10 @@ Imports neither Lightning nor Hydra nor albumentations.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Union
 
@@ -16,14 +17,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from siamese.data.embedding import embed_batch
+from siamese.data.embedding import EVAL_BATCH, embed_batch
 from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import is_match
-from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
-from siamese.faces.croppers.base import Cropper
-from siamese.faces.croppers.dlib_croppers import DlibCropper
+from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
 from siamese.inference.bundle import Bundle
+from siamese.inference.components import with_no_face
+from siamese.progress import progress_bar
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
@@ -95,12 +96,20 @@ class Verifier:
         self,
         bundle: Bundle,
         *,
-        device: str | torch.device = "cpu",
-        threshold: float | None = None,
         policy: str | dict[str, Any] | Policy | None = None,
+        threshold: float | None = None,
         no_face: str | None = None,
         tta: int | None = None,
+        device: str | torch.device = "cpu",
     ) -> None:
+        if not isinstance(bundle, Bundle):
+            instead = "pretrained()" if bundle == "pretrained" else f"load({str(bundle)!r})"
+            if not isinstance(bundle, (str, Path)):
+                instead = "load(folder)"
+            raise ConfigError(
+                f"Verifier takes a siamese.Bundle, not {bundle!r:.80}; write "
+                f"siamese.Verifier.{instead}"
+            )
         if threshold is not None and not math.isfinite(threshold):
             raise ConfigError(f"the threshold must be a finite number, not {threshold}")
         if threshold is not None and policy is not None:
@@ -110,7 +119,7 @@ class Verifier:
             )
         self.tta = bundle.tta if tta is None else tta
         self._views = TestTimeAugmentation.of(bundle.augmentation, self.tta)
-        self._cropper = _cropper(bundle, no_face)
+        self._cropper = with_no_face(bundle.cropper, no_face, ("error", "whole_image"))
         self._cropper.check()
         self.bundle, self.device = bundle, torch.device(device)
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, self.tta)
@@ -122,11 +131,11 @@ class Verifier:
         cls,
         folder: str | Path,
         *,
-        device: str | torch.device = "cpu",
-        threshold: float | None = None,
         policy: str | dict[str, Any] | Policy | None = None,
+        threshold: float | None = None,
         no_face: str | None = None,
         tta: int | None = None,
+        device: str | torch.device = "cpu",
     ) -> Verifier:
         """Read a bundle, or a run's folder with a bundle in it; other arguments as the class's.
 
@@ -136,26 +145,28 @@ class Verifier:
         """
         return cls(
             Bundle.load(folder),
-            device=device,
-            threshold=threshold,
             policy=policy,
+            threshold=threshold,
             no_face=no_face,
             tta=tta,
+            device=device,
         )
 
     @classmethod
     def pretrained(
         cls,
         *,
-        device: str | torch.device = "cpu",
-        threshold: float | None = None,
         policy: str | dict[str, Any] | Policy | None = None,
-        no_face: str = "error",
+        threshold: float | None = None,
+        no_face: str | None = None,
+        tta: int | None = None,
+        device: str | torch.device = "cpu",
     ) -> Verifier:
         """dlib's face recognition network, calibrated on LFW's development pairs.
 
         See :func:`siamese.pretrained_bundle`. Its embedding of an image without a face has no
-        meaning, so such images are refused unless ``no_face="whole_image"``. Other arguments as the
+        meaning, so such images are refused unless ``no_face="whole_image"``. It was trained
+        elsewhere, so there is no augmentation to make copies with (``tta``). Other arguments as the
         class's.
 
         Raises:
@@ -167,7 +178,12 @@ class Verifier:
         from siamese.inference.pretrained import pretrained_bundle
 
         return cls(
-            pretrained_bundle(), device=device, threshold=threshold, policy=policy, no_face=no_face
+            pretrained_bundle(),
+            policy=policy,
+            threshold=threshold,
+            no_face=no_face,
+            tta=tta,
+            device=device,
         )
 
     @property
@@ -175,11 +191,18 @@ class Verifier:
         """Distance up to which two images count as the same identity."""
         return self.operating_point.threshold
 
-    def embed(self, images: Sequence[ImageLike]) -> Tensor:
+    def embed(
+        self, images: Iterable[ImageLike], *, batch: int = EVAL_BATCH, progress: bool = True
+    ) -> Tensor:
         """Embed images as training did.
 
         Args:
-            images: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey).
+            images: n paths, PIL images or arrays ((H, W, 3) or (H, W) uint8, RGB or grey); any
+                iterable, read one batch at a time, so that memory does not grow with the size of
+                the photographs.
+            batch: images that go through the network together, >= 1. The last bits of an embedding
+                may depend on it.
+            progress: show a progress bar where there is more than one batch.
 
         Returns:
             (n, D) float32 on the verifier's device.
@@ -189,9 +212,19 @@ class Verifier:
             FaceError: an image without a face, or with several, is refused.
             ConfigError: no list of images, or an empty one.
         """
-        if isinstance(images, (str, Path, Image.Image, np.ndarray)) or not len(images):
+        if isinstance(images, (str, Path, Image.Image, np.ndarray)):
             raise ConfigError("embed takes a list of one image or more: embed([image])")
-        return self._embed([self._crop(p)[0] for p in images])
+        if batch < 1:
+            raise ConfigError(f"batch must be at least 1, not {batch}")
+        total = len(images) if isinstance(images, Sized) else None
+        found = []
+        with progress_bar("embedding", total, progress and (total or batch + 1) > batch) as advance:
+            for crops in _batches((self._crop(image)[0] for image in images), batch):
+                found.append(self._embed(crops))
+                advance(len(crops))
+        if not found:
+            raise ConfigError("embed takes a list of one image or more; it was given none")
+        return torch.cat(found)
 
     def verify(self, a: ImageLike, b: ImageLike) -> Verification:
         """Compare two images; arguments and errors as in :meth:`embed`."""
@@ -251,21 +284,10 @@ class Verifier:
         return embeddings
 
 
-def _cropper(bundle: Bundle, no_face: str | None) -> Cropper:
-    """The bundle's cropper, with another policy for images without a face."""
-    if no_face is None:
-        return bundle.cropper
-    if no_face not in ("error", "whole_image"):
-        raise ConfigError(
-            f"no_face={no_face!r} is not "
-            f"known{did_you_mean(str(no_face), ('error', 'whole_image'))}"
-        )
-    if not isinstance(bundle.cropper, DlibCropper):
-        raise ConfigError(
-            f"no_face={no_face!r}: this bundle's cropper, {type(bundle.cropper).__name__}, looks "
-            f"for no face; leave it out"
-        )
-    return replace(bundle.cropper, no_face=no_face)
+def _batches(crops: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
+    """Lists of up to ``size`` crops."""
+    while batch := list(itertools.islice(crops, size)):
+        yield batch
 
 
 def _in_use(

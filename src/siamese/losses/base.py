@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from siamese.distances.base import DISTANCES, Distance
+from siamese.registry import Registry
 
 
 class EmbeddingLoss(nn.Module):
     """A loss of an embedding matrix; every image is encoded once, pairs are row numbers.
+
+    A class that is registered in ``LOSSES``, and keeps each constructor argument in an attribute of
+    its name, can be built again from a checkpoint alone
+    (:meth:`siamese.SiameseModule.load_from_checkpoint`).
 
     Attributes:
         open_set: whether its value has a meaning for identities that it was not trained on. False
@@ -43,6 +52,31 @@ class EmbeddingLoss(nn.Module):
             scalar float32 (float64 for float64 embeddings).
         """
         raise NotImplementedError
+
+
+class LossRegistry(Registry[EmbeddingLoss]):
+    """The registry of losses, whose arguments may be a distance, or other losses."""
+
+    def _described(self, value: Any) -> Any:
+        if isinstance(value, Distance):
+            return {"distance": DISTANCES.settings(value)}
+        if isinstance(value, EmbeddingLoss):
+            return {"loss": self.settings(value)}
+        if isinstance(value, (list, tuple, nn.ModuleList)):
+            return [self._described(v) for v in value]
+        return super()._described(value)
+
+    def _restored(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._restored(v) for v in value]
+        if isinstance(value, dict) and value.keys() == {"distance"}:
+            return DISTANCES.build(value["distance"])
+        if isinstance(value, dict) and value.keys() == {"loss"}:
+            return self.build(value["loss"])
+        return super()._restored(value)
+
+
+LOSSES = LossRegistry("loss", "LOSSES", "siamese.losses")
 
 
 def all_pairs(n: int, device: torch.device | None = None) -> Tensor:

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from siamese.distances.base import Distance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.losses.base import LOSSES, EmbeddingLoss, nothing
 
 
+@LOSSES.register("combined_loss")
 class CombinedLoss(EmbeddingLoss):
     """``weights[0] * losses[0] + weights[1] * losses[1] + ...``.
 

@@ -9,11 +9,12 @@ from torch.nn import functional as F
 from siamese.distances.base import Distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, did_you_mean
-from siamese.losses.base import EmbeddingLoss, all_pairs
+from siamese.losses.base import LOSSES, EmbeddingLoss, all_pairs
 
 REDUCTIONS = ("balanced", "mean", "nonzero")
 
 
+@LOSSES.register("contrastive_loss")
 class ContrastiveLoss(EmbeddingLoss):
     """Pull genuine pairs together, push impostor pairs apart until they are ``margin`` away.
 

@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from siamese.distances.learned import LearnedDistance
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
+from siamese.losses.base import LOSSES, EmbeddingLoss, all_pairs, nothing
 
 
+@LOSSES.register("pair_cross_entropy_loss")
 class PairCrossEntropyLoss(EmbeddingLoss):
     """Binary cross-entropy of "these two are different", averaged over pairs.
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.errors import ConfigError, did_you_mean
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.losses.base import LOSSES, EmbeddingLoss, nothing
 
 KINDS = ("softmax", "cosface", "arcface")
 
 
+@LOSSES.register("margin_softmax_loss")
 class MarginSoftmaxLoss(EmbeddingLoss):
     """Classify the training identities by angles to one learned direction per identity.
 

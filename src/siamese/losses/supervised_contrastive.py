@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from siamese.errors import ConfigError
-from siamese.losses.base import EmbeddingLoss, nothing
+from siamese.losses.base import LOSSES, EmbeddingLoss, nothing
 
 
+@LOSSES.register("supervised_contrastive_loss")
 class SupervisedContrastiveLoss(EmbeddingLoss):
     """``L_out`` of Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020, equation 2.
 

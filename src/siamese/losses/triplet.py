@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from siamese.distances.base import Distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, did_you_mean
-from siamese.losses.base import EmbeddingLoss, all_pairs, nothing
+from siamese.losses.base import LOSSES, EmbeddingLoss, all_pairs, nothing
 
 MININGS = ("batch_hard", "semi_hard", "all")
 
 
+@LOSSES.register("triplet_loss")
 class TripletLoss(EmbeddingLoss):
     """Triplets within a batch: an anchor, a positive and a negative.
 

@@ -16,13 +16,14 @@ History = Mapping[str, tuple[list[int], list[float]]]
 def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[float]]]:
     """Lightning's ``metrics.csv`` as name -> (ascending epochs, values), empty cells left out.
 
-    A resumed run repeats the epoch in which it was stopped: the last value of an epoch counts.
+    A resumed run repeats the epoch in which it was stopped: the last value of an epoch counts. Rows
+    without an epoch (of a LearningRateMonitor, say) are left out.
     """
     found: dict[str, dict[int, float]] = {}
     with Path(metrics_csv).open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             for name, value in row.items():
-                if name not in ("epoch", "step") and value:
+                if name not in ("epoch", "step") and value and row["epoch"]:
                     found.setdefault(name, {})[int(row["epoch"])] = float(value)
     return {
         name: (sorted(values), [values[epoch] for epoch in sorted(values)])

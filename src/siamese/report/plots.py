@@ -69,10 +69,14 @@ def loss_curves(history: History) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     figure = blank_figure(13, 4)
+    split = _validated(history)
     panels = (
-        ("loss", ("train/loss", "val/loss")),
-        ("verification", ("val/f1", "val/accuracy", "train/accuracy", "val/auc")),
-        ("equal error rate", ("val/eer",)),
+        ("loss", ("train/loss", f"{split}/loss")),
+        (
+            "verification",
+            (f"{split}/f1", f"{split}/accuracy", "train/accuracy", f"{split}/auc"),
+        ),
+        ("equal error rate", (f"{split}/eer",)),
     )
     smoothed = False
     for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
@@ -98,6 +102,12 @@ def loss_curves(history: History) -> Figure:
             f"thin: each epoch; thick: mean of the last {WINDOW} recorded", fontsize=9, color="0.3"
         )
     return figure
+
+
+def _validated(history: History) -> str:
+    """The name of the split that figures were logged for in each epoch."""
+    named = (name.partition("/")[0] for name in sorted(history) if "/" in name)
+    return next((split for split in named if split not in ("train", "test")), "calibration")
 
 
 def verification_curves(

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
@@ -21,7 +20,6 @@ from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.training.metrics import PairMetric, VerificationThreshold
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import auc
-from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.probability import check_kind
@@ -46,8 +44,9 @@ class ThresholdCalibrator(pl.Callback):
       starts;
     * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold
       came from, also stored in every checkpoint under ``"operating_point"``;
-    * the logged values ``val/threshold``, ``val/f1`` and ``val/accuracy`` (both at the policy's
-      prevalence), ``val/auc`` and ``val/eer``.
+    * the logged values ``calibration/threshold``, ``calibration/f1`` and ``calibration/accuracy``
+      (both at the policy's prevalence), ``calibration/auc`` and ``calibration/eer``: under the
+      split's name, or another ``prefix``.
 
     It does not calibrate in ``trainer.validate`` or ``trainer.test``, in the sanity check, or on a
     split without both genuine and impostor pairs: then the old threshold stays and a warning says
@@ -65,7 +64,7 @@ class ThresholdCalibrator(pl.Callback):
             their prevalence; a policy can state another.
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
         split: what the operating point calls the validation identities.
-        prefix: of the logged names.
+        prefix: of the logged names; by default the split's name and a slash.
         policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
             impostor pairs, ``siamese.Fmr(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at
@@ -89,13 +88,14 @@ class ThresholdCalibrator(pl.Callback):
         pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         split: str = "calibration",
-        prefix: str = "val/",
+        prefix: str | None = None,
         policy: str | dict[str, Any] | Policy = "max_f1",
         probability: str | None = "isotonic",
         intervals: bool = True,
     ) -> None:
         check_kind(probability)
-        self.pairs, self.split, self.prefix = as_pair_rule(pairs or BalancedPairs()), split, prefix
+        self.pairs, self.split = as_pair_rule(pairs or BalancedPairs()), split
+        self.prefix = f"{split}/" if prefix is None else prefix
         self.distance = None if distance is None else as_distance(distance)
         self.policy = as_policy(policy)
         self.probability, self.intervals = probability, intervals
@@ -166,7 +166,7 @@ class ThresholdCalibrator(pl.Callback):
         assert self._metric is not None
         # Every process gathers all rows and finds the same threshold.
         with self._metric.gathered():
-            gathered, distances = self._metric.rows(), self._metric.pair_distances()
+            distances = self._metric.pair_distances()
         self._metric.reset()
         if not distances.genuine or not distances.impostor:
             warnings.warn(
@@ -177,11 +177,6 @@ class ThresholdCalibrator(pl.Callback):
                 stacklevel=2,
             )
             return
-        pair_loss = getattr(pl_module, "pair_loss", None)
-        if callable(pair_loss):
-            loss = pair_loss(*gathered, self._rows_of_pairs(distances, gathered[1]))
-            if loss is not None:
-                pl_module.log(f"{self.prefix}loss", loss, rank_zero_only=False)
         self.calibration = calibrate_pairs(
             distances,
             self.policy,
@@ -207,12 +202,6 @@ class ThresholdCalibrator(pl.Callback):
                 prog_bar=name in ("f1", "threshold"),
                 rank_zero_only=False,
             )
-
-    @staticmethod
-    def _rows_of_pairs(distances: PairDistances, labels: Tensor) -> Tensor:
-        """(2, n) int64: the pairs as a loss takes them."""
-        pairs = distances.pairs_for_loss()
-        return torch.from_numpy(np.stack([pairs.left, pairs.right])).to(labels.device)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamese.backbones.base import BACKBONES, Backbone
+from siamese.backbones.base import BACKBONES, Backbone, ModuleBackbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError, did_you_mean, first_line
@@ -10,7 +10,7 @@ from siamese.faces.croppers.base import CROPPERS
 from siamese.training.module import SiameseModule
 
 KEEP = ("best", "last")
-MONITORS = ("val/eer", "val/auc", "val/f1", "val/accuracy", "val/loss", "train/loss")
+MONITORS = ("eer", "auc", "f1", "accuracy", "loss", "train/loss")
 
 
 def check_run(
@@ -31,12 +31,13 @@ def check_run(
         raise ConfigError(f"keep={keep!r} is not known{did_you_mean(keep, KEEP)}")
     if not isinstance(max_epochs, int) or max_epochs < 1:
         raise ConfigError(f"max_epochs must be a whole number of at least 1, not {max_epochs!r}")
-    if type(module) is SiameseModule and monitor not in MONITORS:
-        raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(monitor, MONITORS)}")
-    if monitor == "val/loss" and not getattr(module.loss, "open_set", True):
+    watched = short_monitor(monitor)
+    if type(module) is SiameseModule and watched not in MONITORS:
+        raise ConfigError(f"monitor={monitor!r} is not logged{did_you_mean(watched, MONITORS)}")
+    if watched == "loss" and not getattr(module.loss, "open_set", True):
         raise ConfigError(
-            f"{type(module.loss).__name__} classifies the training identities, so there is no "
-            f"val/loss: monitor val/eer instead"
+            f"{type(module.loss).__name__} classifies the training identities, so it has no loss "
+            f"on others: monitor eer instead"
         )
     try:
         module.configure_optimizers()
@@ -45,11 +46,8 @@ def check_run(
             f"the optimizer cannot be made: {first_line(error)}; correct its settings"
         ) from error
     backbone = module.backbone
-    if not isinstance(backbone, Backbone):
-        raise ConfigError(
-            f"{type(backbone).__name__} is not a siamese.Backbone: derive it from that class and "
-            f"register it in BACKBONES"
-        )
+    if isinstance(backbone, ModuleBackbone) and isinstance(size := data.cropper.size, int):
+        backbone.probe(size)
     if not isinstance(getattr(backbone, "embedding_size", None), int):
         raise ConfigError(
             f"{type(backbone).__name__} has no embedding_size: set it to the length of its "
@@ -57,9 +55,41 @@ def check_run(
         )
     if module.distance.learned:
         _check_learned(module.distance, backbone)
-    BACKBONES.settings(backbone)
     DISTANCES.settings(module.distance)
     CROPPERS.settings(data.cropper)
+    if not isinstance(backbone, ModuleBackbone):
+        BACKBONES.settings(backbone)
+
+
+def unnamed(backbone: Backbone) -> str | None:
+    """Why no bundle can be written for a plain network; None where one can."""
+    if not isinstance(backbone, ModuleBackbone):
+        return None
+    try:
+        BACKBONES.settings(backbone.network)
+    except ConfigError:
+        name = type(backbone.network).__name__
+        return (
+            f"no bundle is saved, since a file cannot say how to build a {name}: put "
+            f"@siamese.BACKBONES.register('a_name') above a class of your own that makes the "
+            f"network (README, Your own loss, backbone); run.verifier works in this process"
+        )
+    return None
+
+
+def short_monitor(monitor: str) -> str:
+    """``eer`` for ``calibration/eer``, ``validation/eer`` and, as it was once called, ``val/eer``.
+
+    What is measured on the training split keeps its name.
+    """
+    split, _, figure = monitor.rpartition("/")
+    return figure if split in ("calibration", "validation", "val") else monitor
+
+
+def full_monitor(monitor: str, split: str) -> str:
+    """The name under which a monitored value is logged."""
+    short = short_monitor(monitor)
+    return f"{split}/{short}" if short in MONITORS and "/" not in short else short
 
 
 def _check_learned(distance: Distance, backbone: Backbone) -> None:

@@ -5,17 +5,25 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from siamese.distances.base import DISTANCES, Distance, is_match
+from siamese.backbones.base import as_backbone
+from siamese.data.datamodule import ImageDataModule
+from siamese.distances.base import DISTANCES, Distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, first_line
+from siamese.losses.base import all_pairs
+from siamese.training.description import KEY, build_parts, describe_module, read_checkpoint
 from siamese.training.schedules import StepFactorLR, WarmupCosine
+from siamese.training.split_outputs import SplitOutputs, accuracy, figures_of, rule_of
 from siamese.verification.point import OperatingPoint
+from siamese.verification.policies.base import as_policy
 
 
 class SiameseModule(pl.LightningModule):
@@ -25,8 +33,27 @@ class SiameseModule(pl.LightningModule):
     is encoded once and the loss forms the pairs. Batches are dictionaries with ``image`` (B, 3, H,
     W), ``label`` (B,) int64, ``index`` (B,) int64 and, optionally, ``pairs`` (2, n) int64.
 
+    It logs, all once per epoch (``calibration`` is the name of the validated split):
+
+    * ``train/loss``, ``train/lr`` and, from the second epoch on, ``train/accuracy``: the share of a
+      batch's pairs on the right side of the last threshold, weighed to the prevalence that the
+      threshold was chosen at. Where the loss sees other embeddings than are used later
+      (:attr:`siamese.Backbone.same_at_use`), it is the threshold that the same policy chooses for
+      these.
+    * ``calibration/loss``: of batches that are drawn from the split as training batches are from
+      theirs, unaugmented, in evaluation mode; so it can be compared with ``train/loss``. (A split
+      of fewer identities than a batch has gives smaller batches, with a larger share of genuine
+      pairs.) None for a loss that only knows the training identities.
+    * in ``trainer.validate`` and ``trainer.test`` also ``auc``, ``eer`` and, at the threshold,
+      ``f1``, ``accuracy``, ``precision``, ``recall`` and ``fmr``, under ``calibration/`` and
+      ``test/``. In training :class:`siamese.ThresholdCalibrator` logs these.
+
+    A checkpoint describes its module: :meth:`load_from_checkpoint` needs nothing else.
+
     Args:
-        backbone: images (B, 3, H, W) to embeddings (B, D).
+        backbone: images (B, 3, H, W) to embeddings (B, D): a :class:`siamese.Backbone`, or any
+            network that takes floating point images 0..1 (it is wrapped in a
+            :class:`siamese.ModuleBackbone`).
         loss: ``loss(embeddings, labels, pairs)`` to a scalar.
         distance: what verification measures; by default the loss's own, or else euclidean. A
             distance with weights is learned by the loss, so both must use one object: the loss's
@@ -62,7 +89,7 @@ class SiameseModule(pl.LightningModule):
         super().__init__()
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
-        self.backbone, self.loss = backbone, loss
+        self.backbone, self.loss = as_backbone(backbone), loss
         own = getattr(loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)
@@ -73,6 +100,9 @@ class SiameseModule(pl.LightningModule):
         self.decay_matrices_only, self.layer_decay = decay_matrices_only, layer_decay
         self.operating_point: OperatingPoint | None = None
         self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
+        # The threshold among embeddings as the loss sees them, where these are others.
+        self._training_threshold: float | None = None
+        self._outputs: SplitOutputs | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) uint8 or floating point 0..1 -> (B, D)."""
@@ -90,66 +120,126 @@ class SiameseModule(pl.LightningModule):
             prog_bar=True,
             batch_size=len(batch["label"]),
         )
-        if (
-            pairs is not None
-            and self.operating_point is not None
-            and getattr(self.backbone, "same_at_use", True)
-        ):
-            accuracy = self._accuracy(embeddings.detach(), batch["label"], pairs)
-            self.log(
-                "train/accuracy", accuracy, on_step=False, on_epoch=True, batch_size=pairs.shape[1]
-            )
+        if (right := self._train_accuracy(embeddings.detach(), batch["label"], pairs)) is not None:
+            size = len(batch["label"])
+            self.log("train/accuracy", right, on_step=False, on_epoch=True, batch_size=size)
         return loss
 
     @torch.no_grad()
-    def _accuracy(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor:
-        """Share of the batch's own pairs on the right side of the last threshold.
+    def _train_accuracy(
+        self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None
+    ) -> Tensor | None:
+        """Of the batch's own pairs, at the last threshold; None before the first.
 
         The images are augmented, and the network changes during the epoch.
         """
-        verdicts = is_match(
-            self.distance.measure(embeddings[pairs[0]], embeddings[pairs[1]]), float(self.threshold)
-        )
-        right: Tensor = (verdicts == (labels[pairs[0]] == labels[pairs[1]])).float().mean()
-        return right
+        point, threshold = self.operating_point, self._threshold_in_training()
+        if point is None or threshold is None:
+            return None
+        left, right = all_pairs(len(labels), labels.device) if pairs is None else pairs
+        distances = self.distance.measure(embeddings[left], embeddings[right])
+        same = labels[left] == labels[right]
+        return accuracy(distances, same, threshold, point.target_prevalence)
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def _threshold_in_training(self) -> float | None:
+        return float(self.threshold) if self.backbone.same_at_use else self._training_threshold
+
+    def validation_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
         """Return ``embeddings``, ``labels`` and ``index``, as the calibrator needs them.
 
         See :class:`siamese.ThresholdCalibrator`.
         """
-        embeddings = self(batch["image"])
-        # The loss of a classifier of the training identities has no meaning for others.
-        if getattr(self.loss, "open_set", True) and getattr(self.loss, "of_batches", True):
-            loss = self.loss(embeddings, batch["label"])
-            self.log(
-                "val/loss",
-                loss,
-                on_step=False,
-                on_epoch=True,
-                batch_size=len(batch["label"]),
-                sync_dist=True,
-            )
-        return {"embeddings": embeddings, "labels": batch["label"], "index": batch["index"]}
+        return self._evaluation_step(batch, dataloader_idx)
 
-    @torch.no_grad()
-    def pair_loss(self, embeddings: Tensor, labels: Tensor, pairs: Tensor) -> Tensor | None:
-        """The loss of the calibrator's pairs, if all pairs of a batch would give a misleading one.
+    def test_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """As :meth:`validation_step`; the figures are logged at the end."""
+        return self._evaluation_step(batch, dataloader_idx)
 
-        None for any other loss.
-        """
-        if getattr(self.loss, "of_batches", True):
-            return None
-        loss: Tensor = self.loss(embeddings, labels, pairs)
-        return loss
-
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Embeddings with their labels and rows, as in :meth:`validation_step`."""
+    def predict_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """``embeddings`` (B, D), ``labels`` (B,) and ``index`` (B,), the row of the split."""
         return {
             "embeddings": self(batch["image"]),
             "labels": batch["label"],
             "index": batch["index"],
         }
+
+    def _evaluation_step(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
+        embeddings, seen = self.backbone.embed_both(batch["image"])
+        labels, index = batch["label"], batch["index"]
+        if self._outputs is not None and dataloader_idx == 0:
+            self._outputs.add(embeddings, seen, labels, index)
+        return {"embeddings": embeddings, "labels": labels, "index": index}
+
+    def on_validation_epoch_start(self) -> None:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        self._outputs = None if self.trainer.sanity_checking else self._new_outputs(not fitting)
+
+    def on_test_epoch_start(self) -> None:
+        self._outputs = self._new_outputs(True)
+
+    def _new_outputs(self, keep: bool) -> SplitOutputs:
+        return SplitOutputs(self.distance, keep)
+
+    def on_validation_epoch_end(self) -> None:
+        outputs, self._outputs = self._outputs, None
+        if outputs is None or outputs.empty:
+            return
+        split = self._validated_split()
+        self._log_loss(outputs, split)
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            self._log_figures(outputs, split)
+        elif self.operating_point is not None and not self.backbone.same_at_use:
+            self._training_threshold = self._threshold_of_loss(outputs, self.operating_point)
+
+    def on_test_epoch_end(self) -> None:
+        outputs, self._outputs = self._outputs, None
+        if outputs is not None and not outputs.empty:
+            self._log_loss(outputs, "test")
+            self._log_figures(outputs, "test")
+
+    def _validated_split(self) -> str:
+        """The true name of the split that is validated."""
+        if (data := self._data()) is not None:
+            return data.calibrating
+        named = (getattr(c, "split", None) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return next((name for name in named if isinstance(name, str)), "val")
+
+    def _data(self) -> ImageDataModule | None:
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, ImageDataModule) else None
+
+    def _log_loss(self, outputs: SplitOutputs, split: str) -> None:
+        # The loss of a classifier of the training identities has no meaning for others.
+        if not getattr(self.loss, "open_set", True):
+            return
+        data = self._data()
+        plans = None if data is None else data.batches_like_training(split)
+        loss = outputs.mean_loss(self.loss, plans)
+        self.log(f"{split}/loss", loss, rank_zero_only=False)
+
+    def _log_figures(self, outputs: SplitOutputs, split: str) -> None:
+        data, point = self._data(), self.operating_point
+        rule = (data.pairs(split) if data else None) or rule_of(point)
+        distances = outputs.pairs_at_use(rule)
+        if not distances.genuine or not distances.impostor:
+            return
+        for name, value in figures_of(distances, point).items():
+            self.log(f"{split}/{name}", value, rank_zero_only=False)
+
+    def _threshold_of_loss(self, outputs: SplitOutputs, point: OperatingPoint) -> float | None:
+        """What the same policy chooses among embeddings as the loss sees them."""
+        data = self._data()
+        rule = (data.pairs(data.calibrating) if data else None) or rule_of(point)
+        distances = outputs.pairs_of_loss(rule)
+        if not distances.genuine or not distances.impostor:
+            return None
+        return distances.choose(as_policy(point.policy_settings))[0]
 
     def configure_optimizers(self) -> Any:
         """The optimizer, with the schedule in the form that Lightning expects."""
@@ -159,13 +249,13 @@ class SiameseModule(pl.LightningModule):
         scheduler = self.schedule(optimizer)
         settings = {"scheduler": scheduler, "interval": getattr(self.schedule, "interval", "epoch")}
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            settings["monitor"] = getattr(self.schedule, "monitor", "val/eer")
+            settings["monitor"] = getattr(self.schedule, "monitor", "calibration/eer")
             settings["strict"] = False  # an epoch without validation is no plateau
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """The optimizer alone: groups of parameters by learning rate and weight decay."""
-        shares = {id(p): share for p, share in self._learning_rates()}
+        shares = {id(p): share for p, share in self.backbone.learning_rates(self.layer_decay)}
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for parameter in self.parameters():
             if parameter.requires_grad:
@@ -181,20 +271,6 @@ class SiameseModule(pl.LightningModule):
         for (share, _), group in zip(order, optimizer.param_groups, strict=True):
             group["lr"] = group["lr"] * share  # a rate may be a tensor that all groups share
         return optimizer
-
-    def _learning_rates(self) -> Iterable[tuple[nn.Parameter, float]]:
-        """Parameters of the backbone with their share of the learning rate.
-
-        A user's own backbone may not have such shares.
-        """
-        shares = getattr(self.backbone, "learning_rates", None)
-        if shares is None and self.layer_decay != 1:
-            raise ConfigError(
-                f"layer_decay={self.layer_decay}: {type(self.backbone).__name__} does not say "
-                f"which of its layers come first; leave layer_decay out, or give the backbone a "
-                f"method learning_rates (see siamese.Backbone)"
-            )
-        return () if shares is None else shares(self.layer_decay)
 
     def on_train_start(self) -> None:
         """Tell schedules that need it how long the run is, since it is known now."""
@@ -215,10 +291,62 @@ class SiameseModule(pl.LightningModule):
         checkpoint["operating_point"] = (
             self.operating_point.to_dict() if self.operating_point else None
         )
+        parts = {"backbone": self.backbone, "loss": self.loss, "distance": self.distance}
+        settings = {
+            "decay_matrices_only": self.decay_matrices_only,
+            "layer_decay": self.layer_decay,
+        }
+        described = describe_module(parts, self.optimizer, self.schedule, settings)
+        checkpoint[KEY] = described | {"training_threshold": self._training_threshold}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         values = checkpoint.get("operating_point")
         self.operating_point = OperatingPoint.from_dict(values) if values else None
+        described = checkpoint.get(KEY)
+        if isinstance(described, dict):
+            self._training_threshold = described.get("training_threshold")
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        *,
+        strict: bool = True,
+        weights_only: bool = True,
+        **parts: Any,
+    ) -> Self:
+        """A module from a checkpoint alone, threshold and operating point included.
+
+        What a run works out after training (a whitening, the remembered identities of
+        ``HybridNet``) is only in its bundle.
+
+        Args:
+            checkpoint_path: a checkpoint that Lightning, or :func:`siamese.train`, wrote.
+            map_location: as for ``torch.load``; by default the CPU.
+            strict: whether the weights must fit one by one.
+            weights_only: checkpoints are read as data; False is refused.
+            parts: arguments of the class that are not taken from the checkpoint: ``backbone`` or
+                ``loss`` of a class that is not registered, ``optimizer`` or ``schedule`` where they
+                were functions of your own (otherwise the defaults are taken).
+
+        Raises:
+            ConfigError: no checkpoint, a part that must be given, or weights that do not fit.
+        """
+        if not weights_only:
+            raise ConfigError("checkpoints are read as data alone: leave out weights_only")
+        content = read_checkpoint(checkpoint_path, map_location)
+        where = str(checkpoint_path)
+        module = cls(**build_parts(content.get(KEY), parts, where))
+        try:
+            module.load_state_dict(content["state_dict"], strict=strict)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{where}: its weights do not fit ({first_line(error):.100}); give the parts that "
+                f"the checkpoint was made with"
+            ) from error
+        module.on_load_checkpoint(content)
+        return module
 
     def _total_steps(self) -> float:
         trainer = self.trainer

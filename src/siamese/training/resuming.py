@@ -15,6 +15,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
 from siamese.errors import ConfigError, first_line
 from siamese.report.history import History, join_histories, read_history
+from siamese.training.checks import short_monitor
 from siamese.training.module import SiameseModule
 
 
@@ -95,6 +96,11 @@ class EpochSeeds(pl.Callback):
         torch.manual_seed(stable_seed(self._seed, 9, trainer.current_epoch))
 
 
+def _logged_today(name: str, split: str) -> str:
+    """A logged name as it is now: 0.1.0 began with ``val/``, whatever the split was called."""
+    return f"{split}/{name.removeprefix('val/')}" if name.startswith("val/") else name
+
+
 @dataclass(frozen=True)
 class PreviousRun:
     """A previous run, to be continued.
@@ -156,6 +162,8 @@ class PreviousRun:
             for n, (es, vs) in known.items()
         }
         manifest = SplitManifest.load(split) if split.exists() else None
+        validated = manifest.calibrating if manifest else "calibration"
+        before = {_logged_today(name, validated): values for name, values in before.items()}
         return cls(
             checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None
         )
@@ -168,11 +176,12 @@ class PreviousRun:
         """The previous run's best checkpoint, if no later epoch is better."""
         if self.best is None or later.best_model_score is None:
             return None
+        wanted = short_monitor(monitor)
         states = torch.load(self.best, map_location="cpu", weights_only=True)["callbacks"]
         scores = [
             s["best_model_score"]
             for s in states.values()
-            if isinstance(s, dict) and s.get("monitor") == monitor
+            if isinstance(s, dict) and short_monitor(str(s.get("monitor"))) == wanted
         ]
         sign = 1 if mode == "min" else -1
         known = scores and scores[0] is not None

@@ -15,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese.backbones.base import Backbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.errors import CalibrationError, ConfigError
@@ -23,17 +22,18 @@ from siamese.evaluation.artifacts import identities_of, write_data, write_traini
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
-from siamese.inference.bundle import free_folder
+from siamese.inference.bundle import DESCRIPTION, free_folder
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
-from siamese.report import plots, skew, tables
+from siamese.report import plots as pictures
+from siamese.report import skew, tables
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
-from siamese.training.checks import check_run
+from siamese.training.checks import check_run, full_monitor, unnamed
 from siamese.training.module import SiameseModule
 from siamese.training.resuming import EpochSeeds, PreviousRun
 from siamese.training.trainer import make_trainer, no_advertisements
@@ -41,6 +41,25 @@ from siamese.verification.calibration import Calibration
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
+
+# What a run leaves in its folder, beside bundle/, checkpoints/, logs/ and plots/.
+FILES = (
+    "evaluation.json",
+    "history.csv",
+    "timing.json",
+    "run.json",
+    "split.json",
+    "crops.json",
+    "skew.json",
+)
+# What shows that a folder holds a run.
+RESULTS = (
+    "run.json",
+    "evaluation.json",
+    "bundle",
+    "checkpoints/last.ckpt",
+    "checkpoints/best.ckpt",
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +69,8 @@ class TrainingRun:
     Attributes:
         folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``,
             ``crops.json``, ``skew.json``, ``evaluation.json``, ``timing.json``, ``run.json``,
-            ``history.csv``, ``logs/`` and ``plots/``.
+            ``history.csv``, ``logs/`` and ``plots/``. Of a plain network, which no bundle can name,
+            there is no ``bundle/`` and no ``run.json``.
         evaluation: the bundle and its figures on every split.
         seconds: of training, without data preparation and evaluation.
         seconds_per_epoch: validation included.
@@ -80,13 +100,14 @@ class TrainingRun:
 
     @property
     def bundle(self) -> Path:
-        """The bundle's folder: what ``Verifier.load`` takes."""
+        """The bundle's folder: what ``Verifier.load`` takes; see ``folder``."""
         return self.folder / "bundle"
 
     @property
     def verifier(self) -> Verifier:
         """A verifier with this run's bundle."""
-        return Verifier.load(self.bundle)
+        saved = (self.bundle / DESCRIPTION).is_file()
+        return Verifier.load(self.bundle) if saved else Verifier(self.evaluation.bundle)
 
     def __repr__(self) -> str:
         return f"TrainingRun({str(self.folder)!r}, {self.evaluation!r})"
@@ -98,15 +119,17 @@ def train(
     folder: str | Path,
     *,
     max_epochs: int = 20,
-    pairs: str | PairRule | None = None,
     policy: str | dict[str, Any] | Policy = "max_f1",
+    pairs: str | PairRule | None = None,
     keep: str = "best",
-    monitor: str = "val/eer",
+    monitor: str = "eer",
     mode: str = "min",
     resume: str | Path | None = None,
     callbacks: Sequence[pl.Callback] = (),
     trainer: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    plots: bool = True,
     verbose: bool = True,
 ) -> TrainingRun:
     """Train, calibrate the threshold, evaluate, and save a bundle.
@@ -119,34 +142,39 @@ def train(
     repeatable.
 
     Args:
-        module: backbone, loss and distance; the backbone's class must be registered, so that the
-            bundle can name it.
+        module: backbone, loss and distance. The backbone's class should be registered, so that a
+            bundle can name it; for a plain network that is not, everything is done but saving the
+            bundle.
         data: the three splits.
-        folder: where the run's files go; made if it is not there. What another run left in it is
-            removed when training begins, so that the folder never holds one run's weights beside
-            another's splits.
+        folder: where the run's files go; made if it is not there.
         max_epochs: epochs of training.
-        pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them; by
-            default balanced ones.
         policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``,
             ``"recall"``, ``"cost"``, or an object such as ``siamese.Fmr(1e-3)``.
+        pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them: a
+            rule or its name (``"all_pairs"``); by default balanced ones.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration
             identities, or the ``"last"``.
-        monitor, mode: what "best" means.
+        monitor, mode: what "best" means: ``"eer"``, ``"auc"``, ``"f1"``, ``"accuracy"`` or
+            ``"loss"`` of the calibration identities, or ``"train/loss"``; ``"min"`` or ``"max"``.
         resume: folder of a previous run of the same module and data, or one of its checkpoints:
             goes on after its last epoch, up to ``max_epochs`` in all. With the same settings and a
             schedule that does not depend on the length of the run (None), the weights come out as
             if it had never stopped.
         callbacks: more Lightning callbacks.
-        trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence.
+        trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence. Loggers and
+            callbacks are added to the run's own.
         provenance: more facts for the bundle.
+        overwrite: remove what another run left in the folder, its pictures included; by default
+            such a folder is refused, so that no run is lost and none is mixed with another.
+        plots: draw the pictures in ``plots/``; without them a short training ends sooner.
+            ``run.evaluation.write(folder)`` draws most of them later.
         verbose: print tables and show progress bars.
 
     Raises:
         SiameseError: bad data or settings; nothing is written before the data are known to be
             usable.
     """
-    folder, rule = Path(folder), as_policy(policy)
+    folder, rule = Path(folder).expanduser(), as_policy(policy)
     check_run(module, data, max_epochs, keep, monitor)
     previous = PreviousRun.find(resume) if resume is not None else None
     with no_advertisements():
@@ -158,17 +186,25 @@ def train(
         components = _components(module, data)
         facts = _facts(module, images) | dict(provenance or {})
         best = ModelCheckpoint(
-            folder / "checkpoints", "best", monitor=monitor, mode=mode, enable_version_counter=False
+            folder / "checkpoints",
+            "best",
+            monitor=full_monitor(monitor, images.calibrating),
+            mode=mode,
+            enable_version_counter=False,
         )
         seeds = EpochSeeds(data.batch_seed)
         chosen = [_calibrator(images, rule), seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
         fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
-        _check_folder(folder, images)
-        if not (previous and previous.lies_in(folder)):
+        goes_on = previous is not None and previous.lies_in(folder)
+        _check_folder(folder, images, overwrite or goes_on)
+        if not goes_on:
             _remove_results(folder)
-        describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
-        _describe(folder, images, data, verbose)
+        if (reason := unnamed(components.backbone)) is None:
+            describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
+        else:
+            print(f"note: {reason}")
+        _describe(folder, images, data, plots, verbose)
         seconds = _fit(fitting, module, data, folder, previous)
     if keep == "best":
         _restore_best(module, best, folder, previous)
@@ -176,20 +212,31 @@ def train(
     evaluation = _conclude(module, components, images, rule, facts)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
-    _write(run, previous.history if previous else {})
+    _write(run, previous.history if previous else {}, plots)
     if verbose:
         _show(run)
     return run
 
 
-def _check_folder(folder: Path, images: EvaluationData) -> None:
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return any((folder / name).exists() for name in RESULTS)
+
+
+def _check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
     """Refuse a folder where the run's files would lie among what is not the run's.
 
     Raises:
-        ConfigError: it holds images of the data.
+        ConfigError: it holds images of the data, or another run that may not be overwritten.
         BundleError: its ``bundle`` is something else than a bundle.
     """
     free_folder(folder / "bundle")
+    if not overwrite and holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds another run: give another folder, go on with that run "
+            f"(resume={str(folder)!r}), or replace it (overwrite=True; on the command line "
+            f"overwrite=true)"
+        )
     home, root = folder.resolve(), Path(images.manifest.root)
     for entries in images.manifest.splits.values():
         for entry in entries:
@@ -205,7 +252,7 @@ def _remove_results(folder: Path) -> None:
 
     Its weights may have been trained on identities that are tested now.
     """
-    for name in ("evaluation.json", "history.csv", "timing.json"):
+    for name in FILES:
         (folder / name).unlink(missing_ok=True)
     for name in ("best.ckpt", "last.ckpt"):
         (folder / "checkpoints" / name).unlink(missing_ok=True)
@@ -250,7 +297,6 @@ def _conclude(
 def _bind(module: SiameseModule, images: EvaluationData) -> None:
     """Tell network and loss what is known only once the data are."""
     backbone, table = module.backbone, images.prepared.splits["train"].table
-    assert isinstance(backbone, Backbone)  # the check saw to it
     backbone.check(len(table))
     if isinstance(module.loss, EmbeddingLoss):
         module.loss.bind(len(table.distinct_identities), backbone.trained_size)
@@ -258,7 +304,6 @@ def _bind(module: SiameseModule, images: EvaluationData) -> None:
 
 def _components(module: SiameseModule, data: ImageDataModule) -> Components:
     """What the bundle will be made of."""
-    assert isinstance(module.backbone, Backbone)
     known = isinstance(data.augmentation, Augmentation)
     augmentation = data.augmentation if known else None
     return Components(module.backbone, module.distance, data.cropper, augmentation)  # type: ignore[arg-type]
@@ -276,10 +321,13 @@ def _facts(module: SiameseModule, images: EvaluationData) -> dict[str, Any]:
     }
 
 
-def _describe(folder: Path, images: EvaluationData, data: ImageDataModule, verbose: bool) -> None:
+def _describe(
+    folder: Path, images: EvaluationData, data: ImageDataModule, draw: bool, verbose: bool
+) -> None:
     """Write, and show, what the run is made of."""
-    write_data(images.manifest, images.prepared, folder)
-    write_training_pairs(data.training_batches(), images.datasets["train"], folder)
+    write_data(images.manifest, images.prepared, folder, draw)
+    if draw:
+        write_training_pairs(data.training_batches(), images.datasets["train"], folder)
     if not verbose:
         return
     whole = identities_of(images.prepared)
@@ -328,10 +376,11 @@ def _restore_best(
     module.on_load_checkpoint(content)
 
 
-def _write(run: TrainingRun, earlier: History) -> None:
+def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
     """What is left in the run's folder at its end."""
-    folder = run.folder
-    run.evaluation.bundle.save(run.bundle)
+    folder, bundle = run.folder, run.evaluation.bundle
+    if unnamed(bundle.backbone) is None:
+        bundle.save(run.bundle)
     timing = {
         "training_seconds": round(run.seconds, 2),
         "seconds_per_epoch": round(run.seconds_per_epoch, 3),
@@ -341,8 +390,9 @@ def _write(run: TrainingRun, earlier: History) -> None:
     history = join_histories(earlier, read_history(logged) if logged.exists() else {})
     if history:
         write_history(folder / "history.csv", history)
-        plots.save(plots.loss_curves(history), folder / "plots" / "loss_curves.png")
-    run.evaluation.write(folder)
+        if draw:
+            pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
+    run.evaluation.write(folder, plots=draw)
 
 
 def _show(run: TrainingRun) -> None:
@@ -352,5 +402,9 @@ def _show(run: TrainingRun) -> None:
     point, caution = run.operating_point, evaluation.caution
     tables.show(tables.evaluation_table(figures, point, caution))
     print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
-    print(f"run: {shown}    figures: {shown}/evaluation.json    plots: {shown}/plots")
-    print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
+    drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""
+    print(f"run: {shown}    figures: {shown}/evaluation.json{drawn}")
+    for note in evaluation.notes:
+        print(f"note: {note}")
+    if run.bundle.is_dir():
+        print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")

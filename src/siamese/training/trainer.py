@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
     MisconfigurationException,
 )
@@ -30,7 +30,8 @@ def make_trainer(
     Args:
         folder: of the run.
         callbacks: of the run.
-        settings: of ``pytorch_lightning.Trainer``; they take precedence.
+        settings: of ``pytorch_lightning.Trainer``; they take precedence. Loggers and callbacks in
+            them are added to those of the run, whose history is always recorded.
 
     Raises:
         ConfigError: settings that the Trainer refuses, or more than one device.
@@ -42,7 +43,6 @@ def make_trainer(
         "accelerator": "auto",
         "devices": 1,
         "deterministic": "warn",
-        "logger": [CSVLogger(logs, "", "csv"), TensorBoardLogger(logs, "", "tensorboard")],
         "num_sanity_val_steps": 0,
         "log_every_n_steps": 1,
         "enable_model_summary": False,
@@ -50,6 +50,9 @@ def make_trainer(
         "use_distributed_sampler": False,
     }
     merged = defaults | dict(settings)
+    own = merged.pop("callbacks", None) or []
+    callbacks = [*callbacks, *(own if isinstance(own, (list, tuple)) else [own])]
+    merged["logger"] = [CSVLogger(logs, "", "csv"), *_loggers(merged.get("logger", True), logs)]
     progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
@@ -67,6 +70,23 @@ def make_trainer(
             f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
             f"correct trainer.*"
         ) from error
+
+
+def _loggers(given: Any, logs: Path) -> list[Any]:
+    """Those of the user, or TensorBoard's for True; none for False or None."""
+    if given is True:
+        return [TensorBoardLogger(logs, "", "tensorboard")]
+    if given is None or given is False:
+        return []
+    loggers = list(given) if isinstance(given, (list, tuple)) else [given]
+    for logger in loggers:
+        if not isinstance(logger, Logger):
+            raise ConfigError(
+                f"logger={logger!r:.80} is no logger: give an object such as "
+                f"pytorch_lightning.loggers.CSVLogger('logs'), True or False (on the command line: "
+                f"+trainer.logger._target_=...)"
+            )
+    return loggers
 
 
 class _ProgressBar(RichProgressBar):

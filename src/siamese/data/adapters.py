@@ -1,0 +1,169 @@
+"""Torch samplers and albumentations pipelines, as a data module takes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils import data as torch_data
+
+from siamese.data.samplers.base import BatchPlan, Sampler
+from siamese.data.transforms import stable_seed
+from siamese.errors import ConfigError
+
+Augment = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
+_SINGLE = (
+    torch_data.RandomSampler,
+    torch_data.SequentialSampler,
+    torch_data.SubsetRandomSampler,
+    torch_data.WeightedRandomSampler,
+)
+_IN_BATCHES = (
+    "give batches: torch.utils.data.BatchSampler(sampler, batch_size=64, drop_last=True), or a "
+    "sampler of ours, such as siamese.IdentitySampler()"
+)
+
+
+class AlbumentationsPipeline:
+    """An albumentations pipeline as ``augment(image, seed)``.
+
+    It is seeded for each image: left alone, a pipeline repeats one stream of random numbers in
+    every worker and every epoch.
+
+    Args:
+        pipeline: an ``albumentations.Compose``, or a single transform, of which an ``image`` comes
+            out as it goes in: (H, W, 3) uint8.
+    """
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+
+    def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+        """Augment an image, (H, W, 3) uint8; the result depends on it and the seed alone.
+
+        Raises:
+            ConfigError: something else than (H, W, 3) uint8 comes out.
+        """
+        self.pipeline.set_random_seed(stable_seed(*seed))
+        found = self.pipeline(image=image)["image"]
+        if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape[2:] != (3,):
+            kind = getattr(found, "dtype", type(found).__name__)
+            raise ConfigError(
+                f"the augmentation gives {kind} of shape {getattr(found, 'shape', '')}, not "
+                f"(H, W, 3) uint8: leave Normalize and ToTensorV2 out of it, since the backbone "
+                f"takes images as they are and normalises them itself"
+            )
+        return np.ascontiguousarray(found)
+
+
+def as_augmentation(augmentation: Any) -> Augment | None:
+    """What a data set calls as ``augment(image, seed)``; None for none.
+
+    Args:
+        augmentation: a :class:`siamese.Augmentation`, an albumentations pipeline, any other
+            ``augment(image, seed)``, or None.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if augmentation is None:
+        return None
+    if not inspect.isclass(augmentation) and hasattr(augmentation, "set_random_seed"):
+        return AlbumentationsPipeline(augmentation)
+    remedy = (
+        "give a siamese.Augmentation(...), an albumentations.Compose([...]), or a function of an "
+        "image, (H, W, 3) uint8, and a seed, a tuple of whole numbers"
+    )
+    if not callable(augmentation) or inspect.isclass(augmentation):
+        raise ConfigError(f"augmentation={augmentation!r:.80} cannot be called; {remedy}")
+    try:
+        inspect.signature(augmentation).bind(None, ())
+    except TypeError as error:
+        raise ConfigError(f"the augmentation does not take (image, seed); {remedy}") from error
+    except ValueError:  # a function of C, of which nothing is known
+        pass
+    augment: Augment = augmentation
+    return augment
+
+
+class TorchBatches:
+    """A torch batch sampler in the form that a data module's loader reads.
+
+    Which images are together is the sampler's affair, and so is its random state: a resumed run
+    draws other batches. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
+    """
+
+    def __init__(
+        self, sampler: Iterable[Any], images: int, seed: int, rank: int, world: int
+    ) -> None:
+        self._sampler, self._images, self._seed = sampler, images, seed
+        self._rank, self._world = rank, world
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for set_epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        for part in (self._sampler, getattr(self._sampler, "sampler", None)):
+            if callable(announce := getattr(part, "set_epoch", None)):
+                announce(epoch)
+
+    def __len__(self) -> int:
+        return max(1, len(self._sampler) // self._world)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        steps = len(self)
+        for turn, rows in enumerate(self._sampler):
+            step, rank = divmod(turn, self._world)
+            if step >= steps:
+                return
+            if rank == self._rank:
+                seed = (self._seed, self.epoch, step, rank)
+                yield BatchPlan(self._checked(rows), None, seed)
+
+    def _checked(self, rows: Any) -> np.ndarray:
+        if isinstance(rows, (int, np.integer)):
+            raise ConfigError(f"the sampler draws single images ({rows}); {_IN_BATCHES}")
+        indices = np.asarray(list(rows), dtype=np.int64)
+        if len(indices) and (indices.min() < 0 or indices.max() >= self._images):
+            raise ConfigError(
+                f"the sampler draws row {indices.max()} of a training split of {self._images} "
+                f"images; make it for that many (len(data.dataset('train')))"
+            )
+        return indices
+
+
+class TorchSampler(Sampler):
+    """A torch batch sampler as a sampler of ours; see :class:`TorchBatches`."""
+
+    steps = None
+
+    def __init__(self, sampler: Iterable[Any]) -> None:
+        self.sampler = sampler
+
+    def batches(  # type: ignore[override]
+        self,
+        labels: np.ndarray,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        pairs: np.ndarray | None = None,
+    ) -> TorchBatches:
+        """Bind to a data set, as :meth:`Sampler.batches`; ``pairs`` are not used."""
+        return TorchBatches(self.sampler, len(labels), seed, rank, world)
+
+
+def as_sampler(sampler: Any) -> Sampler:
+    """A sampler of ours as it is; a torch sampler that yields batches is wrapped.
+
+    Raises:
+        ConfigError: a torch sampler that yields single images, or no sampler.
+    """
+    if isinstance(sampler, Sampler):
+        return sampler
+    if isinstance(sampler, _SINGLE):
+        raise ConfigError(f"sampler: a {type(sampler).__name__} draws single images; {_IN_BATCHES}")
+    if hasattr(sampler, "__iter__") and hasattr(sampler, "__len__"):
+        return TorchSampler(sampler)
+    raise ConfigError(f"sampler={sampler!r:.80} is no sampler; {_IN_BATCHES}")

@@ -1,0 +1,158 @@
+"""What a module is made of, in plain JSON values: a checkpoint alone can then be loaded."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from siamese.backbones.base import BACKBONES, own_network
+from siamese.distances.base import DISTANCES
+from siamese.errors import ConfigError, SiameseError, first_line
+from siamese.losses.base import LOSSES
+from siamese.registry import Registry
+from siamese.training.schedules import WarmupCosine
+
+KEY = "siamese"  # of a checkpoint
+_REGISTRIES: dict[str, Registry[Any]] = {
+    "backbone": BACKBONES,
+    "loss": LOSSES,
+    "distance": DISTANCES,
+}
+# Beside ours, only classes of torch are looked up.
+_OURS = "warmup_cosine"
+
+
+def describe_module(
+    parts: Mapping[str, nn.Module], optimizer: Any, schedule: Any, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Names and settings, without weights.
+
+    Args:
+        parts: backbone, loss and distance.
+        optimizer, schedule: as :class:`siamese.SiameseModule` takes them.
+        settings: its other arguments, plain JSON values.
+
+    Returns:
+        a part that cannot be described is ``{"missing": reason}``.
+    """
+    described: dict[str, Any] = {}
+    for name, part in parts.items():
+        try:
+            described[name] = _REGISTRIES[name].settings(own_network(part))
+        except SiameseError as error:
+            described[name] = {"missing": str(error)}
+    described["optimizer"] = _describe_torch(optimizer, torch.optim)
+    if isinstance(schedule, WarmupCosine):
+        described["schedule"] = {
+            "name": _OURS,
+            "warmup": schedule.warmup,
+            "final": schedule.final,
+        }
+    else:
+        described["schedule"] = schedule and _describe_torch(schedule, torch.optim.lr_scheduler)
+    return described | {"settings": dict(settings)}
+
+
+def build_parts(described: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The constructor's arguments from a description; names are looked up, nothing is executed.
+
+    Args:
+        described: from :func:`describe_module`; None in checkpoints of earlier versions.
+        given: arguments that are not to be built.
+        where: the checkpoint, for messages.
+
+    Raises:
+        ConfigError: a part is not described, or cannot be built, and is not given.
+    """
+    described = described if isinstance(described, Mapping) else {}
+    arguments = dict(described.get("settings", {})) | dict(given)
+    for name, registry in _REGISTRIES.items():
+        if name not in given:
+            arguments[name] = _build(name, registry, described.get(name), where)
+    for name, build in (("optimizer", _build_optimizer), ("schedule", _build_schedule)):
+        if name not in given and name in described:
+            arguments[name] = build(described[name])
+    return arguments
+
+
+def _build(name: str, registry: Registry[Any], settings: Any, where: str) -> Any:
+    reason = "the checkpoint does not say what it was"
+    if isinstance(settings, Mapping):
+        reason = str(settings.get("missing", ""))
+        if not reason:
+            try:
+                return registry.build(settings)
+            except SiameseError as error:
+                reason = str(error)
+    elif name == "distance":
+        return None
+    raise ConfigError(
+        f"{where}: its {name} cannot be built ({reason}); give it: load_from_checkpoint(path, "
+        f"{name}=...)"
+    )
+
+
+def _describe_torch(made: Any, module: Any) -> dict[str, Any]:
+    """A partial of one of torch's classes with plain arguments; otherwise what is missing."""
+    call, arguments = made, {}
+    if isinstance(made, functools.partial) and not made.args:
+        call, arguments = made.func, dict(made.keywords)
+    name = getattr(call, "__name__", "")
+    plain = all(
+        isinstance(v, (bool, int, float, str, type(None), list, tuple)) for v in arguments.values()
+    )
+    if inspect.isclass(call) and getattr(module, name, None) is call and plain:
+        return {"name": name} | {
+            k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()
+        }
+    return {"missing": "a function of your own"}
+
+
+def _build_torch(settings: Any, module: Any, base: type) -> Any:
+    if not isinstance(settings, Mapping) or "missing" in settings:
+        return None
+    arguments = dict(settings)
+    cls = getattr(module, str(arguments.pop("name", "")), None)
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        return None
+    return functools.partial(cls, **arguments)
+
+
+def _build_optimizer(settings: Any) -> Any:
+    """None, the default, where it was a function of the user's own."""
+    return _build_torch(settings, torch.optim, torch.optim.Optimizer)
+
+
+def _build_schedule(settings: Any) -> Any:
+    if isinstance(settings, Mapping) and settings.get("name") == _OURS:
+        return WarmupCosine(settings["warmup"], settings["final"])
+    scheduler = torch.optim.lr_scheduler
+    return _build_torch(settings, scheduler, scheduler.LRScheduler)
+
+
+def read_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
+    """A checkpoint's content, as data: nothing in it is executed.
+
+    Raises:
+        ConfigError: no such file, or not a checkpoint of a module.
+    """
+    try:
+        content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        if "state_dict" not in content:
+            raise ValueError("no weights in it")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path}: no such file; give a checkpoint, such as RUN/checkpoints/last.ckpt"
+        ) from error
+    except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+        raise ConfigError(
+            f"{path}: not a checkpoint ({first_line(error):.80}); give one that Lightning wrote "
+            f"(RUN/checkpoints/last.ckpt), or load a bundle with siamese.Verifier.load"
+        ) from error
+    assert isinstance(content, dict)
+    return content
