@@ -84,6 +84,8 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
     assert main(["train", f"experiment={name}", *settings]) == 0
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())
+    point = json.loads((run / "bundle" / "bundle.json").read_text())["operating_point"]
+    assert point["policy"] == ("max_accuracy" if name.startswith("face_comparer") else "max_f1")
     protocol = "image_disjoint" if name.startswith("face_comparer") else "held_out_identities"
     calibrates = name != "face_similarity"
     assert set(figures) == {"train", "validation", "test"} | (
