@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from benchmarks.baselines import RUNS
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
 
 import siamese
 from siamese.cli.overrides import groups
+from siamese.cli.setting_checks import check_settings
 from siamese.cli.train import config_folder
 
 CONF = config_folder()
@@ -50,6 +53,7 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
     if choice == "pair_cross_entropy_loss":
         needed = ["distance=learned"]
     config = composed(f"{group}={choice}", *needed)
+    check_settings(OmegaConf.to_container(config, resolve=True))
     for part in ("data", "module", "pairs"):
         built = instantiate(config[part], _convert_="all")
         assert type(built).__name__ == config[part]._target_.rsplit(".", 1)[-1]
@@ -65,6 +69,13 @@ def test_a_choice_means_the_same_whatever_the_data(data, group, choice):
     )
     alone = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text(encoding="utf-8"))
     assert found == instantiate(alone)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_threshold_is_chosen_for_the_figure_that_is_reported(name):
+    _, _, figure = RUNS[name]
+    policy = composed(f"experiment={name}", "data.root=x").policy._target_
+    assert policy == {"accuracy": "siamese.MaxAccuracy", "f1": "siamese.MaxF1"}[figure]
 
 
 def test_no_augmentation_is_none():

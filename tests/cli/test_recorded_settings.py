@@ -76,7 +76,7 @@ def test_a_run_is_resumed_by_its_folder_alone(name, folder, monkeypatch):
 def test_what_may_be_recorded_is_what_the_configuration_holds():
     found = roots(config_folder())
     tops = {group.split("/")[0] for group in groups(config_folder())}
-    assert found == tops | {"seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
+    assert found == tops | {"name", "seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import inspect
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
 from siamese.cli.recorded_settings import today
+from siamese.cli.run_names import name_folders
+from siamese.cli.setting_checks import Arguments, arguments_of, trainer_arguments
 from siamese.errors import ConfigError, did_you_mean
 
 
@@ -23,26 +29,9 @@ def groups(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-# Hydra's command line flags, as it documents them.
-FLAGS = (
-    "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p",
-    "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp",
-    "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun", "--info", "-i",
-)  # fmt: skip
-
-
-def check_flags(argv: Sequence[str]) -> None:
-    """Refuse an option that Hydra does not have.
-
-    Raises:
-        ConfigError: names the nearest one.
-    """
-    for word in argv:
-        if word.startswith("-") and word.split("=")[0] not in FLAGS:
-            raise ConfigError(
-                f"unknown option {word}{did_you_mean(word.split('=')[0], FLAGS)}; see siamese "
-                f"train --help"
-            )
+# Hydra's options that put another configuration in the place of ours.
+REPLACING = ("--config-path", "-cp", "--config-name", "-cn")
+_VALUED = ("--cfg", "-c", "--package", "-p", "--config-dir", "-cd", "--experimental-rerun")
 
 
 def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
@@ -50,24 +39,22 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
 
     Hydra accepts ``path.to.setting=value`` only if the YAML files name the setting. Ours name what
     differs from the class's defaults; so, where the class that ``_target_`` names has such an
-    argument, the setting becomes ``+path.to.setting=value``.
+    argument, the setting becomes ``+path.to.setting=value``. A run with a name gets it into the
+    name of its folder. Options come first, since Hydra wants all settings in one place.
 
     Raises:
         ConfigError: an unknown group, choice or setting, with the nearest right one.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    if any(
-        word in argv
-        for word in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
-    ):
-        return list(argv)  # configurations of the user's own: Hydra judges them
-    known = groups(folder)
-    words = _overrides(argv)
+    if any(word.split("=")[0] in REPLACING for word in argv):
+        return list(argv)  # another configuration than ours: Hydra judges it
+    known, search = groups(folder), []
+    if own := _own_folder(argv):
+        search = [f"hydra.searchpath=['{own.resolve()}']"]
+        for group, more in groups(own).items():
+            known[group] = [*known.get(group, []), *more]
     parser = OverridesParser.create()
     choices, settings = [], []
+    options, words = _parted(argv)
     for word in words:
         if (now := today(word)) != word:
             raise ConfigError(f"{word} is now called {now}")
@@ -81,6 +68,11 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         key = override.key_or_group
         if not key:
             raise misread
+        if key == "hydra.sweeper.direction" and str(override.value()) != "minimize":
+            raise ConfigError(
+                "a sweep makes the calibration people's EER small, which is the sweepers' default: "
+                "leave out hydra.sweeper.direction"
+            )
         if (
             key.startswith("hydra")
             or override.is_delete()
@@ -100,16 +92,33 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         elif "." not in key and "/" in key:
             raise ConfigError(f"unknown group {key!r}{did_you_mean(key, known)}")
         else:
-            settings.append((word, key))
+            settings.append((word, override))
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config = compose("train", overrides=choices)
-        replaced = {word: _settle(word, key, config, known) for word, key in settings}
-    return [replaced.get(word, word) for word in argv]
+        config = compose("train", overrides=[*search, *choices])
+        replaced = {
+            word: _settle(word, override.key_or_group, config, known, search)
+            for word, override in settings
+        }
+    name = config.get("name")
+    for _, override in settings:
+        name = override.value() if override.key_or_group == "name" else name
+    words = [replaced.get(word, word) for word in words]
+    return [*options, *words, *name_folders(name, words, folder)]
 
 
-def _settle(word: str, key: str, config: Any, known: dict[str, list[str]]) -> str:
-    from omegaconf import DictConfig, OmegaConf
+def _own_folder(argv: Sequence[str]) -> Path | None:
+    """The folder of configurations of the user's own; Hydra says what is wrong with it."""
+    for word, following in pairwise([*argv, ""]):
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd") and Path(value or following).is_dir():
+            return Path(value or following)
+    return None
 
+
+def _settle(
+    word: str, key: str, config: Any, known: dict[str, list[str]], search: Sequence[str]
+) -> str:
+    """A setting as Hydra takes it; ``search`` says where configurations lie besides ours."""
     node, parts = config, key.split(".")
     for depth, part in enumerate(parts):
         if not isinstance(node, DictConfig):
@@ -120,16 +129,16 @@ def _settle(word: str, key: str, config: Any, known: dict[str, list[str]]) -> st
                 node = node._dereference_node()
             continue
         if depth == len(parts) - 1 and (
-            part in _arguments(node) or OmegaConf.is_missing(config, parts[0])
+            part in _arguments(node).types or OmegaConf.is_missing(config, parts[0])
         ):
             return f"+{word}"
         # Keys of an open dictionary (Lightning's own arguments) are anybody's.
-        if parts[0] == "trainer" and depth == 1 and part in _trainer_arguments():
+        if parts[0] == "trainer" and depth == 1 and part in trainer_arguments().types:
             return f"+{word}"
-        if owners := _choices_with(key, known):
+        if owners := _choices_with(key, known, search):
             raise ConfigError(f"{key} belongs to another choice: add {' or '.join(owners)}")
         raise ConfigError(
-            f"unknown setting {key!r}{_nearest(key, config, known)}; see siamese train --help"
+            f"unknown setting {key!r}{nearest(key, config, known)}; see siamese train --help"
         )
     group = key.replace(".", "/")
     if group in known and isinstance(node, DictConfig):
@@ -141,22 +150,20 @@ def _settle(word: str, key: str, config: Any, known: dict[str, list[str]]) -> st
     return word
 
 
-def _choices_with(key: str, known: dict[str, list[str]]) -> list[str]:
+def _choices_with(key: str, known: dict[str, list[str]], search: Sequence[str]) -> list[str]:
     """The choices of the setting's group under which it exists: ``data.root`` under ``data=folder``
     and ``data=lfw``.
     """
-    from hydra import compose
-
     *path, _ = key.split(".")
     group = "/".join(path)
     return [
         f"{group}={choice}"
         for choice in known.get(group, [])
-        if key in _settings(compose("train", overrides=[f"{group}={choice}"]))
+        if key in settings_of(compose("train", overrides=[*search, f"{group}={choice}"]))
     ]
 
 
-def _nearest(key: str, config: Any, known: dict[str, list[str]]) -> str:
+def nearest(key: str, config: Any, known: dict[str, list[str]]) -> str:
     """The setting most like ``key``, counting its whole name and its last word alike."""
 
     def likeness(option: str) -> float:
@@ -165,19 +172,16 @@ def _nearest(key: str, config: Any, known: dict[str, list[str]]) -> str:
         ).ratio()
         return last + difflib.SequenceMatcher(None, key, option).ratio()
 
-    best = max(
-        [*_settings(config), *(f"trainer.{a}" for a in _trainer_arguments()), *known], key=likeness
-    )
+    trainers = (f"trainer.{name}" for name in trainer_arguments().types)
+    best = max([*settings_of(config), *trainers, *known], key=likeness)
     return f" (did you mean {best!r}?)" if likeness(best) > 1.2 else ""
 
 
-def _settings(node: Any, prefix: str = "") -> Iterator[str]:
+def settings_of(node: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of everything that can be set below a node, defaults of the classes included."""
-    from omegaconf import DictConfig
-
     names = [str(k) for k in node if not str(k).startswith("_")]
     yield from (prefix + name for name in names)
-    yield from (prefix + name for name in _arguments(node) if name not in names)
+    yield from (prefix + name for name in _arguments(node).types if name not in names)
     for name in names:
         child = node._get_node(name)
         if (
@@ -186,39 +190,13 @@ def _settings(node: Any, prefix: str = "") -> Iterator[str]:
             and not child._is_missing()
             and not child._is_none()
         ):
-            yield from _settings(child, f"{prefix}{name}.")
+            yield from settings_of(child, f"{prefix}{name}.")
 
 
-def _arguments(node: Any) -> list[str]:
-    """Constructor arguments of the class that a node's ``_target_`` names; through ``**settings``
-    also its parents'.
-    """
+def _arguments(node: Any) -> Arguments:
+    """What the class that a node's ``_target_`` names can be given."""
     target = node.get("_target_") if hasattr(node, "get") else None
-    if not target:
-        return []
-    module, _, name = str(target).rpartition(".")
-    try:
-        called = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        return []
-    found: list[str] = []
-    for cls in inspect.getmro(called) if inspect.isclass(called) else [called]:
-        signature = inspect.signature(cls.__init__ if inspect.isclass(cls) else cls)
-        parameters = signature.parameters.values()
-        found += [
-            p.name
-            for p in parameters
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
-        ]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return found
-
-
-def _trainer_arguments() -> list[str]:
-    import pytorch_lightning as pl
-
-    return [name for name in inspect.signature(pl.Trainer.__init__).parameters if name != "self"]
+    return arguments_of(target) if target else Arguments()
 
 
 def _choices(override: Any) -> list[str | None]:
@@ -228,15 +206,13 @@ def _choices(override: Any) -> list[str | None]:
     return [None if value is None else str(value)]
 
 
-def _overrides(argv: Sequence[str]) -> list[str]:
-    """The words that are overrides, not options or their values."""
-    valued = {"--cfg", "-c", "--package", "-p", "--info", "-i"}
-    words, skip = [], False
+def _parted(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that are options or their values, and those that are settings."""
+    options: list[str] = []
+    words: list[str] = []
+    before = ""
     for word in argv:
-        if skip:
-            skip = False
-        elif word.startswith("-"):
-            skip = word in valued
-        else:
-            words.append(word)
-    return words
+        value = before in _VALUED or (before in ("--info", "-i") and "=" not in word)
+        (options if value or word.startswith("-") else words).append(word)
+        before = "" if value else word
+    return options, words

@@ -8,13 +8,15 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from siamese.cli.options import note_few_identities
 from siamese.errors import ConfigError, SiameseError, first_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from siamese.training.run import TrainingRun
 
 HELP = "train a network, calibrate its threshold, test it, and save a bundle"
 DESCRIPTION = (
@@ -73,16 +75,17 @@ def run_words(argv: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from siamese.cli.overrides import check_flags, complete_overrides, groups
+    from siamese.cli.flags import check_flags
+    from siamese.cli.overrides import complete_overrides, groups
     from siamese.cli.recorded_settings import with_recorded_settings
+    from siamese.cli.sweep import show_sweep
 
-    folder = config_folder()
+    folder, before = config_folder(), sys.argv
     argv = with_recorded_settings(argv, groups(folder), folder)
-    check_flags(argv)
-    argv = complete_overrides(argv, folder)
+    check_flags(argv, folder)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
-    before, sys.argv = sys.argv, ["siamese train", *argv]
     try:
+        sys.argv = ["siamese train", *complete_overrides(argv, folder)]
         hydra.main(version_base="1.3", config_path=str(folder), config_name="train")(_job)()
     except _Refused as refused:
         raise refused.error from refused
@@ -90,6 +93,7 @@ def run_words(argv: Sequence[str]) -> int:
         raise ConfigError(_one_line(error)) from error
     finally:
         sys.argv = before
+        show_sweep()  # also of a sweep that was stopped, or of which a run failed
     return 0
 
 
@@ -103,24 +107,44 @@ class _Refused(BaseException):
 
 def _job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from siamese.cli.sweep import forget_failure, note_failure
 
     folder = Path(HydraConfig.get().runtime.output_dir)
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        return _train(config, folder)
-    except SiameseError as error:
-        raise _Refused(error) from error
+        forget_failure(folder)
+        result = _train(config, folder)
+        if not sweeping:
+            _link_latest(folder)
+        return objective(result)
+    except Exception as error:
+        if sweeping:  # the sweeper decides whether the other runs go on
+            note_failure(folder, error)
+        elif isinstance(error, SiameseError):
+            raise _Refused(error) from error
+        raise
     finally:
         _remove_if_empty(folder)
 
 
-def _train(config: DictConfig, folder: Path) -> float:
+def objective(result: TrainingRun) -> float:
+    """What a sweep makes as small as it can: the EER, 0..1, of those who chose the threshold.
+
+    Hydra's sweepers minimise. The EER depends on no threshold and on no prevalence, and nothing is
+    ever chosen by the figures of test identities.
+    """
+    return result.evaluations[result.operating_point.split].eer
+
+
+def _train(config: DictConfig, folder: Path) -> TrainingRun:
     import pytorch_lightning as pl
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from siamese.cli.setting_checks import check_settings
     from siamese.training.run import train
 
     missing = OmegaConf.missing_keys(config)
@@ -131,16 +155,17 @@ def _train(config: DictConfig, folder: Path) -> float:
         raise ConfigError(f"seed must be a whole number of at least 0, not {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        data, module, pairs, policy = (
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        check_settings(plain)
+        data, module, pairs, policy, trainer = (
             instantiate(config[part], _convert_="all")
-            for part in ("data", "module", "pairs", "policy")
+            for part in ("data", "module", "pairs", "policy", "trainer")
         )
     except OmegaConfBaseException as error:
         raise ConfigError(_one_line(error)) from error
     except Exception as error:
         raise _instantiation_error(error) from error
+    trainer = _trainer_settings(trainer)
     result = train(
         module,
         data,
@@ -152,20 +177,40 @@ def _train(config: DictConfig, folder: Path) -> float:
         monitor=config.monitor.name,
         mode=config.monitor.mode,
         resume=config.resume,
-        trainer=plain["trainer"],
+        callbacks=trainer.pop("callbacks", []),
+        trainer=trainer,
         provenance={"config": plain},
     )
     note_few_identities(result.operating_point.identities)
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        _link_latest(folder)
-    # What a sweep may optimize: nothing is chosen by the figures of test identities.
-    return result.evaluations[result.operating_point.split].f1
+    return result
+
+
+def _trainer_settings(given: Any) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer; callbacks and loggers as lists, however they were given.
+
+    Raises:
+        ConfigError: something else than arguments.
+    """
+    if given is not None and not isinstance(given, dict):
+        raise ConfigError(
+            "trainer holds arguments of pytorch_lightning.Trainer: leave out trainer._target_"
+        )
+    settings = dict(given or {})
+    for name in ("callbacks", "logger"):
+        value = settings.get(name)
+        if isinstance(value, dict):  # each under a name of its own
+            settings[name] = list(value.values())
+    callbacks = settings.get("callbacks") or []
+    settings["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks]
+    return settings
 
 
 def _instantiation_error(error: Exception) -> Exception:
     """What a user can act on, out of Hydra's wrapping; an error of ours, or the original if it is a
     bug.
     """
+    from hydra.errors import HydraException
+
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiameseError):
@@ -181,17 +226,17 @@ def _instantiation_error(error: Exception) -> Exception:
                 f"{where[0] if where else 'settings'}: {reason}; see the class's arguments"
             )
         cause = cause.__cause__ or cause.__context__
-    return error
+    return ConfigError(_one_line(error)) if isinstance(error, HydraException) else error
 
 
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "; ".join(
-        line
+        line.partition(", set env var")[0]
         for line in lines
         if not line.startswith(("object_type", "See https", "Set the environment"))
     )
-    return f"{text}; see siamese train --help" if text else type(error).__name__
+    return f"{text.replace(':;', ':')}; see siamese train --help" if text else type(error).__name__
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from siamese.verification.figures import METRICS, WEIGHED, SplitEvaluation
 from siamese.verification.folds import FoldedEvaluation
 from siamese.verification.point import OperatingPoint
 
+SWEEP_FIGURES = ("eer", "f1", "auc")  # by which the runs of a sweep are compared
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"}
 
 
@@ -144,6 +146,40 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
     for name in new.figures:
         row = (_figure(name, p.figures[name], p.ci95.get(name)) for p in (old, new))
         table.add_row(_TITLES.get(name, name), *row)
+    return table
+
+
+def sweep_table(
+    title: str, split: str, runs: Sequence[tuple[str, str, Mapping[str, Any], str]]
+) -> Table:
+    """The runs of a sweep, in the order given, with figures of the people that it chooses by.
+
+    Args:
+        title: of the table.
+        split: whose people's figures these are.
+        runs: name, settings, figures and failure of each: the figures are ``SplitEvaluation``'s,
+            as :meth:`SplitEvaluation.to_dict` writes them, or empty where the run failed.
+    """
+    table = Table(
+        title=escape(title),
+        caption=f"figures of the {split} people, in brackets: 95 % interval from a bootstrap over "
+        f"identities\nthose of the best run are a little too good, since it was chosen by them"
+        if split
+        else None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("run", justify="right")
+    table.add_column("settings", overflow="fold")
+    for name in SWEEP_FIGURES:
+        table.add_column(_TITLES[name], justify="right")
+    for name, settings, figures, failure in runs:
+        words = escape(settings) + (f"\n[red]{escape(failure)}[/red]" if failure else "")
+        cells = (
+            _figure(metric, figures[metric], figures.get("ci95", {}).get(metric))
+            for metric in (SWEEP_FIGURES if figures else ())
+        )
+        table.add_row(name, words, *cells)
     return table
 
 

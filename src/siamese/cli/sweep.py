@@ -1,0 +1,195 @@
+"""The runs of a sweep, read from their folders, as a table that names the best one of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hydra.experimental.callback import Callback
+
+from siamese.errors import first_line
+from siamese.inference.bundle import DESCRIPTION
+from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
+from siamese.storage import write_whole
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+TABLE = "sweep.csv"
+FAILED = "failed.txt"  # in a run's folder: why it failed
+_SETTINGS = Path(".hydra") / "overrides.yaml"
+
+
+class SweepFolder(Callback):
+    """Notes where Hydra's sweep lies; ``conf/train.yaml`` names this class."""
+
+    begun: ClassVar[tuple[Path, str] | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Keep the sweep's folder, and its name or an empty string."""
+        SweepFolder.begun = Path(str(config.hydra.sweep.dir)), str(config.get("name") or "")
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep, as its folder tells it.
+
+    Attributes:
+        folder: of the run.
+        name: of the folder, within that of the sweep.
+        settings: name -> value, as they were given to this run.
+        split: whose people the figures are of: those that the threshold was chosen on.
+        figures: of that split alone; a sweep chooses, so it never reads those of test people.
+        people: the images of that split, to compare with those of other runs.
+        failure: that there are no figures, and why; empty where there are.
+    """
+
+    folder: Path
+    name: str
+    settings: dict[str, str]
+    split: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+    people: frozenset[str] = frozenset()
+    failure: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has figures."""
+        return bool(self.figures)
+
+
+def note_failure(folder: Path, error: Exception) -> None:
+    """Leave the reason in the run's folder, where any process finds it."""
+    write_whole(folder / FAILED, f"{first_line(error)}\n".encode())
+
+
+def forget_failure(folder: Path) -> None:
+    """Remove the reason for which an earlier run in this folder failed."""
+    (folder / FAILED).unlink(missing_ok=True)
+
+
+def read_sweep(folder: Path) -> list[SweepRun]:
+    """The runs below a sweep's folder: the best first, then by number; what failed stands last.
+
+    The best has the smallest EER; of equal ones, that with the largest area.
+    """
+    found = {path.parent.parent for path in folder.rglob(str(_SETTINGS))}
+    runs = [_read_run(each, folder) for each in sorted(found, key=_by_number)]
+    return sorted(
+        runs,
+        key=lambda run: (
+            not run.finished,
+            run.figures.get("eer", 0.0),
+            -run.figures.get("auc", 0.0),
+        ),
+    )
+
+
+def show_sweep() -> None:
+    """After a sweep: its table, the best run, and ``sweep.csv``; nothing after anything else.
+
+    Where every run failed for the same reason there is nothing to compare: the folders are removed
+    if nothing else lies in them, and the error, which follows, says all.
+    """
+    begun, SweepFolder.begun = SweepFolder.begun, None
+    if begun is None or not (runs := read_sweep(begun[0])):
+        return
+    folder, name = begun
+    reasons = {run.failure for run in runs}
+    if len(reasons) == 1 and "" not in reasons and _remove_if_empty(folder, runs):
+        return
+    varied = varied_settings(runs)
+    write_whole(folder / TABLE, _as_csv(runs).encode())
+    shown = os.path.relpath(folder)
+    rows = [
+        (
+            run.name,
+            " ".join(f"{k}={v}" for k, v in run.settings.items() if k in varied),
+            run.figures,
+            run.failure,
+        )
+        for run in runs
+    ]
+    best = runs[0]
+    title = f"sweep {name + ', ' if name else ''}{shown}: {len(runs)} runs"
+    show(sweep_table(title, best.split, rows))
+    if best.finished:
+        if len({run.people for run in runs if run.finished}) > 1:
+            print(
+                f"note: the {best.split} people are not the same in all runs, so a smaller EER may "
+                f"mean easier people"
+            )
+        where = os.path.relpath(best.folder)
+        print(f"best by the {best.split} people's EER: {where} ({rows[0][1] or 'as all'})")
+        print(f"table: {shown}/{TABLE}    next: siamese evaluate {where}")
+
+
+def varied_settings(runs: Sequence[SweepRun]) -> list[str]:
+    """Names of the settings in which the runs differ, in the order they were given in."""
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
+
+
+def _read_run(folder: Path, sweep: Path) -> SweepRun:
+    """What a run's folder says of it; what cannot be read counts as not finished."""
+    from omegaconf import OmegaConf
+
+    name = folder.relative_to(sweep).as_posix()
+    words = [str(word) for word in OmegaConf.load(folder / _SETTINGS)]
+    settings = {k.lstrip("+"): v for k, _, v in (word.partition("=") for word in words)}
+    try:
+        bundle = json.loads((folder / "bundle" / DESCRIPTION).read_text(encoding="utf-8"))
+        split = str(bundle["operating_point"]["split"])
+        figures = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))[split]
+        manifest = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+        people = frozenset(str(entry["file"]) for entry in manifest["splits"].get(split, []))
+    except (OSError, ValueError, KeyError):
+        why = folder / FAILED
+        failure = "not finished"
+        if why.is_file():
+            failure = f"failed: {why.read_text(encoding='utf-8').strip()}"
+        return SweepRun(folder, name, settings, failure=failure)
+    return SweepRun(folder, name, settings, split, figures, people)
+
+
+def _as_csv(runs: Sequence[SweepRun]) -> str:
+    """One row per run: its figures with the ends of their intervals, and all its settings."""
+    names = list(dict.fromkeys(name for run in runs for name in run.settings))
+    ends = [f"{figure}{end}" for figure in SWEEP_FIGURES for end in ("", "_low", "_high")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "split", *ends, "threshold", "failure", *names])
+    for run in runs:
+        cells: list[Any] = []
+        for figure in SWEEP_FIGURES:
+            interval = run.figures.get("ci95", {}).get(figure, ("", ""))
+            cells += [run.figures.get(figure, ""), *interval]
+        known = [run.name, run.split, *cells, run.figures.get("threshold", ""), run.failure]
+        writer.writerow([*known, *(run.settings.get(name, "") for name in names)])
+    return text.getvalue()
+
+
+def _remove_if_empty(sweep: Path, runs: Sequence[SweepRun]) -> bool:
+    """Remove a sweep in which nothing lies but what Hydra and we wrote before any run began."""
+    hydras = {".hydra", FAILED, "multirun.yaml", *(run.folder.name for run in runs)}
+    folders = [sweep, *(run.folder for run in runs)]
+    left = [path for folder in folders for path in folder.iterdir()]
+    if any(path.name not in hydras and path.suffix != ".log" for path in left):
+        return False
+    shutil.rmtree(sweep)
+    for parent in list(sweep.parents)[:2]:
+        if parent.resolve() != Path.cwd() and not any(parent.iterdir()):
+            parent.rmdir()
+    return True
+
+
+def _by_number(folder: Path) -> tuple[bool, int, str]:
+    """Hydra numbers the runs: 10 comes after 9."""
+    return not folder.name.isdigit(), int(folder.name) if folder.name.isdigit() else 0, str(folder)

@@ -1,0 +1,279 @@
+"""Settings on the way from the command line to a run: names, types, objects, configurations."""
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor
+from pytorch_lightning.loggers import CSVLogger
+from tests.helpers import assert_says
+
+from siamese.cli.flags import check_flags
+from siamese.cli.main import main
+from siamese.cli.run_names import name_folders
+from siamese.cli.setting_checks import arguments_of, check_settings
+from siamese.cli.train import config_folder
+from siamese.errors import ConfigError
+
+RUN = ["train", "data=folder", "data.root=people"]
+HERE = __name__
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", ["low_dropout", "v1.2-b", "3", "'ähnlich'"])
+def test_a_named_run_has_its_name_on_its_folder(name, training, tmp_path):
+    assert main([*RUN, f"name={name}"]) == 0
+    (folder,) = (tmp_path / "runs" / "folder").iterdir()
+    assert folder.name.endswith("_" + name.strip("'"))
+    assert training.calls[0]["folder"] == folder
+    assert str(training.calls[0]["provenance"]["config"]["name"]) == name.strip("'")
+
+
+def test_a_run_without_a_name_has_the_time_alone(training, tmp_path):
+    assert main(RUN) == 0
+    assert main(["train", "data=csv", "data.csv=x", "name=null"]) == 0
+    for data in ("folder", "csv"):
+        (folder,) = (tmp_path / "runs" / data).iterdir()
+        assert len(folder.name) == len("2026-01-01_00-00-00")
+
+
+def test_a_sweep_has_its_name_once(training, tmp_path):
+    assert main([*RUN, "name=rates", "seed=0,1", "--multirun"]) == 0  # options stand anywhere
+    (folder,) = (tmp_path / "runs" / "multirun").iterdir()
+    assert folder.name.endswith("_rates")
+    assert {path.name for path in folder.iterdir()} == {"0", "1", "multirun.yaml", "sweep.csv"}
+
+
+def test_a_folder_that_was_given_stays_that_one(training, tmp_path):
+    assert main([*RUN, "name=rates", "hydra.run.dir=mine"]) == 0
+    assert (tmp_path / "mine" / "evaluation.json").is_file()
+
+
+BAD_NAMES = ["", "a/b", "..", ".", "-a", "a.", "a b", "a\\b", "x" * 101, "${seed}", "é/", [1], {}]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_name_that_is_no_good_for_a_folder_is_refused(name):
+    with pytest.raises(ConfigError, match=r"up to 100 letters and digits|give one$"):
+        name_folders(name, [], config_folder())
+
+
+def test_a_sweep_has_one_name(training, tmp_path, capsys):
+    assert main([*RUN, "--multirun", "name=a,b"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "name must be one name" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- options that are settings ---
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["--max-epochs", "3"], "write max_epochs=3: siamese train takes name=value"),
+        (["--max-epochs=3"], "write max_epochs=3: "),
+        (["--max_epochs", "--multirun"], "write max_epochs=...: "),
+        (["--lr", "0.1"], "write module.optimizer.lr=0.1: "),
+        (["--module.optimizer.lr", "0.1"], "write module.optimizer.lr=0.1: "),
+        (["--experiment", "quick"], "write experiment=quick: "),
+        (["--backbone=hybrid_net"], "write module/backbone=hybrid_net: "),
+        (["--epochs", "3"], "did you mean 'max_epochs'"),
+        (["--precision", "16-mixed"], "write trainer.precision=16-mixed: "),
+        (["--multi-run", "seed=1"], "did you mean '--multirun'"),
+    ],
+)
+def test_an_option_that_is_a_setting_is_told_as_one(words, answer):
+    with pytest.raises(ConfigError) as error:
+        check_flags(words, config_folder())
+    assert_says(error.value, answer)
+
+
+# --- types ---
+
+
+class Example:
+    """Has an argument of every kind."""
+
+    def __init__(
+        self,
+        whole: int,
+        number: float = 1.5,
+        flag: bool = False,
+        perhaps: "int | None" = None,
+        several: tuple[int, ...] = (1, 2),
+        either: float | str = "auto",
+        unknown: "NoSuchType | int" = 1,  # type: ignore[name-defined]  # noqa: F821
+        anything=None,
+    ):
+        pass
+
+
+class Child(Example):
+    """Hands what it does not know to its parent."""
+
+    def __init__(self, own: int = 1, **settings):
+        super().__init__(**settings)
+
+
+def checked(**values):
+    check_settings({"part": {"_target_": f"{HERE}.Child", **values}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("whole", "high", "part.whole must be a whole number, not 'high'"),
+        ("whole", 1.5, "a whole number, not 1.5"),
+        ("whole", True, "a whole number, not true"),
+        ("whole", None, "a whole number, not null"),
+        ("own", "3", "a whole number, not '3'; by default it is 1"),
+        ("number", "1,5", "part.number must be a number, not '1,5'; by default it is 1.5"),
+        ("number", [1.5], "a number, not [1.5]"),
+        ("flag", "yes", "must be true or false"),
+        ("perhaps", "many", "must be a whole number or null, not 'many'"),
+        ("several", 3, "a list of whole numbers, not 3; by default it is [1, 2]"),
+        ("several", [1, "2"], "a list of whole numbers, not [1, '2']"),
+        ("wole", 1, "part.wole: Child has no argument 'wole' (did you mean 'whole'?)"),
+    ],
+)
+def test_a_value_of_another_type_is_named(name, value, said):
+    with pytest.raises(ConfigError) as error:
+        checked(**{name: value})
+    assert_says(error.value, said)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "whole": st.integers() | st.just(3.0),
+            "number": st.floats(allow_nan=True) | st.integers(),
+            "flag": st.booleans(),
+            "perhaps": st.integers() | st.none(),
+            "several": st.lists(st.integers()),
+            "either": st.text() | st.floats(),
+            "unknown": st.text(),
+            "anything": st.text() | st.lists(st.none()),
+        },
+    )
+)
+def test_what_fits_is_let_through(values):
+    checked(**values)
+
+
+def test_what_cannot_be_imported_is_anybodys():
+    assert arguments_of("nowhere.Nothing").open
+    check_settings({"part": {"_target_": "nowhere.Nothing", "whatever": "x"}, "name": "x"})
+
+
+def test_settings_in_lists_and_of_the_trainer_are_checked():
+    with pytest.raises(ConfigError, match=r"a\.0\.b\.whole must"):
+        check_settings({"a": [{"b": {"_target_": f"{HERE}.Example", "whole": "x"}}]})
+    with pytest.raises(ConfigError, match=r"trainer\.max_steps must be a whole number"):
+        check_settings({"trainer": {"max_steps": "x", "precision": "x", "logger": {"a": 1}}})
+
+
+# --- objects for the trainer ---
+
+
+def test_loggers_and_callbacks_are_made(training):
+    logger = [
+        "+trainer.logger._target_=pytorch_lightning.loggers.CSVLogger",
+        "+trainer.logger.save_dir=logs",
+    ]
+    stopping = "{_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: calibration/eer}"
+    rates = "{_target_: pytorch_lightning.callbacks.LearningRateMonitor}"
+    for word, kinds in (
+        (f"+trainer.callbacks=[{stopping},{rates}]", [EarlyStopping, LearningRateMonitor]),
+        (f"trainer.callbacks={stopping}", [EarlyStopping]),
+        (f"trainer.callbacks={{first: {stopping}}}", [EarlyStopping]),
+        ("trainer.precision=bf16-mixed", []),
+    ):
+        assert main([*RUN, *logger, word]) == 0
+        call = training.calls.pop()
+        assert [type(each) for each in call["callbacks"]] == kinds
+        assert isinstance(call["trainer"]["logger"], CSVLogger)
+        assert "callbacks" not in call["trainer"]
+        json.dumps(call["provenance"])  # plain values, for the bundle
+    assert call["trainer"]["precision"] == "bf16-mixed"
+
+
+def test_several_loggers_under_names(training):
+    kind = "_target_: pytorch_lightning.loggers.CSVLogger"
+    words = [f"+trainer.logger.{name}={{{kind}, save_dir: {name}}}" for name in ("one", "two")]
+    assert main([*RUN, *words]) == 0
+    assert [each.save_dir for each in training.calls[0]["trainer"]["logger"]] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trainer.logger._target_=pytorch_lightning.loggers.CsvLogger"], "CsvLogger'"),
+        (["trainer.logger._target_=pytorch_lightning.loggers.CSVLogger"], "'save_dir'"),
+        (["+trainer._target_=pytorch_lightning.Trainer"], "leave out trainer._target_"),
+    ],
+)
+def test_objects_that_cannot_be_made_are_one_line(words, said, training, capsys):
+    assert main([*RUN, *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert "bug" not in line
+
+
+# --- configurations of the user's own ---
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A backbone of the user's own, with its configuration, and an experiment with a name."""
+    (tmp_path / "my_nets.py").write_text(
+        "import siamese\n\nclass MyNet(siamese.Backbone):\n"
+        "    def __init__(self, size: int = 4) -> None:\n"
+        "        super().__init__()\n        self.size = size\n"
+    )
+    experiment = "# @package _global_\nname: wide\nmodule:\n  loss:\n    margn: 3\n"
+    for file, text in (
+        ("module/backbone/my_net.yaml", "_target_: my_nets.MyNet\n"),
+        ("experiment/mine.yaml", experiment),
+    ):
+        path = tmp_path / "own" / file
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    return ["--config-dir", str(tmp_path / "own")]
+
+
+def test_configurations_of_ones_own_are_checked_as_ours(own, training, tmp_path, capsys):
+    words = [*RUN, "module/backbone=my_net"]
+    assert main([*words, *own, "module.backbone.size=7"]) == 0  # no plus is needed
+    config = yaml.safe_load(
+        next((tmp_path / "runs" / "folder").glob("*/.hydra/config.yaml")).read_text()
+    )
+    assert config["module"]["backbone"] == {"_target_": "my_nets.MyNet", "size": 7}
+    for word, said in (
+        ("module.backbone.sise=7", "did you mean 'module.backbone.size'"),
+        ("module.backbone.size=large", "module.backbone.size must be a whole number"),
+        ("module.loss.margn=1", "did you mean 'module.loss.margin'"),
+        ("module/loss=my_loss", "module/loss has no choice 'my_loss'"),
+    ):
+        assert main([*words, word, *own]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+def test_a_misspelt_setting_in_a_file_is_named(own, training, capsys):
+    assert main([*RUN, *own, "experiment=mine"]) == 2
+    said = "module.loss.margn: ContrastiveLoss has no argument 'margn' (did you mean 'margin'?)"
+    assert said in capsys.readouterr().err
+
+
+def test_a_name_that_an_experiment_gives(own, training, tmp_path):
+    words = [*RUN, *own, "experiment=mine", "~module.loss.margn"]
+    assert main(words) == 0
+    (folder,) = (tmp_path / "runs" / "folder").iterdir()
+    assert folder.name.endswith("_wide")

@@ -1,0 +1,174 @@
+"""Sweeps choose by the calibration people alone, in the right direction, and say what they found.
+
+Training is a stand-in that makes the best EER, the best F1 and the best area fall on different
+runs, so that a sweep that looks at anything else finds another best.
+"""
+
+import csv
+import json
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from tests.cli.stand_in import Guarded, figures
+
+from siamese.cli.main import main
+from siamese.cli.sweep import read_sweep
+from siamese.cli.train import objective
+from siamese.errors import ConfigError
+
+DATA = ["data=folder", "data.root=people"]
+SWEEP = ["train", "--multirun", *DATA, "hydra.sweep.dir=sweep"]
+MARGINS = "module.loss.margin=0.5,0.75,1.5,2.0"
+
+
+@pytest.fixture
+def training(training):
+    training.figures = {
+        0.5: figures(0.20, 0.50, 0.99),  # what minimising F1, or maximising the area, would find
+        0.75: figures(0.05, 0.70, 0.80),  # the best
+        1.5: figures(0.30, 0.95, 0.90),  # what maximising F1 or the EER would find
+        2.0: figures(0.20, 0.60, 0.70),  # what minimising the area would find
+    }
+    return training
+
+
+def table(folder):
+    with (folder / "sweep.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_optuna_finds_the_run_with_the_smallest_calibration_eer(training, tmp_path, capsys):
+    words = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1"]
+    assert main([*SWEEP, *words, MARGINS]) == 0
+    assert {call["margin"] for call in training.calls} == set(training.figures)
+    found = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
+    assert found["best_params"] == {"module.loss.margin": 0.75}
+    assert found["best_value"] == 0.05
+    number = next(i for i, call in enumerate(training.calls) if call["margin"] == 0.75)
+    said = capsys.readouterr().out
+    assert f"best by the calibration people's EER: sweep/{number} (module.loss.margin=0.75)" in said
+
+
+def test_optuna_is_not_told_to_maximise_an_error(training, capsys):
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]
+    assert main([*SWEEP, *words, MARGINS]) == 2
+    assert "leave out hydra.sweeper.direction" in capsys.readouterr().err
+    assert not training.calls
+
+
+def test_a_sweep_ends_with_a_table_that_names_the_best(training, tmp_path, capsys):
+    assert main([*SWEEP, MARGINS, "name=margins"]) == 0
+    said = capsys.readouterr().out
+    assert "sweep margins, sweep: 4 runs" in said
+    rows = [line.split("│")[1:-1] for line in said.splitlines() if "module.loss.margin=" in line]
+    rows = [[cell.strip() for cell in row] for row in rows if len(row) == 5]
+    assert rows == [  # equal EER: by the area
+        ["1", "module.loss.margin=0.75", "0.050 (0.025-0.100)", "0.700", "0.800"],
+        ["0", "module.loss.margin=0.5", "0.200 (0.100-0.400)", "0.500", "0.990"],
+        ["3", "module.loss.margin=2.0", "0.200 (0.100-0.400)", "0.600", "0.700"],
+        ["2", "module.loss.margin=1.5", "0.300 (0.150-0.600)", "0.950", "0.900"],
+    ]
+    assert "best by the calibration people's EER: sweep/1 (module.loss.margin=0.75)" in said
+    assert "next: siamese evaluate sweep/1\n" in said
+    assert "test" not in said.partition("sweep margins")[2]
+    assert "easier people" not in said
+    written = table(tmp_path / "sweep")
+    assert [row["run"] for row in written] == ["1", "0", "3", "2"]
+    assert (written[0]["eer"], written[0]["eer_high"], written[0]["f1_low"]) == ("0.05", "0.1", "")
+    assert written[0]["module.loss.margin"] == "0.75"
+    assert written[0]["data"] == "folder"
+    assert not (tmp_path / "runs").exists()  # runs/latest stays what it was
+
+
+def test_what_failed_is_named_and_the_others_go_on(training, tmp_path, capsys):
+    training.failures = {0.75: ConfigError("no [such] thing; give another")}
+    assert main([*SWEEP, MARGINS]) == 2
+    streams = capsys.readouterr()
+    assert streams.err.splitlines()[-1] == "siamese train: error: no [such] thing; give another"
+    assert "Traceback" not in streams.err
+    assert "failed: no [such] thing; give another" in streams.out
+    assert "EER: sweep/0 (module.loss.margin=0.5)" in streams.out
+    assert [call["margin"] for call in training.calls] == [0.5, 0.75, 1.5, 2.0]
+    assert {row["run"]: row["failure"] for row in table(tmp_path / "sweep")} == {
+        "0": "",
+        "3": "",
+        "2": "",
+        "1": "failed: no [such] thing; give another",
+    }
+    # The same sweep again, mended: the reason is gone.
+    training.failures = {}
+    for path in (tmp_path / "sweep").glob("*/bundle/*"):
+        path.unlink()
+        path.parent.rmdir()
+    assert main([*SWEEP, MARGINS]) == 0
+    assert "failed" not in capsys.readouterr().out
+
+
+def test_a_sweep_of_which_runs_may_fail(training, capsys):
+    training.failures = {0.75: ConfigError("no such thing")}
+    words = ["hydra/sweeper=optuna", "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1"]
+    assert main([*SWEEP, *words, "hydra.sweeper.max_failure_rate=1", MARGINS]) == 0
+    said = capsys.readouterr().out
+    assert "failed: no such thing" in said
+    assert "EER: sweep/" in said
+
+
+def test_a_sweep_that_is_stopped_says_what_it_found(training, tmp_path, capsys):
+    training.failures = {1.5: KeyboardInterrupt()}
+    assert main([*SWEEP, MARGINS]) == 130
+    assert "EER: sweep/1 (module.loss.margin=0.75)" in capsys.readouterr().out
+    assert [row["run"] for row in table(tmp_path / "sweep")] == ["1", "0"]
+
+
+def test_a_run_that_was_killed_is_not_finished(training, tmp_path, capsys):
+    assert main([*SWEEP, MARGINS]) == 0
+    (tmp_path / "sweep" / "1" / "evaluation.json").unlink()  # it is written last
+    assert [(run.name, run.failure) for run in read_sweep(tmp_path / "sweep")] == [
+        *((name, "") for name in "032"),
+        ("1", "not finished"),
+    ]
+
+
+def test_a_sweep_in_which_nothing_runs_is_one_error_and_leaves_nothing(training, tmp_path, capsys):
+    words = ["train", "--multirun", *DATA, "data.seed=0,1", "data.workers=many"]
+    assert main(words) == 2
+    streams = capsys.readouterr()
+    assert "data.workers must be a whole number or null, not 'many'" in streams.err
+    assert "┃" not in streams.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_of_different_people_are_told_apart(training, capsys):
+    training.people = {0.75: "cd"}
+    assert main([*SWEEP, MARGINS]) == 0
+    assert "a smaller EER may mean easier people" in capsys.readouterr().out
+
+
+def test_ten_comes_after_nine_and_a_folder_may_have_any_name(tmp_path):
+    names = ["0", "1", "2", "9", "10", "11", "lr=1/seed=2"]
+    for name in reversed(names):
+        record = tmp_path / name / ".hydra" / "overrides.yaml"
+        record.parent.mkdir(parents=True)
+        record.write_text(json.dumps([f"+seed={name}"]))
+    found = read_sweep(tmp_path)
+    assert [run.name for run in found] == names
+    assert [run.settings for run in found] == [{"seed": name} for name in names]
+
+
+def test_a_single_run_shows_no_table(training, tmp_path, capsys):
+    training.figures = {}
+    assert main(["train", *DATA]) == 0
+    assert "┃" not in capsys.readouterr().out
+    assert (tmp_path / "runs" / "latest" / "evaluation.json").is_file()
+
+
+def test_the_objective_is_read_from_those_who_chose_the_threshold(training, tmp_path):
+    seen = {"train": SimpleNamespace(eer=0.3), "test": SimpleNamespace(eer=0.1)}
+    result = SimpleNamespace(
+        evaluations=Guarded(seen), operating_point=SimpleNamespace(split="train")
+    )
+    assert objective(result) == 0.3
+    result.operating_point.split = "test"
+    with pytest.raises(AssertionError, match="test people"):
+        objective(result)
