@@ -1,5 +1,23 @@
 """siamese: decide whether two images show the same identity, with a calibrated threshold.
 
+Most users need these fifteen names; ``help(siamese.NAME)`` explains each::
+
+    train                train, calibrate, test, and save a bundle
+    TrainingRun          what that gives
+    SiameseModule        the LightningModule: a backbone, a loss, a distance
+    FolderDataModule     the LightningDataModule of pictures/<identity>/<picture>.jpg
+    SmallResNet          a network that two cores can train from scratch
+    ContrastiveLoss      the loss of Hadsell, Chopra and LeCun (2006)
+    ThresholdCalibrator  the callback that chooses the threshold, in any Lightning project
+    Verifier             compares two images: Verifier.pretrained(), Verifier.load(folder)
+    Verification         its verdict
+    Bundle               network, threshold and settings in two files
+    calibrate            the threshold for embeddings of any network
+    Calibration          that threshold with its curve, interval and probabilities
+    evaluate_run         the figures of a run or bundle, on its own splits or on other data
+    recalibrate          a bundle's threshold, chosen anew on people of your own
+    seed_everything      makes weights and batches repeatable
+
 The public names are loaded on first use: ``import siamese`` alone imports neither torch nor
 Lightning nor Hydra. They stand once, in ``__init__.pyi``.
 """

@@ -1,23 +1,28 @@
 """The public names of ``siamese``, once: ``siamese/__init__.py`` loads them from here, lazily."""
 
-# the names that most users need
+# the fifteen names that most users need
 from .training.run import train as train
 from .training.run import TrainingRun as TrainingRun
-from .evaluation.run import evaluate_run as evaluate_run
-from .evaluation.stages import RunEvaluation as RunEvaluation
-from .evaluation.recalibration import recalibrate as recalibrate
-from .evaluation.recalibration import Recalibration as Recalibration
-from .verification.thresholds import calibrate as calibrate
-from .verification.calibration import Calibration as Calibration
+from .training.module import SiameseModule as SiameseModule
+from .data.datamodule import FolderDataModule as FolderDataModule
+from .backbones.small_res_net import SmallResNet as SmallResNet
+from .losses.contrastive import ContrastiveLoss as ContrastiveLoss
+from .training.callbacks import ThresholdCalibrator as ThresholdCalibrator
 from .inference.verifier import Verifier as Verifier
 from .inference.verifier import Verification as Verification
 from .inference.bundle import Bundle as Bundle
-from .training.module import SiameseModule as SiameseModule
-from .training.callbacks import ThresholdCalibrator as ThresholdCalibrator
-from .losses.contrastive import ContrastiveLoss as ContrastiveLoss
-from .backbones.small_res_net import SmallResNet as SmallResNet
-from .data.datamodule import FolderDataModule as FolderDataModule
+from .verification.thresholds import calibrate as calibrate
+from .verification.calibration import Calibration as Calibration
+from .evaluation.run import evaluate_run as evaluate_run
+from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
+
+# what evaluating gives
+from .evaluation.stages import RunEvaluation as RunEvaluation
+from .evaluation.recalibration import Recalibration as Recalibration
+from .evaluation.data import EvaluationData as EvaluationData
+from .inference.components import Components as Components
+from .inference.seen import Seen as Seen
 
 # data
 from .data.datamodule import ImageDataModule as ImageDataModule
@@ -26,6 +31,9 @@ from .data.datamodule import LfwDataModule as LfwDataModule
 from .data.datamodule import OrlDataModule as OrlDataModule
 from .datasets.identities import IdentityTable as IdentityTable
 from .data.manifest import SplitManifest as SplitManifest
+from .data.prepared import PreparedData as PreparedData
+from .data.prepared import PreparedSplit as PreparedSplit
+from .data.dataset import CropDataset as CropDataset
 from .datasets.pairs_file import PairsFile as PairsFile
 from .datasets.lfw import load_lfw as load_lfw
 from .datasets.orl import load_orl as load_orl
@@ -33,13 +41,19 @@ from .datasets.lfw import download_lfw as download_lfw
 from .datasets.lfw import lfw_view1 as lfw_view1
 from .datasets.lfw import lfw_view2 as lfw_view2
 from .data.transforms import Augmentation as Augmentation
+from .data.tta import TestTimeAugmentation as TestTimeAugmentation
 from .data.split_protocols.base import SPLIT_PROTOCOLS as SPLIT_PROTOCOLS
 from .data.split_protocols.base import SplitProtocol as SplitProtocol
+from .data.split_protocols.base import Split as Split
 from .data.split_protocols.identity_disjoint import IdentityDisjoint as IdentityDisjoint
 from .data.split_protocols.held_out_identities import HeldOutIdentities as HeldOutIdentities
 from .data.split_protocols.image_disjoint import ImageDisjoint as ImageDisjoint
 from .data.split_protocols.identity_disjoint import split_identities as split_identities
 from .data.samplers.base import Sampler as Sampler
+from .data.samplers.base import BatchPlan as BatchPlan
+from .data.samplers.base import IdentityRows as IdentityRows
+from .data.samplers.base import PlannedBatches as PlannedBatches
+from .data.adapters import TorchBatches as TorchBatches
 from .data.samplers.identity_sampler import IdentitySampler as IdentitySampler
 from .data.samplers.balanced_pair_sampler import BalancedPairSampler as BalancedPairSampler
 from .data.samplers.chosen_pair_sampler import ChosenPairSampler as ChosenPairSampler
@@ -48,23 +62,28 @@ from .data.samplers.ordered_pair_sampler import OrderedPairSampler as OrderedPai
 # images and crops
 from .faces.croppers.base import CROPPERS as CROPPERS
 from .faces.croppers.base import Cropper as Cropper
+from .faces.croppers.base import Crop as Crop
 from .faces.croppers.dlib_croppers import DlibCnnCropper as DlibCnnCropper
 from .faces.croppers.dlib_croppers import DlibHogCropper as DlibHogCropper
 from .faces.croppers.fixed_box import FixedBoxCropper as FixedBoxCropper
 from .faces.croppers.none import NoCropper as NoCropper
 from .faces.crops import crop_files as crop_files
+from .faces.crops import CropResult as CropResult
 from .faces.images import read_image as read_image
 
 # networks
 from .backbones.base import BACKBONES as BACKBONES
 from .backbones.base import Backbone as Backbone
+from .backbones.base import ModuleBackbone as ModuleBackbone
 from .backbones.dlib_res_net import DlibResNet as DlibResNet
 from .backbones.face_comparer_net import FaceComparerNet as FaceComparerNet
 from .backbones.face_similarity_net import FaceSimilarityNet as FaceSimilarityNet
 from .backbones.hybrid_net import HybridNet as HybridNet
 from .backbones.dlib.weights import DlibFile as DlibFile
+from .backbones.dlib.weights import DlibLayer as DlibLayer
 
 # losses
+from .losses.base import LOSSES as LOSSES
 from .losses.base import EmbeddingLoss as EmbeddingLoss
 from .losses.combined import CombinedLoss as CombinedLoss
 from .losses.margin_softmax import MarginSoftmaxLoss as MarginSoftmaxLoss
@@ -98,14 +117,21 @@ from .verification.policies.recall import Recall as Recall
 from .verification.policies.cost import Cost as Cost
 from .verification.point import OperatingPoint as OperatingPoint
 from .verification.probability import ProbabilityMap as ProbabilityMap
+from .verification.probability import Reliability as Reliability
+from .verification.bootstrap import IdentityBootstrap as IdentityBootstrap
+from .verification.confusion import Confusion as Confusion
 from .verification.curves import ThresholdCurve as ThresholdCurve
 from .verification.pair_distances import PairDistances as PairDistances
+from .verification.pair_distances import PairSample as PairSample
+from .verification.held import HeldDistances as HeldDistances
 from .verification.measure import measure_pairs as measure_pairs
 from .verification.figures import evaluate_pairs as evaluate_pairs
 from .verification.figures import SplitEvaluation as SplitEvaluation
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
+from .verification.folds import Fold as Fold
 from .verification.thresholds import max_f1 as max_f1
+from .verification.thresholds import BestThreshold as BestThreshold
 
 # training
 from .training.schedules import WarmupCosine as WarmupCosine
@@ -133,6 +159,7 @@ from .errors import DataError as DataError
 from .errors import FaceError as FaceError
 from .errors import ImageError as ImageError
 from .errors import MissingDependencyError as MissingDependencyError
+from .errors import UnknownNameError as UnknownNameError
 from .errors import SplitError as SplitError
 from .errors import WeightsError as WeightsError
 

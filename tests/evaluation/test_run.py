@@ -17,7 +17,6 @@ from siamese.errors import BundleError, ConfigError
 
 TRAIN = """
 import sys, siamese, siamese.report.plots
-siamese.report.plots.save = lambda figure, path: path  # takes longer than the training
 siamese.seed_everything(0)
 data = siamese.FolderDataModule(
     sys.argv[1],
@@ -38,6 +37,8 @@ siamese.train(
     policy="eer",
     pairs="all_pairs",
     resume=sys.argv[5] if len(sys.argv) > 5 else None,
+    overwrite=True,
+    plots=False,
     verbose=False,
 )
 """
@@ -66,10 +67,18 @@ def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     found = siamese.evaluate_run(run, progress=False)
     written = json.loads((run / "evaluation.json").read_text())
     assert json.loads(json.dumps(found.to_dict())) == written
-    assert (found.notes, found.recalibrated) == ((), False)
+    assert not found.recalibrated
+    assert all("better than chance" in note for note in found.notes)  # after two epochs
     assert found.operating_point == siamese.Bundle.load(run).operating_point
     assert found.evaluations["calibration"].ci95["f1"] == found.operating_point.ci95["f1"]
+    (tmp_path / "again" / "plots").mkdir(parents=True)
+    for name in ("samples_other.png", "curves.png", "mine.png"):
+        (tmp_path / "again" / "plots" / name).touch()
+    with pytest.raises(ConfigError, match=r"holds an evaluation.*overwrite=True"):
+        found.write(tmp_path / "again", overwrite=False)
     folder = found.write(tmp_path / "again")
+    assert not (folder / "plots" / "samples_other.png").exists()  # of another evaluation
+    assert (folder / "plots" / "mine.png").exists()
     assert json.loads((folder / "evaluation.json").read_text()) == written
     assert (folder / "plots" / "curves.png").is_file()
     assert len(repr(found)) < 200
@@ -130,7 +139,8 @@ def test_a_folder_never_holds_one_runs_weights_beside_anothers_splits(run, ident
     shutil.copytree(run, folder)
     before = (folder / "split.json").read_text()
     process = start(identities, folder, 10_000, seed=7)
-    while (folder / "split.json").read_text() == before:
+    split = folder / "split.json"
+    while not split.exists() or split.read_text() == before:
         time.sleep(0.01)
         assert process.poll() is None, process.stderr.read().decode()
     os.kill(process.pid, signal.SIGKILL)
@@ -235,8 +245,8 @@ def test_a_bundle_needs_data_and_other_data_are_one_split(run, identities, tmp_p
     by_folder = siamese.evaluate_run(run, identities, progress=False)
     assert by_table.evaluations == by_folder.evaluations
     assert list(by_table.evaluations) == ["data"]
-    assert by_table.notes == ()
-    assert "24 identities of these names" in by_folder.notes[0]
+    for found in (by_table, by_folder):  # the bundle itself knows whom it has seen
+        assert "24 identities of these names" in found.notes[0]
 
 
 def test_a_threshold_belongs_to_one_number_of_augmented_views(run, identities):

@@ -52,11 +52,13 @@ def main() -> None:
     module = Scaled()
     # The last one's threshold is the module's.
     calibrators = [
-        siamese.ThresholdCalibrator(siamese.BalancedPairs(), split="balanced", prefix="balanced/"),
         siamese.ThresholdCalibrator(
-            siamese.AllPairs(), split="fmr", prefix="fmr/", policy=siamese.Fmr(1e-3)
+            pairs=siamese.BalancedPairs(), split="balanced", prefix="balanced/"
         ),
-        siamese.ThresholdCalibrator(siamese.AllPairs(), prefix="val/"),
+        siamese.ThresholdCalibrator(
+            siamese.Fmr(1e-3), pairs=siamese.AllPairs(), split="fmr", prefix="fmr/"
+        ),
+        siamese.ThresholdCalibrator(pairs=siamese.AllPairs(), prefix="val/"),
     ]
     trainer = pl.Trainer(
         accelerator="cpu",

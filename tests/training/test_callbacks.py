@@ -74,7 +74,7 @@ def run(module, callback, folder, *, val=None, epochs=2, ckpt=None, sanity=0, ex
 
 
 def test_what_is_logged_is_what_the_policy_maximised(tmp_path):
-    calibrator = ThresholdCalibrator("all_pairs", policy=MaxF1(prevalence="balanced"))
+    calibrator = ThresholdCalibrator(MaxF1(prevalence="balanced"), pairs="all_pairs")
     trainer = run(Stranger(), calibrator, tmp_path)
     figures = calibrator.calibration.point.figures
     for name in ("f1", "accuracy"):
@@ -86,12 +86,12 @@ def test_what_is_logged_is_what_the_policy_maximised(tmp_path):
 
 def test_two_calibrators_under_one_name_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="give each its own prefix"):
-        run(Stranger(), ThresholdCalibrator(), tmp_path, extra=[ThresholdCalibrator("all_pairs")])
+        run(Stranger(), ThresholdCalibrator(), tmp_path, extra=[ThresholdCalibrator("eer")])
 
 
 def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):
     module = Stranger()
-    run(module, ThresholdCalibrator(AllPairs()), tmp_path)
+    run(module, ThresholdCalibrator(pairs=AllPairs()), tmp_path)
     vectors, who, _ = rows().tensors
     with torch.no_grad():
         embeddings = module.eval().net(vectors).double().numpy()
@@ -121,7 +121,7 @@ def test_a_strangers_module_gets_the_f1_optimal_threshold_everywhere(tmp_path):
 
 def test_reapplying_the_stored_threshold_gives_the_stored_counts(tmp_path):
     module = Stranger()
-    run(module, ThresholdCalibrator(BalancedPairs()), tmp_path)
+    run(module, ThresholdCalibrator(pairs=BalancedPairs()), tmp_path)
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     again = Stranger()
     again.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
@@ -231,7 +231,7 @@ def test_a_module_in_half_precision_keeps_its_threshold_to_the_last_bit(tmp_path
             vectors, who, index = rows()[i]
             return vectors.bfloat16(), who, index
 
-    trainer = quiet_trainer(max_epochs=1, callbacks=[ThresholdCalibrator(AllPairs())])
+    trainer = quiet_trainer(max_epochs=1, callbacks=[ThresholdCalibrator(pairs=AllPairs())])
     trainer.fit(module, loader(Wide()), loader(Wide()))
     assert module.threshold.item() == module.operating_point.threshold
     assert module.threshold.item() != module.threshold.bfloat16().item()
@@ -242,7 +242,7 @@ def test_what_costs_time_in_every_epoch_can_be_left_out(tmp_path):
         ({}, True, "isotonic"),
         ({"probability": None, "intervals": False}, False, None),
     ):
-        callback = ThresholdCalibrator(AllPairs(), **settings)
+        callback = ThresholdCalibrator(pairs=AllPairs(), **settings)
         run(Stranger(), callback, tmp_path / str(band), epochs=1)
         found = callback.calibration
         assert (found.band is not None) == band == bool(found.point.ci95)
@@ -253,7 +253,7 @@ def test_what_costs_time_in_every_epoch_can_be_left_out(tmp_path):
 
 def test_metric_ignores_the_order_of_batches_and_repeated_rows():
     vectors, who, index = rows().tensors
-    metrics = [PairVerification(AllPairs()) for _ in range(2)]
+    metrics = [PairVerification(pairs=AllPairs()) for _ in range(2)]
     for part in torch.arange(40).split(9):
         metrics[0].update(vectors[part], who[part], index[part])
     shuffled = torch.cat([torch.randperm(40), torch.arange(5)])

@@ -22,7 +22,7 @@ def run(root, folder, backbone, distance, loss=None):
     module = siamese.SiameseModule(
         backbone, loss or siamese.PairCrossEntropyLoss(distance), distance
     )
-    return module, siamese.train(module, data, folder, max_epochs=2, verbose=False)
+    return module, siamese.train(module, data, folder, max_epochs=2, plots=False, verbose=False)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def weights(folder, workers, seed=3):
     )
     net = siamese.SmallResNet(widths=(8, 16), depths=(1, 1), learned_size=16, dropout=0.3)
     module = siamese.SiameseModule(net, siamese.ContrastiveLoss())
-    run = siamese.train(module, data, folder, max_epochs=2, keep="last", verbose=False)
+    run = siamese.train(module, data, folder, max_epochs=2, keep="last", plots=False, verbose=False)
     return torch.nn.utils.parameters_to_vector(module.parameters()).detach(), run
 
 

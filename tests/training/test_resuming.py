@@ -51,6 +51,7 @@ def trained(
         keep=keep,
         resume=resume,
         callbacks=callbacks,
+        plots=False,
         verbose=False,
     )
     return module.state_dict(), run
@@ -123,8 +124,10 @@ def test_the_command_takes_the_earlier_runs_settings(identities, tmp_path, monke
         "data.seed=3",
         *small,
     ]
-    assert main(["train", *settings, "max_epochs=1", "hydra.run.dir=first"]) == 0
-    assert main(["train", "resume=first", "max_epochs=2", "hydra.run.dir=second"]) == 0
+    assert main(["train", *settings, "max_epochs=1", "plots=false", "hydra.run.dir=first"]) == 0
+    assert (
+        main(["train", "resume=first", "max_epochs=2", "plots=false", "hydra.run.dir=second"]) == 0
+    )
     first, second = (
         json.loads((tmp_path / run / "split.json").read_text()) for run in ("first", "second")
     )

@@ -59,14 +59,14 @@ class ThresholdCalibrator(pl.Callback):
     embeddings.
 
     Args:
+        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
+            impostor pairs, ``siamese.Fmr(0.01)``.
         pairs: which pairs to calibrate on, a pair rule or its name; by default balanced ones
             (10,000 of each kind at most), :class:`siamese.AllPairs` for every pair. F1 depends on
             their prevalence; a policy can state another.
         distance: an object or a name, by default the module's own ``distance``, or else euclidean.
         split: what the operating point calls the validation identities.
         prefix: of the logged names; by default the split's name and a slash.
-        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
-            impostor pairs, ``siamese.Fmr(0.01)``.
         probability: how P(same | distance) is fitted: ``"isotonic"``, ``"platt"``, or None: not at
             all.
         intervals: whether to draw identities again for 95 % intervals, in every epoch; False where
@@ -85,14 +85,20 @@ class ThresholdCalibrator(pl.Callback):
 
     def __init__(
         self,
+        policy: str | dict[str, Any] | Policy = "max_f1",
+        *,
         pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
         split: str = "calibration",
         prefix: str | None = None,
-        policy: str | dict[str, Any] | Policy = "max_f1",
         probability: str | None = "isotonic",
         intervals: bool = True,
     ) -> None:
+        if isinstance(policy, PairRule):
+            raise ConfigError(
+                f"{type(policy).__name__} chooses pairs, not a threshold: write "
+                f"ThresholdCalibrator(pairs={type(policy).__name__}())"
+            )
         check_kind(probability)
         self.pairs, self.split = as_pair_rule(pairs or BalancedPairs()), split
         self.prefix = f"{split}/" if prefix is None else prefix

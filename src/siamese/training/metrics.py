@@ -194,17 +194,17 @@ class PairVerification(PairMetric):
     Log it with ``self.log_dict(metric.compute())``: ``self.log`` takes single numbers.
 
     Args:
+        policy: how the threshold is chosen, by default ``"max_f1"``.
         pairs: which pairs, a pair rule or its name; by default balanced ones.
         distance: an object or a name, by default euclidean.
-        policy: how the threshold is chosen, by default ``"max_f1"``.
         kwargs: of ``torchmetrics.Metric``.
     """
 
     def __init__(
         self,
+        policy: str | dict[str, Any] | Policy = "max_f1",
         pairs: str | PairRule | None = None,
         distance: str | Distance | None = None,
-        policy: str | dict[str, Any] | Policy = "max_f1",
         **kwargs: Any,
     ) -> None:
         super().__init__(pairs or BalancedPairs(), distance, **kwargs)

@@ -1,0 +1,184 @@
+"""Plug-ins: what an installed package announces is found by name, and nothing else is imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.helpers import assert_says, write_identities
+
+import siamese
+from siamese.cli.main import main
+from siamese.errors import ConfigError, MissingDependencyError, UnknownNameError
+from siamese.plugins import import_plugin
+
+NET = """
+import siamese
+import torch
+
+
+class TinyNet(siamese.Backbone):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.width = self.embedding_size = width
+        self.last = torch.nn.Linear(3, width)
+
+    def forward(self, images):
+        return self.last(images.float().mean(dim=(2, 3)) / 255)
+"""
+
+
+def install(site: Path, name: str, points: dict[str, str], **files: str) -> Path:
+    """What pip leaves of a package: its files, and the record that importlib.metadata reads."""
+    site.mkdir(exist_ok=True)
+    for file, text in files.items():
+        (site / f"{file}.py").write_text(text)
+    record = site / f"{name}-1.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [f"{point} = {value}" for point, value in points.items()]
+    (record / "entry_points.txt").write_text("[siamese.plugins]\n" + "\n".join(lines) + "\n")
+    return site
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    points = {
+        "backbone.tiny_of_plugin": "tiny_plugin:TinyNet",
+        "backbone.broken_of_plugin": "broken_plugin:Net",
+        "backbone.function_of_plugin": "tiny_plugin:torch.numel",
+        "backbone.small_res_net": "broken_plugin:Net",
+        "policy.strict_of_plugin": "policy_plugin:Strict",
+    }
+    policy = "import siamese\n\nclass Strict(siamese.Fmr):\n    pass\n"
+    files = {"tiny_plugin": NET, "broken_plugin": "import no_such_module", "policy_plugin": policy}
+    folder = install(tmp_path / "site", "siamese-plugin-of-tests", points, **files)
+    monkeypatch.syspath_prepend(str(folder))
+    yield folder
+    for registry, name in (
+        (siamese.BACKBONES, "tiny_of_plugin"),
+        (siamese.POLICIES, "strict_of_plugin"),
+    ):
+        registry._classes.pop(name, None)
+    for module in files:
+        sys.modules.pop(module, None)
+
+
+def test_only_the_plugin_that_is_named_is_imported(site):
+    assert "tiny_of_plugin" in siamese.BACKBONES
+    assert {"tiny_of_plugin", "broken_of_plugin"} <= set(siamese.BACKBONES)
+    assert "tiny_plugin" not in sys.modules
+    built = siamese.BACKBONES.build({"name": "tiny_of_plugin", "width": 5})
+    assert built.width == 5
+    assert siamese.BACKBONES.settings(built) == {"name": "tiny_of_plugin", "width": 5}
+    assert not {"broken_plugin", "policy_plugin"} & set(sys.modules)
+    assert siamese.POLICIES.build({"name": "strict_of_plugin", "rate": 0.1}).rate == 0.1
+
+
+def test_no_plugin_takes_a_name_of_ours(site):
+    assert siamese.BACKBONES["small_res_net"] is siamese.SmallResNet
+    assert "broken_plugin" not in sys.modules
+
+
+def test_a_plugin_that_cannot_be_used_says_why(site):
+    with pytest.raises(MissingDependencyError) as caught:
+        siamese.BACKBONES["broken_of_plugin"]
+    assert_says(caught.value, "broken_plugin:Net", "siamese-plugin-of-tests", "no_such_module")
+    with pytest.raises(ConfigError) as caught:
+        siamese.BACKBONES["function_of_plugin"]
+    assert_says(caught.value, "not a class", "package.module:Class")
+    with pytest.raises(UnknownNameError, match="did you mean 'tiny_of_plugin'"):
+        siamese.BACKBONES["tiny_of_plugins"]
+
+
+def siamese_command(words, folder, *paths):
+    """The command in a process of its own, which knows nothing of what tests have imported."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    command = [sys.executable, "-m", "siamese", *map(str, words)]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_network_outside_the_package_is_trained_and_verifies(tmp_path, monkeypatch):
+    """Trained from the command line; its bundle opened with its plug-in, and with its file."""
+    identities = write_identities(tmp_path / "identities", [4] * 8)
+    registered = NET.replace(
+        "class TinyNet", '@siamese.BACKBONES.register("tiny_net")\nclass TinyNet'
+    )
+    site = install(
+        tmp_path / "site", "tiny-net", {"backbone.tiny_net": "own_net:TinyNet"}, own_net=registered
+    )
+    group = tmp_path / "conf" / "module" / "backbone"
+    group.mkdir(parents=True)
+    (group / "tiny_net.yaml").write_text("_target_: own_net.TinyNet\nwidth: 4\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.chdir(tmp_path)
+    words = ["module/backbone=tiny_net", "module.backbone.width=6", "max_epochs=1", "plots=false"]
+    data = ["data=folder", f"data.root={identities}", "data/cropper=none", "data.cropper.size=16"]
+    words += [*data, "data.workers=0", "hydra.run.dir=run"]
+    assert main(["train", "--config-dir", "conf", *words]) == 0
+    described = json.loads((tmp_path / "run" / "bundle" / "bundle.json").read_text())
+    assert described["backbone"] == {"name": "tiny_net", "width": 6}
+    assert described["origins"] == {"backbone": "own_net.TinyNet of the package tiny-net"}
+
+    a, b = sorted(identities.rglob("*.png"))[:2]
+    verify = ["verify", a, b, "--bundle", "run"]
+    found = siamese_command(verify, tmp_path, site)
+    assert found.returncode in (0, 1), found.stderr
+    by_file = siamese_command([*verify, "--plugin", site / "own_net.py"], tmp_path)
+    assert (by_file.returncode, by_file.stdout) == (found.returncode, found.stdout)
+    missing = siamese_command(verify, tmp_path)
+    assert missing.returncode == 2
+    assert_says(
+        missing.stderr.strip(), "tiny_net", "own_net.TinyNet of the package tiny-net", "--plugin"
+    )
+    assert "Traceback" not in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["no such file", "give a Python file"]),
+        ("import no_such_module", ["no_such_module"]),
+        ("1 / 0", ["importing it fails", "ZeroDivisionError"]),
+    ],
+)
+def test_a_file_that_cannot_be_imported_says_why(tmp_path, text, words):
+    path = tmp_path / "bad_plugin_file.py"
+    if text:
+        path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        import_plugin(str(path))
+    assert_says(caught.value, path, *words)
+
+
+class Forgetful(siamese.Backbone):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.embedding_size = width
+
+
+class Odd(siamese.Backbone):
+    def __init__(self, width: object = None) -> None:
+        super().__init__()
+        self.width, self.embedding_size = width or object(), 4
+
+
+@pytest.mark.parametrize(
+    ("cls", "words"),
+    [
+        (Forgetful, ["Forgetful", "'width'", "write self.width = width"]),
+        (Odd, ["Odd.width", "object", "numbers, strings"]),
+    ],
+)
+def test_a_component_that_could_not_be_built_again_says_so(cls, words):
+    siamese.BACKBONES.register(f"{cls.__name__.lower()}_of_tests")(cls)
+    try:
+        with pytest.raises(ConfigError) as caught:
+            siamese.BACKBONES.settings(cls())
+        assert_says(caught.value, *words)
+    finally:
+        siamese.BACKBONES._classes.pop(f"{cls.__name__.lower()}_of_tests")
