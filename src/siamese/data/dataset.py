@@ -76,6 +76,9 @@ class CropDataset(Dataset[dict[str, Any]]):
             batch["pairs"] = torch.from_numpy(plan.pairs)
         return batch
 
+    def __repr__(self) -> str:
+        return f"CropDataset({len(self):,} crops of {len(set(self.labels.tolist())):,} identities)"
+
 
 def collate_as_is(batch: Any) -> Any:
     """The collate function of a data set that loads whole batches."""

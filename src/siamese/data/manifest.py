@@ -291,6 +291,10 @@ class SplitManifest:
             manifest.root = str(Path(root).expanduser().absolute())
         return manifest
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name}: {len(entries):,}" for name, entries in self.splits.items())
+        return f"SplitManifest({self.dataset!r}, {self.protocol}, images of {splits})"
+
 
 def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """The pairs whose rows are both kept, in the numbers of the kept rows.

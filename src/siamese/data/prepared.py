@@ -33,6 +33,9 @@ class PreparedSplit:
     counts: dict[str, int]
     pairs: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        return f"PreparedSplit({self.table!r}, {self.counts})"
+
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -55,6 +58,10 @@ class PreparedData:
             "cropped_now": self.computed,
             "seconds": round(self.seconds, 3),
         }
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name}: {len(s.crops):,}" for name, s in self.splits.items())
+        return f"PreparedData(crops of {splits})"
 
 
 def prepare(

@@ -250,6 +250,12 @@ class IdentityTable:
             name,
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"IdentityTable({self.name!r}: {len(self):,} images of "
+            f"{len(self.distinct_identities):,} identities in {str(self.root)!r})"
+        )
+
 
 def normalise_identity(name: str) -> str:
     """One spelling per identity: Unicode NFC, case-folded, outer white space stripped.

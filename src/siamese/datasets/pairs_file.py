@@ -214,6 +214,12 @@ class PairsFile:
         )
         return replace(PairsFile.build(self.root, rows, name, identities), tested=tested)
 
+    def __repr__(self) -> str:
+        return (
+            f"PairsFile({self.name!r}: {len(self):,} pairs of {len(self.files):,} images, "
+            f"folds: {self.folds})"
+        )
+
 
 def _link(rows: Sequence[tuple[str, str, bool, str]]) -> dict[str, str]:
     """File -> the first file that genuine pairs link it to, directly or through others."""

@@ -173,3 +173,6 @@ class BenchmarkDistances:
             names=dict(enumerate(self.benchmark.fold_names)),
         )
         return replace(found, images=len(self.benchmark.files), not_acquired=self.not_acquired)
+
+    def __repr__(self) -> str:
+        return f"BenchmarkDistances({self.benchmark!r}, without a face: {self.not_acquired})"

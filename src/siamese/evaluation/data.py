@@ -97,6 +97,9 @@ class EvaluationData:
         """The split that the threshold is chosen on."""
         return self.manifest.calibrating
 
+    def __repr__(self) -> str:
+        return f"EvaluationData({self.manifest!r})"
+
 
 def run_manifest(run: str | Path, root: str | Path | None = None) -> SplitManifest:
     """The splits of a run, whose files are checked to be what they were.

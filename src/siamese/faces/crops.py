@@ -62,6 +62,13 @@ class CropResult:
     computed: int
     seconds: float
 
+    def __repr__(self) -> str:
+        kept = sum(file is not None for file in self.files)
+        return (
+            f"CropResult({kept:,} of {len(self.files):,} images kept, {len(self.skipped)} skipped, "
+            f"{len(self.bad)} bad)"
+        )
+
 
 class _Job(NamedTuple):
     row: int

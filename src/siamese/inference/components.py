@@ -100,6 +100,10 @@ class Components:
         for name, part in (("backbone", self.backbone), ("distance", self.distance)):
             part.load_state_dict(dict(tensors_of(name, tensors)), strict=True)
 
+    def __repr__(self) -> str:
+        parts = (self.backbone, self.distance, self.cropper)
+        return f"Components({', '.join(type(part).__name__ for part in parts)})"
+
 
 NO_FACE = ("error", "whole_image", "skip")
 

@@ -283,6 +283,9 @@ class Verifier:
         embeddings: Tensor = embed_batch(self._backbone, images, self._views).to(self.device)
         return embeddings
 
+    def __repr__(self) -> str:
+        return f"Verifier({self.operating_point!r}, device={str(self.device)!r})"
+
 
 def _batches(crops: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
     """Lists of up to ``size`` crops."""

@@ -56,6 +56,9 @@ class Pairs:
         """Number of pairs of different identities."""
         return len(self) - self.genuine
 
+    def __repr__(self) -> str:
+        return f"Pairs({self.genuine:,} genuine, {self.impostor:,} impostor)"
+
 
 class PairRule:
     """Base of the rules that choose pairs: a pure function of the labels, repeatable anywhere.

@@ -266,9 +266,7 @@ def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:
     rule = images.pair_rules[split]
     policy.check(*rule.counts(images.datasets[split].labels))
     # Probability and intervals are computed at the end, once.
-    return ThresholdCalibrator(
-        policy, pairs=rule, split=split, probability=None, intervals=False
-    )
+    return ThresholdCalibrator(policy, pairs=rule, split=split, probability=None, intervals=False)
 
 
 def _conclude(

@@ -162,6 +162,9 @@ class IdentityBootstrap:
             found.append(base + part * (counts[:, before + 1] - base))
         return found[0], found[1]
 
+    def __repr__(self) -> str:
+        return f"IdentityBootstrap({self.tp.shape[0]:,} draws at {self.tp.shape[1]:,} thresholds)"
+
 
 def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBootstrap | None:
     """Draw identities with replacement, 1,000 times, and count again.

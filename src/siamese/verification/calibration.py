@@ -273,6 +273,10 @@ class Calibration:
             found = self.curve.choose(chosen)
         return make_calibration(self.point, found, chosen, self.curve, self.draws, self.probability)
 
+    def __repr__(self) -> str:
+        band = f", 95 %: {self.band[0]:.4f}-{self.band[1]:.4f}" if self.band else ""
+        return f"Calibration({self.point!r}{band})"
+
 
 def make_calibration(
     origin: OperatingPoint,

@@ -226,6 +226,12 @@ class ThresholdCurve:
             )
         return prevalence
 
+    def __repr__(self) -> str:
+        return (
+            f"ThresholdCurve({len(self.thresholds):,} thresholds, {self.genuine:,} genuine and "
+            f"{self.impostor:,} impostor pairs)"
+        )
+
 
 def auc(curve: ThresholdCurve) -> float:
     """Area under the ROC curve.

@@ -88,6 +88,15 @@ class SplitEvaluation:
         del values["split"]
         return values | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
 
+    def __repr__(self) -> str:
+        low, high = self.ci95.get("f1", (math.nan, math.nan))
+        interval = "" if math.isnan(low) else f" ({low:.3f}-{high:.3f})"
+        return (
+            f"SplitEvaluation({self.split!r}: F1 {self.f1:.3f}{interval}, accuracy "
+            f"{self.accuracy:.3f}, AUC {self.auc:.3f}, EER {self.eer:.3f}; {self.genuine:,} "
+            f"genuine and {self.impostor:,} impostor pairs of {self.identities:,} identities)"
+        )
+
 
 def evaluate_pairs(
     distances: PairDistances,

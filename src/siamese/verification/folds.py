@@ -128,6 +128,12 @@ class FoldedEvaluation:
         known = {name: None if math.isnan(value) else value for name, value in figures.items()}
         return {"benchmark": self.benchmark, "policy": self.policy} | known | at | rest
 
+    def __repr__(self) -> str:
+        return (
+            f"FoldedEvaluation({self.benchmark!r}: accuracy {self.mean:.4f} +- "
+            f"{self.standard_error:.4f} over {len(self.folds)} folds, by {self.policy})"
+        )
+
 
 def cross_validate(
     distances: np.ndarray,

@@ -121,3 +121,9 @@ class HeldDistances(PairDistances):
         identities, number = np.unique(self.labels, return_inverse=True)
         column = np.searchsorted(thresholds, self.distances.astype(np.float64), side="left")
         return len(identities), number[self.pairs.left], number[self.pairs.right], column
+
+    def __repr__(self) -> str:
+        return (
+            f"HeldDistances({self.distance}, {self.genuine:,} genuine and {self.impostor:,} "
+            f"impostor pairs)"
+        )

@@ -33,6 +33,9 @@ class PairSample:
     distance: str
     complete: bool = True
 
+    def __repr__(self) -> str:
+        return f"PairSample({len(self.pairs):,} pairs)"
+
 
 class PairDistances(ABC):
     """The distances of the pairs of N images, held one by one or only counted.

@@ -134,6 +134,16 @@ class OperatingPoint:
             return None
         return Confusion(self.tp, self.fp, self.fn, self.tn)
 
+    def __repr__(self) -> str:
+        pairs = "no pairs"
+        if self.genuine is not None:
+            pairs = f"{self.genuine:,} genuine and {self.impostor:,} impostor pairs"
+        figures = "".join(f", {name} {value:.4f}" for name, value in self.figures.items())
+        return (
+            f"OperatingPoint({self.distance} <= {self.threshold:.4f} by {self.policy} on {pairs} "
+            f"of {self.split!r}{figures})"
+        )
+
 
 def figures_at(counts: Confusion, prevalence: float) -> dict[str, float]:
     """recall, fmr, precision, f1 and accuracy at a prevalence.

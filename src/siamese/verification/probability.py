@@ -117,6 +117,9 @@ class ProbabilityMap:
             raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
         return made
 
+    def __repr__(self) -> str:
+        return f"ProbabilityMap({self.kind}, prevalence {self.prevalence:.4g})"
+
 
 def fit_probability(
     curve: ThresholdCurve, prevalence: float, kind: str = "isotonic"
@@ -224,6 +227,12 @@ class Reliability:
     weight: tuple[float, ...]
     calibration_error: float
     brier: float
+
+    def __repr__(self) -> str:
+        return (
+            f"Reliability(calibration error {self.calibration_error:.4f} at prevalence "
+            f"{self.prevalence:.4g})"
+        )
 
 
 def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliability:

@@ -31,6 +31,10 @@ class BatchPlan:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def __repr__(self) -> str:
+        pairs = "all pairs" if self.pairs is None else f"{self.pairs.shape[1]} pairs"
+        return f"BatchPlan({len(self)} images, {pairs}, seed={self.seed})"
+
 
 class IdentityRows:
     """Rows grouped by identity.
