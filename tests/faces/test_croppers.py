@@ -15,12 +15,13 @@ import pytest
 from tests.helpers import assert_says, random_image
 
 from siamese.errors import ConfigError
+from siamese.faces import search
 from siamese.faces.align import Box
-from siamese.faces.croppers import dlib_croppers
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
+from siamese.faces.detect import Detection
 
 EXAMPLES = [
     NoCropper(),
@@ -34,6 +35,7 @@ EXAMPLES = [
         upsample=1,
         min_score=-0.5,
         several_faces="prominent",
+        rotations=True,
     ),
     DlibCnnCropper(
         size=150,
@@ -78,6 +80,7 @@ def test_a_name_alone_builds_the_defaults():
         ({"name": "dlib_hog", "upsample": 1.5}, ["upsample", "whole number from 0 to 4", "1.5"]),
         ({"name": "dlib_cnn", "upsample": 9}, ["upsample", "from 0 to 4", "9"]),
         ({"name": "dlib_hog", "min_score": -3}, ["min_score", "between -2 and 5", "-3"]),
+        ({"name": "dlib_hog", "rotations": 4}, ["rotations", "true or false", "4"]),
         (
             {"name": "dlib_hog", "aligner": "5_point"},
             ["aligner", "'5_point'", "did you mean 'five_point'"],
@@ -130,9 +133,8 @@ FACES = {0: [], 1: [Box(50, 40, 90, 80)], 2: [Box(50, 40, 90, 80), Box(120, 20, 
 @pytest.fixture
 def faces_found(monkeypatch):
     def pretend(n: int) -> None:
-        monkeypatch.setattr(
-            dlib_croppers, "detect_faces", lambda image, max_upsample=1, **settings: FACES[n]
-        )
+        found = [Detection(box, 1.0) for box in FACES[n]]
+        monkeypatch.setattr(search, "detect_scored", lambda image, *settings: found)
 
     return pretend
 

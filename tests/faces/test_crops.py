@@ -15,7 +15,7 @@ from PIL import Image
 from tests.helpers import assert_says, random_image, write_image
 
 from siamese.errors import DataError, FaceError
-from siamese.faces import crops
+from siamese.faces import crops, search
 from siamese.faces.align import Box
 from siamese.faces.croppers import dlib_croppers
 from siamese.faces.croppers.base import CROPPERS, Cropper
@@ -23,6 +23,7 @@ from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
 from siamese.faces.crops import CropResult, crop_files, hash_files, read_crop
+from siamese.faces.detect import Detection
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
 
@@ -86,13 +87,14 @@ def test_an_image_that_was_replaced_under_its_name_is_cropped_again(paths, cache
 def pretended_faces(monkeypatch):
     """Faces as the image's first pixel tells: its red value is their number."""
 
-    def detect(image: np.ndarray, max_upsample: int = 1, **settings: object) -> list[Box]:
-        return [Box(5, 5, 25, 25), Box(20, 20, 30, 30)][: int(image[0, 0, 0])]
+    def detect(image: np.ndarray, *settings: object) -> list[Detection]:
+        boxes = [Box(5, 5, 25, 25), Box(20, 20, 30, 30)]
+        return [Detection(box, 1.0) for box in boxes[: int(image[0, 0, 0])]]
 
     def chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
         return np.full((size, size, 3), int(box.left), dtype=np.uint8)
 
-    monkeypatch.setattr(dlib_croppers, "detect_faces", detect)
+    monkeypatch.setattr(search, "detect_scored", detect)
     monkeypatch.setattr(dlib_croppers, "face_chip", chip)
     monkeypatch.setattr(dlib_croppers, "require_dlib", lambda *files: None)
 
@@ -120,6 +122,7 @@ DLIB_CHANGES = (
     {"aligner": "five_point"},
     {"upsample": 1},
     {"min_score": -0.5},
+    {"rotations": True},
 )
 PIXEL_SETTINGS = [
     (NoCropper(size=16), NoCropper(size=17)),

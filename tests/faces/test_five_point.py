@@ -156,7 +156,7 @@ def test_the_cnn_detector_never_sees_more_than_two_million_pixels(monkeypatch):
 
     def find(image, doublings, score):
         seen.append(image.shape[0] * image.shape[1] * 4**doublings)
-        return [BestThreshold()] if len(seen) == 4 else []
+        return [(BestThreshold(), 1.0)] if len(seen) == 4 else []
 
     monkeypatch.setitem(detect._find, "cnn", find)
     for height, width in ((540, 960), (1080, 1920), (2160, 3840)):

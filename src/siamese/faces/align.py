@@ -45,9 +45,6 @@ def crop_to_square(image: np.ndarray, box: Box, size: int, padding: str = "black
     Both axes are scaled alike. What of the box lies beyond the image is padded too, so that a face
     near the edge keeps the scale of all others.
 
-    What of the box lies beyond the image is padded too, so that a face near the edge keeps the
-    scale of all others.
-
     Args:
         image: (H, W, 3) uint8.
         box: the part to show; it must touch the image.
@@ -89,16 +86,21 @@ def whole(image: np.ndarray) -> Box:
 def pick(boxes: Sequence[Box], image: np.ndarray, rule: str) -> Box:
     """One of several boxes by a rule.
 
-    ``"central"`` is the box whose middle is nearest the image's. ``"prominent"`` is the one whose
-    area less the square of twice that distance is the greatest: where faces of bystanders may be
-    larger, size and place together tell best whom an image shows. Any other rule takes the first.
+    ``"central"`` is the box whose middle is nearest the image's. ``"prominent"`` is the one of the
+    greatest :func:`prominence`: where faces of bystanders may be larger, size and place together
+    tell best whom an image shows. Any other rule takes the first.
     """
-    height, width = image.shape[:2]
-
-    def square(box: Box) -> float:
-        """Of twice the distance between the middles."""
-        return math.hypot(box.left + box.right - width, box.top + box.bottom - height) ** 2
-
     if rule == "central":
-        return min(boxes, key=square)
-    return max(boxes, key=lambda box: box.area - square(box)) if rule == "prominent" else boxes[0]
+        return min(boxes, key=lambda box: _square(box, image))
+    return max(boxes, key=lambda box: prominence(box, image)) if rule == "prominent" else boxes[0]
+
+
+def prominence(box: Box, image: np.ndarray) -> float:
+    """A box's area less the square of twice the distance of its middle from the image's, pixels."""
+    return box.area - _square(box, image)
+
+
+def _square(box: Box, image: np.ndarray) -> float:
+    """Of twice the distance between the middles."""
+    height, width = image.shape[:2]
+    return math.hypot(box.left + box.right - width, box.top + box.bottom - height) ** 2

@@ -16,6 +16,18 @@ from siamese.faces.align import Box
 from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
 
 
+class Detection(NamedTuple):
+    """A face that was found.
+
+    Attributes:
+        box: where, pixels.
+        score: how surely; above 0 at dlib's own limit, about 1 to 3 for a face that is well seen.
+    """
+
+    box: Box
+    score: float
+
+
 class _Limits(NamedTuple):
     """Limits in pixels for enlarging an image.
 
@@ -80,6 +92,14 @@ def detect_faces(
             weights.
         ConfigError: another detector.
     """
+    settings = max_upsample, upsample, min_score, detector
+    return [found.box for found in detect_scored(image, *settings)]
+
+
+def detect_scored(
+    image: np.ndarray, max_upsample: int, upsample: int, min_score: float, detector: str
+) -> list[Detection]:
+    """As :func:`detect_faces`, with the score of each box."""
     if detector not in _LIMITS:
         raise ConfigError(f"detector={detector!r} is not known{did_you_mean(detector, _LIMITS)}")
     limits, (height, width) = _LIMITS[detector], image.shape[:2]
@@ -98,12 +118,30 @@ def detect_faces(
             break
         rectangles = _find[detector](image, doublings, min_score)
         found = [
-            Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1)))
-            for r in rectangles
+            Detection(
+                Box(*(v / scale for v in (r.left(), r.top(), r.right() + 1, r.bottom() + 1))), score
+            )
+            for r, score in rectangles
         ]
         if found:
-            return sorted(found, key=lambda box: (-box.area, box.top, box.left))
+            return sorted(found, key=lambda face: (-face.box.area, face.box.top, face.box.left))
     return []
+
+
+def shrunk(image: np.ndarray, steps: int) -> np.ndarray:
+    """The image after so many steps of HOG's pyramid, by 5 / 6 smaller with each.
+
+    Searched alone, it gives what the search of the image itself finds from that step on, with the
+    same scores (boxes: :func:`siamese.faces.pyramid.enlarged`).
+
+    Args:
+        image: (H, W, 3) uint8.
+        steps: >= 0.
+    """
+    dlib = _import_dlib()
+    for _ in range(steps):
+        image = dlib.resize_image(image, image.shape[0] * 5 // 6, image.shape[1] * 5 // 6)
+    return image
 
 
 def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarray:
@@ -150,22 +188,29 @@ def require_dlib(*files: str) -> None:
         pretrained_file(name)
 
 
-def _hog(image: np.ndarray, doublings: int, min_score: float) -> list[Any]:
-    found, _, _ = _load("hog", lambda: _import_dlib().get_frontal_face_detector()).run(
+def _hog(image: np.ndarray, doublings: int, min_score: float) -> list[tuple[Any, float]]:
+    found, scores, _ = _load("hog", lambda: _import_dlib().get_frontal_face_detector()).run(
         image, doublings, min_score
     )
-    return list(found)
+    return list(zip(found, scores, strict=True))
 
 
-def _cnn(image: np.ndarray, doublings: int, min_score: float) -> list[Any]:
+def _cnn(image: np.ndarray, doublings: int, min_score: float) -> list[tuple[Any, float]]:
     detector = _load(
         "cnn",
         lambda: _import_dlib().cnn_face_detection_model_v1(str(pretrained_file(CNN_DETECTOR))),
     )
-    return [found.rect for found in detector(image, doublings) if found.confidence >= min_score]
+    return [
+        (found.rect, found.confidence)
+        for found in detector(image, doublings)
+        if found.confidence >= min_score
+    ]
 
 
-_find: dict[str, Callable[[np.ndarray, int, float], list[Any]]] = {"hog": _hog, "cnn": _cnn}
+_find: dict[str, Callable[[np.ndarray, int, float], list[tuple[Any, float]]]] = {
+    "hog": _hog,
+    "cnn": _cnn,
+}
 
 
 def _load(name: str, make: Callable[[], Any]) -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -77,22 +76,21 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
             "run: pip install 'siamese-lightning[heic]', or save it as JPEG",
         )
     try:
-        with warnings.catch_warnings():
-            # The limit below is the stricter one.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        path,
-                        f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}",
-                        "scale the image down",
-                    )
-                if image.format in _PROGRAMS:
-                    raise ImageError(
-                        path, f"{image.format}, which is a program", "save it as PNG or JPEG"
-                    )
-                image.load()
-                return to_rgb(image, path)
+        # Pillow's own warning of large images is not silenced: to enter warnings.catch_warnings here
+        # would make Python repeat every other warning of the process.
+        with Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    path,
+                    f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}",
+                    "scale the image down",
+                )
+            if image.format in _PROGRAMS:
+                raise ImageError(
+                    path, f"{image.format}, which is a program", "save it as PNG or JPEG"
+                )
+            image.load()
+            return to_rgb(image, path)
     except Image.DecompressionBombError as error:
         raise ImageError(
             path, f"more than {MAX_PIXELS:,} pixels", "scale the image down"
