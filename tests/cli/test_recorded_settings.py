@@ -76,7 +76,8 @@ def test_a_run_is_resumed_by_its_folder_alone(name, folder, monkeypatch):
 def test_what_may_be_recorded_is_what_the_configuration_holds():
     found = roots(config_folder())
     tops = {group.split("/")[0] for group in groups(config_folder())}
-    assert found == tops | {"name", "seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
+    settings = {"name", "seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
+    assert found == tops | settings | {"overwrite", "plots"}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,9 @@ def test_only_what_cannot_execute_is_taken_over(tmp_path):
 def test_this_commands_settings_win(tmp_path):
     record = tmp_path / ".hydra" / "overrides.yaml"
     record.parent.mkdir()
-    record.write_text(json.dumps(["policy=far", "+policy.rate=0.1", "seed=3", "resume=x"]))
+    record.write_text(
+        json.dumps(["policy=far", "+policy.rate=0.1", "seed=3", "resume=x", "overwrite=true"])
+    )
     argv = [f"resume={tmp_path}", "seed=4"]
     found = with_recorded_settings(argv, groups(config_folder()), config_folder())
     assert found == ["policy=fmr", "+policy.rate=0.1", *argv]

@@ -19,6 +19,8 @@ from siamese.errors import ConfigError
 
 RUN = ["train", "data=folder", "data.root=people"]
 HERE = __name__
+# Hydra turns errors in its callbacks into warnings.
+pytestmark = pytest.mark.filterwarnings("error:Callback")
 
 
 # --- names ---
@@ -69,6 +71,43 @@ def test_a_sweep_has_one_name(training, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+# --- folders ---
+
+
+def test_the_folder_of_another_run_is_left_as_it_is(training, tmp_path, capsys):
+    words = [*RUN, "hydra.run.dir=mine"]
+    assert main([*words, "seed=1"]) == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()}
+    assert main([*words, "seed=2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "mine holds another run: give another folder (hydra.run.dir=...), go on with" in line
+    assert {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()} == before
+    assert main([*words, "seed=3", "overwrite=true", "plots=false"]) == 0
+    assert main([*words, "resume=mine"]) == 0
+    last = training.calls[-2:]
+    assert [(c["overwrite"], c["plots"]) for c in last] == [(True, False), (False, False)]
+
+
+def test_the_folder_of_another_sweep_is_left_as_it_is(training, tmp_path, capsys):
+    words = [*RUN, "--multirun", "hydra.sweep.dir=mine"]
+    assert main([*words, "seed=1,2"]) == 0
+    capsys.readouterr()
+    before = {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()}
+    assert main([*words, "seed=3,4"]) == 2
+    streams = capsys.readouterr()
+    (line,) = streams.err.splitlines()
+    assert "mine holds another sweep: give another folder (hydra.sweep.dir=...)" in line
+    assert "┃" not in streams.out
+    assert {p: p.read_bytes() for p in (tmp_path / "mine").rglob("*") if p.is_file()} == before
+    assert main([*words, "seed=3,4", "overwrite=true"]) == 0
+
+
+@pytest.mark.parametrize("name", ["overwrite", "plots"])
+def test_a_switch_is_true_or_false(name, training, capsys):
+    assert main([*RUN, f"{name}=perhaps"]) == 2
+    assert f"{name} must be true or false, not 'perhaps'" in capsys.readouterr().err
+
+
 # --- options that are settings ---
 
 
@@ -82,6 +121,7 @@ def test_a_sweep_has_one_name(training, tmp_path, capsys):
         (["--module.optimizer.lr", "0.1"], "write module.optimizer.lr=0.1: "),
         (["--experiment", "quick"], "write experiment=quick: "),
         (["--backbone=hybrid_net"], "write module/backbone=hybrid_net: "),
+        (["--overwrite", "seed=1"], "write overwrite=true: "),
         (["--epochs", "3"], "did you mean 'max_epochs'"),
         (["--precision", "16-mixed"], "write trainer.precision=16-mixed: "),
         (["--multi-run", "seed=1"], "did you mean '--multirun'"),
@@ -190,15 +230,15 @@ def test_loggers_and_callbacks_are_made(training):
     rates = "{_target_: pytorch_lightning.callbacks.LearningRateMonitor}"
     for word, kinds in (
         (f"+trainer.callbacks=[{stopping},{rates}]", [EarlyStopping, LearningRateMonitor]),
-        (f"trainer.callbacks={stopping}", [EarlyStopping]),
+        (f"trainer.callbacks={stopping}", EarlyStopping),
         (f"trainer.callbacks={{first: {stopping}}}", [EarlyStopping]),
-        ("trainer.precision=bf16-mixed", []),
+        ("trainer.precision=bf16-mixed", type(None)),
     ):
-        assert main([*RUN, *logger, word]) == 0
+        assert main([*RUN, *logger, word, "overwrite=true"]) == 0
         call = training.calls.pop()
-        assert [type(each) for each in call["callbacks"]] == kinds
+        given = call["trainer"].get("callbacks")
+        assert ([type(e) for e in given] if isinstance(given, list) else type(given)) == kinds
         assert isinstance(call["trainer"]["logger"], CSVLogger)
-        assert "callbacks" not in call["trainer"]
         json.dumps(call["provenance"])  # plain values, for the bundle
     assert call["trainer"]["precision"] == "bf16-mixed"
 

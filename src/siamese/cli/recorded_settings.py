@@ -40,7 +40,8 @@ def with_recorded_settings(
     recorded = home / ".hydra" / "overrides.yaml"
     if not recorded.is_file():
         return list(argv)
-    given = {_key(word) for word in argv} | {"resume"}
+    # What was said of the folder of that run holds for no other.
+    given = {_key(word) for word in argv} | {"resume", "overwrite"}
     words = _read(recorded, groups, roots(folder), given)
     # Hydra wants all settings in one place, after its own options.
     first = next(i for i, word in enumerate(argv) if "=" in word and not word.startswith("-"))

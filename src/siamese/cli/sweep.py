@@ -10,31 +10,17 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from hydra.experimental.callback import Callback
-
+from siamese.cli.run_folder import RunFolder
 from siamese.errors import first_line
 from siamese.inference.bundle import DESCRIPTION
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
 from siamese.storage import write_whole
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 TABLE = "sweep.csv"
 FAILED = "failed.txt"  # in a run's folder: why it failed
 _SETTINGS = Path(".hydra") / "overrides.yaml"
-
-
-class SweepFolder(Callback):
-    """Notes where Hydra's sweep lies; ``conf/train.yaml`` names this class."""
-
-    begun: ClassVar[tuple[Path, str] | None] = None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Keep the sweep's folder, and its name or an empty string."""
-        SweepFolder.begun = Path(str(config.hydra.sweep.dir)), str(config.get("name") or "")
 
 
 @dataclass(frozen=True)
@@ -98,7 +84,7 @@ def show_sweep() -> None:
     Where every run failed for the same reason there is nothing to compare: the folders are removed
     if nothing else lies in them, and the error, which follows, says all.
     """
-    begun, SweepFolder.begun = SweepFolder.begun, None
+    begun, RunFolder.sweep = RunFolder.sweep, None
     if begun is None or not (runs := read_sweep(begun[0])):
         return
     folder, name = begun
@@ -144,6 +130,10 @@ def _read_run(folder: Path, sweep: Path) -> SweepRun:
     name = folder.relative_to(sweep).as_posix()
     words = [str(word) for word in OmegaConf.load(folder / _SETTINGS)]
     settings = {k.lstrip("+"): v for k, _, v in (word.partition("=") for word in words)}
+    why = folder / FAILED
+    if why.is_file():  # whatever lies there besides is of an earlier run
+        reason = why.read_text(encoding="utf-8").strip()
+        return SweepRun(folder, name, settings, failure=f"failed: {reason}")
     try:
         bundle = json.loads((folder / "bundle" / DESCRIPTION).read_text(encoding="utf-8"))
         split = str(bundle["operating_point"]["split"])
@@ -151,11 +141,7 @@ def _read_run(folder: Path, sweep: Path) -> SweepRun:
         manifest = json.loads((folder / "split.json").read_text(encoding="utf-8"))
         people = frozenset(str(entry["file"]) for entry in manifest["splits"].get(split, []))
     except (OSError, ValueError, KeyError):
-        why = folder / FAILED
-        failure = "not finished"
-        if why.is_file():
-            failure = f"failed: {why.read_text(encoding='utf-8').strip()}"
-        return SweepRun(folder, name, settings, failure=failure)
+        return SweepRun(folder, name, settings, failure="not finished")
     return SweepRun(folder, name, settings, split, figures, people)
 
 

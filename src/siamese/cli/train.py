@@ -78,6 +78,7 @@ def run_words(argv: Sequence[str]) -> int:
     from siamese.cli.flags import check_flags
     from siamese.cli.overrides import complete_overrides, groups
     from siamese.cli.recorded_settings import with_recorded_settings
+    from siamese.cli.run_folder import Refused
     from siamese.cli.sweep import show_sweep
 
     folder, before = config_folder(), sys.argv
@@ -87,7 +88,7 @@ def run_words(argv: Sequence[str]) -> int:
     try:
         sys.argv = ["siamese train", *complete_overrides(argv, folder)]
         hydra.main(version_base="1.3", config_path=str(folder), config_name="train")(_job)()
-    except _Refused as refused:
+    except Refused as refused:
         raise refused.error from refused
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
@@ -97,18 +98,11 @@ def run_words(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Refused(BaseException):
-    """Carries an error of ours past Hydra, which prints lines of its own about an Exception."""
-
-    def __init__(self, error: SiameseError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 def _job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from siamese.cli.run_folder import Refused
     from siamese.cli.sweep import forget_failure, note_failure
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -123,7 +117,7 @@ def _job(config: DictConfig) -> float:
         if sweeping:  # the sweeper decides whether the other runs go on
             note_failure(folder, error)
         elif isinstance(error, SiameseError):
-            raise _Refused(error) from error
+            raise Refused(error) from error
         raise
     finally:
         _remove_if_empty(folder)
@@ -151,6 +145,9 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
     if missing:
         name = sorted(missing)[0]
         raise ConfigError(f"{name} is not given; add {name}=... to the command")
+    for name in ("overwrite", "plots"):
+        if not isinstance(config[name], bool):
+            raise ConfigError(f"{name} must be true or false, not {config[name]!r}")
     if not isinstance(config.seed, int) or config.seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, not {config.seed!r}")
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -165,7 +162,6 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         raise ConfigError(_one_line(error)) from error
     except Exception as error:
         raise _instantiation_error(error) from error
-    trainer = _trainer_settings(trainer)
     result = train(
         module,
         data,
@@ -177,16 +173,17 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         monitor=config.monitor.name,
         mode=config.monitor.mode,
         resume=config.resume,
-        callbacks=trainer.pop("callbacks", []),
-        trainer=trainer,
+        trainer=_trainer_settings(trainer),
         provenance={"config": plain},
+        overwrite=config.overwrite,
+        plots=config.plots,
     )
     note_few_identities(result.operating_point.identities)
     return result
 
 
 def _trainer_settings(given: Any) -> dict[str, Any]:
-    """Arguments of Lightning's Trainer; callbacks and loggers as lists, however they were given.
+    """Arguments of Lightning's Trainer; several callbacks or loggers may each have a name.
 
     Raises:
         ConfigError: something else than arguments.
@@ -198,10 +195,8 @@ def _trainer_settings(given: Any) -> dict[str, Any]:
     settings = dict(given or {})
     for name in ("callbacks", "logger"):
         value = settings.get(name)
-        if isinstance(value, dict):  # each under a name of its own
+        if isinstance(value, dict):
             settings[name] = list(value.values())
-    callbacks = settings.get("callbacks") or []
-    settings["callbacks"] = callbacks if isinstance(callbacks, list) else [callbacks]
     return settings
 
 
