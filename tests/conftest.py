@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 from tests.helpers import write_identities
 
+from siamese.notices import forget_what_was_said
+
 # The same examples every time: a red test means that the code has changed, not the dice.
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
 settings.load_profile("house")
@@ -24,6 +26,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIAMESE_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said() -> None:
+    """Every test hears the warnings that are said once in a process."""
+    forget_what_was_said()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "storage", "registry", "plugins", "progress", "weight_files"},
+    {"errors", "storage", "registry", "plugins", "progress", "notices", "weight_files"},
     {"distances", "pairs"},
     {"datasets", "faces", "backbones", "losses"},
     {"data", "verification"},

@@ -46,8 +46,7 @@ def test_folder_of_identities(tmp_path):
     assert table.counts == {"ann": 1, "bob": 2}
     assert table.name == "set"
     assert all(path.is_file() and path.is_absolute() for path in table.paths)
-    with pytest.warns(UserWarning, match="left out"):
-        assert IdentityTable.from_folder(tmp_path / "set", name="mine").name == "mine"
+    assert IdentityTable.from_folder(tmp_path / "set", name="mine").name == "mine"
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))

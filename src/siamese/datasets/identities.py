@@ -6,7 +6,6 @@ import csv
 import os
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from siamese.datasets.suffixes import LeftOut, is_image
 from siamese.errors import DataError, did_you_mean
+from siamese.notices import warn_once
 
 _NUMBERED = re.compile(r"(.+)_[0-9]+")  # greedy: the last number counts
 
@@ -124,12 +124,12 @@ class IdentityTable:
                 f"{root}/<identity>/<image>.jpg{hint}{left_out.hint()}"
             )
         if strays:
-            warnings.warn(
+            warn_once(
                 f"{root}: images that lie outside any identity's folder are ignored: {strays}",
                 stacklevel=2,
             )
         if left_out:
-            warnings.warn(f"{root}: {left_out}", stacklevel=2)
+            warn_once(f"{root}: {left_out}", stacklevel=2)
         return cls.build(root, files, identities, name or root.name)
 
     @classmethod
@@ -161,13 +161,13 @@ class IdentityTable:
                 f"give a folder with one folder per identity{hint}{left_out.hint()}"
             )
         if strays:
-            warnings.warn(
+            warn_once(
                 f"{root}: {len(strays)} images are not named <identity>_<number> and left out, "
                 f"first {strays[0]!r}",
                 stacklevel=2,
             )
         if left_out:
-            warnings.warn(f"{root}: {left_out}", stacklevel=2)
+            warn_once(f"{root}: {left_out}", stacklevel=2)
         return cls.build(root, files, identities, name or root.name)
 
     @classmethod
@@ -237,7 +237,7 @@ class IdentityTable:
         for written in identities:
             first = spelling.setdefault(normalise_identity(written), written)
             if first != written:
-                warnings.warn(
+                warn_once(
                     f"{root}: {first!r} and {written!r} are taken for the same identity; rename "
                     f"one if not",
                     stacklevel=3,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from siamese.datasets.download import download_file
 from siamese.datasets.identities import IdentityTable, is_flat
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import DataError, first_line
+from siamese.notices import warn_once
 
 IMAGES, PEOPLE = 13_233, 5_749
 _LAYOUTS = ("lfw-deepfunneled", "lfw_funneled", "lfw-funneled", "lfw")
@@ -69,7 +69,7 @@ def load_lfw(root: str | Path) -> IdentityTable:
     read = IdentityTable.from_flat_folder if is_flat(folder) else IdentityTable.from_folder
     table = read(folder, name="lfw")
     if len(table) != IMAGES or len(table.distinct_identities) != PEOPLE:
-        warnings.warn(
+        warn_once(
             f"{folder}: {len(table):,} photographs of {len(table.distinct_identities):,} people, "
             f"where the whole of LFW has {IMAGES:,} of {PEOPLE:,}",
             stacklevel=2,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from siamese.datasets.identities import existing_folder
 from siamese.errors import DataError, did_you_mean
+from siamese.notices import warn_once
 
 _TRUE = ("1", "true", "yes", "same", "genuine")
 _FALSE = ("0", "false", "no", "different", "impostor")
@@ -195,7 +195,7 @@ class PairsFile:
         met = np.unique(np.stack([who, np.tile(self.fold, 2)]), axis=1)
         several = int(np.count_nonzero(np.bincount(met[0]) > 1))
         if several:
-            warnings.warn(
+            warn_once(
                 f"{self.name}: {several:,} identities (images that genuine pairs link) are in "
                 f"several folds, so thresholds are chosen on identities that are tested, too; give "
                 f"each identity one fold",

@@ -76,7 +76,7 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
             "run: pip install 'siamese-lightning[heic]', or save it as JPEG",
         )
     try:
-        # Pillow's own warning of large images is not silenced: to enter warnings.catch_warnings here
+        # Pillow warns of large images, too: silencing it by warnings.catch_warnings, at every image,
         # would make Python repeat every other warning of the process.
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from siamese.distances.base import Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError
+from siamese.notices import warn_once
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.training.metrics import PairMetric, VerificationThreshold
@@ -175,7 +175,7 @@ class ThresholdCalibrator(pl.Callback):
             distances = self._metric.pair_distances()
         self._metric.reset()
         if not distances.genuine or not distances.impostor:
-            warnings.warn(
+            warn_once(
                 f"the {self.split} split has {len(distances.labels)} images with "
                 f"{distances.genuine} genuine and {distances.impostor} impostor pairs: the "
                 f"threshold stays at {_threshold(pl_module):g}; validate on two identities or "

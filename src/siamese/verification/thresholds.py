@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from siamese.distances.base import Distance, as_distance
 from siamese.errors import ConfigError
+from siamese.notices import warn_once
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.calibration import Calibration, make_calibration
@@ -174,22 +174,23 @@ def _warn(
     name = policy.describe()["name"]
     if not counts.tp:
         prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
-        warnings.warn(
-            f"policy {name} refuses every genuine pair: at a prevalence of {prevalence:.2g} no "
-            f"threshold is better with these embeddings; state another prevalence or another "
-            f"policy, or look at the embeddings",
+        warn_once(
+            f"policy {name} refuses every genuine pair (all {distances.genuine:,}): at a "
+            f"prevalence of {prevalence:.2g} no threshold is better with these embeddings; state "
+            f"another prevalence or another policy, or look at the embeddings",
             stacklevel=4,
         )
     elif not counts.tn:
-        warnings.warn(
-            f"policy {name} accepts every pair of split {split!r}: no threshold is better with "
+        warn_once(
+            f"policy {name} accepts every pair of split {split!r} ({distances.genuine:,} genuine, "
+            f"{distances.impostor:,} impostor): no threshold is better with "
             f"these embeddings (are they all alike?); look at the embeddings, or state another "
             f"policy",
             stacklevel=4,
         )
     if (largest := distances.largest_share()) > DOMINANT_SHARE:
         intervals = ", and the intervals are too narrow" if narrow else ""
-        warnings.warn(
+        warn_once(
             f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold "
             f"and figures tell mostly about that identity{intervals}; leave out some of its images",
             stacklevel=4,

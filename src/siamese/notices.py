@@ -1,0 +1,31 @@
+"""A warning is said once in a process, not at every call that meets its cause."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+_said: set[str] = set()
+_lock = threading.Lock()
+
+
+def warn_once(text: str, stacklevel: int = 1) -> None:
+    """Warn, unless these very words were said before.
+
+    Python's own rule for that is undone by every ``warnings.catch_warnings`` that a library enters.
+
+    Args:
+        text: what to know, and what to do.
+        stacklevel: whose line is named, as for ``warnings.warn``: 1 for that of the caller.
+    """
+    with _lock:
+        if text in _said:
+            return
+        _said.add(text)
+    warnings.warn(text, stacklevel=stacklevel + 1)
+
+
+def forget_what_was_said() -> None:
+    """Say everything once more, for tests."""
+    with _lock:
+        _said.clear()

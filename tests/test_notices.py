@@ -1,0 +1,48 @@
+"""Warnings that are said once in a process, whatever other libraries do to Python's filters."""
+
+import warnings
+
+import numpy as np
+import pytest
+from tests.helpers import write_image
+
+import siamese
+from siamese.notices import warn_once
+
+
+def test_the_same_words_are_said_once():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for text in ("one", "other", "one", "one"):
+            warn_once(text)
+    assert [str(w.message) for w in heard] == ["one", "other"]
+    assert heard[0].filename == __file__
+
+
+def test_a_calibration_that_is_repeated_warns_once(tmp_path):
+    """Between the calls an image is read and a library resets Python's memory of warnings."""
+    embeddings = np.random.default_rng(0).normal(size=(40, 4))
+    identities = [0] * 20 + list(range(1, 21))
+    image = write_image(tmp_path / "a.png", 0)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            siamese.calibrate(embeddings, identities)
+            siamese.read_image(image)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+    assert len([w for w in heard if "one identity has 100%" in str(w.message)]) == 1
+
+
+def test_reading_an_image_leaves_the_filters_alone(tmp_path):
+    image = write_image(tmp_path / "a.png", 0)
+    before = (
+        warnings._filters_mutated_count if hasattr(warnings, "_filters_mutated_count") else None
+    )
+    filters = list(warnings.filters)
+    siamese.read_image(image)
+    assert warnings.filters == filters
+    if before is not None:
+        assert warnings._filters_mutated_count == before
+    with pytest.raises(siamese.ImageError):
+        siamese.read_image(tmp_path / "none.png")
