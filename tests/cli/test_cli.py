@@ -97,7 +97,14 @@ def test_a_run_leaves_everything_behind(run_folder):
         assert Image.open(run_folder / "plots" / f"{plot}.png").width > 400
     assert list((run_folder / "logs" / "tensorboard").glob("events.*"))
     rows = list(csv.DictReader((run_folder / "logs" / "csv" / "metrics.csv").open()))
-    logged = {"train/loss", "val/loss", "val/f1", "val/threshold", "train/lr", "epoch"}
+    logged = {
+        "train/loss",
+        "calibration/loss",
+        "calibration/f1",
+        "calibration/threshold",
+        "train/lr",
+        "epoch",
+    }
     assert logged <= set(rows[0])
     figures = json.loads((run_folder / "evaluation.json").read_text())
     assert set(figures) == {"train", "calibration", "test"}
@@ -210,6 +217,14 @@ def test_multirun_gives_one_folder_each(identities, here, capsys):
     ]
     assert [m["seed"] for m in manifests] == [1, 2]
     assert manifests[0]["splits"] != manifests[1]["splits"]
+    said = capsys.readouterr().out
+    assert "best by the calibration people's EER: runs/multirun/" in said
+    assert "the calibration people are not the same in all runs" in said
+    (table,) = here.glob("runs/multirun/*/sweep.csv")
+    rows = {row["run"]: row for row in csv.DictReader(table.open())}
+    for number, row in rows.items():
+        figures = json.loads((table.parent / number / "evaluation.json").read_text())
+        assert float(row["eer"]) == figures["calibration"]["eer"]
 
 
 def test_cfg_job_shows_the_settings_and_trains_nothing(here, capsys):
@@ -468,8 +483,10 @@ def test_another_policy_and_other_identities_from_the_command_line(
     assert main(["calibrate", "own", *data]) == 0
     said = capsys.readouterr()
     assert "no sign of drift" in said.out  # the very identities that it was calibrated on
-    # The bundle lies in no run's folder.
-    assert "calibrated on these identities is not known" in said.err
+    # The bundle lies in no run's folder, and knows all the same whom it has read.
+    assert "calibrated on 10 identities of these names, and on 40 of these very images" in said.err
+    assert main(["evaluate", "own", *data]) == 0
+    assert "calibrated on 10 identities of these names" in capsys.readouterr().err
     assert "give some: data=PATH (--data PATH)" in refused(capsys, "evaluate", "own")
     # More pairs of the same identities are other pairs, not other identities.
     balanced = ["--policy", "max_f1", "--pairs", "balanced_pairs", "--out", "own2"]
@@ -477,10 +494,10 @@ def test_another_policy_and_other_identities_from_the_command_line(
     every = ["calibrate", "own2", *data, "--pairs", "all_pairs", "--out", "own3"]
     assert main([*every, "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["drifted"] is False
-    assert main(every) == 0
+    assert "own3 holds a bundle: give another folder, or add --overwrite" in refused(capsys, *every)
+    assert main([*every, "--overwrite"]) == 0
     said = capsys.readouterr()
     assert "of the pairs here 7.69% are genuine, of the bundle's 50.00%" in said.out
-    assert "the bundle in own3 is replaced" in said.err
     rare = [*evaluate, "--splits", "test", "--policy", "max_f1,prevalence=0.1"]
     assert main([*rare, "--json"]) == 0
     at = json.loads(capsys.readouterr().out)["test"]["at_prevalence"]

@@ -28,10 +28,10 @@ MARGINS = "module.loss.margin=0.5,0.75,1.5,2.0"
 @pytest.fixture
 def training(training):
     training.figures = {
-        0.5: figures(0.20, 0.50, 0.99),  # what minimising F1, or maximising the area, would find
+        0.5: figures(0.20, 0.50, 0.70),  # what minimising F1 or the area would find
         0.75: figures(0.05, 0.70, 0.80),  # the best
         1.5: figures(0.30, 0.95, 0.90),  # what maximising F1 or the EER would find
-        2.0: figures(0.20, 0.60, 0.70),  # what minimising the area would find
+        2.0: figures(0.20, 0.60, 0.99),  # what maximising the area would find
     }
     return training
 
@@ -68,8 +68,8 @@ def test_a_sweep_ends_with_a_table_that_names_the_best(training, tmp_path, capsy
     rows = [[cell.strip() for cell in row] for row in rows if len(row) == 5]
     assert rows == [  # equal EER: by the area
         ["1", "module.loss.margin=0.75", "0.050 (0.025-0.100)", "0.700", "0.800"],
-        ["0", "module.loss.margin=0.5", "0.200 (0.100-0.400)", "0.500", "0.990"],
-        ["3", "module.loss.margin=2.0", "0.200 (0.100-0.400)", "0.600", "0.700"],
+        ["3", "module.loss.margin=2.0", "0.200 (0.100-0.400)", "0.600", "0.990"],
+        ["0", "module.loss.margin=0.5", "0.200 (0.100-0.400)", "0.500", "0.700"],
         ["2", "module.loss.margin=1.5", "0.300 (0.150-0.600)", "0.950", "0.900"],
     ]
     assert "best by the calibration people's EER: sweep/1 (module.loss.margin=0.75)" in said
@@ -77,7 +77,7 @@ def test_a_sweep_ends_with_a_table_that_names_the_best(training, tmp_path, capsy
     assert "test" not in said.partition("sweep margins")[2]
     assert "easier people" not in said
     written = table(tmp_path / "sweep")
-    assert [row["run"] for row in written] == ["1", "0", "3", "2"]
+    assert [row["run"] for row in written] == ["1", "3", "0", "2"]
     assert (written[0]["eer"], written[0]["eer_high"], written[0]["f1_low"]) == ("0.05", "0.1", "")
     assert written[0]["module.loss.margin"] == "0.75"
     assert written[0]["data"] == "folder"
@@ -91,7 +91,7 @@ def test_what_failed_is_named_and_the_others_go_on(training, tmp_path, capsys):
     assert streams.err.splitlines()[-1] == "siamese train: error: no [such] thing; give another"
     assert "Traceback" not in streams.err
     assert "failed: no [such] thing; give another" in streams.out
-    assert "EER: sweep/0 (module.loss.margin=0.5)" in streams.out
+    assert "EER: sweep/3 (module.loss.margin=2.0)" in streams.out
     assert [call["margin"] for call in training.calls] == [0.5, 0.75, 1.5, 2.0]
     assert {row["run"]: row["failure"] for row in table(tmp_path / "sweep")} == {
         "0": "",
@@ -132,7 +132,7 @@ def test_a_run_that_was_killed_is_not_finished(training, tmp_path, capsys):
     assert main([*SWEEP, MARGINS]) == 0
     (tmp_path / "sweep" / "1" / "evaluation.json").unlink()  # it is written last
     assert [(run.name, run.failure) for run in read_sweep(tmp_path / "sweep")] == [
-        *((name, "") for name in "032"),
+        *((name, "") for name in "302"),
         ("1", "not finished"),
     ]
 

@@ -32,12 +32,17 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
   siamese train experiment=balanced_pairs        a ready-made experiment
   siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings
-  siamese train --multirun data.seed=0,1,2       several runs
+  siamese train name=wide module.loss.margin=1.5 a run whose folder ends with its name
+  siamese train --multirun module.loss.margin=1,1.5,2   several runs, and a table of them
+  siamese train --multirun hydra/sweeper=optuna 'module.loss.margin=interval(0.5,2)'
+                                                 settings that Optuna chooses, by the EER of the
+                                                 calibration people (pip: hydra-optuna-sweeper)
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.workers,
 data.bad_images=quarantine, keep=best|last, module.optimizer.lr, module.loss.margin,
-data.sampler.identities, data.sampler.images, trainer.* (Lightning's own).
+data.sampler.identities, data.sampler.images, plots=false, overwrite=true, trainer.* (Lightning's
+own, loggers and callbacks too: +trainer.logger._target_=CLASS +trainer.logger.ARGUMENT=VALUE).
 every argument of the class that a `_target_` names can be set; what is left out keeps the class's
 default: --cfg job shows the classes, and a class's arguments are shown by
 python -c "import siamese; help(siamese.ImageDataModule)"
