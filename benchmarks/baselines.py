@@ -54,6 +54,7 @@ def main() -> None:
                     f"data.root={args.lfw}",
                     f"data.seed={seed}",
                     f"hydra.run.dir={folder}",
+                    "overwrite=true",  # a run that was stopped before its end
                 ]
                 words = ["train", *words, *args.settings]
                 print(f"siamese {' '.join(words)}", file=sys.stderr, flush=True)

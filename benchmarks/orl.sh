@@ -4,7 +4,7 @@
 set -euo pipefail
 out=${1:-runs/orl-seeds}
 for seed in 0 1 2 3 4; do
-  siamese train data.seed=$seed hydra.run.dir="$out/$seed" > /dev/null
+  siamese train data.seed=$seed hydra.run.dir="$out/$seed" overwrite=true > /dev/null
 done
 python - "$out" <<'PY'
 import json, statistics, sys
