@@ -182,3 +182,21 @@ def test_a_component_that_could_not_be_built_again_says_so(cls, words):
         assert_says(caught.value, *words)
     finally:
         siamese.BACKBONES._classes.pop(f"{cls.__name__.lower()}_of_tests")
+
+
+def test_an_error_in_a_network_of_ones_own_is_not_called_ours(tmp_path, monkeypatch, capsys):
+    identities = write_identities(tmp_path / "identities", [4] * 8)
+    text = NET.replace("return self.last", "return self.first").replace(
+        "class TinyNet", '@siamese.BACKBONES.register("faulty_net")\nclass FaultyNet'
+    )
+    (tmp_path / "faulty_net.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    group = tmp_path / "conf" / "module" / "backbone"
+    group.mkdir(parents=True)
+    (group / "faulty_net.yaml").write_text("_target_: faulty_net.FaultyNet\n")
+    words = ["module/backbone=faulty_net", "data=folder", f"data.root={identities}"]
+    words += ["data/cropper=none", "data.cropper.size=16", "data.workers=0", "plots=false"]
+    assert main(["train", "--config-dir", "conf", *words]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert_says(line, "AttributeError", "faulty_net.py, line", "no part of siamese")

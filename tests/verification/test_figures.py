@@ -222,11 +222,21 @@ def test_recall_at_a_false_match_rate_is_stated_where_the_pairs_support_it_with_
             assert 0 < low < recall < high < 1
 
 
+def test_names_and_arrays_do_as_well_as_numbers_and_tensors():
+    rows = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    numbers = np.arange(12) // 3
+    one = measure_pairs(torch.from_numpy(rows), numbers, AllPairs(), EuclideanDistance())
+    other = measure_pairs(rows, [f"person {n}" for n in numbers], "all_pairs", "euclidean")
+    assert np.array_equal(one.distances, other.distances)
+    assert np.array_equal(one.pairs.same, other.pairs.same)
+
+
 @pytest.mark.parametrize(
     ("embeddings", "labels", "words"),
     [
-        (torch.zeros(3), np.zeros(3), "do not fit"),
-        (torch.zeros(3, 2), np.zeros(2), "do not fit"),
+        (torch.zeros(3), np.zeros(3, dtype=int), "do not fit"),
+        (torch.zeros(3, 2), np.zeros(2, dtype=int), "do not fit"),
+        (np.zeros((3, 2)), ["a", "b"], "one identity for each embedding"),
         (torch.full((3, 2), torch.nan), np.zeros(3), "3 of 3 embeddings are NaN"),
         (
             torch.tensor([[0.0, torch.inf], [0, 0]]),

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import sys
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from siamese.cli import calibrate, demo, download, evaluate, train, verify
@@ -108,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Never exit code 1 by accident: for `verify` that means "different people".
         traceback.print_exc()
         what = f"unexpected {type(error).__name__} (above)"
+        if (place := _own_code(error)) is not None:
+            return _fail(name, f"{what} in {place}, which is no part of siamese", "--json" in argv)
         return _fail(name, f"{what}: this is a bug in siamese, please report it", "--json" in argv)
 
 
@@ -175,6 +179,23 @@ def _fail(command: str, message: str, as_json: bool) -> int:
         print(json.dumps({"error": message}))
     print(f"siamese {command}: error: {message}", file=sys.stderr)
     return 2
+
+
+def _own_code(error: BaseException) -> str | None:
+    """File and line of the user's own code that an error came through; None where there is none.
+
+    Own code is what lies neither in this package nor among installed packages.
+    """
+    package = Path(__file__).resolve().parents[1]
+    places = sysconfig.get_paths()
+    installed = [Path(places[name]).resolve() for name in ("stdlib", "purelib", "platlib")]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        if path.is_relative_to(package):
+            return None
+        if path.is_file() and not any(path.is_relative_to(place) for place in installed):
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def _is_number(word: str) -> bool:

@@ -76,7 +76,7 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
             "run: pip install 'siamese-lightning[heic]', or save it as JPEG",
         )
     try:
-        # Pillow warns of large images, too. Silencing it here, by warnings.catch_warnings at each one,
+        # Pillow warns of large images, too. To silence it at every image (warnings.catch_warnings)
         # would make Python repeat every other warning of the process.
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:

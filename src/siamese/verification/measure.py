@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
-from siamese.distances.base import DISTANCES, Distance
+from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.errors import CalibrationError
-from siamese.pairs.base import PairRule
+from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.held import HeldDistances
+from siamese.verification.inputs import rows_and_labels
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.streaming.tiles import longest_row
@@ -19,27 +23,32 @@ HELD = 500_000
 
 
 def measure_pairs(
-    embeddings: Tensor,
-    labels: Tensor | np.ndarray,
-    pairs: PairRule,
-    distance: Distance,
+    embeddings: Tensor | np.ndarray | Sequence[Any],
+    identities: Tensor | np.ndarray | Sequence[Any],
+    pairs: str | PairRule = "all_pairs",
+    distance: str | Distance = "euclidean",
     limit: int | None = None,
 ) -> PairDistances:
-    """Choose pairs by the labels and measure their distances.
+    """Choose pairs by who is on the images and measure their distances.
 
     Args:
-        embeddings: (N, D) floating point, finite.
-        labels: (N,) integers, one number per identity.
-        pairs: which pairs; more than ``limit`` of an exhaustive rule (:class:`siamese.AllPairs`)
-            are streamed, in bounded memory.
-        distance: between embeddings.
+        embeddings: (N, D) floating point, finite, as for :func:`siamese.calibrate`.
+        identities: (N,) the identity of each image: numbers, strings, or anything that can be
+            compared and sorted.
+        pairs: which pairs, a rule or its name; more than ``limit`` of an exhaustive rule
+            (:class:`siamese.AllPairs`) are streamed, in bounded memory.
+        distance: between embeddings, an object or a name.
         limit: pairs that are held in memory, with their distances; by default 500,000.
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
             or small that float32 does not hold their distances.
+        ConfigError: an unknown pair rule or distance.
     """
-    labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    pairs, distance = as_pair_rule(pairs), as_distance(distance)
+    labels = np.asarray(identities.cpu() if isinstance(identities, Tensor) else identities)
+    if not isinstance(embeddings, Tensor) or labels.dtype.kind not in "iu":
+        embeddings, labels = rows_and_labels(embeddings, identities)
     if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
         raise CalibrationError(
             f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; "
