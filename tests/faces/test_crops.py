@@ -235,7 +235,9 @@ def test_reasons_that_differ_in_numbers_only_are_counted_as_one(paths, cache):
     paths[0].write_bytes(b"")
     with pytest.raises(DataError) as caught:
         crop(paths, box, cache=cache)
-    assert_says(caught.value, "6 of 6", "(5 beside the cropper's box, 1 empty)")
+    assert_says(
+        caught.value, "6 of 6", "(5 beside the cropper's box (cropped already?", ", 1 empty)"
+    )
 
 
 @pytest.mark.parametrize("again", [False, True])

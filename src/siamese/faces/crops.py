@@ -38,7 +38,7 @@ _KINDS = {
     "more than": "with too many pixels",
     "HEIC": "HEIC (pip install 'siamese-lightning[heic]')",
     "has changed": "changed since the split",
-    "does not touch": "beside the cropper's box",
+    "does not touch": "beside the cropper's box (cropped already? data/cropper=none)",
 }
 _CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
