@@ -75,8 +75,8 @@ def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     for name in ("samples_other.png", "curves.png", "mine.png"):
         (tmp_path / "again" / "plots" / name).touch()
     with pytest.raises(ConfigError, match=r"holds an evaluation.*overwrite=True"):
-        found.write(tmp_path / "again", overwrite=False)
-    folder = found.write(tmp_path / "again")
+        found.write(tmp_path / "again")
+    folder = found.write(tmp_path / "again", overwrite=True)
     assert not (folder / "plots" / "samples_other.png").exists()  # of another evaluation
     assert (folder / "plots" / "mine.png").exists()
     assert json.loads((folder / "evaluation.json").read_text()) == written

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     if pretrained and args.data:
         options.note_pretrained()
     if args.out:
-        found.write(args.out)
+        found.write(args.out, overwrite=True)  # see above
         if found.recalibrated:
             found.bundle.save(Path(args.out) / "bundle")
     if args.json:

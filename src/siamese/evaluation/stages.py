@@ -71,13 +71,14 @@ class RunEvaluation:
         """Split -> figures, plain JSON values."""
         return {split: e.to_dict() for split, e in self.evaluations.items()}
 
-    def write(self, folder: str | Path, *, plots: bool = True, overwrite: bool = True) -> Path:
+    def write(self, folder: str | Path, *, plots: bool = True, overwrite: bool = False) -> Path:
         """Write ``evaluation.json`` and ``plots/`` into a folder, which is made.
 
         Args:
-            folder: where; what an earlier evaluation left there is removed.
+            folder: where.
             plots: whether to draw pictures, too.
-            overwrite: False refuses a folder that holds an evaluation.
+            overwrite: remove what an earlier evaluation left there; by default such a folder is
+                refused.
 
         Raises:
             ConfigError: see ``overwrite``.

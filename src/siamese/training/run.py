@@ -167,7 +167,7 @@ def train(
         overwrite: remove what another run left in the folder, its pictures included; by default
             such a folder is refused, so that no run is lost and none is mixed with another.
         plots: draw the pictures in ``plots/``; without them a short training ends sooner.
-            ``run.evaluation.write(folder)`` draws most of them later.
+            ``run.evaluation.write(folder, overwrite=True)`` draws most of them later.
         verbose: print tables and show progress bars.
 
     Raises:
@@ -392,7 +392,7 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
         write_history(folder / "history.csv", history)
         if draw:
             pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
-    run.evaluation.write(folder, plots=draw)
+    run.evaluation.write(folder, plots=draw, overwrite=True)
 
 
 def _show(run: TrainingRun) -> None:
