@@ -22,6 +22,7 @@ CROPPER = DlibHogCropper(
     max_upsample=2,
     min_score=-0.5,
     several_faces="prominent",
+    rotations=True,
 )
 # Written by benchmarks/pretrained.py.
 CALIBRATION = Path(__file__).parent / "pretrained_calibration.npz"
