@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tests.cli.stand_in import Training
 from tests.helpers import write_identities
 
 from siamese.notices import forget_what_was_said
@@ -32,6 +33,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def nothing_was_said() -> None:
     """Every test hears the warnings that are said once in a process."""
     forget_what_was_said()
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Training:
+    """A stand-in for training, in an empty working folder, for tests of commands."""
+    monkeypatch.chdir(tmp_path)
+    stand_in = Training()
+    monkeypatch.setattr("siamese.training.run.train", stand_in)
+    return stand_in
 
 
 @pytest.fixture

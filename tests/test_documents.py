@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_commands_in_the_readme_are_accepted():
     blocks = re.findall(r"```console\n(.*?)```", readme, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     commands = [
-        line.split("#")[0].split()[3:] for line in lines if line.startswith("$ siamese train")
+        shlex.split(line, comments=True)[3:] for line in lines if line.startswith("$ siamese train")
     ]
     assert len(commands) >= 6
     for words in commands:

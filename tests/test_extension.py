@@ -196,6 +196,7 @@ WORDS = [
     *("data/sampler=first_sampler", "module/backbone=tiny_net", "module/loss=spread_loss"),
     *("distance=squared", "policy=generous", "pairs=neighbours", "max_epochs=1"),
     "hydra.run.dir=run",
+    "plots=false",
 ]
 
 

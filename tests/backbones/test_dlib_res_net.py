@@ -332,8 +332,8 @@ def test_mirrored_and_of_unit_length_on_paper(network, chips):
 
 def test_jittered_copies_are_like_dlibs(network, chips, descriptors):
     """The mean over ours lies as near to the mean over dlib's as another mean of dlib's does."""
-    ours = embedded(DlibResNet("dlib", jitter=40).eval(), chips[:6])
-    for row in range(6):
+    ours = embedded(DlibResNet("dlib", jitter=40).eval(), chips[:3])
+    for row in range(3):
         copies = np.stack(dlib.jitter_image(chips[row], num_jitters=400))
         theirs = embedded(network, copies)
         mean = theirs.mean(axis=0)

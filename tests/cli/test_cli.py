@@ -24,6 +24,7 @@ QUICK = [
     "data.workers=0",
     "module.backbone.widths=[8]",
     "module.backbone.depths=[1]",
+    "plots=false",  # they take longer than the training
 ]
 
 
@@ -55,7 +56,8 @@ def run_folder(identities, tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
-        assert main(["train", "data=folder", f"data.root={identities}", *QUICK]) == 0
+        words = ["train", "data=folder", f"data.root={identities}", *QUICK, "plots=true"]
+        assert main(words) == 0
     return home / "runs" / "latest"
 
 

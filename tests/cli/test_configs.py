@@ -99,7 +99,7 @@ def test_explicit_pairs_train_end_to_end(tmp_path, monkeypatch):
         "module.backbone.depths=[1]",
         "data.sampler.steps=3",
     ]
-    assert main(["train", "experiment=balanced_pairs", "max_epochs=1", *small]) == 0
+    assert main(["train", "experiment=balanced_pairs", "max_epochs=1", "plots=false", *small]) == 0
     assert (tmp_path / "runs" / "latest" / "bundle").is_dir()
 
 

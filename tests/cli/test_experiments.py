@@ -145,6 +145,7 @@ def test_tta_finds_a_threshold_of_its_own(lfw, tmp_path, monkeypatch, capsys):
         f"data.root={lfw}",
         "data.workers=0",
         "max_epochs=1",
+        "plots=false",
         *EXPERIMENTS["face_comparer_plus"],
     ]
     assert main(["train", "experiment=face_comparer_plus", *settings]) == 0

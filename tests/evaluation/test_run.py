@@ -13,6 +13,7 @@ import torch
 from tests.helpers import write_identities
 
 import siamese
+from siamese.cli.main import main
 from siamese.errors import BundleError, ConfigError
 
 TRAIN = """
@@ -82,6 +83,13 @@ def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     assert json.loads((folder / "evaluation.json").read_text()) == written
     assert (folder / "plots" / "curves.png").is_file()
     assert len(repr(found)) < 200
+
+
+def test_a_verdict_of_a_network_that_guesses_says_so(run, identities, capsys):
+    a, b = (str(path) for path in sorted(identities.rglob("*.png"))[:2])
+    assert siamese.Bundle.load(run).calibration.curve.auc < 0.55  # after two epochs on noise
+    assert main(["verify", a, b, "--bundle", str(run)]) in (0, 1)
+    assert "note: the network is hardly better than chance (AUC 0.5" in capsys.readouterr().out
 
 
 def test_nothing_prints_pages(run, identities):

@@ -96,9 +96,8 @@ def test_a_calibration_is_read_and_applied(expected):
 
 
 def test_a_run_is_resumed_with_its_settings(expected, capsys):
-    assert (
-        main(["train", "resume=far", "data.root=people", "max_epochs=3", "hydra.run.dir=on"]) == 0
-    )
+    words = ["data.root=people", "max_epochs=3", "plots=false", "hydra.run.dir=on"]
+    assert main(["train", "resume=far", *words]) == 0
     point = siamese.Bundle.load("on").operating_point
     assert (point.policy, point.settings["rate"], point.epoch) == ("fmr", 0.1, 2)
     history = Path("on/history.csv").read_text().splitlines()

@@ -211,6 +211,7 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
         "data.sampler.images=2",
         "max_epochs=1",
         "data.workers=0",
+        "plots=false",
     ]
     rates = ["module.backbone.affine_rate=0.1", "module.optimizer.lr=1e-4"]
     assert main(["train", "experiment=finetune", "data=orl", *rates, *few]) == 0

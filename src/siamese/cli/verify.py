@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> None:
     """The verdict, how sure it is, and where it comes from."""
+    from siamese.verification.figures import CHANCE
+
     # A cropper that looks for faces is for people; others are for anything.
     of_people = verdict.faces[0] is not None
     one, two = ("same person", "different people") if of_people else _ANYTHING
@@ -107,6 +109,12 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         print(
             "how far the threshold holds is not known: the bundle has no interval for it, as where "
             "it was chosen on few identities"
+        )
+    kept = verifier.bundle.calibration
+    if kept is not None and (area := kept.curve.auc) < CHANCE:
+        print(
+            f"note: the network is hardly better than chance (AUC {area:.3f} where its threshold "
+            f"was chosen; 0.5 is guessing): this verdict means nothing"
         )
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:

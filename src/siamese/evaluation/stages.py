@@ -20,16 +20,12 @@ from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
 from siamese.inference.seen import Seen
 from siamese.verification.calibration import Calibration
-from siamese.verification.figures import SplitEvaluation, evaluate_pairs
+from siamese.verification.figures import CHANCE, SplitEvaluation, evaluate_pairs
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
-
-# An area under the ROC curve that is no better than guessing, for all practical purposes.
-CHANCE = 0.55
-
 
 @dataclass(frozen=True, repr=False)
 class RunEvaluation:

@@ -27,6 +27,8 @@ from siamese.verification.probability import ProbabilityMap, Reliability, reliab
 METRICS = ("accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer")
 # False match rates at which the recall is stated, where the pairs support it.
 RATES = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
+# An area under the ROC curve that is no better than guessing, for all practical purposes.
+CHANCE = 0.55
 WEIGHED = ("precision", "f1", "accuracy")  # the figures that depend on the prevalence
 
 
