@@ -27,6 +27,7 @@ from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
 
+
 @dataclass(frozen=True, repr=False)
 class RunEvaluation:
     """Figures of a bundle on the splits of a run, or on other data.
