@@ -63,7 +63,7 @@ def _resolved(config: DictConfig, key: str) -> Path:
 
 
 def _check(run: Path, given: Path, config: DictConfig) -> None:
-    from siamese.training.run import holds_run
+    from siamese.training.folder import holds_run
 
     resumed = config.get("resume")
     goes_on = resumed and Path(str(resumed)).expanduser().resolve().is_relative_to(run.resolve())

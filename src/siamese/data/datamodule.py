@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
 from siamese.data.adapters import TorchBatches, as_augmentation, as_sampler
+from siamese.data.arguments import arguments_of, named_arguments
 from siamese.data.dataset import CropDataset, collate_as_is, limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.manifest import SplitManifest
@@ -34,7 +33,6 @@ from siamese.pairs.fixed_pairs import FixedPairs
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 # Batches that a validation loss is the mean of, at least.
 LOSS_BATCHES = 32
-P = ParamSpec("P")
 
 
 class DataSettings(TypedDict, total=False):
@@ -53,36 +51,6 @@ class DataSettings(TypedDict, total=False):
     bad_images: str
     in_memory: bool | None
     progress: bool
-
-
-def _known_arguments(
-    init: Callable[Concatenate[Any, P], None],
-) -> Callable[Concatenate[Any, P], None]:
-    """Name the nearest right argument where one is misspelt; show all that there are.
-
-    A constructor that passes ``**settings`` on shows those of :class:`ImageDataModule`.
-    """
-    own = inspect.signature(init)
-    parameters = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    if len(parameters) < len(own.parameters):
-        shared = inspect.signature(ImageDataModule.__init__).parameters
-        parameters += [
-            shared[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for name in DataSettings.__annotations__
-        ]
-    names = [p.name for p in parameters[1:]]
-
-    @functools.wraps(init)
-    def checked(self: Any, /, *args: P.args, **settings: P.kwargs) -> None:
-        for name in settings:
-            if name not in names:
-                raise ConfigError(
-                    f"{type(self).__name__} has no argument {name!r}{did_you_mean(name, names)}"
-                )
-        init(self, *args, **settings)
-
-    checked.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return checked
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -120,7 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         DataError, FaceError, SplitError, CacheError: from :meth:`setup`.
     """
 
-    @_known_arguments
+    @named_arguments
     def __init__(
         self,
         table: IdentityTable | Callable[[], IdentityTable] | None = None,
@@ -353,7 +321,7 @@ class OrlDataModule(ImageDataModule):
     Arguments as :class:`ImageDataModule`.
     """
 
-    @_known_arguments
+    @arguments_of(ImageDataModule, "table")
     def __init__(self, **settings: Unpack[DataSettings]) -> None:
         super().__init__(load_orl, **settings)
 
@@ -364,7 +332,7 @@ class LfwDataModule(ImageDataModule):
     Other arguments as :class:`ImageDataModule`.
     """
 
-    @_known_arguments
+    @arguments_of(ImageDataModule, "table")
     def __init__(self, root: str | Path, **settings: Unpack[DataSettings]) -> None:
         super().__init__(lambda: load_lfw(root), **settings)
 
@@ -375,7 +343,7 @@ class FolderDataModule(ImageDataModule):
     Other arguments as :class:`ImageDataModule`.
     """
 
-    @_known_arguments
+    @arguments_of(ImageDataModule, "table")
     def __init__(self, root: str | Path, **settings: Unpack[DataSettings]) -> None:
         super().__init__(lambda: IdentityTable.from_folder(root), **settings)
 
@@ -390,7 +358,7 @@ class CsvDataModule(ImageDataModule):
         root: the folder that its paths are relative to; by default the CSV's own.
     """
 
-    @_known_arguments
+    @arguments_of(ImageDataModule, "table")
     def __init__(
         self,
         csv: str | Path,

@@ -17,12 +17,12 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
-from siamese.errors import CalibrationError, ConfigError
+from siamese.errors import CalibrationError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
-from siamese.inference.bundle import DESCRIPTION, free_folder
+from siamese.inference.bundle import DESCRIPTION
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
@@ -34,6 +34,7 @@ from siamese.report.history import History, join_histories, read_history, write_
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
 from siamese.training.checks import check_run, full_monitor, unnamed
+from siamese.training.folder import check_folder, remove_results
 from siamese.training.module import SiameseModule
 from siamese.training.resuming import EpochSeeds, PreviousRun
 from siamese.training.trainer import make_trainer, no_advertisements
@@ -41,25 +42,6 @@ from siamese.verification.calibration import Calibration
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
-
-# What a run leaves in its folder, beside bundle/, checkpoints/, logs/ and plots/.
-FILES = (
-    "evaluation.json",
-    "history.csv",
-    "timing.json",
-    "run.json",
-    "split.json",
-    "crops.json",
-    "skew.json",
-)
-# What shows that a folder holds a run.
-RESULTS = (
-    "run.json",
-    "evaluation.json",
-    "bundle",
-    "checkpoints/last.ckpt",
-    "checkpoints/best.ckpt",
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,9 +179,9 @@ def train(
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
         fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
         goes_on = previous is not None and previous.lies_in(folder)
-        _check_folder(folder, images, overwrite or goes_on)
+        check_folder(folder, images, overwrite or goes_on)
         if not goes_on:
-            _remove_results(folder)
+            remove_results(folder)
         if (reason := unnamed(components.backbone)) is None:
             describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
         else:
@@ -216,48 +198,6 @@ def train(
     if verbose:
         _show(run)
     return run
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
-    return any((folder / name).exists() for name in RESULTS)
-
-
-def _check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
-    """Refuse a folder where the run's files would lie among what is not the run's.
-
-    Raises:
-        ConfigError: it holds images of the data, or another run that may not be overwritten.
-        BundleError: its ``bundle`` is something else than a bundle.
-    """
-    free_folder(folder / "bundle")
-    if not overwrite and holds_run(folder):
-        raise ConfigError(
-            f"{folder} holds another run: give another folder, go on with that run "
-            f"(resume={str(folder)!r}), or replace it (overwrite=True; on the command line "
-            f"overwrite=true)"
-        )
-    home, root = folder.resolve(), Path(images.manifest.root)
-    for entries in images.manifest.splits.values():
-        for entry in entries:
-            if (root / entry["file"]).resolve().is_relative_to(home):
-                raise ConfigError(
-                    f"{folder} holds the images to train on; give another folder for the run's "
-                    f"files, or they would be read as images the next time"
-                )
-
-
-def _remove_results(folder: Path) -> None:
-    """Remove what another run left in the folder: its results, and the checkpoints that we wrote.
-
-    Its weights may have been trained on identities that are tested now.
-    """
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    for name in ("best.ckpt", "last.ckpt"):
-        (folder / "checkpoints" / name).unlink(missing_ok=True)
-    for name in ("bundle", "logs", "plots"):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:

@@ -1,0 +1,71 @@
+"""The folder of a run: what lies in it, whether it may be used, and emptying it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from siamese.errors import ConfigError
+from siamese.evaluation.data import EvaluationData
+from siamese.inference.bundle import free_folder
+
+# What a run leaves in its folder, beside bundle/, checkpoints/, logs/ and plots/.
+FILES = (
+    "evaluation.json",
+    "history.csv",
+    "timing.json",
+    "run.json",
+    "split.json",
+    "crops.json",
+    "skew.json",
+)
+# What shows that a folder holds a run.
+RESULTS = (
+    "run.json",
+    "evaluation.json",
+    "bundle",
+    "checkpoints/last.ckpt",
+    "checkpoints/best.ckpt",
+)
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return any((folder / name).exists() for name in RESULTS)
+
+
+def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
+    """Refuse a folder where the run's files would lie among what is not the run's.
+
+    Raises:
+        ConfigError: it holds images of the data, or another run that may not be overwritten.
+        BundleError: its ``bundle`` is something else than a bundle.
+    """
+    free_folder(folder / "bundle")
+    if not overwrite and holds_run(folder):
+        raise ConfigError(
+            f"{folder} holds another run: give another folder, go on with that run "
+            f"(resume={str(folder)!r}), or replace it (overwrite=True; on the command line "
+            f"overwrite=true)"
+        )
+    home, root = folder.resolve(), Path(images.manifest.root)
+    for entries in images.manifest.splits.values():
+        for entry in entries:
+            if (root / entry["file"]).resolve().is_relative_to(home):
+                raise ConfigError(
+                    f"{folder} holds the images to train on; give another folder for the run's "
+                    f"files, or they would be read as images the next time"
+                )
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what another run left in the folder: its results, and the checkpoints that we wrote.
+
+    Its weights may have been trained on identities that are tested now.
+    """
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    for name in ("best.ckpt", "last.ckpt"):
+        (folder / "checkpoints" / name).unlink(missing_ok=True)
+    for name in ("bundle", "logs", "plots"):
+        shutil.rmtree(folder / name, ignore_errors=True)
