@@ -19,6 +19,14 @@ def test_the_same_words_are_said_once():
     assert heard[0].filename == __file__
 
 
+def test_a_warning_that_was_an_error_is_said_again():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(UserWarning, match="three"):
+                warn_once("three")
+
+
 def test_a_calibration_that_is_repeated_warns_once(tmp_path):
     """Between the calls an image is read and a library resets Python's memory of warnings."""
     embeddings = np.random.default_rng(0).normal(size=(40, 4))

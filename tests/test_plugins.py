@@ -155,6 +155,30 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path, text, words):
     assert_says(caught.value, path, *words)
 
 
+def test_a_file_is_imported_once_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "queue.py"  # a name of Python's own
+    path.write_text("import sys\nsys.plugin_runs = getattr(sys, 'plugin_runs', 0) + 1\n")
+    monkeypatch.setattr(sys, "plugin_runs", 0, raising=False)
+    import_plugin(str(path))
+    import_plugin(str(path))
+    import queue
+
+    assert sys.plugin_runs == 1
+    assert queue.Queue
+    path = tmp_path / "fails.py"
+    path.write_text("import sys\nsys.exit(1)\n")
+    for _ in range(2):  # not as if it had worked
+        with pytest.raises(ConfigError, match=r"importing it fails.*SystemExit"):
+            import_plugin(str(path))
+    path.write_text("import no_such_module_of_tests\n")
+    with pytest.raises(
+        ConfigError, match="needs 'no_such_module_of_tests', which is not installed"
+    ):
+        import_plugin(str(path))
+    with pytest.raises(ConfigError, match=r"nowhere\.nets: no such module; give a Python file"):
+        import_plugin("nowhere.nets")
+
+
 class Forgetful(siamese.Backbone):
     def __init__(self, width: int = 4) -> None:
         super().__init__()

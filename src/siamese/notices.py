@@ -21,8 +21,9 @@ def warn_once(text: str, stacklevel: int = 1) -> None:
     with _lock:
         if text in _said:
             return
+    warnings.warn(text, stacklevel=stacklevel + 1)  # may be an error, if the user wants it so
+    with _lock:
         _said.add(text)
-    warnings.warn(text, stacklevel=stacklevel + 1)
 
 
 def forget_what_was_said() -> None:

@@ -12,6 +12,7 @@ imported, never the others.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -65,32 +66,55 @@ def import_plugin(place: str) -> None:
         ConfigError: there is no such file or module, or importing it fails.
     """
     path = Path(place).expanduser()
-    remedy = "give a Python file, or a module that can be imported"
     try:
-        if path.suffix != ".py":
+        if path.suffix == ".py":
+            _import_file(path)
+        else:
             importlib.import_module(place)
-            return
-        if not path.is_file():
-            raise ConfigError(f"{place}: no such file; {remedy}")
-        name = path.stem
-        known = sys.modules.get(name)
-        if known is not None and Path(known.__file__ or "").resolve() == path.resolve():
-            return
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
     except ConfigError:
         raise
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{place}: {first_line(error)}; {remedy}") from error
-    except Exception as error:  # whatever a user's own file raises
+        if path.suffix != ".py" and error.name in _parents(place):
+            raise ConfigError(
+                f"{place}: no such module; give a Python file (NAME.py), or a module that can be "
+                f"imported"
+            ) from error
+        raise ConfigError(
+            f"{place}: it needs {error.name!r}, which is not installed; install that"
+        ) from error
+    except (Exception, SystemExit) as error:  # whatever a user's own file raises
         raise ConfigError(
             f"{place}: importing it fails ({type(error).__name__}: {first_line(error)}); correct "
             f"that file"
         ) from error
+
+
+def _import_file(path: Path) -> None:
+    """Import a file under a name of its own, so that it hides no other module; only once."""
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; give a Python file, or the name of a module")
+    whole = path.resolve()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file) == whole:
+            return
+    name = f"siamese_plugin_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, whole)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half a module would pass for a whole one the next time
+        raise
+
+
+def _parents(module: str) -> list[str]:
+    """``a.b.c`` -> ``a``, ``a.b``, ``a.b.c``."""
+    parts = module.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
 
 
 def _kind(kind: str) -> str:

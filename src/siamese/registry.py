@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import numbers
 import pkgutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -158,7 +159,7 @@ class Registry(Generic[T]):
                     f"again: write self.{argument} = {argument} in its constructor"
                 )
             value = self._described(getattr(component, argument))
-            if not _is_plain(value):
+            if not is_plain(value):
                 raise ConfigError(
                     f"{cls}.{argument} is a {type(value).__name__}: a bundle can only hold "
                     f"numbers, strings, booleans, None, and lists and dictionaries of them"
@@ -168,7 +169,7 @@ class Registry(Generic[T]):
 
     def _described(self, value: Any) -> Any:
         """An argument as JSON has it; for registries whose components hold other components."""
-        return _plain(value)
+        return as_plain(value)
 
     def _restored(self, value: Any) -> Any:
         """The reverse of :meth:`_described`."""
@@ -212,13 +213,29 @@ def _parameters(cls: type) -> list[str]:
     return [name for name, p in inspect.signature(cls).parameters.items() if p.kind not in kinds]
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+def as_plain(value: Any) -> Any:
+    """A value as JSON has it, of Python's own types exactly: numbers of numpy become Python's.
 
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
+    Anything else than numbers, strings, booleans, None, lists and dictionaries of them stays as it
+    is.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [as_plain(v) for v in value]
     if isinstance(value, dict):
-        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
-    return value is None or isinstance(value, (bool, int, float, str))
+        return {k: as_plain(v) for k, v in value.items()}
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def is_plain(value: Any) -> bool:
+    """Whether JSON can hold a value from :func:`as_plain`."""
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and is_plain(v) for k, v in value.items())
+    return value is None or type(value) in (bool, int, float, str)

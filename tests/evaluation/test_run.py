@@ -277,6 +277,15 @@ def test_a_bundle_needs_data_and_other_data_are_one_split(run, identities, tmp_p
         assert "24 identities of these names" in found.notes[0]
 
 
+def test_a_bundle_that_chose_its_threshold_on_test_people_says_so(run, identities):
+    """Recalibrated on everybody, then evaluated on the very splits of the run."""
+    bundle = siamese.recalibrate(run, identities, progress=False).bundle
+    found = siamese.evaluate_run(bundle, on=run, splits="test", progress=False)
+    assert any("6 identities of these names, and on 24 of these" in note for note in found.notes)
+    own = siamese.evaluate_run(siamese.Bundle.load(run), on=run, splits="test", progress=False)
+    assert not any("these names" in note for note in own.notes)
+
+
 def test_a_threshold_belongs_to_one_number_of_augmented_views(run, identities):
     averaged = siamese.evaluate_run(run, splits="test", tta=2, progress=False).bundle
     for bundle, tta in ((averaged, 0), (averaged, 3), (siamese.Bundle.load(run), 2)):

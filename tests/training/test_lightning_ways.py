@@ -13,6 +13,7 @@ from torch import nn
 
 import siamese
 from siamese.backbones.base import ModuleBackbone
+from siamese.data.adapters import TorchBatches
 from siamese.data.embedding import embed
 from siamese.verification.figures import evaluate_pairs
 
@@ -204,8 +205,8 @@ def test_an_albumentations_pipeline_is_an_augmentation(identities):
 @pytest.mark.parametrize(
     ("augmentation", "words"),
     [
-        (A.Compose([A.Normalize()]), ["float", "leave Normalize and ToTensorV2 out"]),
-        (A.Compose([A.ToGray(num_output_channels=1)]), ["(H, W, 3) uint8"]),
+        (A.Compose([A.Normalize()]), ["float", "leave out", "Normalize and ToTensorV2"]),
+        (A.Compose([A.ToGray(num_output_channels=1)]), ["(32, 32)"]),
     ],
 )
 def test_a_pipeline_whose_output_is_no_image_says_so(identities, augmentation, words):
@@ -343,3 +344,128 @@ def test_train_accuracy_is_there_for_every_sampler_and_network(identities, sampl
     module = siamese.SiameseModule(small(**net), siamese.ContrastiveLoss())
     _, trainer, _ = fitted(identities, module, sampler=sampler)
     assert 0 <= float(trainer.callback_metrics["train/accuracy"]) <= 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": siamese.ContrastiveLoss(margin=np.linspace(0.5, 2, 4)[1])},
+        {"layer_decay": np.float64(1.0)},
+        {"optimizer": functools.partial(torch.optim.AdamW, lr=np.float64(1e-3))},
+        {"schedule": functools.partial(torch.optim.lr_scheduler.StepLR, step_size=np.int64(2))},
+    ],
+)
+def test_numbers_of_numpy_are_numbers(identities, settings, tmp_path):
+    module = siamese.SiameseModule(
+        small(dropout=np.float64(0.1)), **({"loss": siamese.ContrastiveLoss()} | settings)
+    )
+    run = train(module, data_of(identities), tmp_path / "run")
+    again = siamese.SiameseModule.load_from_checkpoint(run.folder / "checkpoints" / "best.ckpt")
+    assert again.backbone.dropout == 0.1
+    assert type(again.backbone.dropout) is float
+    assert again.layer_decay == module.layer_decay
+
+
+def test_a_schedule_of_ones_own_is_saved_and_asked_for(identities, tmp_path):
+    rates = functools.partial(torch.optim.lr_scheduler.LambdaLR, lr_lambda=[lambda e: 0.5] * 2)
+    module = siamese.SiameseModule(small(), siamese.ContrastiveLoss(), schedule=rates)
+    _, trainer, _ = fitted(identities, module, epochs=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    with pytest.warns(
+        UserWarning, match=r"its schedule was a function of your own.*schedule=\.\.\."
+    ):
+        again = siamese.SiameseModule.load_from_checkpoint(tmp_path / "a.ckpt")
+    assert type(again.schedule).__name__ == "WarmupCosine"  # the default
+    stepped = functools.partial(torch.optim.lr_scheduler.StepLR, step_size=3)
+    stepped.interval = "step"
+    module = siamese.SiameseModule(small(), siamese.ContrastiveLoss(), schedule=stepped)
+    _, trainer, _ = fitted(identities, module, epochs=1)
+    trainer.save_checkpoint(tmp_path / "b.ckpt")
+    assert (
+        siamese.SiameseModule.load_from_checkpoint(tmp_path / "b.ckpt").schedule.interval == "step"
+    )
+
+
+def test_a_sampler_without_batches_is_no_default(identities):
+    empty = torch.utils.data.BatchSampler(torch.utils.data.RandomSampler(range(20)), 64, True)
+    for sampler in (empty, []):
+        with pytest.raises(siamese.ConfigError, match="gives 0 batches"):
+            data_of(identities, sampler=sampler).train_dataloader()
+
+
+def test_several_processes_share_the_batches_of_a_torch_sampler():
+    rows = [[i, i + 1] for i in range(0, 10, 2)]
+    shares = [TorchBatches(rows, 10, 0, rank, 2) for rank in range(2)]
+    assert [[p.indices.tolist() for p in share] for share in shares] == [rows[0:4:2], rows[1:4:2]]
+    inner = [torch.utils.data.DistributedSampler(range(8), 2, rank, False) for rank in range(2)]
+    drawn = [
+        [row for plan in TorchBatches(torch.utils.data.BatchSampler(s, 2, True), 8, 0, rank, 2)
+         for row in plan.indices.tolist()]
+        for rank, s in enumerate(inner)
+    ]  # fmt: skip
+    assert sorted(drawn[0] + drawn[1]) == list(range(8))  # it shards itself: none is lost
+    with pytest.raises(siamese.ConfigError, match="1 batches for 2 processes"):
+        TorchBatches([[0, 1]], 2, 0, 0, 2)
+
+
+@pytest.mark.parametrize("augmentation", [A.RandomScale(p=1.0), A.RandomCrop(24, 24)])
+def test_an_augmentation_that_changes_the_size_is_refused(identities, augmentation):
+    with pytest.raises(siamese.ConfigError) as caught:
+        next(iter(data_of(identities, augmentation=augmentation).train_dataloader()))
+    assert_says(caught.value, "the augmentation makes uint8", "(32, 32, 3)", "cropper's size")
+
+
+class Forgets(Plain):
+    def __init__(self, width=6):
+        super().__init__(width)
+        del self.width
+
+
+def test_networks_that_cannot_be_used_are_refused_before_training(identities, tmp_path):
+    siamese.BACKBONES.register("forgets_of_tests")(Forgets)
+    for network, words in (
+        (Forgets(), ["Forgets does not keep its argument 'width'"]),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 2)), ["(B, 3, 32, 32)", "cropper's size"]),
+    ):
+        module = siamese.SiameseModule(network, siamese.ContrastiveLoss())
+        with pytest.raises(siamese.ConfigError) as caught:
+            train(module, data_of(identities), tmp_path / "run")
+        assert_says(caught.value, *words)
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(siamese.ConfigError, match=r"backbone\.compile\(\)"):
+        siamese.SiameseModule(torch.compile(small()), siamese.ContrastiveLoss())
+    hidden = siamese.SiameseModule(nn.Sequential(small()), siamese.ContrastiveLoss())
+    with pytest.raises(siamese.ConfigError, match="training and use differ"):
+        train(hidden, data_of(identities), tmp_path / "run")
+
+
+def test_a_run_of_a_plain_network_is_evaluated_in_this_process(identities, tmp_path):
+    module = siamese.SiameseModule(Plain(5), siamese.ContrastiveLoss())
+    siamese.BACKBONES._classes.pop("plain_of_tests", None)
+    run = train(module, data_of(identities), tmp_path / "run")
+    found = siamese.evaluate_run(run, progress=False)
+    assert found.evaluations == run.evaluations
+    assert list(siamese.evaluate_run(run, identities, progress=False).evaluations) == ["data"]
+
+
+def test_what_may_be_the_users_own_is_not_removed(identities, tmp_path):
+    picture = tmp_path / "plots" / "thesis.png"
+    picture.parent.mkdir()
+    picture.touch()
+    module = siamese.SiameseModule(small(), siamese.ContrastiveLoss())
+    with pytest.raises(siamese.ConfigError) as caught:
+        train(module, data_of(identities), tmp_path)
+    assert_says(caught.value, tmp_path / "plots", "may be yours", "overwrite=True")
+    assert picture.exists()
+
+
+def test_a_run_that_goes_on_in_its_folder_keeps_its_best_epoch(identities, tmp_path):
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    for epochs, resume in ((1, None), (2, tmp_path / "run")):  # no epoch is better than the first
+        torch.manual_seed(0)
+        module = siamese.SiameseModule(small(), siamese.ContrastiveLoss(), optimizer=still)
+        run = siamese.train(
+            module, data_of(identities), tmp_path / "run", max_epochs=epochs, keep="best",
+            monitor="train/loss", mode="max", resume=resume, plots=False, verbose=False,
+        )  # fmt: skip
+    assert (run.folder / "checkpoints" / "best.ckpt").is_file()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, first_line
 from siamese.registry import Registry
 
 
@@ -38,20 +38,20 @@ class Backbone(nn.Module):
         """
         return self.trained_size == self.embedding_size
 
-    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings as they are at use, and what the loss sees of the same images.
 
         For a validation loss that can be compared with the training loss. In evaluation mode; a
-        backbone whose :attr:`same_at_use` is False overrides it.
+        backbone whose :attr:`same_at_use` is False overrides it, or has no validation loss.
 
         Args:
             images: as for :meth:`forward`.
 
         Returns:
-            (B, embedding_size) and (B, trained_size) floating point.
+            (B, embedding_size) and (B, trained_size) floating point; None where that is not known.
         """
         embeddings = self(images)
-        return embeddings, embeddings
+        return embeddings, embeddings if self.same_at_use else None
 
     def check(self, images: int) -> None:
         """Check that :meth:`fit` can work with so many training images.
@@ -137,6 +137,13 @@ class ModuleBackbone(Backbone):
                 f"gives one embedding per image, (B, D); end the network with nn.Flatten() or "
                 f"global pooling"
             )
+        size = getattr(self, "embedding_size", found.shape[1])
+        if size != found.shape[1]:
+            raise ConfigError(
+                f"{type(self.network).__name__} gives embeddings of {found.shape[1]} numbers here "
+                f"and of {size} elsewhere: a network whose training and use differ must be a "
+                f"siamese.Backbone (trained_size, same_at_use), not be wrapped in another module"
+            )
         self.embedding_size = found.shape[1]
         return found
 
@@ -160,18 +167,37 @@ class ModuleBackbone(Backbone):
 
     @torch.no_grad()
     def probe(self, size: int) -> None:
-        """Learn ``embedding_size`` from two black images of ``size`` x ``size`` pixels."""
+        """Learn ``embedding_size`` from two black images of ``size`` x ``size`` pixels.
+
+        Raises:
+            ConfigError: the network takes no such images, or gives no embeddings.
+        """
         device = next((p.device for p in self.parameters()), torch.device("cpu"))
         was_training = self.training
         self.eval()
         try:
             self(torch.zeros(2, 3, size, size, dtype=torch.uint8, device=device))
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            raise ConfigError(
+                f"{type(self.network).__name__} does not take images of (B, 3, {size}, {size}), "
+                f"floating point 0..1, as the cropper gives them ({first_line(error):.100}): set "
+                f"the cropper's size, or change the network"
+            ) from error
         finally:
             self.train(was_training)
 
 
 def as_backbone(network: nn.Module) -> Backbone:
-    """A backbone as it is; any other network as a :class:`ModuleBackbone`."""
+    """A backbone as it is; any other network as a :class:`ModuleBackbone`.
+
+    Raises:
+        ConfigError: a backbone that ``torch.compile`` has wrapped.
+    """
+    if isinstance(getattr(network, "_orig_mod", None), Backbone):
+        raise ConfigError(
+            "torch.compile(backbone) hides the backbone: compile it in place, backbone.compile(), "
+            "and give the backbone itself"
+        )
     return network if isinstance(network, Backbone) else ModuleBackbone(network)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils import data as torch_data
+from torch.utils.data.distributed import DistributedSampler
 
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.transforms import stable_seed
@@ -41,21 +42,10 @@ class AlbumentationsPipeline:
         self.pipeline = pipeline
 
     def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
-        """Augment an image, (H, W, 3) uint8; the result depends on it and the seed alone.
-
-        Raises:
-            ConfigError: something else than (H, W, 3) uint8 comes out.
-        """
+        """Augment an image, (H, W, 3) uint8; the result depends on it and the seed alone."""
         self.pipeline.set_random_seed(stable_seed(*seed))
-        found = self.pipeline(image=image)["image"]
-        if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape[2:] != (3,):
-            kind = getattr(found, "dtype", type(found).__name__)
-            raise ConfigError(
-                f"the augmentation gives {kind} of shape {getattr(found, 'shape', '')}, not "
-                f"(H, W, 3) uint8: leave Normalize and ToTensorV2 out of it, since the backbone "
-                f"takes images as they are and normalises them itself"
-            )
-        return np.ascontiguousarray(found)
+        found: np.ndarray = self.pipeline(image=image)["image"]
+        return found
 
 
 def as_augmentation(augmentation: Any) -> Augment | None:
@@ -92,14 +82,24 @@ class TorchBatches:
     """A torch batch sampler in the form that a data module's loader reads.
 
     Which images are together is the sampler's affair, and so is its random state: a resumed run
-    draws other batches. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
+    draws other batches. Several processes need a sampler that draws alike in each of them (a seeded
+    generator), or a ``DistributedSampler``. The augmentation depends on
+    ``(seed, epoch, step, rank)``, as ever.
     """
 
     def __init__(
         self, sampler: Iterable[Any], images: int, seed: int, rank: int, world: int
     ) -> None:
         self._sampler, self._images, self._seed = sampler, images, seed
+        parts = (sampler, getattr(sampler, "sampler", None))
+        if any(isinstance(part, DistributedSampler) for part in parts):
+            rank, world = 0, 1  # it shards itself
         self._rank, self._world = rank, world
+        if len(sampler) < world:  # type: ignore[arg-type]
+            raise ConfigError(
+                f"the sampler gives {len(sampler)} batches for {world} processes; "  # type: ignore[arg-type]
+                f"{_IN_BATCHES if world == 1 else 'give more and smaller ones'}"
+            )
         self.epoch = 0
         self.sampler = self  # where Lightning looks for set_epoch
 
@@ -110,7 +110,7 @@ class TorchBatches:
                 announce(epoch)
 
     def __len__(self) -> int:
-        return max(1, len(self._sampler) // self._world)  # type: ignore[arg-type]
+        return len(self._sampler) // self._world  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[BatchPlan]:
         steps = len(self)

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from siamese.data.adapters import TorchBatches, as_augmentation, as_sampler
 from siamese.data.arguments import arguments_of, named_arguments
-from siamese.data.dataset import CropDataset, collate_as_is, limit_worker_threads
+from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is, limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
-from siamese.data.samplers.base import BatchPlan, PlannedBatches, Sampler, SequentialBatches
+from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, SplitProtocol
 from siamese.data.split_protocols.identity_disjoint import IdentityDisjoint
@@ -24,15 +24,13 @@ from siamese.data.transforms import Augmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.datasets.lfw import load_lfw
 from siamese.datasets.orl import load_orl
-from siamese.errors import ConfigError, DataError, SplitError, did_you_mean
+from siamese.errors import ConfigError, SplitError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
 from siamese.pairs.fixed_pairs import FixedPairs
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
-# Batches that a validation loss is the mean of, at least.
-LOSS_BATCHES = 32
 
 
 class DataSettings(TypedDict, total=False):
@@ -130,7 +128,7 @@ class ImageDataModule(pl.LightningDataModule):
             )
         self._source = table
         self.cropper = cropper or DlibHogCropper()
-        self.batch_sampler: Sampler = as_sampler(sampler) if sampler else IdentitySampler()
+        self.batch_sampler: Sampler = IdentitySampler() if sampler is None else as_sampler(sampler)
         self.augmentation = as_augmentation(augmentation)
         self.split, self.seed = split or IdentityDisjoint(), seed
         self.batch_seed = seed if batch_seed is None else batch_seed
@@ -196,8 +194,12 @@ class ImageDataModule(pl.LightningDataModule):
         if split not in self._datasets:
             part = self.prepared.splits[split]
             augment = self.augmentation if split == "train" else None
+            assert self.manifest is not None
+            origin = SplitOrigin(
+                split, self.batch_sampler, self.batch_seed, part.pairs, self.manifest.protocol
+            )
             self._datasets[split] = CropDataset(
-                part.crops, part.table.labels, augment, self.in_memory
+                part.crops, part.table.labels, augment, self.in_memory, origin
             )
         return self._datasets[split]
 
@@ -226,11 +228,9 @@ class ImageDataModule(pl.LightningDataModule):
 
         Then these are calibrated on and evaluated, no others.
         """
-        self.setup()
-        assert self.prepared is not None
-        assert self.manifest is not None
-        chosen = self.prepared.splits[split].pairs
-        return None if chosen is None else FixedPairs(chosen[0], chosen[1], self.manifest.protocol)
+        origin = self.dataset(split).origin
+        assert origin is not None  # made above
+        return origin.pair_rule
 
     def training_batches(self) -> PlannedBatches | TorchBatches:
         """Which images are together in which training batch."""
@@ -238,31 +238,6 @@ class ImageDataModule(pl.LightningDataModule):
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
         return self.batch_sampler.batches(labels, self.batch_seed, *self._rank(), pairs=chosen)
-
-    def batches_like_training(self, split: str) -> list[BatchPlan] | None:
-        """Batches of another split, drawn by the sampler as those of ``train`` are.
-
-        They are the same in every epoch, and at least 32: for a loss that can be compared with the
-        training loss.
-
-        Returns:
-            plans without augmentation; None where the sampler cannot draw from that split: a torch
-            sampler, or a split in which no identity has two images.
-        """
-        labels = self.dataset(split).labels
-        assert self.prepared is not None
-        chosen = self.prepared.splits[split].pairs
-        try:
-            batches = self.batch_sampler.batches(labels, self.batch_seed, pairs=chosen)
-        except DataError:
-            return None
-        if not isinstance(batches, PlannedBatches):
-            return None
-        plans: list[BatchPlan] = []
-        while len(plans) < LOSS_BATCHES:
-            plans += [BatchPlan(plan.indices, plan.pairs) for plan in batches]
-            batches.set_epoch(batches.epoch + 1)
-        return plans
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Sampled, augmented batches of the training split."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,40 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from siamese.data.samplers.base import BatchPlan
+from siamese.data.samplers.base import BatchPlan, Sampler
+from siamese.errors import ConfigError
 from siamese.faces.crops import read_crop
+from siamese.pairs.fixed_pairs import FixedPairs
 
 # Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole
 # augmentation.
 MEMORY_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True, repr=False)
+class SplitOrigin:
+    """What a data set of crops is, and how training batches are drawn where it belongs.
+
+    Attributes:
+        split: its name.
+        sampler: of the training batches.
+        seed: of the sampler.
+        pairs: (2, n) int64 rows, where the split protocol chose the pairs; None where it did not.
+        protocol: the split protocol's name.
+    """
+
+    split: str
+    sampler: Sampler
+    seed: int
+    pairs: np.ndarray | None = None
+    protocol: str = ""
+
+    @property
+    def pair_rule(self) -> FixedPairs | None:
+        """The chosen pairs as a rule."""
+        return (
+            None if self.pairs is None else FixedPairs(self.pairs[0], self.pairs[1], self.protocol)
+        )
 
 
 class CropDataset(Dataset[dict[str, Any]]):
@@ -26,6 +55,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         labels: (N,) int64, one number per identity.
         augment: ``augment(image, seed)`` on (H, W, 3) uint8, applied to plans that carry a seed.
         in_memory: read all crops at once; by default where they take less than 1 GiB.
+        origin: which split of a data module it is; None where it is none.
     """
 
     def __init__(
@@ -34,7 +64,9 @@ class CropDataset(Dataset[dict[str, Any]]):
         labels: np.ndarray,
         augment: Callable[[np.ndarray, tuple[int, ...]], np.ndarray] | None = None,
         in_memory: bool | None = None,
+        origin: SplitOrigin | None = None,
     ) -> None:
+        self.origin = origin
         self.files, self.labels, self.augment = list(files), labels, augment
         first = read_crop(self.files[0])
         if in_memory is None:
@@ -65,7 +97,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         for slot, index in enumerate(plan.indices):
             image = self.image(int(index))
             if plan.seed is not None and self.augment is not None:
-                image = self.augment(image, (*plan.seed, slot))
+                image = _augmented(self.augment, image, (*plan.seed, slot))
             images.append(image)
         batch = {
             "image": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
@@ -78,6 +110,27 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"CropDataset({len(self):,} crops of {len(set(self.labels.tolist())):,} identities)"
+
+
+def _augmented(
+    augment: Callable[[np.ndarray, tuple[int, ...]], np.ndarray],
+    image: np.ndarray,
+    seed: tuple[int, ...],
+) -> np.ndarray:
+    """An augmented image.
+
+    Raises:
+        ConfigError: it is no (H, W, 3) uint8 image of the crop's size.
+    """
+    found = augment(image, seed)
+    if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.shape != image.shape:
+        kind = f"{getattr(found, 'dtype', type(found).__name__)} {getattr(found, 'shape', '')}"
+        raise ConfigError(
+            f"the augmentation makes {kind} of a crop of uint8 {image.shape}: a network is used on "
+            f"images as the cropper gives them, so leave out what changes their size (set the "
+            f"cropper's size instead), Normalize and ToTensorV2 (the backbone normalises)"
+        )
+    return np.ascontiguousarray(found)
 
 
 def collate_as_is(batch: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,14 +174,18 @@ def pair_rule_of(asked: str | PairRule | None, point: OperatingPoint | None) -> 
 
 
 def note_on_known(
-    manifest: SplitManifest, run: Bundle | str | Path, seen: Seen | None
+    manifest: SplitManifest,
+    run: Bundle | str | Path,
+    seen: Seen | None,
+    splits: Sequence[str] = (OTHER,),
 ) -> str | None:
-    """What to say if "other" images were there when a network was trained or calibrated.
+    """What to say if images were there when a network was trained or calibrated.
 
     Args:
-        manifest: the other images.
-        run: the bundle, or the folder of a run or a bundle, that is applied to them.
+        manifest: the images that it is applied to.
+        run: the bundle, or the folder of a run or a bundle, that is applied.
         seen: what the bundle itself knows.
+        splits: of the manifest, whose figures should be those of strangers.
     """
     path = None if isinstance(run, Bundle) else manifest_path(run)
     if path is not None:
@@ -191,7 +195,8 @@ def note_on_known(
             "the bundle does not say whom it was trained or calibrated on, so whether these "
             "identities were among them is not known; if they were, the figures are too good"
         )
-    identities, images = seen.count_in(manifest, OTHER)
+    found = [seen.count_in(manifest, split) for split in splits if split in manifest.splits]
+    identities, images = (sum(counts) for counts in zip(*found, strict=True)) if found else (0, 0)
     counted = ((identities, "identities of these names"), (images, "of these very images"))
     shared = [f"{count} {what}" for count, what in counted if count]
     if not shared:

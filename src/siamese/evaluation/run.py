@@ -13,6 +13,7 @@ from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
+    OTHER,
     EvaluationData,
     keep_splits,
     note_on_known,
@@ -25,6 +26,7 @@ from siamese.evaluation.embedding import measure_splits
 from siamese.evaluation.sources import (
     Source,
     UnfinishedRun,
+    home_of,
     open_source,
     pair_rule_at,
     place_of,
@@ -152,7 +154,7 @@ def evaluate_run(
         CalibrationError: pairs of one kind only, or that cannot support the policy.
     """
     _check(data, on, policy, threshold, tta)
-    place, home = place_of(run), place_of(run if on is None else on)
+    place, home = place_of(run), home_of(run if on is None else on)
     source = open_source(place)
     # A run that is not finished needs its own images, too; those of a CSV file lie elsewhere.
     of_data = data is not None and (isinstance(source, Bundle) or _is_csv(data))
@@ -164,8 +166,11 @@ def evaluate_run(
     )
     bundle, note = finished_bundle(source, work)
     known = None
-    if data is not None and (bundle.seen is not None or isinstance(place, (str, Path))):
-        known = note_on_known(manifest, place, bundle.seen)
+    if (data is not None or on is not None) and (
+        bundle.seen is not None or isinstance(place, (str, Path))
+    ):
+        strangers = (OTHER,) if data is not None else ("test",)
+        known = note_on_known(manifest, place, bundle.seen, strangers)
     recalibrated = note is not None or policy is not None
     views = bundle.tta if tta is None else tta
     TestTimeAugmentation.of(bundle.augmentation, views)  # find out now whether it can be done

@@ -70,9 +70,18 @@ class HasFolder(Protocol):
 Source = Union[Bundle, str, Path, HasFolder]
 
 
-def place_of(run: Source) -> Bundle | str | Path:
+def home_of(run: Source) -> Bundle | str | Path:
     """A bundle as it is; a run by its folder."""
     return run if isinstance(run, (Bundle, str, Path)) else run.folder
+
+
+def place_of(run: Source) -> Bundle | str | Path:
+    """Where the bundle is: as :func:`home_of`, but for a run whose bundle could not be saved."""
+    home = home_of(run)
+    if isinstance(home, Bundle) or bundle_in(Path(home)) or (Path(home) / RUN).is_file():
+        return home
+    made = getattr(getattr(run, "evaluation", None), "bundle", None)
+    return made if isinstance(made, Bundle) else home
 
 
 def describe_run(

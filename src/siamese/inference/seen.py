@@ -24,29 +24,29 @@ class Seen:
     among them.
 
     Attributes:
-        images: the first 16 hexadecimal digits of the SHA-256 of each file's content; empty where
-            there were more than 50,000.
+        images: the first 16 hexadecimal digits of the SHA-256 of each file's content.
+        partial: whether some images are not among them: of more than 50,000 none is kept.
         identities: the same of each name, as :func:`siamese.datasets.identities.normalise_identity`
             writes it.
     """
 
     images: frozenset[str] = frozenset()
     identities: frozenset[str] = frozenset()
+    partial: bool = False
 
     @classmethod
     def of_manifest(cls, manifest: SplitManifest, splits: Iterable[str] | None = None) -> Seen:
         """The images of some splits; by default of those that are trained or calibrated on."""
         wanted = ("train", "calibration", "validation") if splits is None else tuple(splits)
         entries = [e for split in wanted for e in manifest.splits.get(split, [])]
-        return cls(
-            _capped({e["sha256"][:DIGITS] for e in entries if e["sha256"]}),
-            frozenset(_hashed(e["identity"]) for e in entries),
-        )
+        images = {e["sha256"][:DIGITS] for e in entries if e["sha256"]}
+        return _capped(images, {_hashed(e["identity"]) for e in entries}, partial=False)
 
     def __or__(self, other: Seen | None) -> Seen:
         if other is None:
             return self
-        return Seen(_capped(self.images | other.images), self.identities | other.identities)
+        identities = self.identities | other.identities
+        return _capped(self.images | other.images, identities, self.partial or other.partial)
 
     def count_in(self, manifest: SplitManifest, split: str) -> tuple[int, int]:
         """How many identities, and how many images, of a split are among them."""
@@ -58,7 +58,11 @@ class Seen:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"images": sorted(self.images), "identities": sorted(self.identities)}
+        return {
+            "images": sorted(self.images),
+            "identities": sorted(self.identities),
+            "partial": self.partial,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Seen:
@@ -73,7 +77,7 @@ class Seen:
             if not isinstance(hashes, list) or not all(isinstance(h, str) for h in hashes):
                 raise ValueError(f"no list of {part} that were seen")
             found.append(frozenset(hashes))
-        return cls(*found)
+        return cls(found[0], found[1], bool(values.get("partial", False)))
 
     def __repr__(self) -> str:
         return f"Seen({len(self.identities)} identities, {len(self.images)} images)"
@@ -83,6 +87,8 @@ def _hashed(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:DIGITS]
 
 
-def _capped(images: Iterable[str]) -> frozenset[str]:
+def _capped(images: Iterable[str], identities: Iterable[str], partial: bool) -> Seen:
     kept = frozenset(images)
-    return kept if len(kept) <= MOST_IMAGES else frozenset()
+    if len(kept) > MOST_IMAGES:
+        kept, partial = frozenset(), True
+    return Seen(kept, frozenset(identities), partial)

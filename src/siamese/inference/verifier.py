@@ -214,8 +214,10 @@ class Verifier:
         """
         if isinstance(images, (str, Path, Image.Image, np.ndarray)):
             raise ConfigError("embed takes a list of one image or more: embed([image])")
-        if batch < 1:
-            raise ConfigError(f"batch must be at least 1, not {batch}")
+        if not isinstance(images, Iterable):
+            raise ConfigError(f"embed takes a list of one image or more, not {images!r:.80}")
+        if not isinstance(batch, int) or batch < 1:
+            raise ConfigError(f"batch must be a whole number of at least 1, not {batch!r}")
         total = len(images) if isinstance(images, Sized) else None
         found = []
         with progress_bar("embedding", total, progress and (total or batch + 1) > batch) as advance:

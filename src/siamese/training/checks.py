@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from siamese.backbones.base import BACKBONES, Backbone, ModuleBackbone
+from siamese.backbones.base import BACKBONES, Backbone, ModuleBackbone, own_network
 from siamese.data.datamodule import ImageDataModule
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.faces.croppers.base import CROPPERS
 from siamese.training.module import SiameseModule
+from siamese.training.monitors import MONITORS, short_monitor
 
 KEEP = ("best", "last")
-MONITORS = ("eer", "auc", "f1", "accuracy", "loss", "train/loss")
 
 
 def check_run(
@@ -57,8 +57,8 @@ def check_run(
         _check_learned(module.distance, backbone)
     DISTANCES.settings(module.distance)
     CROPPERS.settings(data.cropper)
-    if not isinstance(backbone, ModuleBackbone):
-        BACKBONES.settings(backbone)
+    if unnamed(backbone) is None:
+        BACKBONES.settings(own_network(backbone))
 
 
 def unnamed(backbone: Backbone) -> str | None:
@@ -66,7 +66,7 @@ def unnamed(backbone: Backbone) -> str | None:
     if not isinstance(backbone, ModuleBackbone):
         return None
     try:
-        BACKBONES.settings(backbone.network)
+        BACKBONES.name(backbone.network)
     except ConfigError:
         name = type(backbone.network).__name__
         return (
@@ -75,21 +75,6 @@ def unnamed(backbone: Backbone) -> str | None:
             f"network (README, Your own loss, backbone); run.verifier works in this process"
         )
     return None
-
-
-def short_monitor(monitor: str) -> str:
-    """``eer`` for ``calibration/eer``, ``validation/eer`` and, as it was once called, ``val/eer``.
-
-    What is measured on the training split keeps its name.
-    """
-    split, _, figure = monitor.rpartition("/")
-    return figure if split in ("calibration", "validation", "val") else monitor
-
-
-def full_monitor(monitor: str, split: str) -> str:
-    """The name under which a monitored value is logged."""
-    short = short_monitor(monitor)
-    return f"{split}/{short}" if short in MONITORS and "/" not in short else short
 
 
 def _check_learned(distance: Distance, backbone: Backbone) -> None:

@@ -14,7 +14,8 @@ from siamese.backbones.base import BACKBONES, own_network
 from siamese.distances.base import DISTANCES
 from siamese.errors import ConfigError, SiameseError, first_line
 from siamese.losses.base import LOSSES
-from siamese.registry import Registry
+from siamese.notices import warn_once
+from siamese.registry import Registry, as_plain, is_plain
 from siamese.training.schedules import WarmupCosine
 
 KEY = "siamese"  # of a checkpoint
@@ -50,12 +51,12 @@ def describe_module(
     if isinstance(schedule, WarmupCosine):
         described["schedule"] = {
             "name": _OURS,
-            "warmup": schedule.warmup,
-            "final": schedule.final,
+            "warmup": as_plain(schedule.warmup),
+            "final": as_plain(schedule.final),
         }
     else:
         described["schedule"] = schedule and _describe_torch(schedule, torch.optim.lr_scheduler)
-    return described | {"settings": dict(settings)}
+    return described | {"settings": {name: as_plain(v) for name, v in settings.items()}}
 
 
 def build_parts(described: Any, given: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -76,7 +77,14 @@ def build_parts(described: Any, given: Mapping[str, Any], where: str) -> dict[st
             arguments[name] = _build(name, registry, described.get(name), where)
     for name, build in (("optimizer", _build_optimizer), ("schedule", _build_schedule)):
         if name not in given and name in described:
-            arguments[name] = build(described[name])
+            try:
+                arguments[name] = build(described[name])
+            except LookupError:
+                warn_once(
+                    f"{where}: its {name} was a function of your own, so the default is taken; "
+                    f"give {name}=... to train on with it",
+                    stacklevel=2,
+                )
     return arguments
 
 
@@ -101,36 +109,42 @@ def _describe_torch(made: Any, module: Any) -> dict[str, Any]:
     """A partial of one of torch's classes with plain arguments; otherwise what is missing."""
     call, arguments = made, {}
     if isinstance(made, functools.partial) and not made.args:
-        call, arguments = made.func, dict(made.keywords)
+        call, arguments = made.func, as_plain(dict(made.keywords))
     name = getattr(call, "__name__", "")
-    plain = all(
-        isinstance(v, (bool, int, float, str, type(None), list, tuple)) for v in arguments.values()
-    )
-    if inspect.isclass(call) and getattr(module, name, None) is call and plain:
-        return {"name": name} | {
-            k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()
-        }
-    return {"missing": "a function of your own"}
+    if not (inspect.isclass(call) and getattr(module, name, None) is call and is_plain(arguments)):
+        return {"missing": "a function of your own"}
+    # How Lightning steps a schedule, see SiameseModule.
+    extra = {a: str(getattr(made, a)) for a in ("interval", "monitor") if hasattr(made, a)}
+    return {"name": name, "arguments": arguments, "attributes": extra}
 
 
 def _build_torch(settings: Any, module: Any, base: type) -> Any:
+    """The reverse of :func:`_describe_torch`.
+
+    Raises:
+        LookupError: it could not be described, or is no class of torch.
+    """
     if not isinstance(settings, Mapping) or "missing" in settings:
-        return None
-    arguments = dict(settings)
-    cls = getattr(module, str(arguments.pop("name", "")), None)
+        raise LookupError
+    cls = getattr(module, str(settings.get("name")), None)
     if not (inspect.isclass(cls) and issubclass(cls, base)):
-        return None
-    return functools.partial(cls, **arguments)
+        raise LookupError
+    made = functools.partial(cls, **dict(settings.get("arguments", {})))
+    for attribute, value in dict(settings.get("attributes", {})).items():
+        if attribute in ("interval", "monitor"):
+            setattr(made, attribute, value)
+    return made
 
 
 def _build_optimizer(settings: Any) -> Any:
-    """None, the default, where it was a function of the user's own."""
     return _build_torch(settings, torch.optim, torch.optim.Optimizer)
 
 
 def _build_schedule(settings: Any) -> Any:
+    if settings is None:  # a constant rate
+        return None
     if isinstance(settings, Mapping) and settings.get("name") == _OURS:
-        return WarmupCosine(settings["warmup"], settings["final"])
+        return WarmupCosine(**{k: v for k, v in settings.items() if k in ("warmup", "final")})
     scheduler = torch.optim.lr_scheduler
     return _build_torch(settings, scheduler, scheduler.LRScheduler)
 

@@ -48,6 +48,12 @@ def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
             f"(resume={str(folder)!r}), or replace it (overwrite=True; on the command line "
             f"overwrite=true)"
         )
+    taken = [name for name in (*FILES, "plots", "logs") if (folder / name).exists()]
+    if not overwrite and taken:
+        raise ConfigError(
+            f"{folder / taken[0]} is where a run would write, and may be yours: give another "
+            f"folder, or let it be removed (overwrite=True; on the command line overwrite=true)"
+        )
     home, root = folder.resolve(), Path(images.manifest.root)
     for entries in images.manifest.splits.values():
         for entry in entries:

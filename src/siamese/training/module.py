@@ -15,13 +15,23 @@ from torch import Tensor, nn
 
 from siamese.backbones.base import as_backbone
 from siamese.data.datamodule import ImageDataModule
+from siamese.data.dataset import CropDataset, SplitOrigin
 from siamese.distances.base import DISTANCES, Distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, first_line
-from siamese.losses.base import all_pairs
+from siamese.pairs.base import PairRule
+from siamese.registry import as_plain
 from siamese.training.description import KEY, build_parts, describe_module, read_checkpoint
+from siamese.training.monitors import full_monitor
 from siamese.training.schedules import StepFactorLR, WarmupCosine
-from siamese.training.split_outputs import SplitOutputs, accuracy, figures_of, rule_of
+from siamese.training.split_outputs import (
+    SplitOutputs,
+    accuracy,
+    figures_of,
+    genuine_share,
+    rule_of,
+    some_pairs,
+)
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import as_policy
 
@@ -43,10 +53,12 @@ class SiameseModule(pl.LightningModule):
     * ``calibration/loss``: of batches that are drawn from the split as training batches are from
       theirs, unaugmented, in evaluation mode; so it can be compared with ``train/loss``. (A split
       of fewer identities than a batch has gives smaller batches, with a larger share of genuine
-      pairs.) None for a loss that only knows the training identities.
+      pairs; a torch sampler cannot be asked, so there batches of ``IdentitySampler()`` are taken.)
+      None for a loss that only knows the training identities.
     * in ``trainer.validate`` and ``trainer.test`` also ``auc``, ``eer`` and, at the threshold,
-      ``f1``, ``accuracy``, ``precision``, ``recall`` and ``fmr``, under ``calibration/`` and
-      ``test/``. In training :class:`siamese.ThresholdCalibrator` logs these.
+      ``f1``, ``accuracy``, ``precision``, ``recall`` and ``fmr``, under the name of the split that
+      is evaluated (``calibration/``, ``test/``). In training
+      :class:`siamese.ThresholdCalibrator` logs these.
 
     A checkpoint describes its module: :meth:`load_from_checkpoint` needs nothing else.
 
@@ -136,10 +148,14 @@ class SiameseModule(pl.LightningModule):
         point, threshold = self.operating_point, self._threshold_in_training()
         if point is None or threshold is None:
             return None
-        left, right = all_pairs(len(labels), labels.device) if pairs is None else pairs
+        prevalence = point.target_prevalence
+        if pairs is None:
+            left, right = some_pairs(labels)
+            prevalence = prevalence or genuine_share(labels)
+        else:
+            left, right = pairs
         distances = self.distance.measure(embeddings[left], embeddings[right])
-        same = labels[left] == labels[right]
-        return accuracy(distances, same, threshold, point.target_prevalence)
+        return accuracy(distances, labels[left] == labels[right], threshold, prevalence)
 
     def _threshold_in_training(self) -> float | None:
         return float(self.threshold) if self.backbone.same_at_use else self._training_threshold
@@ -170,11 +186,18 @@ class SiameseModule(pl.LightningModule):
         }
 
     def _evaluation_step(self, batch: dict[str, Tensor], dataloader_idx: int) -> dict[str, Tensor]:
-        embeddings, seen = self.backbone.embed_both(batch["image"])
+        embeddings, seen = self._embed_both(batch["image"])
         labels, index = batch["label"], batch["index"]
         if self._outputs is not None and dataloader_idx == 0:
             self._outputs.add(embeddings, seen, labels, index)
         return {"embeddings": embeddings, "labels": labels, "index": index}
+
+    def _embed_both(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings at use, and what the loss sees of them; None where that is not known."""
+        if self.backbone.same_at_use or type(self).forward is not SiameseModule.forward:
+            embeddings = self(images)
+            return embeddings, embeddings if self.backbone.same_at_use else None
+        return self.backbone.embed_both(images)
 
     def on_validation_epoch_start(self) -> None:
         fitting = self.trainer.state.fn == TrainerFn.FITTING
@@ -184,59 +207,91 @@ class SiameseModule(pl.LightningModule):
         self._outputs = self._new_outputs(True)
 
     def _new_outputs(self, keep: bool) -> SplitOutputs:
-        return SplitOutputs(self.distance, keep)
+        loaders = self._loaders()
+        if keep and len(loaders) > 1:
+            raise ConfigError(
+                f"{len(loaders)} loaders at once: their figures would be logged under one name; "
+                f"give one loader at a time"
+            )
+        data = getattr(loaders[0], "dataset", None) if loaders else None
+        size = len(data) if isinstance(data, CropDataset) else 0
+        return SplitOutputs(self.distance, size, keep)
+
+    def _loaders(self) -> list[Any]:
+        """Of the evaluation that is going on."""
+        trainer = self.trainer
+        testing = trainer.state.fn == TrainerFn.TESTING
+        given = trainer.test_dataloaders if testing else trainer.val_dataloaders
+        if isinstance(given, dict):
+            return list(given.values())
+        return list(given) if isinstance(given, (list, tuple)) else [given]
+
+    def _origin(self) -> SplitOrigin | None:
+        """The split that is evaluated, as its data set knows it.
+
+        Not as the trainer's data module has it: that stays where loaders are given later on.
+        """
+        origin = getattr(getattr(self._loaders()[0], "dataset", None), "origin", None)
+        return origin if isinstance(origin, SplitOrigin) else None
 
     def on_validation_epoch_end(self) -> None:
         outputs, self._outputs = self._outputs, None
         if outputs is None or outputs.empty:
             return
-        split = self._validated_split()
-        self._log_loss(outputs, split)
+        origin = self._origin()
+        split = origin.split if origin else self._validated_split()
+        self._log_loss(outputs, split, origin)
         if self.trainer.state.fn != TrainerFn.FITTING:
-            self._log_figures(outputs, split)
+            self._log_figures(outputs, split, origin)
         elif self.operating_point is not None and not self.backbone.same_at_use:
-            self._training_threshold = self._threshold_of_loss(outputs, self.operating_point)
+            self._training_threshold = self._threshold_of_loss(
+                outputs, origin, self.operating_point
+            )
 
     def on_test_epoch_end(self) -> None:
         outputs, self._outputs = self._outputs, None
-        if outputs is not None and not outputs.empty:
-            self._log_loss(outputs, "test")
-            self._log_figures(outputs, "test")
+        if outputs is None or outputs.empty:
+            return
+        origin = self._origin()
+        split = origin.split if origin else "test"
+        self._log_loss(outputs, split, origin)
+        self._log_figures(outputs, split, origin)
 
     def _validated_split(self) -> str:
-        """The true name of the split that is validated."""
-        if (data := self._data()) is not None:
+        """What the split that is validated in training is called, where its data do not say."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ImageDataModule):
             return data.calibrating
         named = (getattr(c, "split", None) for c in self.trainer.callbacks)  # type: ignore[attr-defined]
         return next((name for name in named if isinstance(name, str)), "val")
 
-    def _data(self) -> ImageDataModule | None:
-        data = getattr(self.trainer, "datamodule", None)
-        return data if isinstance(data, ImageDataModule) else None
-
-    def _log_loss(self, outputs: SplitOutputs, split: str) -> None:
+    def _log_loss(self, outputs: SplitOutputs, split: str, origin: SplitOrigin | None) -> None:
         # The loss of a classifier of the training identities has no meaning for others.
-        if not getattr(self.loss, "open_set", True):
+        if not getattr(self.loss, "open_set", True) or not outputs.known_to_loss:
             return
-        data = self._data()
-        plans = None if data is None else data.batches_like_training(split)
-        loss = outputs.mean_loss(self.loss, plans)
-        self.log(f"{split}/loss", loss, rank_zero_only=False)
+        loss = outputs.mean_loss(self.loss, origin)
+        if loss is not None:
+            self.log(f"{split}/loss", loss, rank_zero_only=False)
 
-    def _log_figures(self, outputs: SplitOutputs, split: str) -> None:
-        data, point = self._data(), self.operating_point
-        rule = (data.pairs(split) if data else None) or rule_of(point)
-        distances = outputs.pairs_at_use(rule)
+    def _rule(self, outputs: SplitOutputs, origin: SplitOrigin | None) -> PairRule:
+        """The pairs that the split protocol chose, or else those of the threshold's rule."""
+        chosen = origin.pair_rule if origin else None
+        return chosen if chosen and outputs.complete() else rule_of(self.operating_point)
+
+    def _log_figures(self, outputs: SplitOutputs, split: str, origin: SplitOrigin | None) -> None:
+        distances = outputs.pairs_at_use(self._rule(outputs, origin))
         if not distances.genuine or not distances.impostor:
             return
-        for name, value in figures_of(distances, point).items():
+        for name, value in figures_of(distances, self.operating_point).items():
             self.log(f"{split}/{name}", value, rank_zero_only=False)
 
-    def _threshold_of_loss(self, outputs: SplitOutputs, point: OperatingPoint) -> float | None:
+    def _threshold_of_loss(
+        self, outputs: SplitOutputs, origin: SplitOrigin | None, point: OperatingPoint
+    ) -> float | None:
         """What the same policy chooses among embeddings as the loss sees them."""
-        data = self._data()
-        rule = (data.pairs(data.calibrating) if data else None) or rule_of(point)
-        distances = outputs.pairs_of_loss(rule)
+        if not outputs.known_to_loss:
+            return None
+        distances = outputs.pairs_of_loss(self._rule(outputs, origin))
         if not distances.genuine or not distances.impostor:
             return None
         return distances.choose(as_policy(point.policy_settings))[0]
@@ -249,7 +304,9 @@ class SiameseModule(pl.LightningModule):
         scheduler = self.schedule(optimizer)
         settings = {"scheduler": scheduler, "interval": getattr(self.schedule, "interval", "epoch")}
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            settings["monitor"] = getattr(self.schedule, "monitor", "calibration/eer")
+            wanted = str(getattr(self.schedule, "monitor", "eer"))
+            split = "calibration" if self._trainer is None else self._validated_split()
+            settings["monitor"] = full_monitor(wanted, split)
             settings["strict"] = False  # an epoch without validation is no plateau
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
@@ -296,6 +353,12 @@ class SiameseModule(pl.LightningModule):
             "decay_matrices_only": self.decay_matrices_only,
             "layer_decay": self.layer_decay,
         }
+        # Numbers of numpy would be pickled as objects, which no checkpoint may hold.
+        for state in checkpoint.get("optimizer_states", []):
+            for group in state["param_groups"]:
+                group.update({k: as_plain(v) for k, v in group.items()})
+        if "lr_schedulers" in checkpoint:
+            checkpoint["lr_schedulers"] = [as_plain(s) for s in checkpoint["lr_schedulers"]]
         described = describe_module(parts, self.optimizer, self.schedule, settings)
         checkpoint[KEY] = described | {"training_threshold": self._training_threshold}
 
@@ -307,13 +370,13 @@ class SiameseModule(pl.LightningModule):
             self._training_threshold = described.get("training_threshold")
 
     @classmethod
-    def load_from_checkpoint(  # type: ignore[override]
+    def load_from_checkpoint(
         cls,
         checkpoint_path: str | Path | IO[bytes],
         map_location: Any = None,
-        *,
-        strict: bool = True,
-        weights_only: bool = True,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
         **parts: Any,
     ) -> Self:
         """A module from a checkpoint alone, threshold and operating point included.
@@ -323,29 +386,34 @@ class SiameseModule(pl.LightningModule):
 
         Args:
             checkpoint_path: a checkpoint that Lightning, or :func:`siamese.train`, wrote.
-            map_location: as for ``torch.load``; by default the CPU.
-            strict: whether the weights must fit one by one.
+            map_location: the device of the module, as for ``torch.load``; by default the CPU.
+            hparams_file: Lightning's; there is none here.
+            strict: whether the weights must fit one by one; by default they must.
             weights_only: checkpoints are read as data; False is refused.
             parts: arguments of the class that are not taken from the checkpoint: ``backbone`` or
                 ``loss`` of a class that is not registered, ``optimizer`` or ``schedule`` where they
-                were functions of your own (otherwise the defaults are taken).
+                were functions of your own (otherwise the defaults are taken, with a warning).
 
         Raises:
             ConfigError: no checkpoint, a part that must be given, or weights that do not fit.
         """
-        if not weights_only:
+        if weights_only is False:
             raise ConfigError("checkpoints are read as data alone: leave out weights_only")
+        if hparams_file is not None:
+            raise ConfigError("a checkpoint needs no hparams_file: leave it out")
         content = read_checkpoint(checkpoint_path, map_location)
         where = str(checkpoint_path)
         module = cls(**build_parts(content.get(KEY), parts, where))
         try:
-            module.load_state_dict(content["state_dict"], strict=strict)
+            module.load_state_dict(content["state_dict"], strict=strict is not False)
         except RuntimeError as error:
             raise ConfigError(
                 f"{where}: its weights do not fit ({first_line(error):.100}); give the parts that "
                 f"the checkpoint was made with"
             ) from error
         module.on_load_checkpoint(content)
+        if isinstance(map_location, (str, int, torch.device)):
+            module.to(map_location)
         return module
 
     def _total_steps(self) -> float:

@@ -14,9 +14,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
 from siamese.errors import ConfigError, first_line
+from siamese.registry import as_plain
 from siamese.report.history import History, join_histories, read_history
-from siamese.training.checks import short_monitor
 from siamese.training.module import SiameseModule
+from siamese.training.monitors import short_monitor
 
 
 class GivenRates(pl.Callback):
@@ -67,7 +68,7 @@ class GivenRates(pl.Callback):
 def _plain_settings(group: dict[str, Any]) -> dict[str, Any]:
     """An optimizer group's settings without its parameters, as a checkpoint can keep them."""
     return {
-        name: float(value) if isinstance(value, torch.Tensor) else value
+        name: float(value) if isinstance(value, torch.Tensor) else as_plain(value)
         for name, value in group.items()
         if name != "params"
     }
@@ -97,8 +98,13 @@ class EpochSeeds(pl.Callback):
 
 
 def _logged_today(name: str, split: str) -> str:
-    """A logged name as it is now: 0.1.0 began with ``val/``, whatever the split was called."""
-    return f"{split}/{name.removeprefix('val/')}" if name.startswith("val/") else name
+    """A logged name as it is now: 0.1.0 began with ``val/``, whatever the split was called.
+
+    Its ``val/loss`` keeps its name: it was the loss of other batches, and is not comparable.
+    """
+    if name == "val/loss" or not name.startswith("val/"):
+        return name
+    return f"{split}/{name.removeprefix('val/')}"
 
 
 @dataclass(frozen=True)
@@ -177,11 +183,14 @@ class PreviousRun:
         if self.best is None or later.best_model_score is None:
             return None
         wanted = short_monitor(monitor)
+        earlier = {"val/loss"} if wanted == "loss" else set()  # was the loss of other batches
         states = torch.load(self.best, map_location="cpu", weights_only=True)["callbacks"]
         scores = [
             s["best_model_score"]
             for s in states.values()
-            if isinstance(s, dict) and short_monitor(str(s.get("monitor"))) == wanted
+            if isinstance(s, dict)
+            and short_monitor(str(s.get("monitor"))) == wanted
+            and s.get("monitor") not in earlier
         ]
         sign = 1 if mode == "min" else -1
         known = scores and scores[0] is not None

@@ -33,9 +33,10 @@ from siamese.report import skew, tables
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
-from siamese.training.checks import check_run, full_monitor, unnamed
+from siamese.training.checks import check_run, unnamed
 from siamese.training.folder import check_folder, remove_results
 from siamese.training.module import SiameseModule
+from siamese.training.monitors import full_monitor
 from siamese.training.resuming import EpochSeeds, PreviousRun
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.verification.calibration import Calibration
@@ -309,7 +310,9 @@ def _restore_best(
     chosen = best.best_model_path
     assert best.monitor is not None
     if previous and (better := previous.better(best.monitor, best.mode, best)):
-        shutil.copyfile(better, folder / "checkpoints" / "best.ckpt")
+        kept = folder / "checkpoints" / "best.ckpt"
+        if better.resolve() != kept.resolve():  # a run that goes on in its own folder has it
+            shutil.copyfile(better, kept)
         chosen = str(better)
     content = torch.load(chosen, map_location="cpu", weights_only=True)
     module.load_state_dict(content["state_dict"])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from siamese.data.samplers.base import BatchPlan
+from siamese.data.adapters import TorchSampler
+from siamese.data.dataset import SplitOrigin
+from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
+from siamese.data.samplers.base import BatchPlan, Sampler
+from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.distances.base import Distance, is_match
+from siamese.errors import DataError
+from siamese.losses.base import all_pairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
 from siamese.training.metrics import PairMetric
@@ -16,7 +21,8 @@ from siamese.verification.curves import auc
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint, figures_at
 
-Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+LOSS_BATCHES = 32  # that the loss of a split is the mean of, at least
+SOME_PAIRS = 2048  # of either kind that the accuracy of a training batch is measured on
 # The accuracy, and all else that is logged at the threshold.
 FIGURES = ("f1", "accuracy", "precision", "recall", "fmr")
 
@@ -33,40 +39,55 @@ class SplitOutputs:
 
     Args:
         distance: of the embeddings.
+        size: images in the split; fewer may be seen, where batches are limited.
         keep: whether the embeddings at use are needed, too.
     """
 
-    def __init__(self, distance: Distance, keep: bool) -> None:
+    def __init__(self, distance: Distance, size: int, keep: bool) -> None:
         self._seen, self._at_use = _Rows(distance=distance), _Rows(distance=distance)
-        self._keep, self.empty = keep, True
+        self.size, self._keep = size, keep
+        self.empty, self.known_to_loss = True, True
 
-    def add(self, at_use: Tensor, seen: Tensor, labels: Tensor, index: Tensor) -> None:
+    def add(self, at_use: Tensor, seen: Tensor | None, labels: Tensor, index: Tensor) -> None:
         """Add a batch: (B, D) embeddings at use, (B, E) of the loss, (B,) labels, (B,) rows."""
         self.empty = False
-        self._seen.update(seen, labels, index)
+        if seen is None:
+            self.known_to_loss = False
+        else:
+            self._seen.update(seen, labels, index)
         if self._keep:
             self._at_use.update(at_use, labels, index)
 
-    def mean_loss(self, loss: Loss, plans: Sequence[BatchPlan] | None) -> Tensor:
+    def complete(self) -> bool:
+        """Whether every image of the split was seen: only then can pairs chosen for it be found."""
+        rows = self._at_use if self._keep else self._seen
+        with rows.gathered():
+            return len(rows.rows()[1]) == self.size
+
+    def mean_loss(self, loss: nn.Module, origin: SplitOrigin | None) -> Tensor | None:
         """The mean loss of batches that are drawn as in training.
+
+        Where the training's sampler cannot draw from these images (a torch sampler, loaders of a
+        user's own), the batches are those of ``IdentitySampler()``, or, for a loss of balanced
+        pairs, of ``BalancedPairSampler()``.
 
         Args:
             loss: ``loss(embeddings, labels, pairs)`` to a scalar.
-            plans: the batches, rows of the split; None where no such batches are known: then all
-                of the split's pairs, half of them genuine (10,000 of either kind at most).
+            origin: which split it is, and how its training batches are drawn; None if unknown.
+
+        Returns:
+            a scalar; None where no batch can be drawn, since no identity has two images.
         """
         with self._seen.gathered():
             embeddings, labels = self._seen.rows()
-        if plans is None:
-            pairs = BalancedPairs()(labels.cpu().numpy())
-            chosen = torch.stack([torch.as_tensor(pairs.left), torch.as_tensor(pairs.right)])
-            return loss(embeddings, labels, chosen.to(labels.device))
+        of_batches = getattr(loss, "of_batches", True)
+        plans = _plans(labels.cpu().numpy(), origin, self.size, of_batches)
         values = []
         for plan in plans:
             rows = torch.as_tensor(plan.indices, device=labels.device)
             within = None if plan.pairs is None else torch.as_tensor(plan.pairs).to(labels.device)
             values.append(loss(embeddings[rows], labels[rows], within))
-        return torch.stack(values).mean()
+        return torch.stack(values).mean() if values else None
 
     def pairs_of_loss(self, rule: PairRule) -> PairDistances:
         """The pairs of a rule, measured as the loss sees the images."""
@@ -79,6 +100,54 @@ class SplitOutputs:
         self._at_use.pairs = rule
         with self._at_use.gathered():
             return self._at_use.pair_distances()
+
+
+def _plans(
+    labels: np.ndarray, origin: SplitOrigin | None, size: int, of_batches: bool
+) -> list[BatchPlan]:
+    """Batches drawn as in training, the same in every epoch; without augmentation."""
+    seed, chosen = 0, None
+    samplers: list[Sampler] = [IdentitySampler() if of_batches else BalancedPairSampler()]
+    if origin is not None and not isinstance(origin.sampler, TorchSampler):
+        seed = origin.seed
+        chosen = origin.pairs if len(labels) == size else None
+        samplers.insert(0, origin.sampler)
+    for sampler in samplers:
+        try:
+            batches = sampler.batches(labels, seed, pairs=chosen)
+        except DataError:
+            continue
+        plans: list[BatchPlan] = []
+        while len(plans) < LOSS_BATCHES:
+            plans += [BatchPlan(plan.indices, plan.pairs) for plan in batches]
+            batches.set_epoch(batches.epoch + 1)
+        return plans
+    return []
+
+
+def some_pairs(labels: Tensor, most: int = SOME_PAIRS) -> tuple[Tensor, Tensor]:
+    """Pairs of a batch, left and right: all, or of more some genuine and some impostor ones.
+
+    Args:
+        labels: (B,) integers.
+        most: of either kind, spread evenly over the batch.
+    """
+    left, right = all_pairs(len(labels), labels.device)
+    if len(left) <= 2 * most:
+        return left, right
+    same = labels[left] == labels[right]
+    kept = [kind.nonzero().flatten() for kind in (same, ~same)]
+    kept = [rows[:: max(1, len(rows) // most)] for rows in kept]
+    rows = torch.cat(kept)
+    return left[rows], right[rows]
+
+
+def genuine_share(labels: Tensor) -> float | None:
+    """The share of genuine ones among all pairs of a batch, 0..1; None where a kind is missing."""
+    counts = torch.unique(labels, return_counts=True)[1]
+    pairs = len(labels) * (len(labels) - 1)
+    genuine = int((counts * (counts - 1)).sum())
+    return genuine / pairs if 0 < genuine < pairs else None
 
 
 def figures_of(distances: PairDistances, point: OperatingPoint | None) -> dict[str, float]:
