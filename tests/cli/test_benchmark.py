@@ -107,6 +107,12 @@ def test_what_is_printed_and_written(lfw, bundle, tmp_path, capsys):
     assert "at the bundle's own threshold" in printed
     written = json.loads((tmp_path / "out" / "folds.json").read_text())
     assert f"accuracy {written['folds']['mean']:.4f}" in printed
+    # Without being told so, no other figures take their place.
+    (tmp_path / "out" / "folds.json").write_text("{}")
+    assert "out holds an evaluation: give" in refused(capsys, *words[1:], "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "folds.json").read_text() == "{}"
+    assert main([*words, "--out", str(tmp_path / "out"), "--overwrite"]) == 0
+    assert json.loads((tmp_path / "out" / "folds.json").read_text()) == written
 
 
 def test_a_csv_of_ones_own_at_a_policy_or_a_number(lfw, bundle, tmp_path, capsys):

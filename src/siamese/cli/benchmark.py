@@ -23,6 +23,7 @@ _OTHERS = ("pairs", "splits", "tta", "root", "on")
 
 def run(args: argparse.Namespace) -> int:
     """Print accuracy over the folds, images without a face counted both ways."""
+    from siamese.evaluation.artifacts import make_room
     from siamese.evaluation.benchmark import measure_benchmark
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     found, own = measured.evaluate(policy), measured.evaluate(own_threshold)
     facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}
     if args.out:
+        make_room(Path(args.out), bundle=True)
         write_json(Path(args.out) / "folds.json", facts)
     if args.json:
         print(json.dumps(facts, allow_nan=False))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from siamese.cli import benchmark, options
 from siamese.cli.options import LATEST, PRETRAINED
+from siamese.cli.out_folder import opened
 
 HELP = "evaluate a run on its splits, on other data, or on a benchmark"
 DESCRIPTION = (
@@ -69,20 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
+    options.import_plugins(args.plugin)
+    pairs_are_given = bool(args.benchmark or args.pairs_file)
+    args.run = args.run or (PRETRAINED if pairs_are_given else LATEST)
+    args.out = str(Path(args.out).expanduser()) if args.out else None
+    with opened(args.out, args.run, args.overwrite):
+        return benchmark.run(args) if pairs_are_given else _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    """Figures of a run on its splits, or on other data."""
     from siamese.evaluation.artifacts import make_room
     from siamese.evaluation.run import evaluate_run
     from siamese.report import tables
 
-    options.import_plugins(args.plugin)
-    if args.out:
-        Path(args.out).mkdir(parents=True, exist_ok=True)  # find out now whether it can be written
-    if args.benchmark or args.pairs_file:
-        args.run = args.run or PRETRAINED
-        return benchmark.run(args)
-    args.run = args.run or LATEST
-    if args.out:
-        options.check_out(args.out, args.run)
-        make_room(Path(args.out), args.overwrite)
     pretrained = args.run == PRETRAINED
     found = evaluate_run(
         options.open_bundle(args.run) if pretrained else args.run,
@@ -105,7 +106,8 @@ def run(args: argparse.Namespace) -> int:
     if pretrained and args.data:
         options.note_pretrained()
     if args.out:
-        found.write(args.out, overwrite=True)  # see above
+        make_room(Path(args.out), bundle=True)  # only now that there is something else
+        found.write(args.out, overwrite=True)
         if found.recalibrated:
             found.bundle.save(Path(args.out) / "bundle")
     if args.json:

@@ -13,6 +13,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, PreparedSplit
 from siamese.data.samplers.base import BatchPlan
 from siamese.errors import ConfigError
+from siamese.inference.bundle import DESCRIPTION, WEIGHTS
 from siamese.pairs.base import Pairs
 from siamese.report import files, galleries, plots, skew
 from siamese.storage import write_json
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 GALLERY = 20  # mistakes of either kind that are shown
 PLOTS = ("distances", "curves", "reliability")  # of all splits
 GALLERIES = ("samples", "false_matches", "false_non_matches")  # of each split
+FIGURES = ("evaluation.json", "folds.json")  # the latter of pairs in given folds
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
 
 
@@ -72,24 +74,46 @@ def write_training_pairs(batches: Iterable[BatchPlan], data: CropDataset, folder
     plots.save(figure, folder / "plots" / "training_pairs.png")
 
 
-def make_room(folder: Path, overwrite: bool) -> None:
-    """Remove what an earlier evaluation left in a folder, so that its pictures are not taken for
-    those of the next one.
+def check_room(folder: Path, overwrite: bool, *, bundle: bool = False) -> None:
+    """Refuse a folder in which an earlier evaluation lies; nothing is removed.
+
+    Args:
+        folder: where an evaluation is to be written.
+        overwrite: whether what lies there may be replaced.
+        bundle: whether a bundle in ``bundle/`` counts, too.
 
     Raises:
         ConfigError: there is something, and it may not be overwritten.
     """
-    drawn = folder / "plots"
-    earlier = [p for p in (drawn.glob("*.png") if drawn.is_dir() else ()) if is_of_evaluation(p)]
-    if (folder / "evaluation.json").exists():
-        earlier.append(folder / "evaluation.json")
-    if earlier and not overwrite:
+    if not overwrite and _of_earlier(folder, bundle):
         raise ConfigError(
             f"{folder} holds an evaluation: give another folder, or replace it (overwrite=True; on "
             f"the command line --overwrite)"
         )
-    for path in earlier:
+
+
+def make_room(folder: Path, *, bundle: bool = False) -> None:
+    """Remove what an earlier evaluation left, so that none of it is taken for the next one's.
+
+    Args:
+        folder: see :func:`check_room`.
+        bundle: whether to remove a bundle in ``bundle/``, too. In a run's folder it is the run's.
+    """
+    for path in _of_earlier(folder, bundle):
         path.unlink()
+    own = folder / "bundle"
+    if bundle and own.is_dir() and not own.is_symlink() and not any(own.iterdir()):
+        own.rmdir()
+
+
+def _of_earlier(folder: Path, bundle: bool) -> list[Path]:
+    """The files of an earlier evaluation."""
+    drawn, own = folder / "plots", folder / "bundle"
+    found = [p for p in (drawn.glob("*.png") if drawn.is_dir() else ()) if is_of_evaluation(p)]
+    found += [folder / name for name in FIGURES]
+    if bundle and (own / DESCRIPTION).is_file():
+        found += [own / DESCRIPTION, own / WEIGHTS]
+    return [path for path in found if path.exists()]
 
 
 def is_of_evaluation(picture: Path) -> bool:

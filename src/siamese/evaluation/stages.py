@@ -13,7 +13,7 @@ from siamese.backbones.base import Backbone
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
-from siamese.evaluation.artifacts import make_room, write_evaluation
+from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.embedding import measure_splits
 from siamese.inference.bundle import Bundle
@@ -81,7 +81,8 @@ class RunEvaluation:
             ConfigError: see ``overwrite``.
         """
         folder = Path(folder).expanduser()
-        make_room(folder, overwrite)
+        check_room(folder, overwrite)
+        make_room(folder)
         write_evaluation(
             self.distances,
             self.evaluations,
