@@ -69,15 +69,15 @@ class Verifier:
 
     Args:
         bundle: the result of a training run.
-        device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
-        threshold: another one than the bundle's.
         policy: chooses another threshold on the bundle's calibration pairs: ``"eer"``,
             ``siamese.Fmr(1e-3)``, ``{"name": "max_f1", "prevalence": 0.01}``.
+        threshold: another one than the bundle's.
         no_face: ``"error"`` refuses an image on which no face is found, ``"whole_image"`` compares
             the whole image; by default what the bundle's cropper says.
         tta: changed copies over which each embedding is averaged, 0 for none; by default as many as
             the bundle's threshold was chosen with. With another number give a threshold for it:
             :func:`siamese.recalibrate` finds one.
+        device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
 
     Attributes:
         operating_point: the threshold in use and where it came from.
