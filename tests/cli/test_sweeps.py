@@ -6,15 +6,20 @@ runs, so that a sweep that looks at anything else finds another best.
 
 import csv
 import json
+import pickle
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from hydra.conf import HydraConf
+from omegaconf import OmegaConf
 from tests.cli.stand_in import Guarded, figures
 
 from siamese.cli.main import main
+from siamese.cli.run_folder import RunFolder
 from siamese.cli.sweep import read_sweep
+from siamese.cli.sweep_folders import occupied
 from siamese.cli.train import objective
 from siamese.errors import ConfigError
 
@@ -179,3 +184,98 @@ def test_the_objective_is_read_from_those_who_chose_the_threshold(training, tmp_
     result.operating_point.split = "test"
     with pytest.raises(AssertionError, match="test people"):
         objective(result)
+
+
+# --- folders ---
+
+
+def contents(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_runs_of_another_sweep_stay_whatever_their_folders_are_called(
+    training, tmp_path, capsys
+):
+    words = [*SWEEP, "hydra.sweep.subdir=s${seed}"]
+    assert main([*words, "seed=0,1"]) == 0
+    before = contents(tmp_path)
+    capsys.readouterr()
+    assert main([*words, "seed=1,2"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "sweep holds another sweep: give another folder" in line
+    assert contents(tmp_path) == before
+    assert len(training.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("subdir", "words", "taken"),
+    [
+        ("${hydra.job.num}", ["seed=5,6"], ["0", "12"]),
+        ("${hydra:job.num}", [], ["0", "12"]),
+        ("s${seed}", ["seed=0,1"], ["s0"]),
+        ("s${seed}", ["+seed=range(0,8)"], ["s0", "s7"]),
+        ("s${seed}", ["seed=1,2"], []),
+        ("s${seed}", ["seed=7"], ["s7"]),
+        ("s${seed}", ["seed=interval(0,1)"], ["s0", "s7"]),
+        ("s${seed}", [], ["s0", "s7"]),
+        ("${a}/${b.c}", ["a='x','y'", "b.c=0.50,2"], ["x/0.5"]),
+        ("${a}/${b.c}", ["a=x", "b.c=0.1"], []),
+        ("m-${hydra.job.override_dirname}", ["a=x"], ["m-data/split=a,seed=0"]),
+        ("${a.${b}}", [], ["0", "12", "m-data/split=a,seed=0", "s0", "s7", "x/0.5"]),
+        ("s.", [], []),
+    ],
+)
+def test_folders_that_a_sweep_may_give_its_runs(subdir, words, taken, tmp_path):
+    for name in ("0", "12", "s0", "s7", "x/0.5", "m-data/split=a,seed=0"):
+        (tmp_path / name / "bundle").mkdir(parents=True)
+    (tmp_path / "3" / "mine").mkdir(parents=True)  # no run
+    (tmp_path / "5").symlink_to(tmp_path / "0")  # such as runs/latest
+    found = occupied(tmp_path, subdir, words)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == taken
+
+
+def test_a_run_that_is_refused_has_not_failed(training, tmp_path, monkeypatch):
+    monkeypatch.setattr("siamese.cli.sweep_folders.occupied", lambda *_: [])
+    assert main([*SWEEP, "seed=0"]) == 0
+    training.failures = {1.5: ConfigError("holds another run")}
+    assert main([*SWEEP, "seed=0", "module.loss.margin=1.5"]) == 2
+    assert not (tmp_path / "sweep" / "0" / "failed.txt").exists()
+
+
+def test_single_runs_below_the_folder_of_a_sweep_are_none_of_its_runs(training, tmp_path, capsys):
+    assert main(["train", *DATA, "module.loss.margin=0.75"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--multirun", *DATA, "hydra.sweep.dir=runs", "seed=0,1"]) == 0
+    assert "runs: 2 runs" in capsys.readouterr().out
+    assert [row["run"] for row in table(tmp_path / "runs")] == ["0", "1"]
+
+
+def test_a_run_in_another_process_knows_its_sweep(tmp_path):
+    """Launchers send a copy of the callback along."""
+    sweep = OmegaConf.create({"hydra": HydraConf})
+    sweep.hydra.sweep.dir = str(tmp_path)
+    callback = RunFolder()
+    callback.on_multirun_start(sweep)
+    begun, RunFolder.sweep = RunFolder.sweep, None
+    sent = pickle.loads(pickle.dumps(callback))
+    for name, each in (("ours", sent), ("another's", RunFolder())):
+        record = tmp_path / name / ".hydra" / "overrides.yaml"
+        record.parent.mkdir(parents=True)
+        record.write_text("[]")
+        run = {"hydra": {"runtime": {"output_dir": str(tmp_path / name)}}}
+        each.on_job_start(OmegaConf.create(run))
+    assert [run.name for run in read_sweep(tmp_path, begun.mark)] == ["ours"]
+
+
+@pytest.mark.parametrize("mode", ["run", "sweep"])
+def test_what_lay_in_the_folder_of_a_run_that_did_not_begin_stays(mode, training, tmp_path):
+    own = ["mine.log", "train.log"] if mode == "run" else ["mine.log", "multirun.yaml"]
+    for name in own:
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_text("mine")
+    words = ["train", *DATA, f"hydra.{mode}.dir=mine", "data.workers=many"]
+    if mode == "sweep":
+        words += ["--multirun", "seed=0,1"]
+    assert main(words) == 2
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == own
+    assert "mine" in (tmp_path / "mine" / "mine.log").read_text()

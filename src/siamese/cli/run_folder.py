@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hydra.experimental.callback import Callback
 
@@ -12,6 +13,11 @@ from siamese.errors import ConfigError, SiameseError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+# What Hydra writes into a run's folder before the run begins: settings, and a log (named after
+# the file `train.py`).
+HYDRAS = (".hydra", "train.log")
+MARK = Path(".hydra") / "sweep.txt"  # in a run's folder: of which sweep it is one
 
 
 class Refused(BaseException):
@@ -22,30 +28,73 @@ class Refused(BaseException):
         self.error = error
 
 
+class Sweep(NamedTuple):
+    """A sweep that has begun in this process.
+
+    Attributes:
+        folder: where its runs lie.
+        name: as it was given, or empty.
+        mark: what only the runs of this sweep have in the file :data:`MARK` of their folder.
+        before: names of what lay in the folder before.
+    """
+
+    folder: Path
+    name: str
+    mark: str
+    before: frozenset[str]
+
+
 class RunFolder(Callback):
     """Looks at the folder before Hydra writes there; ``conf/train.yaml`` names this class.
 
-    Later is too late: the settings of the run that lies there would be gone.
+    Later is too late: the settings of the run that lies there would be gone. Hydra takes a copy of
+    this object along to wherever a run is made, another machine say; so the runs know their sweep.
 
     Attributes:
-        sweep: folder and name of the sweep that has begun in this process; None if none has.
+        sweep: the one that has begun in this process; None if none has.
+        before: names of what lay in the folder of this process's single run before it.
+        mark: of the sweep; empty for a single run.
     """
 
-    sweep: ClassVar[tuple[Path, str] | None] = None
+    sweep: ClassVar[Sweep | None] = None
+    before: ClassVar[frozenset[str]] = frozenset()
+    mark: str = ""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse the folder of another run."""
         folder = _resolved(config, "hydra.run.dir")
         _check(folder, folder, config)
+        RunFolder.before = _names(folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse the folder of another sweep; keep that of this one, and its name or ""."""
+        """Refuse a folder where other runs lie in the places of this sweep's runs."""
+        from siamese.cli.sweep_folders import occupied
+
         folder = _resolved(config, "hydra.sweep.dir")
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if path.name.isdigit():  # of any other name are those that the user makes distinct
-                    _check(path, folder, config)
-        RunFolder.sweep = folder, str(config.get("name") or "")
+        subdir = str(config.hydra.sweep._get_node("subdir")._value())
+        for path in occupied(folder, subdir, list(config.hydra.overrides.task)):
+            _check(path, folder, config)
+        self.mark = secrets.token_hex(8)
+        RunFolder.sweep = Sweep(folder, str(config.get("name") or ""), self.mark, _names(folder))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Mark a run as one of this sweep."""
+        path = Path(config.hydra.runtime.output_dir) / MARK
+        if self.mark and path.parent.is_dir():
+            path.write_text(self.mark, encoding="utf-8")
+
+
+def is_taken(folder: Path, config: DictConfig) -> bool:
+    """Whether another run lies there, which this one neither goes on with nor may replace."""
+    from siamese.training.folder import holds_run
+
+    resumed = config.get("resume")
+    goes_on = resumed and Path(str(resumed)).expanduser().resolve().is_relative_to(folder.resolve())
+    return config.get("overwrite") is not True and not goes_on and holds_run(folder)
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
 def _resolved(config: DictConfig, key: str) -> Path:
@@ -63,11 +112,7 @@ def _resolved(config: DictConfig, key: str) -> Path:
 
 
 def _check(run: Path, given: Path, config: DictConfig) -> None:
-    from siamese.training.folder import holds_run
-
-    resumed = config.get("resume")
-    goes_on = resumed and Path(str(resumed)).expanduser().resolve().is_relative_to(run.resolve())
-    if config.get("overwrite") is not True and not goes_on and holds_run(run):
+    if is_taken(run, config):
         shown = os.path.relpath(given)
         mode = "run" if run == given else "sweep"
         raise Refused(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamese.cli.run_folder import RunFolder
+from siamese.cli.run_folder import HYDRAS, MARK, RunFolder, Sweep
 from siamese.errors import first_line
 from siamese.inference.bundle import DESCRIPTION
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
@@ -61,12 +61,18 @@ def forget_failure(folder: Path) -> None:
     (folder / FAILED).unlink(missing_ok=True)
 
 
-def read_sweep(folder: Path) -> list[SweepRun]:
+def read_sweep(folder: Path, mark: str | None = None) -> list[SweepRun]:
     """The runs below a sweep's folder: the best first, then by number; what failed stands last.
 
     The best has the smallest EER; of equal ones, that with the largest area.
+
+    Args:
+        folder: of the sweep.
+        mark: only runs that have it are runs of this sweep; None for all that lie there.
     """
     found = {path.parent.parent for path in folder.rglob(str(_SETTINGS))}
+    if mark is not None:
+        found = {path for path in found if _mark(path) == mark}
     runs = [_read_run(each, folder) for each in sorted(found, key=_by_number)]
     return sorted(
         runs,
@@ -85,11 +91,11 @@ def show_sweep() -> None:
     if nothing else lies in them, and the error, which follows, says all.
     """
     begun, RunFolder.sweep = RunFolder.sweep, None
-    if begun is None or not (runs := read_sweep(begun[0])):
+    if begun is None or not (runs := read_sweep(begun.folder, begun.mark)):
         return
-    folder, name = begun
+    folder, name = begun.folder, begun.name
     reasons = {run.failure for run in runs}
-    if len(reasons) == 1 and "" not in reasons and _remove_if_empty(folder, runs):
+    if len(reasons) == 1 and "" not in reasons and _remove_if_empty(begun, runs):
         return
     varied = varied_settings(runs)
     write_whole(folder / TABLE, _as_csv(runs).encode())
@@ -162,18 +168,27 @@ def _as_csv(runs: Sequence[SweepRun]) -> str:
     return text.getvalue()
 
 
-def _remove_if_empty(sweep: Path, runs: Sequence[SweepRun]) -> bool:
-    """Remove a sweep in which nothing lies but what Hydra and we wrote before any run began."""
-    hydras = {".hydra", FAILED, "multirun.yaml", *(run.folder.name for run in runs)}
-    folders = [sweep, *(run.folder for run in runs)]
-    left = [path for folder in folders for path in folder.iterdir()]
-    if any(path.name not in hydras and path.suffix != ".log" for path in left):
+def _remove_if_empty(sweep: Sweep, runs: Sequence[SweepRun]) -> bool:
+    """Remove runs in which nothing lies but what Hydra and we wrote before any of them began, and
+    the sweep's folder, unless something else lies there.
+    """
+    left = [path.name for run in runs for path in run.folder.iterdir()]
+    if any(name not in (*HYDRAS, FAILED) for name in left):
         return False
-    shutil.rmtree(sweep)
-    for parent in list(sweep.parents)[:2]:
-        if parent.resolve() != Path.cwd() and not any(parent.iterdir()):
-            parent.rmdir()
+    for run in runs:
+        shutil.rmtree(run.folder)
+    if "multirun.yaml" not in sweep.before:
+        (sweep.folder / "multirun.yaml").unlink(missing_ok=True)
+    outer = [path for run in runs for path in run.folder.parents if sweep.folder in path.parents]
+    for folder in [*outer, sweep.folder, *list(sweep.folder.parents)[:2]]:
+        if folder.is_dir() and folder.resolve() != Path.cwd() and not any(folder.iterdir()):
+            folder.rmdir()
     return True
+
+
+def _mark(run: Path) -> str:
+    path = run / MARK
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _by_number(folder: Path) -> tuple[bool, int, str]:

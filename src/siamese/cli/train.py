@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +83,11 @@ def run_words(argv: Sequence[str]) -> int:
     from siamese.cli.flags import check_flags
     from siamese.cli.overrides import complete_overrides, groups
     from siamese.cli.recorded_settings import with_recorded_settings
-    from siamese.cli.run_folder import Refused
+    from siamese.cli.run_folder import Refused, RunFolder
     from siamese.cli.sweep import show_sweep
 
     folder, before = config_folder(), sys.argv
+    RunFolder.before = frozenset()  # of a run before, in the same process
     argv = with_recorded_settings(argv, groups(folder), folder)
     check_flags(argv, folder)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
@@ -107,25 +108,27 @@ def _job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from siamese.cli.run_folder import Refused
+    from siamese.cli.run_folder import Refused, RunFolder, is_taken
     from siamese.cli.sweep import forget_failure, note_failure
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    taken = is_taken(folder, config)  # the run there did not fail: this one is refused
     try:
-        forget_failure(folder)
+        if not taken:
+            forget_failure(folder)
         result = _train(config, folder)
         if not sweeping:
             _link_latest(folder)
         return objective(result)
     except Exception as error:
-        if sweeping:  # the sweeper decides whether the other runs go on
+        if sweeping and not taken:  # the sweeper decides whether the other runs go on
             note_failure(folder, error)
-        elif isinstance(error, SiameseError):
+        if not sweeping and isinstance(error, SiameseError):
             raise Refused(error) from error
         raise
     finally:
-        _remove_if_empty(folder)
+        _remove_if_empty(folder, () if sweeping else RunFolder.before)
 
 
 def objective(result: TrainingRun) -> float:
@@ -239,15 +242,23 @@ def _one_line(error: Exception) -> str:
     return f"{text.replace(':;', ':')}; see siamese train --help" if text else type(error).__name__
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """Remove a run's folder in which nothing stands but what Hydra wrote before the run began."""
-    if folder.is_dir() and all(
-        entry.name == ".hydra" or entry.suffix == ".log" for entry in folder.iterdir()
-    ):
-        shutil.rmtree(folder)
-        for parent in list(folder.parents)[:2]:
-            if parent.is_dir() and parent.resolve() != Path.cwd() and not any(parent.iterdir()):
-                parent.rmdir()
+def _remove_if_empty(folder: Path, before: Collection[str]) -> None:
+    """Remove what Hydra wrote before the run began, if that is all, and the folder if it is empty.
+
+    Args:
+        folder: of the run.
+        before: names of what lay there before.
+    """
+    from siamese.cli.run_folder import HYDRAS
+
+    new = [path for path in folder.iterdir() if path.name not in before] if folder.is_dir() else []
+    if any(path.name not in HYDRAS for path in new):
+        return
+    for path in new:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for each in (folder, *list(folder.parents)[:2]):
+        if each.is_dir() and each.resolve() != Path.cwd() and not any(each.iterdir()):
+            each.rmdir()
 
 
 def _link_latest(folder: Path) -> None:
