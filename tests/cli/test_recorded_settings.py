@@ -118,6 +118,7 @@ def test_only_what_cannot_execute_is_taken_over(tmp_path):
         "module",
         "module._target_=os.system",
         "data=null",
+        "plugins=[mine.py]",
     )
     for word in (*strange, "data.root=${oc.env:HOME}", "policy=mine", "max_epochs"):
         with pytest.raises(ConfigError, match="may bring with it"):
@@ -134,7 +135,8 @@ def test_this_commands_settings_win(tmp_path):
     found = with_recorded_settings(argv, groups(config_folder()), config_folder())
     assert found == ["policy=fmr", "+policy.rate=0.1", *argv]
     # After Hydra's own options, all in one place; what is given again need not be understood.
-    record.write_text(json.dumps(["seed=3", "module/loss=my_own"]))
     argv = ["--config-dir", "conf", f"resume={tmp_path}", "module/loss=my_own"]
+    record.write_text(json.dumps(["seed=3", "module/loss=my_own", "plugins=[old.py]"]))
+    argv.append("plugins=[mine.py]")
     found = with_recorded_settings(argv, groups(config_folder()), config_folder())
     assert found == ["--config-dir", "conf", "seed=3", *argv[2:]]

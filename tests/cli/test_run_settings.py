@@ -1,6 +1,8 @@
 """Settings on the way from the command line to a run: names, types, objects, configurations."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -125,6 +127,11 @@ def test_a_switch_is_true_or_false(name, training, capsys):
         (["--epochs", "3"], "did you mean 'max_epochs'"),
         (["--precision", "16-mixed"], "write trainer.precision=16-mixed: "),
         (["--multi-run", "seed=1"], "did you mean '--multirun'"),
+        (["--plugin", "mine.py", "seed=1"], "write plugins=[mine.py]: siamese train takes"),
+        (["--plugins=mine.py"], "write plugins=[mine.py]: "),
+        (["--cfg", "job", "--info"], "--cfg and --info exclude one another: give one of them"),
+        (["-m", "seed=1,2", "-c=job"], "--multirun and --cfg exclude one another"),
+        (["--resolve", "seed=1"], "--resolve is for what --cfg shows: add --cfg job"),
     ],
 )
 def test_an_option_that_is_a_setting_is_told_as_one(words, answer):
@@ -175,6 +182,8 @@ def checked(**values):
         ("number", "1,5", "part.number must be a number, not '1,5'; by default it is 1.5"),
         ("number", [1.5], "a number, not [1.5]"),
         ("flag", "yes", "must be true or false"),
+        ("flag", 7, "must be true or false, not 7"),
+        ("flag", -1, "must be true or false, not -1"),
         ("perhaps", "many", "must be a whole number or null, not 'many'"),
         ("several", 3, "a list of whole numbers, not 3; by default it is [1, 2]"),
         ("several", [1, "2"], "a list of whole numbers, not [1, '2']"),
@@ -193,7 +202,7 @@ def test_a_value_of_another_type_is_named(name, value, said):
         optional={
             "whole": st.integers() | st.just(3.0),
             "number": st.floats(allow_nan=True) | st.integers(),
-            "flag": st.booleans(),
+            "flag": st.booleans() | st.integers(0, 1),
             "perhaps": st.integers() | st.none(),
             "several": st.lists(st.integers()),
             "either": st.text() | st.floats(),
@@ -301,9 +310,41 @@ def test_configurations_of_ones_own_are_checked_as_ours(own, training, tmp_path,
         ("module.loss.margn=1", "did you mean 'module.loss.margin'"),
         ("module/loss=my_loss", "module/loss has no choice 'my_loss'"),
     ):
-        assert main([*words, word, *own]) == 2
+        assert main([*words, word, *own, "overwrite=true"]) == 2  # within one second
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
+
+
+def forget(name):
+    """As in a process that has not imported it."""
+    for each in [each for each in sys.modules if each.endswith(name)]:
+        del sys.modules[each]
+
+
+def test_a_file_of_ones_own_is_imported_before_its_class_is_named(
+    own, training, monkeypatch, capsys
+):
+    monkeypatch.setattr("sys.path", sys.path[1:])  # it lies nowhere on the path
+    forget("my_nets")
+    words = [*RUN, *own, "module/backbone=my_net"]
+    assert main([*words, "module.backbone.size=7"]) == 2
+    capsys.readouterr()
+    assert main([*words, "plugins=[my_nets.py]", "module.backbone.sise=7"]) == 2
+    assert "did you mean 'module.backbone.size'" in capsys.readouterr().err
+    assert main([*words, "plugins=[my_nets.py]", "module.backbone.size=7"]) == 0
+    assert training.calls[0]["provenance"]["config"]["plugins"] == ["my_nets.py"]
+    forget("my_nets")
+    several = ["--multirun", "plugins=[my_nets.py],[]", "hydra.job.chdir=true"]
+    assert main([*words, *several]) == 0  # in the process of a run, too
+    assert len(training.calls) == 3
+    Path("colorsys.py").touch()
+    for wrong, said in (
+        ("plugins=my_nets.py", "plugins must be a list of Python files or modules, not 'my_nets"),
+        ("plugins=[none.py]", "none.py: no such file"),
+        ("plugins=[colorsys.py]", "another module is called 'colorsys'"),
+    ):
+        assert main([*words, wrong]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_misspelt_setting_in_a_file_is_named(own, training, capsys):

@@ -20,13 +20,18 @@ FLAGS = (
     "--run", "-r", "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp",
     "--config-name", "-cn", "--config-dir", "-cd", "--experimental-rerun", "--info", "-i",
 )  # fmt: skip
+_GRAMMAR = "siamese train takes name=value"
+# Of those that say what is to be done Hydra takes one.
+_MODES = {
+    "-r": "--run", "-m": "--multirun", "-c": "--cfg", "-i": "--info", "-sc": "--shell-completion",
+}  # fmt: skip
 
 
 def check_flags(argv: Sequence[str], folder: Path) -> None:
-    """Refuse an option that Hydra does not have.
+    """Refuse an option that Hydra does not have, and options that it does not take together.
 
     Raises:
-        ConfigError: names the setting that was meant, or the nearest option.
+        ConfigError: names the setting that was meant, or the nearest option; or the options.
     """
     for word, following in pairwise([*argv, ""]):
         flag, _, value = word.partition("=")
@@ -34,11 +39,19 @@ def check_flags(argv: Sequence[str], folder: Path) -> None:
             continue
         value = value or ("" if following.startswith("-") or "=" in following else following)
         raise ConfigError(f"{_instead(flag, value, folder)}; see siamese train --help")
+    flags = [word.partition("=")[0] for word in argv if word.startswith("-")]
+    given = [_MODES.get(flag, flag) for flag in flags]
+    if len(modes := [mode for mode in _MODES.values() if mode in given]) > 1:
+        raise ConfigError(f"{' and '.join(modes)} exclude one another: give one of them")
+    if "--resolve" in given and "--cfg" not in given:
+        raise ConfigError("--resolve is for what --cfg shows: add --cfg job")
 
 
 def _instead(flag: str, value: str, folder: Path) -> str:
     """What to write instead of an option that there is not."""
     name = flag.lstrip("-").replace("-", "_")
+    if name in ("plugin", "plugins"):
+        return f"unknown option {flag}: write plugins=[{value or 'FILE'}]: {_GRAMMAR}"
     known = groups(folder)
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train")
@@ -51,9 +64,9 @@ def _instead(flag: str, value: str, folder: Path) -> str:
             one = OmegaConf.select(config, found[0])
             value = value or ("true" if isinstance(one, bool) else "...")
             written = " or ".join(f"{option}={value}" for option in dict.fromkeys(found))
-            return f"unknown option {flag}: write {written}: siamese train takes name=value"
+            return f"unknown option {flag}: write {written}: {_GRAMMAR}"
         if not difflib.get_close_matches(flag, FLAGS, n=1, cutoff=0.75) and (
             near := nearest(name, config, known)
         ):
-            return f"unknown option {flag}{near}: siamese train takes name=value"
+            return f"unknown option {flag}{near}: {_GRAMMAR}"
     return f"unknown option {flag}{did_you_mean(flag, FLAGS)}"

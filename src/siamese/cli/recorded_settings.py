@@ -49,7 +49,10 @@ def with_recorded_settings(
 
 
 def roots(folder: Path) -> frozenset[str]:
-    """The first words of all settings: the groups and settings of ``train.yaml``, Hydra's aside."""
+    """The first words of all settings that a record may bring: those of ``train.yaml``.
+
+    But for Hydra's, and for plug-ins: a record is data, and names nothing that is executed.
+    """
     from omegaconf import OmegaConf
 
     content = OmegaConf.to_container(OmegaConf.load(folder / "train.yaml"), resolve=False)
@@ -57,7 +60,7 @@ def roots(folder: Path) -> frozenset[str]:
     groups = {
         str(name) for entry in content["defaults"] if isinstance(entry, dict) for name in entry
     }
-    return frozenset((groups | set(map(str, content))) - {"defaults", "hydra"})
+    return frozenset((groups | set(map(str, content))) - {"defaults", "hydra", "plugins"})
 
 
 def _read(
@@ -78,9 +81,9 @@ def _read(
         if not isinstance(word, str) or not _harmless(word, groups, known):
             raise ConfigError(
                 f"{path}: {str(word)!r:.80} is not a setting that a resumed run may bring with it "
-                f"(a dictionary, an interpolation, a configuration of your own, or not written by "
-                f"siamese train); give it again on this command's line, with its --config-dir if "
-                f"it had one"
+                f"(a dictionary, an interpolation, a plug-in, a configuration of your own, or not "
+                f"written by siamese train); give it again on this command's line, with its "
+                f"--config-dir if it had one"
             )
     return found
 

@@ -127,7 +127,7 @@ def _is(value: Any, member: Any) -> bool:
             isinstance(each, Mapping) or any(_is(each, m) for m in member.members) for each in value
         )
     if member is bool:
-        return isinstance(value, int)  # 0 and 1 as well
+        return isinstance(value, int) and value in (0, 1)  # False and True among them
     if member is int:
         return _is(value, float) and value == value // 1
     if member is float:

@@ -33,6 +33,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train experiment=balanced_pairs        a ready-made experiment
   siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings
   siamese train name=wide module.loss.margin=1.5 a run whose folder ends with its name
+  siamese train plugins=[mine.py] --config-dir conf module/backbone=my_net   your own class
   siamese train --multirun module.loss.margin=1,1.5,2   several runs, and a table of them
   siamese train --multirun hydra/sweeper=optuna 'module.loss.margin=interval(0.5,2)'
                                                  settings that Optuna chooses, by the EER of the
@@ -82,6 +83,7 @@ def run_words(argv: Sequence[str]) -> int:
 
     from siamese.cli.flags import check_flags
     from siamese.cli.overrides import complete_overrides, groups
+    from siamese.cli.plugin_setting import import_given
     from siamese.cli.recorded_settings import with_recorded_settings
     from siamese.cli.run_folder import Refused, RunFolder
     from siamese.cli.sweep import show_sweep
@@ -90,6 +92,7 @@ def run_words(argv: Sequence[str]) -> int:
     RunFolder.before = frozenset()  # of a run before, in the same process
     argv = with_recorded_settings(argv, groups(folder), folder)
     check_flags(argv, folder)
+    import_given(argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
     try:
         sys.argv = ["siamese train", *complete_overrides(argv, folder)]
@@ -142,10 +145,11 @@ def objective(result: TrainingRun) -> float:
 
 def _train(config: DictConfig, folder: Path) -> TrainingRun:
     import pytorch_lightning as pl
-    from hydra.utils import instantiate
+    from hydra.utils import get_original_cwd, instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from siamese.cli.plugin_setting import import_all
     from siamese.cli.setting_checks import check_settings
     from siamese.training.run import train
 
@@ -161,6 +165,7 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
+        import_all(plain.get("plugins", []), Path(get_original_cwd()))
         check_settings(plain)
         data, module, pairs, policy, trainer = (
             instantiate(config[part], _convert_="all")
