@@ -51,6 +51,11 @@ _LIMITS = {
     "hog": _Limits(math.inf, 4e6, 64e6, 1),
     "cnn": _Limits(1920 * 1080, 1920 * 1080, 1920 * 1080, 0),
 }
+# Pixels that dlib can take in a row. Where it makes a row smaller, it adds up places in float32 and
+# knows the end of the row by them alone. In a longer row they fall behind, and it writes past the
+# end of the last one; the process ends then or later (dlib 20, `resize_image`, which its pyramids
+# call; in steps of 5 / 6 from 78,000 pixels on). Of columns any number will do.
+WIDEST = 60_000
 # dlib releases the GIL while detecting: a detector may not be shared between threads.
 _own = threading.local()
 
@@ -70,8 +75,8 @@ def detect_faces(
     about 80 pixels and more without doubling, 40 with one doubling. The CNN detector (King,
     *Max-Margin Object Detection*, arXiv:1502.00046, 2015) finds turned faces too, in about fifty
     times the time. Since it takes about 1 GB of memory per million pixels, images of more than 1920
-    x 1080 are scaled down for it to as many pixels, and none is doubled beyond that. Time is linear
-    in pixels.
+    x 1080 are scaled down for it to as many pixels, and none is doubled beyond that. For both,
+    images of more than 60,000 pixels in width are scaled down to that. Time is linear in pixels.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -103,14 +108,18 @@ def detect_scored(
     if detector not in _LIMITS:
         raise ConfigError(f"detector={detector!r} is not known{did_you_mean(detector, _LIMITS)}")
     limits, (height, width) = _LIMITS[detector], image.shape[:2]
-    scale = min(1.0, math.sqrt(limits.whole / (width * height)))
+    scale = min(1.0, math.sqrt(limits.whole / (width * height)), WIDEST / width)
     if scale < 1:
         size = max(1, int(width * scale)), max(1, int(height * scale))
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
         height, width = image.shape[:2]
-    while upsample and width * height * 4**upsample > limits.doubled:
+    while upsample and (
+        width * height * 4**upsample > limits.doubled or width * 2**upsample > WIDEST
+    ):
         upsample -= 1
     for doublings in range(upsample, max(upsample, max_upsample) + 1):
+        if doublings > upsample and width * 2**doublings > WIDEST:
+            break
         if (
             doublings > max(upsample, limits.always)
             and width * height * 4**doublings > limits.again
@@ -135,8 +144,8 @@ def shrunk(image: np.ndarray, steps: int) -> np.ndarray:
     same scores (boxes: :func:`siamese.faces.pyramid.enlarged`).
 
     Args:
-        image: (H, W, 3) uint8.
-        steps: >= 0.
+        image: (H, W, 3) uint8, W at most :data:`WIDEST`.
+        steps: >= 0, so few that a pixel is left.
     """
     dlib = _import_dlib()
     for _ in range(steps):

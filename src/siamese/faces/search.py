@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.faces.align import Box, prominence
-from siamese.faces.detect import Detection, detect_scored, shrunk
+from siamese.faces.detect import WIDEST, Detection, detect_scored, shrunk
 from siamese.faces.pyramid import STEP, enlarged
 
 # Pixels above which a smaller copy is searched first, and about how many that copy has: a tenth of
 # a second.
 _LARGE, _COPY = 2e6, 1e6
+_WINDOW = 80  # pixels of HOG's window: it finds nothing on what is narrower
 # Sides of boxes on the copy, pixels. The search of the image itself finds more only below the first
 # one: HOG's boxes are of 73 or 81 pixels, and a step smaller than the latter is 68. Of two that
 # overlap by half HOG drops one, which cannot concern boxes above the second: three steps smaller,
@@ -90,11 +91,16 @@ class Search:
         return 0, upright
 
     def _steps(self, image: np.ndarray) -> int:
-        """How often the copy is shrunk; 0 for none. The CNN's images are scaled down anyway."""
-        pixels = image.shape[0] * image.shape[1]
-        if self.detector != "hog" or pixels <= _LARGE:
+        """How often the copy is shrunk; 0 for none. The CNN's images are scaled down anyway.
+
+        There is none either where no face would fit on it, or where dlib cannot make it.
+        """
+        height, width = image.shape[:2]
+        pixels = height * width
+        if self.detector != "hog" or pixels <= _LARGE or width > WIDEST:
             return 0
-        return max(1, round(math.log(pixels / _COPY) / math.log(STEP**2)))
+        steps = max(1, round(math.log(pixels / _COPY) / math.log(STEP**2)))
+        return steps if min(height, width) >= _WINDOW * STEP**steps else 0
 
     def _thorough(self, image: np.ndarray) -> list[Detection]:
         return detect_scored(image, self.max_upsample, self.upsample, self.min_score, self.detector)
@@ -135,7 +141,8 @@ def _score(found: list[Detection]) -> float:
 
 
 def _turned(image: np.ndarray, turns: int) -> np.ndarray:
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    # A copy, always: numpy calls a turned row of pixels contiguous as it is, dlib does not.
+    return np.rot90(image, turns).copy() if turns else image
 
 
 def _moved(box: Box, x: float, y: float) -> Box:
