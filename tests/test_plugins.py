@@ -130,6 +130,13 @@ def test_a_network_outside_the_package_is_trained_and_verifies(tmp_path, monkeyp
     assert found.returncode in (0, 1), found.stderr
     by_file = siamese_command([*verify, "--plugin", site / "own_net.py"], tmp_path)
     assert (by_file.returncode, by_file.stdout) == (found.returncode, found.stdout)
+    changed = tmp_path / "changed.py"
+    changed.write_text(registered.replace("Linear(3, width)", "Linear(3, 2 * width)"))
+    other = siamese_command([*verify, "--plugin", changed], tmp_path)
+    assert_says(
+        other.stderr.strip(), "weights do not fit", "last.weight", "[6, 3]", "own_net.TinyNet of",
+        "unchanged",
+    )  # fmt: skip
     missing = siamese_command(verify, tmp_path)
     assert missing.returncode == 2
     assert_says(

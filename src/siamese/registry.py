@@ -68,6 +68,9 @@ class Registry(Generic[T]):
 
         return enter
 
+    def __repr__(self) -> str:
+        return f"{self.variable}({', '.join(self)})"
+
     def __iter__(self) -> Iterator[str]:
         self._discover()
         return iter(sorted(self._classes.keys() | announced(self.kind)))

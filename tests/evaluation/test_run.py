@@ -92,6 +92,15 @@ def test_a_verdict_of_a_network_that_guesses_says_so(run, identities, capsys):
     assert "note: the network is hardly better than chance (AUC 0.5" in capsys.readouterr().out
 
 
+def test_a_verdict_is_as_true_as_it_says(run, identities):
+    a, b = sorted(identities.rglob("*.png"))[:2]
+    for threshold in (0.0, 9.0):
+        verdict = siamese.Verifier.load(run, threshold=threshold).verify(a, b)
+        assert bool(verdict) is verdict.same is (threshold > 0)
+    with pytest.raises(siamese.ImageError, match="a bytes; give a path"):
+        siamese.Verifier.load(run).verify(a.read_bytes(), b)
+
+
 def test_nothing_prints_pages(run, identities):
     """What a notebook shows of an object: a few lines, whatever it holds."""
     found = siamese.evaluate_run(run, progress=False)

@@ -147,7 +147,7 @@ def broken_weights(folder):
                 f,
                 backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8},
             ),
-            "not a valid bundle",
+            "weights do not fit its network",
         ),
         (
             lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}),

@@ -48,9 +48,11 @@ def fitted(root, module=None, callbacks=(), epochs=2, **settings):
 
 def test_fit_validate_test_and_predict_need_nothing_but_the_data(identities):
     module, trainer, data = fitted(identities)
+    fit_metrics = set(trainer.callback_metrics)
     (validated,) = trainer.validate(module, datamodule=data, verbose=False)
     (tested,) = trainer.test(module, datamodule=data, verbose=False)
-    names = {"loss", "auc", "eer", "f1", "accuracy", "precision", "recall", "fmr"}
+    names = {"loss", "auc", "eer", "threshold", "f1", "accuracy", "precision", "recall", "fmr"}
+    assert {f"calibration/{name}" for name in names} <= fit_metrics
     assert {f"calibration/{name}" for name in names} == set(validated)
     assert {f"test/{name}" for name in names} == set(tested)
     # An oracle of our own: the whole split embedded by hand, judged at the module's threshold.
@@ -59,7 +61,7 @@ def test_fit_validate_test_and_predict_need_nothing_but_the_data(identities):
         embed(module.backbone, test), test.labels, siamese.BalancedPairs(), module.distance
     )
     expected = evaluate_pairs(found, float(module.threshold))
-    for name in names - {"loss"}:
+    for name in names - {"loss", "threshold"}:
         assert tested[f"test/{name}"] == pytest.approx(getattr(expected, name), abs=1e-6)
     predicted = trainer.predict(module, datamodule=data)
     rows = torch.cat([batch["index"] for batch in predicted])
@@ -469,3 +471,67 @@ def test_a_run_that_goes_on_in_its_folder_keeps_its_best_epoch(identities, tmp_p
             monitor="train/loss", mode="max", resume=resume, plots=False, verbose=False,
         )  # fmt: skip
     assert (run.folder / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: siamese.SiameseModule(siamese.SmallResNet, "contrastive_loss"), ["SmallResNet()"]),
+        (lambda: siamese.SiameseModule("small_res_net", "contrastive"), ["'contrastive_loss'"]),
+        (lambda: siamese.SiameseModule("small_res_net", 3), ["loss=3", "torch.nn.Module"]),
+        (lambda: siamese.SmallResNet(widths=8), ["widths=[32, 64]"]),
+        (lambda: siamese.FolderDataModule("x", batch_size=9), ["batch_size", "IdentitySampler("]),
+        (lambda: siamese.FolderDataModule("x", cropper="dlib_hgo"), ["'dlib_hog'"]),
+        (lambda: siamese.FolderDataModule("x", cropper=siamese.NoCropper), ["NoCropper()"]),
+        (lambda: siamese.FolderDataModule("x", split=0.2), ["split protocol", "identity_disjoint"]),
+        (lambda: siamese.FolderDataModule("x", sampler="random"), ["BatchSampler", "IdentitySam"]),
+        (lambda: siamese.evaluate_run(siamese.SmallResNet()), ["neither a run nor a bundle"]),
+        (lambda: siamese.recalibrate("pretrained", ["a"]), ["list", "IdentityTable"]),
+    ],
+)
+def test_arguments_of_a_wrong_kind_are_refused_at_once(make, words):
+    with pytest.raises(siamese.ConfigError) as caught:
+        make()
+    assert_says(caught.value, *words)
+
+
+def test_parts_are_made_by_name(identities, tmp_path):
+    module = siamese.SiameseModule("small_res_net", "contrastive_loss", "cosine")
+    assert type(module.loss) is siamese.ContrastiveLoss
+    assert type(module.distance) is siamese.CosineDistance
+    data = siamese.FolderDataModule(identities, cropper="none", split="image_disjoint")
+    assert (data.cropper, data.split) == (siamese.NoCropper(), siamese.ImageDisjoint())
+    with pytest.raises(siamese.ConfigError, match="as a dictionary, not a Trainer"):
+        train(module, data, tmp_path / "run", trainer=quiet_trainer())
+
+
+def test_a_test_without_a_threshold_says_what_is_missing(identities):
+    module = siamese.SiameseModule(small(), siamese.ContrastiveLoss())
+    with pytest.warns(UserWarning, match=r"no threshold.*only auc and eer.*ThresholdCalibrator"):
+        (found,) = quiet_trainer().test(module, datamodule=data_of(identities), verbose=False)
+    assert set(found) == {"test/loss", "test/auc", "test/eer"}
+
+
+class Fails(siamese.EmbeddingLoss):
+    def forward(self, embeddings, labels, pairs=None):
+        raise ArithmeticError("a first mistake")
+
+
+def test_a_run_that_failed_at_once_does_not_keep_its_folder(identities, tmp_path):
+    for loss in (Fails(), siamese.ContrastiveLoss()):
+        module = siamese.SiameseModule(small(), loss)
+        if isinstance(loss, Fails):
+            with pytest.raises(ArithmeticError):
+                train(module, data_of(identities), tmp_path / "run")
+            with pytest.raises(siamese.BundleError, match="before its first epoch did"):
+                siamese.Bundle.load(tmp_path / "run")
+        else:
+            assert train(module, data_of(identities), tmp_path / "run").bundle.is_dir()
+
+
+def test_a_run_of_a_plain_network_says_why_it_has_no_bundle(identities, tmp_path):
+    module = siamese.SiameseModule(nn.Sequential(*Plain(5).layers), siamese.ContrastiveLoss())
+    run = train(module, data_of(identities), tmp_path / "run")
+    for use in (siamese.Verifier.load, siamese.evaluate_run):
+        with pytest.raises(siamese.BundleError, match="cannot say how to build a Sequential"):
+            use(run.folder)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
 from siamese.backbones.layers.gradients import GradientHistogram
 from siamese.backbones.layers.whitening import Whitening
+from siamese.errors import ConfigError
 
 
 @BACKBONES.register("small_res_net")
@@ -56,6 +57,11 @@ class SmallResNet(Backbone):
         standardise_input: bool = False,
     ) -> None:
         super().__init__()
+        if any(isinstance(n, (int, float, str)) for n in (widths, depths)):
+            raise ConfigError(
+                f"widths and depths are lists, a number for each stage: widths=[32, 64], "
+                f"depths=[1, 1], not {widths!r} and {depths!r}"
+            )
         if not widths or len(widths) != len(depths):
             raise ValueError(
                 f"widths and depths must be equally long and not empty, not {list(widths)} and "

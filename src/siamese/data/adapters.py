@@ -164,6 +164,7 @@ def as_sampler(sampler: Any) -> Sampler:
         return sampler
     if isinstance(sampler, _SINGLE):
         raise ConfigError(f"sampler: a {type(sampler).__name__} draws single images; {_IN_BATCHES}")
-    if hasattr(sampler, "__iter__") and hasattr(sampler, "__len__"):
+    usable = not isinstance(sampler, (type, str, bytes, torch_data.DataLoader))
+    if usable and hasattr(sampler, "__iter__") and hasattr(sampler, "__len__"):
         return TorchSampler(sampler)
     raise ConfigError(f"sampler={sampler!r:.80} is no sampler; {_IN_BATCHES}")

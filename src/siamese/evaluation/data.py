@@ -137,6 +137,11 @@ def other_manifest(data: IdentityTable | str | Path, root: str | Path | None) ->
     """
     if isinstance(data, IdentityTable):
         table = data
+    elif not isinstance(data, (str, Path)):
+        raise ConfigError(
+            f"data is a {type(data).__name__}: give a folder of one folder per identity, a CSV "
+            f"file, or a siamese.IdentityTable"
+        )
     elif Path(data).suffix.lower() == ".csv":
         table = IdentityTable.from_csv(data, root)
     elif root is not None:

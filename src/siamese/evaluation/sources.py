@@ -18,7 +18,7 @@ from siamese.errors import (
     first_line,
 )
 from siamese.evaluation.data import pair_rule_of
-from siamese.inference.bundle import RUN, Bundle, bundle_in
+from siamese.inference.bundle import A_SWEEP, PRETRAINED, RUN, SWEEP, Bundle, bundle_in
 from siamese.inference.components import Components
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
@@ -71,14 +71,26 @@ Source = Union[Bundle, str, Path, HasFolder]
 
 
 def home_of(run: Source) -> Bundle | str | Path:
-    """A bundle as it is; a run by its folder."""
-    return run if isinstance(run, (Bundle, str, Path)) else run.folder
+    """A bundle as it is; a run by its folder.
+
+    Raises:
+        ConfigError: something else.
+    """
+    if isinstance(run, (Bundle, str, Path)):
+        return run
+    folder = getattr(run, "folder", None)
+    if not isinstance(folder, Path):
+        raise ConfigError(
+            f"a {type(run).__name__} is neither a run nor a bundle: give what siamese.train "
+            f"returned, a siamese.Bundle, a folder, or 'pretrained'"
+        )
+    return folder
 
 
 def place_of(run: Source) -> Bundle | str | Path:
     """Where the bundle is: as :func:`home_of`, but for a run whose bundle could not be saved."""
     home = home_of(run)
-    if isinstance(home, Bundle) or bundle_in(Path(home)) or (Path(home) / RUN).is_file():
+    if isinstance(home, Bundle) or home == PRETRAINED or bundle_in(Path(home)):
         return home
     made = getattr(getattr(run, "evaluation", None), "bundle", None)
     return made if isinstance(made, Bundle) else home
@@ -90,8 +102,18 @@ def describe_run(
     pair_rule: PairRule,
     policy: Policy,
     provenance: dict[str, Any],
+    missing: str | None = None,
 ) -> None:
-    """Write ``run.json``, from which and a checkpoint a bundle can be made at any time."""
+    """Write ``run.json``, from which and a checkpoint a bundle can be made at any time.
+
+    Args:
+        folder: of the run.
+        components, pair_rule, policy, provenance: what the bundle will be made of.
+        missing: why none can be made; None where one can.
+    """
+    if missing is not None:
+        write_json(folder / RUN, {"version": _VERSION, "missing": missing})
+        return
     described = pair_rule.describe()
     content = {
         "version": _VERSION,
@@ -115,6 +137,8 @@ def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
     """
     if isinstance(run, Bundle):
         return run
+    if run == PRETRAINED:
+        return Bundle.load(run)
     folder = Path(run).expanduser()
     if bundle_in(folder):
         return Bundle.load(folder)
@@ -122,6 +146,8 @@ def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:
         return _from_checkpoint(folder)
     if (folder / ".hydra").is_dir():
         raise ConfigError(f"{run}: the run was stopped before training began; train again")
+    if (folder / SWEEP).is_file():
+        raise ConfigError(f"{run}: {A_SWEEP}")
     if folder.is_dir() and not (folder / "bundle").exists():
         raise ConfigError(
             f"{run}: not the folder of a run; to evaluate a run on these images: --data {run}"
@@ -170,6 +196,8 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
         ) from error
     try:
         values = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        if reason := values.get("missing"):
+            raise BundleError(f"{folder}: {reason}")
         if values["version"] > _VERSION:
             raise BundleError(
                 f"{folder}: written by a newer siamese (run version {values['version']}); upgrade "

@@ -206,7 +206,8 @@ def note_on_chance(evaluations: Mapping[str, SplitEvaluation]) -> str | None:
     for split, figures in others.items():
         low, high = figures.ci95.get("auc", (figures.auc, figures.auc))
         if low <= 0.5 or figures.auc < CHANCE:
-            known = f"AUC {figures.auc:.3f}, 95 % interval {low:.3f}-{high:.3f}"
+            interval = f", 95 % interval {low:.3f}-{high:.3f}" if "auc" in figures.ci95 else ""
+            known = f"AUC {figures.auc:.3f}{interval}"
             return (
                 f"the network is hardly better than chance on the {split} split ({known}; 0.5 is "
                 f"guessing): its verdicts mean nothing; train longer, on more identities, or at "

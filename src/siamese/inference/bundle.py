@@ -5,6 +5,7 @@ Loading them executes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -39,6 +40,9 @@ from siamese.verification.policies.base import Policy
 VERSION = 4
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 RUN = "run.json"  # in the folder of a run: what its bundle will be made of
+SWEEP = "sweep.csv"  # in the folder of a sweep: its runs, the best first
+A_SWEEP = "a sweep, which holds several runs; give the folder of one (sweep.csv, the best first)"
+PRETRAINED = "pretrained"  # instead of a folder: the bundle that needs no training
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,13 +169,19 @@ class Bundle:
 
     @classmethod
     def load(cls, folder: str | Path) -> Bundle:
-        """Read a bundle; the backbone is in evaluation mode on the CPU.
+        """Read a bundle, or the one in a run's folder; in evaluation mode on the CPU.
+
+        The word ``"pretrained"`` is :func:`siamese.pretrained_bundle`.
 
         Names are looked up among the registered classes; nothing in the files is executed.
 
         Raises:
             BundleError: missing, incomplete, altered, or of a newer version.
         """
+        if folder == PRETRAINED:
+            from siamese.inference.pretrained import pretrained_bundle
+
+            return pretrained_bundle()
         folder = Path(folder).expanduser()
         if folder.name == DESCRIPTION:  # the file in it was given
             folder = folder.parent
@@ -187,6 +197,8 @@ class Bundle:
         except KeyError as error:
             raise _invalid(folder, f"no entry {error}") from error
         except _DAMAGE as error:
+            if isinstance(error, RuntimeError) and "state_dict" in str(error):
+                raise _misfit(folder, description, error) from error
             raise _invalid(folder, first_line(error)) from error
 
     @classmethod
@@ -242,10 +254,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         return description, (folder / WEIGHTS).read_bytes()
     except FileNotFoundError as error:
         if (folder / RUN).is_file():
-            raise BundleError(
-                f"{folder}: the run has no bundle yet; siamese evaluate {folder} --out DIR makes "
-                f"one of its last checkpoint"
-            ) from error
+            raise BundleError(f"{folder}: {_why_none(folder)}") from error
+        if (folder / SWEEP).is_file():
+            raise BundleError(f"{folder}: {A_SWEEP}") from error
         if not folder.exists():
             raise BundleError(
                 f"{folder}: no such folder; give a bundle, or the folder of a run"
@@ -261,6 +272,19 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         ) from error
 
 
+def _why_none(run: Path) -> str:
+    """Why a run's folder holds no bundle."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if reason := json.loads((run / RUN).read_text(encoding="utf-8")).get("missing"):
+            return str(reason)
+    if not (run / "checkpoints" / "last.ckpt").is_file():
+        return "the run ended before its first epoch did, and has no bundle; train again"
+    return (
+        f"the run has no bundle yet; siamese evaluate {run} --out DIR makes one of its last "
+        f"checkpoint"
+    )
+
+
 def _check(folder: Path, description: dict[str, Any], weights: bytes) -> None:
     """Refuse files of a newer version, and two that do not belong together."""
     if description["version"] > VERSION:
@@ -273,6 +297,19 @@ def _check(folder: Path, description: dict[str, Any], weights: bytes) -> None:
             f"{folder}: weights and description do not belong together (checksum); copy the bundle "
             f"again"
         )
+
+
+def _misfit(folder: Path, description: dict[str, Any], error: RuntimeError) -> BundleError:
+    """Weights that do not fit the class of that name as it is now."""
+    lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
+    named = description.get("origins")
+    remedy = "copy it again or train a new one"
+    if isinstance(named, dict) and named:
+        whole = ", ".join(map(str, named.values()))
+        remedy = f"{whole} must be the class that it was trained with, unchanged"
+    return BundleError(
+        f"{folder}: its weights do not fit its network ({'; '.join(lines)[:200]}); {remedy}"
+    )
 
 
 def _invalid(folder: Path, reason: str) -> BundleError:

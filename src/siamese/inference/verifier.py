@@ -63,6 +63,10 @@ class Verification:
         """Plain JSON values."""
         return asdict(self) | {"faces": list(self.faces)}
 
+    def __bool__(self) -> bool:
+        """``same``: so ``if verifier.verify(a, b)`` means what it says."""
+        return self.same
+
 
 class Verifier:
     """Embeds images and compares them at a bundle's operating point.
@@ -322,6 +326,12 @@ def _read(image: ImageLike) -> tuple[str, np.ndarray]:
         return str(image), read_image(image)
     if isinstance(image, Image.Image):
         return "<PIL image>", to_rgb(image, "<PIL image>")
+    if not isinstance(image, np.ndarray) and not hasattr(image, "__array__"):
+        raise ImageError(
+            "<image>",
+            f"a {type(image).__name__}",
+            "give a path, a PIL image or an array, (H, W, 3) or (H, W) uint8",
+        )
     array = np.asarray(image)
     if (
         array.dtype != np.uint8

@@ -18,6 +18,7 @@ from siamese.notices import warn_once
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.training.metrics import PairMetric, VerificationThreshold
+from siamese.training.split_outputs import FIGURES
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import auc
 from siamese.verification.point import OperatingPoint
@@ -44,9 +45,10 @@ class ThresholdCalibrator(pl.Callback):
       starts;
     * ``module.operating_point``, the :class:`siamese.OperatingPoint` that says where the threshold
       came from, also stored in every checkpoint under ``"operating_point"``;
-    * the logged values ``calibration/threshold``, ``calibration/f1`` and ``calibration/accuracy``
-      (both at the policy's prevalence), ``calibration/auc`` and ``calibration/eer``: under the
-      split's name, or another ``prefix``.
+    * the logged values ``calibration/threshold``, ``calibration/f1``, ``calibration/accuracy``,
+      ``calibration/precision`` (these three at the policy's prevalence), ``calibration/recall``,
+      ``calibration/fmr``, ``calibration/auc`` and ``calibration/eer``: under the split's name, or
+      another ``prefix``.
 
     It does not calibrate in ``trainer.validate`` or ``trainer.test``, in the sanity check, or on a
     split without both genuine and impostor pairs: then the old threshold stays and a warning says
@@ -107,6 +109,10 @@ class ThresholdCalibrator(pl.Callback):
         self.probability, self.intervals = probability, intervals
         self.calibration: Calibration | None = None
         self._metric: PairMetric | None = None
+
+    def __repr__(self) -> str:
+        policy, rule = self.policy.describe(), self.pairs.describe()
+        return f"ThresholdCalibrator({policy}, pairs={rule}, split={self.split!r})"
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         others = [
@@ -196,8 +202,7 @@ class ThresholdCalibrator(pl.Callback):
         _store(pl_module, point)
         figures = {
             "threshold": point.threshold,
-            "f1": point.figures["f1"],
-            "accuracy": point.figures["accuracy"],
+            **{name: point.figures[name] for name in FIGURES},
             "auc": auc(curve),
             "eer": distances.eer(),
         }

@@ -21,7 +21,6 @@ FILES = (
 )
 # What shows that a folder holds a run.
 RESULTS = (
-    "run.json",
     "evaluation.json",
     "bundle",
     "checkpoints/last.ckpt",
@@ -30,7 +29,7 @@ RESULTS = (
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
+    """Whether a folder holds a run, finished or not, that came as far as a checkpoint."""
     return any((folder / name).exists() for name in RESULTS)
 
 
@@ -49,7 +48,8 @@ def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
             f"overwrite=true)"
         )
     taken = [name for name in (*FILES, "plots", "logs") if (folder / name).exists()]
-    if not overwrite and taken:
+    failed = (folder / "run.json").exists()  # before its first checkpoint: nothing is lost
+    if not overwrite and taken and not failed:
         raise ConfigError(
             f"{folder / taken[0]} is where a run would write, and may be yours: give another "
             f"folder, or let it be removed (overwrite=True; on the command line overwrite=true)"

@@ -13,14 +13,16 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
-from siamese.backbones.base import as_backbone
+from siamese.backbones.base import BACKBONES, as_backbone
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.dataset import CropDataset, SplitOrigin
-from siamese.distances.base import DISTANCES, Distance
+from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, first_line
+from siamese.losses.base import LOSSES
+from siamese.notices import warn_once
 from siamese.pairs.base import PairRule
-from siamese.registry import as_plain
+from siamese.registry import Registry, as_plain
 from siamese.training.description import KEY, build_parts, describe_module, read_checkpoint
 from siamese.training.monitors import full_monitor
 from siamese.training.schedules import StepFactorLR, WarmupCosine
@@ -55,7 +57,7 @@ class SiameseModule(pl.LightningModule):
       of fewer identities than a batch has gives smaller batches, with a larger share of genuine
       pairs; a torch sampler cannot be asked, so there batches of ``IdentitySampler()`` are taken.)
       None for a loss that only knows the training identities.
-    * in ``trainer.validate`` and ``trainer.test`` also ``auc``, ``eer`` and, at the threshold,
+    * in ``trainer.validate`` and ``trainer.test`` also ``auc``, ``eer``, ``threshold`` and, at it,
       ``f1``, ``accuracy``, ``precision``, ``recall`` and ``fmr``, under the name of the split that
       is evaluated (``calibration/``, ``test/``). In training
       :class:`siamese.ThresholdCalibrator` logs these.
@@ -65,8 +67,9 @@ class SiameseModule(pl.LightningModule):
     Args:
         backbone: images (B, 3, H, W) to embeddings (B, D): a :class:`siamese.Backbone`, or any
             network that takes floating point images 0..1 (it is wrapped in a
-            :class:`siamese.ModuleBackbone`).
-        loss: ``loss(embeddings, labels, pairs)`` to a scalar.
+            :class:`siamese.ModuleBackbone`), or a registered name (``"small_res_net"``).
+        loss: ``loss(embeddings, labels, pairs)`` to a scalar, or a registered name
+            (``"contrastive_loss"``).
         distance: what verification measures; by default the loss's own, or else euclidean. A
             distance with weights is learned by the loss, so both must use one object: the loss's
             own is used if it has the same settings.
@@ -90,9 +93,9 @@ class SiameseModule(pl.LightningModule):
 
     def __init__(
         self,
-        backbone: nn.Module,
-        loss: nn.Module,
-        distance: Distance | None = None,
+        backbone: nn.Module | str,
+        loss: nn.Module | str,
+        distance: Distance | str | None = None,
         optimizer: Callable[[Iterable[Any]], torch.optim.Optimizer] | None = None,
         schedule: Callable[[torch.optim.Optimizer], Any] | None = WarmupCosine(),  # noqa: B008
         decay_matrices_only: bool = True,
@@ -101,7 +104,9 @@ class SiameseModule(pl.LightningModule):
         super().__init__()
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
-        self.backbone, self.loss = as_backbone(backbone), loss
+        self.backbone = as_backbone(_made("backbone", backbone, BACKBONES))
+        self.loss = _made("loss", loss, LOSSES)
+        distance = None if distance is None else as_distance(distance)
         own = getattr(loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)
@@ -282,6 +287,11 @@ class SiameseModule(pl.LightningModule):
         distances = outputs.pairs_at_use(self._rule(outputs, origin))
         if not distances.genuine or not distances.impostor:
             return
+        if self.operating_point is None:
+            warn_once(
+                f"the module has no threshold, so that of the {split} split only auc and eer are "
+                f"logged: give the trainer callbacks=[siamese.ThresholdCalibrator()] in fit"
+            )
         for name, value in figures_of(distances, self.operating_point).items():
             self.log(f"{split}/{name}", value, rank_zero_only=False)
 
@@ -426,6 +436,26 @@ class SiameseModule(pl.LightningModule):
             else math.inf
         )
         return float(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf))
+
+
+def _made(what: str, given: Any, registry: Registry[Any]) -> nn.Module:
+    """A part as it is, or built by its registered name.
+
+    Raises:
+        ConfigError: an unknown name, a class instead of an object, or no module.
+    """
+    if isinstance(given, str):
+        given = registry.build(given)
+    if isinstance(given, type):
+        raise ConfigError(
+            f"{what}: {given.__name__} is a class; give an object: {given.__name__}()"
+        )
+    if not isinstance(given, nn.Module):
+        raise ConfigError(
+            f"{what}={given!r:.80} is no torch.nn.Module; give one, or a name "
+            f"({', '.join(registry)})"
+        )
+    return given
 
 
 def _one_distance(given: Distance | None, own: Distance | None) -> Distance:

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
@@ -53,7 +53,7 @@ class TrainingRun:
         folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``,
             ``crops.json``, ``skew.json``, ``evaluation.json``, ``timing.json``, ``run.json``,
             ``history.csv``, ``logs/`` and ``plots/``. Of a plain network, which no bundle can name,
-            there is no ``bundle/`` and no ``run.json``.
+            there is no ``bundle/``.
         evaluation: the bundle and its figures on every split.
         seconds: of training, without data preparation and evaluation.
         seconds_per_epoch: validation included.
@@ -157,6 +157,11 @@ def train(
         SiameseError: bad data or settings; nothing is written before the data are known to be
             usable.
     """
+    if trainer is not None and not isinstance(trainer, Mapping):
+        raise ConfigError(
+            f"trainer takes arguments of pytorch_lightning.Trainer, as a dictionary, not a "
+            f"{type(trainer).__name__}: trainer={{'accelerator': 'cpu'}}"
+        )
     folder, rule = Path(folder).expanduser(), as_policy(policy)
     check_run(module, data, max_epochs, keep, monitor)
     previous = PreviousRun.find(resume) if resume is not None else None
@@ -183,10 +188,10 @@ def train(
         check_folder(folder, images, overwrite or goes_on)
         if not goes_on:
             remove_results(folder)
-        if (reason := unnamed(components.backbone)) is None:
-            describe_run(folder, components, images.pair_rules[images.calibrating], rule, facts)
-        else:
+        if (reason := unnamed(components.backbone)) is not None:
             print(f"note: {reason}")
+        pairs_of_run = images.pair_rules[images.calibrating]
+        describe_run(folder, components, pairs_of_run, rule, facts, reason)
         _describe(folder, images, data, plots, verbose)
         seconds = _fit(fitting, module, data, folder, previous)
     if keep == "best":

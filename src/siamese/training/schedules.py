@@ -31,6 +31,9 @@ class WarmupCosine:
             raise ValueError(f"warmup and final must be between 0 and 1, not {warmup} and {final}")
         self.warmup, self.final = warmup, final
 
+    def __repr__(self) -> str:
+        return f"WarmupCosine(warmup={self.warmup}, final={self.final})"
+
     def factor(self, step: int, total: float) -> float:
         """The factor for step 0, 1, ... of ``total``; if that is infinite, there is no decay."""
         rising = self.warmup * total if math.isfinite(total) else 0.0

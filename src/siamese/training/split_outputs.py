@@ -151,7 +151,7 @@ def genuine_share(labels: Tensor) -> float | None:
 
 
 def figures_of(distances: PairDistances, point: OperatingPoint | None) -> dict[str, float]:
-    """Figures of a split to be logged: ``auc`` and ``eer``, and at a threshold those of FIGURES.
+    """Figures of a split to be logged: ``auc``, ``eer``, and the threshold with those of FIGURES.
 
     ``f1``, ``accuracy`` and ``precision`` are meant at the prevalence that the point's policy
     states, or else at the split's own.
@@ -161,7 +161,7 @@ def figures_of(distances: PairDistances, point: OperatingPoint | None) -> dict[s
         counts = distances.count_verdicts(point.threshold)
         prevalence = point.stated_prevalence or distances.prevalence
         at_threshold = figures_at(counts, prevalence)
-        found |= {name: at_threshold[name] for name in FIGURES}
+        found |= {"threshold": point.threshold} | {n: at_threshold[n] for n in FIGURES}
     return found
 
 
