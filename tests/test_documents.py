@@ -52,6 +52,8 @@ def test_commands_in_the_readme_are_accepted():
     ]
     assert len(commands) >= 6
     for words in commands:
+        if "--config-dir" in words:  # of the reader's own; tests/test_plugins.py runs one
+            continue
         complete_overrides(words, config_folder())
 
 

@@ -231,3 +231,32 @@ def test_an_error_in_a_network_of_ones_own_is_not_called_ours(tmp_path, monkeypa
     assert main(["train", "--config-dir", "conf", *words]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert_says(line, "AttributeError", "faulty_net.py, line", "no part of siamese")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("class MyNet:\n    def\n", ["own_bad.py, line 2", "correct that file"]),
+        ("class MyNot: ...\n", ["own_bad has no MyNet (did you mean 'MyNot'?)"]),
+        ("import no_such_module_of_tests\n", ["needs 'no_such_module_of_tests'"]),
+        (None, ["no module 'own_bad'", "plugins=[own_bad.py]", "PYTHONPATH=."]),
+    ],
+)
+def test_a_target_that_cannot_be_found_says_where_to_look(
+    tmp_path, monkeypatch, capsys, text, words
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_bad", raising=False)
+    if text:
+        (tmp_path / "own_bad.py").write_text(text)
+    group = tmp_path / "conf" / "module" / "backbone"
+    group.mkdir(parents=True)
+    (group / "own_bad.yaml").write_text("_target_: own_bad.MyNet\n")
+    own = ["--config-dir", "conf", "module/backbone=own_bad"]
+    assert main(["train", *own]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert_says(line, *words)
+    assert "bug in siamese" not in line
+    assert main(["train", "--config-dir", "cnf", "module/backbone=own_bad"]) == 2
+    assert "--config-dir cnf: no such folder" in capsys.readouterr().err

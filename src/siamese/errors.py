@@ -84,7 +84,8 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     ' (choose one of: dlib_hog, none)'
     """
     options = sorted(set(options))
-    near = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    lower = {option.lower(): option for option in reversed(options)}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if near:
-        return f" (did you mean {near[0]!r}?)"
+        return f" (did you mean {lower[near[0]]!r}?)"
     return f" (choose one of: {', '.join(options)})" if options else ""

@@ -279,3 +279,19 @@ def test_what_lay_in_the_folder_of_a_run_that_did_not_begin_stays(mode, training
     assert main(words) == 2
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == own
     assert "mine" in (tmp_path / "mine" / "mine.log").read_text()
+
+
+def test_the_runs_of_a_sweep_show_no_figures_of_test_people(training, capsys):
+    """What is printed of a run is its EER on the people that the sweep chooses by."""
+    training.figures = {1.0: figures(0.3, 0.7, 0.8), 1.5: figures(0.2, 0.8, 0.9)}
+    assert main([*SWEEP, "module.loss.margin=1.0,1.5"]) == 0
+    assert [call["verbose"] for call in training.calls] == [False, False]
+    said = capsys.readouterr().out
+    assert "EER 0.300 on the calibration people: " in said
+    assert main(["train", *DATA]) == 0
+    assert training.calls[-1]["verbose"] is True
+
+
+def test_values_to_be_chosen_need_a_sweeper_that_chooses(training, capsys):
+    assert main([*SWEEP, "module.loss.margin=interval(0.5,2)"]) == 2
+    assert "add hydra/sweeper=optuna" in capsys.readouterr().err

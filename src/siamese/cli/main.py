@@ -160,7 +160,10 @@ def _run(name: str, argv: list[str], parser: Parser, own: Parser | None) -> int:
         return train.run_words(argv[1:])
     own.check_words(argv[1:])
     run = COMMANDS[name].run
-    return int(run(parser.parse_args(argv)))
+    args, more = parser.parse_known_args(argv)
+    if more:
+        own.error(f"{len(more)} words more than it takes, first {more[0]!r}")
+    return int(run(args))
 
 
 def _as_note(

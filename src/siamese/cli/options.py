@@ -212,6 +212,12 @@ def parse_policy(text: str | None) -> Policy | None:
     if text is None:
         return None
     name, *words = (word.strip() for word in text.split(","))
+    if "=" in name:
+        policy, _, value = name.partition("=")
+        raise ConfigError(
+            f"{text!r} is not understood: a policy's settings follow its name after a comma, such "
+            f"as fmr,rate=0.02 (for {policy!r}: {policy},SETTING={value})"
+        )
     settings: dict[str, Any] = {"name": name}
     for word in words:
         key, equals, value = (part.strip() for part in word.partition("="))

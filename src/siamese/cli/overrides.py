@@ -107,11 +107,18 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
 
 
 def _own_folder(argv: Sequence[str]) -> Path | None:
-    """The folder of configurations of the user's own; Hydra says what is wrong with it."""
+    """The folder of configurations of the user's own; None where none is given.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
     for word, following in pairwise([*argv, ""]):
         flag, _, value = word.partition("=")
-        if flag in ("--config-dir", "-cd") and Path(value or following).is_dir():
-            return Path(value or following)
+        if flag in ("--config-dir", "-cd"):
+            folder = Path(value or following)
+            if not folder.is_dir():
+                raise ConfigError(f"{flag} {folder}: no such folder; give that of your own YAML")
+            return folder
     return None
 
 

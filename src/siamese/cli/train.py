@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.options import note_few_identities
-from siamese.errors import ConfigError, SiameseError, first_line
+from siamese.errors import ConfigError, SiameseError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -100,6 +102,11 @@ def run_words(argv: Sequence[str]) -> int:
     except Refused as refused:
         raise refused.error from refused
     except (HydraException, OmegaConfBaseException) as error:
+        if "does not support sweep type" in str(error):
+            raise ConfigError(
+                "interval(...), range(...) of floats and the like need a sweeper that chooses "
+                "values: add hydra/sweeper=optuna (pip install hydra-optuna-sweeper)"
+            ) from error
         raise ConfigError(_one_line(error)) from error
     finally:
         sys.argv = before
@@ -145,6 +152,8 @@ def objective(result: TrainingRun) -> float:
 
 def _train(config: DictConfig, folder: Path) -> TrainingRun:
     import pytorch_lightning as pl
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from hydra.utils import get_original_cwd, instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -175,6 +184,7 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         raise ConfigError(_one_line(error)) from error
     except Exception as error:
         raise _instantiation_error(error) from error
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     result = train(
         module,
         data,
@@ -186,11 +196,17 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         monitor=config.monitor.name,
         mode=config.monitor.mode,
         resume=config.resume,
-        trainer=_trainer_settings(trainer),
+        trainer=({"enable_progress_bar": True} if sweeping else {}) | _trainer_settings(trainer),
         provenance={"config": plain},
         overwrite=config.overwrite,
         plots=config.plots,
+        # The figures of test people are nothing to compare runs by; they are in the runs' folders.
+        verbose=not sweeping,
     )
+    if sweeping:
+        split = result.operating_point.split
+        shown = f"EER {result.evaluations[split].eer:.3f} on the {split} people"
+        print(f"{shown}: {os.path.relpath(folder)}", flush=True)
     note_few_identities(result.operating_point.identities)
     return result
 
@@ -219,10 +235,16 @@ def _instantiation_error(error: Exception) -> Exception:
     """
     from hydra.errors import HydraException
 
+    if target := re.search(r"Error locating target '([^']+)'", str(error)):
+        error = _missing_target(target[1], error)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, SiameseError):
             return cause
+        if isinstance(cause, SyntaxError):
+            return ConfigError(
+                f"{cause.filename}, line {cause.lineno}: {cause.msg}; correct that file"
+            )
         if isinstance(cause, (TypeError, ValueError)):
             reason = first_line(cause).replace(".__init__()", "")
             where = [
@@ -235,6 +257,29 @@ def _instantiation_error(error: Exception) -> Exception:
             )
         cause = cause.__cause__ or cause.__context__
     return ConfigError(_one_line(error)) if isinstance(error, HydraException) else error
+
+
+def _missing_target(target: str, error: Exception) -> Exception:
+    """What is wrong with a ``_target_`` that cannot be found; its file's error if that fails."""
+    module, _, name = target.rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not module.startswith(missing.name):
+            return ConfigError(
+                f"{target}: its file needs {missing.name!r}, which is not installed; install that"
+            )
+        file = f"{module.partition('.')[0]}.py"
+        return ConfigError(
+            f"{target}: there is no module {missing.name!r}; if {file} is yours, say where it "
+            f"lies: plugins=[{file}], or PYTHONPATH=. before the command"
+        )
+    except Exception as failed:  # whatever a user's own file raises
+        return failed
+    public = [n for n in vars(found) if not n.startswith("_")]
+    if hasattr(found, name):
+        return error
+    return ConfigError(f"{target}: {module} has no {name}{did_you_mean(name, public)}")
 
 
 def _one_line(error: Exception) -> str:

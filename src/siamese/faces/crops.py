@@ -364,8 +364,8 @@ def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     counts = f" ({', '.join(f'{n:,} {kind}' for kind, n in kinds)})" if len(bad) > 1 else ""
     return (
         f"{len(bad)} of {len(paths)} images cannot be read{counts}: {shown}{more}; replace or "
-        f"remove them, or leave them out: data.bad_images=quarantine (siamese evaluate: "
-        f"--bad-images quarantine)"
+        f"remove them, or leave them out: data.bad_images=quarantine (siamese evaluate and "
+        f"calibrate: --bad-images quarantine)"
     )
 
 
