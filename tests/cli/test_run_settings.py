@@ -262,7 +262,10 @@ def test_several_loggers_under_names(training):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trainer.logger._target_=pytorch_lightning.loggers.CsvLogger"], "did you mean 'CSVLogger'"),
+        (
+            ["trainer.logger._target_=pytorch_lightning.loggers.CsvLogger"],
+            "did you mean 'CSVLogger'",
+        ),
         (["trainer.logger._target_=pytorch_lightning.loggers.CSVLogger"], "'save_dir'"),
         (["+trainer._target_=pytorch_lightning.Trainer"], "leave out trainer._target_"),
     ],

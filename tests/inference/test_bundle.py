@@ -343,3 +343,9 @@ def test_tta_that_would_change_nothing_is_refused():
     nothing = {f.name: 0.0 for f in fields(Augmentation)}
     with pytest.raises(ConfigError, match="changes nothing"):
         Verifier(bundle(augmentation=Augmentation(**nothing)), tta=2)
+
+
+def test_a_file_is_no_bundle(tmp_path):
+    (tmp_path / "readme.md").touch()
+    with pytest.raises(BundleError, match="a file, not a bundle; give the folder"):
+        Verifier.load(tmp_path / "readme.md")

@@ -146,8 +146,11 @@ def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> 
 
 def _origin(point: OperatingPoint) -> str:
     """Where a threshold came from and what it does there."""
+    from siamese.verification.point import GIVEN
+
+    how = "a number that was given; it has," if point.policy == GIVEN else point.policy
     return (
-        f"{point.policy} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
+        f"{how} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
         f"({point.split}): recall {point.figures['recall']:.3f}, false match rate "
         f"{point.figures['fmr']:.2g}"
     )

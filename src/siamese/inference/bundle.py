@@ -266,6 +266,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
             f"folder of a training run, train one (siamese train), or take the one that needs no "
             f"training: pretrained (siamese.Verifier.pretrained())"
         ) from error
+    except NotADirectoryError as error:
+        raise BundleError(f"{folder}: a file, not a bundle; give the folder of one") from error
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(
             f"{folder}: bundle cannot be read ({error}); copy it again from the training run"
