@@ -422,6 +422,20 @@ def test_other_identities_that_are_not_other_are_noted(run_folder, identities, c
     assert "to evaluate a run on these images: --data" in refused(capsys, "evaluate", identities)
 
 
+@pytest.mark.parametrize(
+    ("words", "replaced"),
+    [([], "true"), (["--out", "mine"], "false"), (["--out", "mine", "--overwrite"], "true")],
+)
+def test_a_second_demo_replaces_the_first(here, monkeypatch, words, replaced):
+    """But only in its own folder, unless it is told to."""
+    given = []
+    monkeypatch.setattr("siamese.cli.train.run_words", lambda settings: given.append(settings) or 7)
+    assert main(["demo", *words]) == 7
+    assert given == [
+        [f"hydra.run.dir='{(words or ['', 'runs/demo'])[1]}'", f"overwrite={replaced}"]
+    ]
+
+
 def test_demo_fails_with_the_error_of_training(here, capsys, monkeypatch):
     monkeypatch.setattr("siamese.datasets.orl.importlib.metadata.distribution", _no_distribution)
     assert "pip install 'siamese-lightning[demo]'" in refused(capsys, "demo")

