@@ -12,7 +12,7 @@ from tests.helpers import assert_says, write_identities
 import siamese
 from siamese.cli.main import main
 from siamese.errors import ConfigError, MissingDependencyError, UnknownNameError
-from siamese.plugins import import_plugin
+from siamese.plugins import import_plugin, place_of
 
 NET = """
 import siamese
@@ -160,6 +160,15 @@ def test_a_file_that_cannot_be_imported_says_why(tmp_path, text, words):
     with pytest.raises(ConfigError) as caught:
         import_plugin(str(path))
     assert_says(caught.value, path, *words)
+
+
+def test_a_class_is_looked_for_where_a_person_would(tmp_path):
+    path = tmp_path / "found_by_file.py"
+    path.write_text("class Net: ...\n")
+    import_plugin(str(path))
+    (module,) = (m for n, m in sys.modules.items() if n.endswith("_found_by_file"))
+    assert place_of(module.Net) == "Net in found_by_file.py"
+    assert place_of(Forgetful) == f"{__name__}.Forgetful"
 
 
 def test_a_file_is_imported_once_whole_or_not_at_all(tmp_path, monkeypatch):

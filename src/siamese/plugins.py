@@ -23,6 +23,7 @@ from typing import Any
 from siamese.errors import ConfigError, MissingDependencyError, first_line
 
 GROUP = "siamese.plugins"
+_PRIVATE = "siamese_plugin_"  # begins the names of modules that were imported by file
 
 
 def announced(kind: str) -> dict[str, EntryPoint]:
@@ -54,6 +55,14 @@ def load(kind: str, name: str) -> Any:
 def package_of(point: EntryPoint) -> str:
     """The name of the installed package that announces an entry point."""
     return f"the package {point.dist.name}" if point.dist is not None else "an unnamed package"
+
+
+def place_of(cls: type) -> str:
+    """Where a class is defined, as a person looks for it: ``mine.MyNet``, ``MyNet in mine.py``."""
+    if not cls.__module__.startswith(_PRIVATE):
+        return f"{cls.__module__}.{cls.__qualname__}"
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
+    return f"{cls.__qualname__} in {Path(file).name}"
 
 
 def import_plugin(place: str) -> None:
@@ -98,7 +107,7 @@ def _import_file(path: Path) -> None:
         file = getattr(module, "__file__", None)
         if file and Path(file) == whole:
             return
-    name = f"siamese_plugin_{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}_{path.stem}"
+    name = f"{_PRIVATE}{hashlib.sha256(str(whole).encode()).hexdigest()[:12]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, whole)
     assert spec is not None
     assert spec.loader is not None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from siamese.errors import ConfigError, UnknownNameError, did_you_mean
-from siamese.plugins import announced, load, package_of
+from siamese.plugins import announced, load, package_of, place_of
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Registry(Generic[T]):
             return None
         point = announced(self.kind).get(self.name(component))
         brought = f" of {package_of(point)}" if point else ""
-        return f"{cls.__module__}.{cls.__qualname__}{brought}"
+        return f"{place_of(cls)}{brought}"
 
     def settings(self, component: T) -> dict[str, Any]:
         """``component`` as a plain dictionary: its name and every constructor argument.
