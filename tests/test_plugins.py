@@ -269,3 +269,44 @@ def test_a_target_that_cannot_be_found_says_where_to_look(
     assert "bug in siamese" not in line
     assert main(["train", "--config-dir", "cnf", "module/backbone=own_bad"]) == 2
     assert "--config-dir cnf: no such folder" in capsys.readouterr().err
+
+
+def test_a_cropper_of_a_file_crops_in_other_processes(tmp_path):
+    path = tmp_path / "corner_cropper.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "import siamese\n\n"
+        "@siamese.CROPPERS.register('corner_of_tests')\n"
+        "@dataclass(frozen=True)\n"
+        "class Corner(siamese.Cropper):\n"
+        "    def __call__(self, image):\n"
+        "        return siamese.Crop(image[: self.size, : self.size].copy(), None)\n"
+    )
+    import_plugin(str(path))
+    try:
+        cropper = siamese.CROPPERS.build({"name": "corner_of_tests", "size": 16})
+        images = sorted(write_identities(tmp_path / "identities", [20] * 2).rglob("*.png"))
+        found = siamese.crop_files(
+            images, cropper, cache=tmp_path / "cache", workers=2, progress=False
+        )
+        assert found.computed == 40
+        assert all(file.is_file() for file in found.files)
+    finally:
+        siamese.CROPPERS._classes.pop("corner_of_tests")
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("MyNet", ["a target is MODULE.CLASS", "mine.MyNet"]),
+        (
+            "siamese.IdentityTable.from_foldr",
+            ["siamese.IdentityTable has no from_foldr", "from_folder"],
+        ),
+        ("siamese.SmallResNett", ["siamese has no SmallResNett", "'SmallResNet'"]),
+    ],
+)
+def test_a_target_is_followed_as_far_as_it_goes(tmp_path, monkeypatch, capsys, target, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", f"module.backbone._target_={target}"]) == 2
+    assert_says(capsys.readouterr().err.strip().splitlines()[-1], *words)

@@ -31,6 +31,11 @@ def test_every_public_name_is_there_and_explained(name):
         assert value.__doc__
 
 
+def test_it_is_imported_without_docstrings():
+    command = [sys.executable, "-OO", "-c", "import siamese; siamese.FolderDataModule"]
+    subprocess.run(command, check=True)
+
+
 def stub_names():
     stub = Path(siamese.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
     return re.findall(r"^from \.\S+ import (\w+) as \1$", stub, flags=re.MULTILINE)

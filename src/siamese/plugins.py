@@ -59,10 +59,19 @@ def package_of(point: EntryPoint) -> str:
 
 def place_of(cls: type) -> str:
     """Where a class is defined, as a person looks for it: ``mine.MyNet``, ``MyNet in mine.py``."""
-    if not cls.__module__.startswith(_PRIVATE):
+    if (file := file_of(cls)) is None:
         return f"{cls.__module__}.{cls.__qualname__}"
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__
     return f"{cls.__qualname__} in {Path(file).name}"
+
+
+def file_of(cls: type) -> str | None:
+    """The file of a class that was imported by its path, so that no other process has it.
+
+    None for any other class.
+    """
+    if not cls.__module__.startswith(_PRIVATE):
+        return None
+    return str(sys.modules[cls.__module__].__file__)
 
 
 def import_plugin(place: str) -> None:
@@ -83,6 +92,8 @@ def import_plugin(place: str) -> None:
     except ConfigError:
         raise
     except ModuleNotFoundError as error:
+        if error.name is None:
+            raise ConfigError(f"{place}: importing it fails ({first_line(error)})") from error
         if path.suffix != ".py" and error.name in _parents(place):
             raise ConfigError(
                 f"{place}: no such module; give a Python file (NAME.py), or a module that can be "

@@ -60,7 +60,7 @@ class Registry(Generic[T]):
             known = self._classes.get(name, cls)
             if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ConfigError(
-                    f"{self.kind} {name!r} is {known.__module__}.{known.__qualname__}: register "
+                    f"{self.kind} {name!r} is {place_of(known)}: register "
                     f"{cls.__qualname__} under another name"
                 )
             self._classes[name] = cls
@@ -232,7 +232,8 @@ def as_plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, numbers.Real):
         return float(value)
-    return str(value) if isinstance(value, str) else value
+    # Not str(value): that of a string enumeration is its name.
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 def is_plain(value: Any) -> bool:

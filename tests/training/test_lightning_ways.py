@@ -1,6 +1,8 @@
 """What a Lightning user writes without reading our documentation: it works, or says what to do."""
 
 import functools
+import json
+import os
 
 import albumentations as A
 import numpy as np
@@ -15,6 +17,8 @@ import siamese
 from siamese.backbones.base import ModuleBackbone
 from siamese.data.adapters import TorchBatches
 from siamese.data.embedding import embed
+from siamese.evaluation.sources import process_now
+from siamese.training.folder import holds_run
 from siamese.verification.figures import evaluate_pairs
 
 
@@ -503,6 +507,33 @@ def test_parts_are_made_by_name(identities, tmp_path):
     assert (data.cropper, data.split) == (siamese.NoCropper(), siamese.ImageDisjoint())
     with pytest.raises(siamese.ConfigError, match="as a dictionary, not a Trainer"):
         train(module, data, tmp_path / "run", trainer=quiet_trainer())
+
+
+@pytest.mark.parametrize("name", list(siamese.LOSSES))
+def test_a_loss_by_name_keeps_its_own_distance(name):
+    if name == "combined_loss":  # needs losses
+        return
+    module = siamese.SiameseModule(small(whiten=False, gradient_cells=0), name)
+    own = getattr(module.loss, "distance", None)
+    assert own is None or module.distance is own
+
+
+def test_a_folder_is_kept_while_another_process_writes_there(identities, tmp_path):
+    """A run in its first epoch has no checkpoint yet."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    here = process_now()
+    for process, free in (
+        (here, True),  # failed in this process
+        (here | {"pid": os.getppid()}, False),
+        (here | {"pid": 2**22 + 1}, True),  # gone
+        (here | {"host": "another"}, False),
+    ):
+        (folder / "run.json").write_text(json.dumps({"version": 1, "process": process}))
+        assert holds_run(folder) is not free
+    module = siamese.SiameseModule(small(), siamese.ContrastiveLoss())
+    with pytest.raises(siamese.ConfigError, match="holds another run"):
+        train(module, data_of(identities), folder)
 
 
 def test_a_test_without_a_threshold_says_what_is_missing(identities):

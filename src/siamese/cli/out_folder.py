@@ -47,11 +47,15 @@ def opened(out: str | None, run: str, overwrite: bool) -> Iterator[None]:
 
 def _check(out: str, run: str) -> None:
     """Keep runs and their bundles from being taken for an earlier evaluation."""
-    from siamese.inference.bundle import DESCRIPTION
+    from siamese.inference.bundle import DESCRIPTION, bundle_in
 
     options.check_out(out, run)
     folder = Path(out)
-    if (folder / "bundle").resolve() == Path(run).expanduser().resolve():
+    source = Path(run).expanduser()
+    read = {place.resolve() for place in (source, bundle_in(source)) if place is not None}
+    if (folder / "bundle").resolve() in read:
         raise ConfigError(f"--out {out} holds the bundle that is read; give another folder")
+    if (folder / "bundle").is_symlink():
+        raise ConfigError(f"--out {out}: its bundle is a link; give another folder")
     if (folder / "bundle" / DESCRIPTION).is_file() and (folder / "split.json").is_file():
         raise ConfigError(f"--out {out} is the folder of a finished run; give another folder")

@@ -261,25 +261,35 @@ def _instantiation_error(error: Exception) -> Exception:
 
 def _missing_target(target: str, error: Exception) -> Exception:
     """What is wrong with a ``_target_`` that cannot be found; its file's error if that fails."""
-    module, _, name = target.rpartition(".")
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        if missing.name is None or not module.startswith(missing.name):
+    if "." not in target:
+        return ConfigError(f"_target_={target}: a target is MODULE.CLASS, such as mine.{target}")
+    parts = target.split(".")
+    found: Any = None
+    depth = 0
+    for end in range(1, len(parts)):  # modules as far as they go, then names in them
+        try:
+            found, depth = importlib.import_module(".".join(parts[:end])), end
+        except ModuleNotFoundError as missing:
+            if missing.name == ".".join(parts[:end]):
+                break
             return ConfigError(
                 f"{target}: its file needs {missing.name!r}, which is not installed; install that"
             )
-        file = f"{module.partition('.')[0]}.py"
+        except Exception as failed:  # whatever a user's own file raises
+            return failed
+    if found is None:
         return ConfigError(
-            f"{target}: there is no module {missing.name!r}; if {file} is yours, say where it "
-            f"lies: plugins=[{file}], or PYTHONPATH=. before the command"
+            f"{target}: there is no module {parts[0]!r}; if {parts[0]}.py is yours, say where it "
+            f"lies: plugins=[{parts[0]}.py], or PYTHONPATH=. before the command"
         )
-    except Exception as failed:  # whatever a user's own file raises
-        return failed
-    public = [n for n in vars(found) if not n.startswith("_")]
-    if hasattr(found, name):
-        return error
-    return ConfigError(f"{target}: {module} has no {name}{did_you_mean(name, public)}")
+    for number, name in enumerate(parts[depth:], depth):
+        if not hasattr(found, name):
+            public = [n for n in dir(found) if not n.startswith("_")]
+            return ConfigError(
+                f"{target}: {'.'.join(parts[:number])} has no {name}{did_you_mean(name, public)}"
+            )
+        found = getattr(found, name)
+    return error
 
 
 def _one_line(error: Exception) -> str:

@@ -200,14 +200,16 @@ class ImageDataModule(pl.LightningDataModule):
         if split not in self._datasets:
             part = self.prepared.splits[split]
             augment = self.augmentation if split == "train" else None
-            assert self.manifest is not None
-            origin = SplitOrigin(
-                split, self.batch_sampler, self.batch_seed, part.pairs, self.manifest.protocol
-            )
             self._datasets[split] = CropDataset(
-                part.crops, part.table.labels, augment, self.in_memory, origin
+                part.crops, part.table.labels, augment, self.in_memory
             )
-        return self._datasets[split]
+        found, chosen = self._datasets[split], self.prepared.splits[split].pairs
+        assert self.manifest is not None
+        # Anew each time: the sampler may have been changed since.
+        found.origin = SplitOrigin(
+            split, self.batch_sampler, self.batch_seed, chosen, self.manifest.protocol
+        )
+        return found
 
     def table(self, split: str) -> IdentityTable:
         """Which identity each image of a split shows, in the order of the batches' ``index``."""
@@ -360,7 +362,9 @@ class CsvDataModule(ImageDataModule):
 
 def _explain_shared_arguments() -> None:
     """Let ``help`` of each data module show the arguments that all of them share."""
-    text = inspect.cleandoc(ImageDataModule.__doc__ or "")
+    if ImageDataModule.__doc__ is None:  # python -OO
+        return
+    text = inspect.cleandoc(ImageDataModule.__doc__)
     shared = text[text.index("    cropper:") : text.index("Raises:")].rstrip()
     for cls in (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule):
         own = inspect.cleandoc(cls.__doc__ or "")

@@ -111,7 +111,7 @@ def _of_earlier(folder: Path, bundle: bool) -> list[Path]:
     drawn, own = folder / "plots", folder / "bundle"
     found = [p for p in (drawn.glob("*.png") if drawn.is_dir() else ()) if is_of_evaluation(p)]
     found += [folder / name for name in FIGURES]
-    if bundle and (own / DESCRIPTION).is_file():
+    if bundle and not own.is_symlink() and (own / DESCRIPTION).is_file():
         found += [own / DESCRIPTION, own / WEIGHTS]
     return [path for path in found if path.exists()]
 

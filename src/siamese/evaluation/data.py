@@ -204,6 +204,11 @@ def note_on_known(
     identities, images = (sum(counts) for counts in zip(*found, strict=True)) if found else (0, 0)
     counted = ((identities, "identities of these names"), (images, "of these very images"))
     shared = [f"{count} {what}" for count, what in counted if count]
+    if not shared and seen.partial:
+        return (
+            "none of these identities' names is known to the bundle; its images were too many to "
+            "remember, so whether these very ones were among them is not known"
+        )
     if not shared:
         return None
     return (

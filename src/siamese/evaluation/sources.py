@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -112,17 +114,45 @@ def describe_run(
         missing: why none can be made; None where one can.
     """
     if missing is not None:
-        write_json(folder / RUN, {"version": _VERSION, "missing": missing})
+        content = {"version": _VERSION, "process": process_now(), "missing": missing}
+        write_json(folder / RUN, content)
         return
     described = pair_rule.describe()
     content = {
         "version": _VERSION,
+        "process": process_now(),
         **components.describe(),
         "pair_rule": None if described["name"] == FIXED else described,
         "policy": policy.describe(),
         "provenance": provenance,
     }
     write_json(folder / RUN, content)
+
+
+def process_now() -> dict[str, Any]:
+    """Which process on which machine writes a run."""
+    return {"pid": os.getpid(), "host": platform.node()}
+
+
+def is_at_work(folder: Path) -> bool:
+    """Whether another process may be writing the run of a folder now.
+
+    That of another machine may; that of this one, if it lives.
+    """
+    try:
+        process = json.loads((folder / RUN).read_text(encoding="utf-8"))["process"]
+        pid, host = int(process["pid"]), process["host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if host != platform.node() or pid == os.getpid():
+        return bool(host != platform.node())
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return True
 
 
 def open_source(run: Bundle | str | Path) -> Bundle | UnfinishedRun:

@@ -10,18 +10,19 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
-from siamese.faces.croppers.base import Cropper
+from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.images import decode_image, read_bytes
+from siamese.plugins import file_of, import_plugin
 from siamese.storage import write_whole
 
 # To be raised whenever the same settings give other pixels than before: then old crops are no
@@ -306,16 +307,28 @@ def _in_processes(
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    work: Callable[..., list[tuple[_Job, int | None, str | None]]] = _crop_chunk
+    given: tuple[Any, ...] = (cropper,)
+    if (file := file_of(type(cropper))) is not None:  # the processes do not know that class
+        work, given = _crop_chunk_by_plugin, (file, CROPPERS.settings(cropper))
     parallel = Parallel(
         n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
     )
     try:
-        yield from parallel(delayed(_crop_chunk)(chunk, cropper, folder) for chunk in chunks)
+        yield from parallel(delayed(work)(chunk, *given, folder) for chunk in chunks)
     except TerminatedWorkerError as error:
         raise CacheError(
             "a cropping process was killed, probably for memory; run again with fewer workers "
             "(they resume)"
         ) from error
+
+
+def _crop_chunk_by_plugin(
+    jobs: list[_Job], file: str, settings: dict[str, Any], folder: Path
+) -> list[tuple[_Job, int | None, str | None]]:
+    """As :func:`_crop_chunk`, with a cropper whose class a file of the user's defines."""
+    import_plugin(file)
+    return _crop_chunk(jobs, CROPPERS.build(settings), folder)
 
 
 def _crop_chunk(

@@ -77,7 +77,8 @@ class Seen:
             if not isinstance(hashes, list) or not all(isinstance(h, str) for h in hashes):
                 raise ValueError(f"no list of {part} that were seen")
             found.append(frozenset(hashes))
-        return cls(found[0], found[1], bool(values.get("partial", False)))
+        unknown = bool(found[1]) and not found[0]
+        return cls(found[0], found[1], bool(values.get("partial", unknown)))
 
     def __repr__(self) -> str:
         return f"Seen({len(self.identities)} identities, {len(self.images)} images)"

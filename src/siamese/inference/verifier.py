@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Union
 
@@ -218,14 +219,18 @@ class Verifier:
         """
         if isinstance(images, (str, Path, Image.Image, np.ndarray)):
             raise ConfigError("embed takes a list of one image or more: embed([image])")
-        if not isinstance(images, Iterable):
-            raise ConfigError(f"embed takes a list of one image or more, not {images!r:.80}")
-        if not isinstance(batch, int) or batch < 1:
+        try:
+            each = iter(images)
+        except TypeError as error:
+            raise ConfigError(
+                f"embed takes a list of one image or more, not {images!r:.80}"
+            ) from error
+        if not isinstance(batch, Integral) or batch < 1:
             raise ConfigError(f"batch must be a whole number of at least 1, not {batch!r}")
         total = len(images) if isinstance(images, Sized) else None
         found = []
         with progress_bar("embedding", total, progress and (total or batch + 1) > batch) as advance:
-            for crops in _batches((self._crop(image)[0] for image in images), batch):
+            for crops in _batches((self._crop(image)[0] for image in each), batch):
                 found.append(self._embed(crops))
                 advance(len(crops))
         if not found:

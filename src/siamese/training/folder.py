@@ -7,6 +7,7 @@ from pathlib import Path
 
 from siamese.errors import ConfigError
 from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import free_folder
 
 # What a run leaves in its folder, beside bundle/, checkpoints/, logs/ and plots/.
@@ -29,8 +30,8 @@ RESULTS = (
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not, that came as far as a checkpoint."""
-    return any((folder / name).exists() for name in RESULTS)
+    """Whether a folder holds a run: one that came as far as a checkpoint, or is still at work."""
+    return is_at_work(folder) or any((folder / name).exists() for name in RESULTS)
 
 
 def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:

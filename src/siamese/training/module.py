@@ -107,7 +107,7 @@ class SiameseModule(pl.LightningModule):
         self.backbone = as_backbone(_made("backbone", backbone, BACKBONES))
         self.loss = _made("loss", loss, LOSSES)
         distance = None if distance is None else as_distance(distance)
-        own = getattr(loss, "distance", None)
+        own = getattr(self.loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)
         self.optimizer = optimizer or functools.partial(

@@ -37,7 +37,7 @@ class GivenRates(pl.Callback):
         return {"given": self._given}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._recorded = state_dict["given"]
+        self._recorded = as_plain(state_dict["given"])
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
