@@ -42,15 +42,14 @@ def test_a_calibration_that_is_repeated_warns_once(tmp_path):
     assert len([w for w in heard if "one identity has 100%" in str(w.message)]) == 1
 
 
-def test_reading_an_image_leaves_the_filters_alone(tmp_path):
+def test_reading_an_image_leaves_the_filters_alone(tmp_path, monkeypatch):
+    """Entering ``catch_warnings`` once is enough to make Python forget what it has warned of."""
+
+    class Entered(warnings.catch_warnings):
+        def __enter__(self):
+            raise AssertionError("the filters of the process were touched")
+
     image = write_image(tmp_path / "a.png", 0)
-    before = (
-        warnings._filters_mutated_count if hasattr(warnings, "_filters_mutated_count") else None
-    )
-    filters = list(warnings.filters)
-    siamese.read_image(image)
-    assert warnings.filters == filters
-    if before is not None:
-        assert warnings._filters_mutated_count == before
-    with pytest.raises(siamese.ImageError):
-        siamese.read_image(tmp_path / "none.png")
+    siamese.read_image(image)  # whatever is imported for the first time
+    monkeypatch.setattr(warnings, "catch_warnings", Entered)
+    assert siamese.read_image(image).shape == (40, 48, 3)

@@ -104,13 +104,8 @@ def _check_values(path: str, values: Mapping[str, Any], known: Arguments) -> Non
         default = known.defaults.get(name)
         if _fits(value, wanted) or (value is None and name in known.defaults and default is None):
             continue
-        shown = (
-            {None: "null", True: "true", False: "false"}.get(value, repr(value))
-            if value is None or isinstance(value, bool)
-            else repr(value)
-        )
         usual = "" if default is None else f"; by default it is {_yaml(default)}"
-        raise ConfigError(f"{path}.{name} must be {_words(wanted)}, not {shown}{usual}")
+        raise ConfigError(f"{path}.{name} must be {_words(wanted)}, not {_yaml(value)}{usual}")
 
 
 def _fits(value: Any, wanted: Any) -> bool:

@@ -14,11 +14,10 @@ from typing import Any
 
 from siamese.cli.run_folder import HYDRAS, MARK, RunFolder, Sweep
 from siamese.errors import first_line
-from siamese.inference.bundle import DESCRIPTION
+from siamese.inference.bundle import DESCRIPTION, SWEEP
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
 from siamese.storage import write_whole
 
-TABLE = "sweep.csv"
 FAILED = "failed.txt"  # in a run's folder: why it failed
 _SETTINGS = Path(".hydra") / "overrides.yaml"
 
@@ -98,7 +97,7 @@ def show_sweep() -> None:
     if len(reasons) == 1 and "" not in reasons and _remove_if_empty(begun, runs):
         return
     varied = varied_settings(runs)
-    write_whole(folder / TABLE, _as_csv(runs).encode())
+    write_whole(folder / SWEEP, _as_csv(runs).encode())
     shown = os.path.relpath(folder)
     rows = [
         (
@@ -120,7 +119,7 @@ def show_sweep() -> None:
             )
         where = os.path.relpath(best.folder)
         print(f"best by the {best.split} people's EER: {where} ({rows[0][1] or 'as all'})")
-        print(f"table: {shown}/{TABLE}    next: siamese evaluate {where}")
+        print(f"table: {shown}/{SWEEP}    next: siamese evaluate {where}")
 
 
 def varied_settings(runs: Sequence[SweepRun]) -> list[str]:

@@ -144,8 +144,10 @@ def is_at_work(folder: Path) -> bool:
         pid, host = int(process["pid"]), process["host"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if host != platform.node() or pid == os.getpid():
-        return bool(host != platform.node())
+    if host != platform.node():
+        return True
+    if pid == os.getpid():
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

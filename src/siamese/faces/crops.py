@@ -23,6 +23,7 @@ from siamese.errors import CacheError, DataError, FaceError, ImageError
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.images import decode_image, read_bytes
 from siamese.plugins import file_of, import_plugin
+from siamese.progress import progress_bar
 from siamese.storage import write_whole
 
 # To be raised whenever the same settings give other pixels than before: then old crops are no
@@ -281,21 +282,9 @@ def _run(
         )
     else:
         results = _in_processes(chunks, cropper, folder, wanted)
-    if not progress:
+    with progress_bar("cropping", len(jobs), progress) as advance:
         for chunk in results:
-            yield from chunk
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("cropping", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("cropping", total=len(jobs))
-        for chunk in results:
-            bar.advance(task, len(chunk))
+            advance(len(chunk))
             yield from chunk
 
 

@@ -19,6 +19,7 @@ from siamese.data.dataset import CropDataset, SplitOrigin
 from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, first_line
+from siamese.evaluation.data import pair_rule_of
 from siamese.losses.base import LOSSES
 from siamese.notices import warn_once
 from siamese.pairs.base import PairRule
@@ -31,7 +32,6 @@ from siamese.training.split_outputs import (
     accuracy,
     figures_of,
     genuine_share,
-    rule_of,
     some_pairs,
 )
 from siamese.verification.point import OperatingPoint
@@ -281,7 +281,7 @@ class SiameseModule(pl.LightningModule):
     def _rule(self, outputs: SplitOutputs, origin: SplitOrigin | None) -> PairRule:
         """The pairs that the split protocol chose, or else those of the threshold's rule."""
         chosen = origin.pair_rule if origin else None
-        return chosen if chosen and outputs.complete() else rule_of(self.operating_point)
+        return chosen if chosen and outputs.complete() else pair_rule_of(None, self.operating_point)
 
     def _log_figures(self, outputs: SplitOutputs, split: str, origin: SplitOrigin | None) -> None:
         distances = outputs.pairs_at_use(self._rule(outputs, origin))

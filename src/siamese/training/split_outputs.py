@@ -14,8 +14,7 @@ from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.distances.base import Distance, is_match
 from siamese.errors import DataError
 from siamese.losses.base import all_pairs
-from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
+from siamese.pairs.base import PairRule
 from siamese.training.metrics import PairMetric
 from siamese.verification.curves import auc
 from siamese.verification.pair_distances import PairDistances
@@ -163,13 +162,6 @@ def figures_of(distances: PairDistances, point: OperatingPoint | None) -> dict[s
         at_threshold = figures_at(counts, prevalence)
         found |= {"threshold": point.threshold} | {n: at_threshold[n] for n in FIGURES}
     return found
-
-
-def rule_of(point: OperatingPoint | None) -> PairRule:
-    """The rule that a threshold was calibrated with; balanced pairs where that is not known."""
-    if point is None or point.pair_rule.get("name") in (None, FIXED):
-        return BalancedPairs()
-    return PAIR_RULES.build(point.pair_rule)
 
 
 def accuracy(

@@ -113,9 +113,6 @@ class HeldDistances(PairDistances):
     def pairs_to_show(self, count: int, seed: int = 0) -> PairSample:
         return PairSample(self.pairs, self.distances, self.distance)
 
-    def pairs_for_loss(self) -> Pairs:
-        return self.pairs
-
     def _place(self, thresholds: np.ndarray) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
         """Number of identities, the two of each pair, and how many thresholds are below it."""
         identities, number = np.unique(self.labels, return_inverse=True)

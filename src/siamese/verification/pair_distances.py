@@ -179,10 +179,6 @@ class PairDistances(ABC):
             seed: of those that are drawn at random.
         """
 
-    @abstractmethod
-    def pairs_for_loss(self) -> Pairs:
-        """Pairs that a loss can be computed on: all that are held, or balanced ones."""
-
 
 def _weigh(times: np.ndarray, table: np.ndarray) -> np.ndarray:
     """(r, k) float64 of (r, identities) draws and (identities, k) counts, in blocks."""

@@ -299,9 +299,6 @@ class StreamedDistances(PairDistances):
         pairs = Pairs(left, right, labels[left] == labels[right])
         return PairSample(pairs, distances, self.distance, complete=False)
 
-    def pairs_for_loss(self) -> Pairs:
-        return BalancedPairs()(self.original_labels)
-
     # --- passes over the pairs ---
 
     def _histogram(self, policy: Policy | None = None) -> tuple[np.ndarray, np.ndarray]:
