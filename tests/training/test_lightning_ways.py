@@ -566,3 +566,14 @@ def test_a_run_of_a_plain_network_says_why_it_has_no_bundle(identities, tmp_path
     for use in (siamese.Verifier.load, siamese.evaluate_run):
         with pytest.raises(siamese.BundleError, match="cannot say how to build a Sequential"):
             use(run.folder)
+
+
+def test_a_plain_network_is_validated_before_its_first_step(identities):
+    """As Lightning's sanity check does it, which looks at two batches before training."""
+    module = siamese.SiameseModule(Plain(), siamese.ContrastiveLoss())
+    trainer = quiet_trainer(max_epochs=1, num_sanity_val_steps=2)
+    trainer.fit(module, datamodule=data_of(identities))
+    assert module.backbone.embedding_size == 6
+    fresh = siamese.SiameseModule(Plain(), siamese.ContrastiveLoss())
+    (found,) = quiet_trainer().validate(fresh, datamodule=data_of(identities), verbose=False)
+    assert {"calibration/loss", "calibration/auc", "calibration/eer"} == set(found)

@@ -123,6 +123,11 @@ class ModuleBackbone(Backbone):
             self.embedding_size = size
         self.unit_length = getattr(network, "unit_length", False)
 
+    @property
+    def same_at_use(self) -> bool:
+        """Always, also before the first call, when its length is not known yet."""
+        return True
+
     def forward(self, images: Tensor) -> Tensor:
         """See :meth:`Backbone.forward`.
 
