@@ -83,7 +83,52 @@ def test_training_can_go_through_it_after_inference():
     assert embeddings.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("settings", [{"shrinkage": 0}, {"momentum": 0}, {"momentum": 2}])
+def test_one_of_several_batches_is_tracked_after_the_first_16():
+    batches = correlated(71 * 50).split(50)
+    tracked = []
+    seldom = Whitening(6, every=5, momentum=0.05)
+    for number, batch in enumerate(batches, 1):
+        if number == 30:  # goes on from its weights, as a resumed run does
+            weights = seldom.state_dict()
+            seldom = Whitening(6, every=5, momentum=0.05)
+            seldom.load_state_dict(weights)
+        seldom.track(50, lambda x=batch, n=number: tracked.append(n) or x)
+    assert tracked == [*range(1, 17), *range(21, 72, 5)]
+    # As if the others had not been there.
+    often = trained(torch.cat([batches[n - 1] for n in tracked]), momentum=0.05)
+    assert torch.equal(seldom.mean, often.mean)
+    assert torch.equal(seldom.covariance, often.covariance)
+    seldom.track(1, lambda: pytest.fail("nothing can be said of one image"))
+    assert seldom.batches == len(batches)
+
+
+def test_a_training_step_counts_gradients_seldom_and_learns_the_same():
+    torch.manual_seed(0)
+    net = SmallResNet(widths=(8,), depths=(1,), learned_size=8, gradient_cells=2)
+    plain = SmallResNet(widths=(8,), depths=(1,), learned_size=8, gradient_cells=0)
+    plain.load_state_dict(net.state_dict(), strict=False)
+    counted = []
+    net.gradients.register_forward_hook(lambda *_: counted.append(1))
+    for _ in range(40):
+        images = torch.rand(4, 3, 16, 16)
+        assert torch.equal(net(images), plain(images))
+    assert len(counted) == 16 + 24 // 16
+    net.eval()(images)
+    assert len(counted) == 18
+
+
+def test_a_training_step_is_compiled_into_one_graph():
+    net = SmallResNet(widths=(4,), depths=(1,), learned_size=4, gradient_cells=2)
+    step = torch.compile(net, backend="eager", fullgraph=True)
+    for _ in range(20):
+        step(torch.rand(4, 3, 16, 16))
+    assert net.gradient_whitening.batches == 20
+    assert net.gradient_whitening.mean.any()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"shrinkage": 0}, {"momentum": 0}, {"momentum": 2}, {"every": 0}]
+)
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValueError, match="must be above 0"):
         Whitening(4, **settings)

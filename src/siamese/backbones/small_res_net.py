@@ -94,7 +94,8 @@ class SmallResNet(Backbone):
         self.embedding_size = learned_size
         if gradient_cells:
             self.gradients = GradientHistogram(gradient_cells)
-            self.gradient_whitening = Whitening(self.gradients.size)
+            # What is counted does not change in training, and counting costs as much as a stage.
+            self.gradient_whitening = Whitening(self.gradients.size, every=16)
             self.embedding_size += self.gradients.size
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -134,10 +135,12 @@ class SmallResNet(Backbone):
         whitened: Tensor = self.whitening(learned)
         if not self.gradient_cells:
             return whitened
-        # While training this only keeps the histogram's statistics: there is nothing in it to
-        # learn.
+        if self.training:  # there is nothing in the histogram to learn
+            self.gradient_whitening.track(len(pixels), lambda: self.gradients(pixels))
+            return whitened
         counted = self.gradient_whitening(self.gradients(pixels))
-        return whitened if self.training else torch.cat([whitened, counted], dim=1) * 0.5**0.5
+        at_use: Tensor = torch.cat([whitened, counted], dim=1) * 0.5**0.5
+        return at_use
 
 
 class _Block(nn.Module):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+FIRST = 16  # batches that are always tracked, whatever `every` is
 
 
 class Whitening(nn.Module):
@@ -20,50 +24,77 @@ class Whitening(nn.Module):
         size: D, length of an embedding.
         shrinkage: added to every variance, as a share of their mean, > 0.
         momentum: weight of a new batch in the running mean and covariance, 0..1.
+        every: after the first 16 batches, one of so many is tracked, >= 1. For embeddings that are
+            dear and that training does not change.
+
+    Raises:
+        ValueError: an argument out of range.
     """
 
     mean: Tensor
     covariance: Tensor
     batches: Tensor
 
-    def __init__(self, size: int, shrinkage: float = 0.1, momentum: float = 0.02) -> None:
+    def __init__(
+        self, size: int, shrinkage: float = 0.1, momentum: float = 0.02, every: int = 1
+    ) -> None:
         super().__init__()
-        if not shrinkage > 0 or not 0 < momentum <= 1:
+        if not shrinkage > 0 or not 0 < momentum <= 1 or every < 1:
             raise ValueError(
-                f"shrinkage must be above 0 and momentum between 0 and 1, not {shrinkage} and "
-                f"{momentum}"
+                f"shrinkage must be above 0, momentum between 0 and 1 and every at least 1, not "
+                f"{shrinkage}, {momentum} and {every}"
             )
-        self.shrinkage, self.momentum = shrinkage, momentum
+        self.shrinkage, self.momentum, self.every = shrinkage, momentum, every
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("covariance", torch.eye(size))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self._transform: tuple[tuple[int, ...], Tensor] | None = None
+        self._counted: tuple[tuple[int, ...], int] | None = None
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(B, D) -> (B, D): unchanged while training, else whitened to unit length."""
         if self.training:
-            self._observe(embeddings.detach())
+            self.track(len(embeddings), embeddings.detach)
             return embeddings
         with torch.autocast(embeddings.device.type, enabled=False):
             return F.normalize((embeddings.float() - self.mean) @ self._matrix(), dim=1)
 
     @torch.no_grad()
-    def _observe(self, embeddings: Tensor) -> None:
-        embeddings = embeddings.float()
-        if len(embeddings) < 2:
+    def track(self, n: int, embed: Callable[[], Tensor]) -> None:
+        """Count a training batch and, if it is its turn, track its mean and covariance.
+
+        Args:
+            n: B, images in the batch; of a single one nothing can be said.
+            embed: gives the (B, D) embeddings; called only if it is the batch's turn.
+        """
+        if n < 2:
             return
-        self.batches += 1
+        if torch.compiler.is_compiling():  # a choice between batches would break the graph
+            self.batches += 1
+        elif (count := self._count()) > FIRST and (count - FIRST) % self.every:
+            return
+        embeddings = embed().float()
         # An average over the first batches, a moving one later: the initial values leave no trace.
-        weight = (1 / self.batches.float()).clamp(min=self.momentum)
+        tracked = self.batches.clamp(max=FIRST) + (self.batches - FIRST).clamp(min=0) // self.every
+        weight = (1 / tracked.float()).clamp(min=self.momentum)
         offset = embeddings - self.mean
         self.mean += weight * offset.mean(dim=0)
         centred = embeddings - self.mean
         self.covariance += weight * (centred.T @ centred / len(embeddings) - self.covariance)
 
+    def _count(self) -> int:
+        """The number of this batch, from 1 on; an accelerator is not asked for it each time."""
+        if self._counted is None or self._counted[0] != _state(self.batches):
+            self._counted = (), int(self.batches)  # of weights that were loaded
+        count = self._counted[1] + 1
+        self.batches += 1
+        self._counted = _state(self.batches), count
+        return count
+
     def _matrix(self) -> Tensor:
         # Computed again only after the covariance has changed: in place, by training, or by loading
         # weights.
-        key = (self.covariance._version, self.covariance.data_ptr())
+        key = _state(self.covariance)
         if self._transform is None or self._transform[0] != key:
             # A plain tensor even if inference needs it first, since training may continue from
             # there; on the CPU, since not every accelerator has float64.
@@ -76,3 +107,8 @@ class Whitening(nn.Module):
                 matrix = ((directions * scale) @ directions.T).to(self.covariance)
             self._transform = (key, matrix)
         return self._transform[1]
+
+
+def _state(buffer: Tensor) -> tuple[int, ...]:
+    """Another one whenever a tensor's numbers may have changed, without reading them."""
+    return buffer._version, buffer.data_ptr()
