@@ -6,9 +6,11 @@ Disjoint identities, bad images on record, the same batches from any number of w
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
+import albumentations as A
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -16,10 +18,12 @@ import torch
 from tests.helpers import assert_says, quiet_trainer, random_image, write_identities
 
 from siamese.data.datamodule import CsvDataModule, FolderDataModule, ImageDataModule
+from siamese.data.loader import BatchLoader
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import BatchPlan
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLITS
+from siamese.data.transforms import Augmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, DataError, SplitError
 from siamese.faces.croppers.none import NoCropper
@@ -83,6 +87,27 @@ def test_training_images_are_augmented_unless_that_is_switched_off(identity_fold
     for one, other in zip(plain, augmented, strict=True):
         assert torch.equal(one["index"], other["index"])
         assert not torch.equal(one["image"], other["image"])
+
+
+def test_a_thread_loads_but_where_a_function_may_use_the_trainings_random_numbers(identity_folder):
+    threads = set()
+
+    def own(image, seed):
+        threads.add(threading.get_ident())
+        return image
+
+    two_epochs(module(identity_folder, augmentation=own))
+    assert threads == {threading.get_ident()}
+    pipeline = A.Compose([A.HorizontalFlip(p=0.5)])
+    for augmentation in (None, Augmentation(), pipeline):
+        data = module(identity_folder, augmentation=augmentation)
+        loader = data.train_dataloader()
+        assert isinstance(loader, BatchLoader)
+        # The oracle: each plan loaded here.
+        plans = list(data.training_batches())
+        for batch, plan in zip(loader, plans, strict=True):
+            expected = data.dataset("train")[plan]
+            assert all(torch.equal(batch[name], expected[name]) for name in expected)
 
 
 def test_training_images_alone_are_ever_augmented(identity_folder):

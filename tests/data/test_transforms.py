@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import random_image
 
+from siamese.data import transforms
 from siamese.data.transforms import Augmentation, stable_seed
 
 OFF = dict.fromkeys((f.name for f in dataclasses.fields(Augmentation)), 0.0)
@@ -74,6 +77,29 @@ def test_it_travels_to_other_processes():
     again = pickle.loads(pickle.dumps(FULL))
     assert again == FULL
     np.testing.assert_array_equal(again(random_image(1), SEEDS[1]), FULL(random_image(1), SEEDS[1]))
+
+
+def test_threads_that_draw_at_once_do_not_disturb_each_other():
+    # Hundreds of switches between the threads in each image.
+    interval = sys.getswitchinterval()
+    expected = [FULL(random_image(1), seed) for seed in SEEDS]
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda seed: FULL(random_image(1), seed), SEEDS))
+    finally:
+        sys.setswitchinterval(interval)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_draws_can_draw():
+    with transforms._DRAWING:  # as by another thread
+        child = os.fork()
+        if not child:
+            os._exit(0 if transforms._DRAWING.acquire(timeout=5) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_strengths_of_0_change_nothing():

@@ -11,7 +11,7 @@ from torch.utils import data as torch_data
 from torch.utils.data.distributed import DistributedSampler
 
 from siamese.data.samplers.base import BatchPlan, Sampler
-from siamese.data.transforms import stable_seed
+from siamese.data.transforms import draw
 from siamese.errors import ConfigError
 
 Augment = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
@@ -30,8 +30,7 @@ _IN_BATCHES = (
 class AlbumentationsPipeline:
     """An albumentations pipeline as ``augment(image, seed)``.
 
-    It is seeded for each image: left alone, a pipeline repeats one stream of random numbers in
-    every worker and every epoch.
+    It is seeded for each image, see :func:`siamese.data.transforms.draw`.
 
     Args:
         pipeline: an ``albumentations.Compose``, or a single transform, of which an ``image`` comes
@@ -43,8 +42,7 @@ class AlbumentationsPipeline:
 
     def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
         """Augment an image, (H, W, 3) uint8; the result depends on it and the seed alone."""
-        self.pipeline.set_random_seed(stable_seed(*seed))
-        found: np.ndarray = self.pipeline(image=image)["image"]
+        found: np.ndarray = draw(self.pipeline, image, seed)
         return found
 
 

@@ -11,10 +11,16 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from siamese.data.adapters import TorchBatches, as_augmentation, as_sampler
+from siamese.data.adapters import (
+    AlbumentationsPipeline,
+    TorchBatches,
+    as_augmentation,
+    as_sampler,
+)
 from siamese.data.arguments import arguments_of, named_arguments
 from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is, limit_worker_threads
 from siamese.data.embedding import EVAL_BATCH
+from siamese.data.loader import BatchLoader
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
 from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
@@ -76,7 +82,9 @@ class ImageDataModule(pl.LightningDataModule):
         manifest: a ``split.json`` to reuse instead of making a new split.
         cache: folder of the crop cache.
         workers: DataLoader processes; by default two less than the usable cores (the training
-            itself keeps two busy), 4 at most. The batches do not depend on it.
+            itself keeps two busy), 4 at most. The batches do not depend on it. With 0 they are
+            loaded in a thread beside the training; with an augmentation that is a function of
+            your own, which may use random numbers of the training, in the training itself.
         crop_workers: cropping processes; by default one per usable core where that is faster.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
             and reported.
@@ -273,7 +281,10 @@ class ImageDataModule(pl.LightningDataModule):
     def _loader(
         self, data: CropDataset, batches: PlannedBatches | SequentialBatches | TorchBatches
     ) -> DataLoader[dict[str, Any]]:
-        return DataLoader(
+        # A function of a user's own may draw from the random numbers of the training.
+        known = isinstance(data.augment, (Augmentation, AlbumentationsPipeline, type(None)))
+        loader = BatchLoader if known else DataLoader
+        return loader(
             data,
             batch_sampler=batches,  # type: ignore[arg-type]  # yields plans, not lists of indices
             num_workers=self.workers,

@@ -6,11 +6,16 @@ So the result does not depend on the process that computes it, or on when.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+# A pipeline is seeded and then drawn from: nobody may come between, since batches are loaded in a
+# thread beside the main one.
+_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,7 @@ class Augmentation:
         """
         if self._compose is None:
             return image
-        # An unseeded Compose repeats one stream of random numbers in every worker and every epoch.
-        self._compose.set_random_seed(stable_seed(*seed))
-        return np.ascontiguousarray(self._compose(image=image)["image"])
+        return np.ascontiguousarray(draw(self._compose, image, seed))
 
     @property
     def changes(self) -> bool:
@@ -127,6 +130,31 @@ class Augmentation:
         if self.grey:
             steps.append(A.ToGray(num_output_channels=3, p=self.grey))
         return A.Compose(steps) if steps else None
+
+
+def draw(pipeline: Any, image: np.ndarray, seed: tuple[int, ...]) -> Any:
+    """What an albumentations pipeline makes of an image; it depends on image and seed alone.
+
+    Left unseeded, a pipeline repeats one stream of random numbers in every worker and every epoch.
+
+    Args:
+        pipeline: an ``albumentations.Compose`` or a single transform.
+        image: (H, W, 3) uint8.
+        seed: whole numbers >= 0.
+    """
+    with _DRAWING:
+        pipeline.set_random_seed(stable_seed(*seed))
+        return pipeline(image=image)["image"]
+
+
+def _new_lock() -> None:
+    """A process that is forked while a thread draws would wait for that thread for ever."""
+    global _DRAWING
+    _DRAWING = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 def stable_seed(*numbers: int) -> int:
