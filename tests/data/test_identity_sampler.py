@@ -122,3 +122,27 @@ def test_rows_are_grouped_by_identity():
     identities = IdentityRows(np.array([3, 1, 3, 7, 1, 3]))
     assert [rows.tolist() for rows in identities.rows] == [[1, 4], [0, 2, 5], [3]]
     assert identities.several.tolist() == [0, 1]
+
+
+def test_identities_are_drawn_by_their_number_of_images():
+    counts = [1] * 40 + [2] * 20 + [10] * 10
+    labels, sampler = labels_of(counts), IdentitySampler(4, 2, most=5)
+    rows, met, drawn = IdentityRows(labels), Counter(), 3000
+    for step in range(drawn):
+        plan = sampler.plan(rows, (0,), 0, step, 0, 1)
+        who = set(labels[plan.indices].tolist())
+        assert len(who) == 4
+        assert any(counts[identity] > 1 for identity in who)  # a genuine pair
+        assert len(plan) == sum(min(2, counts[identity]) for identity in who)
+        met.update(who)
+    turns_of = {n: np.mean([met[i] for i, c in enumerate(counts) if c == n]) for n in (1, 2, 10)}
+    # In proportion to 1, 2 and 5, but for drawing without replacement and the genuine pair.
+    assert turns_of[2] / turns_of[1] == pytest.approx(2, rel=0.15)
+    assert turns_of[10] / turns_of[2] == pytest.approx(2.5, rel=0.15)
+
+
+def test_with_single_images_drawn_an_epoch_shows_all_images_about_once():
+    assert len(IdentitySampler(4, 2, most=1).batches(labels_of([1] * 40 + [2] * 20))) == 10
+    assert len(IdentitySampler(4, 2).batches(labels_of([1] * 40 + [2] * 20))) == 5
+    with pytest.raises(ValueError, match="most"):
+        IdentitySampler(most=0)

@@ -57,6 +57,11 @@ class IdentityRows:
         return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
 
     @cached_property
+    def sizes(self) -> np.ndarray:
+        """(identities,) int64: how many images each has."""
+        return np.array([len(rows) for rows in self.rows], dtype=np.int64)
+
+    @cached_property
     def groups(self) -> IdentityGroups:
         """The ordered genuine pairs, numbered."""
         return IdentityGroups(self.labels)

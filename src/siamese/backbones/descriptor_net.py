@@ -1,0 +1,97 @@
+"""DescriptorNet: fixed descriptors of an image, fitted in closed form; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
+from siamese.backbones.descriptor_cache import described
+from siamese.backbones.layers.binary_patterns import BinaryPatterns
+from siamese.backbones.layers.discriminant import Discriminant
+from siamese.backbones.layers.edge_histograms import EdgeHistograms
+from siamese.backbones.layers.scaling import grey_of
+from siamese.errors import ConfigError
+
+# Images that principal directions are computed from at most, evenly spread: more cost memory, 70 KB
+# each, and change little.
+IMAGES = 12_000
+# Raised whenever the same settings give other numbers: then kept descriptors are no longer found.
+FORMAT = 1
+
+
+@BACKBONES.register("descriptor_net")
+class DescriptorNet(Backbone):
+    """Local binary patterns and edge histograms on several scales, then a discriminant.
+
+    See :class:`siamese.backbones.layers.binary_patterns.BinaryPatterns`,
+    :class:`siamese.backbones.layers.edge_histograms.EdgeHistograms` and
+    :class:`siamese.backbones.layers.discriminant.Discriminant`. No weight is trained: what it knows
+    comes from :meth:`fit`, in closed form; before that every embedding is zero. It is the baseline
+    that a trained network has to beat, and stands beside networks in
+    :class:`siamese.EnsembleNet`. Cells have fixed places, so things must have theirs: aligned
+    faces, say, in crops of about 200 pixels.
+
+    Args:
+        components: length of the embedding, >= 1.
+        mirror: average over the image and its mirror image; False where left and right matter.
+        shrinkage: of the discriminant's within-class variances, > 0.
+
+    Raises:
+        ConfigError: a setting out of range; from :meth:`check`, too few training images for
+            ``components``.
+    """
+
+    def __init__(self, components: int = 500, mirror: bool = True, shrinkage: float = 0.3) -> None:
+        super().__init__()
+        self.components, self.mirror, self.shrinkage = components, mirror, shrinkage
+        self.patterns, self.edges = BinaryPatterns(mirror), EdgeHistograms(mirror)
+        self.size = self.patterns.size + self.edges.size
+        self.discriminant = Discriminant(self.size, components, shrinkage)
+        self.embedding_size = components
+
+    @property
+    def unit_length(self) -> bool:
+        """Embeddings have length 1."""
+        return True
+
+    def check(self, images: int) -> None:
+        if images <= self.components:
+            raise ConfigError(
+                f"{images} training images are too few for {self.components} components of the "
+                f"descriptors: add images, or set components={max(1, images // 2)}"
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.discriminant(self.describe(images).float())
+        return found
+
+    @torch.no_grad()
+    def describe(self, images: Tensor) -> Tensor:
+        """The descriptors alone.
+
+        Args:
+            images: as for :meth:`siamese.Backbone.forward`.
+
+        Returns:
+            (B, size) float16.
+        """
+        key = f"patterns and edges, format {FORMAT}, mirror {self.mirror}"
+        return described(images, self._count, self.size, key)
+
+    def _count(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            grey = grey_of(to_unit_range(images).float()) * 255
+            return torch.cat([self.patterns(grey), self.edges(grey)], dim=1)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
+        """Fit the discriminant; see :meth:`siamese.Backbone.fit`."""
+        device = self.discriminant.mean.device
+        self.fit_descriptors(torch.cat([self.describe(b.to(device)) for b in batches]), labels)
+
+    def fit_descriptors(self, descriptors: Tensor, labels: Tensor) -> None:
+        """As :meth:`fit`, of the images' (N, size) descriptors."""
+        self.discriminant.fit(descriptors, labels.to(descriptors.device))

@@ -1,0 +1,146 @@
+"""EnsembleNet: several networks, each with its own view of the image, beside fixed descriptors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
+from siamese.backbones.descriptor_net import DescriptorNet
+from siamese.backbones.layers.scaling import centre_of, grey_of
+from siamese.backbones.layers.tower import Tower
+from siamese.errors import ConfigError
+
+
+@BACKBONES.register("ensemble_net")
+class EnsembleNet(Backbone):
+    """Networks that see more or less of the image, and a :class:`siamese.DescriptorNet`.
+
+    An embedding is the networks' embeddings, each of unit length, side by side, and the
+    descriptors' after them; the whole is scaled to unit length, so distances lie in 0..2. At use it
+    is averaged over the image and its mirror image. Networks with different views make different
+    mistakes, and descriptors others again. While training the loss sees the networks' part: give
+    each network its own loss with :class:`siamese.PartwiseLoss`, or they learn to rely on each
+    other.
+
+    It is made for aligned images, in which things have their places (see
+    :class:`siamese.backbones.layers.tower.Tower`); for others take :class:`siamese.SmallResNet`.
+
+    Args:
+        views: what each network sees: the share of the image's side around the centre, in (0, 1];
+            at least one.
+        size: side of a view as the network sees it, pixels, >= 32.
+        grey: whether the networks see grey images.
+        width: channels of a network's first layer.
+        learned_size: length of each network's embedding.
+        dropout: before each network's last layer, 0..1.
+        components: length of the descriptors' embedding; 0 leaves them out.
+        weight: of the descriptors beside all networks together, > 0: squared distances add up as
+            the networks' mean + ``weight**2 *`` the descriptors'.
+        mirror: whether to average over the image and its mirror image at use; False where left and
+            right matter.
+
+    Raises:
+        ConfigError: a setting out of range; from :meth:`check`, too few training images for
+            ``components``.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[float] = (0.9,),
+        size: int = 64,
+        grey: bool = True,
+        width: int = 28,
+        learned_size: int = 256,
+        dropout: float = 0.4,
+        components: int = 500,
+        weight: float = 1.0,
+        mirror: bool = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(views, (int, float, str)) or not views:
+            raise ConfigError(f"views is a list with one share or more, [0.9], not {views!r}")
+        if not all(0 < share <= 1 for share in views):
+            raise ConfigError(f"each of views must be above 0 and at most 1, not {list(views)}")
+        if size < 32 or width < 1 or learned_size < 1 or components < 0:
+            raise ConfigError(
+                f"size must be at least 32, width and learned_size at least 1 and components at "
+                f"least 0, not {size}, {width}, {learned_size} and {components}"
+            )
+        if not 0 <= dropout < 1 or not weight > 0:
+            raise ConfigError(
+                f"dropout must be at least 0 and below 1 and weight above 0, not {dropout} and "
+                f"{weight}"
+            )
+        self.views, self.size, self.grey, self.width = list(views), size, grey, width
+        self.learned_size, self.dropout, self.components = learned_size, dropout, components
+        self.weight, self.mirror = weight, mirror
+        channels = 1 if grey else 3
+        self.towers = nn.ModuleList(Tower(channels, width, learned_size, dropout) for _ in views)
+        self.descriptors = DescriptorNet(components, mirror) if components else None
+        self.embedding_size = self.trained_size + components
+
+    @property
+    def trained_size(self) -> int:
+        """Length of the networks' embeddings together."""
+        return len(self.views) * self.learned_size
+
+    @property
+    def unit_length(self) -> bool:
+        """Embeddings have length 1."""
+        return True
+
+    @property
+    def same_at_use(self) -> bool:
+        """Not if anything is averaged in or appended at use."""
+        return not (self.mirror or self.components)
+
+    def check(self, images: int) -> None:
+        if self.descriptors is not None:
+            self.descriptors.check(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        views = self._views(images)
+        return self._learned(views) if self.training else self._at_use(images, views)
+
+    def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`siamese.Backbone.embed_both`."""
+        views = self._views(images)
+        return self._at_use(images, views), self._learned(views)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
+        """Fit the descriptors; see :meth:`siamese.Backbone.fit`."""
+        if self.descriptors is not None:
+            self.descriptors.fit(batches, labels)
+
+    def _views(self, images: Tensor) -> list[Tensor]:
+        """Of each network, (B, channels, size, size), about -2..2."""
+        pixels = to_unit_range(images)
+        pixels = grey_of(pixels) if self.grey else pixels
+        return [(centre_of(pixels, share, self.size) - 0.47) / 0.22 for share in self.views]
+
+    def _each(self, views: Sequence[Tensor]) -> list[Tensor]:
+        return [
+            F.normalize(tower(view).float(), dim=1)
+            for tower, view in zip(self.towers, views, strict=True)
+        ]
+
+    def _learned(self, views: Sequence[Tensor]) -> Tensor:
+        """(B, trained_size), each network's part of unit length."""
+        return torch.cat(self._each(views), dim=1)
+
+    def _at_use(self, images: Tensor, views: Sequence[Tensor]) -> Tensor:
+        parts = self._each(views)
+        if self.mirror:
+            mirrored = self._each([view.flip(-1) for view in views])
+            parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
+        learned = torch.cat(parts, dim=1) / math.sqrt(len(parts))
+        if self.descriptors is None:
+            return learned
+        both = torch.cat([learned, self.descriptors(images) * self.weight], dim=1)
+        return both / math.sqrt(1 + self.weight**2)

@@ -1,0 +1,77 @@
+"""PartwiseLoss: one loss for each of several embeddings that lie side by side."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from siamese.distances.base import Distance
+from siamese.errors import ConfigError
+from siamese.losses.base import LOSSES, EmbeddingLoss
+
+
+@LOSSES.register("partwise_loss")
+class PartwiseLoss(EmbeddingLoss):
+    """The mean of a loss over equal parts of the embedding, each with weights of its own.
+
+    For networks that are trained side by side, as those of :class:`siamese.EnsembleNet`: a loss of
+    the whole would let each rely on the others.
+
+    Args:
+        loss: of one part.
+        parts: how many equal parts, >= 1.
+
+    Attributes:
+        open_set, of_batches: as of ``loss``.
+
+    Raises:
+        ConfigError: no part; on a call or from :meth:`bind`, embeddings that cannot be divided so.
+    """
+
+    def __init__(self, loss: EmbeddingLoss, parts: int) -> None:
+        super().__init__()
+        if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+            raise ConfigError(f"parts must be a whole number of at least 1, not {parts!r}")
+        self.parts = parts
+        self.losses = nn.ModuleList([loss, *(copy.deepcopy(loss) for _ in range(parts - 1))])
+        self.open_set, self.of_batches = loss.open_set, loss.of_batches
+
+    @property
+    def loss(self) -> EmbeddingLoss:
+        """That of the first part."""
+        return self._each[0]
+
+    @property
+    def distance(self) -> Distance | None:
+        """The loss's own distance; None where it has none."""
+        own = getattr(self.loss, "distance", None)
+        return own if isinstance(own, Distance) else None
+
+    def bind(self, identities: int, embedding_size: int) -> None:
+        """Bind each loss to its part, see :meth:`EmbeddingLoss.bind`."""
+        for loss in self._each:
+            loss.bind(identities, self._width(embedding_size))
+
+    def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
+        """See :meth:`EmbeddingLoss.forward`; every part sees the same pairs."""
+        parts = torch.split(embeddings, self._width(embeddings.shape[1]), dim=1)
+        found = [loss(part, labels, pairs) for loss, part in zip(self._each, parts, strict=True)]
+        return torch.stack(found).mean()
+
+    def extra_repr(self) -> str:
+        return f"parts={self.parts}"
+
+    def _width(self, size: int) -> int:
+        if size % self.parts:
+            raise ConfigError(
+                f"embeddings of {size} numbers cannot be divided into {self.parts} equal parts: "
+                f"set parts to the number of networks (of EnsembleNet: of its views)"
+            )
+        return size // self.parts
+
+    @property
+    def _each(self) -> list[EmbeddingLoss]:
+        return [cast(EmbeddingLoss, loss) for loss in self.losses]
