@@ -18,6 +18,7 @@ from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
+from siamese.distances.plda import PldaDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.bootstrap import bootstrap_identities
@@ -35,6 +36,16 @@ from siamese.verification.streaming import cells, stream, tiles
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate_pairs
 
+
+@DISTANCES.register("lifted_of_a_test")
+class Lifted(EuclideanDistance):
+    """Rows add something of their own to the squares of their distances."""
+
+    def row_terms(self, rows):
+        return rows.square().sum(dim=1) / 2
+
+
+ANY = [EuclideanDistance(), CosineDistance(), Lifted()]
 prevalences = st.sampled_from(["observed", "balanced", 0.01, 0.3, 0.9])
 rates = st.sampled_from([0.05, 0.25, 1 / 3, 0.5, 0.75, 0.9])
 chosen_by = st.one_of(
@@ -111,7 +122,7 @@ def best(policy, pairs):
     labelled_rows(),
     chosen_by,
     st.integers(1, 20),
-    st.sampled_from([EuclideanDistance(), CosineDistance()]),
+    st.sampled_from(ANY),
     st.booleans(),
 )
 def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
@@ -137,7 +148,7 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
 @given(
     labelled_rows(),
     st.integers(1, 20),
-    st.sampled_from([EuclideanDistance(), CosineDistance()]),
+    st.sampled_from(ANY),
     st.data(),
 )
 def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distance, data):
@@ -200,7 +211,9 @@ EVERY = (
 )
 
 
-@pytest.mark.parametrize("distance", [EuclideanDistance(), CosineDistance()])
+@pytest.mark.parametrize(
+    "distance", [*ANY, PldaDistance.fit(*crowd(400, 100, seed=3), shrinkage=0.5)]
+)
 def test_tiles_and_threads_change_no_bit_and_held_pairs_give_the_same(distance):
     rows, labels = crowd()
     held = measure_pairs(rows, labels, AllPairs(), distance, limit=10**9)

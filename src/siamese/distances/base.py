@@ -76,11 +76,13 @@ class Distance(nn.Module):
 
     Attributes:
         squared: whether the distance is a rising function, :meth:`of_squares`, of the squared
-            euclidean distance between :meth:`rows`. Then all pairs can be counted by matrix
-            products.
+            euclidean distance between :meth:`rows` plus :meth:`row_terms`. Then all pairs can be
+            counted by matrix products.
+        needs_fit: whether :meth:`fitted_to` works something out, without which it is not itself.
     """
 
     squared = False
+    needs_fit = False
 
     @property
     def learned(self) -> bool:
@@ -105,10 +107,22 @@ class Distance(nn.Module):
         """(N, D) embeddings as (N, D) float64 points (float32 where the device has no float64)."""
         return embeddings.to(torch.float32 if embeddings.device.type == "mps" else torch.float64)
 
-    def of_squares(self, squares: Tensor) -> Tensor:
-        """Squared euclidean distances between rows, any shape, to distances of that shape.
+    def row_terms(self, rows: Tensor) -> Tensor | None:
+        """What each row adds to the squares of its distances; by default nothing.
 
-        It works in place where it can.
+        Args:
+            rows: (N, D) from :meth:`rows`.
+
+        Returns:
+            (N,) in the rows' dtype, >= 0, each of its row alone, bit for bit; None for nothing.
+        """
+        return None
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        """Squares of pairs of rows, any shape, to distances of that shape.
+
+        A pair's square is that of the euclidean distance plus both :meth:`row_terms`. It works in
+        place where it can.
         """
         raise NotImplementedError
 
@@ -133,10 +147,27 @@ class Distance(nn.Module):
         # The order in which torch adds depends on the layout, and in long rows on the number of
         # rows and of threads.
         parts = torch.split((a - b).square_().contiguous(), COLUMNS, dim=-1)
-        return self.of_squares(
-            sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))
-        ).float()
+        squares = sum((p.sum(dim=-1) for p in parts[1:]), start=parts[0].sum(dim=-1))
+        own, other = self.row_terms(a), self.row_terms(b)
+        if own is not None and other is not None:
+            squares += own + other
+        return self.of_squares(squares).float()
 
+    def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> Distance:
+        """What follows from the training embeddings in closed form; called after training.
+
+        It changes nothing here: the same weights may be trained further.
+
+        Args:
+            embeddings: (N, D) floating point, of the training images.
+            labels: (N,) int64, one number per identity.
+
+        Returns:
+            a distance that is fitted; by default this one.
+        """
+        return self
+
+    @torch.no_grad()
     def matrix(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
 
@@ -146,8 +177,11 @@ class Distance(nn.Module):
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
         step = max(1, BLOCK // max(1, a.shape[1]))
+        form = self.of_rows if self.squared else self.measure
+        if self.squared:
+            a, b = self.rows(a), self.rows(b)
         out = [
-            self.measure(a[i], b[j])
+            form(a[i], b[j])
             for i, j in zip(torch.split(left, step), torch.split(right, step), strict=True)
         ]
         return torch.cat(out).view(n, m) if len(left) else a.new_zeros(n, m, dtype=torch.float32)
@@ -189,16 +223,26 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def as_distance(distance: str | Distance) -> Distance:
+def as_distance(distance: str | Distance, *, to_be_fitted: bool = False) -> Distance:
     """A distance, given as one or by its name.
 
+    Args:
+        distance: an object or a registered name.
+        to_be_fitted: whether one is welcome that must be fitted first.
+
     Raises:
-        ConfigError: an unknown name, or that of a learned distance, which cannot be used without
-            its weights.
+        ConfigError: an unknown name, or that of a distance which cannot be used without its weights
+            or without being fitted.
     """
     if isinstance(distance, Distance):
         return distance
     built = DISTANCES.build(distance)
+    if built.needs_fit and not to_be_fitted:
+        raise ConfigError(
+            f"distance {distance!r} must be fitted to embeddings of known identities; give the "
+            f"fitted object instead of the name: "
+            f"siamese.{type(built).__name__}.fit(embeddings, identities)"
+        )
     if built.learned:
         raise ConfigError(
             f"distance {distance!r} has weights that must be trained; give the trained object "

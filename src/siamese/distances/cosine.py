@@ -21,18 +21,18 @@ class CosineDistance(Distance):
     squared = True
 
     def rows(self, embeddings: Tensor) -> Tensor:
-        return _directions(super().rows(embeddings))
+        return directions(super().rows(embeddings))
 
     def of_squares(self, squares: Tensor) -> Tensor:
         return squares.div_(2)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            difference = _directions(widen(a)) - _directions(widen(b))
+            difference = directions(widen(a)) - directions(widen(b))
             return difference.square().sum(dim=-1) / 2
 
 
-def _directions(x: Tensor) -> Tensor:
+def directions(x: Tensor) -> Tensor:
     """Rows of length 1, zero where a row is zero.
 
     Rows are divided by their largest component first, so that no square over- or underflows.

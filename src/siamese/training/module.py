@@ -106,7 +106,7 @@ class SiameseModule(pl.LightningModule):
             raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
         self.backbone = as_backbone(_made("backbone", backbone, BACKBONES))
         self.loss = _made("loss", loss, LOSSES)
-        distance = None if distance is None else as_distance(distance)
+        distance = None if distance is None else as_distance(distance, to_be_fitted=True)
         own = getattr(self.loss, "distance", None)
         own = own if isinstance(own, Distance) else None
         self.distance: Distance = _one_distance(distance, own)

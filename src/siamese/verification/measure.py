@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.base import DISTANCES, Distance, as_distance
+from siamese.distances.inputs import rows_and_labels
 from siamese.errors import CalibrationError
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.held import HeldDistances
-from siamese.verification.inputs import rows_and_labels
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.streaming.tiles import longest_row

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.base import Distance, as_distance
+from siamese.distances.inputs import rows_and_labels
 from siamese.errors import ConfigError
 from siamese.notices import warn_once
 from siamese.pairs.base import PairRule, as_pair_rule
@@ -17,7 +18,6 @@ from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.calibration import Calibration, make_calibration
 from siamese.verification.confusion import Confusion, check_pairs
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.inputs import rows_and_labels
 from siamese.verification.measure import measure_pairs
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint

@@ -16,6 +16,13 @@ quarter of such a step. For doubtful pairs, a few in a thousand, the distance is
 from both ends of the bound, and where the two differ, about once in ten million, it is computed as
 :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict compares,
 whatever the tile, the number of threads or of processes.
+
+Rows may have terms of their own (:meth:`Distance.row_terms`): a square is then ``|a - b|^2 + s +
+t`` with s, t >= 0. All of the above holds with ``|a|^2 + s`` for ``|a|^2``. Both are added to the
+product as one number; s and t are the same numbers here and in :meth:`Distance.of_rows`, so the
+only new errors are those of two additions, ``2 u (|a|^2 + s)`` for each row, which four times the
+sum allows for; and ``|a - b|^2 + s + t`` is at most 4 where ``|a|^2 + s`` and ``|b|^2 + t`` are at
+most 1.
 """
 
 from __future__ import annotations
@@ -148,11 +155,14 @@ class Tiles:
         self._scale = 1.0
         if distance.squared:
             rows = distance.rows(self._given)
+            terms = distance.row_terms(rows)
             self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
             rows = rows * self._scale  # not in place: they may be the user's
             # Far from the origin a product's error would hide the distances.
             self._rows = rows.sub_(rows.mean(dim=0))
             self._squares = self._rows.square().sum(dim=1)
+            if terms is not None:
+                self._squares += terms * self._scale**2
         self._low, self.edges = self._grid()
 
     def diagonal(self) -> list[Place]:
@@ -255,7 +265,7 @@ class Tiles:
 
         def made(i: slice, j: slice) -> Tile:
             a, b = self._rows[i], self._rows[j]
-            sa, sb = self._squares[i, None], self._squares[None, j]
+            sa, sb = self._squares[i, None], self._squares[None, j]  # with terms of their own
             size = len(a) * len(b)
             values, codes = wide[:size], narrow[:size]
             torch.add(sa, sb, out=values.view(len(a), len(b))).addmm_(a, b.T, alpha=-2)
@@ -321,10 +331,17 @@ class Tiles:
 def longest_row(rows: Tensor, distance: Distance) -> float:
     """Largest length of :meth:`Distance.rows`, of a squared distance.
 
+    Where rows have terms of their own (:meth:`Distance.row_terms`), each counts as one more
+    coordinate, at a right angle to all others.
+
     Raises:
         CalibrationError: float32 does not hold the distances between rows of that length.
     """
-    longest = float(torch.linalg.vector_norm(rows, dim=1).max())
+    terms = distance.row_terms(rows)
+    lengths = torch.linalg.vector_norm(rows, dim=1)
+    if terms is not None:
+        lengths = torch.hypot(lengths, terms.sqrt())
+    longest = float(lengths.max())
     largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
     if not largest < LARGEST / 2:
         raise CalibrationError(

@@ -1,0 +1,246 @@
+"""PLDA as a distance: how much more likely two embeddings are of one identity than of two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese.distances.base import DISTANCES, Distance, widen
+from siamese.distances.cosine import directions
+from siamese.distances.inputs import rows_and_labels
+from siamese.distances.products import exact_product, to_grid
+from siamese.distances.shrinkage import fit_by_leaving_out
+from siamese.distances.two_covariances import TwoCovariances
+from siamese.errors import CalibrationError, ConfigError
+
+# Both matrices are kept in a bundle, and made of eigenvectors.
+LONGEST = 4096
+
+
+@DISTANCES.register("plda")
+class PldaDistance(Distance):
+    """Length-normalised PLDA: ``offset`` less the log-likelihood ratio, in [0, inf).
+
+    The ratio compares "both show one identity" with "they show two", under
+    :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are centred, whitened by
+    how images of one identity differ, and brought to unit length; what differs between identities
+    then counts the more, the less it differs within them. ``offset`` is a bound that no ratio
+    exceeds. :meth:`ratios` gives the ratios back. Unlike other distances it is not 0 for equal
+    embeddings: a common face is worse evidence than a rare one.
+
+    It is fitted in closed form to embeddings of known identities, by :meth:`fit` or, in a training
+    run (``distance=plda``), after training, to the training images. Until then it measures as
+    :class:`siamese.EuclideanDistance`, so that a loss can use it and a run can be watched.
+
+    Args:
+        shrinkage: 0 < shrinkage <= 1, how far the covariances are moved towards round ones; at 1 it
+            orders pairs nearly as cosine after whitening does. By default what tells identities
+            apart best that are left out of the fit
+            (:func:`siamese.distances.shrinkage.fit_by_leaving_out`).
+        embedding_size: D, length of the embeddings that it was fitted to; set by fitting.
+
+    Attributes:
+        is_fitted: () bool buffer.
+        used_shrinkage: () float64 buffer.
+        offset: () float64 buffer, natural logarithm; comparable with that of another fit, as
+            ratios are.
+
+    Raises:
+        ConfigError: a setting out of range; on a call, embeddings of another length.
+    """
+
+    squared, needs_fit = True, True
+
+    is_fitted: Tensor
+    used_shrinkage: Tensor
+    offset: Tensor
+    mean: Tensor
+    whitening: Tensor
+    latent: Tensor
+    latent_scale: Tensor
+    centre: Tensor
+    weights: Tensor
+    ceiling: Tensor
+
+    def __init__(self, shrinkage: float | None = None, embedding_size: int | None = None) -> None:
+        super().__init__()
+        if shrinkage is not None and not 0 < shrinkage <= 1:
+            raise ConfigError(
+                f"shrinkage must be above 0 and at most 1, not {shrinkage}; leave it out to have "
+                f"it chosen"
+            )
+        if embedding_size is not None and not 1 <= embedding_size <= LONGEST:
+            raise ConfigError(
+                f"embedding_size must be 1 to {LONGEST:,}, not {embedding_size}; leave it out, "
+                f"fitting sets it"
+            )
+        self.shrinkage, self.embedding_size = shrinkage, embedding_size
+        d, wide = embedding_size or 0, torch.float64
+        self.register_buffer("is_fitted", torch.tensor(False))
+        for name in ("used_shrinkage", "offset", "latent_scale", "ceiling"):
+            self.register_buffer(name, torch.zeros((), dtype=wide))
+        for name in ("mean", "centre", "weights"):
+            self.register_buffer(name, torch.zeros(d, dtype=wide))
+        # Multiples of 2^-24, which float32 holds, of columns of length 1 at most.
+        for name in ("whitening", "latent"):
+            self.register_buffer(name, torch.zeros(d, d))
+
+    @classmethod
+    def fit(
+        cls,
+        embeddings: Tensor | np.ndarray | Sequence[Any],
+        identities: Sequence[Any] | np.ndarray | Tensor,
+        *,
+        shrinkage: float | None = None,
+    ) -> PldaDistance:
+        """Fit to embeddings of known identities, of any network.
+
+        Calibrate on others: of these it knows more than it will of strangers.
+
+        Args:
+            embeddings: (N, D) floating point, D up to 4,096.
+            identities: (N,) the identity of each image: numbers, strings, or anything that can be
+                compared and sorted. Of an identity with one image only its place is learned.
+            shrinkage: see :class:`PldaDistance`.
+
+        Raises:
+            CalibrationError: NaN or infinite embeddings, shapes that do not fit, fewer than two
+                identities with two images, or images of one identity that are all the same.
+            ConfigError: a shrinkage out of range, or embeddings that are too long.
+        """
+        return cls(shrinkage).fitted_to(*rows_and_labels(embeddings, identities))
+
+    def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> PldaDistance:
+        """See :meth:`Distance.fitted_to`; errors as for :meth:`fit`."""
+        rows, who = rows_and_labels(embeddings, labels)
+        if rows.shape[1] > LONGEST:
+            raise ConfigError(
+                f"PLDA is fitted to embeddings of up to {LONGEST:,} numbers, these have "
+                f"{rows.shape[1]:,}: take their principal components first"
+            )
+        several = int((np.bincount(who) > 1).sum())
+        if several < 2:
+            raise CalibrationError(
+                f"PLDA learns how images of one identity differ, but only {several} of "
+                f"{len(np.unique(who))} identities has two images or more: give at least two such "
+                f"identities, better 100, or use distance=cosine"
+            )
+        wide = rows.double().numpy()
+        # Only directions matter; so no square over- or underflows.
+        largest = np.abs(wide).max()
+        model, used = fit_by_leaving_out(wide / (largest or 1), who, self.shrinkage)
+        found = type(self)(self.shrinkage, rows.shape[1])
+        found._take(model, float(largest or 1), used)
+        return found
+
+    def rows(self, embeddings: Tensor) -> Tensor:
+        x = super().rows(embeddings)
+        if not self.is_fitted:
+            return x
+        self._check(x)
+        x = directions((x - self.mean.to(x.dtype)).contiguous())
+        x = directions(exact_product(x, self.whitening))
+        x = exact_product(x, self.latent) * self.latent_scale.to(x.dtype)
+        return x - self.centre.to(x.dtype)
+
+    def row_terms(self, rows: Tensor) -> Tensor | None:
+        if not self.is_fitted:
+            return None
+        return self._terms(rows.contiguous())
+
+    def of_squares(self, squares: Tensor) -> Tensor:
+        return squares if self.is_fitted else squares.sqrt_()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        with torch.autocast(a.device.type, enabled=False):
+            a, b = widen(a), widen(b)
+            if not self.is_fitted:
+                length: Tensor = torch.linalg.vector_norm(a - b, dim=-1)
+                return length
+            a, b = self._points(a), self._points(b)
+            return (a - b).square().sum(dim=-1) + self._terms(a) + self._terms(b)
+
+    def ratios(self, distances: Any) -> Any:
+        """Log-likelihood ratios of distances, natural logarithm: above 0 for "one identity".
+
+        Args:
+            distances: a number, an array or a tensor of any shape, as it measures them.
+
+        Returns:
+            the same in that shape.
+
+        Raises:
+            ConfigError: it is not fitted.
+        """
+        if not self.is_fitted:
+            raise ConfigError(NOT_FITTED)
+        return float(self.offset) - distances
+
+    def extra_repr(self) -> str:
+        if not self.is_fitted:
+            return f"shrinkage={self.shrinkage}, not fitted"
+        return f"shrinkage={float(self.used_shrinkage)}, embedding_size={self.embedding_size}"
+
+    def _points(self, x: Tensor) -> Tensor:
+        """(n, D) rows with gradient, by plain products."""
+        self._check(x)
+        x = directions(directions(x - self.mean.to(x.dtype)) @ self.whitening.to(x.dtype))
+        x = (x @ self.latent.to(x.dtype)) * self.latent_scale.to(x.dtype)
+        return x - self.centre.to(x.dtype)
+
+    def _terms(self, rows: Tensor) -> Tensor:
+        """(n,) what a row's own squares leave of the ceiling, >= 0."""
+        given = (rows.square() * self.weights.to(rows.dtype)).sum(dim=-1)
+        return (self.ceiling.to(rows.dtype) - given).clamp(min=0)
+
+    def _check(self, x: Tensor) -> None:
+        if x.shape[-1] != self.embedding_size:
+            raise ConfigError(
+                f"the PLDA distance was fitted to embeddings of {self.embedding_size} numbers, "
+                f"these have {x.shape[-1]}; fit it to such ones"
+            )
+
+    def _take(self, model: TwoCovariances, unit: float, used: float) -> None:
+        """Set the buffers to a model of embeddings that were divided by ``unit``."""
+        latent = torch.from_numpy(model.latent * model.stretch)
+        whitening, _ = _at_most_one(torch.from_numpy(model.whitening))
+        latent, scale = _at_most_one(latent)
+        centre = (torch.from_numpy(model.centre) @ latent.double()) * scale
+        weights = torch.from_numpy(model.weights)
+        # Of rows x latent - centre with |x| <= 1, the largest sum of squares times weights; a bound
+        # of it, and a little more for rounding.
+        bent = latent.double() * scale * weights.sqrt()
+        longest = torch.linalg.matrix_norm(bent, 2) + (centre * weights.sqrt()).norm()
+        ceiling = longest.square() * (1 + 1e-9)
+        values = {
+            "is_fitted": torch.tensor(True),
+            "used_shrinkage": used,
+            "offset": model.constant + 2 * float(ceiling),
+            "mean": torch.from_numpy(model.mean) * unit,
+            "whitening": whitening,
+            "latent": latent,
+            "latent_scale": scale,
+            "centre": centre,
+            "weights": weights,
+            "ceiling": ceiling,
+        }
+        for name, value in values.items():
+            buffer = getattr(self, name)
+            buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
+
+
+NOT_FITTED = (
+    "the PLDA distance is not fitted: fit it to embeddings of known identities, "
+    "siamese.PldaDistance.fit(embeddings, identities), and give the result"
+)
+
+
+def _at_most_one(matrix: Tensor) -> tuple[Tensor, float]:
+    """(D, K) float32 columns of length 1 at most, and the power of two that they must be times."""
+    _, exponent = np.frexp(float(torch.linalg.vector_norm(matrix, dim=0).max()))
+    scale = 2.0 ** int(exponent)
+    return to_grid(matrix / scale).float(), scale

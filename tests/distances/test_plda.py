@@ -1,0 +1,342 @@
+"""PLDA against the joint Gaussian written out, on data of a known model, and as a distance."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.metrics import roc_auc_score
+from tests.helpers import assert_says
+
+import siamese
+from siamese.backbones.small_res_net import SmallResNet
+from siamese.distances.base import DISTANCES
+from siamese.distances.cosine import CosineDistance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.plda import PldaDistance
+from siamese.distances.shrinkage import fit_by_leaving_out
+from siamese.distances.two_covariances import Fitting, Groups, to_unit_length
+from siamese.errors import CalibrationError, ConfigError
+from siamese.faces.croppers.none import NoCropper
+from siamese.inference.components import Components
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.measure import measure_pairs
+
+
+def world(d, seed=0, mean=3.0):
+    """A mean, and factors of the covariances within identities and between them."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    other = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    within = np.linspace(0.3, 2.0, d) * turn
+    between = np.geomspace(3.0, 0.1, d) * other
+    return rng.normal(size=d) * mean, within.T, between.T
+
+
+def drawn(world, sizes, seed):
+    """(N, D) embeddings of invented identities with so many images each, and (N,) labels."""
+    mean, within, between = world
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    places = rng.normal(size=(len(sizes), len(mean))) @ between
+    return mean + places[labels] + rng.normal(size=(len(labels), len(mean))) @ within, labels
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return PldaDistance.fit(*drawn(world(12), [4] * 60 + [1] * 20, 1), shrinkage=0.1)
+
+
+def some(n, d=12, seed=5):
+    x, labels = drawn(world(d), [5] * (n // 5), seed)
+    return torch.tensor(x, dtype=torch.float32), labels
+
+
+def test_the_ratio_is_that_of_the_joint_gaussian_written_out():
+    x, labels = drawn(world(4), [5] * 40, 1)
+    model, _ = fit_by_leaving_out(x, labels, 0.2)
+    distance = PldaDistance.fit(x, labels, shrinkage=0.2)
+    new, _ = drawn(world(4), [2] * 30, 2)
+    points = to_unit_length((new - model.mean) @ model.whitening)
+    back = np.linalg.inv(model.latent)
+    within, between = back.T @ back, back.T @ np.diag(model.spread) @ back
+    one = within + between
+    same = multivariate_normal(np.tile(model.centre, 2), np.block([[one, between], [between, one]]))
+    single = multivariate_normal(model.centre, one)
+    for i, j in ((0, 1), (0, 2), (7, 30), (5, 5)):
+        a, b = points[i], points[j]
+        dense = same.logpdf(np.append(a, b)) - single.logpdf(a) - single.logpdf(b)
+        rows = torch.from_numpy(new[[i, j]])
+        found = distance.ratios(distance.measure(rows[:1], rows[1:]))
+        assert found.dtype == torch.float32
+        assert found.item() == pytest.approx(model.scale * dense + model.shift, abs=2e-5)
+        assert model.ratios(new)[i, j] == pytest.approx(found.item(), abs=2e-5)
+
+
+def test_moments_are_unbiased_whoever_has_how_many_images():
+    true = mean, within, between = world(3)
+    sizes, found = [1, 1, 2, 3, 15], []
+    for seed in range(3000):
+        x, labels = drawn(true, sizes, seed)
+        found.append(np.concatenate([part.ravel() for part in Groups(labels).moments(x)]))
+    expected = np.concatenate([mean, (within.T @ within).ravel(), (between.T @ between).ravel()])
+    error = np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.abs(np.mean(found, axis=0) - expected) < 4 * error).all()
+    # Two of fifteen images more count little: an identity counts as ten of its images.
+    x, labels = drawn(true, [15, 15], 0)
+    repeated = Groups(labels).moments(x)[1]
+    alone = [np.cov(x[labels == k].T) for k in (0, 1)]
+    assert np.allclose(repeated, np.mean(alone, axis=0))
+
+
+def test_an_identity_with_many_images_counts_as_ten_of_them():
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(1010, 2)), np.repeat([0, 1], [1000, 10])
+    x[labels == 1] *= 3
+    within = Groups(labels).moments(x)[1]
+    many, few = (np.cov(x[labels == k].T) for k in (0, 1))
+    # Ten of a thousand images each, with 9.99 and 9 degrees of freedom.
+    assert np.allclose(within, (9.99 * many + 9 * few) / 18.99)
+
+
+def hard_world(d, apart=0.5):
+    """Images of one identity differ most in a few directions, as with networks; identities, too."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0].T
+    spectrum = (1 / np.sqrt(1 + np.arange(d)))[:, None]
+    return np.zeros(d), spectrum * turn, apart * spectrum * turn
+
+
+def area(distance, x, labels):
+    pairs = AllPairs()(labels)
+    found = distance.between(torch.tensor(x), pairs.left, pairs.right)
+    return roc_auc_score(pairs.same, -found)
+
+
+def test_on_data_of_the_model_it_errs_nearly_as_rarely_as_the_true_one():
+    true = _, within, between = hard_world(48, 1.0)
+    distance = PldaDistance.fit(*drawn(true, [4] * 600 + [1] * 100, 3))
+    x, labels = drawn(true, [3] * 150, 4)
+    w, b = within.T @ within, between.T @ between
+    joint = np.linalg.inv(np.block([[w + b, b], [b, w + b]]))
+    alone = np.linalg.inv(w + b)
+    own, cross = (part - minus for part, minus in ((joint[:48, :48], alone), (joint[:48, 48:], 0)))
+    squares = np.einsum("ni,ij,nj->n", x, own, x)
+    true_ratios = -(squares[:, None] + squares[None] + 2 * x @ cross @ x.T)
+    pairs = AllPairs()(labels)
+    ideal = roc_auc_score(pairs.same, true_ratios[pairs.left, pairs.right])
+    found = area(distance, x, labels)
+    assert 1 - found < 2 * (1 - ideal)
+    plain = max(area(d, x, labels) for d in (EuclideanDistance(), CosineDistance()))
+    assert 1 - plain > 5 * (1 - found)
+
+
+def test_24_people_in_256_numbers_are_served_as_well_as_by_cosine_after_whitening():
+    x, labels = drawn(hard_world(256), [10] * 24, 1)
+    new, who = drawn(hard_world(256), [4] * 60, 2)
+    chosen = area(PldaDistance.fit(x, labels), new, who)
+    model = Fitting(x, labels).model(1.0)
+    whitened = area(CosineDistance(), (new - model.mean) @ model.whitening, who)
+    assert chosen > whitened - 0.002
+    assert chosen > area(CosineDistance(), new, who) + 0.2
+    # With hardly any shrinkage it is worse, so it is the choice that does it.
+    assert chosen > area(PldaDistance.fit(x, labels, shrinkage=0.02), new, who) + 0.1
+
+
+def cost(same, ratios):
+    """The log-likelihood ratio cost in bits; 1 for ratios that say nothing."""
+    genuine, impostor = np.logaddexp(0, -ratios[same]), np.logaddexp(0, ratios[~same])
+    return (genuine.mean() + impostor.mean()) / 2 / np.log(2)
+
+
+def test_ratios_of_strangers_promise_what_they_keep():
+    x, labels = drawn(hard_world(64, 0.8), [6] * 60, 1)
+    new, who = drawn(hard_world(64, 0.8), [4] * 60, 2)
+    distance = PldaDistance.fit(x, labels, shrinkage=0.1)
+    pairs = AllPairs()(who)
+    ratios = distance.ratios(distance.between(torch.tensor(new), pairs.left, pairs.right))
+    model, used = fit_by_leaving_out(x, labels, 0.1)
+    assert used == 0.1
+    raw = (ratios - model.shift) / model.scale
+    found, without = (cost(pairs.same, r.astype(float)) for r in (ratios, raw))
+    assert found < 0.5
+    assert without > 1.5 * found
+
+
+def test_it_is_a_distance(fitted):
+    x, _ = some(60)
+    d = fitted.matrix(x, x)
+    assert d.dtype == torch.float32
+    assert torch.equal(d, d.T)
+    assert (d >= 0).all()
+    assert torch.equal(d, fitted.measure(x.repeat_interleave(60, 0), x.repeat(60, 1)).view(60, 60))
+    assert torch.equal(fitted.matrix(x[:7] * 1e3 + 0, x).isfinite(), torch.ones(7, 60).bool())
+
+
+def test_no_ratio_is_above_the_offset_and_the_bound_is_not_idle(fitted):
+    weighted = fitted.latent.double() * fitted.latent_scale * fitted.weights.sqrt()
+    left, _, _ = torch.linalg.svd(weighted)
+    terms = []
+    for sign in (1, -1):
+        points = torch.linalg.solve(fitted.whitening.double().T, sign * left.T.T[:, 0])
+        rows = fitted.rows((fitted.mean + points)[None])
+        terms.append(float(fitted.ceiling - (rows.square() * fitted.weights).sum()))
+    assert min(terms) >= 0
+    assert min(terms) < 0.2 * float(fitted.ceiling)
+
+
+def test_a_pair_does_not_depend_on_its_company_layout_or_threads(fitted):
+    """Looked at in float64: rounding to float32 hides a last bit nearly always, but not always."""
+    x, labels = drawn(world(130), [3] * 50, 1)
+    wide = PldaDistance.fit(x, labels, shrinkage=0.5)
+    rows = torch.tensor(x, dtype=torch.float32)
+
+    def seen(x):
+        points = wide.rows(x)
+        return torch.cat([points, wide.row_terms(points)[:, None]], dim=1)
+
+    together = seen(rows)
+    assert together.dtype == torch.float64
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            for size in (1, 2, 7, 64):
+                assert torch.equal(torch.cat([seen(p) for p in rows.split(size)]), together)
+            assert torch.equal(seen(rows.T.contiguous().T), together)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_is_differentiated_is_what_is_measured(fitted):
+    x, _ = some(40)
+    a, b = x[:20].clone().requires_grad_(), x[20:]
+    found = fitted(a, b)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, fitted.measure(a, b), atol=1e-4)
+    found.sum().backward()
+    grad = a.grad
+    a = a.detach()
+    step = torch.randn(a.shape, generator=torch.Generator().manual_seed(0)) * 1e-4
+    up, down = (fitted(a.double() + s * step.double(), b.double()) for s in (1, -1))
+    rise = float((up - down).sum())
+    assert float((grad * step).sum()) == pytest.approx(rise / 2, rel=1e-3)
+    same = x[:3].clone().requires_grad_()
+    fitted(same, same.detach()).sum().backward()
+    assert same.grad.isfinite().all()
+
+
+def test_a_description_and_its_weights_give_the_same_distances(fitted):
+    x, _ = some(20)
+    parts = Components(SmallResNet(widths=(8,), depths=(1,)), fitted, NoCropper(32))
+    description = json.loads(json.dumps(parts.describe()))
+    assert description["distance"] == {"name": "plda", "shrinkage": 0.1, "embedding_size": 12}
+    again = Components.build(description)
+    assert not again.distance.is_fitted
+    again.load_tensors(parts.tensors())
+    assert torch.equal(again.distance.matrix(x, x), fitted.matrix(x, x))
+    assert "shrinkage=0.1" in repr(again.distance)
+
+
+def test_until_it_is_fitted_it_measures_as_the_euclidean_distance():
+    rows, labels = some(30)
+    for form in ("measure", "forward"):
+        found = [
+            getattr(d, form)(rows[:9], rows[9:18]) for d in (PldaDistance(), EuclideanDistance())
+        ]
+        assert torch.equal(*found)
+    counts = [
+        measure_pairs(rows, labels, "all_pairs", d, limit=5).choose(siamese.MaxF1())
+        for d in (PldaDistance(), EuclideanDistance())
+    ]
+    assert counts[0] == counts[1]
+    assert "not fitted" in repr(PldaDistance())
+    with pytest.raises(ConfigError, match="not fitted"):
+        PldaDistance().ratios(0.3)
+
+
+def test_its_name_alone_measures_nothing():
+    rows, labels = some(30)
+    for call in (
+        lambda: siamese.calibrate(rows, labels, distance="plda"),
+        lambda: siamese.ThresholdCalibrator(distance="plda"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            call()
+        assert_says(error.value, "plda", "siamese.PldaDistance.fit(embeddings, identities)")
+    module = siamese.SiameseModule("small_res_net", siamese.ContrastiveLoss(), "plda")
+    assert isinstance(module.distance, PldaDistance)
+
+
+def test_it_is_fitted_to_what_calibrate_takes():
+    x, labels = drawn(world(5), [3] * 20, 1)
+    names = [f"person {k:02d}" for k in labels]
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    kinds = [
+        PldaDistance.fit(x, labels, shrinkage=0.3),
+        PldaDistance.fit(torch.tensor(x), torch.tensor(labels), shrinkage=0.3),
+        PldaDistance.fit(x.tolist(), names, shrinkage=0.3),
+        PldaDistance.fit(x * 1e200, labels, shrinkage=0.3),
+    ]
+    rows = torch.tensor(x)
+    expected = kinds[0].matrix(rows, rows)
+    assert torch.equal(kinds[1].matrix(rows, rows), expected)
+    assert torch.allclose(kinds[2].matrix(rows, rows), expected, atol=0.02)
+    assert torch.allclose(kinds[3].matrix(rows * 1e200, rows * 1e200), expected, atol=1e-3)
+    again = PldaDistance.fit(x[shuffled], labels[shuffled], shrinkage=0.3)
+    assert torch.allclose(again.matrix(rows, rows), expected, atol=0.02)
+    assert again.used_shrinkage == 0.3
+    found = siamese.calibrate(rows, labels, distance=kinds[0])
+    assert found.point.distance == "plda"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (lambda x, y: (x, np.arange(len(y))), CalibrationError, ("0 of 30", "at least two")),
+        (lambda x, y: (x, np.zeros(len(y), int)), CalibrationError, ("1 of 1 ", "cosine")),
+        (lambda x, y: (x * np.nan, y), CalibrationError, ("NaN", "row 0")),
+        (lambda x, y: (x[:5], y), CalibrationError, ("5 embeddings",)),
+        (lambda x, y: (x[y * 3], y), CalibrationError, ("same embedding", "different images")),
+        (lambda x, y: (np.zeros((30, 5000)), y), ConfigError, ("4,096", "principal components")),
+    ],
+)
+def test_what_it_cannot_be_fitted_to_is_refused_with_a_remedy(change, error, words):
+    x, labels = drawn(world(6), [3] * 10, 1)
+    with pytest.raises(error) as raised:
+        PldaDistance.fit(*change(x, labels))
+    assert_says(raised.value, *words)
+
+
+def test_few_people_are_fitted_without_any_left_out():
+    x, labels = drawn(world(6), [2, 2, 1], 1)
+    found = PldaDistance.fit(x, labels)
+    assert found.used_shrinkage == 0.9
+    assert found.matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
+    x, labels = drawn(world(6), [3] * 4, 1)
+    assert PldaDistance.fit(x, labels).matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
+
+
+def test_settings_and_embeddings_out_of_range_are_refused(fitted):
+    for shrinkage in (0, -1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="above 0 and at most 1"):
+            PldaDistance(shrinkage)
+    with pytest.raises(ConfigError, match="embedding_size must be 1 to 4,096"):
+        PldaDistance(embedding_size=0)
+    for form in (fitted, fitted.measure):
+        with pytest.raises(ConfigError, match=r"12 numbers, these have 3"):
+            form(torch.zeros(2, 3), torch.zeros(2, 3))
+    assert DISTANCES.settings(PldaDistance(0.5)) == {
+        "name": "plda",
+        "shrinkage": 0.5,
+        "embedding_size": None,
+    }
+
+
+def test_the_choice_takes_seconds_for_thousands_of_rows():
+    x, labels = drawn(world(64), [2] * 3000, 1)
+    start = time.process_time()
+    PldaDistance.fit(x, labels)
+    assert time.process_time() - start < 20
