@@ -10,7 +10,7 @@ from tests.helpers import quiet_trainer, write_identities
 
 import siamese
 from siamese.data.embedding import embed
-from siamese.training.split_outputs import accuracy, genuine_share, some_pairs
+from siamese.training.split_outputs import accuracy, genuine_share, measured, some_pairs
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +182,21 @@ def test_a_forward_of_ones_own_is_what_is_validated(identities):
     assert torch.equal(validated, module.predict_step(batch, 0)["embeddings"])
     assert torch.equal(validated, 3 * module.backbone(batch["image"]))
     assert isinstance(fit(module, data), pl.Trainer)
+
+
+@pytest.mark.parametrize(
+    "distance",
+    [
+        siamese.EuclideanDistance(),
+        siamese.CosineDistance(),
+        siamese.LearnedDistance(5),
+    ],
+    ids=lambda distance: type(distance).__name__,
+)
+def test_pairs_of_a_batch_are_measured_bit_for_bit_as_ever(distance):
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(30, 5, generator=generator).bfloat16()
+    left, right = torch.randint(0, 30, (2, 200), generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = measured(distance, embeddings, left, right)
+    assert torch.equal(found, distance.measure(embeddings[left], embeddings[right]))

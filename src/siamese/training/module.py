@@ -32,6 +32,7 @@ from siamese.training.split_outputs import (
     accuracy,
     figures_of,
     genuine_share,
+    measured,
     some_pairs,
 )
 from siamese.verification.point import OperatingPoint
@@ -159,7 +160,7 @@ class SiameseModule(pl.LightningModule):
             prevalence = prevalence or genuine_share(labels)
         else:
             left, right = pairs
-        distances = self.distance.measure(embeddings[left], embeddings[right])
+        distances = measured(self.distance, embeddings, left, right)
         return accuracy(distances, labels[left] == labels[right], threshold, prevalence)
 
     def _threshold_in_training(self) -> float | None:
