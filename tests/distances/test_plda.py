@@ -137,12 +137,24 @@ def test_24_people_in_256_numbers_are_served_as_well_as_by_cosine_after_whitenin
     x, labels = drawn(hard_world(256), [10] * 24, 1)
     new, who = drawn(hard_world(256), [4] * 60, 2)
     chosen = area(PldaDistance.fit(x, labels), new, who)
-    model = Fitting(x, labels).model(1.0)
+    model = Fitting(x, labels, True).model(1.0)
     whitened = area(CosineDistance(), (new - model.mean) @ model.whitening, who)
     assert chosen > whitened - 0.002
     assert chosen > area(CosineDistance(), new, who) + 0.2
     # With hardly any shrinkage it is worse, so it is the choice that does it.
     assert chosen > area(PldaDistance.fit(x, labels, shrinkage=0.02), new, who) + 0.1
+
+
+def test_embeddings_are_centred_where_that_tells_identities_apart():
+    x, labels = drawn(hard_world(32, 1.0), [4] * 80, 1)
+    rng = np.random.default_rng(0)
+    far = 30.0 * (np.arange(32) == 0)
+    # Lengths that mean nothing, measured from a point far from the origin.
+    stretched = far + x * np.exp(rng.normal(size=len(x)))[:, None]
+    assert fit_by_leaving_out(stretched, labels)[0].mean.any()
+    # Lengths that mean nothing, measured from the origin.
+    gains = np.exp(rng.normal(size=len(x)))[:, None]
+    assert not fit_by_leaving_out((far + x) * gains, labels)[0].mean.any()
 
 
 def cost(same, ratios):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from siamese.distances.two_covariances import MOST_IMAGES, Fitting, TwoCovarianc
 
 # From what 5,000 people in 500 numbers bear to what six people need.
 AMOUNTS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97)
-# Where there are too few people to leave any out.
-UNCHOSEN = 0.9
+# Where there are too few people to leave any out; and of all amounts the one at which it is found
+# out whether embeddings are better centred.
+UNCHOSEN, MIDDLE = 0.9, 0.5
 FOLDS = 5
 # Folds are tried until so many identities were left out, and of each so many images at most.
 IDENTITIES = 200
@@ -30,15 +32,17 @@ def fit_by_leaving_out(
     """The model, with the shrinkage that tells identities apart best whom it was not fitted to.
 
     The identities with several images are divided into five folds. For each, models are fitted to
-    all others, and measure all pairs of its images; the shrinkage with the largest area under the
-    ROC curve of all folds is taken, of equals the larger one. Where there are many identities one
-    fold is enough.
+    all others, and measure all pairs of its images; what has the largest area under the ROC curve
+    of all folds is taken, of equal amounts the larger one. Where there are many identities one fold
+    is enough. First it is found out whether embeddings are better centred before they are brought
+    to unit length: those of descriptors are; those of a network that was trained by angles have
+    unit length of their own, and it is worth keeping.
 
     In many dimensions the ratios claim too much of people whom the model was not fitted to. So
     they are multiplied and moved by what logistic regression finds on the same pairs, genuine and
     impostor ones of equal weight (Brummer and du Preez, *Application-independent evaluation of
     speaker detection*, Computer Speech and Language 20, 2006). That changes no order. Fewer than
-    four identities with several images bear neither.
+    four identities with several images bear none of this: they are centred.
 
     Args:
         embeddings, labels: as for :class:`siamese.distances.two_covariances.Fitting`.
@@ -50,49 +54,64 @@ def fit_by_leaving_out(
     Raises:
         CalibrationError: embeddings of one identity are all the same.
     """
-    amounts = AMOUNTS if shrinkage is None else (shrinkage,)
-    ratios, same, identities = _left_out(embeddings, labels, amounts)
-    best = amounts[0] if shrinkage is not None else UNCHOSEN
-    scale, shift = 1.0, 0.0
-    if identities:
-        place = int(np.argmax([_area(r, same) for r in reversed(ratios)]))
-        best = amounts[len(amounts) - 1 - place]
-        scale, shift = _line(ratios[len(amounts) - 1 - place], same, identities)
-    model = Fitting(embeddings, labels).model(best)
-    return replace(model, scale=scale, shift=shift), best
+    folds = _folds(embeddings, labels)
+    best = UNCHOSEN if shrinkage is None else shrinkage
+    if not folds:
+        return Fitting(embeddings, labels, True).model(best), best
+    same = np.concatenate([fold.same for fold in folds])
+    middle = MIDDLE if shrinkage is None else shrinkage
+    areas = [_area(_ratios(folds, [middle], centred)[0], same) for centred in (True, False)]
+    centred = areas[0] >= areas[1]
+    amounts = AMOUNTS[::-1] if shrinkage is None else (shrinkage,)
+    ratios = _ratios(folds, amounts, centred)
+    place = int(np.argmax([_area(r, same) for r in ratios]))
+    scale, shift = _line(ratios[place], same, sum(fold.identities for fold in folds))
+    model = Fitting(embeddings, labels, centred).model(amounts[place])
+    return replace(model, scale=scale, shift=shift), amounts[place]
 
 
-def _left_out(
-    embeddings: np.ndarray, labels: np.ndarray, amounts: tuple[float, ...]
-) -> tuple[list[np.ndarray], np.ndarray, int]:
-    """Ratios of pairs of identities that were left out, for each shrinkage.
+@dataclass(frozen=True)
+class _Fold:
+    """Embeddings and labels to fit to, and embeddings of identities that are left out.
 
-    Returns:
-        for each shrinkage (n,) float32 ratios; (n,) bool, True for genuine pairs; the number of
-        identities that were left out.
+    Attributes:
+        same: of all their pairs i < j, True for genuine ones.
+        identities: how many are left out.
     """
+
+    others: tuple[np.ndarray, np.ndarray]
+    left_out: np.ndarray
+    same: np.ndarray
+    identities: int
+
+
+def _folds(embeddings: np.ndarray, labels: np.ndarray) -> list[_Fold]:
+    """As many folds as it takes to leave out enough identities; none where there are too few."""
     rows_of = _by_identity(labels)
     several = [rows for rows in rows_of if len(rows) > 1]
     singles = [rows for rows in rows_of if len(rows) == 1]
-    folds = min(FOLDS, len(several) // 2)
-    found: list[list[np.ndarray]] = [[] for _ in amounts]
-    kinds: list[np.ndarray] = []
-    identities = 0
-    for fold in range(folds) if folds > 1 else ():
-        if identities >= IDENTITIES:
+    count, folds = min(FOLDS, len(several) // 2), list[_Fold]()
+    for k in range(count) if count > 1 else ():
+        if sum(fold.identities for fold in folds) >= IDENTITIES:
             break
-        others = [rows for k in range(folds) if k != fold for rows in several[k::folds]]
-        fitting = Fitting(*_joined(embeddings, others + singles))
-        left_out = _up_to(IMAGES, [rows[:MOST_IMAGES] for rows in several[fold::folds]])
+        others = [rows for j in range(count) if j != k for rows in several[j::count]]
+        left_out = _up_to(IMAGES, [rows[:MOST_IMAGES] for rows in several[k::count]])
         held, who = _joined(embeddings, left_out)
         i, j = np.triu_indices(len(held), 1)
-        kinds.append(who[i] == who[j])
-        identities += len(left_out)
-        for amount, lists in zip(amounts, found, strict=True):
-            lists.append(fitting.model(amount).ratios(held)[i, j].astype(np.float32))
-    if not identities:
-        return [], np.zeros(0, dtype=bool), 0
-    return [np.concatenate(lists) for lists in found], np.concatenate(kinds), identities
+        folds.append(
+            _Fold(_joined(embeddings, others + singles), held, who[i] == who[j], len(left_out))
+        )
+    return folds
+
+
+def _ratios(folds: list[_Fold], amounts: Sequence[float], centred: bool) -> list[np.ndarray]:
+    """(n,) float32 ratios of all pairs of identities that are left out, for each shrinkage."""
+    found: list[list[np.ndarray]] = [[] for _ in amounts]
+    for fold in folds:
+        fitting, upper = Fitting(*fold.others, centred), np.triu_indices(len(fold.left_out), 1)
+        for amount, parts in zip(amounts, found, strict=True):
+            parts.append(fitting.model(amount).ratios(fold.left_out)[upper].astype(np.float32))
+    return [np.concatenate(parts) for parts in found]
 
 
 def _by_identity(labels: np.ndarray) -> list[np.ndarray]:

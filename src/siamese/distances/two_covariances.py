@@ -23,7 +23,7 @@ NOTHING = 1e-20
 class TwoCovariances:
     """Which identity, plus what varies within it: ``x = centre + y + e``, Gaussian.
 
-    In x, an embedding that is centred, whitened and brought to unit length, y is the identity's own
+    In x, an embedding that is whitened and brought to unit length, y is the identity's own
     place and e what differs from image to image. ``latent`` diagonalises both: there e has variance
     1 in every direction and y ``spread``. So the log-likelihood ratio of two embeddings, "one
     identity" against "two", is a sum over directions (Prince and Elder, *Probabilistic linear
@@ -31,7 +31,7 @@ class TwoCovariances:
     Garcia-Romero and Espy-Wilson, Interspeech 2011).
 
     Attributes:
-        mean: (D,) of the embeddings, every identity counted once.
+        mean: (D,) of the embeddings, every identity counted once; 0 where they are not centred.
         whitening: (D, D); embeddings, less the mean, are multiplied by it from the right.
         centre: (D,) mean of what comes out, at unit length.
         latent: (D, D); these, less the centre, are multiplied by it from the right.
@@ -125,14 +125,16 @@ class Fitting:
     Args:
         embeddings: (N, D) float64, finite.
         labels: (N,) int64, 0..identities - 1, each of which occurs; two of them twice.
+        centred: whether their mean is taken off before they are brought to unit length.
 
     Raises:
         CalibrationError: embeddings of one identity are all the same.
     """
 
-    def __init__(self, embeddings: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, embeddings: np.ndarray, labels: np.ndarray, centred: bool) -> None:
         self._groups = Groups(labels)
-        self._mean, within, between = self._groups.moments(embeddings)
+        mean, within, between = self._groups.moments(embeddings)
+        self._mean = mean if centred else np.zeros_like(mean)
         self._variances, self._axes = np.linalg.eigh(within)
         if not np.trace(within) > NOTHING * abs(np.trace(between)):
             raise CalibrationError(
