@@ -13,6 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import albumentations as A
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +35,15 @@ def test_the_same_seed_gives_the_same_image_whatever_came_before():
     for seed in [*reversed(SEEDS), *SEEDS]:
         np.testing.assert_array_equal(used(image, seed), alone[seed])
     assert len({a.tobytes() for a in alone.values()}) == len(SEEDS)  # and each seed gives another
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), FULL], ids=["default", "full"])
+def test_it_draws_what_an_albumentations_pipeline_draws(augment):
+    pipeline = A.Compose(augment._steps)
+    for seed in SEEDS:
+        found = augment(random_image(1), seed)
+        pipeline.set_random_seed(stable_seed(*seed))
+        np.testing.assert_array_equal(pipeline(image=random_image(1))["image"], found)
 
 
 def test_the_image_that_is_augmented_stays_as_it_was():

@@ -6,6 +6,7 @@ So the result does not depend on the process that computes it, or on when.
 from __future__ import annotations
 
 import os
+import random
 import threading
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -71,9 +72,16 @@ class Augmentation:
         Returns:
             (H, W, 3) uint8.
         """
-        if self._compose is None:
+        if not self._steps:
             return image
-        return np.ascontiguousarray(draw(self._compose, image, seed))
+        # All start alike, as in an albumentations.Compose, which costs a sixth more.
+        origin = np.random.SeedSequence(stable_seed(*seed))
+        with _DRAWING:
+            for step in self._steps:
+                numbers = np.random.Generator(np.random.PCG64(origin))
+                step.set_random_state(numbers, random.Random(int(origin.entropy)))  # type: ignore[arg-type]
+                image = step(image=image)["image"]
+        return np.ascontiguousarray(image)
 
     @property
     def changes(self) -> bool:
@@ -81,7 +89,7 @@ class Augmentation:
         return any(getattr(self, field.name) for field in fields(self))
 
     @cached_property
-    def _compose(self) -> Any:
+    def _steps(self) -> list[Any]:
         # Otherwise importing it asks the network for its newest version.
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         import albumentations as A
@@ -129,7 +137,7 @@ class Augmentation:
             )
         if self.grey:
             steps.append(A.ToGray(num_output_channels=3, p=self.grey))
-        return A.Compose(steps) if steps else None
+        return steps
 
 
 def draw(pipeline: Any, image: np.ndarray, seed: tuple[int, ...]) -> Any:
