@@ -48,6 +48,7 @@ from .data.split_protocols.base import Split as Split
 from .data.split_protocols.identity_disjoint import IdentityDisjoint as IdentityDisjoint
 from .data.split_protocols.held_out_identities import HeldOutIdentities as HeldOutIdentities
 from .data.split_protocols.image_disjoint import ImageDisjoint as ImageDisjoint
+from .data.split_protocols.benchmark_folds import BenchmarkFolds as BenchmarkFolds
 from .data.split_protocols.identity_disjoint import split_identities as split_identities
 from .data.samplers.base import Sampler as Sampler
 from .data.samplers.base import BatchPlan as BatchPlan
@@ -78,7 +79,8 @@ from .backbones.base import ModuleBackbone as ModuleBackbone
 from .backbones.dlib_res_net import DlibResNet as DlibResNet
 from .backbones.face_comparer_net import FaceComparerNet as FaceComparerNet
 from .backbones.face_similarity_net import FaceSimilarityNet as FaceSimilarityNet
-from .backbones.hybrid_net import HybridNet as HybridNet
+from .backbones.ensemble_net import EnsembleNet as EnsembleNet
+from .backbones.descriptor_net import DescriptorNet as DescriptorNet
 from .backbones.dlib.weights import DlibFile as DlibFile
 from .backbones.dlib.weights import DlibLayer as DlibLayer
 
@@ -89,6 +91,7 @@ from .losses.combined import CombinedLoss as CombinedLoss
 from .losses.margin_softmax import MarginSoftmaxLoss as MarginSoftmaxLoss
 from .losses.cross_entropy import PairCrossEntropyLoss as PairCrossEntropyLoss
 from .losses.supervised_contrastive import SupervisedContrastiveLoss as SupervisedContrastiveLoss
+from .losses.partwise import PartwiseLoss as PartwiseLoss
 from .losses.triplet import TripletLoss as TripletLoss
 
 # distances and pairs

@@ -67,6 +67,8 @@ def run(identities, tmp_path_factory):
 def test_a_finished_run_gives_the_figures_that_it_wrote(run, tmp_path):
     found = siamese.evaluate_run(run, progress=False)
     written = json.loads((run / "evaluation.json").read_text())
+    beside = {split: figures.pop("baselines", None) for split, figures in written.items()}
+    assert [split for split, of in beside.items() if of] == ["calibration", "test"]
     assert json.loads(json.dumps(found.to_dict())) == written
     assert not found.recalibrated
     assert all("better than chance" in note for note in found.notes)  # after two epochs

@@ -65,6 +65,8 @@ class DescriptorNet(Backbone):
             )
 
     def forward(self, images: Tensor) -> Tensor:
+        if not bool(self.discriminant.fitted):  # while networks beside it are trained
+            return images.new_zeros((len(images), self.components), dtype=torch.float32)
         found: Tensor = self.discriminant(self.describe(images).float())
         return found
 

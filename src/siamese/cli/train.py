@@ -200,6 +200,7 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         provenance={"config": plain},
         overwrite=config.overwrite,
         plots=config.plots,
+        baselines=plain["baselines"] or (),
         # The figures of test people are nothing to compare runs by; they are in the runs' folders.
         verbose=not sweeping,
     )

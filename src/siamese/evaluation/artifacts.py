@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from siamese.data.samplers.base import BatchPlan
 from siamese.errors import ConfigError
 from siamese.inference.bundle import DESCRIPTION, WEIGHTS
 from siamese.pairs.base import Pairs
-from siamese.report import files, galleries, plots, skew
+from siamese.report import galleries, plots, skew
 from siamese.storage import write_json
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.pair_distances import PairDistances, PairSample
@@ -124,6 +124,7 @@ def is_of_evaluation(picture: Path) -> bool:
 
 def write_evaluation(
     distances: Mapping[str, PairDistances],
+    figures: Mapping[str, Any],
     evaluations: Mapping[str, SplitEvaluation],
     datasets: Mapping[str, CropDataset],
     parts: Mapping[str, PreparedSplit],
@@ -136,6 +137,7 @@ def write_evaluation(
 
     Args:
         distances: split -> the distances of its pairs.
+        figures: what ``evaluation.json`` holds.
         evaluations: split -> its figures.
         datasets, parts: split -> its crops, and who is on them.
         point: the threshold.
@@ -143,7 +145,7 @@ def write_evaluation(
         caution: what must stand beside the figures.
         draw: whether there are pictures at all.
     """
-    files.write_evaluation(folder / "evaluation.json", evaluations)
+    write_json(folder / "evaluation.json", figures)
     if not draw:
         return
     for name, figure in _figures(distances, evaluations, point).items():

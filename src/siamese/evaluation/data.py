@@ -86,11 +86,18 @@ class EvaluationData:
             else FixedPairs(part.pairs[0], part.pairs[1], manifest.protocol)
             for split, part in prepared.splits.items()
         }
+        return cls.of_prepared(manifest, prepared, rules)
+
+    @classmethod
+    def of_prepared(
+        cls, manifest: SplitManifest, prepared: PreparedData, pair_rules: Mapping[str, PairRule]
+    ) -> EvaluationData:
+        """Splits that are cropped already; ``pair_rules`` may name others, too."""
         datasets = {
             split: CropDataset(part.crops, part.table.labels)
             for split, part in prepared.splits.items()
         }
-        return cls(manifest, prepared, datasets, rules)
+        return cls(manifest, prepared, datasets, {split: pair_rules[split] for split in datasets})
 
     @property
     def calibrating(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
@@ -34,7 +34,27 @@ def measure_splits(
     Raises:
         CalibrationError: embeddings that are NaN or infinite.
     """
+    embeddings = embed_splits(model, datasets, tta)
+    return measure_embedded(embeddings, distance, datasets, pair_rules)
+
+
+def embed_splits(
+    model: nn.Module,
+    datasets: Mapping[str, CropDataset],
+    tta: TestTimeAugmentation | None = None,
+) -> dict[str, Tensor]:
+    """Split -> (N, D) float32 embeddings; arguments as for :func:`measure_splits`."""
+    return {split: embed(model, data, tta=tta) for split, data in datasets.items()}
+
+
+def measure_embedded(
+    embeddings: Mapping[str, Tensor],
+    distance: Distance,
+    datasets: Mapping[str, CropDataset],
+    pair_rules: Mapping[str, PairRule],
+) -> dict[str, PairDistances]:
+    """Split -> the distances of its pairs; errors as for :func:`measure_splits`."""
     return {
-        split: measure_pairs(embed(model, data, tta=tta), data.labels, pair_rules[split], distance)
+        split: measure_pairs(embeddings[split], data.labels, pair_rules[split], distance)
         for split, data in datasets.items()
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
@@ -283,11 +284,17 @@ def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
     seen = Seen.of_manifest(manifest)
     keep_splits(manifest, ["train", manifest.calibrating])
     data = work.crop(manifest, run.components.cropper, run.pair_rule)
-    fit_backbone(run.components.backbone, data.datasets["train"])
+    components, train = run.components, data.datasets["train"]
+    fit_backbone(components.backbone, train)
+    if components.distance.needs_fit:
+        found = embed(components.backbone.for_inference().to(work.device), train)
+        components = replace(
+            components, distance=components.distance.fitted_to(found, train.labels)
+        )
     split = data.calibrating
-    distances = work.measure(run.components, replace(data, datasets={split: data.datasets[split]}))
+    distances = work.measure(components, replace(data, datasets={split: data.datasets[split]}))
     calibration = calibrate_pairs(
         distances[split], run.policy, split, epoch=run.epoch, step=run.step
     )
     facts = run.provenance | {"epochs": run.epoch + 1, "kept": "last checkpoint"}
-    return make_bundle(run.components, calibration, facts, seen=seen)
+    return make_bundle(components, calibration, facts, seen=seen)

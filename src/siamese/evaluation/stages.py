@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
 from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.data import EvaluationData
-from siamese.evaluation.embedding import measure_splits
+from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
 from siamese.inference.seen import Seen
@@ -26,6 +26,9 @@ from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
+
+if TYPE_CHECKING:
+    from siamese.evaluation.baselines import Baseline
 
 
 @dataclass(frozen=True, repr=False)
@@ -40,6 +43,7 @@ class RunEvaluation:
         recalibrated: whether the threshold is not the one that the bundle came with: chosen here by
             ``policy``, for another ``tta``, or of a run that had no bundle yet.
         notes: what must be known beside the figures, in sentences.
+        baselines: what the same identities give without the training; of a run alone.
     """
 
     bundle: Bundle
@@ -48,6 +52,7 @@ class RunEvaluation:
     data: EvaluationData
     recalibrated: bool = False
     notes: tuple[str, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def operating_point(self) -> OperatingPoint:
@@ -65,8 +70,12 @@ class RunEvaluation:
         return self.data.manifest.caution
 
     def to_dict(self) -> dict[str, Any]:
-        """Split -> figures, plain JSON values."""
-        return {split: e.to_dict() for split, e in self.evaluations.items()}
+        """Split -> figures, those of the baselines beside them, plain JSON values."""
+        found = {split: e.to_dict() for split, e in self.evaluations.items()}
+        for baseline in self.baselines:
+            for split in baseline.evaluations:
+                found[split].setdefault("baselines", {})[baseline.name] = baseline.to_dict(split)
+        return found
 
     def write(self, folder: str | Path, *, plots: bool = True, overwrite: bool = False) -> Path:
         """Write ``evaluation.json`` and ``plots/`` into a folder, which is made.
@@ -85,6 +94,7 @@ class RunEvaluation:
         make_room(folder)
         write_evaluation(
             self.distances,
+            self.to_dict(),
             self.evaluations,
             self.data.datasets,
             self.data.prepared.splits,
@@ -112,8 +122,8 @@ def conclude(
     """What follows training: fit, measure, calibrate, judge, and make a bundle.
 
     Args:
-        components: with trained weights; the backbone is fitted in place.
-        data: all splits of the run.
+        components: with trained weights; the backbone is fitted in place, the distance is not.
+        data: all splits of the run; without ``train`` nothing is fitted.
         policy: how the threshold is chosen, on the calibrating split.
         epoch, step: of the weights.
         provenance: facts for the bundle; the figures of the test split are added.
@@ -121,10 +131,14 @@ def conclude(
     Raises:
         CalibrationError: embeddings that are not finite, or pairs that cannot support the policy.
     """
-    fit_backbone(components.backbone, data.datasets["train"])
-    distances = measure_splits(
-        components.backbone, components.distance, data.datasets, data.pair_rules
-    )
+    if "train" in data.datasets:
+        fit_backbone(components.backbone, data.datasets["train"])
+    embeddings = embed_splits(components.backbone, data.datasets)
+    if "train" in embeddings:
+        labels = data.datasets["train"].labels
+        fitted = components.distance.fitted_to(embeddings["train"], labels)
+        components = replace(components, distance=fitted)
+    distances = measure_embedded(embeddings, components.distance, data.datasets, data.pair_rules)
     calibrating = data.calibrating
     calibration = calibrate_pairs(
         distances[calibrating], policy, calibrating, epoch=epoch, step=step

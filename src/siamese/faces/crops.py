@@ -87,6 +87,11 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir("siamese", appauthor=False))
 
 
+def cache_folder(cache: str | Path | None) -> Path:
+    """The folder that a setting names; by default :func:`default_cache`."""
+    return Path(cache).expanduser() if cache else default_cache()
+
+
 def content_hash(content: bytes) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     return hashlib.sha256(content).hexdigest()
@@ -139,7 +144,7 @@ def crop_files(
     """
     start = time.perf_counter()
     hashes = hash_files(paths) if hashes is None else hashes
-    folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
+    folder = _settings_folder(cache_folder(cache), cropper)
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0

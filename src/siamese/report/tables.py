@@ -93,6 +93,33 @@ def evaluation_table(
     return table
 
 
+def baselines_table(
+    run: SplitEvaluation, others: Mapping[str, SplitEvaluation], title: str = "this run"
+) -> Table:
+    """The figures of one split beside what is reached without the training.
+
+    Args:
+        run: of the run.
+        others: what each baseline is called -> its figures on the same pairs.
+        title: what the run is called.
+    """
+    table = Table(
+        title=f"beside it, on the same {run.split} pairs",
+        caption="each at its own threshold, chosen alike; in brackets: 95 % interval",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("")
+    figures = ("auc", "eer", "f1", "accuracy")
+    for name in figures:
+        table.add_column(_TITLES.get(name, name), justify="right")
+    for name, e in {title: run, **others}.items():
+        table.add_row(name, *(_with_interval(e, figure) for figure in figures))
+    chance = {"auc": 0.5, "eer": 0.5, **run.accept_everything}
+    table.add_row("one verdict for all", *(f"{chance[figure]:.3f}" for figure in figures))
+    return table
+
+
 def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:
     """Each tested fold with its threshold and its figures.
 

@@ -15,13 +15,21 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from siamese.backbones.descriptor_cache import descriptors_kept
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
+from siamese.evaluation.baselines import (
+    before_training,
+    beside_baselines,
+    check_baselines,
+    judged_split,
+)
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
+from siamese.faces.crops import cache_folder
 from siamese.inference.bundle import DESCRIPTION
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
@@ -113,6 +121,7 @@ def train(
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     plots: bool = True,
+    baselines: Sequence[str] = ("untrained",),
     verbose: bool = True,
 ) -> TrainingRun:
     """Train, calibrate the threshold, evaluate, and save a bundle.
@@ -151,6 +160,10 @@ def train(
             such a folder is refused, so that no run is lost and none is mixed with another.
         plots: draw the pictures in ``plots/``; without them a short training ends sooner.
             ``run.evaluation.write(folder, overwrite=True)`` draws most of them later.
+        baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
+            run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
+            training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
+            ``pretrained``). They cost one pass over the images each.
         verbose: print tables and show progress bars.
 
     Raises:
@@ -163,6 +176,7 @@ def train(
             f"{type(trainer).__name__}: trainer={{'accelerator': 'cpu'}}"
         )
     folder, rule = Path(folder).expanduser(), as_policy(policy)
+    compared = check_baselines(baselines)
     check_run(module, data, max_epochs, keep, monitor)
     previous = PreviousRun.find(resume) if resume is not None else None
     with no_advertisements():
@@ -172,6 +186,7 @@ def train(
         if previous:
             previous.check(images.manifest, max_epochs, module)
         components = _components(module, data)
+        untrained = before_training(components)
         facts = _facts(module, images) | dict(provenance or {})
         best = ModelCheckpoint(
             folder / "checkpoints",
@@ -197,7 +212,9 @@ def train(
     if keep == "best":
         _restore_best(module, best, folder, previous)
     facts |= {"epochs": fitting.current_epoch, "kept": keep}
-    evaluation = _conclude(module, components, images, rule, facts)
+    with descriptors_kept(cache_folder(data.cache)):
+        evaluation = _conclude(module, components, images, rule, facts)
+        evaluation = beside_baselines(compared, evaluation, untrained, rule, data.cache)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
@@ -349,6 +366,9 @@ def _show(run: TrainingRun) -> None:
     figures = list(run.evaluations.values())
     point, caution = run.operating_point, evaluation.caution
     tables.show(tables.evaluation_table(figures, point, caution))
+    split = judged_split(evaluation)
+    others = {b.title: b.evaluations[split] for b in evaluation.baselines}
+    tables.show(tables.baselines_table(run.evaluations[split], others))
     print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
     drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""
     print(f"run: {shown}    figures: {shown}/evaluation.json{drawn}")

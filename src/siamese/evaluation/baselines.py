@@ -1,0 +1,205 @@
+"""Baselines: what the same identities give without the training, so that a figure says something.
+
+Each is concluded as the run itself is: fitted on its training images, its threshold chosen by the
+same policy on the calibrating split, judged on the same pairs.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from siamese.backbones.base import Backbone
+from siamese.backbones.descriptor_net import DescriptorNet
+from siamese.data.prepared import prepare
+from siamese.distances.base import DISTANCES, Distance
+from siamese.distances.euclidean import EuclideanDistance
+from siamese.errors import CalibrationError, ConfigError, SiameseError, did_you_mean, first_line
+from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.stages import RunEvaluation, conclude
+from siamese.inference.components import Components, with_no_face
+from siamese.verification.figures import SplitEvaluation, gain_in_auc
+from siamese.verification.point import Interval
+from siamese.verification.policies.base import Policy
+
+# What each is called in tables and sentences.
+BASELINES = {
+    "untrained": "before training",
+    "descriptors": "fixed descriptors",
+    "pretrained": "dlib's network",
+}
+COMPONENTS = 400  # of the descriptors, where there are images enough
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Figures without the training, on the same identities.
+
+    Attributes:
+        name: a key of ``BASELINES``.
+        evaluations: split -> figures, at the baseline's own threshold.
+        gain: split -> (observed, low, high), by how much the run's ROC AUC is higher, with a 95 %
+            interval over the same draws of identities; low and high are None where identities are
+            too few for an interval.
+    """
+
+    name: str
+    evaluations: Mapping[str, SplitEvaluation]
+    gain: Mapping[str, tuple[float, float | None, float | None]]
+
+    @property
+    def title(self) -> str:
+        """What it is called in a table."""
+        return BASELINES[self.name]
+
+    def to_dict(self, split: str) -> dict[str, Any]:
+        """Plain JSON values of one split."""
+        return self.evaluations[split].to_dict() | {"gain_in_auc": list(self.gain[split])}
+
+
+def check_baselines(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of baselines, each once.
+
+    Raises:
+        ConfigError: an unknown one.
+    """
+    if isinstance(names, str):
+        raise ConfigError(f"baselines is a list: baselines=[{names}]")
+    for name in names:
+        if name not in BASELINES:
+            raise ConfigError(f"baseline {name!r} is not known{did_you_mean(str(name), BASELINES)}")
+    return tuple(dict.fromkeys(names))
+
+
+def beside_baselines(
+    names: Iterable[str],
+    run: RunEvaluation,
+    untrained: Components,
+    policy: Policy,
+    cache: str | Path | None = None,
+) -> RunEvaluation:
+    """A run's evaluation with baselines beside it, and a sentence on what training brought.
+
+    Args:
+        names: of the baselines. One that cannot be measured is left out, and a note says why.
+        run: what they are compared with.
+        untrained: the run's components with the weights that they had before training.
+        policy: how thresholds are chosen.
+        cache: of crops.
+    """
+    found, notes = [], []
+    for name in names:
+        try:
+            components, data = _prepared(name, run, untrained, cache)
+            found.append(_compared(name, conclude(components, data, policy), run))
+        except SiameseError as error:
+            notes.append(f"no baseline {BASELINES[name]!r}: {first_line(error)}")
+    compared = replace(run, baselines=tuple(found))
+    said = note_on_training(compared)
+    return replace(compared, notes=(*([said] if said else []), *run.notes, *notes))
+
+
+def before_training(components: Components) -> Components:
+    """A copy that training does not change, on the CPU."""
+    backbone, distance = copy.deepcopy((components.backbone, components.distance))
+    return replace(components, backbone=backbone.cpu(), distance=distance.cpu())
+
+
+def _prepared(
+    name: str, run: RunEvaluation, untrained: Components, cache: str | Path | None
+) -> tuple[Components, EvaluationData]:
+    """What a baseline is made of, and the crops it sees."""
+    if name == "untrained":
+        return untrained, run.data
+    if name == "descriptors":
+        images = len(run.data.datasets["train"])
+        backbone: Backbone = DescriptorNet(min(COMPONENTS, max(1, images // 2)))
+        return replace(untrained, backbone=backbone, distance=_distance_of(untrained)), run.data
+    from siamese.inference.pretrained import pretrained_bundle
+
+    parts = pretrained_bundle().components
+    splits = [split for split in run.data.datasets if split != "train"]
+    return parts, _cropped_for(parts, run.data, splits, cache)
+
+
+def _distance_of(components: Components) -> Distance:
+    """The run's distance, fresh; another one than it where it is learned with the network."""
+    if components.distance.learned:
+        return EuclideanDistance()
+    return DISTANCES.build(DISTANCES.settings(components.distance))
+
+
+def _cropped_for(
+    parts: Components, data: EvaluationData, splits: Sequence[str], cache: str | Path | None
+) -> EvaluationData:
+    """The images of some splits as another network sees them, each one kept."""
+    manifest = replace(
+        data.manifest,
+        splits={k: v for k, v in data.manifest.splits.items() if k in splits},
+        pairs={k: v for k, v in data.manifest.pairs.items() if k in splits},
+    )
+    cropper = with_no_face(parts.cropper, "whole_image")
+    prepared = prepare(manifest, cropper, cache=cache, bad_images="quarantine", progress=False)
+    if any(len(prepared.splits[s].crops) != len(data.datasets[s]) for s in splits):
+        raise CalibrationError("it does not see the same images: some were left out")
+    return EvaluationData.of_prepared(manifest, prepared, data.pair_rules)
+
+
+def _compared(name: str, baseline: RunEvaluation, run: RunEvaluation) -> Baseline:
+    """The figures of the splits that were not trained on, and what the run gained."""
+    shown = {s: e for s, e in baseline.evaluations.items() if s != "train"}
+    gain = {}
+    for split in shown:
+        interval: Interval | None = gain_in_auc(run.distances[split], baseline.distances[split])
+        observed = run.evaluations[split].auc - shown[split].auc
+        gain[split] = (observed, *(interval or (None, None)))
+    return Baseline(name, shown, gain)
+
+
+def note_on_training(run: RunEvaluation) -> str | None:
+    """In one sentence whether training helped, and whether fixed descriptors do as well.
+
+    Judged on the test identities, or, without any, on those that the threshold was chosen on.
+    """
+    split = judged_split(run)
+    known = {b.name: b for b in run.baselines if split in b.gain}
+    if "untrained" not in known:
+        return None
+    parts = [f"{_helped(known['untrained'].gain[split])}: ROC AUC of the {split} identities"]
+    parts[0] += f" {run.evaluations[split].auc:.3f}"
+    others = [name for name in known if name != "untrained"]
+    for name in ["untrained", *others]:
+        area, gain = known[name].evaluations[split].auc, known[name].gain[split]
+        parts.append(f"{BASELINES[name]} {area:.3f} ({_difference(gain)})")
+    for verdict, sign in (("better than", 1), ("not shown to differ from", 0), ("worse than", -1)):
+        such = [BASELINES[name] for name in others if _sign(known[name].gain[split]) == sign]
+        parts += [f"{verdict} {' and '.join(such)}"] if such else []
+    return ", ".join(parts)
+
+
+def judged_split(run: RunEvaluation) -> str:
+    """The split whose figures say how good a run is."""
+    return "test" if "test" in run.evaluations else run.operating_point.split
+
+
+def _sign(gain: tuple[float, float | None, float | None]) -> int:
+    """1 where the run is better, -1 where it is worse, 0 where that is not known."""
+    _, low, high = gain
+    if low is None or high is None:
+        return 0
+    return int(low > 0) - int(high < 0)
+
+
+def _helped(gain: tuple[float, float | None, float | None]) -> str:
+    said = {1: "training helped", -1: "training did harm"}
+    return said.get(_sign(gain), "whether training helped is not certain")
+
+
+def _difference(gain: tuple[float, float | None, float | None]) -> str:
+    observed, low, high = gain
+    if low is None:
+        return f"{observed:+.3f}"
+    return f"{observed:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"

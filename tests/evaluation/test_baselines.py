@@ -1,0 +1,184 @@
+"""What the same identities give without the training stands beside a run's figures."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import assert_says, write_identities
+
+import siamese
+from siamese.errors import CalibrationError, ConfigError
+from siamese.evaluation import baselines
+from siamese.evaluation.baselines import Baseline, note_on_training
+from siamese.pairs.all_pairs import AllPairs
+from siamese.verification.figures import gain_in_auc
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run with two baselines, and its data."""
+    root = write_identities(tmp_path_factory.mktemp("identities"), [4] * 30)
+    data = siamese.FolderDataModule(
+        root,
+        cropper=siamese.NoCropper(32),
+        sampler=siamese.IdentitySampler(4, 2, steps=3),
+        workers=0,
+        progress=False,
+    )
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    done = siamese.train(
+        module(),
+        data,
+        folder,
+        max_epochs=3,
+        policy="eer",
+        pairs="all_pairs",
+        baselines=["untrained", "descriptors"],
+        plots=False,
+        verbose=False,
+    )
+    return done, data
+
+
+def module():
+    siamese.seed_everything(0)
+    net = siamese.SmallResNet(
+        widths=(8,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0
+    )
+    return siamese.SiameseModule(net, siamese.ContrastiveLoss(), schedule=None)
+
+
+def test_untrained_is_the_same_network_with_its_first_weights(run):
+    done, data = run
+    fresh = module().backbone.eval()
+    (untrained,) = (b for b in done.evaluation.baselines if b.name == "untrained")
+    for split in ("calibration", "test"):
+        crops = data.dataset(split)
+        images = np.stack([crops.image(row) for row in range(len(crops))])
+        with torch.no_grad():
+            embeddings = fresh(torch.from_numpy(images).permute(0, 3, 1, 2))
+        pairs = siamese.measure_pairs(embeddings, crops.labels, "all_pairs")
+        threshold = siamese.calibrate(embeddings, crops.labels, policy="eer", pairs="all_pairs")
+        found = untrained.evaluations[split]
+        expected = siamese.evaluate_pairs(pairs, found.threshold, split)
+        assert found.auc == pytest.approx(expected.auc, abs=1e-6)
+        assert found.confusion == expected.confusion
+        if split == "calibration":  # its own threshold, not the run's
+            assert found.threshold == pytest.approx(threshold.point.threshold, rel=1e-5)
+            assert found.threshold != done.operating_point.threshold
+        observed, low, high = untrained.gain[split]
+        assert observed == pytest.approx(done.evaluations[split].auc - expected.auc, abs=1e-6)
+        assert low <= high
+
+
+def test_all_stand_in_the_run_s_folder(run):
+    done, _ = run
+    figures = json.loads((done.folder / "evaluation.json").read_text())
+    assert "baselines" not in figures["train"]
+    for split in ("calibration", "test"):
+        beside = figures[split]["baselines"]
+        assert list(beside) == ["untrained", "descriptors"]
+        assert all({"auc", "f1", "ci95", "gain_in_auc"} <= set(b) for b in beside.values())
+        # The pictures differ only in smooth colours: descriptors tell many apart.
+        assert beside["descriptors"]["auc"] != beside["untrained"]["auc"]
+    assert done.evaluation.notes[0].startswith(("training", "whether training"))
+
+
+def test_accepting_everything_is_what_counting_says(run):
+    figures = run[0].evaluations["test"]
+    everything = siamese.evaluate_pairs(run[0].evaluation.distances["test"], 1e9)
+    assert figures.accept_everything["f1"] == pytest.approx(everything.f1)
+    refused = everything.impostor / (everything.genuine + everything.impostor)
+    assert figures.accept_everything["accuracy"] == pytest.approx(refused)
+    balanced = SimpleNamespace(at_prevalence={}, prevalence=0.5)
+    known = siamese.SplitEvaluation.accept_everything.fget(balanced)
+    assert known == pytest.approx({"f1": 2 / 3, "accuracy": 0.5})
+
+
+def clusters(noise, seed=0):
+    """Distances among 40 identities of 4 images, which noise makes hard to tell apart."""
+    rng = np.random.default_rng(seed)
+    who = np.arange(160) // 4
+    x = rng.normal(size=(40, 6))[who] + noise * rng.normal(size=(160, 6))
+    return siamese.measure_pairs(x.astype(np.float32), who, AllPairs())
+
+
+def test_the_gain_of_the_same_distances_is_nothing():
+    assert gain_in_auc(clusters(1.0), clusters(1.0)) == (0, 0)
+
+
+def test_the_gain_has_the_sign_of_the_difference_and_reverses():
+    good, poor = clusters(0.4), clusters(1.5, 1)
+    low, high = gain_in_auc(good, poor)
+    assert 0 < low < high < 0.5
+    back = gain_in_auc(poor, good)
+    assert back == pytest.approx((-high, -low), abs=1e-9)
+
+
+def test_the_gain_is_surer_than_two_intervals_say():
+    """Nearly the same distances: both areas vary much, their difference hardly."""
+    one = clusters(1.5)
+    rng = np.random.default_rng(3)
+    shaken = siamese.HeldDistances(
+        one.pairs,
+        (one.distances * (1 + 0.01 * rng.normal(size=len(one.distances)))).astype(np.float32),
+        one.labels,
+        one.distance,
+        one.pair_rule,
+    )
+    low, high = gain_in_auc(one, shaken)
+    own = siamese.evaluate_pairs(one, 1.0).ci95["auc"]
+    assert high - low < 0.2 * (own[1] - own[0])
+
+
+def test_other_pairs_cannot_be_compared():
+    few = siamese.measure_pairs(np.eye(8, dtype=np.float32), np.arange(8) // 2, AllPairs())
+    with pytest.raises(CalibrationError, match="same pairs"):
+        gain_in_auc(clusters(1.0), few)
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ((0.05, 0.01, 0.09), "training helped"),
+        ((0.05, -0.01, 0.09), "not certain"),
+        ((-0.05, -0.09, -0.01), "did harm"),
+        ((0.05, None, None), "not certain"),
+    ],
+)
+def test_a_sentence_says_whether_training_helped(gain, said):
+    figures = SimpleNamespace(auc=0.9)
+    run = SimpleNamespace(
+        evaluations={"test": figures},
+        baselines=(
+            Baseline("untrained", {"test": figures}, {"test": gain}),
+            Baseline("descriptors", {"test": figures}, {"test": (-0.1, -0.2, -0.05)}),
+            Baseline("pretrained", {"test": figures}, {"test": (0.1, -0.2, 0.3)}),
+        ),
+    )
+    note = note_on_training(run)
+    assert_says(note, said, "worse than fixed descriptors", "not shown to differ from dlib")
+    run.baselines = run.baselines[1:]
+    assert note_on_training(run) is None
+
+
+def test_unknown_names_are_refused_at_once():
+    with pytest.raises(ConfigError) as caught:
+        siamese.train(None, None, "nowhere", baselines=["untraind"])
+    assert_says(caught.value, "did you mean 'untrained'")
+    with pytest.raises(ConfigError, match="list"):
+        baselines.check_baselines("untrained")
+    assert baselines.check_baselines(["untrained", "untrained"]) == ("untrained",)
+
+
+def test_a_baseline_that_fails_is_a_note_and_no_end(run, monkeypatch):
+    def fails(*_):
+        raise CalibrationError("embeddings are NaN")
+
+    monkeypatch.setattr(baselines, "conclude", fails)
+    done = run[0].evaluation
+    beside = baselines.beside_baselines(["untrained"], done, done.bundle.components, siamese.Eer())
+    assert beside.baselines == ()
+    assert_says(beside.notes[-1], "before training", "embeddings are NaN")
