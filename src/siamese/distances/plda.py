@@ -26,7 +26,7 @@ class PldaDistance(Distance):
     """Length-normalised PLDA: ``offset`` less the log-likelihood ratio, in [0, inf).
 
     The ratio compares "both show one identity" with "they show two", under
-    :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are centred, whitened by
+    :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are whitened by
     how images of one identity differ, and brought to unit length; what differs between identities
     then counts the more, the less it differs within them. ``offset`` is a bound that no ratio
     exceeds. :meth:`ratios` gives the ratios back. Unlike other distances it is not 0 for equal
@@ -142,10 +142,10 @@ class PldaDistance(Distance):
         if not self.is_fitted:
             return x
         self._check(x)
-        x = directions((x - self.mean.to(x.dtype)).contiguous())
+        x = directions((x - self.mean.to(x)).contiguous())
         x = directions(exact_product(x, self.whitening))
-        x = exact_product(x, self.latent) * self.latent_scale.to(x.dtype)
-        return x - self.centre.to(x.dtype)
+        x = exact_product(x, self.latent) * self.latent_scale.to(x)
+        return x - self.centre.to(x)
 
     def row_terms(self, rows: Tensor) -> Tensor | None:
         if not self.is_fitted:
@@ -188,14 +188,14 @@ class PldaDistance(Distance):
     def _points(self, x: Tensor) -> Tensor:
         """(n, D) rows with gradient, by plain products."""
         self._check(x)
-        x = directions(directions(x - self.mean.to(x.dtype)) @ self.whitening.to(x.dtype))
-        x = (x @ self.latent.to(x.dtype)) * self.latent_scale.to(x.dtype)
-        return x - self.centre.to(x.dtype)
+        x = directions(directions(x - self.mean.to(x)) @ self.whitening.to(x))
+        x = (x @ self.latent.to(x)) * self.latent_scale.to(x)
+        return x - self.centre.to(x)
 
     def _terms(self, rows: Tensor) -> Tensor:
         """(n,) what a row's own squares leave of the ceiling, >= 0."""
-        given = (rows.square() * self.weights.to(rows.dtype)).sum(dim=-1)
-        return (self.ceiling.to(rows.dtype) - given).clamp(min=0)
+        given = (rows.square() * self.weights.to(rows)).sum(dim=-1)
+        return (self.ceiling.to(rows) - given).clamp(min=0)
 
     def _check(self, x: Tensor) -> None:
         if x.shape[-1] != self.embedding_size:

@@ -32,7 +32,7 @@ def exact_product(rows: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         (N, K) in the dtype of ``rows``.
     """
-    matrix = matrix.to(rows.dtype)
+    matrix = matrix.to(rows)
     if rows.dtype != torch.float64:
         return rows @ matrix
     high = to_grid(rows, HIGH)
