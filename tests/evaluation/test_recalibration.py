@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import siamese
+from siamese.cli.main import main
 from siamese.errors import ConfigError
 from siamese.verification.thresholds import calibrate
 
@@ -101,3 +102,64 @@ def test_a_bundle_remembers_the_test_time_augmentation_it_was_calibrated_with(bu
     assert siamese.recalibrate(found.bundle, data, tta=0, progress=False).bundle.tta == 0
     with pytest.raises(ConfigError, match="no augmentation"):
         siamese.recalibrate(bundle, data, tta=3, progress=False)
+
+
+def coloured(root, count, seed):
+    """Identities that differ in green, images of one that differ in red and blue far more."""
+    rng = np.random.default_rng(seed)
+    for identity, green in enumerate(rng.uniform(0.3, 0.7, count)):
+        for i in range(4):
+            colour = np.clip([*(0.5 + 0.15 * rng.normal(size=2)), green], 0, 1)[[0, 2, 1]]
+            path = root / f"p{identity:03d}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((16, 16, 3), 255 * colour, dtype=np.uint8)).save(path)
+    return root
+
+
+def test_plda_is_fitted_to_one_half_and_its_threshold_chosen_on_the_other(bundle, tmp_path, capsys):
+    data = coloured(tmp_path / "data", 60, 3)
+    settings = {"pairs": "all_pairs", "progress": False}
+    found = siamese.recalibrate(bundle, data, distance="plda", **settings)
+    table = siamese.IdentityTable.from_folder(data)
+    colours = np.stack([siamese.read_image(p).mean(axis=(0, 1)) / 255 for p in table.paths])
+    half = np.isin(table.labels, np.arange(60)[::2])  # all have four images: every second name
+    rows = torch.tensor(colours, dtype=torch.float32)
+    fitted = siamese.PldaDistance.fit(rows[half], table.labels[half])
+    again = calibrate(rows[~half], table.labels[~half], distance=fitted)
+    assert found.new.threshold == pytest.approx(again.threshold, abs=1e-4)
+    assert (found.new.identities, found.gain.fitted_to) == (30, 30)
+    assert found.gain.auc == pytest.approx(again.curve.auc, abs=1e-4)
+    own = calibrate(rows[~half], table.labels[~half])
+    assert found.gain.own_auc == pytest.approx(own.curve.auc, abs=1e-4)
+    assert found.gain.own_eer == pytest.approx(own.curve.eer, abs=1e-3)
+    assert found.gain.auc_gain[0] > 0.05
+    # The old threshold is one of the old distance.
+    assert (found.old.distance, found.new.distance) == ("euclidean", "plda")
+    assert abs(found.old.tp - own.with_policy(bundle.operating_point.threshold).point.tp) <= 1
+    assert (found.shift, found.drifted, found.reliability) == (None, None, None)
+    for word in ("plda", "fitted to 30 other identities", "euclidean", "95 % interval +0."):
+        assert word in str(found.gain)
+    words = ("--data", str(data), "--pairs", "all_pairs", "--distance", "plda")
+    assert main(["calibrate", str(bundle.save(tmp_path / "own")), *words]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert str(found.gain) in shown
+    assert "old threshold, euclidean" in shown
+    saved = siamese.Bundle.load(found.bundle.save(tmp_path / "bundle"))
+    assert isinstance(saved.distance, siamese.PldaDistance)
+    assert len(saved.seen.identities) == 60
+    assert json.dumps(found.to_dict(), allow_nan=False)
+    assert saved.provenance["recalibrated"]["distance"]["fitted_to"] == 30
+    again = siamese.recalibrate(saved, data, **settings)  # keeps its distance
+    assert (again.gain, again.new.distance, again.new.identities) == (None, "plda", 60)
+
+
+def test_a_distance_that_needs_no_fit_is_compared_on_everybody(bundle, tmp_path):
+    data = coloured(tmp_path / "data", 12, 3)
+    found = siamese.recalibrate(bundle, data, distance="cosine", progress=False)
+    assert (found.gain.fitted_to, found.new.identities) == (0, 12)
+    assert (found.new.distance, found.bundle.distance.squared) == ("cosine", True)
+    few = siamese.IdentityTable.from_folder(coloured(tmp_path / "few", 3, 0))
+    with pytest.raises(siamese.CalibrationError, match=r"four with two images.*there are 3"):
+        siamese.recalibrate(bundle, few, distance="plda", progress=False)
+    with pytest.raises(ConfigError, match="weights that must be trained"):
+        siamese.recalibrate(bundle, few, distance="learned", progress=False)

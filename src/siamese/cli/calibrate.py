@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_run(parser, "BUNDLE", what, LATEST)
     options.add_data(parser, "identities that the network was not trained on", required=True)
     options.add_policy(parser, "how to choose (default: as the bundle's was chosen)")
+    options.add_distance(
+        parser, "plda is fitted to half of the identities, the threshold chosen on the others"
+    )
     options.add_pairs(parser)
     parser.add_argument(
         "--probability",
@@ -42,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_cropping(parser)
     options.add_plugin(parser)
     options.add_device(parser)
-    options.add_json(parser, "old, new, drifted, shift, calibration_error, out")
+    options.add_json(parser, "old, new, drifted, shift, calibration_error, gain, out")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         bundle,
         args.data,
         options.parse_policy(args.policy),
+        distance=args.distance,
         pairs=args.pairs,
         probability=args.probability,
         tta=args.tta,
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found.to_dict() | {"out": args.out}, allow_nan=False))
         return 0
     tables.show(tables.data_table(found.data.summary()), tables.drift_table(found.old, found.new))
-    print(_verdict(found))
+    print(found.gain or _verdict(found))
     if found.reliability is not None:
         error = found.reliability.calibration_error
         print(f"the bundle's probabilities are off by {error:.3f} here (calibration error)")

@@ -66,6 +66,17 @@ def add_policy(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_distance(parser: argparse.ArgumentParser, what: str) -> None:
+    """Another distance than the bundle's."""
+    from siamese.distances.base import DISTANCES
+
+    parser.add_argument(
+        "--distance",
+        choices=tuple(DISTANCES),
+        help=f"measure by another distance than the bundle's: {what}",
+    )
+
+
 def add_threshold(parser: argparse.ArgumentParser) -> None:
     """Another threshold."""
     parser.add_argument(

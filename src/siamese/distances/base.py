@@ -78,11 +78,9 @@ class Distance(nn.Module):
         squared: whether the distance is a rising function, :meth:`of_squares`, of the squared
             euclidean distance between :meth:`rows` plus :meth:`row_terms`. Then all pairs can be
             counted by matrix products.
-        needs_fit: whether :meth:`fitted_to` works something out, without which it is not itself.
     """
 
     squared = False
-    needs_fit = False
 
     @property
     def learned(self) -> bool:
@@ -91,6 +89,11 @@ class Distance(nn.Module):
         They are trained with the backbone's, and nothing can be measured without them.
         """
         return next(self.parameters(), None) is not None
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether it is itself only after :meth:`fitted_to`."""
+        return False
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of matching rows.
@@ -154,9 +157,10 @@ class Distance(nn.Module):
         return self.of_squares(squares).float()
 
     def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> Distance:
-        """What follows from the training embeddings in closed form; called after training.
+        """What follows from the training embeddings in closed form.
 
-        It changes nothing here: the same weights may be trained further.
+        Called after training where :attr:`needs_fit`. It changes nothing here: the network may be
+        trained further.
 
         Args:
             embeddings: (N, D) floating point, of the training images.

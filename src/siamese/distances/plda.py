@@ -53,7 +53,7 @@ class PldaDistance(Distance):
         ConfigError: a setting out of range; on a call, embeddings of another length.
     """
 
-    squared, needs_fit = True, True
+    squared = True
 
     is_fitted: Tensor
     used_shrinkage: Tensor
@@ -113,6 +113,10 @@ class PldaDistance(Distance):
             ConfigError: a shrinkage out of range, or embeddings that are too long.
         """
         return cls(shrinkage).fitted_to(*rows_and_labels(embeddings, identities))
+
+    @property
+    def needs_fit(self) -> bool:
+        return not self.is_fitted
 
     def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> PldaDistance:
         """See :meth:`Distance.fitted_to`; errors as for :meth:`fit`."""

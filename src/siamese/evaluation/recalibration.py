@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from siamese.data.prepared import PreparedData
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
+from siamese.distances.base import Distance, as_distance
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
     OTHER,
+    EvaluationData,
     note_on_known,
     note_on_skipped,
     other_manifest,
     pair_rule_of,
 )
+from siamese.evaluation.embedding import embed_splits, measure_embedded
+from siamese.evaluation.other_distance import FITTING, DistanceGain, divide_identities
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of
 from siamese.evaluation.stages import make_bundle
@@ -24,6 +28,7 @@ from siamese.inference.bundle import Bundle
 from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
 from siamese.verification.calibration import Calibration
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import GIVEN, Interval, OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.probability import Reliability, check_kind, reliability
@@ -45,6 +50,8 @@ class Recalibration:
         reliability: the bundle's stated probabilities against what was observed here; None where
             it states none, or where the embeddings are averaged otherwise.
         before: the bundle's own calibration; None where it keeps none that can be compared.
+        gain: another distance against the bundle's own, where one was asked for; ``old`` is then
+            measured by the bundle's own, on the same pairs.
         data: what cropping the images gave.
         notes: what must be known beside the figures, in sentences.
     """
@@ -57,6 +64,7 @@ class Recalibration:
     before: Calibration | None
     data: PreparedData
     notes: tuple[str, ...] = ()
+    gain: DistanceGain | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -70,13 +78,14 @@ class Recalibration:
         return None if self.shift is None else not self.shift[0] <= 0 <= self.shift[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: old, new, drifted, shift, calibration_error."""
+        """Plain JSON values: old, new, drifted, shift, calibration_error, gain."""
         return {
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),
             "drifted": self.drifted,
             "shift": self.shift,
             "calibration_error": self.reliability and self.reliability.calibration_error,
+            "gain": self.gain and self.gain.to_dict(),
         }
 
     def __repr__(self) -> str:
@@ -88,6 +97,7 @@ def recalibrate(
     data: IdentityTable | str | Path,
     policy: str | dict[str, Any] | Policy | None = None,
     *,
+    distance: str | Distance | None = None,
     pairs: str | PairRule | None = None,
     probability: str | None = "isotonic",
     tta: int | None = None,
@@ -107,6 +117,10 @@ def recalibrate(
         data: a table, a folder of one folder per identity, or a CSV file (path, identity): of
             identities that the network was not trained on.
         policy: how to choose; by default as the bundle's threshold was chosen.
+        distance: another one than the bundle's, an object or a name. ``"plda"`` is fitted to half
+            of the identities, and the threshold chosen on the others
+            (:func:`siamese.evaluation.other_distance.divide_identities`); what it gains there is
+            in ``result.gain``. The bundle is then made of both halves (``Bundle.seen``).
         pairs: which pairs; by default those of the rule that it was calibrated with.
         probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it
             out.
@@ -115,19 +129,25 @@ def recalibrate(
         no_face, root, bad_images, cache, device, progress: as for :func:`siamese.evaluate_run`.
 
     Raises:
-        ConfigError: an unknown name, or no policy where the bundle's threshold was chosen by none.
+        ConfigError: an unknown name, a distance that must be trained, or no policy where the
+            bundle's threshold was chosen by none.
         BundleError: no bundle, or a damaged one.
         DataError, FaceError, CacheError: from reading and cropping.
-        CalibrationError: pairs of one kind only, or that cannot support the policy.
+        CalibrationError: pairs of one kind only, or that cannot support the policy; too few
+            identities for a distance that must be fitted.
     """
     check_kind(probability)
+    other = None if distance is None else as_distance(distance, to_be_fitted=True)
     place = place_of(bundle)
     opened = open_source(place)
     work = Work(None, bad_images, cache, device, progress, no_face)
     manifest = other_manifest(data, root)
+    if other is not None and other.needs_fit:
+        divide_identities(manifest)
     source, unfinished = finished_bundle(opened, work)
     asked = source.seen is not None or not isinstance(place, Bundle)
-    known = note_on_known(manifest, place, source.seen) if asked else None
+    splits = tuple(manifest.splits)
+    known = note_on_known(manifest, place, source.seen, splits) if asked else None
     before = source.operating_point
     if policy is None and before.policy == GIVEN:
         raise ConfigError(
@@ -138,32 +158,71 @@ def recalibrate(
     views = TestTimeAugmentation.of(source.augmentation, source.tta if tta is None else tta)
     copies = views.copies if views else 0
     prepared = work.crop(manifest, source.cropper, pair_rule_of(pairs, before), pairs is not None)
-    distances = work.measure(source, prepared, views)[OTHER]
+    measured = _measured(source, other, prepared, work, views)
     found = calibrate_pairs(
-        distances, rule, OTHER, probability=probability, beside=(before.threshold,)
+        measured.new, rule, OTHER, probability=probability, beside=(before.threshold,)
     )
+    old = found
+    if measured.gain is not None:
+        own = measured.own
+        old = calibrate_pairs(own, rule, OTHER, probability=None, beside=(before.threshold,))
     name = data.name if isinstance(data, IdentityTable) else Path(data).name
-    facts = {"data": name, "threshold_before": before.threshold}
+    facts: dict[str, Any] = {"data": name, "threshold_before": before.threshold}
+    if measured.gain is not None:
+        facts["distance"] = measured.gain.to_dict()
     provenance = dict(source.provenance) | {"recalibrated": facts}
     # Distances between embeddings averaged otherwise are other distances.
-    kept = source.calibration if copies == source.tta else None
+    kept = source.calibration if copies == source.tta and measured.gain is None else None
     otherwise = (
         f"the old threshold belongs to tta={source.tta}, these figures to tta={copies}: whether "
         f"these data differ from the bundle's is not known"
     )
     skipped = note_on_skipped(prepared.prepared)
     notes = (unfinished, known, skipped, None if copies == source.tta else otherwise)
-    seen = Seen.of_manifest(manifest, [OTHER]) | source.seen
+    seen = Seen.of_manifest(manifest, splits) | source.seen
+    components = replace(source.components, distance=measured.distance)
     return Recalibration(
-        make_bundle(source.components, found, provenance, copies, seen),
-        found.with_policy(before.threshold).point,
+        make_bundle(components, found, provenance, copies, seen),
+        old.with_policy(before.threshold).point,
         found.point,
         found.shift_from(kept) if kept else None,
         _reliability_here(kept, found),
         kept,
         prepared.prepared,
         tuple(text for text in notes if text),
+        measured.gain,
     )
+
+
+class _Measured(NamedTuple):
+    """The calibration pairs by a new distance and by the bundle's own; without a new one both."""
+
+    distance: Distance
+    new: PairDistances
+    own: PairDistances
+    gain: DistanceGain | None
+
+
+def _measured(
+    source: Bundle,
+    other: Distance | None,
+    data: EvaluationData,
+    work: Work,
+    views: TestTimeAugmentation | None,
+) -> _Measured:
+    """Embed once, fit the other distance if it is one to be fitted, and measure."""
+    embeddings = embed_splits(source.backbone.for_inference().to(work.device), data.datasets, views)
+    only = {OTHER: data.datasets[OTHER]}
+    own = source.distance.to(work.device)
+    measured = measure_embedded(embeddings, own, only, data.pair_rules)[OTHER]
+    if other is None:
+        return _Measured(source.distance, measured, measured, None)
+    people = 0
+    if FITTING in embeddings:
+        labels = data.datasets[FITTING].labels
+        other, people = other.fitted_to(embeddings[FITTING], labels), len(set(labels.tolist()))
+    new = measure_embedded(embeddings, other.to(work.device), only, data.pair_rules)[OTHER]
+    return _Measured(other, new, measured, DistanceGain.of(new, measured, people))
 
 
 def _reliability_here(kept: Calibration | None, found: Calibration) -> Reliability | None:

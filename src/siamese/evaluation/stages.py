@@ -134,7 +134,7 @@ def conclude(
     if "train" in data.datasets:
         fit_backbone(components.backbone, data.datasets["train"])
     embeddings = embed_splits(components.backbone, data.datasets)
-    if "train" in embeddings:
+    if components.distance.needs_fit and "train" in embeddings:
         labels = data.datasets["train"].labels
         fitted = components.distance.fitted_to(embeddings["train"], labels)
         components = replace(components, distance=fitted)

@@ -163,7 +163,8 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
         caption_justify="left",
     )
     table.add_column(f"{new.distance} distance")
-    table.add_column("old threshold", justify="right")
+    before = "" if old.distance == new.distance else f", {old.distance}"
+    table.add_column(f"old threshold{before}", justify="right")
     table.add_column("new threshold", justify="right")
     around = new.ci95.get("threshold")
     interval = f" [dim]({around[0]:.4f}-{around[1]:.4f})[/dim]" if around else ""
