@@ -139,6 +139,7 @@ from .verification.thresholds import BestThreshold as BestThreshold
 
 # training
 from .training.schedules import WarmupCosine as WarmupCosine
+from .training.watch import LearningWatch as LearningWatch
 from .training.metrics import PairMetric as PairMetric
 from .training.metrics import PairVerification as PairVerification
 from .training.metrics import VerificationThreshold as VerificationThreshold

@@ -47,6 +47,7 @@ from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
 from siamese.training.resuming import EpochSeeds, PreviousRun
 from siamese.training.trainer import make_trainer, no_advertisements
+from siamese.training.watch import LearningWatch
 from siamese.verification.calibration import Calibration
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.point import OperatingPoint
@@ -196,7 +197,8 @@ def train(
             enable_version_counter=False,
         )
         seeds = EpochSeeds(data.batch_seed)
-        chosen = [_calibrator(images, rule), seeds, best, *callbacks]
+        watch = [] if any(isinstance(c, LearningWatch) for c in callbacks) else [LearningWatch()]
+        chosen = [_calibrator(images, rule), *watch, seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
         fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
         goes_on = previous is not None and previous.lies_in(folder)

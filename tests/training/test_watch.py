@@ -1,0 +1,142 @@
+"""LearningWatch: each way of learning nothing, made on purpose, is named; health is not."""
+
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from tests.helpers import quiet_trainer
+from torch import nn
+from torch.utils.data import DataLoader
+
+import siamese
+from siamese.errors import ConfigError
+from siamese.losses.base import EmbeddingLoss
+from siamese.training.watch import LearningWatch
+
+IDENTITIES, EACH = 12, 4
+
+
+def batches(noise=0.1, seed=0, identities=IDENTITIES):
+    """Pictures of identities: a base of four numbers each, and noise."""
+    rng = np.random.default_rng(seed)
+    who = np.arange(identities * EACH) // EACH
+    x = rng.normal(size=(identities, 4))[who] + noise * rng.normal(size=(len(who), 4))
+    rows = [
+        {
+            "image": torch.from_numpy(x[i]).float(),
+            "label": torch.tensor(int(who[i])),
+            "index": torch.tensor(i),
+        }
+        for i in range(len(who))
+    ]
+    return DataLoader(rows, batch_size=len(rows))
+
+
+class Net(nn.Module):
+    """Four numbers in, three out."""
+
+    embedding_size = 3
+
+    def __init__(self, scale=1.0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.layer.weight.mul_(scale)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def warned(net=None, loss=None, lr=0.05, epochs=4, noise=0.1, watch=None, **settings):
+    """What is said in a training; by default a healthy one."""
+    module = siamese.SiameseModule(
+        net or Net(),
+        loss or siamese.ContrastiveLoss(1.0),
+        optimizer=functools.partial(torch.optim.SGD, lr=lr),
+        schedule=None,
+    )
+    calibrator = siamese.ThresholdCalibrator(pairs="all_pairs", intervals=False, probability=None)
+    trainer = quiet_trainer(
+        max_epochs=epochs, callbacks=[calibrator, watch or LearningWatch()], **settings
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(module, batches(noise), batches(noise, seed=1))
+    words = ("epoch", "learning rate", "margin", "embedding")
+    ours = [str(w.message) for w in caught if str(w.message).startswith(("epoch ", "for "))]
+    assert all(any(word in text for word in words) for text in ours)
+    return ours
+
+
+def test_a_healthy_training_is_left_in_peace():
+    assert warned() == []
+
+
+def test_collapsed_embeddings_are_named():
+    net = Net(scale=1e-3)  # what is left is the bias, for every image
+    assert any("collapsed" in text for text in warned(net, lr=1e-6))
+
+
+def test_a_loss_at_its_margin_is_named():
+    """The triplet loss of one embedding for all is its margin; here it stays there."""
+    said = warned(Net(scale=1e-4), siamese.TripletLoss(margin=0.5), lr=0.0)
+    assert any("one and the same embedding" in text and "0.5000" in text for text in said)
+    assert not any("one and the same" in text for text in warned(Net(scale=1e-4), lr=0.0, epochs=2))
+
+
+def test_no_active_pairs_are_named():
+    said = warned(loss=siamese.TripletLoss(margin=1e-4), noise=0.0)  # genuine pairs at 0
+    assert any("no active pair" in text and "100%" in text for text in said)
+
+
+def test_a_dead_validation_is_named():
+    said = warned(lr=0.0)
+    assert any("have not changed at all" in text for text in said)
+    assert not any("not changed" in text for text in warned(lr=0.0, epochs=3))
+
+
+def test_guessing_is_named():
+    said = warned(noise=100.0, lr=1e-9)
+    assert any("guessing" in text for text in said)
+
+
+class Broken(EmbeddingLoss):
+    """Divides by zero in the second epoch."""
+
+    calls = 0
+
+    def forward(self, embeddings, labels, pairs=None):
+        self.calls += self.training
+        bad = self.calls > 1 and self.training
+        return embeddings.square().mean() * (float("nan") if bad else 1.0)
+
+
+def test_a_loss_that_is_no_number_is_named():
+    module = siamese.SiameseModule(Net(), Broken(), schedule=None)
+    trainer = quiet_trainer(max_epochs=2, callbacks=[LearningWatch()])
+    with pytest.warns(UserWarning, match="epoch 1: the training loss is no number"):
+        trainer.fit(module, batches())
+
+
+def test_each_is_said_once_in_a_training():
+    said = warned(lr=0.0, epochs=12)
+    assert sum("not changed" in text for text in said) == 1
+
+
+def test_patience_is_what_was_asked_for():
+    assert any("not changed" in t for t in warned(lr=0.0, epochs=2, watch=LearningWatch(1)))
+    with pytest.raises(ConfigError, match="patience"):
+        LearningWatch(0)
+
+
+def test_any_module_that_follows_the_contract_can_be_watched():
+    class Own(siamese.SiameseModule):
+        def training_step(self, batch, batch_idx):
+            return {"loss": super().training_step(batch, batch_idx)}
+
+    module = Own(Net(), siamese.ContrastiveLoss(1.0), schedule=None)
+    module.loss.open_set = False  # a classifier: there is no such value for it
+    quiet_trainer(max_epochs=1, callbacks=[LearningWatch()]).fit(module, batches(), batches())
