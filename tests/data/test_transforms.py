@@ -37,7 +37,12 @@ def test_the_same_seed_gives_the_same_image_whatever_came_before():
     assert len({a.tobytes() for a in alone.values()}) == len(SEEDS)  # and each seed gives another
 
 
-@pytest.mark.parametrize("augment", [Augmentation(), FULL], ids=["default", "full"])
+SHIFTED = Augmentation(**(OFF | {"translation": 0.1, "erasing": 0.5}))
+
+
+@pytest.mark.parametrize(
+    "augment", [Augmentation(), FULL, SHIFTED], ids=["default", "full", "shifted"]
+)
 def test_it_draws_what_an_albumentations_pipeline_draws(augment):
     pipeline = A.Compose(augment._steps)
     for seed in SEEDS:
@@ -196,3 +201,32 @@ def test_stable_seeds_are_the_same_on_every_machine():
     # NumPy promises SeedSequence's numbers not to change; see
     # numpy/random/tests/test_seed_sequence.py for their origin.
     assert stable_seed(0, 1, 2, 3) == int(np.random.SeedSequence([0, 1, 2, 3]).generate_state(4)[0])
+
+
+def test_a_shift_alone_moves_whole_pixels_and_repeats_the_border():
+    image, met = np.arange(40 * 60 * 3).reshape(40, 60, 3).astype(np.uint8), set()
+    augment = Augmentation(**(OFF | {"translation": 0.05}))
+    for seed in range(300):
+        found = augment(image, (seed,))
+        moves = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-3, 4)
+            if np.array_equal(
+                found,
+                image[np.clip(np.arange(40) - down, 0, 39)][
+                    :, np.clip(np.arange(60) - right, 0, 59)
+                ],
+            )
+        ]
+        assert len(moves) == 1
+        met.update(moves)
+    assert len(met) == 5 * 7  # up to 0.05 of either side, and no further
+
+
+def test_an_augmentation_with_a_shift_reaches_other_processes():
+    augment = pickle.loads(pickle.dumps(SHIFTED))
+    SHIFTED(random_image(0), (1,))
+    again = pickle.loads(pickle.dumps(SHIFTED))
+    for one in (augment, again):
+        np.testing.assert_array_equal(one(random_image(1), (5,)), SHIFTED(random_image(1), (5,)))

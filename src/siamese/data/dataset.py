@@ -16,9 +16,9 @@ from siamese.errors import ConfigError
 from siamese.faces.crops import read_crop
 from siamese.pairs.fixed_pairs import FixedPairs
 
-# Crops of a split are kept in memory up to this size: decoding a PNG costs as much as a whole
-# augmentation.
-MEMORY_LIMIT = 1 << 30
+# Crops of a split are kept in memory up to this size, and up to a quarter of the memory that is
+# free: decoding a PNG costs as much as a whole augmentation.
+MEMORY_LIMIT = 4 << 30
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +54,8 @@ class CropDataset(Dataset[dict[str, Any]]):
         files: N crop files, all of one size.
         labels: (N,) int64, one number per identity.
         augment: ``augment(image, seed)`` on (H, W, 3) uint8, applied to plans that carry a seed.
-        in_memory: read all crops at once; by default where they take less than 1 GiB.
+        in_memory: read all crops at once; by default where they take less than 4 GiB, and less than
+            a quarter of the free memory.
         origin: which split of a data module it is; None where it is none.
     """
 
@@ -70,7 +71,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         self.files, self.labels, self.augment = list(files), labels, augment
         first = read_crop(self.files[0])
         if in_memory is None:
-            in_memory = first.nbytes * len(self.files) < MEMORY_LIMIT
+            in_memory = first.nbytes * len(self.files) < min(MEMORY_LIMIT, _free_memory() // 4)
         self._images = np.stack([first, *map(read_crop, self.files[1:])]) if in_memory else None
 
     def __len__(self) -> int:
@@ -110,6 +111,15 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     def __repr__(self) -> str:
         return f"CropDataset({len(self):,} crops of {len(set(self.labels.tolist())):,} identities)"
+
+
+def _free_memory() -> int:
+    """Bytes that Linux can give, its file cache included; elsewhere enough."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:")) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        return 4 * MEMORY_LIMIT
 
 
 def _augmented(

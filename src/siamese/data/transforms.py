@@ -28,7 +28,8 @@ class Augmentation:
         rotation: largest angle either way, degrees.
         scale: largest change of size, as a share: 0.1 gives factors of 0.9 to 1.1.
         shear: largest shear either way along both axes, degrees.
-        translation: largest shift either way along both axes, as a share of the side.
+        translation: largest shift either way along both axes, as a share of the side; of whole
+            pixels where it is the only change of place but mirroring.
         brightness: largest change either way, as a share of the full range.
         contrast: largest change either way, as a share.
         gamma: largest change either way, as a share: 0.2 gives exponents of 0.8 to 1.2.
@@ -95,10 +96,12 @@ class Augmentation:
         import albumentations as A
         import cv2
 
+        from siamese.data.shift import Shift
+
         steps: list[Any] = []
         if self.flip:
             steps.append(A.HorizontalFlip(p=self.flip))
-        if self.rotation or self.scale or self.shear or self.translation:
+        if self.rotation or self.scale or self.shear:
             steps.append(
                 A.Affine(
                     rotate=(-self.rotation, self.rotation),
@@ -109,6 +112,8 @@ class Augmentation:
                     p=1.0,
                 )
             )
+        elif self.translation:
+            steps.append(Shift(self.translation))
         if self.brightness or self.contrast:
             steps.append(
                 A.RandomBrightnessContrast(

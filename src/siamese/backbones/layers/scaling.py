@@ -20,19 +20,20 @@ def centre_of(images: Tensor, share: float, side: int) -> Tensor:
     """The part around the centre, scaled.
 
     Args:
-        images: (B, C, H, W) floating point; squares.
+        images: (B, C, H, W) floating point or uint8; squares.
         share: of the image's side, in (0, 1].
         side: of the result, pixels.
 
     Returns:
-        (B, C, side, side); each pixel is an average over all that it covers (no aliasing).
+        (B, C, side, side) of the same kind; each pixel is an average over all that it covers (no
+        aliasing).
     """
     size = images.shape[-1]
     border = round(size * (1 - share) / 2)
     part = images[..., border : size - border, border : size - border]
     if part.shape[-1] == side:
         return part
-    # In this order in memory the scaling is fastest.
-    part = part.contiguous()
+    if part.dtype != torch.uint8:  # in this order in memory the scaling is fastest
+        part = part.contiguous()
     with torch.autocast(images.device.type, enabled=False):
         return F.interpolate(part, (side, side), mode="bilinear", antialias=True)

@@ -15,8 +15,8 @@ class Tower(nn.Module):
     Averaging the maps, as is usual, forgets where things are. In aligned faces places mean
     something, so the maps are flattened, dropped out and mapped to the embedding, with batch
     normalisation on both sides (Deng et al., *ArcFace*, CVPR 2019, section 3.2, variant E). Blocks
-    are those of He et al., *Deep Residual Learning*, CVPR 2016, with PReLU and without a
-    nonlinearity after the sum.
+    are those of He et al., *Deep Residual Learning*, CVPR 2016, without a nonlinearity after the
+    sum.
 
     Args:
         channels: of the images.
@@ -31,7 +31,7 @@ class Tower(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(channels, width, 3, 2, 1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            nn.ReLU(inplace=True),
             _Block(width, 2 * width, 2),
             _Block(2 * width, 2 * width, 1),
             _Block(2 * width, 4 * width, 2),
@@ -58,7 +58,7 @@ class _Block(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride, 1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, 1, 1, bias=False),
             nn.BatchNorm2d(width),
         )
