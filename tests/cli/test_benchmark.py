@@ -82,6 +82,46 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     )
 
 
+def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, capsys):
+    words = (bundle, "--benchmark", "lfw_view2", "--data", lfw)
+    found = answer(capsys, *words, "--distance", "plda")
+    verifier, pairs = siamese.Verifier.load(bundle), siamese.lfw_view2(lfw)
+    rows = verifier.embed(list(pairs.paths), progress=False)
+    whose, names = np.array(pairs.identities), {0: "P0 P1", 1: "P2 P3", 2: "P4 P5"}
+
+    def ratios(fold, *without):
+        kept = ~np.isin(whose, [p for k in without for p in names[k].split()])
+        fitted = siamese.PldaDistance.fit(rows[kept], whose[kept])
+        here = pairs.fold == fold
+        measured = fitted.between(rows, pairs.left[here], pairs.right[here])
+        return fitted.ratios(measured.astype(float)), pairs.same[here]
+
+    right = []
+    for k in range(3):
+        own, same = ratios(k, k)
+        others = [ratios(j, j, k) for j in range(3) if j != k]
+        pool, kinds = (np.concatenate(part) for part in zip(*others, strict=True))
+        # The strictest of the most accurate.
+        limits = [np.inf, *sorted(pool.tolist(), reverse=True)]
+        limit = max(limits, key=lambda limit: np.sum((pool >= limit) == kinds))
+        right.append(np.mean((own >= limit) == same))
+    assert [f["accuracy"] for f in found["folds"]["folds"]] == pytest.approx(right)
+    plain = answer(capsys, *words)
+    assert (found["own_distance"], found["own_threshold"]) == (
+        plain["folds"],
+        plain["own_threshold"],
+    )
+    assert main(["evaluate", *map(str, words), "--distance", "plda"]) == 0
+    assert "by the bundle's own distance, euclidean" in capsys.readouterr().out
+    in_python = siamese.evaluate_benchmark(bundle, pairs, distance="plda", progress=False)
+    assert json.loads(json.dumps(in_python.to_dict())) == found["folds"]
+    text = refused(capsys, bundle, "--benchmark", "lfw_view1", "--data", lfw, "--distance", "plda")
+    assert "has 2 folds" in text
+    text = refused(capsys, bundle, "--data", lfw / "lfw", "--distance", "plda")
+    assert "siamese calibrate RUN" in text
+    assert "--threshold is one" in refused(capsys, *words, "--distance", "plda", "--threshold", 1)
+
+
 def test_settings_of_hydra_belong_to_train_alone(lfw, bundle, capsys):
     words = (bundle, "benchmark=lfw_view1", f"data={lfw}")
     assert "write --benchmark lfw_view1: name=value is for siamese train" in _exit(capsys, *words)

@@ -23,8 +23,10 @@ _OTHERS = ("pairs", "splits", "tta", "root", "on")
 
 def run(args: argparse.Namespace) -> int:
     """Print accuracy over the folds, images without a face counted both ways."""
+    from siamese.distances.base import as_distance
     from siamese.evaluation.artifacts import make_room
-    from siamese.evaluation.benchmark import measure_benchmark
+    from siamese.evaluation.benchmark import embed_benchmark
+    from siamese.evaluation.fitted_folds import check_folds
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
 
@@ -32,15 +34,17 @@ def run(args: argparse.Namespace) -> int:
     where = options.device(args.device)
     bundle = options.open_bundle(args.run)
     own_threshold = bundle.operating_point.threshold
+    other = args.distance and as_distance(args.distance, to_be_fitted=True)
+    if other and other.needs_fit:
+        check_folds(pairs)
     given = args.threshold
-    if given is None and pairs.folds == 1:
+    if given is None and pairs.folds == 1 and not other:
         given = own_threshold
     policy = options.parse_policy(args.policy) or (MaxAccuracy() if given is None else given)
     for text in _notes(args, bundle):
         options.note(text)
-    measured = measure_benchmark(
+    embedded = embed_benchmark(
         bundle.backbone.for_inference().to(where),
-        bundle.distance.to(where),
         bundle.cropper,
         pairs,
         tta=bundle.test_time_augmentation,
@@ -48,8 +52,13 @@ def run(args: argparse.Namespace) -> int:
         bad_images=args.bad_images,
         progress=not args.json,
     )
+    measured = embedded.measured(bundle.distance.to(where))
     found, own = measured.evaluate(policy), measured.evaluate(own_threshold)
     facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}
+    before = None
+    if other:
+        before, found = found, embedded.measured(other).evaluate(policy)
+        facts |= {"folds": found.to_dict(), "own_distance": before.to_dict()}
     if args.out:
         make_room(Path(args.out), bundle=True)
         write_json(Path(args.out) / "folds.json", facts)
@@ -57,6 +66,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(facts, allow_nan=False))
         return 0
     _show(found, own, own_threshold, args.threshold is None)
+    if before is not None:
+        name = f"by the bundle's own distance, {measured.distance}, every pair answered"
+        print(_sentence(before.mean, before.standard_error, len(before.folds), name))
     return 0
 
 
@@ -95,6 +107,11 @@ def _pairs(args: argparse.Namespace) -> PairsFile:
             raise ConfigError(
                 f"--{name} has no meaning with {option}, which says what is compared; leave it out"
             )
+    if args.distance and args.threshold is not None:
+        raise ConfigError(
+            "--threshold is one of the bundle's own distance, not of another (--distance); leave "
+            "out one"
+        )
     if args.policy and args.threshold is not None:
         raise ConfigError("--policy chooses the threshold; leave out --threshold")
     if args.threshold is not None and not math.isfinite(args.threshold):

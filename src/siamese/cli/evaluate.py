@@ -9,6 +9,7 @@ from pathlib import Path
 from siamese.cli import benchmark, options
 from siamese.cli.options import LATEST, PRETRAINED
 from siamese.cli.out_folder import opened
+from siamese.errors import ConfigError
 
 HELP = "evaluate a run on its splits, on other data, or on a benchmark"
 DESCRIPTION = (
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the splits of another run: siamese evaluate {PRETRAINED} --on {LATEST} --splits "
         f"test compares the network as it came with its fine-tuned one",
     )
+    options.add_distance(
+        parser,
+        "on benchmarks; plda is fitted to the benchmark's own images, anew for every fold, without "
+        "the people of the fold",
+    )
     options.add_pairs(parser)
     parser.add_argument(
         "--splits", nargs="+", metavar="NAME", help="only these splits of the run, e.g. test"
@@ -72,6 +78,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the figures."""
     options.import_plugins(args.plugin)
     pairs_are_given = bool(args.benchmark or args.pairs_file)
+    if args.distance and not pairs_are_given:
+        raise ConfigError(
+            "--distance is for pairs that are given (--benchmark, --pairs-file); siamese calibrate "
+            "RUN --data PATH --distance NAME --out DIR makes a bundle with another distance"
+        )
     args.run = args.run or (PRETRAINED if pairs_are_given else LATEST)
     args.out = str(Path(args.out).expanduser()) if args.out else None
     with opened(args.out, args.run, args.overwrite):

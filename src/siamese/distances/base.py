@@ -95,6 +95,11 @@ class Distance(nn.Module):
         """Whether it is itself only after :meth:`fitted_to`."""
         return False
 
+    @property
+    def fit_offset(self) -> float:
+        """What must be subtracted from its distances to compare them with those of another fit."""
+        return 0.0
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of matching rows.
 

@@ -118,6 +118,10 @@ class PldaDistance(Distance):
     def needs_fit(self) -> bool:
         return not self.is_fitted
 
+    @property
+    def fit_offset(self) -> float:
+        return float(self.offset)
+
     def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> PldaDistance:
         """See :meth:`Distance.fitted_to`; errors as for :meth:`fit`."""
         rows, who = rows_and_labels(embeddings, labels)

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.pairs_file import PairsFile
-from siamese.distances.base import Distance
+from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.errors import CalibrationError
+from siamese.evaluation.fitted_folds import FoldFits, check_folds
 from siamese.evaluation.sources import Source, place_of
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import crop_files
@@ -34,6 +36,7 @@ def evaluate_benchmark(
     benchmark: PairsFile,
     policy: str | dict[str, Any] | Policy | float | None = None,
     *,
+    distance: str | Distance | None = None,
     cache: str | Path | None = None,
     bad_images: str = "error",
     device: str = "cpu",
@@ -47,6 +50,7 @@ def evaluate_benchmark(
         policy: how thresholds are chosen; a number is applied as it is. By default the highest
             accuracy on the other folds, or, where there is one fold only, the bundle's own
             threshold.
+        distance: another one than the bundle's, as for :func:`measure_benchmark`.
         cache, bad_images, progress: as for :func:`siamese.crop_files`.
         device: where to compute.
 
@@ -57,11 +61,11 @@ def evaluate_benchmark(
     """
     place = place_of(bundle)
     bundle = place if isinstance(place, Bundle) else Bundle.load(place)
-    if policy is None and benchmark.folds == 1:
+    if policy is None and benchmark.folds == 1 and distance is None:
         policy = bundle.operating_point.threshold
     found = measure_benchmark(
         bundle.backbone.for_inference().to(device),
-        bundle.distance.to(device),
+        bundle.distance.to(device) if distance is None else distance,
         bundle.cropper,
         benchmark,
         tta=bundle.test_time_augmentation,
@@ -74,7 +78,7 @@ def evaluate_benchmark(
 
 def measure_benchmark(
     model: nn.Module,
-    distance: Distance,
+    distance: str | Distance,
     cropper: Cropper,
     benchmark: PairsFile,
     *,
@@ -87,7 +91,9 @@ def measure_benchmark(
 
     Args:
         model: images (B, 3, H, W) to embeddings.
-        distance: between them.
+        distance: between them, an object or a name. One that must be fitted (``"plda"``) is fitted
+            to the benchmark's own images, anew for every fold, without the people of the fold
+            (:class:`siamese.evaluation.fitted_folds.FoldFits`).
         cropper: from images to what the model sees; where it finds nothing to crop, its policy says
             what is compared instead, if anything. One that refuses such images compares them whole
             here: every pair is answered, and those pairs are counted as wrong once more.
@@ -97,34 +103,94 @@ def measure_benchmark(
 
     Raises:
         DataError, FaceError, CacheError: from cropping.
-        CalibrationError: no image is left, or embeddings are NaN or infinite.
+        CalibrationError: no image is left, or embeddings are NaN or infinite, or too few people to
+            fit a distance to.
+        ConfigError: an unknown distance, one that must be trained, or fewer than three folds for
+            one that must be fitted.
     """
+    distance = as_distance(distance, to_be_fitted=True)
+    if distance.needs_fit:
+        check_folds(benchmark)
+    embedded = embed_benchmark(
+        model,
+        cropper,
+        benchmark,
+        tta=tta,
+        cache=cache,
+        bad_images=bad_images,
+        progress=progress,
+    )
+    return embedded.measured(distance)
+
+
+def embed_benchmark(
+    model: nn.Module,
+    cropper: Cropper,
+    benchmark: PairsFile,
+    *,
+    tta: TestTimeAugmentation | None = None,
+    cache: str | Path | None = None,
+    bad_images: str = "error",
+    progress: bool = True,
+) -> EmbeddedBenchmark:
+    """Embed each image of a benchmark once; arguments and errors: :func:`measure_benchmark`."""
     if getattr(cropper, "no_face", None) == "error":
         cropper = with_no_face(cropper, "whole_image")
     result = crop_files(
         benchmark.paths, cropper, cache=cache, bad_images=bad_images, progress=progress
     )
-    kept = [row for row, file in enumerate(result.files) if file is not None]
-    if not kept:
+    kept = np.array([file is not None for file in result.files])
+    if not kept.any():
         raise CalibrationError(
             f"{benchmark.name}: the cropper leaves no image; set cropper.no_face=whole_image"
         )
     crops = [file for file in result.files if file is not None]
-    every = np.arange(len(crops))  # each image an identity of its own: only distances are wanted
-    embeddings = embed(model, CropDataset(crops, every), tta=tta)
-    place = np.full(len(benchmark.files), -1)
-    place[kept] = every
-    left, right = place[benchmark.left], place[benchmark.right]
-    refused = (left < 0) | (right < 0)
-    chosen = FixedPairs(left[~refused], right[~refused], benchmark.name)
-    held = measure_pairs(embeddings, every, chosen, distance)
-    assert isinstance(held, HeldDistances)
-    distances = np.full(len(benchmark), np.nan, dtype=held.distances.dtype)
-    distances[~refused] = held.distances
-    empty = np.array([found == 0 for found in result.faces])
-    missing = empty[benchmark.left] | empty[benchmark.right] | refused
-    count = int(empty.sum())
-    return BenchmarkDistances(benchmark, distances, missing, refused, count, held.distance)
+    found = embed(model, CropDataset(crops, np.arange(len(crops))), tta=tta)
+    embeddings = found.new_zeros(len(kept), found.shape[1])
+    embeddings[torch.from_numpy(kept)] = found
+    empty = np.array([faces == 0 for faces in result.faces])
+    return EmbeddedBenchmark(benchmark, embeddings, kept, empty)
+
+
+@dataclass(frozen=True)
+class EmbeddedBenchmark:
+    """The images of a benchmark, embedded.
+
+    Attributes:
+        benchmark: N files.
+        embeddings: (N, D) float32 on the CPU; zero where an image is left out.
+        kept: (N,) bool, False where an image is left out.
+        empty: (N,) bool, True where the cropper found nothing.
+    """
+
+    benchmark: PairsFile
+    embeddings: Tensor
+    kept: np.ndarray
+    empty: np.ndarray
+
+    def measured(self, distance: Distance) -> BenchmarkDistances:
+        """The distance of each pair; see :func:`measure_benchmark`."""
+        b = self.benchmark
+        refused = ~(self.kept[b.left] & self.kept[b.right])
+        choosing = None
+        if distance.needs_fit:
+            fits = FoldFits(distance, self.embeddings, self.kept & ~self.empty, b)
+            distances, choosing = fits.distances(), fits.choosing()
+            name = DISTANCES.name(distance)
+        else:
+            # Each image an identity of its own: only distances are wanted.
+            chosen = FixedPairs(b.left[~refused], b.right[~refused], b.name)
+            held = measure_pairs(self.embeddings, np.arange(len(self.kept)), chosen, distance)
+            assert isinstance(held, HeldDistances)
+            distances = np.empty(len(b), dtype=held.distances.dtype)
+            distances[~refused], name = held.distances, held.distance
+        distances[refused] = np.nan
+        missing = self.empty[b.left] | self.empty[b.right] | refused
+        count = int(self.empty.sum())
+        return BenchmarkDistances(b, distances, missing, refused, count, name, choosing)
+
+    def __repr__(self) -> str:
+        return f"EmbeddedBenchmark({self.benchmark!r})"
 
 
 @dataclass(frozen=True)
@@ -139,6 +205,8 @@ class BenchmarkDistances:
         refused: (n,) bool, pairs with an image that is left out: they have no distance.
         not_acquired: number of images on which the cropper found nothing (failure to acquire).
         distance: the distance's registered name.
+        choosing: see :func:`siamese.cross_validate`; None where thresholds are chosen from
+            ``distances``.
     """
 
     benchmark: PairsFile
@@ -147,6 +215,7 @@ class BenchmarkDistances:
     refused: np.ndarray
     not_acquired: int
     distance: str
+    choosing: np.ndarray | None = None
 
     @property
     def pair_distances(self) -> HeldDistances:
@@ -169,6 +238,7 @@ class BenchmarkDistances:
             tested=self.benchmark.tested,
             missing=self.missing,
             refused=self.refused,
+            choosing=self.choosing,
             benchmark=self.benchmark.name,
             names=dict(enumerate(self.benchmark.fold_names)),
         )

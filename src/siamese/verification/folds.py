@@ -144,6 +144,7 @@ def cross_validate(
     tested: Sequence[int] | None = None,
     missing: np.ndarray | None = None,
     refused: np.ndarray | None = None,
+    choosing: np.ndarray | None = None,
     benchmark: str = "pairs",
     names: Mapping[int, str] | None = None,
 ) -> FoldedEvaluation:
@@ -166,6 +167,9 @@ def cross_validate(
         refused: (n,) bool, pairs without a distance, since an image was left out: their verdict is
             "different", and they do not help to choose a threshold. ``distances`` may hold any
             values there.
+        choosing: (number of tested folds, n): for each tested fold the distances that its threshold
+            is chosen from, where these are others: of a distance that was fitted to the benchmark's
+            own images, for each fold without those of the fold. By default ``distances``.
         benchmark: what the pairs are called.
         names: what the folds are called; by default their numbers.
 
@@ -202,12 +206,19 @@ def cross_validate(
             f"{benchmark}: one fold alone chooses no threshold that it could be judged by; give a "
             f"threshold, or pairs in several folds"
         )
+    pools = [distances] * len(chosen) if choosing is None else np.asarray(choosing)
+    if np.shape(pools) != (len(chosen), len(same)):
+        raise CalibrationError(
+            f"choosing must be ({len(chosen)}, {len(same)}), one row for each tested fold, not "
+            f"{np.shape(pools)}"
+        )
     found = []
-    for number in chosen:
+    for number, pool in zip(chosen, pools, strict=True):
         here, elsewhere = fold == number, (fold != number) & ~refused
         threshold = given
         if rule is not None:
-            threshold, _ = ThresholdCurve.of(distances[elsewhere], same[elsewhere]).choose(rule)
+            pairs = check_pairs(pool[elsewhere], same[elsewhere])
+            threshold, _ = ThresholdCurve.of(*pairs).choose(rule)
         assert threshold is not None
         called = str(number) if names is None else names[number]
         found.append(
