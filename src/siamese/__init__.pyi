@@ -151,6 +151,7 @@ from .training.metrics import RecallAtFmr as RecallAtFmr
 from .evaluation.benchmark import measure_benchmark as measure_benchmark
 from .evaluation.benchmark import BenchmarkDistances as BenchmarkDistances
 from .evaluation.benchmark import evaluate_benchmark as evaluate_benchmark
+from .evaluation.other_distance import DistanceGain as DistanceGain
 from .inference.pretrained import pretrained_backbone as pretrained_backbone
 from .inference.pretrained import pretrained_bundle as pretrained_bundle
 

@@ -26,15 +26,19 @@ class PldaDistance(Distance):
     """Length-normalised PLDA: ``offset`` less the log-likelihood ratio, in [0, inf).
 
     The ratio compares "both show one identity" with "they show two", under
-    :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are whitened by
-    how images of one identity differ, and brought to unit length; what differs between identities
-    then counts the more, the less it differs within them. ``offset`` is a bound that no ratio
-    exceeds. :meth:`ratios` gives the ratios back. Unlike other distances it is not 0 for equal
-    embeddings: a common face is worse evidence than a rare one.
+    :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are whitened by how images
+    of one identity differ, and brought to unit length; what differs between identities then counts
+    the more, the less it differs within them. ``offset`` is a bound that no ratio exceeds.
+    :meth:`ratios` gives the ratios back. Unlike other distances it is not 0 for equal embeddings: a
+    common face is worse evidence than a rare one.
 
     It is fitted in closed form to embeddings of known identities, by :meth:`fit` or, in a training
     run (``distance=plda``), after training, to the training images. Until then it measures as
     :class:`siamese.EuclideanDistance`, so that a loss can use it and a run can be watched.
+
+    It gains most on embeddings that were not trained to tell identities apart. A network that knows
+    its few training identities by heart says too little of how images of strangers differ: then it
+    is better fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``).
 
     Args:
         shrinkage: 0 < shrinkage <= 1, how far the covariances are moved towards round ones; at 1 it

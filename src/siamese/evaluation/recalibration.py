@@ -97,8 +97,8 @@ def recalibrate(
     data: IdentityTable | str | Path,
     policy: str | dict[str, Any] | Policy | None = None,
     *,
-    distance: str | Distance | None = None,
     pairs: str | PairRule | None = None,
+    distance: str | Distance | None = None,
     probability: str | None = "isotonic",
     tta: int | None = None,
     no_face: str | None = None,
@@ -117,11 +117,11 @@ def recalibrate(
         data: a table, a folder of one folder per identity, or a CSV file (path, identity): of
             identities that the network was not trained on.
         policy: how to choose; by default as the bundle's threshold was chosen.
+        pairs: which pairs; by default those of the rule that it was calibrated with.
         distance: another one than the bundle's, an object or a name. ``"plda"`` is fitted to half
             of the identities, and the threshold chosen on the others
             (:func:`siamese.evaluation.other_distance.divide_identities`); what it gains there is
             in ``result.gain``. The bundle is then made of both halves (``Bundle.seen``).
-        pairs: which pairs; by default those of the rule that it was calibrated with.
         probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it
             out.
         tta: changed copies over which each embedding is averaged, 0 for none; by default the
