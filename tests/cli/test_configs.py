@@ -30,6 +30,7 @@ COVERED = {
     "face_similarity",
     "face_similarity_plus",
     "finetune",
+    "lfw",
 }
 
 
@@ -45,7 +46,7 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
     )
     needed = (
         ["data.root=x"]
-        if group == "experiment" and (choice.startswith("face_") or choice == "finetune")
+        if group == "experiment" and (choice.startswith("face_") or choice in ("finetune", "lfw"))
         else needed
     )
     if choice == "learned":  # makes sense with a loss that learns it, and no other

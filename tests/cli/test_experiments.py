@@ -18,7 +18,7 @@ GALLERIES = ("samples", "false_matches", "false_non_matches")
 
 @pytest.fixture(scope="module")
 def lfw(tmp_path_factory):
-    """Thirty identities with five drawings of 250 x 250 pixels each."""
+    """Thirty identities with five drawings of 250 x 250 pixels each, and pairs of five of them."""
     root = tmp_path_factory.mktemp("lfw")
     for identity in range(30):
         rng = np.random.default_rng(identity)
@@ -34,6 +34,11 @@ def lfw(tmp_path_factory):
             path = root / f"Person_{identity:02d}" / f"Person_{identity:02d}_{shot:04d}.jpg"
             path.parent.mkdir(exist_ok=True)
             image.save(path)
+    for file in ("pairsDevTrain", "pairsDevTest"):
+        who = [f"Person_{i:02d}" for i in (range(5) if file.endswith("Train") else range(25, 30))]
+        lines = ["5", *(f"{name}\t0\t1" for name in who)]
+        lines += [f"{who[i]}\t0\t{who[i - 1]}\t1" for i in range(5)]
+        (root / f"{file}.txt").write_text("\n".join(lines) + "\n")
     return root
 
 
@@ -44,10 +49,15 @@ IMAGE_DISJOINT = [
     "data.split.test=12",
 ]
 HELD_OUT = ["data.split.test=0.2"]
+# No faces to be found on drawings: the middle of each, as large as descriptors need it.
 SMALL_NET = [
-    "module.backbone.widths=[8]",
-    "module.backbone.depths=[1]",
+    "module.backbone.width=4",
+    "module.backbone.size=32",
+    "module.backbone.views=[0.9,0.7]",
     "module.backbone.components=10",
+    "data/cropper=none",
+    "data.cropper.size=96",
+    "baselines=[]",
 ]
 EXPERIMENTS = {
     "face_comparer": [*IMAGE_DISJOINT, "data.sampler.steps=2", "data.sampler.pairs=16"],
@@ -72,6 +82,13 @@ EXPERIMENTS = {
         "data.sampler.steps=2",
         "data.sampler.identities=4",
     ],
+    "lfw": [
+        *SMALL_NET,
+        "data.split.calibration=0.2",
+        "data.sampler.steps=2",
+        "data.sampler.identities=4",
+        "baselines=[untrained,descriptors]",
+    ],
 }
 
 
@@ -85,12 +102,10 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())
     point = json.loads((run / "bundle" / "bundle.json").read_text())["operating_point"]
-    assert point["policy"] == ("max_accuracy" if name.startswith("face_comparer") else "max_f1")
-    protocol = "image_disjoint" if name.startswith("face_comparer") else "held_out_identities"
-    calibrates = name != "face_similarity"
-    assert set(figures) == {"train", "validation", "test"} | (
-        {"calibration"} if calibrates else set()
-    )
+    assert point["policy"] == ("max_f1" if name.startswith("face_similarity") else "max_accuracy")
+    protocol = {"face_c": "image_disjoint", "face_s": "held_out_identities", "lfw": ""}[name[:6]]
+    splits = {"train", "test"} | ({"validation"} if protocol else set())
+    assert set(figures) == splits | ({"calibration"} if name != "face_similarity" else set())
     drawn = {f"{gallery}_{split}.png" for gallery in GALLERIES for split in figures}
     drawn |= {
         "loss_curves.png",
@@ -101,18 +116,25 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
         "training_pairs.png",
     }
     assert {p.name for p in (run / "plots").iterdir()} == drawn
-    assert json.loads((run / "skew.json").read_text())["all"]["images"] == 150
+    assert json.loads((run / "skew.json").read_text())["all"]["images"] == (
+        135 if name == "lfw" else 150
+    )  # strangers have no others
     history = read_history(run / "history.csv")
     assert history["train/loss"][0] == [0, 1]
     assert np.isfinite(history["train/loss"][1]).all()
     assert "train/accuracy" in history
     # Classifiers have nothing to say about others.
     losses = {logged for logged in history if logged.endswith("/loss")}
-    assert (losses > {"train/loss"}) == (not name.endswith("plus"))
+    assert (losses > {"train/loss"}) == (name in ("face_comparer", "face_similarity"))
     shown = capsys.readouterr().out
     # Labelled wherever figures stand.
     assert all(figures[split]["caution"].startswith(protocol) for split in figures)
     assert protocol in shown
+    if name == "lfw":
+        beside = figures["test"]["baselines"]
+        assert list(beside) == ["untrained", "descriptors"]
+        assert (figures["test"]["genuine"], figures["test"]["impostor"]) == (5, 5)
+        assert "training" in shown.partition("note: ")[2]
     if protocol == "image_disjoint":
         assert [figures[s]["genuine"] for s in ("train", "validation", "test")] == [30, 6, 6]
         assert [figures[s]["impostor"] for s in ("train", "validation", "test")] == [30, 6, 6]

@@ -115,6 +115,8 @@ def test_the_gain_has_the_sign_of_the_difference_and_reverses():
     assert 0 < low < high < 0.5
     back = gain_in_auc(poor, good)
     assert back == pytest.approx((-high, -low), abs=1e-9)
+    observed = siamese.evaluate_pairs(good, 1.0).auc - siamese.evaluate_pairs(poor, 1.0).auc
+    assert low <= observed <= high
 
 
 def test_the_gain_is_surer_than_two_intervals_say():
@@ -131,6 +133,14 @@ def test_the_gain_is_surer_than_two_intervals_say():
     low, high = gain_in_auc(one, shaken)
     own = siamese.evaluate_pairs(one, 1.0).ci95["auc"]
     assert high - low < 0.2 * (own[1] - own[0])
+
+
+def test_a_gain_over_what_errs_nowhere_is_none():
+    perfect, poor = clusters(0.01), clusters(1.5)
+    assert siamese.evaluate_pairs(perfect, 1.0).auc == 1
+    low, high = gain_in_auc(poor, perfect)
+    assert low < high < 0
+    assert gain_in_auc(perfect, perfect) == (0, 0)
 
 
 def test_other_pairs_cannot_be_compared():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from siamese.backbones.ensemble_net import EnsembleNet
 from siamese.errors import ConfigError
 from siamese.losses.base import LOSSES
 from siamese.losses.combined import CombinedLoss
@@ -10,6 +11,7 @@ from siamese.losses.contrastive import ContrastiveLoss
 from siamese.losses.margin_softmax import MarginSoftmaxLoss
 from siamese.losses.partwise import PartwiseLoss
 from siamese.losses.supervised_contrastive import SupervisedContrastiveLoss
+from siamese.training.module import SiameseModule
 
 
 def test_it_is_the_mean_of_the_loss_over_the_parts():
@@ -51,8 +53,19 @@ def test_a_checkpoint_can_name_it():
     assert (again.parts, again.loss.margin, len(again.losses)) == (3, 0.3, 3)
 
 
+def test_the_module_tells_it_how_many_networks_there_are():
+    net = EnsembleNet(views=(1.0, 0.5, 0.7), size=32, width=2, learned_size=8, components=0)
+    loss = CombinedLoss([PartwiseLoss(MarginSoftmaxLoss())])
+    SiameseModule(net, loss)
+    assert loss.losses[0].parts == len(loss.losses[0].losses) == 3
+    SiameseModule(net, loss)  # once more changes nothing
+    assert len(loss.losses[0].losses) == 3
+    with pytest.raises(ConfigError, match=r"parts=2.*3 networks"):
+        SiameseModule(net, PartwiseLoss(MarginSoftmaxLoss(), 2))
+
+
 def test_parts_must_be_equal():
-    with pytest.raises(ConfigError, match="views"):
+    with pytest.raises(ConfigError, match="3 equal parts"):
         PartwiseLoss(MarginSoftmaxLoss(), 3).bind(5, 10)
     for parts in (0, 1.5, True):
         with pytest.raises(ConfigError, match="parts"):

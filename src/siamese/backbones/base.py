@@ -31,6 +31,11 @@ class Backbone(nn.Module):
         return self.embedding_size
 
     @property
+    def trained_parts(self) -> int:
+        """How many equal parts the loss sees, each the embedding of a network of its own."""
+        return 1
+
+    @property
     def same_at_use(self) -> bool:
         """Whether embeddings mean the same while training and at use.
 

@@ -90,6 +90,11 @@ class EnsembleNet(Backbone):
         return len(self.views) * self.learned_size
 
     @property
+    def trained_parts(self) -> int:
+        """As many as there are networks."""
+        return len(self.views)
+
+    @property
     def unit_length(self) -> bool:
         """Embeddings have length 1."""
         return True

@@ -40,6 +40,15 @@ class EmbeddingLoss(nn.Module):
             embedding_size: D of the embeddings that the loss sees while training.
         """
 
+    def divide(self, parts: int) -> None:
+        """Tell the loss that embeddings are several, side by side; by default it ignores it.
+
+        :class:`siamese.SiameseModule` calls it, before :meth:`bind`.
+
+        Args:
+            parts: :attr:`siamese.Backbone.trained_parts`.
+        """
+
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
         """The loss of a batch.
 

@@ -55,6 +55,11 @@ class CombinedLoss(EmbeddingLoss):
         for loss in self._members:
             loss.bind(identities, embedding_size)
 
+    def divide(self, parts: int) -> None:
+        """Tell every loss, see :meth:`EmbeddingLoss.divide`."""
+        for loss in self._members:
+            loss.divide(parts)
+
     def forward(self, embeddings: Tensor, labels: Tensor, pairs: Tensor | None = None) -> Tensor:
         """See :meth:`EmbeddingLoss.forward`; each loss gets ``pairs`` and uses them as usual."""
         total = nothing(embeddings)

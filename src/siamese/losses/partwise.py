@@ -22,22 +22,39 @@ class PartwiseLoss(EmbeddingLoss):
 
     Args:
         loss: of one part.
-        parts: how many equal parts, >= 1.
+        parts: how many equal parts, >= 1; None leaves it to :meth:`divide`, which
+            :class:`siamese.SiameseModule` calls.
 
     Attributes:
         open_set, of_batches: as of ``loss``.
 
     Raises:
-        ConfigError: no part; on a call or from :meth:`bind`, embeddings that cannot be divided so.
+        ConfigError: no part, or another number than the backbone has; on a call or from
+            :meth:`bind`, embeddings that cannot be divided so.
     """
 
-    def __init__(self, loss: EmbeddingLoss, parts: int) -> None:
+    def __init__(self, loss: EmbeddingLoss, parts: int | None = None) -> None:
         super().__init__()
-        if isinstance(parts, bool) or not isinstance(parts, int) or parts < 1:
+        if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int)):
             raise ConfigError(f"parts must be a whole number of at least 1, not {parts!r}")
-        self.parts = parts
-        self.losses = nn.ModuleList([loss, *(copy.deepcopy(loss) for _ in range(parts - 1))])
+        self.parts: int | None = None
+        self.losses = nn.ModuleList([loss])
         self.open_set, self.of_batches = loss.open_set, loss.of_batches
+        if parts is not None:
+            self.divide(parts)
+
+    def divide(self, parts: int) -> None:
+        """See :meth:`EmbeddingLoss.divide`; makes a loss for each part."""
+        if parts < 1:
+            raise ConfigError(f"parts must be a whole number of at least 1, not {parts!r}")
+        if self.parts is not None and self.parts != parts:
+            raise ConfigError(
+                f"the loss has parts={self.parts}, and the backbone {parts} networks: leave out "
+                f"parts (module.loss.parts)"
+            )
+        if self.parts is None:
+            self.losses.extend(copy.deepcopy(self.loss) for _ in range(parts - 1))
+        self.parts = parts
 
     @property
     def loss(self) -> EmbeddingLoss:
@@ -65,12 +82,12 @@ class PartwiseLoss(EmbeddingLoss):
         return f"parts={self.parts}"
 
     def _width(self, size: int) -> int:
-        if size % self.parts:
+        if size % len(self.losses):
             raise ConfigError(
                 f"embeddings of {size} numbers cannot be divided into {self.parts} equal parts: "
-                f"set parts to the number of networks (of EnsembleNet: of its views)"
+                f"set parts to the number of networks"
             )
-        return size // self.parts
+        return size // len(self.losses)
 
     @property
     def _each(self) -> list[EmbeddingLoss]:

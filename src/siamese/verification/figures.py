@@ -13,7 +13,6 @@ from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import (
     IdentityBootstrap,
     bootstrap_identities,
-    interval,
     interval_around,
     unseen_error_rates,
 )
@@ -201,13 +200,14 @@ def gain_in_auc(new: PairDistances, old: PairDistances, seed: int = 0) -> Interv
     kinds = [(d.genuine, d.impostor, d.labels.tolist()) for d in (new, old)]
     if kinds[0] != kinds[1]:
         raise CalibrationError("areas can only be compared on the same pairs of the same images")
-    draws = [bootstrap_identities(distances, seed) for distances in (new, old)]
     areas = [
-        _whole_curve(drawn, {"auc": auc(distances.curve())})["auc"]
-        for drawn, distances in zip(draws, (new, old), strict=True)
-        if drawn is not None
+        _areas(drawn)
+        for distances in (new, old)
+        if (drawn := bootstrap_identities(distances, seed)) is not None
     ]
-    return interval(areas[0] - areas[1]) if len(areas) == 2 else None
+    if len(areas) < 2:
+        return None
+    return interval_around(auc(new.curve()) - auc(old.curve()), areas[0] - areas[1])
 
 
 def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
@@ -260,11 +260,9 @@ def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[s
         values = {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
         return values | dict.fromkeys(recalls, 1 - missed)
     genuine, impostor = draws.genuine, draws.impostor
-    zero = np.zeros((len(genuine), 1))
-    tp, fp = np.concatenate([zero, draws.tp], axis=1), np.concatenate([zero, draws.fp], axis=1)
-    closer = np.diff(tp, axis=1) * (impostor[:, None] - (fp[:, 1:] + fp[:, :-1]) / 2)
+    tp, fp = _from_zero(draws)
     values = {
-        "auc": closer.sum(axis=1) / (genuine * impostor),
+        "auc": _areas(draws),
         "eer": crossing(fp / impostor[:, None], 1 - tp / genuine[:, None]),
     }
     row = np.arange(len(tp))
@@ -273,3 +271,17 @@ def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[s
         last = np.count_nonzero(fp <= rate * impostor[:, None] + 1e-9, axis=1) - 1
         values[name] = tp[row, last] / genuine
     return values
+
+
+def _areas(draws: IdentityBootstrap) -> np.ndarray:
+    """(r,) area under the ROC curve of each draw."""
+    tp, fp = _from_zero(draws)
+    closer = np.diff(tp, axis=1) * (draws.impostor[:, None] - (fp[:, 1:] + fp[:, :-1]) / 2)
+    areas: np.ndarray = closer.sum(axis=1) / (draws.genuine * draws.impostor)
+    return areas
+
+
+def _from_zero(draws: IdentityBootstrap) -> tuple[np.ndarray, np.ndarray]:
+    """(r, k + 1) accepted genuine and impostor pairs, beginning with none."""
+    zero = np.zeros((len(draws.genuine), 1))
+    return np.concatenate([zero, draws.tp], axis=1), np.concatenate([zero, draws.fp], axis=1)
