@@ -9,9 +9,11 @@ import torch
 from tests.helpers import assert_says, write_identities
 
 import siamese
+from siamese.data.embedding import embed
 from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation import baselines
 from siamese.evaluation.baselines import Baseline, note_on_training
+from siamese.evaluation.stages import fit_backbone
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.figures import gain_in_auc
 
@@ -192,3 +194,15 @@ def test_a_baseline_that_fails_is_a_note_and_no_end(run, monkeypatch):
     beside = baselines.beside_baselines(["untrained"], done, done.bundle.components, siamese.Eer())
     assert beside.baselines == ()
     assert_says(beside.notes[-1], "before training", "embeddings are NaN")
+
+
+def test_descriptors_are_computed_once_for_all_that_is_measured(run, monkeypatch):
+    """They lie beside the crops: a second look at the same images counts nothing."""
+    _, data = run
+    crops = data.dataset("train")
+    assert crops.cache is not None
+    assert (crops.cache / "descriptors").is_dir()
+    net = siamese.DescriptorNet(components=5)
+    monkeypatch.setattr(net, "_count", lambda _: pytest.fail("counted again"))
+    fit_backbone(net, crops)
+    assert embed(net, data.dataset("test")).shape == (len(data.dataset("test")), 5)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.errors import ConfigError
-from siamese.faces.crops import read_crop
+from siamese.faces.crops import cache_of, read_crop
 from siamese.pairs.fixed_pairs import FixedPairs
 
 # Crops of a split are kept in memory up to this size, and up to a quarter of the memory that is
@@ -76,6 +76,11 @@ class CropDataset(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def cache(self) -> Path | None:
+        """The crop cache in which its crops lie; None for files elsewhere."""
+        return cache_of(self.files[0])
 
     def image(self, index: int) -> np.ndarray:
         """One crop as it is, (size, size, 3) uint8."""

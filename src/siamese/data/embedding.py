@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese.backbones.descriptor_cache import descriptors_kept
 from siamese.backbones.layers.views import mean_over_views
 from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import SequentialBatches
@@ -23,7 +24,7 @@ def embed(
     batch: int = EVAL_BATCH,
     tta: TestTimeAugmentation | None = None,
 ) -> Tensor:
-    """Embed all N images of a data set.
+    """Embed all N images of a data set; fixed descriptors are kept beside its crops.
 
     Args:
         model: (B, 3, H, W) uint8 to (B, D); run in evaluation mode on the device it is on, and left
@@ -40,7 +41,8 @@ def embed(
     model.eval()
     try:
         plans = SequentialBatches(len(data), batch)
-        return torch.cat([embed_batch(model, data[plan]["image"], tta).cpu() for plan in plans])
+        with descriptors_kept(data.cache):
+            return torch.cat([embed_batch(model, data[plan]["image"], tta).cpu() for plan in plans])
     finally:
         model.train(was_training)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from siamese.backbones.base import Backbone
+from siamese.backbones.descriptor_cache import descriptors_kept
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
@@ -159,7 +160,8 @@ def fit_backbone(backbone: Backbone, data: CropDataset) -> None:
     """Let a backbone work out what it can in closed form from the training images."""
     backbone.eval()
     batches = (data[plan]["image"] for plan in SequentialBatches(len(data), EVAL_BATCH))
-    backbone.fit(batches, torch.from_numpy(data.labels))
+    with descriptors_kept(data.cache):
+        backbone.fit(batches, torch.from_numpy(data.labels))
 
 
 def judge(

@@ -87,9 +87,10 @@ def default_cache() -> Path:
     return Path(platformdirs.user_cache_dir("siamese", appauthor=False))
 
 
-def cache_folder(cache: str | Path | None) -> Path:
-    """The folder that a setting names; by default :func:`default_cache`."""
-    return Path(cache).expanduser() if cache else default_cache()
+def cache_of(crop: Path) -> Path | None:
+    """The cache in which a crop lies; None for a file that lies in none."""
+    place = crop.parents  # cache / crops / settings / shard / file, see _crop_path
+    return place[3] if len(place) > 3 and place[2].name == "crops" else None
 
 
 def content_hash(content: bytes) -> str:
@@ -144,7 +145,7 @@ def crop_files(
     """
     start = time.perf_counter()
     hashes = hash_files(paths) if hashes is None else hashes
-    folder = _settings_folder(cache_folder(cache), cropper)
+    folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0

@@ -15,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese.backbones.descriptor_cache import descriptors_kept
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.errors import CalibrationError, ConfigError
@@ -29,7 +28,6 @@ from siamese.evaluation.baselines import (
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
-from siamese.faces.crops import cache_folder
 from siamese.inference.bundle import DESCRIPTION
 from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
@@ -214,9 +212,8 @@ def train(
     if keep == "best":
         _restore_best(module, best, folder, previous)
     facts |= {"epochs": fitting.current_epoch, "kept": keep}
-    with descriptors_kept(cache_folder(data.cache)):
-        evaluation = _conclude(module, components, images, rule, facts)
-        evaluation = beside_baselines(compared, evaluation, untrained, rule, data.cache)
+    evaluation = _conclude(module, components, images, rule, facts)
+    evaluation = beside_baselines(compared, evaluation, untrained, rule, data.cache)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
