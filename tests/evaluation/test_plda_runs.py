@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tests.helpers import write_identities
+from tests.helpers import quiet_trainer, write_identities
 
 import siamese
 from siamese.data.embedding import embed
@@ -48,9 +48,15 @@ def test_training_is_that_with_the_euclidean_distance(runs):
     (module, _, _), (plain, _, _), _ = runs
     weights = plain.backbone.state_dict()
     assert all(torch.equal(v, weights[k]) for k, v in module.backbone.state_dict().items())
-    # It may go on: only the bundle's distance is fitted.
-    assert not module.distance.is_fitted
     assert not module.loss.distance.is_fitted
+
+
+def test_the_module_measures_as_its_threshold_was_chosen(runs):
+    (module, data, run), _, _ = runs
+    assert module.distance.is_fitted
+    (figures,) = quiet_trainer().validate(module, datamodule=data, verbose=False)
+    assert figures["calibration/f1"] == pytest.approx(run.evaluations["calibration"].f1, abs=1e-6)
+    assert figures["calibration/threshold"] == pytest.approx(run.operating_point.threshold)
 
 
 def test_it_is_fitted_to_the_training_images_alone_which_are_embedded_once(runs):

@@ -252,6 +252,7 @@ def _conclude(
     evaluation = conclude(
         components, images, policy, epoch=found.epoch, step=found.step, provenance=facts
     )
+    module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
 
