@@ -148,6 +148,7 @@ from .training.metrics import EqualErrorRate as EqualErrorRate
 from .training.metrics import RecallAtFmr as RecallAtFmr
 
 # benchmarks and pretrained networks
+from .evaluation.baselines import Baseline as Baseline
 from .evaluation.benchmark import measure_benchmark as measure_benchmark
 from .evaluation.benchmark import BenchmarkDistances as BenchmarkDistances
 from .evaluation.benchmark import evaluate_benchmark as evaluate_benchmark
