@@ -188,6 +188,22 @@ def test_kept_descriptors_are_the_same_and_are_computed_once(fitted, tmp_path, m
     assert computed[-1] == 12
 
 
+def test_of_many_images_whole_identities_are_taken(fitted, monkeypatch):
+    images, labels = images_of()
+    monkeypatch.setattr(descriptor_net, "IMAGES", 26)
+    described = []
+    few = DescriptorNet(components=12)
+    describe = few.describe
+    monkeypatch.setattr(few, "describe", lambda x: described.append(len(x)) or describe(x))
+    few.fit([images[:5], images[5:20], images[20:]], labels)
+    assert sum(described) == 24  # six identities of four
+    kept = descriptor_net._sample(labels)
+    assert kept.view(8, 4).all(dim=1).sum() == 6
+    alone = DescriptorNet(components=12)
+    alone.fit([images[kept]], labels[kept])
+    assert torch.allclose(alone(images), few(images), atol=1e-5)
+
+
 def test_a_full_disk_costs_time_only(fitted, tmp_path):
     images, _ = images_of(2)
     blocked = tmp_path / "file"

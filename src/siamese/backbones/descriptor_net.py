@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +16,8 @@ from siamese.backbones.layers.edge_histograms import EdgeHistograms
 from siamese.backbones.layers.scaling import grey_of
 from siamese.errors import ConfigError
 
-# Images that principal directions are computed from at most, evenly spread: more cost memory, 70 KB
-# each, and change little.
+# Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each and several
+# times as much while they are decomposed, and change little.
 IMAGES = 12_000
 # Raised whenever the same settings give other numbers: then kept descriptors are no longer found.
 FORMAT = 1
@@ -44,7 +45,7 @@ class DescriptorNet(Backbone):
             ``components``.
     """
 
-    def __init__(self, components: int = 500, mirror: bool = True, shrinkage: float = 0.3) -> None:
+    def __init__(self, components: int = 300, mirror: bool = True, shrinkage: float = 0.3) -> None:
         super().__init__()
         self.components, self.mirror, self.shrinkage = components, mirror, shrinkage
         self.patterns, self.edges = BinaryPatterns(mirror), EdgeHistograms(mirror)
@@ -90,10 +91,21 @@ class DescriptorNet(Backbone):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Fit the discriminant; see :meth:`siamese.Backbone.fit`."""
-        device = self.discriminant.mean.device
-        self.fit_descriptors(torch.cat([self.describe(b.to(device)) for b in batches]), labels)
+        """Fit the discriminant, to up to 12,000 images; see :meth:`siamese.Backbone.fit`."""
+        device, kept, found, start = self.discriminant.mean.device, _sample(labels), [], 0
+        for batch in batches:
+            wanted = batch[kept[start : start + len(batch)]]
+            start += len(batch)
+            if len(wanted):
+                found.append(self.describe(wanted.to(device)))
+        self.discriminant.fit(torch.cat(found), labels[kept].to(device))
 
-    def fit_descriptors(self, descriptors: Tensor, labels: Tensor) -> None:
-        """As :meth:`fit`, of the images' (N, size) descriptors."""
-        self.discriminant.fit(descriptors, labels.to(descriptors.device))
+
+def _sample(labels: Tensor) -> Tensor:
+    """(N,) bool: all images of as many identities as there is room for, always the same ones."""
+    _, who, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(sizes)))
+    room = torch.cumsum(sizes[order], 0) <= IMAGES
+    kept = torch.zeros(len(sizes), dtype=torch.bool)
+    kept[order[room]] = True
+    return kept[who]

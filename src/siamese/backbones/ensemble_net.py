@@ -57,7 +57,7 @@ class EnsembleNet(Backbone):
         width: int = 32,
         learned_size: int = 256,
         dropout: float = 0.4,
-        components: int = 500,
+        components: int = 300,
         weight: float = 1.0,
         mirror: bool = True,
     ) -> None:

@@ -31,7 +31,7 @@ BASELINES = {
     "descriptors": "fixed descriptors",
     "pretrained": "dlib's network",
 }
-COMPONENTS = 400  # of the descriptors, where there are images enough
+COMPONENTS = 300  # of the descriptors, where there are images enough
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ OVERSAMPLING, ROUNDS = 50, 3
 class Discriminant(nn.Module):
     """From descriptors to unit vectors whose distances tell identities apart.
 
-    Descriptors are projected on their ``components`` principal directions, scaled to equal variance
-    and brought to unit length; then the directions along which images of one identity vary are
-    shrunk (within-class covariance normalisation: Hatch, Kajarekar and Stolcke, *Within-Class
-    Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
+    Descriptors are projected on their ``components`` principal directions, each divided by the
+    fourth root of its variance: half of the way to equal variances. Then the directions along which
+    images of one identity vary are shrunk (within-class covariance normalisation: Hatch, Kajarekar
+    and Stolcke, *Within-Class Covariance Normalization for SVM-based Speaker Recognition*,
+    Interspeech 2006), and the whole is brought to unit length.
 
     Args:
         size: D, length of a descriptor.
@@ -41,7 +42,7 @@ class Discriminant(nn.Module):
     within: Tensor
     fitted: Tensor
 
-    def __init__(self, size: int, components: int = 400, shrinkage: float = 0.3) -> None:
+    def __init__(self, size: int, components: int = 300, shrinkage: float = 0.3) -> None:
         super().__init__()
         if not 1 <= components <= size or not shrinkage > 0:
             raise ConfigError(
@@ -71,18 +72,19 @@ class Discriminant(nn.Module):
                 f"{len(descriptors)} descriptors cannot fit {self.components} components; add "
                 f"images, or take fewer components"
             )
-        mean = descriptors.float().mean(dim=0)
+        wide = descriptors.float()  # once: it may be more than a gigabyte
+        mean = wide.mean(dim=0)
         q = min(self.components + OVERSAMPLING, *descriptors.shape)
         # The decomposition starts from random directions: always from the same.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            _, strength, directions = torch.svd_lowrank(
-                descriptors.float() - mean, q=q, niter=ROUNDS
-            )
-        scale = strength[: self.components].clamp(min=strength[0] * 1e-6) / len(descriptors) ** 0.5
+            _, strength, directions = torch.svd_lowrank(wide - mean, q=q, niter=ROUNDS)
+        deviation = strength[: self.components].clamp(min=strength[0] * 1e-6)
         self.mean.copy_(mean)
-        self.principal.copy_(directions[:, : self.components] / scale)
-        x = self._components(descriptors.float())
+        self.principal.copy_(
+            directions[:, : self.components] / (deviation / len(descriptors) ** 0.5).sqrt()
+        )
+        x = self._components(wide)
         self.centre.copy_(x.mean(dim=0))
         self.within.copy_(_inverse_root(_within_class(x, labels), self.shrinkage))
         self.fitted.fill_(True)
@@ -94,7 +96,7 @@ class Discriminant(nn.Module):
             return F.normalize(x, dim=1)
 
     def _components(self, descriptors: Tensor) -> Tensor:
-        return F.normalize((descriptors - self.mean) @ self.principal, dim=1)
+        return (descriptors - self.mean) @ self.principal
 
 
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:
