@@ -190,15 +190,19 @@ def test_kept_descriptors_are_the_same_and_are_computed_once(fitted, tmp_path, m
 
 def test_of_many_images_whole_identities_are_taken(fitted, monkeypatch):
     images, labels = images_of()
-    monkeypatch.setattr(descriptor_net, "IMAGES", 26)
+    monkeypatch.setattr(descriptor_net, "IMAGES", 40)
+    kept = descriptor_net._sample(torch.arange(9).repeat_interleave(100))
+    assert torch.equal(kept.view(9, 100).sum(dim=1), torch.full((9,), 4))  # of each a tenth
+    assert int(descriptor_net._sample(torch.arange(60).repeat_interleave(3)).sum()) == 39
+    monkeypatch.setattr(descriptor_net, "_sample", lambda labels: labels != 3)
     described = []
     few = DescriptorNet(components=12)
     describe = few.describe
     monkeypatch.setattr(few, "describe", lambda x: described.append(len(x)) or describe(x))
     few.fit([images[:5], images[5:20], images[20:]], labels)
-    assert sum(described) == 24  # six identities of four
-    kept = descriptor_net._sample(labels)
-    assert kept.view(8, 4).all(dim=1).sum() == 6
+    assert sum(described) == 28  # seven identities of four
+    kept = labels != 3
+    monkeypatch.undo()
     alone = DescriptorNet(components=12)
     alone.fit([images[kept]], labels[kept])
     assert torch.allclose(alone(images), few(images), atol=1e-5)

@@ -102,10 +102,16 @@ class DescriptorNet(Backbone):
 
 
 def _sample(labels: Tensor) -> Tensor:
-    """(N,) bool: all images of as many identities as there is room for, always the same ones."""
+    """(N,) bool: of as many identities as there is room for, always the same ones.
+
+    All images of each, but for identities with more than a tenth of the room.
+    """
     _, who, sizes = torch.unique(labels, return_inverse=True, return_counts=True)
-    order = torch.from_numpy(np.random.default_rng(0).permutation(len(sizes)))
-    room = torch.cumsum(sizes[order], 0) <= IMAGES
-    kept = torch.zeros(len(sizes), dtype=torch.bool)
-    kept[order[room]] = True
-    return kept[who]
+    order = torch.argsort(who, stable=True)
+    place = torch.empty_like(order)  # of each image among those of its identity
+    place[order] = torch.arange(len(who)) - (torch.cumsum(sizes, 0) - sizes)[who[order]]
+    most = max(2, IMAGES // 10)
+    shuffled = torch.from_numpy(np.random.default_rng(0).permutation(len(sizes)))
+    chosen = torch.zeros(len(sizes), dtype=torch.bool)
+    chosen[shuffled[torch.cumsum(sizes.clamp(max=most)[shuffled], 0) <= IMAGES]] = True
+    return chosen[who] & (place < most)
