@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and hold no results (and so no images of people)."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,18 +8,19 @@ import pytest
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-# Changes that make it short; then what it prints, and the folder of its run.
+# Changes that make it short; then patterns of what it prints, and the folder of its run.
 TO_SHORTEN = {
     "01_train": {"EPOCHS = 8": "EPOCHS = 1", "steps=50": "steps=5"},
     "02_digits": {"steps=40": "steps=5"},
 }
 PRINTED = {
-    "01_train": ["people never seen: F1"],
+    "01_train": [r"people never seen: F1 \d"],
     "02_digits": [
-        "whether training helped is not certain: ROC AUC of the test identities",
-        "digits never seen, before training: F1",
-        "digits never seen, after: F1",
-        "Verification(same=",
+        # Three digits: a difference, but no interval.
+        r"training helped is not certain: ROC AUC .*, before training \d\.\d+ \([+-]\d\.\d+\)",
+        r"digits never seen, before training: F1 \d",
+        r"digits never seen, after: F1 \d",
+        r"Verification\(same=",
     ],
 }
 RUNS = {"01_train": "notebook", "02_digits": "digits"}
@@ -49,5 +51,5 @@ def test_it_runs(path, tmp_path):
     assert any("image/png" in o.get("data", {}) for o in outputs)
     printed = "".join(o.get("text", "") for o in outputs)
     for said in PRINTED[path.stem]:
-        assert said in printed
+        assert re.search(said, printed), said
     assert (tmp_path / "runs" / RUNS[path.stem] / "bundle" / "bundle.json").is_file()
