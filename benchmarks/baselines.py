@@ -5,7 +5,9 @@
 
 LFW is the folder with one folder per person. Settings go to every run that is started now, e.g.
 max_epochs=3 where 200 epochs take too long; the table says how many steps each run has. A run that
-lies in the folder already is not trained again.
+lies in the folder already is not trained again, one that was stopped goes on. Beside each figure
+stand those of the same run before training, and of fixed descriptors. The second table is the curve
+of the figure against epochs, by the threshold of each epoch.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from pathlib import Path
 
 import torch
 
+from siamese.report.history import read_history
+
 # Experiment -> (split seeds, the split whose figures count, metric)
 RUNS = {
     "face_comparer": ([0], "validation", "accuracy"),
     "face_comparer_plus": ([0, 1, 2, 3, 4], "validation", "accuracy"),
     "face_similarity": ([0], "test", "f1"),
-    "face_similarity_plus": ([0], "test", "f1"),
+    "face_similarity_plus": ([0, 1, 2, 3, 4], "test", "f1"),
 }
+# Epochs that the second table shows, and the last one.
+SHOWN = (1, 2, 5, 10, 20, 40, 60, 100, 150, 200)
 PUBLISHED = {
     "face_comparer": ("", "0.90 to 0.91", ""),
     "face_similarity": ("0.987", "0.938", "**0.576**"),
@@ -56,11 +62,13 @@ def main() -> None:
                     f"hydra.run.dir={folder}",
                     "overwrite=true",  # a run that was stopped before its end
                 ]
+                if (folder / "checkpoints" / "last.ckpt").exists():
+                    words = [f"hydra.run.dir={folder}", f"resume={folder}"]
                 words = ["train", *words, *args.settings]
                 print(f"siamese {' '.join(words)}", file=sys.stderr, flush=True)
                 command = [str(Path(sys.executable).parent / "siamese"), *words]
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    table = "\n".join(lines(args.only, args.out))
+    table = "\n".join([*lines(args.only, args.out), "", *curves(args.only, args.out)])
     print(table)
     if args.readme:
         text = args.readme.read_text(encoding="utf-8")
@@ -77,15 +85,15 @@ def lines(names: list[str], out: Path) -> list[str]:
     """The table, in Markdown."""
     found = [
         "| experiment, figure | split seed | epochs, steps, minutes | train | validation | test | "
-        "test ROC AUC |",
-        "|---|---|---|---|---|---|---|",
+        "test ROC AUC | before training | fixed descriptors |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         seeds, split, metric = RUNS[name]
         label = f"{name}, {'F1' if metric == 'f1' else metric}"
         if name in PUBLISHED:
-            found.append(f"| {label}, as published | | | {' | '.join(PUBLISHED[name])} | |")
-        scores, pairs = [], 0
+            found.append(f"| {label}, as published | | | {' | '.join(PUBLISHED[name])} | | | |")
+        scores, pairs, beside = [], 0, []
         for seed in seeds:
             folder = out / f"{name}-{seed}"
             figures = json.loads((folder / "evaluation.json").read_text())
@@ -99,9 +107,12 @@ def lines(names: list[str], out: Path) -> list[str]:
                 for s in ("train", "validation", "test")
             ]
             effort = f"{last['epoch'] + 1}, {last['global_step']:,}, {minutes:.0f}"
+            known = figures[split].get("baselines", {})
+            beside.append([known.get(b, {}).get(metric) for b in ("untrained", "descriptors")])
+            others = ["" if value is None else f"{value:.3f}" for value in beside[-1]]
             found.append(
                 f"| {label} | {seed} | {effort} | {' | '.join(cells)} | "
-                f"{figures['test']['auc']:.3f} |"
+                f"{figures['test']['auc']:.3f} | {' | '.join(others)} |"
             )
             scores.append(figures[split][metric])
             pairs += figures[split]["genuine"] + figures[split]["impostor"]
@@ -113,7 +124,30 @@ def lines(names: list[str], out: Path) -> list[str]:
                 f"{pairs:,} pairs)"
             )
             place = ["", mean, ""] if split == "validation" else ["", "", mean]
-            found.append(f"| {label}, mean of {len(scores)} | | | {' | '.join(place)} | |")
+            means = [
+                f"{statistics.mean(column):.3f}" if None not in column else ""
+                for column in zip(*beside, strict=True)
+            ]
+            found.append(
+                f"| {label}, mean of {len(scores)} | | | {' | '.join(place)} | | "
+                f"{' | '.join(means)} |"
+            )
+    return found
+
+
+def curves(names: list[str], out: Path) -> list[str]:
+    """The figure on the split that the threshold is chosen on, against epochs; the first seed's."""
+    found = [
+        f"| experiment, figure where its threshold is chosen | {' | '.join(map(str, SHOWN))} |",
+        f"|---|{'---|' * len(SHOWN)}",
+    ]
+    for name in names:
+        seeds, _, metric = RUNS[name]
+        history = read_history(out / f"{name}-{seeds[0]}" / "history.csv")
+        (logged,) = (k for k in history if k.endswith(f"/{metric}") and not k.startswith("train"))
+        at = dict(zip(*history[logged], strict=True))
+        cells = [f"{at[epoch - 1]:.3f}" if epoch - 1 in at else "" for epoch in SHOWN]
+        found.append(f"| {name}, {metric} | {' | '.join(cells)} |")
     return found
 
 
