@@ -269,6 +269,11 @@ def test_until_it_is_fitted_it_measures_as_the_euclidean_distance():
         PldaDistance().ratios(0.3)
 
 
+def test_it_is_of_closed_form_fitted_or_not(fitted):
+    found = [(d.closed_form, d.needs_fit) for d in (fitted, PldaDistance(), EuclideanDistance())]
+    assert found == [(True, False), (True, True), (False, False)]
+
+
 def test_its_name_alone_measures_nothing():
     rows, labels = some(30)
     for call in (

@@ -91,8 +91,13 @@ class Distance(nn.Module):
         return next(self.parameters(), None) is not None
 
     @property
+    def closed_form(self) -> bool:
+        """Whether :meth:`fitted_to` works it out from embeddings, be it fitted already or not."""
+        return False
+
+    @property
     def needs_fit(self) -> bool:
-        """Whether it is itself only after :meth:`fitted_to`."""
+        """Whether it is itself only after :meth:`fitted_to`, which has not been called."""
         return False
 
     @property

@@ -119,6 +119,10 @@ class PldaDistance(Distance):
         return cls(shrinkage).fitted_to(*rows_and_labels(embeddings, identities))
 
     @property
+    def closed_form(self) -> bool:
+        return True
+
+    @property
     def needs_fit(self) -> bool:
         return not self.is_fitted
 
