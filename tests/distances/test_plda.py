@@ -260,7 +260,7 @@ def test_until_it_is_fitted_it_measures_as_the_euclidean_distance():
         ]
         assert torch.equal(*found)
     counts = [
-        measure_pairs(rows, labels, "all_pairs", d, limit=5).choose(siamese.MaxF1())
+        measure_pairs(rows, labels, limit=5, distance=d, to_be_fitted=True).choose(siamese.MaxF1())
         for d in (PldaDistance(), EuclideanDistance())
     ]
     assert counts[0] == counts[1]
@@ -274,15 +274,21 @@ def test_it_is_of_closed_form_fitted_or_not(fitted):
     assert found == [(True, False), (True, True), (False, False)]
 
 
-def test_its_name_alone_measures_nothing():
+@pytest.mark.parametrize("unfitted", ["plda", PldaDistance(0.5)])
+def test_nothing_is_concluded_before_it_is_fitted(unfitted):
     rows, labels = some(30)
     for call in (
-        lambda: siamese.calibrate(rows, labels, distance="plda"),
-        lambda: siamese.ThresholdCalibrator(distance="plda"),
+        lambda: siamese.calibrate(rows, labels, distance=unfitted),
+        lambda: siamese.ThresholdCalibrator(distance=unfitted),
+        lambda: siamese.VerificationThreshold(distance=unfitted),
+        lambda: siamese.measure_pairs(rows, labels, distance=unfitted),
     ):
         with pytest.raises(ConfigError) as error:
             call()
         assert_says(error.value, "plda", "siamese.PldaDistance.fit(embeddings, identities)")
+
+
+def test_a_module_is_made_with_one_that_the_run_will_fit():
     module = siamese.SiameseModule("small_res_net", siamese.ContrastiveLoss(), "plda")
     assert isinstance(module.distance, PldaDistance)
 

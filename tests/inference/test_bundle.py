@@ -18,6 +18,7 @@ from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
+from siamese.distances.plda import PldaDistance
 from siamese.errors import BundleError, ConfigError, ImageError
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
@@ -349,3 +350,12 @@ def test_a_file_is_no_bundle(tmp_path):
     (tmp_path / "readme.md").touch()
     with pytest.raises(BundleError, match="a file, not a bundle; give the folder"):
         Verifier.load(tmp_path / "readme.md")
+
+
+def test_a_distance_that_is_not_fitted_is_not_saved(tmp_path):
+    """The bundle would go on measuring as the euclidean distance, under the name of PLDA."""
+    point = replace(bundle().operating_point, distance="plda")
+    unfitted = replace(bundle(), distance=PldaDistance(), operating_point=point)
+    with pytest.raises(BundleError, match=r"plda.*not fitted.*siamese\.PldaDistance\.fit"):
+        unfitted.save(tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()

@@ -245,24 +245,31 @@ def as_distance(distance: str | Distance, *, to_be_fitted: bool = False) -> Dist
         to_be_fitted: whether one is welcome that must be fitted first.
 
     Raises:
-        ConfigError: an unknown name, or that of a distance which cannot be used without its weights
-            or without being fitted.
+        ConfigError: an unknown name, one that is not fitted, or the name of a distance which cannot
+            be used without its weights.
     """
-    if isinstance(distance, Distance):
-        return distance
-    built = DISTANCES.build(distance)
+    given = isinstance(distance, Distance)
+    built = distance if isinstance(distance, Distance) else DISTANCES.build(distance)
     if built.needs_fit and not to_be_fitted:
-        raise ConfigError(
-            f"distance {distance!r} must be fitted to embeddings of known identities; give the "
-            f"fitted object instead of the name: "
-            f"siamese.{type(built).__name__}.fit(embeddings, identities)"
-        )
-    if built.learned:
+        raise ConfigError(not_fitted(built))
+    if built.learned and not given:
         raise ConfigError(
             f"distance {distance!r} has weights that must be trained; give the trained object "
             f"instead of the name"
         )
     return built
+
+
+def not_fitted(distance: Distance) -> str:
+    """What to say of a distance that is asked to measure before it was fitted."""
+    name = DISTANCES.name(distance)
+    how = f"siamese.{type(distance).__name__}.fit(embeddings, identities)"
+    if DISTANCES.origin(distance):
+        how = f"what {type(distance).__name__}.fitted_to(embeddings, labels) returns"
+    return (
+        f"distance {name!r} is not fitted: it must be fitted to embeddings of known identities; "
+        f"give the fitted one: {how}"
+    )
 
 
 def widen(x: Tensor) -> Tensor:

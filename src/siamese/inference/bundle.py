@@ -21,7 +21,7 @@ import torch
 from siamese.backbones.base import Backbone
 from siamese.data.transforms import Augmentation
 from siamese.data.tta import TestTimeAugmentation
-from siamese.distances.base import DISTANCES, Distance
+from siamese.distances.base import DISTANCES, Distance, not_fitted
 from siamese.errors import (
     BundleError,
     CalibrationError,
@@ -126,10 +126,13 @@ class Bundle:
 
         Raises:
             ConfigError: a component of a class that is not registered.
-            BundleError: the folder cannot be written.
+            BundleError: the folder cannot be written, or the distance is not fitted: it would go on
+                measuring as another one.
         """
         from safetensors.torch import save as to_bytes
 
+        if self.distance.needs_fit:
+            raise BundleError(f"no bundle can be written: {not_fitted(self.distance)}")
         tensors = self.components.tensors()
         if self.calibration:
             tensors |= {

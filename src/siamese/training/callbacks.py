@@ -138,7 +138,8 @@ class ThresholdCalibrator(pl.Callback):
             pl_module.operating_point = None  # type: ignore[assignment]
         own = getattr(pl_module, "distance", None)
         distance = self.distance or (own if isinstance(own, Distance) else EuclideanDistance())
-        self._metric = VerificationThreshold(self.policy, self.pairs, distance)
+        self._metric = VerificationThreshold(self.policy, self.pairs)
+        self._metric.distance = distance  # the module's own may be fitted after the training only
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._metric is not None  # Lightning calls setup first

@@ -185,7 +185,8 @@ class PairMetric(Metric):
         Raises:
             CalibrationError: embeddings that are not finite.
         """
-        return measure_pairs(*self.rows(), self.pairs, self.distance)
+        # A run's own distance may be fitted after the training only.
+        return measure_pairs(*self.rows(), self.pairs, self.distance, to_be_fitted=True)
 
 
 class PairVerification(PairMetric):

@@ -43,7 +43,9 @@ class SplitOutputs:
     """
 
     def __init__(self, distance: Distance, size: int, keep: bool) -> None:
-        self._seen, self._at_use = _Rows(distance=distance), _Rows(distance=distance)
+        self._seen, self._at_use = _Rows(), _Rows()
+        for rows in (self._seen, self._at_use):
+            rows.distance = distance  # fitted or not yet
         self.size, self._keep = size, keep
         self.empty, self.known_to_loss = True, True
 

@@ -28,6 +28,8 @@ def measure_pairs(
     pairs: str | PairRule = "all_pairs",
     distance: str | Distance = "euclidean",
     limit: int | None = None,
+    *,
+    to_be_fitted: bool = False,
 ) -> PairDistances:
     """Choose pairs by who is on the images and measure their distances.
 
@@ -39,13 +41,15 @@ def measure_pairs(
             (:class:`siamese.AllPairs`) are streamed, in bounded memory.
         distance: between embeddings, an object or a name.
         limit: pairs that are held in memory, with their distances; by default 500,000.
+        to_be_fitted: whether a distance may be one that is not fitted yet, and measures otherwise
+            than it will, as while a network is trained.
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
             or small that float32 does not hold their distances.
-        ConfigError: an unknown pair rule or distance.
+        ConfigError: an unknown pair rule or distance, or a distance that is not fitted.
     """
-    pairs, distance = as_pair_rule(pairs), as_distance(distance)
+    pairs, distance = as_pair_rule(pairs), as_distance(distance, to_be_fitted=to_be_fitted)
     labels = np.asarray(identities.cpu() if isinstance(identities, Tensor) else identities)
     if not isinstance(embeddings, Tensor) or labels.dtype.kind not in "iu":
         embeddings, labels = rows_and_labels(embeddings, identities)
