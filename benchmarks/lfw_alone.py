@@ -13,8 +13,11 @@ training these are measured, with everything fitted on its training images alone
 * both in one embedding, by cosine and by PLDA, as the run's bundle measures them;
 * the sum of the log-likelihood ratios of the parts.
 
-Folds are judged as always: each at the threshold of best accuracy on the pairs of the others, which
-networks measured that had not seen those people. LFW is the folder of folders of people, with the
+A fold's pairs are judged at the threshold that is most accurate on the pairs of the people who were
+kept apart for it, and, in View 2, of the other fold of its group: the same networks measured these,
+and nobody of the tested fold has a part in it. (Pairs of other groups were measured by networks
+that know the tested fold's people.) "Best" is the best threshold on all tested pairs: to compare
+settings in View 1, not to report. LFW is the folder of folders of people, with the
 official files of pairs in it or beside it. The cropper finds faces and their eyes with models that
 learned from other images: "label-free outside data for alignment"; data/cropper=fixed_box is
 without.
@@ -24,9 +27,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +42,7 @@ import siamese
 from siamese.data.embedding import embed
 from siamese.datasets.benchmarks import BENCHMARKS
 from siamese.evaluation.data import EvaluationData, run_manifest
-from siamese.verification.curves import auc, eer
+from siamese.verification.curves import ThresholdCurve, auc, eer
 
 
 def main() -> None:
@@ -62,13 +66,15 @@ def main() -> None:
             print(f"measured {folder}", file=sys.stderr, flush=True)
     if args.train_only:
         return
-    figures = judge(found, args.view)
+    figures = judge(found)
     minutes = sum(_minutes(run.folder) for run in found)
     print(f"{len(found)} trainings, {minutes:.0f} minutes together\n")
-    print("| measured by | accuracy | ROC AUC | EER |\n|---|---|---|---|")
-    for name, (accuracy, error, area, equal) in figures.items():
+    print("| measured by | accuracy | ROC AUC | EER | best |\n|---|---|---|---|---|")
+    for name, of in figures.items():
+        error = of["standard_error"]
         spread = f" +- {error:.4f}" if error is not None else ""
-        print(f"| {name} | {accuracy:.4f}{spread} | {area:.4f} | {equal:.4f} |")
+        rest = " | ".join(f"{of[k]:.4f}" for k in ("auc", "eer", "best"))
+        print(f"| {name} | {of['accuracy']:.4f}{spread} | {rest} |")
     if args.json:
         args.json.write_text(json.dumps({"minutes": minutes, "figures": figures}, indent=1))
 
@@ -97,11 +103,11 @@ def train(lfw: Path, out: Path, view: int, group: str, settings: Sequence[str]) 
 
 @dataclass(frozen=True)
 class Measured:
-    """Distances of the tested pairs of one run.
+    """Distances of the pairs of one run that were not trained on.
 
     Attributes:
         folder: of the run.
-        same, fold: (n,) of each pair.
+        same, fold: (n,) of each pair; fold -1 for those that only choose thresholds.
         distances: what is measured how -> (n,) float64; of PLDA the negative ratio.
     """
 
@@ -112,16 +118,16 @@ class Measured:
 
 
 def measure(folder: Path) -> Measured:
-    """Measure the pairs of a run's tested folds."""
-    bundle = siamese.Bundle.load(folder)
-    manifest = run_manifest(folder)
-    keep = {"train", "test"}
-    for name in set(manifest.splits) - keep:
-        del manifest.splits[name]
-    rule = siamese.AllPairs()
-    data = EvaluationData.of_manifest(manifest, bundle.cropper, rule, progress=False)
-    rows = {split: embed(bundle.backbone, data.datasets[split]) for split in keep}
-    labels, (left, right) = data.datasets["train"].labels, data.prepared.splits["test"].pairs
+    """Measure the pairs of a run's tested folds, and balanced pairs of who was kept apart."""
+    bundle, manifest = siamese.Bundle.load(folder), run_manifest(folder)
+    data = EvaluationData.of_manifest(
+        manifest, bundle.cropper, siamese.BalancedPairs(), progress=False
+    )
+    rows = {split: embed(bundle.backbone, of) for split, of in data.datasets.items()}
+    pairs = {
+        split: data.pair_rules[split](data.datasets[split].labels)
+        for split in ("test", "calibration")
+    }
     networks = bundle.backbone.trained_size
     parts = {
         "networks": slice(0, networks),
@@ -130,23 +136,27 @@ def measure(folder: Path) -> Measured:
     }
     found: dict[str, np.ndarray] = {}
     for name, part in parts.items():
-        own = {split: rows[split][:, part] for split in keep}
+        own = {split: of[:, part] for split, of in rows.items()}
         if not own["test"].shape[1] or not bool(own["test"].any()):
             continue
-        found[f"{name}, cosine"] = _between(siamese.CosineDistance(), own["test"], left, right)
-        plda = siamese.PldaDistance.fit(own["train"], labels)
-        found[f"{name}, PLDA"] = -plda.ratios(_between(plda, own["test"], left, right))
+        found[f"{name}, cosine"] = _between(siamese.CosineDistance(), own, pairs)
+        plda = siamese.PldaDistance.fit(own["train"], data.datasets["train"].labels)
+        found[f"{name}, PLDA"] = -plda.ratios(_between(plda, own, pairs))
     both = [found.get(f"{name}, PLDA") for name in ("networks", "fixed descriptors")]
     if all(part is not None for part in both):
         found["sum of both PLDA ratios"] = both[0] + both[1]
-    who = data.datasets["test"].labels
-    return Measured(folder, who[left] == who[right], _folds(manifest, left, right), found)
+    same = np.concatenate([of.same for of in pairs.values()])
+    fold = np.full(len(same), -1)
+    tested = _folds(manifest, pairs["test"].left, pairs["test"].right)
+    fold[: len(tested)] = tested
+    return Measured(folder, same, fold, found)
 
 
 def _between(
-    distance: siamese.Distance, rows: Tensor, left: np.ndarray, right: np.ndarray
+    distance: siamese.Distance, rows: Mapping[str, Tensor], pairs: Mapping[str, siamese.Pairs]
 ) -> np.ndarray:
-    return distance.between(rows, left, right).astype(np.float64)
+    found = [distance.between(rows[split], of.left, of.right) for split, of in pairs.items()]
+    return np.concatenate(found).astype(np.float64)
 
 
 def _folds(manifest: siamese.SplitManifest, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -161,23 +171,35 @@ def _folds(manifest: siamese.SplitManifest, left: np.ndarray, right: np.ndarray)
     return np.array([fold[frozenset((table.files[a], table.files[b]))] for a, b in pairs])
 
 
-def judge(
-    found: Sequence[Measured], view: int
-) -> dict[str, tuple[float, float | None, float, float]]:
-    """Way of measuring -> accuracy, its standard error, ROC AUC and EER."""
-    same, fold = (np.concatenate([getattr(r, of) for r in found]) for of in ("same", "fold"))
+def judge(found: Sequence[Measured]) -> dict[str, dict[str, float | None]]:
+    """Way of measuring -> its figures."""
     figures = {}
     for name in found[0].distances:
-        distances = np.concatenate([run.distances[name] for run in found])
-        distances = (distances - distances.min()).astype(np.float32)
-        if view == 2:
-            e = siamese.cross_validate(distances, same, fold)
-            figures[name] = (e.mean, e.standard_error, e.auc, e.eer)
-        else:  # the best threshold on these very pairs: to compare settings, not to report
-            curve = siamese.ThresholdCurve.of(distances, same)
-            best = max(curve.at(t).accuracy for t in curve.thresholds)
-            figures[name] = (best, None, auc(curve), eer(curve))
+        right, distances, same = [], [], []
+        for run in found:
+            ours = run.distances[name]
+            for fold in np.unique(run.fold[run.fold >= 0]):
+                tested = run.fold == fold
+                chosen = ThresholdCurve.of(_from_zero(ours)[~tested], run.same[~tested])
+                threshold = chosen.thresholds[np.argmax(chosen.accuracy())]
+                accepted = siamese.is_match(_from_zero(ours)[tested], float(threshold))
+                right.append(float((accepted == run.same[tested]).mean()))
+                distances.append(ours[tested])
+                same.append(run.same[tested])
+        every = ThresholdCurve.of(_from_zero(np.concatenate(distances)), np.concatenate(same))
+        figures[name] = {
+            "accuracy": statistics.mean(right),
+            "standard_error": statistics.stdev(right) / len(right) ** 0.5 if right[1:] else None,
+            "auc": auc(every),
+            "eer": eer(every),
+            "best": float(every.accuracy().max()),
+        }
     return figures
+
+
+def _from_zero(distances: np.ndarray) -> np.ndarray:
+    """Ratios may be below 0; only their order counts."""
+    return (distances - distances.min()).astype(np.float32)
 
 
 def _minutes(folder: Path) -> float:

@@ -10,7 +10,8 @@ from siamese.data.split_protocols.benchmark_folds import BenchmarkFolds
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 
-PEOPLE, EACH = 40, 3
+PEOPLE = 40
+EACH = [3 if i < 20 else [3, 5, 9, 12][i % 4] for i in range(PEOPLE)]
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,9 @@ def table(tmp_path_factory):
     """Empty files in LFW's layout, with four folds of five people each."""
     root = tmp_path_factory.mktemp("lfw")
     names = [f"P{i:02d}" for i in range(PEOPLE)]
-    for name in names:
+    for name, each in zip(names, EACH, strict=True):
         (root / name).mkdir()
-        for i in range(1, EACH + 1):
+        for i in range(1, each + 1):
             (root / name / f"{name}_{i:04d}.jpg").touch()
     lines = ["4\t3"]
     for fold in range(4):
@@ -43,7 +44,7 @@ def test_nobody_of_a_tested_fold_is_trained_on(table, tested):
     assert who["train"] | who["calibration"] | met == set(table.distinct_identities)
     assert len(who["calibration"]) == round(0.2 * (PEOPLE - len(met)))
     for name in ("train", "calibration"):  # with all of their images
-        assert len(split.rows[name]) == EACH * len(who[name])
+        assert len(split.rows[name]) == sum(EACH[int(person[1:])] for person in who[name])
 
 
 def test_the_tested_pairs_are_those_of_the_file(table):
@@ -67,6 +68,19 @@ def test_the_seed_changes_who_calibrates_and_nothing_else(table):
     assert not np.array_equal(one.rows["calibration"], other.rows["calibration"])
 
 
+def test_those_who_calibrate_have_as_many_images_as_the_others(table):
+    """Over many draws their mean number varies far less than that of people drawn at random."""
+    rest = [EACH[i] for i in range(5, PEOPLE)] + [EACH[4]]
+    rng = np.random.default_rng(0)
+    drawn, ours = [], []
+    for seed in range(40):
+        drawn.append(np.mean(rng.permutation(rest)[:9]))
+        rows = BenchmarkFolds("lfw_view2", 0, 0.25)(table, seed).rows["calibration"]
+        ours.append(len(rows) / 9)
+    assert abs(np.mean(ours) - np.mean(rest)) < 0.4
+    assert np.std(ours) < 0.5 * np.std(drawn)
+
+
 def test_what_cannot_be_split_says_why(table):
     with pytest.raises(SplitError) as caught:
         BenchmarkFolds("lfw_view2")(table)
@@ -77,6 +91,10 @@ def test_what_cannot_be_split_says_why(table):
     with pytest.raises(SplitError) as caught:
         BenchmarkFolds("lfw_view3")
     assert_says(caught.value, "lfw_view2")
+    few = table.select([r for r, who in enumerate(table.identities) if who < "p19"])
+    with pytest.raises(SplitError) as caught:
+        BenchmarkFolds("lfw_view2", [0, 1, 2, 3])(few)
+    assert_says(caught.value, "people to train on", "data.split.tested")
     with pytest.raises(SplitError, match="calibration"):
         BenchmarkFolds(calibration=0)
     with pytest.raises(SplitError) as caught:

@@ -137,7 +137,7 @@ def test_24_people_in_256_numbers_are_served_as_well_as_by_cosine_after_whitenin
     x, labels = drawn(hard_world(256), [10] * 24, 1)
     new, who = drawn(hard_world(256), [4] * 60, 2)
     chosen = area(PldaDistance.fit(x, labels), new, who)
-    model = Fitting(x, labels, True).model(1.0)
+    model = Fitting(x, labels).model(1.0, centred=True)
     whitened = area(CosineDistance(), (new - model.mean) @ model.whitening, who)
     assert chosen > whitened - 0.002
     assert chosen > area(CosineDistance(), new, who) + 0.2

@@ -18,38 +18,49 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.figures import gain_in_auc
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A short run with two baselines, and its data."""
-    root = write_identities(tmp_path_factory.mktemp("identities"), [4] * 30)
-    data = siamese.FolderDataModule(
+@siamese.BACKBONES.register("baseline_test_net")
+class Plain(siamese.Backbone):
+    """Keeps no statistics: before training it is its first weights and nothing else."""
+
+    embedding_size = 8
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, 4),
+            torch.nn.ReLU(),
+            torch.nn.Flatten(),
+            torch.nn.Linear(512, 8),
+        )
+
+    def forward(self, images):
+        return self.layers(images.float() / 255)
+
+
+def module():
+    siamese.seed_everything(0)
+    return siamese.SiameseModule(Plain(), siamese.ContrastiveLoss(), schedule=None)
+
+
+def data_of(root):
+    return siamese.FolderDataModule(
         root,
         cropper=siamese.NoCropper(32),
         sampler=siamese.IdentitySampler(4, 2, steps=3),
         workers=0,
         progress=False,
     )
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    done = siamese.train(
-        module(),
-        data,
-        folder,
-        max_epochs=3,
-        policy="eer",
-        pairs="all_pairs",
-        baselines=["untrained", "descriptors"],
-        plots=False,
-        verbose=False,
-    )
-    return done, data
 
 
-def module():
-    siamese.seed_everything(0)
-    net = siamese.SmallResNet(
-        widths=(8,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0
-    )
-    return siamese.SiameseModule(net, siamese.ContrastiveLoss(), schedule=None)
+SETTINGS = {"policy": "eer", "pairs": "all_pairs", "plots": False, "verbose": False}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short run with two baselines, and its data."""
+    root = write_identities(tmp_path_factory.mktemp("identities"), [4] * 30)
+    data, folder = data_of(root), tmp_path_factory.mktemp("runs") / "run"
+    return siamese.train(module(), data, folder, max_epochs=3, **SETTINGS), data
 
 
 def test_untrained_is_the_same_network_with_its_first_weights(run):
@@ -73,6 +84,71 @@ def test_untrained_is_the_same_network_with_its_first_weights(run):
         observed, low, high = untrained.gain[split]
         assert observed == pytest.approx(done.evaluations[split].auc - expected.auc, abs=1e-6)
         assert low <= high
+
+
+def test_its_statistics_are_gathered_and_its_weights_stay(run):
+    siamese.seed_everything(0)
+    net = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8, dropout=0.5)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    baselines._gather_statistics(net, run[1].dataset("train"))
+    weights = dict(net.named_parameters())
+    assert all(torch.equal(before[k], v) for k, v in weights.items())
+    met = [k for k in before if k.endswith("num_batches_tracked")]
+    assert met
+    assert all(int(net.state_dict()[k]) == baselines.PASSED for k in met)
+    assert net.whitening.mean.any()
+
+
+def test_a_resumed_run_knows_whether_it_began_with_these_weights(run, tmp_path):
+    done, data = run
+    for number, (seed, known) in enumerate(((0, True), (7, False))):
+        data = data_of(data.table("train").root)
+        siamese.seed_everything(seed)
+        again = siamese.SiameseModule(Plain(), siamese.ContrastiveLoss(), schedule=None)
+        more = siamese.train(
+            again, data, tmp_path / str(number), max_epochs=4, resume=done.folder, **SETTINGS
+        )
+        names = [b.name for b in more.evaluation.baselines]
+        assert ("untrained" in names) == known
+        if known:
+            figures = [r.evaluation.baselines[0].evaluations["test"].auc for r in (done, more)]
+            assert figures[0] == figures[1]
+
+
+def test_whatever_happens_to_a_baseline_the_run_is_there(run, tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("siamese.training.run.beside_baselines", killed)
+    data = data_of(run[1].table("train").root)
+    with pytest.raises(KeyboardInterrupt):
+        siamese.train(module(), data, tmp_path / "run", max_epochs=1, **SETTINGS)
+    for name in ("evaluation.json", "history.csv", "bundle/bundle.json"):
+        assert (tmp_path / "run" / name).is_file()
+
+
+def test_what_is_fitted_in_closed_form_alone_needs_no_training(run, tmp_path):
+    data = data_of(run[1].table("train").root)
+    net = siamese.SiameseModule(siamese.DescriptorNet(components=12), siamese.ContrastiveLoss())
+    done = siamese.train(net, data, tmp_path / "run", max_epochs=1, **SETTINGS)
+    (beside,) = done.evaluation.baselines  # there is no "before training"
+    assert beside.name == "descriptors"
+    assert siamese.Bundle.load(done.folder).backbone.discriminant.fitted
+    assert done.operating_point.epoch is None
+
+
+def test_a_second_training_fits_the_distance_anew(run, tmp_path):
+    data = data_of(run[1].table("train").root)
+    twice = module()
+    twice.distance = siamese.PldaDistance()
+    settings = SETTINGS | {"baselines": (), "pairs": "all_pairs"}
+    first = siamese.train(twice, data, tmp_path / "first", max_epochs=1, **settings)
+    second = siamese.train(twice, data, tmp_path / "second", max_epochs=2, **settings)
+    fits = [r.evaluation.bundle.distance.whitening for r in (first, second)]
+    assert not torch.equal(*fits)
+    train = data.dataset("train")
+    again = siamese.PldaDistance.fit(embed(twice.backbone, train), train.labels)
+    assert torch.equal(again.whitening, fits[1])
 
 
 def test_all_stand_in_the_run_s_folder(run):
@@ -137,11 +213,19 @@ def test_the_gain_is_surer_than_two_intervals_say():
     assert high - low < 0.2 * (own[1] - own[0])
 
 
-def test_a_gain_over_what_errs_nowhere_is_none():
-    perfect, poor = clusters(0.01), clusters(1.5)
-    assert siamese.evaluate_pairs(perfect, 1.0).auc == 1
-    low, high = gain_in_auc(poor, perfect)
-    assert low < high < 0
+def test_few_identities_without_an_error_are_not_sure_of_a_gain():
+    def eight(noise):
+        rng = np.random.default_rng(0)
+        who = np.arange(80) // 10
+        x = 3 * rng.normal(size=(8, 6))[who] + noise * rng.normal(size=(80, 6))
+        return siamese.measure_pairs(x.astype(np.float32), who, AllPairs())
+
+    perfect, nearly = eight(0.01), eight(0.9)
+    areas = [siamese.evaluate_pairs(d, 1.0).auc for d in (perfect, nearly)]
+    assert areas[0] == 1
+    assert 0.98 < areas[1] < 1
+    low, high = gain_in_auc(perfect, nearly)
+    assert low < 0 < high
     assert gain_in_auc(perfect, perfect) == (0, 0)
 
 
@@ -187,13 +271,13 @@ def test_unknown_names_are_refused_at_once():
 
 def test_a_baseline_that_fails_is_a_note_and_no_end(run, monkeypatch):
     def fails(*_):
-        raise CalibrationError("embeddings are NaN")
+        raise MemoryError("too many images")
 
     monkeypatch.setattr(baselines, "conclude", fails)
     done = run[0].evaluation
     beside = baselines.beside_baselines(["untrained"], done, done.bundle.components, siamese.Eer())
     assert beside.baselines == ()
-    assert_says(beside.notes[-1], "before training", "embeddings are NaN")
+    assert_says(beside.notes[-1], "before training", "too many images")
 
 
 def test_descriptors_are_computed_once_for_all_that_is_measured(run, monkeypatch):

@@ -80,6 +80,30 @@ def test_collapsed_embeddings_are_named():
     assert any("collapsed" in text for text in warned(net, lr=1e-6))
 
 
+class Far(Net):
+    """Far from the origin, and healthy: distances are what they were."""
+
+    def forward(self, x):
+        return super().forward(x) + 100
+
+
+def test_far_from_the_origin_is_not_collapsed_and_nothing_at_all_is():
+    assert warned(Far()) == []
+
+    class Dead(Net):
+        def forward(self, x):
+            return super().forward(x) * 0
+
+    assert any("collapsed" in text for text in warned(Dead(), epochs=1))
+    said = warned(Dead(), siamese.SupervisedContrastiveLoss(), epochs=1)
+    assert any("collapsed" in text for text in said)
+
+
+def test_several_validations_in_an_epoch_count_once():
+    said = warned(lr=0.0, epochs=3, val_check_interval=1, watch=LearningWatch(3))
+    assert not any("not changed" in text for text in said)
+
+
 def test_a_loss_at_its_margin_is_named():
     """The triplet loss of one embedding for all is its margin; here it stays there."""
     said = warned(Net(scale=1e-4), siamese.TripletLoss(margin=0.5), lr=0.0)

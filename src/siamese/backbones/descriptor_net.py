@@ -16,8 +16,8 @@ from siamese.backbones.layers.edge_histograms import EdgeHistograms
 from siamese.backbones.layers.scaling import grey_of
 from siamese.errors import ConfigError
 
-# Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each and several
-# times as much while they are decomposed, and change little.
+# Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each, and change
+# little.
 IMAGES = 12_000
 # Raised whenever the same settings give other numbers: then kept descriptors are no longer found.
 FORMAT = 1
@@ -81,7 +81,9 @@ class DescriptorNet(Backbone):
         Returns:
             (B, size) float16.
         """
-        key = f"patterns and edges, format {FORMAT}, mirror {self.mirror}"
+        # Devices round differently.
+        kind = images.device.type
+        key = f"patterns and edges, format {FORMAT}, mirror {self.mirror}, {kind}"
         return described(images, self._count, self.size, key)
 
     def _count(self, images: Tensor) -> Tensor:
@@ -92,13 +94,16 @@ class DescriptorNet(Backbone):
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
         """Fit the discriminant, to up to 12,000 images; see :meth:`siamese.Backbone.fit`."""
-        device, kept, found, start = self.discriminant.mean.device, _sample(labels), [], 0
+        device, kept = self.discriminant.mean.device, _sample(labels)
+        found = torch.empty(int(kept.sum()), self.size, dtype=torch.half, device=device)
+        seen = filled = 0
         for batch in batches:
-            wanted = batch[kept[start : start + len(batch)]]
-            start += len(batch)
+            wanted = batch[kept[seen : seen + len(batch)]]
+            seen += len(batch)
             if len(wanted):
-                found.append(self.describe(wanted.to(device)))
-        self.discriminant.fit(torch.cat(found), labels[kept].to(device))
+                found[filled : filled + len(wanted)] = self.describe(wanted.to(device))
+                filled += len(wanted)
+        self.discriminant.fit(found, labels[kept].to(device))
 
 
 def _sample(labels: Tensor) -> Tensor:

@@ -125,8 +125,11 @@ class EnsembleNet(Backbone):
 
     def _views(self, images: Tensor) -> list[Tensor]:
         """Of each network, (B, channels, size, size), about -2..2."""
-        if images.dtype == torch.uint8:  # scaled as whole numbers: a tenth of the time
+        if images.dtype == torch.uint8 and images.device.type == "cpu":
+            # Scaled as whole numbers: a tenth of the time. Elsewhere torch cannot do it.
             images = images.contiguous(memory_format=torch.channels_last)
+        else:
+            images = to_unit_range(images)
         found = [to_unit_range(centre_of(images, share, self.size)) for share in self.views]
         return [((grey_of(one) if self.grey else one) - 0.47) / 0.22 for one in found]
 

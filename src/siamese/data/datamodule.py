@@ -88,7 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
         crop_workers: cropping processes; by default one per usable core where that is faster.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
             and reported.
-        in_memory: hold all crops of a split in memory; by default up to 4 GiB, and up to a quarter
+        in_memory: hold all crops of a split in memory; by default up to 2 GiB, and up to a quarter
             of the free memory.
         progress: show progress bars.
 

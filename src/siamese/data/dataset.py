@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from siamese.pairs.fixed_pairs import FixedPairs
 
 # Crops of a split are kept in memory up to this size, and up to a quarter of the memory that is
 # free: decoding a PNG costs as much as a whole augmentation.
-MEMORY_LIMIT = 4 << 30
+MEMORY_LIMIT = 2 << 30
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +55,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         files: N crop files, all of one size.
         labels: (N,) int64, one number per identity.
         augment: ``augment(image, seed)`` on (H, W, 3) uint8, applied to plans that carry a seed.
-        in_memory: read all crops at once; by default where they take less than 4 GiB, and less than
+        in_memory: read all crops at once; by default where they take less than 2 GiB, and less than
             a quarter of the free memory.
         origin: which split of a data module it is; None where it is none.
     """
@@ -114,17 +115,26 @@ class CropDataset(Dataset[dict[str, Any]]):
             batch["pairs"] = torch.from_numpy(plan.pairs)
         return batch
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the images: a process that is started, not forked, reads their files."""
+        return self.__dict__ | {"_images": None}
+
     def __repr__(self) -> str:
         return f"CropDataset({len(self):,} crops of {len(set(self.labels.tolist())):,} identities)"
 
 
 def _free_memory() -> int:
-    """Bytes that Linux can give, its file cache included; elsewhere enough."""
+    """Bytes that Linux can give, to a container, too; elsewhere enough."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:")) * 1024
+        free = next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:")) * 1024
     except (OSError, StopIteration, ValueError, IndexError):
         return 4 * MEMORY_LIMIT
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError):  # no group, or one without a limit
+        limit, used = (int((group / f"memory.{of}").read_text()) for of in ("max", "current"))
+        free = min(free, limit - used)
+    return free
 
 
 def _augmented(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def embed(
     model.eval()
     try:
         plans = SequentialBatches(len(data), batch)
-        with descriptors_kept(data.cache):
+        # Copies for test-time augmentation would fill the cache.
+        with descriptors_kept(data.cache if tta is None else None):
             return torch.cat([embed_batch(model, data[plan]["image"], tta).cpu() for plan in plans])
     finally:
         model.train(was_training)
@@ -56,7 +58,8 @@ def embed_batch(model: nn.Module, images: Tensor, tta: TestTimeAugmentation | No
         network's embeddings have unit length (``model.unit_length``), the mean is scaled to it
         again.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    device = next((t.device for t in tensors), torch.device("cpu"))
 
     def embed_view(view: Tensor) -> Tensor:
         found: Tensor = model(view.contiguous().to(device)).float()

@@ -16,7 +16,7 @@ import numpy as np
 
 # A pipeline is seeded and then drawn from: nobody may come between, since batches are loaded in a
 # thread beside the main one.
-_DRAWING = threading.Lock()
+_DRAWING = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def draw(pipeline: Any, image: np.ndarray, seed: tuple[int, ...]) -> Any:
 def _new_lock() -> None:
     """A process that is forked while a thread draws would wait for that thread for ever."""
     global _DRAWING
-    _DRAWING = threading.Lock()
+    _DRAWING = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,7 +15,8 @@ MOST_IMAGES = 10
 FIRST = 1 / 3
 # Least mean variance between identities, as a share of that within: distances never all vanish.
 LEAST = 1e-3
-# Variance within identities, as a share of that between, that comes of rounding alone.
+# Variance within identities that comes of rounding alone: as a share of that between, or of the
+# squared length.
 NOTHING = 1e-20
 
 
@@ -125,40 +126,50 @@ class Fitting:
     Args:
         embeddings: (N, D) float64, finite.
         labels: (N,) int64, 0..identities - 1, each of which occurs; two of them twice.
-        centred: whether their mean is taken off before they are brought to unit length.
 
     Raises:
         CalibrationError: embeddings of one identity are all the same.
     """
 
-    def __init__(self, embeddings: np.ndarray, labels: np.ndarray, centred: bool) -> None:
+    def __init__(self, embeddings: np.ndarray, labels: np.ndarray) -> None:
         self._groups = Groups(labels)
-        mean, within, between = self._groups.moments(embeddings)
-        self._mean = mean if centred else np.zeros_like(mean)
-        self._variances, self._axes = np.linalg.eigh(within)
+        self._mean, within, between = self._groups.moments(embeddings)
         if not np.trace(within) > NOTHING * abs(np.trace(between)):
             raise CalibrationError(
                 "all images of an identity have the same embedding, so how much they vary is not "
                 "known; give different images of each identity"
             )
+        self._variances, self._axes = np.linalg.eigh(within)
         self._rotated = (embeddings - self._mean) @ self._axes
 
-    def model(self, shrinkage: float) -> TwoCovariances:
+    def model(self, shrinkage: float, centred: bool) -> TwoCovariances:
         """The model at a shrinkage, 0 < shrinkage <= 1.
 
         Both covariances are mixed with round ones of the same mean variance: with little shrinkage
         every direction counts as the images say; at 1 all count alike, and what is left is cosine
         after whitening.
+
+        Args:
+            centred: whether the mean is taken off before rows are brought to unit length.
+
+        Raises:
+            CalibrationError: at unit length, embeddings of one identity are all the same.
         """
         widths = np.sqrt(_shrunk(self._variances, shrinkage * FIRST))
-        x = to_unit_length(self._rotated / widths)
-        centre, within, between = self._groups.moments(x)
+        rows = self._rotated if centred else self._rotated + self._mean @ self._axes
+        centre, within, between = self._groups.moments(to_unit_length(rows / widths))
+        if not np.trace(within) > NOTHING:
+            raise CalibrationError(
+                "all images of an identity have embeddings of one direction, and PLDA compares "
+                "directions: give embeddings of more numbers, or use distance=euclidean"
+            )
         variances, axes = np.linalg.eigh(within)
         whitening = axes / np.sqrt(_shrunk(variances, shrinkage))
         spread, turn = np.linalg.eigh(whitening.T @ between @ whitening)
         spread = np.maximum(spread, 0)
         spread = (1 - shrinkage) * spread + shrinkage * max(spread.mean(), LEAST)
-        return TwoCovariances(self._mean, self._axes / widths, centre, whitening @ turn, spread)
+        mean = self._mean if centred else np.zeros_like(self._mean)
+        return TwoCovariances(mean, self._axes / widths, centre, whitening @ turn, spread)
 
 
 def to_unit_length(rows: np.ndarray) -> np.ndarray:

@@ -7,17 +7,24 @@ same policy on the calibrating split, judged on the same pairs.
 from __future__ import annotations
 
 import copy
+import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from siamese.backbones.base import Backbone
 from siamese.backbones.descriptor_net import DescriptorNet
+from siamese.data.dataset import CropDataset
+from siamese.data.embedding import EVAL_BATCH
 from siamese.data.prepared import prepare
+from siamese.data.samplers.base import SequentialBatches
 from siamese.distances.base import DISTANCES, Distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import CalibrationError, ConfigError, SiameseError, did_you_mean, first_line
+from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_line
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.components import Components, with_no_face
@@ -31,6 +38,7 @@ BASELINES = {
     "descriptors": "fixed descriptors",
     "pretrained": "dlib's network",
 }
+PASSED = 30  # batches that an untrained network gathers statistics from
 COMPONENTS = 300  # of the descriptors, where there are images enough
 
 
@@ -95,8 +103,9 @@ def beside_baselines(
         try:
             components, data = _prepared(name, run, untrained, cache)
             found.append(_compared(name, conclude(components, data, policy), run))
-        except SiameseError as error:
-            notes.append(f"no baseline {BASELINES[name]!r}: {first_line(error)}")
+        except Exception as error:  # the run is saved: no baseline is worth an error
+            reason = first_line(error) or type(error).__name__
+            notes.append(f"no baseline {BASELINES[name]!r}: {reason}")
     compared = replace(run, baselines=tuple(found))
     said = note_on_training(compared)
     return replace(compared, notes=(*([said] if said else []), *run.notes, *notes))
@@ -108,21 +117,52 @@ def before_training(components: Components) -> Components:
     return replace(components, backbone=backbone.cpu(), distance=distance.cpu())
 
 
+def fingerprint(components: Components) -> str:
+    """SHA-256 of all weights: whether two runs began alike."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(components.tensors().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 def _prepared(
     name: str, run: RunEvaluation, untrained: Components, cache: str | Path | None
 ) -> tuple[Components, EvaluationData]:
     """What a baseline is made of, and the crops it sees."""
     if name == "untrained":
+        _gather_statistics(untrained.backbone, run.data.datasets["train"])
         return untrained, run.data
     if name == "descriptors":
         images = len(run.data.datasets["train"])
-        backbone: Backbone = DescriptorNet(min(COMPONENTS, max(1, images // 2)))
+        # Where training mirrors no image, left and right matter.
+        mirror = untrained.augmentation is None or untrained.augmentation.flip > 0
+        size = min(COMPONENTS, max(1, images // 2))
+        backbone: Backbone = DescriptorNet(size, mirror)
         return replace(untrained, backbone=backbone, distance=_distance_of(untrained)), run.data
     from siamese.inference.pretrained import pretrained_bundle
 
     parts = pretrained_bundle().components
     splits = [split for split in run.data.datasets if split != "train"]
     return parts, _cropped_for(parts, run.data, splits, cache)
+
+
+@torch.no_grad()
+def _gather_statistics(backbone: Backbone, data: CropDataset) -> None:
+    """What training batches tell a network by passing through it, its weights unchanged.
+
+    Batch normalisation and whitening keep statistics; without any, they would make the baseline
+    worse than it is.
+    """
+    was_training = backbone.training
+    backbone.train()
+    plans = itertools.cycle(SequentialBatches(len(data), EVAL_BATCH))
+    with torch.random.fork_rng(devices=[]):  # of dropout
+        torch.manual_seed(0)
+        for plan in itertools.islice(plans, PASSED):
+            if len(plan) > 1:  # of one image there are none
+                backbone(data[plan]["image"])
+    backbone.train(was_training)
 
 
 def _distance_of(components: Components) -> Distance:

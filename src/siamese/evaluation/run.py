@@ -286,7 +286,7 @@ def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
     data = work.crop(manifest, run.components.cropper, run.pair_rule)
     components, train = run.components, data.datasets["train"]
     fit_backbone(components.backbone, train)
-    if components.distance.needs_fit:
+    if components.distance.closed_form:
         found = embed(components.backbone.for_inference().to(work.device), train)
         components = replace(
             components, distance=components.distance.fitted_to(found, train.labels)

@@ -123,7 +123,8 @@ def conclude(
     """What follows training: fit, measure, calibrate, judge, and make a bundle.
 
     Args:
-        components: with trained weights; the backbone is fitted in place, the distance is not.
+        components: with trained weights; the backbone is fitted in place; a distance that is
+            fitted in closed form is fitted anew, in the bundle.
         data: all splits of the run; without ``train`` nothing is fitted.
         policy: how the threshold is chosen, on the calibrating split.
         epoch, step: of the weights.
@@ -135,7 +136,7 @@ def conclude(
     if "train" in data.datasets:
         fit_backbone(components.backbone, data.datasets["train"])
     embeddings = embed_splits(components.backbone, data.datasets)
-    if components.distance.needs_fit and "train" in embeddings:
+    if components.distance.closed_form and "train" in embeddings:
         labels = data.datasets["train"].labels
         fitted = components.distance.fitted_to(embeddings["train"], labels)
         components = replace(components, distance=fitted)

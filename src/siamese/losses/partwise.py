@@ -37,6 +37,12 @@ class PartwiseLoss(EmbeddingLoss):
         super().__init__()
         if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int)):
             raise ConfigError(f"parts must be a whole number of at least 1, not {parts!r}")
+        own = getattr(loss, "distance", None)
+        if isinstance(own, Distance) and own.learned:
+            raise ConfigError(
+                f"{type(loss).__name__} learns a distance between whole embeddings, which cannot "
+                f"be divided into parts: give it to the module without PartwiseLoss"
+            )
         self.parts: int | None = None
         self.losses = nn.ModuleList([loss])
         self.open_set, self.of_batches = loss.open_set, loss.of_batches

@@ -13,6 +13,11 @@ from siamese.training.monitors import MONITORS, short_monitor
 KEEP = ("best", "last")
 
 
+def has_weights(module: SiameseModule) -> bool:
+    """Whether there is anything to train; a backbone may be fitted in closed form alone."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
 def check_run(
     module: SiameseModule, data: ImageDataModule, max_epochs: int, keep: str, monitor: str
 ) -> None:
@@ -40,7 +45,8 @@ def check_run(
             f"on others: monitor eer instead"
         )
     try:
-        module.configure_optimizers()
+        if has_weights(module):
+            module.configure_optimizers()
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the optimizer cannot be made: {first_line(error)}; correct its settings"

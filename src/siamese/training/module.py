@@ -394,8 +394,8 @@ class SiameseModule(pl.LightningModule):
     ) -> Self:
         """A module from a checkpoint alone, threshold and operating point included.
 
-        What a run works out after training (a whitening, the remembered identities of
-        ``HybridNet``) is only in its bundle.
+        What a run works out after training (the descriptors of ``EnsembleNet``, a ``plda``
+        distance) is only in its bundle.
 
         Args:
             checkpoint_path: a checkpoint that Lightning, or :func:`siamese.train`, wrote.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
 from siamese.errors import ConfigError, first_line
+from siamese.inference.bundle import RUN
 from siamese.registry import as_plain
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.module import SiameseModule
@@ -97,6 +100,15 @@ class EpochSeeds(pl.Callback):
         torch.manual_seed(stable_seed(self._seed, 9, trainer.current_epoch))
 
 
+def _first_weights(folder: Path) -> str | None:
+    """As a run's description has it; the check of a run.json is not for here."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        facts = json.loads((folder / RUN).read_text(encoding="utf-8")).get("provenance") or {}
+        found = facts.get("first_weights")
+        return found if isinstance(found, str) else None
+    return None
+
+
 def _logged_today(name: str, split: str) -> str:
     """A logged name as it is now: 0.1.0 began with ``val/``, whatever the split was called.
 
@@ -119,6 +131,8 @@ class PreviousRun:
         shapes: of the checkpoint's weights, by name.
         groups: how many parameters each group of its optimizer has.
         best: its best checkpoint; None if there is none.
+        first_weights: fingerprint of what it began with
+            (:func:`siamese.evaluation.baselines.fingerprint`); None where that is not known.
     """
 
     checkpoint: Path
@@ -128,6 +142,7 @@ class PreviousRun:
     shapes: Mapping[str, tuple[int, ...]]
     groups: tuple[int, ...]
     best: Path | None
+    first_weights: str | None = None
 
     @classmethod
     def find(cls, run: str | Path) -> PreviousRun:
@@ -170,9 +185,9 @@ class PreviousRun:
         manifest = SplitManifest.load(split) if split.exists() else None
         validated = manifest.calibrating if manifest else "calibration"
         before = {_logged_today(name, validated): values for name, values in before.items()}
-        return cls(
-            checkpoint, epochs, manifest, before, shapes, groups, best if best.exists() else None
-        )
+        kept = best if best.exists() else None
+        first = _first_weights(folder)
+        return cls(checkpoint, epochs, manifest, before, shapes, groups, kept, first)
 
     def lies_in(self, folder: Path) -> bool:
         """Whether this is the run that the folder holds."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
+from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.baselines import (
     before_training,
     beside_baselines,
     check_baselines,
+    fingerprint,
     judged_split,
 )
 from siamese.evaluation.data import EvaluationData
@@ -39,7 +41,7 @@ from siamese.report import skew, tables
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
-from siamese.training.checks import check_run, unnamed
+from siamese.training.checks import check_run, has_weights, unnamed
 from siamese.training.folder import check_folder, remove_results
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
@@ -120,7 +122,7 @@ def train(
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     plots: bool = True,
-    baselines: Sequence[str] = ("untrained",),
+    baselines: Sequence[str] = ("untrained", "descriptors"),
     verbose: bool = True,
 ) -> TrainingRun:
     """Train, calibrate the threshold, evaluate, and save a bundle.
@@ -162,7 +164,9 @@ def train(
         baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
-            ``pretrained``). They cost one pass over the images each.
+            ``pretrained``). They cost a pass over the images each, after
+            the run is saved. Of a resumed run ``"untrained"`` is left out where the module was made
+            with other first weights.
         verbose: print tables and show progress bars.
 
     Raises:
@@ -177,6 +181,7 @@ def train(
     folder, rule = Path(folder).expanduser(), as_policy(policy)
     compared = check_baselines(baselines)
     check_run(module, data, max_epochs, keep, monitor)
+    module.distance = _unfitted(module.distance)  # where this module was trained before
     previous = PreviousRun.find(resume) if resume is not None else None
     with no_advertisements():
         data.progress = data.progress and verbose
@@ -187,6 +192,9 @@ def train(
         components = _components(module, data)
         untrained = before_training(components)
         facts = _facts(module, images) | dict(provenance or {})
+        first = facts["first_weights"] = fingerprint(untrained)
+        if previous and previous.first_weights:
+            facts["first_weights"] = previous.first_weights
         best = ModelCheckpoint(
             folder / "checkpoints",
             "best",
@@ -208,15 +216,24 @@ def train(
         pairs_of_run = images.pair_rules[images.calibrating]
         describe_run(folder, components, pairs_of_run, rule, facts, reason)
         _describe(folder, images, data, plots, verbose)
-        seconds = _fit(fitting, module, data, folder, previous)
+        seconds = _fit(fitting, module, data, folder, previous) if has_weights(module) else 0.0
     if keep == "best":
         _restore_best(module, best, folder, previous)
     facts |= {"epochs": fitting.current_epoch, "kept": keep}
     evaluation = _conclude(module, components, images, rule, facts)
-    evaluation = beside_baselines(compared, evaluation, untrained, rule, data.cache)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
+    # The run is complete; nothing that happens to a baseline can lose it.
+    compared = tuple(
+        name
+        for name in compared
+        if name != "untrained" or (first == facts["first_weights"] and has_weights(module))
+    )
+    run = replace(
+        run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
+    )
+    write_json(folder / "evaluation.json", run.evaluation.to_dict())
     if verbose:
         _show(run)
     return run
@@ -242,19 +259,28 @@ def _conclude(
 
     In training embeddings may have been of lower precision, or from another device.
     """
-    if (found := module.operating_point) is None:
+    found = module.operating_point
+    if found is None and has_weights(module):
         raise CalibrationError(
             "training ended without a threshold: no validation epoch had both genuine and impostor "
             "pairs; validate at least once and give the calibration split two images of one "
             "identity"
         )
     module.eval()
-    evaluation = conclude(
-        components, images, policy, epoch=found.epoch, step=found.step, provenance=facts
-    )
+    epoch, step = (found.epoch, found.step) if found else (None, None)
+    evaluation = conclude(components, images, policy, epoch=epoch, step=step, provenance=facts)
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
+
+
+def _unfitted(distance: Distance) -> Distance:
+    """The distance as it was before it was fitted, if it is one to be fitted."""
+    if not distance.closed_form or distance.needs_fit:
+        return distance
+    settings = DISTANCES.settings(distance)
+    settings.pop("embedding_size", None)
+    return DISTANCES.build(settings)
 
 
 def _bind(module: SiameseModule, images: EvaluationData) -> None:
@@ -316,6 +342,8 @@ def _fit(
     if previous:  # before the logger begins anew: a run stopped again must not lose what came first
         write_history(folder / "history.csv", previous.history)
     checkpoint = previous.checkpoint if previous else None
+    if not module.training:  # as another training has left it
+        module.train()
     try:
         fitting.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stopped:  # Lightning's answer to Ctrl-C

@@ -9,14 +9,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError
 from siamese.notices import warn_once
 
-# Mean squared length of what is left of unit vectors when their mean is taken away: 1 where they
-# point in all directions, 0 where all are one.
-SPREAD = 1e-3
+# Half of the pairs of validation images nearer than this share of the loss's margin, or of the
+# embeddings' length where the loss has none: nothing can be told apart.
+COLLAPSED = 1e-3
+PAIRS = 2048  # that are looked at
 SAME_LOSS = 0.01  # relative difference of two losses that are called the same
 IDLE = 0.9  # share of an epoch's batches without any loss
 GUESSING = 0.55  # an area under the ROC curve that says nothing
@@ -25,7 +26,8 @@ GUESSING = 0.55  # an area under the ROC curve that says nothing
 class LearningWatch(pl.Callback):
     """Warns, once each, of what a loss curve does not show.
 
-    * **collapsed embeddings**: all validation images have nearly one embedding;
+    * **collapsed embeddings**: validation images have nearly one embedding, measured against the
+      loss's margin;
     * **loss at the margin**: after ``patience`` epochs the training loss is still what one and the
       same embedding for every image gives;
     * **no active pairs**: nearly all batches of an epoch have a loss of 0, so nothing changes;
@@ -57,6 +59,7 @@ class LearningWatch(pl.Callback):
         self._stuck = self._dead = self._guessing = 0  # epochs in a row
         self._embeddings: list[Tensor] = []  # of this validation
         self._before: Tensor | None = None
+        self._epoch = self._judged = -1
 
     def _warn(self, what: str, text: str) -> None:
         """Once in a training."""
@@ -140,13 +143,18 @@ class LearningWatch(pl.Callback):
             return
         epoch, now = trainer.current_epoch, torch.cat(self._embeddings)
         self._embeddings = []
-        if bool(now.isfinite().all()) and len(now) > 1 and (spread := _spread(now)) < SPREAD:
+        apart, scale = _median_distance(now), _scale(pl_module, now)
+        if bool(now.isfinite().all()) and len(now) > 1 and apart <= COLLAPSED * scale:
             self._warn(
                 "collapsed",
                 f"epoch {epoch}: the embeddings of {len(now):,} validation images have collapsed "
-                f"to one direction (spread {spread:.1e}, 1 where they fill all): lower the "
-                f"learning rate, or take a loss that pushes images of different identities apart",
+                f"(half of them are nearer than {apart:.1e} to each other, where {scale:.2g} is "
+                f"far): lower the learning rate, or take a loss that pushes images of different "
+                f"identities apart",
             )
+        if epoch == self._epoch:  # several validations in one epoch count once
+            return
+        self._epoch = epoch
         same = self._before is not None and torch.equal(self._before, now)
         self._dead, self._before = self._dead + 1 if same else 0, now
         if self._dead >= self.patience:
@@ -161,8 +169,9 @@ class LearningWatch(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         area = _logged_area(trainer)
-        if area is None:
+        if area is None or trainer.current_epoch == self._judged:
             return
+        self._judged = trainer.current_epoch
         self._guessing = self._guessing + 1 if area < GUESSING else 0
         if self._guessing >= self.patience:
             self._warn(
@@ -197,10 +206,21 @@ def _loss_of_one(module: pl.LightningModule, batch: Any) -> float | None:
         loss.train(was_training)
 
 
-def _spread(embeddings: Tensor) -> float:
-    """1 less the squared length of the mean direction, 0..1."""
-    directions = F.normalize(embeddings, dim=1)
-    return float(1 - directions.mean(dim=0).square().sum())
+def _median_distance(embeddings: Tensor) -> float:
+    """Median euclidean distance of some pairs of neighbouring and of distant rows."""
+    rows = torch.arange(len(embeddings))
+    steps = range(1, 1 + max(1, PAIRS // len(embeddings)))
+    found = [(embeddings[rows] - embeddings[rows.roll(step)]).norm(dim=1) for step in steps]
+    return float(torch.cat(found).median())
+
+
+def _scale(module: pl.LightningModule, embeddings: Tensor) -> float:
+    """What is far: the loss's margin if it is one of distances, else the embeddings' length."""
+    margin = getattr(getattr(module, "loss", None), "margin", None)
+    distance = getattr(getattr(module, "loss", None), "distance", None)
+    if isinstance(margin, (int, float)) and isinstance(distance, EuclideanDistance):
+        return float(margin)
+    return float(embeddings.norm(dim=1).mean())
 
 
 def _logged_area(trainer: pl.Trainer) -> float | None:

@@ -185,7 +185,9 @@ def gain_in_auc(new: PairDistances, old: PairDistances, seed: int = 0) -> Interv
     """95 % interval of how much larger the area under one ROC curve is, on the same pairs.
 
     Both areas come from the same draws of identities: most of what varies in one varies in the
-    other, too, so the interval of the difference is narrower than those of the areas.
+    other, too, so the interval of the difference is narrower than those of the areas. An area of 1
+    varies as :mod:`siamese.verification.bootstrap` says, so that few identities are not enough to
+    be sure.
 
     Args:
         new, old: distances of the same pairs of the same images.
@@ -200,14 +202,13 @@ def gain_in_auc(new: PairDistances, old: PairDistances, seed: int = 0) -> Interv
     kinds = [(d.genuine, d.impostor, d.labels.tolist()) for d in (new, old)]
     if kinds[0] != kinds[1]:
         raise CalibrationError("areas can only be compared on the same pairs of the same images")
+    known = [auc(distances.curve()) for distances in (new, old)]
     areas = [
-        _areas(drawn)
-        for distances in (new, old)
+        _whole_curve(drawn, {"auc": area})["auc"]
+        for area, distances in zip(known, (new, old), strict=True)
         if (drawn := bootstrap_identities(distances, seed)) is not None
     ]
-    if len(areas) < 2:
-        return None
-    return interval_around(auc(new.curve()) - auc(old.curve()), areas[0] - areas[1])
+    return interval_around(known[0] - known[1], areas[0] - areas[1]) if len(areas) == 2 else None
 
 
 def _at(counts: Confusion, prevalence: float) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from siamese.errors import ConfigError
 IMAGES = 8
 # Random directions beyond those kept, and rounds of refinement, of the randomised decomposition.
 OVERSAMPLING, ROUNDS = 50, 3
+BLOCK = 1024  # descriptors in float32 at a time
 
 
 class Discriminant(nn.Module):
@@ -72,19 +75,13 @@ class Discriminant(nn.Module):
                 f"{len(descriptors)} descriptors cannot fit {self.components} components; add "
                 f"images, or take fewer components"
             )
-        wide = descriptors.float()  # once: it may be more than a gigabyte
-        mean = wide.mean(dim=0)
-        q = min(self.components + OVERSAMPLING, *descriptors.shape)
-        # The decomposition starts from random directions: always from the same.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            _, strength, directions = torch.svd_lowrank(wide - mean, q=q, niter=ROUNDS)
+        mean, strength, directions = _principal(descriptors, self.components + OVERSAMPLING)
         deviation = strength[: self.components].clamp(min=strength[0] * 1e-6)
         self.mean.copy_(mean)
         self.principal.copy_(
             directions[:, : self.components] / (deviation / len(descriptors) ** 0.5).sqrt()
         )
-        x = self._components(wide)
+        x = torch.cat([self._components(block) for block in _blocks(descriptors)])
         self.centre.copy_(x.mean(dim=0))
         self.within.copy_(_inverse_root(_within_class(x, labels), self.shrinkage))
         self.fitted.fill_(True)
@@ -97,6 +94,39 @@ class Discriminant(nn.Module):
 
     def _components(self, descriptors: Tensor) -> Tensor:
         return (descriptors - self.mean) @ self.principal
+
+
+def _blocks(descriptors: Tensor) -> Iterator[Tensor]:
+    """Some rows at a time, float32: all of them may take gigabytes."""
+    return (block.float() for block in torch.split(descriptors, BLOCK))
+
+
+def _principal(descriptors: Tensor, wanted: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, singular values and principal directions of (n, size) descriptors, in blocks.
+
+    By random projections and subspace iteration (Halko, Martinsson and Tropp, *Finding Structure
+    with Randomness*, SIAM Review 2011, algorithms 4.4 and 5.1).
+
+    Returns:
+        (size,), (k,) descending and (size, k), with k at most ``wanted``.
+    """
+    n, size = descriptors.shape
+    mean = torch.stack([block.sum(dim=0) for block in _blocks(descriptors)]).sum(dim=0) / n
+    # Always the same random directions.
+    start = torch.randn(size, min(wanted, n, size), generator=torch.Generator().manual_seed(0))
+
+    def onwards(directions: Tensor) -> Tensor:
+        return torch.cat([(block - mean) @ directions for block in _blocks(descriptors)])
+
+    def back(rows: Tensor) -> Tensor:
+        parts = zip(_blocks(descriptors), torch.split(rows, BLOCK), strict=True)
+        return torch.stack([(block - mean).T @ some for block, some in parts]).sum(dim=0)
+
+    rows = onwards(start.to(mean))
+    for _ in range(ROUNDS):
+        rows = onwards(torch.linalg.qr(back(torch.linalg.qr(rows)[0]))[0])
+    directions, strength, _ = torch.linalg.svd(back(torch.linalg.qr(rows)[0]), full_matrices=False)
+    return mean, strength, directions
 
 
 def _within_class(x: Tensor, labels: Tensor) -> Tensor:

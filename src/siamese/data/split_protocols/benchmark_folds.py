@@ -39,7 +39,7 @@ class BenchmarkFolds(SplitProtocol):
     """
 
     benchmark: str = "lfw_view1"
-    tested: Sequence[int] | None = None
+    tested: int | Sequence[int] | None = None
     calibration: float = 0.05
 
     def __post_init__(self) -> None:
@@ -60,6 +60,11 @@ class BenchmarkFolds(SplitProtocol):
         test, place = _rows(table, chosen, np.union1d(chosen.left[pairs], chosen.right[pairs]))
         met = {table.identities[row] for row in test}
         others = [name for name in table.distinct_identities if name not in met]
+        if len(others) < 4:
+            raise SplitError(
+                f"{table.name}: the tested folds leave {len(others)} people to train on; test "
+                f"fewer of them, data.split.tested"
+            )
         calibrating = self._draw(table, others, seed)
         rows = {
             "train": [r for r, who in enumerate(table.identities) if who not in met | calibrating],
@@ -82,7 +87,8 @@ class BenchmarkFolds(SplitProtocol):
                 f"{self.benchmark} tests each of its {chosen.folds} folds in turn, with nobody "
                 f"left to train on: name those of this run, data.split.tested=[0]"
             )
-        wanted = list(chosen.tested if self.tested is None else self.tested)
+        given = (self.tested,) if isinstance(self.tested, int) else self.tested
+        wanted = list(chosen.tested if given is None else given)
         if not wanted or not set(wanted) <= set(chosen.fold.tolist()):
             raise SplitError(
                 f"data.split.tested={wanted}: {self.benchmark} has the folds 0 to "
