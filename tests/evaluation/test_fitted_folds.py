@@ -1,5 +1,6 @@
 """In a benchmark's folds no fit measures whom it has seen, nor chooses a threshold for them."""
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,29 @@ from siamese.evaluation.fitted_folds import FoldFits
 
 
 class Spy(siamese.EuclideanDistance):
-    """Remembers whom it was fitted to; each fit has an offset of its own."""
+    """Its distances tell whom it was fitted to, and what it was made with.
 
-    used = []  # whom the fits that measured had seen
+    To what is between two rows, below 1, each fit adds an offset of its own, the number of the
+    people that it has seen, a bit for each, and 256 for an odd ``choice``.
+    """
 
-    def __init__(self, seen=()):
+    fits = weakref.WeakSet()
+    count = 0
+
+    def __init__(self, seen=(), choice=None):
         super().__init__()
-        self.seen = frozenset(seen)
+        self.seen, self.choice = frozenset(seen), choice
+        if seen:
+            self.fits.add(self)
+            Spy.count += 1
 
     @property
     def needs_fit(self):
         return not self.seen
+
+    @property
+    def chosen(self):
+        return {"choice": self.choice}
 
     @property
     def fit_offset(self):
@@ -29,13 +42,13 @@ class Spy(siamese.EuclideanDistance):
 
     def fitted_to(self, embeddings, labels):
         assert torch.equal(embeddings[:, 1], torch.from_numpy(labels).double())
-        return Spy(labels.tolist())
+        assert not self.fits, "a fit is kept that is not needed any more"
+        left_out = min(set(range(8)) - set(labels.tolist()))
+        return Spy(labels.tolist(), left_out // 2 % 2 if self.choice is None else self.choice)
 
     def between(self, embeddings, left, right):
-        people = {int(p) for p in torch.cat([embeddings[left, 1], embeddings[right, 1]])}
-        assert not people & self.seen
-        self.used.append(self.seen)
-        return super().between(embeddings[:, :1], left, right) + np.float32(self.fit_offset)
+        mark = sum(2**person for person in self.seen) + 256 * self.choice
+        return super().between(embeddings[:, :1], left, right) + np.float32(mark + self.fit_offset)
 
 
 def case(folds=4, tested=()):
@@ -55,29 +68,31 @@ def case(folds=4, tested=()):
     )
 
 
-@pytest.mark.parametrize("tested", [(0, 1, 2, 3), (2,)])
-def test_nobody_is_measured_by_a_fit_that_has_seen_them(tested):
+@pytest.mark.parametrize(("tested", "fits"), [((0, 1, 2, 3), 4 + 2 + 2 * 4), ((2,), 4 + 3)])
+def test_nobody_is_measured_by_a_fit_that_has_seen_them(tested, fits):
     people, benchmark = case(tested=tested)
-    rows = torch.tensor(np.stack([np.arange(len(people)) ** 2, people], axis=1)).double()
+    rows = torch.tensor(np.stack([np.arange(len(people)) / 32, people], axis=1)).double()
     usable = np.ones(len(people), bool)
     usable[2] = False
     rows[2, 1] = -1  # nobody's: were it used, fitted_to would notice
-    rows_seen = rows.clone()
-    fits = FoldFits(Spy(), rows_seen, usable, benchmark)
-    rows_seen[2, 1] = 0
     plain = np.abs(np.diff(rows[:, 0].numpy()[np.stack([benchmark.left, benchmark.right])], axis=0))
-    largest = max(fit.fit_offset for fit in fits._fits.values())
-    assert np.array_equal(fits.distances(), plain[0] + largest)
-    Spy.used.clear()
-    choosing = fits.choosing()
-    used = iter(Spy.used)
+    Spy.count = 0
+    found = FoldFits(Spy(), rows, usable, benchmark)
+    assert Spy.count == fits
+    largest = max(sum(p for p in range(8) if p // 2 != k) for k in range(4))
+
+    def expected(fold, *without):
+        """As measured by a fit without some folds, made with the choice of the first."""
+        mark = sum(2**person for person in range(8) if person // 2 not in without)
+        return plain[0][benchmark.fold == fold] + largest + mark + 256 * (without[0] % 2)
+
+    distances, choosing = found.distances(), found.choosing()
+    for k in range(4):
+        assert np.array_equal(distances[benchmark.fold == k], expected(k, k))
     for row, k in zip(choosing, tested, strict=True):
-        here = benchmark.fold == k
-        assert np.isnan(row[here]).all()
-        assert np.array_equal(row[~here], plain[0][~here] + largest)
-        for _ in range(3):
-            assert not next(used) & {2 * k, 2 * k + 1}
-    assert not list(used)
+        assert np.isnan(row[benchmark.fold == k]).all()
+        for j in {0, 1, 2, 3} - {k}:
+            assert np.array_equal(row[benchmark.fold == j], expected(j, k, j))
 
 
 def test_two_folds_are_too_few():

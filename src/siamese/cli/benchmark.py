@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}
     before = None
     if other:
-        before, found = found, embedded.measured(other).evaluate(policy)
+        before, found = found, embedded.measured(other, progress=not args.json).evaluate(policy)
         facts |= {"folds": found.to_dict(), "own_distance": before.to_dict()}
     if args.out:
         make_room(Path(args.out), bundle=True)

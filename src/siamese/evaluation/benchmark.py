@@ -120,7 +120,7 @@ def measure_benchmark(
         bad_images=bad_images,
         progress=progress,
     )
-    return embedded.measured(distance)
+    return embedded.measured(distance, progress)
 
 
 def embed_benchmark(
@@ -168,13 +168,13 @@ class EmbeddedBenchmark:
     kept: np.ndarray
     empty: np.ndarray
 
-    def measured(self, distance: Distance) -> BenchmarkDistances:
+    def measured(self, distance: Distance, progress: bool = False) -> BenchmarkDistances:
         """The distance of each pair; see :func:`measure_benchmark`."""
         b = self.benchmark
         refused = ~(self.kept[b.left] & self.kept[b.right])
         choosing = None
         if distance.needs_fit:
-            fits = FoldFits(distance, self.embeddings, self.kept & ~self.empty, b)
+            fits = FoldFits(distance, self.embeddings, self.kept & ~self.empty, b, progress)
             distances, choosing = fits.distances(), fits.choosing()
             name = DISTANCES.name(distance)
         else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -10,6 +13,7 @@ from torch import Tensor
 from siamese.datasets.pairs_file import PairsFile
 from siamese.distances.base import Distance
 from siamese.errors import ConfigError
+from siamese.progress import progress_bar
 
 
 class FoldFits:
@@ -19,14 +23,18 @@ class FoldFits:
     from the other folds; each of these is measured by a fit that has neither its own people nor
     those of the tested fold: distances of people whom a fit has seen would be too small, and nobody
     of the tested fold may have a part in its threshold. That makes ``F (F + 1) / 2`` fits for F
-    folds. Distances of different fits are brought to one :attr:`siamese.Distance.fit_offset`, the
-    largest; then they are as comparable as log-likelihood ratios are.
+    folds. What the fit without the people of a tested fold has chosen
+    (:attr:`siamese.Distance.chosen`) is given to the others for that fold: to choose takes most of
+    the time. Two folds that chose differently share no fit, so there can be more. Distances of
+    different fits are brought to one :attr:`siamese.Distance.fit_offset`, the largest; then they
+    are as comparable as log-likelihood ratios are. A fit is kept only while it measures.
 
     Args:
         distance: that needs to be fitted.
         embeddings: (N, D) of the benchmark's files; rows that are not ``usable`` may hold anything.
         usable: (N,) bool, the files that a distance may be fitted to.
         benchmark: whose people are in which folds.
+        progress: whether to show how far it is.
 
     Raises:
         ConfigError: fewer than three folds.
@@ -34,28 +42,70 @@ class FoldFits:
     """
 
     def __init__(
-        self, distance: Distance, embeddings: Tensor, usable: np.ndarray, benchmark: PairsFile
+        self,
+        distance: Distance,
+        embeddings: Tensor,
+        usable: np.ndarray,
+        benchmark: PairsFile,
+        progress: bool = False,
     ) -> None:
         check_folds(benchmark)
-        folds = np.unique(benchmark.fold).tolist()
-        self._embeddings, self._benchmark = embeddings, benchmark
+        self._distance, self._embeddings, self._usable = distance, embeddings, usable
+        self._benchmark = benchmark
         labels, sides = benchmark.labels, np.stack([benchmark.left, benchmark.right])
+        folds: list[int] = np.unique(benchmark.fold).tolist()
         self._rows = {k: sides[:, benchmark.fold == k] for k in folds}
-        people = {k: np.isin(labels, labels[rows]) for k, rows in self._rows.items()}
-        self._fits: dict[frozenset[int], Distance] = {}
-        own = [frozenset([k]) for k in folds]
-        pairs = itertools.combinations(folds, 2)
-        both = [frozenset(p) for p in pairs if set(p) & set(benchmark.tested)]
-        for without in own + both:
-            kept = usable & ~np.logical_or.reduce([people[k] for k in without])
-            self._fits[without] = distance.fitted_to(embeddings[kept], labels[kept])
-        self._offset = max(fit.fit_offset for fit in self._fits.values())
+        self._people = {k: np.isin(labels, labels[rows]) for k, rows in self._rows.items()}
+        # (tested fold, measured fold) -> distances; (k, k) for those that are judged.
+        self._found: dict[tuple[int, int], np.ndarray] = {}
+        self._offsets: dict[tuple[int, int], float] = {}
+        pairs = [
+            p for p in itertools.combinations(folds, 2) if not set(p).isdisjoint(benchmark.tested)
+        ]
+        with progress_bar("fits", len(folds) + len(pairs), progress) as advance:
+            self._fit(folds, pairs, advance)
+        self._offset = max(self._offsets.values())
+
+    def _fit(
+        self, folds: list[int], pairs: list[tuple[int, int]], advance: Callable[[int], None]
+    ) -> None:
+        """Fit and measure: each fold for itself, then each for the thresholds of others."""
+        chosen = {}
+        for k in folds:
+            fit = self._fitted([k], {})
+            self._measure(fit, k, k)
+            chosen[k] = fit.chosen
+            del fit
+            advance(1)
+        for pair in pairs:
+            waiting = [k for k in pair if k in self._benchmark.tested]
+            while waiting:
+                like = chosen[waiting[0]]
+                fit = self._fitted(pair, like)
+                for k in [k for k in waiting if chosen[k] == like]:
+                    self._measure(fit, k, sum(pair) - k)
+                    waiting.remove(k)
+                del fit
+            advance(1)
+
+    def _fitted(self, without: Iterable[int], chosen: dict[str, Any]) -> Distance:
+        """A fit without the people of some folds, by arguments that were chosen before."""
+        distance = copy.deepcopy(self._distance)
+        for name, value in chosen.items():
+            setattr(distance, name, value)
+        kept = self._usable & ~np.logical_or.reduce([self._people[k] for k in without])
+        return distance.fitted_to(self._embeddings[kept], self._benchmark.labels[kept])
+
+    def _measure(self, fit: Distance, tested: int, fold: int) -> None:
+        place = tested, fold
+        self._found[place] = fit.between(self._embeddings, *self._rows[fold])
+        self._offsets[place] = fit.fit_offset
 
     def distances(self) -> np.ndarray:
         """(n,) float32 distances of the pairs, each by a fit without the people of its fold."""
         found = np.empty(len(self._benchmark), dtype=np.float32)
         for k in self._rows:
-            found[self._benchmark.fold == k] = self._measured(k, frozenset([k]))
+            found[self._benchmark.fold == k] = self._aligned(k, k)
         return found
 
     def choosing(self) -> np.ndarray:
@@ -68,13 +118,13 @@ class FoldFits:
         for row, k in zip(found, tested, strict=True):
             for j in self._rows:
                 if j != k:
-                    row[self._benchmark.fold == j] = self._measured(j, frozenset([j, k]))
+                    row[self._benchmark.fold == j] = self._aligned(k, j)
         return found
 
-    def _measured(self, fold: int, without: frozenset[int]) -> np.ndarray:
-        fit = self._fits[without]
-        measured = fit.between(self._embeddings, *self._rows[fold]).astype(np.float64)
-        aligned: np.ndarray = measured + (self._offset - fit.fit_offset)
+    def _aligned(self, tested: int, fold: int) -> np.ndarray:
+        place = tested, fold
+        aligned: np.ndarray = self._found[place].astype(np.float64)
+        aligned += self._offset - self._offsets[place]
         return aligned.astype(np.float32)
 
 
