@@ -1,7 +1,6 @@
 """PLDA against the joint Gaussian written out, on data of a known model, and as a distance."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from tests.helpers import assert_says
 
 import siamese
 from siamese.backbones.small_res_net import SmallResNet
+from siamese.distances import shrinkage
 from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
@@ -323,6 +323,11 @@ def test_it_is_fitted_to_what_calibrate_takes():
         (lambda x, y: (x * np.nan, y), CalibrationError, ("NaN", "row 0")),
         (lambda x, y: (x[:5], y), CalibrationError, ("5 embeddings",)),
         (lambda x, y: (x[y * 3], y), CalibrationError, ("same embedding", "different images")),
+        (
+            lambda x, y: ([[1.0], [1.1], [5.0], [5.1]], [0, 0, 1, 1]),
+            CalibrationError,
+            ("one direction", "distance=euclidean"),
+        ),
         (lambda x, y: (np.zeros((30, 5000)), y), ConfigError, ("4,096", "principal components")),
     ],
 )
@@ -342,10 +347,28 @@ def test_few_people_are_fitted_without_any_left_out():
     assert PldaDistance.fit(x, labels).matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
 
 
+def test_one_number_is_enough():
+    """Of positive ones unit length leaves nothing, unless they lie on either side of a mean."""
+    x, labels = drawn(world(1), [3] * 30, 1)
+    found = PldaDistance.fit(np.exp(x), labels)
+    assert found.mean.any()
+    assert found.matrix(torch.tensor(np.exp(x)), torch.tensor(np.exp(x))).isfinite().all()
+
+
+def test_people_are_not_left_out_where_only_one_persons_images_differ():
+    """Without that person nothing is known of how images differ; with all people, something is."""
+    x, labels = drawn(world(6), [3] * 20, 1)
+    still = x[labels * 3]
+    still[labels == 7] = x[labels == 7]
+    found = PldaDistance.fit(still, labels)
+    assert found.used_shrinkage == 0.9
+    assert found.matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
+
+
 def test_settings_and_embeddings_out_of_range_are_refused(fitted):
-    for shrinkage in (0, -1, 1.5, float("nan")):
+    for amount in (0, -1, 1.5, float("nan")):
         with pytest.raises(ConfigError, match="above 0 and at most 1"):
-            PldaDistance(shrinkage)
+            PldaDistance(amount)
     with pytest.raises(ConfigError, match="embedding_size must be 1 to 4,096"):
         PldaDistance(embedding_size=0)
     for form in (fitted, fitted.measure):
@@ -358,8 +381,85 @@ def test_settings_and_embeddings_out_of_range_are_refused(fitted):
     }
 
 
-def test_the_choice_takes_seconds_for_thousands_of_rows():
-    x, labels = drawn(world(64), [2] * 3000, 1)
-    start = time.process_time()
+@pytest.fixture
+def seen(monkeypatch):
+    """(rows, numbers) of the embeddings of every :class:`Fitting`, in order."""
+    shapes, begin = [], Fitting.__init__
+
+    def spy(self, embeddings, labels):
+        shapes.append(embeddings.shape)
+        begin(self, embeddings, labels)
+
+    monkeypatch.setattr(Fitting, "__init__", spy)
+    return shapes
+
+
+@pytest.fixture
+def decomposed(monkeypatch):
+    """Side lengths of all matrices whose eigenvectors are computed, in order."""
+    sides, eigh = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda a: sides.append(len(a)) or eigh(a))
+    return sides
+
+
+def test_what_the_choice_computes_is_bounded(seen, decomposed):
+    # Identities are left out once. Two models are made at the middle, four more at most: one above,
+    # three below.
+    x, labels = drawn(world(8), [2] * 3000, 1)
     PldaDistance.fit(x, labels)
-    assert time.process_time() - start < 20
+    assert seen == [(4800, 8), (6000, 8)]
+    assert len(decomposed) <= 1 + 2 * 6 + 3
+    # Five folds of a few; where the shrinkage is given, it alone is tried, centred and not.
+    seen.clear()
+    decomposed.clear()
+    PldaDistance.fit(*drawn(world(8), [4] * 20, 1), shrinkage=0.25)
+    assert seen == [(64, 8)] * 5 + [(80, 8)]
+    assert len(decomposed) == 5 * (1 + 2 * 2) + 3
+
+
+def test_of_long_embeddings_half_of_the_components_are_tried(monkeypatch, seen):
+    monkeypatch.setattr(shrinkage, "COMPONENTS", 20)
+    x, labels = drawn(hard_world(64), [6] * 40, 1)
+    largest = np.linalg.svd(x, compute_uv=False)[:32]
+    assert (shrinkage._leading(x) ** 2).sum() == pytest.approx((largest**2).sum())
+    short, _ = fit_by_leaving_out(x, labels)
+    assert {size for _, size in seen[:-1]} == {32}
+    assert seen[-1] == (240, 64)
+    monkeypatch.setattr(shrinkage, "COMPONENTS", 64)
+    whole, _ = fit_by_leaving_out(x, labels)
+    assert seen[-2][1] == 64
+    new, who = drawn(hard_world(64), [4] * 60, 2)
+    i, j = np.triu_indices(len(new), 1)
+    areas = [roc_auc_score(who[i] == who[j], m.ratios(new)[i, j]) for m in (short, whole)]
+    assert areas[0] > areas[1] - 0.005
+
+
+def test_the_amount_is_the_best_of_all_on_each_side_of_the_middle():
+    """Against a search that tries every amount, where few and where much shrinkage is best."""
+    best = []
+    for true, sizes in ((world(8), [8] * 200), (hard_world(48), [3] * 20)):
+        x, labels = drawn(true, sizes, 1)
+        model, used = fit_by_leaving_out(x, labels)
+        rows, who = shrinkage._joined(x, shrinkage._by_identity(labels))
+        trials = shrinkage._Trials(shrinkage._folds(rows, who))
+        areas = [trials.area(a, bool(model.mean.any())) for a in shrinkage.AMOUNTS]
+        assert trials.area(used, bool(model.mean.any())) == max(areas)
+        best.append(used)
+    assert min(best) < 0.5 < max(best)
+
+
+def test_nobodys_many_images_crowd_others_out_of_the_choice(seen):
+    """With one of 25,000 images first, two identities remained, and nothing could be chosen."""
+    x, labels = drawn(world(4), [25_000] + [10] * 39, 1)
+    _, used = fit_by_leaving_out(x, labels)
+    assert used in shrinkage.AMOUNTS
+    most = 20_000 - 390
+    assert sorted(map(len, shrinkage._by_identity(labels)))[-2:] == [10, most]
+    assert seen[-1] == (25_390, 4)
+    assert len(seen) == 6  # five folds, and all
+
+
+def test_of_very_many_rows_some_are_chosen_on(seen):
+    x, labels = drawn(world(2), [2] * 12_000, 1)
+    fit_by_leaving_out(x, labels)
+    assert seen == [(16_000, 2), (24_000, 2)]

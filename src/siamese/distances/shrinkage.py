@@ -18,10 +18,14 @@ FOLDS = 5
 # Folds are tried until so many identities were left out, and of each so many images at most.
 IDENTITIES = 200
 IMAGES = 1500
-# Of so many rows, and of so many of their principal components, the choice is made; the model is
-# fitted to all. The time grows with the square of the components and more.
+# Of so many rows the choice is made, and of the larger half of their principal components, where
+# there are more than so many; the model is fitted to all. The time grows with the square of the
+# components, and more. Of 1,024 grey pixels of LFW's faces half gave the shrinkage that all give,
+# a quarter gave less and an area under the curve smaller by 0.012 to 0.015.
 ROWS = 20_000
 COMPONENTS = 512
+# Instead of an area, which is 0 to 1.
+NONE = -1.0
 # So many impostor pairs say well enough how far the ratios go.
 PAIRS = 100_000
 # Least factor, of ratios in units of their spread: an order that the pairs deny is kept.
@@ -86,18 +90,20 @@ def _choose(embeddings: np.ndarray, labels: np.ndarray, shrinkage: float | None)
     start = amounts.index(MIDDLE) if shrinkage is None else 0
     try:
         trials = _Trials(folds)
-        centred = trials.area(amounts[start], True) >= trials.area(amounts[start], False)
-        best = amounts[start]
-        for amount in amounts[start + 1 :]:
-            if trials.area(amount, centred) < trials.area(best, centred):
-                break
-            best = amount
-        for amount in amounts[:start][::-1] if best == amounts[start] else ():
-            if trials.area(amount, centred) <= trials.area(best, centred):
-                break
-            best = amount
     except CalibrationError:  # without a fold nobody's images differ
         return without
+    best = amounts[start]
+    centred = trials.area(best, True) >= trials.area(best, False)
+    if trials.area(best, centred) == NONE:
+        return without
+    for amount in amounts[start + 1 :]:
+        if trials.area(amount, centred) < trials.area(best, centred):
+            break
+        best = amount
+    for amount in amounts[:start][::-1] if best == amounts[start] else ():
+        if trials.area(amount, centred) <= trials.area(best, centred):
+            break
+        best = amount
     ratios = trials.ratios(best, centred)
     line = _line(ratios, trials.same, sum(fold.identities for fold in folds))
     return _Choice(best, centred, *line)
@@ -145,8 +151,7 @@ class _Trials:
     """Models of different settings, tried on the identities that folds leave out.
 
     Raises:
-        CalibrationError: in what a fold leaves, images of one identity are all the same; on a call,
-            or have one direction.
+        CalibrationError: in what a fold leaves, images of one identity are all the same.
     """
 
     def __init__(self, folds: list[_Fold]) -> None:
@@ -167,10 +172,13 @@ class _Trials:
         return self._ratios[asked]
 
     def area(self, shrinkage: float, centred: bool) -> float:
-        """The area under the ROC curve of these."""
+        """The area under the ROC curve of these; ``NONE`` where no such model can be made."""
         asked = shrinkage, centred
         if asked not in self._areas:
-            self._areas[asked] = _area(self.ratios(shrinkage, centred), self.same)
+            try:
+                self._areas[asked] = _area(self.ratios(shrinkage, centred), self.same)
+            except CalibrationError:
+                self._areas[asked] = NONE
         return self._areas[asked]
 
 
@@ -202,10 +210,11 @@ def _leading(embeddings: np.ndarray) -> np.ndarray:
 
     Around 0 and not their mean, so that it remains to be found out whether to centre.
     """
-    if embeddings.shape[1] <= COMPONENTS:
+    size = embeddings.shape[1]
+    if size <= COMPONENTS:
         return embeddings
     axes = np.linalg.eigh(embeddings.T @ embeddings)[1]
-    components: np.ndarray = embeddings @ axes[:, -COMPONENTS:]
+    components: np.ndarray = embeddings @ axes[:, -max(COMPONENTS, size // 2) :]
     return components
 
 
