@@ -126,6 +126,39 @@ def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, capsys):
     assert "--threshold is one" in refused(capsys, *words, "--distance", "plda", "--threshold", 1)
 
 
+MINE = """
+import siamese
+
+
+@siamese.DISTANCES.register("cosine_of_a_file")
+class Mine(siamese.CosineDistance):
+    pass
+
+
+@siamese.PAIR_RULES.register("all_of_a_file")
+class AllOfAFile(siamese.AllPairs):
+    pass
+"""
+
+
+def test_a_distance_and_a_pair_rule_of_ones_own_are_named(lfw, bundle, tmp_path, capsys):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(MINE)
+    own = ("--plugin", plugin, "--distance", "cosine_of_a_file")
+    try:
+        words = (bundle, "--benchmark", "lfw_view2", "--data", lfw)
+        expected = answer(capsys, *words, "--distance", "cosine")
+        assert answer(capsys, *words, *own)["folds"]["mean"] == expected["folds"]["mean"]
+        words = ("calibrate", bundle, "--data", lfw / "lfw", *own, "--pairs", "all_of_a_file")
+        assert main([*map(str, words), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["new"]
+        assert found["distance"] == "cosine_of_a_file"
+        assert found["pair_rule"]["name"] == "all_of_a_file"
+    finally:
+        siamese.DISTANCES._classes.pop("cosine_of_a_file", None)
+        siamese.PAIR_RULES._classes.pop("all_of_a_file", None)
+
+
 def test_settings_of_hydra_belong_to_train_alone(lfw, bundle, capsys):
     words = (bundle, "benchmark=lfw_view1", f"data={lfw}")
     assert "write --benchmark lfw_view1: name=value is for siamese train" in _exit(capsys, *words)

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.evaluation.recalibration import recalibrate
     from siamese.report import tables
 
-    options.import_plugins(args.plugin)
+    options.import_plugins(args)
     pretrained = args.run == PRETRAINED
     bundle = options.open_bundle(args.run) if pretrained else args.run
     out = _free(args.out, args.run, args.overwrite) if args.out else None

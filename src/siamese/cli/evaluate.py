@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures."""
-    options.import_plugins(args.plugin)
+    options.import_plugins(args)
     pairs_are_given = bool(args.benchmark or args.pairs_file)
     if args.distance and not pairs_are_given:
         raise ConfigError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +42,14 @@ def add_data(parser: argparse.ArgumentParser, what: str, required: bool = False)
 
 
 def add_pairs(parser: argparse.ArgumentParser) -> None:
-    """Which pair rule."""
+    """Which pair rule; :func:`import_plugins` checks the name."""
     from siamese.pairs.base import PAIR_RULES
 
     parser.add_argument(
         "--pairs",
-        choices=tuple(PAIR_RULES),
-        help="which pairs (default: as the bundle's threshold was calibrated)",
+        metavar="NAME",
+        help=f"which pairs: {', '.join(PAIR_RULES)} (default: as the bundle's threshold was "
+        f"calibrated)",
     )
 
 
@@ -67,13 +67,15 @@ def add_policy(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def add_distance(parser: argparse.ArgumentParser, what: str) -> None:
-    """Another distance than the bundle's."""
+    """Another distance than the bundle's; :func:`import_plugins` checks the name."""
     from siamese.distances.base import DISTANCES
 
+    # A network's weights are no matter of a name.
+    names = ", ".join(name for name in DISTANCES if name != "learned")
     parser.add_argument(
         "--distance",
-        choices=tuple(DISTANCES),
-        help=f"measure by another distance than the bundle's: {what}",
+        metavar="NAME",
+        help=f"measure by another distance than the bundle's: {names}; {what}",
     )
 
 
@@ -156,16 +158,27 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 # --- what they mean ---
 
 
-def import_plugins(places: Sequence[str]) -> None:
-    """Import what ``--plugin`` names.
+def import_plugins(args: argparse.Namespace) -> None:
+    """Import what ``--plugin`` names, and check ``--distance`` and ``--pairs``, where there are.
+
+    Only then are all names known, so a list of choices would refuse those of plug-ins.
 
     Raises:
-        ConfigError: it cannot be imported.
+        ConfigError: a plug-in that cannot be imported, an unknown name, or a distance whose weights
+            must be trained.
     """
     from siamese.plugins import import_plugin
 
-    for place in places:
+    for place in args.plugin:
         import_plugin(place)
+    if getattr(args, "distance", None):
+        from siamese.distances.base import as_distance
+
+        as_distance(args.distance, to_be_fitted=True)
+    if getattr(args, "pairs", None):
+        from siamese.pairs.base import as_pair_rule
+
+        as_pair_rule(args.pairs)
 
 
 def open_bundle(name: str) -> Bundle:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
     from siamese.inference.verifier import Verifier
 
-    options.import_plugins(args.plugin)
+    options.import_plugins(args)
     verifier = Verifier(
         options.open_bundle(args.bundle),
         policy=options.parse_policy(args.policy),
