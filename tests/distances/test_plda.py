@@ -459,6 +459,20 @@ def test_nobodys_many_images_crowd_others_out_of_the_choice(seen):
     assert len(seen) == 6  # five folds, and all
 
 
+def test_a_device_without_float64_is_refused_with_a_remedy(fitted):
+    """As PyTorch answers for ``mps``, which no machine of a test need have."""
+
+    def move(tensor):
+        if tensor.dtype == torch.float64:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype; use float32 instead.")
+        return tensor
+
+    with pytest.raises(ConfigError) as error:
+        torch.nn.Sequential(fitted)._apply(move)
+    assert_says(error.value, "PLDA", "mps", "device=cpu")
+    assert fitted.to("cpu") is fitted
+
+
 def test_of_very_many_rows_some_are_chosen_on(seen):
     x, labels = drawn(world(2), [2] * 12_000, 1)
     fit_by_leaving_out(x, labels)

@@ -190,6 +190,9 @@ def test_a_forward_of_ones_own_is_what_is_validated(identities):
         siamese.EuclideanDistance(),
         siamese.CosineDistance(),
         siamese.LearnedDistance(5),
+        siamese.PldaDistance.fit(
+            torch.randn(60, 5, generator=torch.Generator().manual_seed(1)), [*range(20)] * 3
+        ),
     ],
     ids=lambda distance: type(distance).__name__,
 )

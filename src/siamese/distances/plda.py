@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,11 @@ class PldaDistance(Distance):
     :class:`siamese.EuclideanDistance`, so that a loss can use it and a run can be watched.
 
     It gains most on embeddings that were not trained to tell identities apart. A network that knows
-    its few training identities by heart says too little of how images of strangers differ: then it
-    is better fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``).
+    its few training identities by heart says too little of how images of strangers differ: fitted
+    to these, it can do worse than the distance that the network was trained with, and is better
+    fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``).
+
+    It computes in float64, which the GPU of an Apple computer (``mps``) does not have.
 
     Args:
         shrinkage: 0 < shrinkage <= 1, how far the covariances are moved towards round ones; at 1 it
@@ -54,7 +57,8 @@ class PldaDistance(Distance):
             ratios are.
 
     Raises:
-        ConfigError: a setting out of range; on a call, embeddings of another length.
+        ConfigError: a setting out of range; on a call, embeddings of another length; on a move to
+            ``mps``.
     """
 
     squared = True
@@ -156,6 +160,19 @@ class PldaDistance(Distance):
         found = type(self)(self.shrinkage, rows.shape[1])
         found._take(model, float(largest or 1), used)
         return found
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PldaDistance:
+        """What ``to``, ``cuda`` and the like call, also on a module that this is a part of."""
+        try:
+            moved: PldaDistance = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        except TypeError as error:
+            if "float64" not in str(error):
+                raise
+            raise ConfigError(
+                "the PLDA distance computes in float64, which this device does not have (mps): "
+                "use device=cpu, or another distance"
+            ) from error
+        return moved
 
     def rows(self, embeddings: Tensor) -> Tensor:
         x = super().rows(embeddings)
