@@ -81,6 +81,7 @@ from .backbones.face_comparer_net import FaceComparerNet as FaceComparerNet
 from .backbones.face_similarity_net import FaceSimilarityNet as FaceSimilarityNet
 from .backbones.ensemble_net import EnsembleNet as EnsembleNet
 from .backbones.descriptor_net import DescriptorNet as DescriptorNet
+from .backbones.described_net import DescribedNet as DescribedNet
 from .backbones.dlib.weights import DlibFile as DlibFile
 from .backbones.dlib.weights import DlibLayer as DlibLayer
 

@@ -14,7 +14,6 @@ from siamese.backbones.descriptor_net import DescriptorNet
 from siamese.backbones.layers.binary_patterns import BinaryPatterns, PatternScale
 from siamese.backbones.layers.edge_histograms import EdgeHistograms, EdgeScale
 from siamese.backbones.layers.scaling import centre_of
-from siamese.errors import ConfigError
 
 RING = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
 
@@ -216,6 +215,13 @@ def test_a_full_disk_costs_time_only(fitted, tmp_path):
         assert torch.equal(fitted.describe(images), fitted.describe(images))
 
 
-def test_too_few_images_are_named_before_training():
-    with pytest.raises(ConfigError, match="components=15"):
-        DescriptorNet(components=40).check(30)
+def test_of_few_images_some_components_stay_zero():
+    images, labels = images_of(4)
+    few = DescriptorNet(components=40)
+    few.fit([images], labels)
+    found = few(images)
+    assert found.shape == (16, 40)
+    assert not found[:, 8:].any()  # half as many as there are images
+    exact = DescriptorNet(components=8)
+    exact.fit([images], labels)
+    assert torch.allclose(found[:, :8], exact(images), atol=1e-5)

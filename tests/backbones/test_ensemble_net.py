@@ -11,31 +11,24 @@ from siamese.errors import ConfigError
 
 def net(**settings):
     torch.manual_seed(0)
-    small = {"views": (1.0, 0.5), "size": 32, "width": 4, "learned_size": 8, "components": 6}
+    small = {"views": (1.0, 0.5), "size": 32, "width": 4, "learned_size": 8}
     return EnsembleNet(**(small | settings))
 
 
-def test_training_sees_the_networks_and_use_sees_all_at_unit_length():
-    (images, labels), model = images_of(), net()
+def test_training_sees_each_network_at_unit_length_and_use_the_whole():
+    (images, _), model = images_of(), net()
     trained = model(images)
     assert trained.shape == (32, model.trained_size) == (32, 16)
     lengths = trained.view(32, 2, 8).norm(dim=2)
     assert torch.allclose(lengths, torch.ones(32, 2), atol=1e-5)  # each network for itself
-    model.eval().fit([images[:20], images[20:]], labels)
-    used = model(images)
-    assert used.shape == (32, model.embedding_size) == (32, 22)
-    assert torch.allclose(used.norm(dim=1), torch.ones(32), atol=1e-5)
-    parts = [used[:, :8], used[:, 8:16], used[:, 16:]]
-    squares = torch.stack([part.square().sum(dim=1) for part in parts])
-    assert torch.allclose(squares, torch.tensor([[0.25], [0.25], [0.5]]).expand(3, 32), atol=1e-4)
-    heavy = net(weight=3.0).eval()
-    heavy.load_state_dict(model.state_dict())
-    assert heavy(images)[0, 16:].square().sum().item() == pytest.approx(0.9, abs=1e-4)
+    used = model.eval()(images)
+    assert used.shape == (32, model.embedding_size) == (32, 16)
+    assert torch.allclose(used.view(32, 2, 8).norm(dim=2), torch.full((32, 2), 0.5**0.5), atol=1e-5)
 
 
 def test_each_network_sees_its_own_view():
     images, _ = images_of(2)
-    model = net(components=0, mirror=False).eval()
+    model = net(mirror=False).eval()
     framed = images.clone()
     framed[..., :4, :] = 0
     before, after = model(images), model(framed)
@@ -45,11 +38,10 @@ def test_each_network_sees_its_own_view():
 
 @pytest.mark.parametrize("grey", [True, False])
 def test_an_image_and_its_mirror_image_are_one(grey):
-    images, labels = images_of(4)
+    images, _ = images_of(4)
     model = net(grey=grey).eval()
-    model.fit([images], labels)
     assert torch.allclose(model(images), model(images.flip(-1)), atol=1e-4)
-    plain = net(mirror=False, components=0).eval()
+    plain = net(mirror=False).eval()
     assert not torch.allclose(plain(images), plain(images.flip(-1)), atol=1e-3)
 
 
@@ -58,7 +50,7 @@ def test_colour_is_seen_unless_grey():
     red = images.clone()
     red[:, 0] = 255
     for grey in (True, False):
-        model = net(grey=grey, components=0).eval()
+        model = net(grey=grey).eval()
         swapped = images.flip(1)  # blue for red
         assert torch.allclose(model(images), model(swapped), atol=1e-2) is False
         first = next(model.parameters())
@@ -66,21 +58,19 @@ def test_colour_is_seen_unless_grey():
 
 
 def test_both_embeddings_are_those_of_use_and_of_training():
-    (images, labels), model = images_of(4), net().eval()
-    model.fit([images], labels)
+    (images, _), model = images_of(4), net().eval()
     at_use, learned = model.embed_both(images)
     assert torch.equal(at_use, model(images))
     assert learned.shape == (16, 16)
     assert not model.same_at_use
-    plain = net(mirror=False, components=0).eval()
+    plain = net(mirror=False).eval()
     assert plain.same_at_use
     # Scaled alike, since the loss looks at one network at a time.
     assert torch.allclose(plain.embed_both(images)[1] / 2**0.5, plain(images), atol=1e-6)
 
 
 def test_settings_and_weights_rebuild_it():
-    (images, labels), model = images_of(4), net().eval()
-    model.fit([images], labels)
+    (images, _), model = images_of(4), net().eval()
     again = BACKBONES.build(BACKBONES.settings(model))
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.eval()(images), model(images))
@@ -101,7 +91,7 @@ def test_all_networks_learn():
         ({"views": (0.9, 1.2)}, "views"),
         ({"size": 8}, "size"),
         ({"dropout": 1.0}, "dropout"),
-        ({"weight": 0.0}, "weight"),
+        ({"learned_size": 0}, "learned_size"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, word):

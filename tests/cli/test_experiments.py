@@ -51,9 +51,9 @@ IMAGE_DISJOINT = [
 HELD_OUT = ["data.split.test=0.2"]
 # No faces to be found on drawings: the middle of each, as large as descriptors need it.
 SMALL_NET = [
-    "module.backbone.width=4",
-    "module.backbone.size=32",
-    "module.backbone.views=[0.9,0.7]",
+    "module.backbone.network.width=4",
+    "module.backbone.network.size=32",
+    "module.backbone.network.views=[0.9,0.7]",
     "module.backbone.components=10",
     "data/cropper=none",
     "data.cropper.size=96",

@@ -54,7 +54,7 @@ def test_a_checkpoint_can_name_it():
 
 
 def test_the_module_tells_it_how_many_networks_there_are():
-    net = EnsembleNet(views=(1.0, 0.5, 0.7), size=32, width=2, learned_size=8, components=0)
+    net = EnsembleNet(views=(1.0, 0.5, 0.7), size=32, width=2, learned_size=8)
     loss = CombinedLoss([PartwiseLoss(MarginSoftmaxLoss())])
     SiameseModule(net, loss)
     assert loss.losses[0].parts == len(loss.losses[0].losses) == 3

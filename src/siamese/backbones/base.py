@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -216,8 +217,24 @@ def own_network(backbone: nn.Module) -> nn.Module:
     return backbone.network if isinstance(backbone, ModuleBackbone) else backbone
 
 
-# Classes of plain networks may be registered, too; they are wrapped when they are built.
-BACKBONES: Registry[nn.Module] = Registry("backbone", "BACKBONES", "siamese.backbones")
+class BackboneRegistry(Registry[nn.Module]):
+    """The registry of backbones, whose arguments may be another backbone.
+
+    Classes of plain networks may be registered, too; they are wrapped when they are built.
+    """
+
+    def _described(self, value: Any) -> Any:
+        if isinstance(value, nn.Module):
+            return {"backbone": self.settings(own_network(value))}
+        return super()._described(value)
+
+    def _restored(self, value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {"backbone"}:
+            return self.build(value["backbone"])
+        return super()._restored(value)
+
+
+BACKBONES = BackboneRegistry("backbone", "BACKBONES", "siamese.backbones")
 
 
 def to_unit_range(images: Tensor) -> Tensor:

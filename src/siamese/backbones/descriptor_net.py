@@ -14,7 +14,6 @@ from siamese.backbones.layers.binary_patterns import BinaryPatterns
 from siamese.backbones.layers.discriminant import Discriminant
 from siamese.backbones.layers.edge_histograms import EdgeHistograms
 from siamese.backbones.layers.scaling import grey_of
-from siamese.errors import ConfigError
 
 # Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each, and change
 # little.
@@ -32,17 +31,17 @@ class DescriptorNet(Backbone):
     :class:`siamese.backbones.layers.discriminant.Discriminant`. No weight is trained: what it knows
     comes from :meth:`fit`, in closed form; before that every embedding is zero. It is the baseline
     that a trained network has to beat, and stands beside networks in
-    :class:`siamese.EnsembleNet`. Cells have fixed places, so things must have theirs: aligned
+    :class:`siamese.DescribedNet`. Cells have fixed places, so things must have theirs: aligned
     faces, say, in crops of about 200 pixels.
 
     Args:
-        components: length of the embedding, >= 1.
+        components: length of the embedding, >= 1; with fewer than two training images for each,
+            some stay zero.
         mirror: average over the image and its mirror image; False where left and right matter.
         shrinkage: of the discriminant's within-class variances, > 0.
 
     Raises:
-        ConfigError: a setting out of range; from :meth:`check`, too few training images for
-            ``components``.
+        ConfigError: a setting out of range.
     """
 
     def __init__(self, components: int = 300, mirror: bool = True, shrinkage: float = 0.3) -> None:
@@ -57,13 +56,6 @@ class DescriptorNet(Backbone):
     def unit_length(self) -> bool:
         """Embeddings have length 1."""
         return True
-
-    def check(self, images: int) -> None:
-        if images <= self.components:
-            raise ConfigError(
-                f"{images} training images are too few for {self.components} components of the "
-                f"descriptors: add images, or set components={max(1, images // 2)}"
-            )
 
     def forward(self, images: Tensor) -> Tensor:
         if not bool(self.discriminant.fitted):  # while networks beside it are trained

@@ -1,16 +1,15 @@
-"""EnsembleNet: several networks, each with its own view of the image, beside fixed descriptors."""
+"""EnsembleNet: several networks side by side, each with its own view of the image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
-from siamese.backbones.descriptor_net import DescriptorNet
 from siamese.backbones.layers.scaling import centre_of, grey_of
 from siamese.backbones.layers.tower import Tower
 from siamese.errors import ConfigError
@@ -18,14 +17,13 @@ from siamese.errors import ConfigError
 
 @BACKBONES.register("ensemble_net")
 class EnsembleNet(Backbone):
-    """Networks that see more or less of the image, and a :class:`siamese.DescriptorNet`.
+    """Networks that see more or less of the image.
 
-    An embedding is the networks' embeddings, each of unit length, side by side, and the
-    descriptors' after them; the whole is scaled to unit length, so distances lie in 0..2. At use it
-    is averaged over the image and its mirror image. Networks with different views make different
-    mistakes, and descriptors others again. While training the loss sees the networks' part: give
-    each network its own loss with :class:`siamese.PartwiseLoss`, or they learn to rely on each
-    other.
+    An embedding is the networks' embeddings, each of unit length, side by side, scaled to unit
+    length: distances lie in 0..2. At use it is averaged over the image and its mirror image.
+    Networks with different views make different mistakes. Give each its own loss with
+    :class:`siamese.PartwiseLoss`, or they learn to rely on each other. Fixed descriptors beside
+    them (:class:`siamese.DescribedNet`) make different mistakes again.
 
     It is made for aligned images, in which things have their places (see
     :class:`siamese.backbones.layers.tower.Tower`); for others take :class:`siamese.SmallResNet`.
@@ -38,15 +36,11 @@ class EnsembleNet(Backbone):
         width: channels of a network's first layer.
         learned_size: length of each network's embedding.
         dropout: before each network's last layer, 0..1.
-        components: length of the descriptors' embedding; 0 leaves them out.
-        weight: of the descriptors beside all networks together, > 0: squared distances add up as
-            the networks' mean + ``weight**2 *`` the descriptors'.
         mirror: whether to average over the image and its mirror image at use; False where left and
             right matter.
 
     Raises:
-        ConfigError: a setting out of range; from :meth:`check`, too few training images for
-            ``components``.
+        ConfigError: a setting out of range.
     """
 
     def __init__(
@@ -57,8 +51,6 @@ class EnsembleNet(Backbone):
         width: int = 32,
         learned_size: int = 256,
         dropout: float = 0.4,
-        components: int = 300,
-        weight: float = 1.0,
         mirror: bool = True,
     ) -> None:
         super().__init__()
@@ -66,28 +58,18 @@ class EnsembleNet(Backbone):
             raise ConfigError(f"views is a list with one share or more, [0.9], not {views!r}")
         if not all(0 < share <= 1 for share in views):
             raise ConfigError(f"each of views must be above 0 and at most 1, not {list(views)}")
-        if size < 32 or width < 1 or learned_size < 1 or components < 0:
+        if size < 32 or width < 1 or learned_size < 1:
             raise ConfigError(
-                f"size must be at least 32, width and learned_size at least 1 and components at "
-                f"least 0, not {size}, {width}, {learned_size} and {components}"
+                f"size must be at least 32, width and learned_size at least 1, not {size}, "
+                f"{width} and {learned_size}"
             )
-        if not 0 <= dropout < 1 or not weight > 0:
-            raise ConfigError(
-                f"dropout must be at least 0 and below 1 and weight above 0, not {dropout} and "
-                f"{weight}"
-            )
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout must be at least 0 and below 1, not {dropout}")
         self.views, self.size, self.grey, self.width = list(views), size, grey, width
-        self.learned_size, self.dropout, self.components = learned_size, dropout, components
-        self.weight, self.mirror = weight, mirror
+        self.learned_size, self.dropout, self.mirror = learned_size, dropout, mirror
         channels = 1 if grey else 3
         self.towers = nn.ModuleList(Tower(channels, width, learned_size, dropout) for _ in views)
-        self.descriptors = DescriptorNet(components, mirror) if components else None
-        self.embedding_size = self.trained_size + components
-
-    @property
-    def trained_size(self) -> int:
-        """Length of the networks' embeddings together."""
-        return len(self.views) * self.learned_size
+        self.embedding_size = len(self.views) * learned_size
 
     @property
     def trained_parts(self) -> int:
@@ -101,27 +83,17 @@ class EnsembleNet(Backbone):
 
     @property
     def same_at_use(self) -> bool:
-        """Not if anything is averaged in or appended at use."""
-        return not (self.mirror or self.components)
-
-    def check(self, images: int) -> None:
-        if self.descriptors is not None:
-            self.descriptors.check(images)
+        """Not if embeddings are averaged at use."""
+        return not self.mirror
 
     def forward(self, images: Tensor) -> Tensor:
         views = self._views(images)
-        return self._learned(views) if self.training else self._at_use(images, views)
+        return self._learned(views) if self.training else self._at_use(views)
 
     def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`siamese.Backbone.embed_both`."""
         views = self._views(images)
-        return self._at_use(images, views), self._learned(views)
-
-    @torch.no_grad()
-    def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
-        """Fit the descriptors; see :meth:`siamese.Backbone.fit`."""
-        if self.descriptors is not None:
-            self.descriptors.fit(batches, labels)
+        return self._at_use(views), self._learned(views)
 
     def _views(self, images: Tensor) -> list[Tensor]:
         """Of each network, (B, channels, size, size), about -2..2."""
@@ -140,16 +112,12 @@ class EnsembleNet(Backbone):
         ]
 
     def _learned(self, views: Sequence[Tensor]) -> Tensor:
-        """(B, trained_size), each network's part of unit length."""
+        """(B, embedding_size), each network's part of unit length."""
         return torch.cat(self._each(views), dim=1)
 
-    def _at_use(self, images: Tensor, views: Sequence[Tensor]) -> Tensor:
+    def _at_use(self, views: Sequence[Tensor]) -> Tensor:
         parts = self._each(views)
         if self.mirror:
             mirrored = self._each([view.flip(-1) for view in views])
             parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
-        learned = torch.cat(parts, dim=1) / math.sqrt(len(parts))
-        if self.descriptors is None:
-            return learned
-        both = torch.cat([learned, self.descriptors(images) * self.weight], dim=1)
-        return both / math.sqrt(1 + self.weight**2)
+        return torch.cat(parts, dim=1) / math.sqrt(len(parts))

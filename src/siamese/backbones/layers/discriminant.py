@@ -64,26 +64,21 @@ class Discriminant(nn.Module):
         """Compute the projections.
 
         Args:
-            descriptors: (n, size) floating point, n > components.
+            descriptors: (n, size) floating point, n >= 2; of so few that there are less than two
+                for each component, some components stay zero.
             labels: (n,) int64, one number per identity, at least one identity with two.
 
         Raises:
-            ConfigError: too few descriptors, or no identity with two.
+            ConfigError: no identity with two descriptors.
         """
-        if len(descriptors) <= self.components:
-            raise ConfigError(
-                f"{len(descriptors)} descriptors cannot fit {self.components} components; add "
-                f"images, or take fewer components"
-            )
-        mean, strength, directions = _principal(descriptors, self.components + OVERSAMPLING)
-        deviation = strength[: self.components].clamp(min=strength[0] * 1e-6)
+        k = min(self.components, max(1, len(descriptors) // 2))
+        mean, strength, directions = _principal(descriptors, k + OVERSAMPLING)
+        deviation = strength[:k].clamp(min=strength[0] * 1e-6) / len(descriptors) ** 0.5
         self.mean.copy_(mean)
-        self.principal.copy_(
-            directions[:, : self.components] / (deviation / len(descriptors) ** 0.5).sqrt()
-        )
-        x = torch.cat([self._components(block) for block in _blocks(descriptors)])
-        self.centre.copy_(x.mean(dim=0))
-        self.within.copy_(_inverse_root(_within_class(x, labels), self.shrinkage))
+        self.principal.zero_()[:, :k] = directions[:, :k] / deviation.sqrt()
+        x = torch.cat([self._components(block) for block in _blocks(descriptors)])[:, :k]
+        self.centre.zero_()[:k] = x.mean(dim=0)
+        self.within.zero_()[:k, :k] = _inverse_root(_within_class(x, labels), self.shrinkage)
         self.fitted.fill_(True)
 
     def forward(self, descriptors: Tensor) -> Tensor:
