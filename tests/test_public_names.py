@@ -65,8 +65,8 @@ def types_named(name, value):
 
 # Aliases of other types, and classes of other packages.
 FOREIGN = {
-    "Any", "DataLoader", "Fraction", "Interval", "Iterator", "Mapping", "Module", "None", "Optimizer",
-    "Parameter", "Path", "Prevalence", "Self", "Sequence", "Tensor",
+    "Any", "DataLoader", "Fraction", "Interval", "Iterator", "Mapping", "Module", "None",
+    "Optimizer", "Parameter", "Path", "Prevalence", "Self", "Sequence", "Tensor",
 }  # fmt: skip
 
 
