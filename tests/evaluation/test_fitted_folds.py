@@ -12,18 +12,18 @@ from siamese.evaluation.fitted_folds import FoldFits
 
 
 class Spy(siamese.EuclideanDistance):
-    """Its distances tell whom it was fitted to, and what it was made with.
+    """Its distances tell whom it was fitted to.
 
-    To what is between two rows, below 1, each fit adds an offset of its own, the number of the
-    people that it has seen, a bit for each, and 256 for an odd ``choice``.
+    To what is between two rows, below 1, each fit adds an offset of its own, and a bit for each of
+    the people that it has seen.
     """
 
     fits = weakref.WeakSet()
     count = 0
 
-    def __init__(self, seen=(), choice=None):
+    def __init__(self, seen=()):
         super().__init__()
-        self.seen, self.choice = frozenset(seen), choice
+        self.seen = frozenset(seen)
         if seen:
             self.fits.add(self)
             Spy.count += 1
@@ -33,21 +33,16 @@ class Spy(siamese.EuclideanDistance):
         return not self.seen
 
     @property
-    def chosen(self):
-        return {"choice": self.choice}
-
-    @property
     def fit_offset(self):
         return float(sum(self.seen))
 
     def fitted_to(self, embeddings, labels):
         assert torch.equal(embeddings[:, 1], torch.from_numpy(labels).double())
         assert not self.fits, "a fit is kept that is not needed any more"
-        left_out = min(set(range(8)) - set(labels.tolist()))
-        return Spy(labels.tolist(), left_out // 2 % 2 if self.choice is None else self.choice)
+        return Spy(labels.tolist())
 
     def between(self, embeddings, left, right):
-        mark = sum(2**person for person in self.seen) + 256 * self.choice
+        mark = sum(2**person for person in self.seen)
         return super().between(embeddings[:, :1], left, right) + np.float32(mark + self.fit_offset)
 
 
@@ -68,7 +63,7 @@ def case(folds=4, tested=()):
     )
 
 
-@pytest.mark.parametrize(("tested", "fits"), [((0, 1, 2, 3), 4 + 2 + 2 * 4), ((2,), 4 + 3)])
+@pytest.mark.parametrize(("tested", "fits"), [((0, 1, 2, 3), 4 + 6), ((2,), 4 + 3)])
 def test_nobody_is_measured_by_a_fit_that_has_seen_them(tested, fits):
     people, benchmark = case(tested=tested)
     rows = torch.tensor(np.stack([np.arange(len(people)) / 32, people], axis=1)).double()
@@ -82,9 +77,9 @@ def test_nobody_is_measured_by_a_fit_that_has_seen_them(tested, fits):
     largest = max(sum(p for p in range(8) if p // 2 != k) for k in range(4))
 
     def expected(fold, *without):
-        """As measured by a fit without some folds, made with the choice of the first."""
+        """As measured by a fit without the people of some folds."""
         mark = sum(2**person for person in range(8) if person // 2 not in without)
-        return plain[0][benchmark.fold == fold] + largest + mark + 256 * (without[0] % 2)
+        return plain[0][benchmark.fold == fold] + largest + mark
 
     distances, choosing = found.distances(), found.choosing()
     for k in range(4):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -99,14 +99,6 @@ class Distance(nn.Module):
     def needs_fit(self) -> bool:
         """Whether it is itself only after :meth:`fitted_to`, which has not been called."""
         return False
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """Which of its arguments fitting has chosen, name to value; by default none.
-
-        A fit to nearly the same embeddings can be given them, and is spared the choice.
-        """
-        return {}
 
     @property
     def fit_offset(self) -> float:

@@ -131,10 +131,6 @@ class PldaDistance(Distance):
         return not self.is_fitted
 
     @property
-    def chosen(self) -> dict[str, Any]:
-        return {"shrinkage": float(self.used_shrinkage)} if self.is_fitted else {}
-
-    @property
     def fit_offset(self) -> float:
         return float(self.offset)
 

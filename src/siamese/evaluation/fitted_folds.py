@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
@@ -23,9 +21,7 @@ class FoldFits:
     from the other folds; each of these is measured by a fit that has neither its own people nor
     those of the tested fold: distances of people whom a fit has seen would be too small, and nobody
     of the tested fold may have a part in its threshold. That makes ``F (F + 1) / 2`` fits for F
-    folds. What the fit without the people of a tested fold has chosen
-    (:attr:`siamese.Distance.chosen`) is given to the others for that fold: to choose takes most of
-    the time. Two folds that chose differently share no fit, so there can be more. Distances of
+    folds. Each chooses its settings for itself, so that any two folds share a fit. Distances of
     different fits are brought to one :attr:`siamese.Distance.fit_offset`, the largest; then they
     are as comparable as log-likelihood ratios are. A fit is kept only while it measures.
 
@@ -70,36 +66,21 @@ class FoldFits:
         self, folds: list[int], pairs: list[tuple[int, int]], advance: Callable[[int], None]
     ) -> None:
         """Fit and measure: each fold for itself, then each for the thresholds of others."""
-        chosen = {}
         for k in folds:
-            fit = self._fitted([k], {})
-            self._measure(fit, k, k)
-            chosen[k] = fit.chosen
-            del fit
+            self._measure((k,), [(k, k)])
             advance(1)
-        for pair in pairs:
-            waiting = [k for k in pair if k in self._benchmark.tested]
-            while waiting:
-                like = chosen[waiting[0]]
-                fit = self._fitted(pair, like)
-                for k in [k for k in waiting if chosen[k] == like]:
-                    self._measure(fit, k, sum(pair) - k)
-                    waiting.remove(k)
-                del fit
+        for j, k in pairs:
+            places = [(j, k), (k, j)]
+            self._measure((j, k), [p for p in places if p[0] in self._benchmark.tested])
             advance(1)
 
-    def _fitted(self, without: Iterable[int], chosen: dict[str, Any]) -> Distance:
-        """A fit without the people of some folds, by arguments that were chosen before."""
-        distance = copy.deepcopy(self._distance)
-        for name, value in chosen.items():
-            setattr(distance, name, value)
+    def _measure(self, without: tuple[int, ...], places: list[tuple[int, int]]) -> None:
+        """Fit without the people of some folds, and measure these."""
         kept = self._usable & ~np.logical_or.reduce([self._people[k] for k in without])
-        return distance.fitted_to(self._embeddings[kept], self._benchmark.labels[kept])
-
-    def _measure(self, fit: Distance, tested: int, fold: int) -> None:
-        place = tested, fold
-        self._found[place] = fit.between(self._embeddings, *self._rows[fold])
-        self._offsets[place] = fit.fit_offset
+        fit = self._distance.fitted_to(self._embeddings[kept], self._benchmark.labels[kept])
+        for tested, fold in places:
+            self._found[tested, fold] = fit.between(self._embeddings, *self._rows[fold])
+            self._offsets[tested, fold] = fit.fit_offset
 
     def distances(self) -> np.ndarray:
         """(n,) float32 distances of the pairs, each by a fit without the people of its fold."""
