@@ -146,6 +146,8 @@ def test_the_stored_threshold_gives_the_stored_counts_everywhere(run_folder, cap
     point = json.loads((run_folder / "bundle" / "bundle.json").read_text())["operating_point"]
     assert figures["calibration"]["confusion"] == {k: point[k] for k in ("tp", "fp", "fn", "tn")}
     assert main(["evaluate", str(run_folder), "--json"]) == 0
+    beside = [figures[split].pop("baselines") for split in ("calibration", "test")]
+    assert all(list(b) == ["untrained", "descriptors"] for b in beside)
     assert json.loads(capsys.readouterr().out) == figures
 
 

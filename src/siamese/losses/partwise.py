@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from siamese.distances.base import Distance
 from siamese.errors import ConfigError
 from siamese.losses.base import LOSSES, EmbeddingLoss
+from siamese.losses.supervised_contrastive import SupervisedContrastiveLoss
 
 
 @LOSSES.register("partwise_loss")
@@ -21,7 +22,7 @@ class PartwiseLoss(EmbeddingLoss):
     the whole would let each rely on the others.
 
     Args:
-        loss: of one part.
+        loss: of one part; by default :class:`siamese.SupervisedContrastiveLoss`.
         parts: how many equal parts, >= 1; None leaves it to :meth:`divide`, which
             :class:`siamese.SiameseModule` calls.
 
@@ -33,8 +34,9 @@ class PartwiseLoss(EmbeddingLoss):
             :meth:`bind`, embeddings that cannot be divided so.
     """
 
-    def __init__(self, loss: EmbeddingLoss, parts: int | None = None) -> None:
+    def __init__(self, loss: EmbeddingLoss | None = None, parts: int | None = None) -> None:
         super().__init__()
+        loss = SupervisedContrastiveLoss() if loss is None else loss
         if parts is not None and (isinstance(parts, bool) or not isinstance(parts, int)):
             raise ConfigError(f"parts must be a whole number of at least 1, not {parts!r}")
         own = getattr(loss, "distance", None)

@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import CalibrationError, ConfigError
+from siamese.errors import ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.baselines import (
     before_training,
@@ -259,13 +259,7 @@ def _conclude(
 
     In training embeddings may have been of lower precision, or from another device.
     """
-    found = module.operating_point
-    if found is None and has_weights(module):
-        raise CalibrationError(
-            "training ended without a threshold: no validation epoch had both genuine and impostor "
-            "pairs; validate at least once and give the calibration split two images of one "
-            "identity"
-        )
+    found = module.operating_point  # None where no epoch was validated
     module.eval()
     epoch, step = (found.epoch, found.step) if found else (None, None)
     evaluation = conclude(components, images, policy, epoch=epoch, step=step, provenance=facts)
