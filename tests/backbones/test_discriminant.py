@@ -22,7 +22,8 @@ def naive(x, labels, shrinkage):
     x = x.double().numpy()
     mean = x.mean(axis=0)
     _, strength, directions = np.linalg.svd(x - mean, full_matrices=False)
-    z = (x - mean) @ directions.T / (strength / len(x) ** 0.5) ** 0.5
+    z = (x - mean) @ directions.T / (strength / len(x) ** 0.5)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
     scatter, degrees = np.zeros((z.shape[1],) * 2), 0
     for identity in np.unique(labels):
         mine = z[labels.numpy() == identity]

@@ -21,11 +21,10 @@ BLOCK = 1024  # descriptors in float32 at a time
 class Discriminant(nn.Module):
     """From descriptors to unit vectors whose distances tell identities apart.
 
-    Descriptors are projected on their ``components`` principal directions, each divided by the
-    fourth root of its variance: half of the way to equal variances. Then the directions along which
-    images of one identity vary are shrunk (within-class covariance normalisation: Hatch, Kajarekar
-    and Stolcke, *Within-Class Covariance Normalization for SVM-based Speaker Recognition*,
-    Interspeech 2006), and the whole is brought to unit length.
+    Descriptors are projected on their ``components`` principal directions, scaled to equal variance
+    and brought to unit length; then the directions along which images of one identity vary are
+    shrunk (within-class covariance normalisation: Hatch, Kajarekar and Stolcke, *Within-Class
+    Covariance Normalization for SVM-based Speaker Recognition*, Interspeech 2006).
 
     Args:
         size: D, length of a descriptor.
@@ -75,7 +74,7 @@ class Discriminant(nn.Module):
         mean, strength, directions = _principal(descriptors, k + OVERSAMPLING)
         deviation = strength[:k].clamp(min=strength[0] * 1e-6) / len(descriptors) ** 0.5
         self.mean.copy_(mean)
-        self.principal.zero_()[:, :k] = directions[:, :k] / deviation.sqrt()
+        self.principal.zero_()[:, :k] = directions[:, :k] / deviation
         x = torch.cat([self._components(block) for block in _blocks(descriptors)])[:, :k]
         self.centre.zero_()[:k] = x.mean(dim=0)
         self.within.zero_()[:k, :k] = _inverse_root(_within_class(x, labels), self.shrinkage)
@@ -88,7 +87,7 @@ class Discriminant(nn.Module):
             return F.normalize(x, dim=1)
 
     def _components(self, descriptors: Tensor) -> Tensor:
-        return (descriptors - self.mean) @ self.principal
+        return F.normalize((descriptors - self.mean) @ self.principal, dim=1)
 
 
 def _blocks(descriptors: Tensor) -> Iterator[Tensor]:
