@@ -1,4 +1,4 @@
-"""DescriptorCache: what is computed of an image once and for all, kept in files like crops are."""
+"""Fixed descriptors of images, each computed once and kept in a file, as crops are."""
 
 from __future__ import annotations
 

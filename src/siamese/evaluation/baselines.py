@@ -22,7 +22,6 @@ from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.prepared import prepare
 from siamese.data.samplers.base import SequentialBatches
-from siamese.distances.base import DISTANCES, Distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_line
 from siamese.evaluation.data import EvaluationData
@@ -139,7 +138,9 @@ def _prepared(
         mirror = untrained.augmentation is None or untrained.augmentation.flip > 0
         size = min(COMPONENTS, max(1, images // 2))
         backbone: Backbone = DescriptorNet(size, mirror)
-        return replace(untrained, backbone=backbone, distance=_distance_of(untrained)), run.data
+        # A learned distance belongs to its network; one in closed form is fitted anew.
+        distance = EuclideanDistance() if untrained.distance.learned else untrained.distance
+        return replace(untrained, backbone=backbone, distance=distance), run.data
     from siamese.inference.pretrained import pretrained_bundle
 
     parts = pretrained_bundle().components
@@ -163,13 +164,6 @@ def _gather_statistics(backbone: Backbone, data: CropDataset) -> None:
             if len(plan) > 1:  # of one image there are none
                 backbone(data[plan]["image"])
     backbone.train(was_training)
-
-
-def _distance_of(components: Components) -> Distance:
-    """The run's distance, fresh; another one than it where it is learned with the network."""
-    if components.distance.learned:
-        return EuclideanDistance()
-    return DISTANCES.build(DISTANCES.settings(components.distance))
 
 
 def _cropped_for(

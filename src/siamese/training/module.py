@@ -394,7 +394,7 @@ class SiameseModule(pl.LightningModule):
     ) -> Self:
         """A module from a checkpoint alone, threshold and operating point included.
 
-        What a run works out after training (the descriptors of ``EnsembleNet``, a ``plda``
+        What a run works out after training (the descriptors of ``DescribedNet``, a ``plda``
         distance) is only in its bundle.
 
         Args:

@@ -261,9 +261,11 @@ def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[s
         values = {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
         return values | dict.fromkeys(recalls, 1 - missed)
     genuine, impostor = draws.genuine, draws.impostor
-    tp, fp = _from_zero(draws)
+    zero = np.zeros((len(genuine), 1))
+    tp, fp = np.concatenate([zero, draws.tp], axis=1), np.concatenate([zero, draws.fp], axis=1)
+    closer = np.diff(tp, axis=1) * (impostor[:, None] - (fp[:, 1:] + fp[:, :-1]) / 2)
     values = {
-        "auc": _areas(draws),
+        "auc": closer.sum(axis=1) / (genuine * impostor),
         "eer": crossing(fp / impostor[:, None], 1 - tp / genuine[:, None]),
     }
     row = np.arange(len(tp))
@@ -272,17 +274,3 @@ def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[s
         last = np.count_nonzero(fp <= rate * impostor[:, None] + 1e-9, axis=1) - 1
         values[name] = tp[row, last] / genuine
     return values
-
-
-def _areas(draws: IdentityBootstrap) -> np.ndarray:
-    """(r,) area under the ROC curve of each draw."""
-    tp, fp = _from_zero(draws)
-    closer = np.diff(tp, axis=1) * (draws.impostor[:, None] - (fp[:, 1:] + fp[:, :-1]) / 2)
-    areas: np.ndarray = closer.sum(axis=1) / (draws.genuine * draws.impostor)
-    return areas
-
-
-def _from_zero(draws: IdentityBootstrap) -> tuple[np.ndarray, np.ndarray]:
-    """(r, k + 1) accepted genuine and impostor pairs, beginning with none."""
-    zero = np.zeros((len(draws.genuine), 1))
-    return np.concatenate([zero, draws.tp], axis=1), np.concatenate([zero, draws.fp], axis=1)
