@@ -14,6 +14,7 @@ from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation import baselines
 from siamese.evaluation.baselines import Baseline, note_on_training
 from siamese.evaluation.stages import fit_backbone
+from siamese.inference.components import Components
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.figures import gain_in_auc
 
@@ -290,3 +291,16 @@ def test_descriptors_are_computed_once_for_all_that_is_measured(run, monkeypatch
     monkeypatch.setattr(net, "_count", lambda _: pytest.fail("counted again"))
     fit_backbone(net, crops)
     assert embed(net, data.dataset("test")).shape == (len(data.dataset("test")), 5)
+
+
+def test_a_fingerprint_tells_weights_apart_whatever_their_precision():
+    def of(backbone):
+        parts = siamese.PldaDistance(), siamese.NoCropper(32)
+        return baselines.fingerprint(Components(backbone, *parts))
+
+    one, other = module().backbone, module().backbone
+    assert of(one) == of(other)
+    with torch.no_grad():
+        next(other.parameters()).flatten()[0] += 1
+    assert of(one) != of(other)
+    assert len(of(one.bfloat16())) == 64

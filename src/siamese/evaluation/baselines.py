@@ -121,7 +121,8 @@ def fingerprint(components: Components) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(components.tensors().items()):
         found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes: numpy knows no bfloat16.
+        found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
