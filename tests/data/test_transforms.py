@@ -9,9 +9,11 @@ import dataclasses
 import hashlib
 import os
 import pickle
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import albumentations as A
 import numpy as np
@@ -21,7 +23,8 @@ from hypothesis import strategies as st
 from tests.helpers import random_image
 
 from siamese.data import transforms
-from siamese.data.transforms import Augmentation, stable_seed
+from siamese.data.shift import Shift
+from siamese.data.transforms import Augmentation, draw, stable_seed
 
 OFF = dict.fromkeys((f.name for f in dataclasses.fields(Augmentation)), 0.0)
 FULL = Augmentation(gamma=0.2, blur=0.5, erasing=0.5, grey=0.3)
@@ -44,11 +47,29 @@ SHIFTED = Augmentation(**(OFF | {"translation": 0.1, "erasing": 0.5}))
     "augment", [Augmentation(), FULL, SHIFTED], ids=["default", "full", "shifted"]
 )
 def test_it_draws_what_an_albumentations_pipeline_draws(augment):
-    pipeline = A.Compose(augment._steps)
+    pipeline = A.Compose(dataclasses.replace(augment)._steps)
     for seed in SEEDS:
         found = augment(random_image(1), seed)
-        pipeline.set_random_seed(stable_seed(*seed))
+        pipeline.set_random_state(augment._numpy, augment._python)
+        pipeline.py_random = random.Random(0)  # for its own p = 1
+        augment._start(seed)
         np.testing.assert_array_equal(pipeline(image=random_image(1))["image"], found)
+
+
+OURS = Augmentation(**(OFF | {"translation": 0.25, "contrast": 0.1}))
+THEIRS = A.Compose([Shift(0.25), A.RandomBrightnessContrast((0, 0), (-0.1, 0.1), p=1)])
+
+
+@pytest.mark.parametrize("augment", [OURS, partial(draw, THEIRS)], ids=["ours", "a pipeline"])
+def test_what_one_step_draws_tells_nothing_about_the_next(augment):
+    image = np.full((32, 32, 3), 100, np.uint8)
+    image[:, :, 0] += np.arange(32, dtype=np.uint8)[:, None]
+    drawn = [augment(image, (1, number))[16, 16, :2].astype(float) for number in range(2000)]
+    ramp, flat = np.array(drawn).T
+    shift = ramp / flat
+    assert shift.std() > 0.03
+    assert flat.std() > 3
+    assert abs(np.corrcoef(shift, flat)[0, 1]) < 0.1  # its standard deviation is 0.022
 
 
 def test_the_image_that_is_augmented_stays_as_it_was():
