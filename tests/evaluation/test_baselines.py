@@ -128,9 +128,11 @@ def test_whatever_happens_to_a_baseline_the_run_is_there(run, tmp_path, monkeypa
         assert (tmp_path / "run" / name).is_file()
 
 
-def test_what_is_fitted_in_closed_form_alone_needs_no_training(run, tmp_path):
+# A classifier's weights are of no use without a network's.
+@pytest.mark.parametrize("loss", [siamese.ContrastiveLoss, siamese.MarginSoftmaxLoss])
+def test_what_is_fitted_in_closed_form_alone_needs_no_training(run, tmp_path, loss):
     data = data_of(run[1].table("train").root)
-    net = siamese.SiameseModule(siamese.DescriptorNet(components=12), siamese.ContrastiveLoss())
+    net = siamese.SiameseModule(siamese.DescriptorNet(components=12), loss())
     done = siamese.train(net, data, tmp_path / "run", max_epochs=1, **SETTINGS)
     (beside,) = done.evaluation.baselines  # there is no "before training"
     assert beside.name == "descriptors"

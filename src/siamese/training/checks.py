@@ -14,8 +14,12 @@ KEEP = ("best", "last")
 
 
 def has_weights(module: SiameseModule) -> bool:
-    """Whether there is anything to train; a backbone may be fitted in closed form alone."""
-    return any(parameter.requires_grad for parameter in module.parameters())
+    """Whether there is anything to train; a backbone may be fitted in closed form alone.
+
+    What only the loss has, as the classifier of a margin softmax, is of no use without.
+    """
+    parts = (module.backbone, module.distance)
+    return any(weight.requires_grad for part in parts for weight in part.parameters())
 
 
 def check_run(
