@@ -107,8 +107,8 @@ def test_a_batch_too_large_to_compare_every_pair_is_sampled_evenly():
     labels = torch.randint(0, 20, (400,), generator=torch.Generator().manual_seed(0))
     left, right = some_pairs(labels)
     same = labels[left] == labels[right]
-    assert 2048 <= int(same.sum()) < 4100
-    assert 2048 <= int((~same).sum()) < 4100
+    assert 512 <= int(same.sum()) < 1024
+    assert 512 <= int((~same).sum()) < 1024
     assert bool((left < right).all())
     assert len(torch.unique(left * 400 + right)) == len(left)
     # Weighed to their share, sampled pairs tell what all pairs do.
@@ -119,7 +119,7 @@ def test_a_batch_too_large_to_compare_every_pair_is_sampled_evenly():
     whole = (distances[0] <= 4.0).eq(all_same).float().mean()
     part = accuracy(distances[1], same, 4.0, genuine_share(labels))
     assert genuine_share(labels) == pytest.approx(float(all_same.float().mean()))
-    assert float(part) == pytest.approx(float(whole), abs=0.02)
+    assert float(part) == pytest.approx(float(whole), abs=0.04)
 
 
 @pytest.mark.parametrize("whiten", [False, True])

@@ -21,7 +21,7 @@ from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint, figures_at
 
 LOSS_BATCHES = 32  # that the loss of a split is the mean of, at least
-SOME_PAIRS = 2048  # of either kind that the accuracy of a training batch is measured on
+SOME_PAIRS = 512  # of either kind that the accuracy of a training batch is measured on
 # The accuracy, and all else that is logged at the threshold.
 FIGURES = ("f1", "accuracy", "precision", "recall", "fmr")
 
