@@ -128,17 +128,17 @@ def measure(folder: Path) -> Measured:
         split: data.pair_rules[split](data.datasets[split].labels)
         for split in ("test", "calibration")
     }
-    networks = bundle.backbone.trained_size
-    parts = {
-        "networks": slice(0, networks),
-        "fixed descriptors": slice(networks, None),
-        "both in one embedding": slice(None),
-    }
+    size, networks = bundle.backbone.embedding_size, 0
+    if any(True for _ in bundle.backbone.parameters()):
+        networks = bundle.backbone.trained_size
+    parts = {"networks": slice(0, networks), "fixed descriptors": slice(networks, None)}
+    if networks in (0, size):
+        parts = {"networks" if networks else "fixed descriptors": slice(None)}
+    else:
+        parts["both in one embedding"] = slice(None)
     found: dict[str, np.ndarray] = {}
     for name, part in parts.items():
         own = {split: of[:, part] for split, of in rows.items()}
-        if not own["test"].shape[1] or not bool(own["test"].any()):
-            continue
         found[f"{name}, cosine"] = _between(siamese.CosineDistance(), own, pairs)
         plda = siamese.PldaDistance.fit(own["train"], data.datasets["train"].labels)
         found[f"{name}, PLDA"] = -plda.ratios(_between(plda, own, pairs))
