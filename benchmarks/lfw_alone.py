@@ -13,14 +13,15 @@ training these are measured, with everything fitted on its training images alone
 * both in one embedding, by cosine and by PLDA, as the run's bundle measures them;
 * the sum of the log-likelihood ratios of the parts.
 
-A fold's pairs are judged at the threshold that is most accurate on the pairs of the people who were
-kept apart for it, and, in View 2, of the other fold of its group: the same networks measured these,
-and nobody of the tested fold has a part in it. (Pairs of other groups were measured by networks
-that know the tested fold's people.) "Best" is the best threshold on all tested pairs: to compare
-settings in View 1, not to report. LFW is the folder of folders of people, with the
-official files of pairs in it or beside it. The cropper finds faces and their eyes with models that
-learned from other images: "label-free outside data for alignment"; data/cropper=fixed_box is
-without.
+A fold's pairs are judged at the threshold that is most accurate, genuine and impostor pairs
+weighing the same, on all pairs of the people who were kept apart for it (at most ten images of
+each, or one of them has most of the genuine pairs), and, in View 2, on those of the other fold of
+its group: the same networks measured these, and nobody of the tested fold has a part in it. (Pairs
+of other groups were measured by networks that know the tested fold's people.) "Best" is the best
+threshold on all tested pairs: to compare settings in View 1, not to report. LFW is the folder of
+folders of people, with the official files of pairs in it or beside it. The cropper finds faces and
+their eyes with models that learned from other images: "label-free outside data for alignment";
+data/cropper=fixed_box is without.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from siamese.data.embedding import embed
 from siamese.datasets.benchmarks import BENCHMARKS
 from siamese.evaluation.data import EvaluationData, run_manifest
 from siamese.verification.curves import ThresholdCurve, auc, eer
+
+MOST = 10  # images of each identity that a threshold is chosen on
 
 
 def main() -> None:
@@ -118,15 +121,15 @@ class Measured:
 
 
 def measure(folder: Path) -> Measured:
-    """Measure the pairs of a run's tested folds, and balanced pairs of who was kept apart."""
+    """Measure the pairs of a run's tested folds, and those of who was kept apart."""
     bundle, manifest = siamese.Bundle.load(folder), run_manifest(folder)
     data = EvaluationData.of_manifest(
         manifest, bundle.cropper, siamese.BalancedPairs(), progress=False
     )
     rows = {split: embed(bundle.backbone, of) for split, of in data.datasets.items()}
     pairs = {
-        split: data.pair_rules[split](data.datasets[split].labels)
-        for split in ("test", "calibration")
+        "test": data.pair_rules["test"](data.datasets["test"].labels),
+        "calibration": _pairs_of_few(data.datasets["calibration"].labels),
     }
     size, networks = bundle.backbone.embedding_size, 0
     if any(True for _ in bundle.backbone.parameters()):
@@ -150,6 +153,15 @@ def measure(folder: Path) -> Measured:
     tested = _folds(manifest, pairs["test"].left, pairs["test"].right)
     fold[: len(tested)] = tested
     return Measured(folder, same, fold, found)
+
+
+def _pairs_of_few(labels: np.ndarray) -> siamese.Pairs:
+    """All pairs of at most MOST images of each identity."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    kept = [order[labels[order] == identity][:MOST] for identity in np.unique(labels)]
+    rows = np.sort(np.concatenate(kept))
+    pairs = siamese.AllPairs()(labels[rows])
+    return siamese.Pairs(rows[pairs.left], rows[pairs.right], pairs.same)
 
 
 def _between(
@@ -181,7 +193,7 @@ def judge(found: Sequence[Measured]) -> dict[str, dict[str, float | None]]:
             for fold in np.unique(run.fold[run.fold >= 0]):
                 tested = run.fold == fold
                 chosen = ThresholdCurve.of(_from_zero(ours)[~tested], run.same[~tested])
-                threshold = chosen.thresholds[np.argmax(chosen.accuracy())]
+                threshold = chosen.thresholds[np.argmax(chosen.accuracy(0.5))]
                 accepted = siamese.is_match(_from_zero(ours)[tested], float(threshold))
                 right.append(float((accepted == run.same[tested]).mean()))
                 distances.append(ours[tested])
