@@ -63,10 +63,17 @@ def test_both_embeddings_are_those_of_use_and_of_training():
     assert torch.equal(at_use, model(images))
     assert learned.shape == (16, 16)
     assert not model.same_at_use
-    plain = net(mirror=False).eval()
-    assert plain.same_at_use
     # Scaled alike, since the loss looks at one network at a time.
+    plain = net(mirror=False).eval()
     assert torch.allclose(plain.embed_both(images)[1] / 2**0.5, plain(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("views", [(1.0,), (1.0, 0.8)])
+def test_what_is_called_the_same_at_use_is(views, mirror):
+    (images, _), model = images_of(4), net(views=views, mirror=mirror).eval()
+    at_use, learned = model.embed_both(images)
+    assert model.same_at_use == (at_use.shape == learned.shape and torch.equal(at_use, learned))
 
 
 def test_settings_and_weights_rebuild_it():

@@ -102,6 +102,17 @@ def test_one_of_several_batches_is_tracked_after_the_first_16():
     assert seldom.batches == len(batches)
 
 
+def test_compiled_every_batch_is_tracked_as_one_of_all(monkeypatch):
+    batches = correlated(40 * 50).split(50)
+    seldom, often = (Whitening(6, every=every, momentum=0.001) for every in (16, 1))
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for batch in batches:
+        seldom.track(50, lambda x=batch: x)
+        often.track(50, lambda x=batch: x)
+    assert torch.equal(seldom.mean, often.mean)
+    assert torch.allclose(seldom.mean, torch.cat(batches[:40]).mean(dim=0), atol=1e-4)
+
+
 def test_a_training_step_counts_gradients_seldom_and_learns_the_same():
     torch.manual_seed(0)
     net = SmallResNet(widths=(8,), depths=(1,), learned_size=8, gradient_cells=2)

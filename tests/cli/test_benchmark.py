@@ -82,7 +82,7 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     )
 
 
-def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, capsys):
+def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, tmp_path, capsys):
     words = (bundle, "--benchmark", "lfw_view2", "--data", lfw)
     found = answer(capsys, *words, "--distance", "plda")
     verifier, pairs = siamese.Verifier.load(bundle), siamese.lfw_view2(lfw)
@@ -120,6 +120,13 @@ def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, capsys):
     text = refused(capsys, bundle, "--data", lfw / "lfw", "--distance", "plda")
     assert "siamese calibrate RUN" in text
     assert "--threshold is one" in refused(capsys, *words, "--distance", "plda", "--threshold", 1)
+    one_fold = tmp_path / "one.csv"
+    few = [f"{pairs.files[pairs.left[i]]},{pairs.files[pairs.right[i]]}" for i in (0, 2)]
+    one_fold.write_text(f"left,right,same\n{few[0]},1\n{few[1]},0\n")
+    text = refused(
+        capsys, bundle, "--pairs-file", one_fold, "--data", pairs.root, "--distance", "cosine"
+    )
+    assert "in several folds (the column fold" in text
 
 
 MINE = """

@@ -98,6 +98,11 @@ def test_a_thread_loads_but_where_a_function_may_use_the_trainings_random_number
 
     two_epochs(module(identity_folder, augmentation=own))
     assert threads == {threading.get_ident()}
+    # A function of one's own may hide in a pipeline.
+    inner = A.Lambda(image=lambda image, **_: own(image, ()), p=1)
+    threads.clear()
+    two_epochs(module(identity_folder, augmentation=A.Compose([A.OneOf([inner], p=1)])))
+    assert threads == {threading.get_ident()}
     pipeline = A.Compose([A.HorizontalFlip(p=0.5)])
     for augmentation in (None, Augmentation(), pipeline):
         data = module(identity_folder, augmentation=augmentation)

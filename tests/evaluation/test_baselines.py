@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
 from tests.helpers import assert_says, write_identities
 
 import siamese
 from siamese.data.embedding import embed
+from siamese.data.samplers.base import BatchPlan
 from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation import baselines
 from siamese.evaluation.baselines import Baseline, note_on_training
@@ -100,6 +102,25 @@ def test_its_statistics_are_gathered_and_its_weights_stay(run):
     assert net.whitening.mean.any()
 
 
+def test_statistics_that_came_with_a_network_stay(run):
+    data = run[1].dataset("train")
+    siamese.seed_everything(0)
+    came = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8)
+    baselines._gather_statistics(came, data)
+    came.stem[1].running_mean += 1
+    first = {k: v.clone() for k, v in came.state_dict().items()}
+    baselines._gather_statistics(came, data)
+    assert all(torch.equal(first[k], v) for k, v in came.state_dict().items())
+    # New parts beside them see what these give at use.
+    came.whitening.batches.zero_()
+    came.whitening.mean.zero_()
+    baselines._gather_statistics(came, data)
+    kept = {k: v for k, v in came.state_dict().items() if not k.startswith("whitening")}
+    assert all(torch.equal(first[k], v) for k, v in kept.items())
+    _, learned = came.eval().embed_both(data[BatchPlan(np.arange(len(data)))]["image"])
+    assert torch.allclose(came.whitening.mean, learned.mean(dim=0), atol=0.05)
+
+
 def test_a_resumed_run_knows_whether_it_began_with_these_weights(run, tmp_path):
     done, data = run
     for number, (seed, known) in enumerate(((0, True), (7, False))):
@@ -140,6 +161,32 @@ def test_what_is_fitted_in_closed_form_alone_needs_no_training(run, tmp_path, lo
     assert done.operating_point.epoch is None
 
 
+def test_a_second_training_knows_no_descriptors_of_the_first(run, tmp_path):
+    data = data_of(run[1].table("train").root)
+    twice = siamese.SiameseModule(siamese.DescribedNet(Plain(), 6), siamese.ContrastiveLoss())
+    fitted = []
+    seen = LambdaCallback(
+        on_validation_start=lambda _, module: fitted.append(
+            bool(module.backbone.descriptors.discriminant.fitted)
+        )
+    )
+    settings = SETTINGS | {"baselines": (), "callbacks": [seen]}
+    for number in range(2):
+        siamese.train(twice, data, tmp_path / str(number), max_epochs=1, **settings)
+        assert twice.backbone.descriptors.discriminant.fitted
+    assert fitted == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "mirrored"),
+    [(siamese.Augmentation(), True), (siamese.Augmentation(flip=0), False), (None, False)],
+)
+def test_descriptors_are_mirrored_where_training_is(run, augmentation, mirrored):
+    parts = Components(Plain(), siamese.EuclideanDistance(), siamese.NoCropper(32), augmentation)
+    made, _ = baselines._prepared("descriptors", run[0].evaluation, parts, None)
+    assert made.backbone.mirror == mirrored
+
+
 def test_a_second_training_fits_the_distance_anew(run, tmp_path):
     data = data_of(run[1].table("train").root)
     twice = module()
@@ -170,11 +217,11 @@ def test_all_stand_in_the_run_s_folder(run):
 def test_accepting_everything_is_what_counting_says(run):
     figures = run[0].evaluations["test"]
     everything = siamese.evaluate_pairs(run[0].evaluation.distances["test"], 1e9)
-    assert figures.accept_everything["f1"] == pytest.approx(everything.f1)
+    assert figures.one_verdict["f1"] == pytest.approx(everything.f1)
     refused = everything.impostor / (everything.genuine + everything.impostor)
-    assert figures.accept_everything["accuracy"] == pytest.approx(refused)
+    assert figures.one_verdict["accuracy"] == pytest.approx(refused)
     balanced = SimpleNamespace(at_prevalence={}, prevalence=0.5)
-    known = siamese.SplitEvaluation.accept_everything.fget(balanced)
+    known = siamese.SplitEvaluation.one_verdict.fget(balanced)
     assert known == pytest.approx({"f1": 2 / 3, "accuracy": 0.5})
 
 

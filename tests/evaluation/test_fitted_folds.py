@@ -1,5 +1,7 @@
 """In a benchmark's folds no fit measures whom it has seen, nor chooses a threshold for them."""
 
+import dataclasses
+import warnings
 import weakref
 from pathlib import Path
 
@@ -88,6 +90,18 @@ def test_nobody_is_measured_by_a_fit_that_has_seen_them(tested, fits):
         assert np.isnan(row[benchmark.fold == k]).all()
         for j in {0, 1, 2, 3} - {k}:
             assert np.array_equal(row[benchmark.fold == j], expected(j, k, j))
+
+
+def test_who_is_known_by_genuine_pairs_alone_may_be_in_two_folds():
+    """One person whose images no pair links is several, and a fit may know the tested one."""
+    people, benchmark = case()
+    embeddings = torch.stack([torch.rand(len(people)), torch.from_numpy(people)], 1).double()
+    usable = np.ones(len(people), bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FoldFits(Spy(), embeddings, usable, benchmark)
+    with pytest.warns(UserWarning, match="nobody is in two folds"):
+        FoldFits(Spy(), embeddings, usable, dataclasses.replace(benchmark, identities_known=False))
 
 
 def test_two_folds_are_too_few():

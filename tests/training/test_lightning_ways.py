@@ -438,6 +438,11 @@ def test_networks_that_cannot_be_used_are_refused_before_training(identities, tm
             train(module, data_of(identities), tmp_path / "run")
         assert_says(caught.value, *words)
         assert not (tmp_path / "run").exists()
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5000))
+    module = siamese.SiameseModule(wide, siamese.ContrastiveLoss(), distance="plda")
+    with pytest.raises(siamese.ConfigError, match="5,000: take their principal components"):
+        train(module, data_of(identities), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     with pytest.raises(siamese.ConfigError, match=r"backbone\.compile\(\)"):
         siamese.SiameseModule(torch.compile(small()), siamese.ContrastiveLoss())
     hidden = siamese.SiameseModule(nn.Sequential(small()), siamese.ContrastiveLoss())

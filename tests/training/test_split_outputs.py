@@ -107,8 +107,8 @@ def test_a_batch_too_large_to_compare_every_pair_is_sampled_evenly():
     labels = torch.randint(0, 20, (400,), generator=torch.Generator().manual_seed(0))
     left, right = some_pairs(labels)
     same = labels[left] == labels[right]
-    assert 512 <= int(same.sum()) < 1024
-    assert 512 <= int((~same).sum()) < 1024
+    assert 256 < int(same.sum()) <= 512
+    assert 256 < int((~same).sum()) <= 512
     assert bool((left < right).all())
     assert len(torch.unique(left * 400 + right)) == len(left)
     # Weighed to their share, sampled pairs tell what all pairs do.

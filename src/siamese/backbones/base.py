@@ -75,6 +75,10 @@ class Backbone(nn.Module):
             labels: (N,) int64, one number per identity.
         """
 
+    def unfit(self) -> None:
+        """Forget what :meth:`fit` computed: a training begins with it, so that another's is not
+        validated with what was fitted to the images of the one before."""
+
     def for_inference(self) -> Backbone:
         """A network that gives the same embeddings, up to rounding, faster; by default this one."""
         return self

@@ -99,6 +99,11 @@ class DescribedNet(Backbone):
         at_use, seen = self.inner.embed_both(images)
         return self._beside(at_use, images), seen
 
+    def unfit(self) -> None:
+        """See :meth:`siamese.Backbone.unfit`."""
+        self.inner.unfit()
+        self.descriptors.unfit()
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
         """Fit both; see :meth:`siamese.Backbone.fit`."""

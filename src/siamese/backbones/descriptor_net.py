@@ -83,6 +83,10 @@ class DescriptorNet(Backbone):
             grey = grey_of(to_unit_range(images).float()) * 255
             return torch.cat([self.patterns(grey), self.edges(grey)], dim=1)
 
+    def unfit(self) -> None:
+        """See :meth:`siamese.Backbone.unfit`."""
+        self.discriminant.unfit()
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
         """Fit the discriminant, to up to 12,000 images; see :meth:`siamese.Backbone.fit`."""

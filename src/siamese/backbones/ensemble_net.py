@@ -83,8 +83,8 @@ class EnsembleNet(Backbone):
 
     @property
     def same_at_use(self) -> bool:
-        """Not if embeddings are averaged at use."""
-        return not self.mirror
+        """Not if embeddings are averaged at use, or several parts scaled to one length."""
+        return not self.mirror and len(self.views) == 1
 
     def forward(self, images: Tensor) -> Tensor:
         views = self._views(images)

@@ -37,6 +37,12 @@ def run(args: argparse.Namespace) -> int:
     other = args.distance and as_distance(args.distance, to_be_fitted=True)
     if other and other.needs_fit:
         check_folds(pairs)
+    elif other and pairs.folds < 2:
+        raise ConfigError(
+            f"{pairs.name} has one fold, and the threshold of another distance (--distance) is "
+            f"chosen on other folds than the one it is judged by: give pairs in several folds (the "
+            f"column fold of a CSV file)"
+        )
     given = args.threshold
     if given is None and pairs.folds == 1 and not other:
         given = own_threshold

@@ -40,10 +40,21 @@ class AlbumentationsPipeline:
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
 
+    @property
+    def is_known(self) -> bool:
+        """Whether all is albumentations' own, which draws from the random numbers it is given."""
+        return _is_known(self.pipeline)
+
     def __call__(self, image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
         """Augment an image, (H, W, 3) uint8; the result depends on it and the seed alone."""
         found: np.ndarray = draw(self.pipeline, image, seed)
         return found
+
+
+def _is_known(step: Any) -> bool:
+    own = type(step).__module__.partition(".")[0] == "albumentations"
+    inner = getattr(step, "transforms", ())
+    return own and type(step).__name__ != "Lambda" and all(map(_is_known, inner))
 
 
 def as_augmentation(augmentation: Any) -> Augment | None:

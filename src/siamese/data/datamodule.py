@@ -283,7 +283,10 @@ class ImageDataModule(pl.LightningDataModule):
         self, data: CropDataset, batches: PlannedBatches | SequentialBatches | TorchBatches
     ) -> DataLoader[dict[str, Any]]:
         # A function of a user's own may draw from the random numbers of the training.
-        known = isinstance(data.augment, (Augmentation, AlbumentationsPipeline, type(None)))
+        augment = data.augment
+        known = isinstance(augment, (Augmentation, type(None)))
+        if isinstance(augment, AlbumentationsPipeline):
+            known = augment.is_known
         loader = BatchLoader if known else DataLoader
         return loader(
             data,

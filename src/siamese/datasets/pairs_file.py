@@ -35,6 +35,8 @@ class PairsFile:
         tested: folds that are tested, each at a threshold chosen on all others; by default every
             fold.
         fold_names: what folds are called, by number; by default their numbers.
+        identities_known: whether ``identities`` are the file's own. Those of a CSV are not: an
+            identity whose images no genuine pairs link counts as several.
 
     Raises:
         DataError: no pairs, a tested fold that does not exist, or one whose others hold only
@@ -51,6 +53,7 @@ class PairsFile:
     name: str = "pairs"
     tested: tuple[int, ...] = ()
     fold_names: tuple[str, ...] = ()
+    identities_known: bool = True
 
     def __post_init__(self) -> None:
         if not len(self.same):
@@ -184,6 +187,7 @@ class PairsFile:
             tuple(identities[file] for file in files),
             name,
             fold_names=tuple(number),
+            identities_known=known,
         )
         if not known:
             found._warn_of_shared_identities()

@@ -100,6 +100,16 @@ class Distance(nn.Module):
         """Whether it is itself only after :meth:`fitted_to`, which has not been called."""
         return False
 
+    def check_size(self, size: int) -> None:
+        """Refuse embeddings of a length that it cannot measure, before anything is trained.
+
+        Args:
+            size: numbers of an embedding.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+
     @property
     def fit_offset(self) -> float:
         """What must be subtracted from its distances to compare them with those of another fit."""

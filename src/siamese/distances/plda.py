@@ -134,14 +134,17 @@ class PldaDistance(Distance):
     def fit_offset(self) -> float:
         return float(self.offset)
 
+    def check_size(self, size: int) -> None:
+        if size > LONGEST:
+            raise ConfigError(
+                f"PLDA is fitted to embeddings of up to {LONGEST:,} numbers, these have "
+                f"{size:,}: take their principal components first, or distance=cosine"
+            )
+
     def fitted_to(self, embeddings: Tensor, labels: np.ndarray) -> PldaDistance:
         """See :meth:`Distance.fitted_to`; errors as for :meth:`fit`."""
         rows, who = rows_and_labels(embeddings, labels)
-        if rows.shape[1] > LONGEST:
-            raise ConfigError(
-                f"PLDA is fitted to embeddings of up to {LONGEST:,} numbers, these have "
-                f"{rows.shape[1]:,}: take their principal components first"
-            )
+        self.check_size(rows.shape[1])
         several = int((np.bincount(who) > 1).sum())
         if several < 2:
             raise CalibrationError(

@@ -14,14 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from siamese.backbones.base import Backbone
 from siamese.backbones.descriptor_net import DescriptorNet
+from siamese.backbones.layers.whitening import Whitening
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.prepared import prepare
-from siamese.data.samplers.base import SequentialBatches
+from siamese.data.samplers.base import BatchPlan
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_line
 from siamese.evaluation.data import EvaluationData
@@ -135,8 +139,9 @@ def _prepared(
         return untrained, run.data
     if name == "descriptors":
         images = len(run.data.datasets["train"])
-        # Where training mirrors no image, left and right matter.
-        mirror = untrained.augmentation is None or untrained.augmentation.flip > 0
+        # Where training mirrors no image, left and right may matter; of an augmentation that is not
+        # ours nobody knows.
+        mirror = untrained.augmentation is not None and untrained.augmentation.flip > 0
         size = min(COMPONENTS, max(1, images // 2))
         backbone: Backbone = DescriptorNet(size, mirror)
         # A learned distance belongs to its network; one in closed form is fitted anew.
@@ -154,17 +159,37 @@ def _gather_statistics(backbone: Backbone, data: CropDataset) -> None:
     """What training batches tell a network by passing through it, its weights unchanged.
 
     Batch normalisation and whitening keep statistics; without any, they would make the baseline
-    worse than it is.
+    worse than it is. Those that came with the network stay.
     """
-    was_training = backbone.training
+    keeping = [m for m in backbone.modules() if _count(m) is not None]
+    came = {m: copy.deepcopy(m.state_dict()) for m in keeping if _count(m)}
+    if len(came) == len(keeping):
+        return
+    was_training = [m.training for m in backbone.modules()]
     backbone.train()
-    plans = itertools.cycle(SequentialBatches(len(data), EVAL_BATCH))
+    for module in came:
+        if isinstance(module, _BatchNorm):  # what comes after it is to see what it gives at use
+            module.eval()
+    # Not in order, which is that of the identities: a batch would be of a few alone.
+    order = np.random.default_rng(0).permutation(len(data))
+    plans = itertools.cycle(order[i : i + EVAL_BATCH] for i in range(0, len(order), EVAL_BATCH))
     with torch.random.fork_rng(devices=[]):  # of dropout
         torch.manual_seed(0)
-        for plan in itertools.islice(plans, PASSED):
-            if len(plan) > 1:  # of one image there are none
-                backbone(data[plan]["image"])
-    backbone.train(was_training)
+        for rows in itertools.islice(plans, PASSED):
+            if len(rows) > 1:  # of one image there are none
+                backbone(data[BatchPlan(rows)]["image"])
+    for module, state in came.items():
+        module.load_state_dict(state)
+    for module, training in zip(backbone.modules(), was_training, strict=True):
+        module.training = training
+
+
+def _count(module: nn.Module) -> int | None:
+    """How many batches its statistics are of; None for a module without any."""
+    found = module.batches if isinstance(module, Whitening) else None
+    if isinstance(module, _BatchNorm) and module.track_running_stats:
+        found = module.num_batches_tracked
+    return None if found is None else int(found)
 
 
 def _cropped_for(

@@ -11,6 +11,7 @@ from torch import Tensor
 from siamese.datasets.pairs_file import PairsFile
 from siamese.distances.base import Distance
 from siamese.errors import ConfigError
+from siamese.notices import warn_once
 from siamese.progress import progress_bar
 
 
@@ -46,6 +47,14 @@ class FoldFits:
         progress: bool = False,
     ) -> None:
         check_folds(benchmark)
+        if not benchmark.identities_known:
+            warn_once(
+                f"{benchmark.name} says who is on an image by its genuine pairs alone, so people "
+                f"whose images none of them links count as several: the distance may be fitted to "
+                f"people of the fold that it is tested on, as if they were different; see that "
+                f"nobody is in two folds",
+                stacklevel=3,
+            )
         self._distance, self._embeddings, self._usable = distance, embeddings, usable
         self._benchmark = benchmark
         labels, sides = benchmark.labels, np.stack([benchmark.left, benchmark.right])

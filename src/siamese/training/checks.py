@@ -63,6 +63,7 @@ def check_run(
             f"{type(backbone).__name__} has no embedding_size: set it to the length of its "
             f"embeddings, in the class or in __init__"
         )
+    module.distance.check_size(backbone.embedding_size)
     if module.distance.learned:
         _check_learned(module.distance, backbone)
     DISTANCES.settings(module.distance)

@@ -181,7 +181,9 @@ def train(
     folder, rule = Path(folder).expanduser(), as_policy(policy)
     compared = check_baselines(baselines)
     check_run(module, data, max_epochs, keep, monitor)
-    module.distance = _unfitted(module.distance)  # where this module was trained before
+    # Where this module was trained before.
+    module.distance = _unfitted(module.distance)
+    module.backbone.unfit()
     previous = PreviousRun.find(resume) if resume is not None else None
     with no_advertisements():
         data.progress = data.progress and verbose

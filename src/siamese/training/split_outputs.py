@@ -131,14 +131,14 @@ def some_pairs(labels: Tensor, most: int = SOME_PAIRS) -> tuple[Tensor, Tensor]:
 
     Args:
         labels: (B,) integers.
-        most: of either kind, spread evenly over the batch.
+        most: pairs of either kind at most, spread evenly over the batch.
     """
     left, right = all_pairs(len(labels), labels.device)
     if len(left) <= 2 * most:
         return left, right
     same = labels[left] == labels[right]
     kept = [kind.nonzero().flatten() for kind in (same, ~same)]
-    kept = [rows[:: max(1, len(rows) // most)] for rows in kept]
+    kept = [rows[:: max(1, -(-len(rows) // most))] for rows in kept]
     rows = torch.cat(kept)
     return left[rows], right[rows]
 

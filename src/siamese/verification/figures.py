@@ -85,7 +85,7 @@ class SplitEvaluation:
     at_prevalence: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def accept_everything(self) -> dict[str, float]:
+    def one_verdict(self) -> dict[str, float]:
         """The f1 and accuracy of one verdict for all: a figure near them says nothing.
 
         F1 is that of accepting every pair, accuracy that of the better of accepting and refusing
@@ -96,7 +96,7 @@ class SplitEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
-        values = asdict(self) | {"accept_everything": self.accept_everything}
+        values = asdict(self) | {"one_verdict": self.one_verdict}
         del values["split"]
         return values | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
 

@@ -80,6 +80,12 @@ class Discriminant(nn.Module):
         self.within.zero_()[:k, :k] = _inverse_root(_within_class(x, labels), self.shrinkage)
         self.fitted.fill_(True)
 
+    def unfit(self) -> None:
+        """Forget the projections; every embedding is zero again."""
+        for part in (self.mean, self.principal, self.centre, self.fitted):
+            part.zero_()
+        self.within.copy_(torch.eye(self.components))
+
     def forward(self, descriptors: Tensor) -> Tensor:
         """(B, size) -> (B, components) of unit length; all zero before :meth:`fit`."""
         with torch.autocast(descriptors.device.type, enabled=False):

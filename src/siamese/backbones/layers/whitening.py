@@ -69,13 +69,15 @@ class Whitening(nn.Module):
         """
         if n < 2:
             return
+        every = self.every
         if torch.compiler.is_compiling():  # a choice between batches would break the graph
             self.batches += 1
-        elif (count := self._count()) > FIRST and (count - FIRST) % self.every:
+            every = 1
+        elif (count := self._count()) > FIRST and (count - FIRST) % every:
             return
         embeddings = embed().float()
         # An average over the first batches, a moving one later: the initial values leave no trace.
-        tracked = self.batches.clamp(max=FIRST) + (self.batches - FIRST).clamp(min=0) // self.every
+        tracked = self.batches.clamp(max=FIRST) + (self.batches - FIRST).clamp(min=0) // every
         weight = (1 / tracked.float()).clamp(min=self.momentum)
         offset = embeddings - self.mean
         self.mean += weight * offset.mean(dim=0)
