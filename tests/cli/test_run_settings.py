@@ -277,6 +277,14 @@ def test_objects_that_cannot_be_made_are_one_line(words, said, training, capsys)
     assert "bug" not in line
 
 
+def test_a_class_that_is_named_says_what_can_be_set(training, capsys):
+    network = "module.backbone.network"
+    words = [*RUN, "module/backbone=described_net", f"{network}._target_=siamese.EnsembleNet"]
+    assert main([*words, f"{network}.views=[1.0,0.8]"]) == 0
+    assert main([*words, f"{network}.widths=[8]", "overwrite=true"]) == 2
+    assert f"unknown setting '{network}.widths'" in capsys.readouterr().err
+
+
 # --- configurations of the user's own ---
 
 

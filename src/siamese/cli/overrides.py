@@ -95,6 +95,10 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
             settings.append((word, override))
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=[*search, *choices])
+        for _, override in settings:  # what can be set depends on the class
+            key, given = override.key_or_group, override.value()
+            if key.endswith("._target_") and OmegaConf.select(config, key) is not None:
+                OmegaConf.update(config, key, given)
         replaced = {
             word: _settle(word, override.key_or_group, config, known, search)
             for word, override in settings
