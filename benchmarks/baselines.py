@@ -97,7 +97,8 @@ def lines(names: list[str], out: Path) -> list[str]:
         for seed in seeds:
             folder = out / f"{name}-{seed}"
             figures = json.loads((folder / "evaluation.json").read_text())
-            minutes = json.loads((folder / "timing.json").read_text())["training_seconds"] / 60
+            # Of a run that was resumed, the seconds of its last sitting alone are known.
+            each = json.loads((folder / "timing.json").read_text())["seconds_per_epoch"]
             last = torch.load(
                 folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True
             )
@@ -106,6 +107,7 @@ def lines(names: list[str], out: Path) -> list[str]:
                 f"({figures[s]['ci95'][metric][0]:.3f}-{figures[s]['ci95'][metric][1]:.3f})"
                 for s in ("train", "validation", "test")
             ]
+            minutes = each * (last["epoch"] + 1) / 60
             effort = f"{last['epoch'] + 1}, {last['global_step']:,}, {minutes:.0f}"
             known = figures[split].get("baselines", {})
             beside.append([known.get(b, {}).get(metric) for b in ("untrained", "descriptors")])

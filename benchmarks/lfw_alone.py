@@ -215,7 +215,10 @@ def _from_zero(distances: np.ndarray) -> np.ndarray:
 
 
 def _minutes(folder: Path) -> float:
-    return json.loads((folder / "timing.json").read_text())["training_seconds"] / 60
+    """Of all epochs, as long as those since the run was last resumed."""
+    each = json.loads((folder / "timing.json").read_text())["seconds_per_epoch"]
+    epochs = siamese.Bundle.load(folder).provenance["epochs"]
+    return each * epochs / 60
 
 
 if __name__ == "__main__":

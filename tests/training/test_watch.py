@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 from tests.helpers import quiet_trainer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -18,10 +19,10 @@ from siamese.training.watch import LearningWatch
 IDENTITIES, EACH = 12, 4
 
 
-def batches(noise=0.1, seed=0, identities=IDENTITIES):
-    """Pictures of identities: a base of four numbers each, and noise."""
+def batches(noise=0.1, seed=0, identities=IDENTITIES, each=EACH, size=None):
+    """Pictures of identities: a base of four numbers each, and noise; by default one batch."""
     rng = np.random.default_rng(seed)
-    who = np.arange(identities * EACH) // EACH
+    who = np.arange(identities * each) // each
     x = rng.normal(size=(identities, 4))[who] + noise * rng.normal(size=(len(who), 4))
     rows = [
         {
@@ -31,7 +32,7 @@ def batches(noise=0.1, seed=0, identities=IDENTITIES):
         }
         for i in range(len(who))
     ]
-    return DataLoader(rows, batch_size=len(rows))
+    return DataLoader(rows, batch_size=size or len(rows))
 
 
 class Net(nn.Module):
@@ -50,8 +51,19 @@ class Net(nn.Module):
         return self.layer(x)
 
 
-def warned(net=None, loss=None, lr=0.05, epochs=4, noise=0.1, watch=None, **settings):
+def warned(
+    net=None,
+    loss=None,
+    lr=0.05,
+    epochs=4,
+    noise=0.1,
+    watch=None,
+    validated=None,
+    callbacks=(),
+    **settings,
+):
     """What is said in a training; by default a healthy one."""
+    validated = validated or batches(noise, seed=1)
     module = siamese.SiameseModule(
         net or Net(),
         loss or siamese.ContrastiveLoss(1.0),
@@ -60,11 +72,13 @@ def warned(net=None, loss=None, lr=0.05, epochs=4, noise=0.1, watch=None, **sett
     )
     calibrator = siamese.ThresholdCalibrator(pairs="all_pairs", intervals=False, probability=None)
     trainer = quiet_trainer(
-        max_epochs=epochs, callbacks=[calibrator, watch or LearningWatch()], **settings
+        max_epochs=epochs,
+        callbacks=[calibrator, watch or LearningWatch(), *callbacks],
+        **settings,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        trainer.fit(module, batches(noise), batches(noise, seed=1))
+        trainer.fit(module, batches(noise), validated)
     words = ("epoch", "learning rate", "margin", "embedding")
     ours = [str(w.message) for w in caught if str(w.message).startswith(("epoch ", "for "))]
     assert all(any(word in text for word in words) for text in ours)
@@ -80,6 +94,40 @@ def test_collapsed_embeddings_are_named():
     assert any("collapsed" in text for text in warned(net, lr=1e-6))
 
 
+class Same(Net):
+    """The same embedding for all images."""
+
+    def forward(self, x):
+        return super().forward(x) * 0
+
+
+def collapsed(**settings):
+    return any("collapsed" in text for text in warned(epochs=1, **settings))
+
+
+def test_images_of_one_identity_may_be_the_same():
+    """They lie side by side; of the frames of a video, thousands do."""
+    assert not collapsed(validated=batches(0.0, identities=10, each=120))
+    assert not collapsed(validated=batches(0.0, identities=2, each=30))
+    assert not collapsed(validated=batches(0.0, identities=2, each=1))
+    assert collapsed(net=Same(), validated=batches(identities=10, each=120))
+    assert collapsed(net=Same(), validated=batches(identities=2, each=1))
+
+
+def test_without_labels_any_two_images_are_different():
+    class Unlabelled(siamese.SiameseModule):
+        def validation_step(self, batch, batch_idx):
+            return {"embeddings": self(batch["image"])}
+
+    for net, expected in ((Net(), 0), (Same(), 1)):
+        module = Unlabelled(net, siamese.ContrastiveLoss(1.0), schedule=None)
+        trainer = quiet_trainer(max_epochs=1, callbacks=[LearningWatch()])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(module, batches(), batches(0.0, identities=10, each=120, size=100))
+        assert sum("collapsed" in str(w.message) for w in caught) == expected
+
+
 class Far(Net):
     """Far from the origin, and healthy: distances are what they were."""
 
@@ -90,13 +138,8 @@ class Far(Net):
 def test_far_from_the_origin_is_not_collapsed_and_nothing_at_all_is():
     assert warned(Far()) == []
 
-    class Dead(Net):
-        def forward(self, x):
-            return super().forward(x) * 0
-
-    assert any("collapsed" in text for text in warned(Dead(), epochs=1))
-    said = warned(Dead(), siamese.SupervisedContrastiveLoss(), epochs=1)
-    assert any("collapsed" in text for text in said)
+    assert collapsed(net=Same())
+    assert collapsed(net=Same(), loss=siamese.SupervisedContrastiveLoss())
 
 
 def test_several_validations_in_an_epoch_count_once():
@@ -109,6 +152,36 @@ def test_a_loss_at_its_margin_is_named():
     said = warned(Net(scale=1e-4), siamese.TripletLoss(margin=0.5), lr=0.0)
     assert any("one and the same embedding" in text and "0.5000" in text for text in said)
     assert not any("one and the same" in text for text in warned(Net(scale=1e-4), lr=0.0, epochs=2))
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_accumulated_gradients_change_nothing_that_is_said(scheduled):
+    how = (
+        {"callbacks": [GradientAccumulationScheduler({0: 1, 1: 3})]}
+        if scheduled
+        else {"accumulate_grad_batches": 3}
+    )
+    stuck = {"net": Net(scale=1e-4), "loss": siamese.TripletLoss(margin=0.5), "lr": 0.0}
+    said = warned(**stuck)
+    assert len(said) > 2
+    assert warned(**stuck, **how) == said
+
+
+def test_the_next_training_in_the_process_is_told_again():
+    stuck = {"net": Net(scale=1e-4), "loss": siamese.TripletLoss(margin=0.5), "lr": 0.0}
+    assert warned(**stuck) == warned(**stuck)
+
+
+def test_the_next_training_is_told_under_pythons_own_filter():
+    """That one says the same words of one place in a file once, unless the filters change."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for _ in range(2):
+            watch = LearningWatch()
+            for _ in range(2):
+                watch._warn("collapsed", "the same words")
+    assert [str(w.message) for w in caught] == ["the same words"] * 2
+    assert all(w.category is UserWarning and w.filename.endswith("watch.py") for w in caught)
 
 
 def test_no_active_pairs_are_named():

@@ -65,7 +65,7 @@ class TrainingRun:
             there is no ``bundle/``.
         evaluation: the bundle and its figures on every split.
         seconds: of training, without data preparation and evaluation.
-        seconds_per_epoch: validation included.
+        seconds_per_epoch: validation included; of a resumed run, of the epochs since.
     """
 
     folder: Path

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError
-from siamese.notices import warn_once
+from siamese.training.one_embedding import Labelled, labels_of, loss_of_one
 
-# Half of the pairs of validation images nearer than this share of the loss's margin, or of the
-# embeddings' length where the loss has none: nothing can be told apart.
+# Half of the pairs of different validation identities nearer than this share of the loss's margin,
+# or of the embeddings' length where the loss has none: nothing can be told apart.
 COLLAPSED = 1e-3
-PAIRS = 2048  # that are looked at
+PAIRS = 4096  # that are drawn to see that
+BLOCK = 1 << 20  # numbers of embeddings that are subtracted at once
+# One training batch in eight, and 32 of an epoch, are enough to know what one embedding would give.
+EVERY, BATCHES = 8, 32
 SAME_LOSS = 0.01  # relative difference of two losses that are called the same
 IDLE = 0.9  # share of an epoch's batches without any loss
 GUESSING = 0.55  # an area under the ROC curve that says nothing
@@ -36,8 +40,12 @@ class LearningWatch(pl.Callback):
     * **a loss that is no number**.
 
     It reads what :class:`siamese.ThresholdCalibrator` reads: ``validation_step`` returns
-    ``embeddings`` (B, D); and, if the module has a ``loss(embeddings, labels, pairs)`` and batches
-    are dictionaries with ``label``, that too. :func:`siamese.train` adds it by itself.
+    ``embeddings`` (B, D), and ``labels`` (B,), without which any two images count as different.
+    *Loss at the margin* needs a module whose ``loss`` is an :class:`siamese.EmbeddingLoss`
+    and whose ``backbone`` is a :class:`siamese.Backbone`, and batches that are dictionaries with
+    ``label``. The training goes on as it would without the callback: a copy of the loss is asked,
+    once in an epoch, and no random number of the training's is drawn. :func:`siamese.train` adds it
+    by itself.
 
     Args:
         patience: epochs after which slow learning is called none, >= 1.
@@ -55,23 +63,29 @@ class LearningWatch(pl.Callback):
     def _forget(self) -> None:
         self._said: set[str] = set()
         self._losses: list[Tensor] = []  # of this epoch's batches
-        self._collapsed: list[float] = []  # of some of them, if all embeddings were one
+        self._labelled: list[Labelled] = []  # of some of these batches
         self._stuck = self._dead = self._guessing = 0  # epochs in a row
         self._embeddings: list[Tensor] = []  # of this validation
+        self._labels: list[Tensor] = []
         self._before: Tensor | None = None
         self._epoch = self._judged = -1
 
     def _warn(self, what: str, text: str) -> None:
-        """Once in a training."""
+        """Once in a training.
+
+        The next one in the process is told again. ``warnings.warn`` would be silent there: Python
+        keeps a list, for every file, of the words that were said, and says them once.
+        """
         if what not in self._said:
             self._said.add(what)
-            warn_once(text)
+            # The line that is shown is the first, which says who speaks.
+            warnings.warn_explicit(text, UserWarning, __file__, 1, __name__, registry={})
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._forget()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._losses, self._collapsed = [], []
+        self._losses, self._labelled = [], []
 
     def on_train_batch_end(
         self,
@@ -82,14 +96,16 @@ class LearningWatch(pl.Callback):
         batch_idx: int,
     ) -> None:
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if not isinstance(loss, Tensor):
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
             return
-        self._losses.append(loss.detach())
-        # One batch in eight is enough, and costs nothing.
-        if batch_idx % 8 == 0 and (value := _loss_of_one(pl_module, batch)) is not None:
-            self._collapsed.append(value)
+        # Lightning has divided it by the number of batches that a step is made of.
+        self._losses.append(loss.detach().float().reshape(()) * trainer.accumulate_grad_batches)
+        wanted = batch_idx % EVERY == 0 and len(self._labelled) < BATCHES
+        if wanted and (labelled := labels_of(batch)) is not None:
+            self._labelled.append(labelled)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        labelled, self._labelled = self._labelled, []
         if not self._losses:
             return
         epoch, losses = trainer.current_epoch, torch.stack(self._losses).double().cpu()
@@ -108,9 +124,9 @@ class LearningWatch(pl.Callback):
                 f"pair, and nothing is learned any more; raise the margin, draw harder pairs (more "
                 f"identities in a batch), or stop here",
             )
-        if not self._collapsed:
+        if "at the margin" in self._said or (one := loss_of_one(pl_module, labelled)) is None:
             return
-        mean, one = float(losses.mean()), sum(self._collapsed) / len(self._collapsed)
+        mean = float(losses.mean())
         self._stuck = self._stuck + 1 if abs(mean - one) <= SAME_LOSS * abs(one) else 0
         if self._stuck >= self.patience:
             self._warn(
@@ -121,7 +137,7 @@ class LearningWatch(pl.Callback):
             )
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._embeddings = []
+        self._embeddings, self._labels = [], []
 
     def on_validation_batch_end(
         self,
@@ -134,23 +150,29 @@ class LearningWatch(pl.Callback):
     ) -> None:
         watched = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if watched and dataloader_idx == 0 and isinstance(outputs, Mapping):
-            found = outputs.get("embeddings")
+            found, labels = outputs.get("embeddings"), outputs.get("labels")
             if isinstance(found, Tensor) and found.ndim == 2:
                 self._embeddings.append(found.detach().float().cpu())
+                if isinstance(labels, Tensor) and labels.shape == found.shape[:1]:
+                    self._labels.append(labels.detach().cpu())
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._embeddings or trainer.sanity_checking:
             return
+        if len({rows.shape[1] for rows in self._embeddings}) > 1:  # nothing that can be compared
+            return
         epoch, now = trainer.current_epoch, torch.cat(self._embeddings)
-        self._embeddings = []
-        apart, scale = _median_distance(now), _scale(pl_module, now)
-        if bool(now.isfinite().all()) and len(now) > 1 and apart <= COLLAPSED * scale:
+        labels = torch.cat(self._labels) if self._labels else now[:0, 0]
+        self._embeddings, self._labels = [], []
+        apart = _median_distance(now, labels if len(labels) == len(now) else None)
+        scale = _scale(pl_module, now)
+        if bool(now.isfinite().all()) and apart is not None and apart <= COLLAPSED * scale:
             self._warn(
                 "collapsed",
                 f"epoch {epoch}: the embeddings of {len(now):,} validation images have collapsed "
-                f"(half of them are nearer than {apart:.1e} to each other, where {scale:.2g} is "
-                f"far): lower the learning rate, or take a loss that pushes images of different "
-                f"identities apart",
+                f"(of images of different identities, half are nearer than {apart:.1e} to each "
+                f"other, where {scale:.2g} is far): lower the learning rate, or take a loss that "
+                f"pushes images of different identities apart",
             )
         if epoch == self._epoch:  # several validations in one epoch count once
             return
@@ -182,35 +204,28 @@ class LearningWatch(pl.Callback):
             )
 
 
-def _loss_of_one(module: pl.LightningModule, batch: Any) -> float | None:
-    """The loss of a batch if all of its images had the same embedding; None if not known.
+def _median_distance(embeddings: Tensor, labels: Tensor | None) -> float | None:
+    """Median euclidean distance of random pairs of different identities; None without one.
 
-    A loss that classifies the training identities has no such value that says anything.
+    Images of one identity are near each other where all is well, and they lie side by side.
+
+    Args:
+        embeddings: (N, D) float32.
+        labels: (N,); None where they are not known, and every image counts as an identity.
     """
-    loss = getattr(module, "loss", None)
-    size = getattr(getattr(module, "backbone", None), "trained_size", None)
-    if not isinstance(loss, nn.Module) or not getattr(loss, "open_set", True):
+    n, dice = len(embeddings), torch.Generator().manual_seed(0)
+    if n < 2:
         return None
-    if not isinstance(size, int) or not isinstance(batch, Mapping):
+    left = torch.randint(n, (PAIRS,), generator=dice)
+    right = (left + torch.randint(1, n, (PAIRS,), generator=dice)) % n  # another row
+    if labels is not None:
+        different = labels[left] != labels[right]
+        left, right = left[different], right[different]
+    if not len(left):
         return None
-    labels = batch.get("label")
-    if not isinstance(labels, Tensor):
-        return None
-    same = torch.full((len(labels), size), size**-0.5, device=labels.device)
-    was_training = loss.training
-    loss.eval()
-    try:
-        with torch.no_grad():
-            return float(loss(same, labels, batch.get("pairs")))
-    finally:
-        loss.train(was_training)
-
-
-def _median_distance(embeddings: Tensor) -> float:
-    """Median euclidean distance of some pairs of neighbouring and of distant rows."""
-    rows = torch.arange(len(embeddings))
-    steps = range(1, 1 + max(1, PAIRS // len(embeddings)))
-    found = [(embeddings[rows] - embeddings[rows.roll(step)]).norm(dim=1) for step in steps]
+    step = max(1, BLOCK // max(1, embeddings.shape[1]))
+    blocks = zip(torch.split(left, step), torch.split(right, step), strict=True)
+    found = [(embeddings[i] - embeddings[j]).norm(dim=1) for i, j in blocks]
     return float(torch.cat(found).median())
 
 
