@@ -330,6 +330,17 @@ def test_a_baseline_that_fails_is_a_note_and_no_end(run, monkeypatch):
     assert_says(beside.notes[-1], "before training", "too many images")
 
 
+def test_of_very_many_images_descriptors_are_left_out(run, monkeypatch):
+    monkeypatch.setattr(baselines, "DESCRIBED", 119)
+    done = run[0].evaluation
+    assert sum(len(data) for data in done.data.datasets.values()) == 120
+    beside = baselines.beside_baselines(
+        ["descriptors"], done, done.bundle.components, siamese.Eer()
+    )
+    assert beside.baselines == ()
+    assert_says(beside.notes[-1], "fixed descriptors", "120 images", "descriptor_net")
+
+
 def test_descriptors_are_computed_once_for_all_that_is_measured(run, monkeypatch):
     """They lie beside the crops: a second look at the same images counts nothing."""
     _, data = run

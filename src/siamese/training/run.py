@@ -164,9 +164,10 @@ def train(
         baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
-            ``pretrained``). They cost a pass over the images each, after the run is saved. Of a
-            resumed run ``"untrained"`` is left out where the module was made with other first
-            weights.
+            ``pretrained``). They cost a pass over the images each, after the run is saved;
+            descriptors, on their first use, 11 ms and 70 KB beside the cached crops for each image
+            (a note instead above 20,000 images). Of a resumed run ``"untrained"`` is left out where
+            the module was made with other first weights.
         verbose: print tables and show progress bars.
 
     Raises:
