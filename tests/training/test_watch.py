@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import siamese
 from siamese.errors import ConfigError
 from siamese.losses.base import EmbeddingLoss
-from siamese.training.watch import LearningWatch
+from siamese.training.watch import LearningWatch, _median_distance
 
 IDENTITIES, EACH = 12, 4
 
@@ -22,7 +22,7 @@ IDENTITIES, EACH = 12, 4
 def batches(noise=0.1, seed=0, identities=IDENTITIES, each=EACH, size=None):
     """Pictures of identities: a base of four numbers each, and noise; by default one batch."""
     rng = np.random.default_rng(seed)
-    who = np.arange(identities * each) // each
+    who = np.repeat(np.arange(identities), each)
     x = rng.normal(size=(identities, 4))[who] + noise * rng.normal(size=(len(who), 4))
     rows = [
         {
@@ -108,7 +108,7 @@ def collapsed(**settings):
 def test_images_of_one_identity_may_be_the_same():
     """They lie side by side; of the frames of a video, thousands do."""
     assert not collapsed(validated=batches(0.0, identities=10, each=120))
-    assert not collapsed(validated=batches(0.0, identities=2, each=30))
+    assert not collapsed(validated=batches(0.0, identities=3, each=[90, 5, 5]))
     assert not collapsed(validated=batches(0.0, identities=2, each=1))
     assert collapsed(net=Same(), validated=batches(identities=10, each=120))
     assert collapsed(net=Same(), validated=batches(identities=2, each=1))
@@ -119,13 +119,20 @@ def test_without_labels_any_two_images_are_different():
         def validation_step(self, batch, batch_idx):
             return {"embeddings": self(batch["image"])}
 
-    for net, expected in ((Net(), 0), (Same(), 1)):
+    for net, each, expected in ((Net(), 120, 0), (Same(), 120, 1), (Net(), [1] + 9 * [0], 0)):
         module = Unlabelled(net, siamese.ContrastiveLoss(1.0), schedule=None)
         trainer = quiet_trainer(max_epochs=1, callbacks=[LearningWatch()])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            trainer.fit(module, batches(), batches(0.0, identities=10, each=120, size=100))
+            trainer.fit(module, batches(), batches(0.0, identities=10, each=each, size=100))
         assert sum("collapsed" in str(w.message) for w in caught) == expected
+
+
+def test_no_image_is_compared_with_itself():
+    ends = torch.tensor([[0.0], [1.0]])
+    assert _median_distance(ends, None) == 1
+    assert _median_distance(ends, torch.tensor([7, 7])) is None
+    assert _median_distance(ends[:1], None) is _median_distance(ends[:0], None) is None
 
 
 class Far(Net):
