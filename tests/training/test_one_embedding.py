@@ -153,7 +153,15 @@ def test_a_foreign_module_trains():
     module = Classifier(nn.CrossEntropyLoss())
     trained(None, module=module)
     assert module.trainer.current_epoch == 3
-    assert loss_of_one(module, [(torch.arange(4), None)]) is None
+
+
+def test_a_loss_of_another_family_is_not_asked():
+    class Other(nn.Module):
+        def forward(self, logits, labels, weights=None):
+            return logits.sum()
+
+    assert loss_of_one(Classifier(Other()), [(torch.arange(4), None)]) is None
+    assert loss_of_one(Classifier(Spread()), [(torch.arange(4), None)]) == pytest.approx(1)
 
 
 def test_a_classifier_of_the_training_identities_is_not_asked():
