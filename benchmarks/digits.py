@@ -45,6 +45,7 @@ SMALL: dict[str, Any] = {
     "depths": (1, 1, 1),
     "learned_size": 128,
     "gradient_cells": 0,
+    "mirror": False,  # a mirrored digit is another sign
 }
 Figures = tuple[float, float]  # F1 and ROC AUC of the test digits
 

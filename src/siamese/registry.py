@@ -21,7 +21,9 @@ class Registry(Generic[T]):
 
     A registered class keeps each constructor argument in an attribute of the same name
     (scikit-learn's convention), all of them plain JSON values; so an object can be written as
-    ``{"name": ..., **arguments}`` and built again from it.
+    ``{"name": ..., **arguments}`` and built again from it. An argument that is added later stands
+    in a class attribute ``added``, with what the class did without it: files that were written
+    before go on to mean the same.
 
     The files of one package fill the table: they are imported when a name is looked up for the
     first time. So a new class needs its own file there and no entry anywhere else. Names that it
@@ -199,6 +201,11 @@ class Registry(Generic[T]):
             raise ConfigError(f"a {self.kind} needs a 'name' (choose one of: {', '.join(self)})")
         cls = self[name]
         known = _parameters(cls)
+        # What :meth:`settings` wrote names every argument, unless some came later: these then mean
+        # what the class did without them.
+        added = getattr(cls, "added", None)
+        if added and set(known) - set(arguments) == set(added):
+            arguments = dict(added) | arguments
         for argument in arguments:
             if argument not in known:
                 raise ConfigError(

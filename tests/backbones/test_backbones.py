@@ -35,6 +35,39 @@ def test_unit_length_only_where_asked():
     assert (free.norm(dim=1) - 1).abs().max() > 1e-2
 
 
+def few_sides(**settings):
+    torch.manual_seed(0)
+    net = SmallResNet(widths=(8,), depths=(1,), learned_size=8, gradient_cells=2, **settings)
+    for _ in range(3):
+        net(torch.rand(16, 3, 24, 24))
+    return net.eval()
+
+
+def test_an_image_and_its_mirror_image_are_one_at_use_alone():
+    images = torch.rand(4, 3, 24, 24)
+    plain = few_sides(mirror=False)
+    assert not torch.allclose(plain(images), plain(images.flip(-1)), atol=0.05)
+    both = few_sides()
+    torch.testing.assert_close(both(images), both(images.flip(-1)))
+    # Each part is the direction between the two.
+    parts = [plain(x).split([8, plain.gradients.size], dim=1) for x in (images, images.flip(-1))]
+    found = both(images).split([8, plain.gradients.size], dim=1)
+    for one, other, middle in zip(*parts, found, strict=True):
+        between = torch.nn.functional.normalize(one + other, dim=1)
+        torch.testing.assert_close(middle * 2**0.5, between, atol=1e-5, rtol=1e-5)
+    at_use, learned = both.embed_both(images)
+    torch.testing.assert_close(at_use, both(images))
+    torch.testing.assert_close(learned, plain.embed_both(images)[1])
+
+
+def test_what_was_written_before_mirroring_does_not_mirror():
+    written = BACKBONES.settings(few_sides())
+    assert BACKBONES.build(written).mirror
+    del written["mirror"]
+    assert not BACKBONES.build(written).mirror
+    assert BACKBONES.build({"name": "small_res_net", "widths": [8], "depths": [1]}).mirror
+
+
 def test_standardising_undoes_brightness_and_contrast():
     image = torch.rand(2, 3, 16, 16)
     assert standardise(image).mean().abs() < 1e-5

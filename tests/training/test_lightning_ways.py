@@ -18,6 +18,7 @@ from siamese.backbones.base import ModuleBackbone
 from siamese.data.adapters import TorchBatches
 from siamese.data.embedding import embed
 from siamese.evaluation.sources import process_now
+from siamese.notices import forget_what_was_said
 from siamese.training.folder import holds_run
 from siamese.verification.figures import evaluate_pairs
 
@@ -425,6 +426,16 @@ class Forgets(Plain):
     def __init__(self, width=6):
         super().__init__(width)
         del self.width
+
+
+@pytest.mark.parametrize(("flip", "mirror"), [(0.0, True), (0.5, True), (0.0, False)])
+def test_who_mirrors_at_use_alone_is_told(flip, mirror, identities, tmp_path, recwarn):
+    data = data_of(identities, augmentation=siamese.Augmentation(flip=flip))
+    module = siamese.SiameseModule(small(mirror=mirror), siamese.ContrastiveLoss())
+    forget_what_was_said()
+    train(module, data, tmp_path / "run", baselines=())
+    said = [w for w in recwarn if "mirrors no image (flip=0), but SmallResNet" in str(w.message)]
+    assert len(said) == (mirror and not flip)
 
 
 def test_networks_that_cannot_be_used_are_refused_before_training(identities, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +40,16 @@ class SmallResNet(Backbone):
             information that a few dozen training identities do not teach.
         standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by
             a fixed mean and scale.
+        mirror: with ``whiten``, average embeddings in evaluation mode over the image and its mirror
+            image; False where left and right matter, as in letters.
 
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
             without ``whiten``.
     """
+
+    # Of bundles and checkpoints that were written before it.
+    added: ClassVar[dict[str, Any]] = {"mirror": False}
 
     def __init__(
         self,
@@ -55,6 +62,7 @@ class SmallResNet(Backbone):
         whiten: bool = True,
         gradient_cells: int = 8,
         standardise_input: bool = False,
+        mirror: bool = True,
     ) -> None:
         super().__init__()
         if any(isinstance(n, (int, float, str)) for n in (widths, depths)):
@@ -74,7 +82,7 @@ class SmallResNet(Backbone):
             )
         self.learned_size, self.stem_stride, self.dropout = learned_size, stem_stride, dropout
         self.gradient_cells, self.unit_length, self.whiten = gradient_cells, unit_length, whiten
-        self.standardise_input = standardise_input
+        self.standardise_input, self.mirror = standardise_input, mirror
         kernel = 2 * stem_stride + 1 if stem_stride > 1 else 3
         channels = widths[0]
         self.stem = nn.Sequential(
@@ -113,10 +121,13 @@ class SmallResNet(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = to_unit_range(images)
-        return self._at_use(self._learned(pixels), pixels)
+        learned = self._learned(pixels)
+        if self.training:
+            return self._tracked(learned, pixels)
+        return self._at_use(learned, pixels)
 
     def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`siamese.Backbone.embed_both`; the convolutions run once."""
+        """See :meth:`siamese.Backbone.embed_both`; the convolutions run once for both."""
         pixels = to_unit_range(images)
         learned = self._learned(pixels)
         return self._at_use(learned, pixels), learned
@@ -130,17 +141,28 @@ class SmallResNet(Backbone):
         embeddings: Tensor = self.head(self.drop(x.mean(dim=(2, 3))))
         return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
 
-    def _at_use(self, learned: Tensor, pixels: Tensor) -> Tensor:
-        """Whitened, and with the histogram appended, in evaluation mode; else as it is."""
-        whitened: Tensor = self.whitening(learned)
-        if not self.gradient_cells:
-            return whitened
-        if self.training:  # there is nothing in the histogram to learn
+    def _tracked(self, learned: Tensor, pixels: Tensor) -> Tensor:
+        """Unchanged; what is done at use learns what it needs."""
+        if self.gradient_cells:  # there is nothing in the histogram to learn
             self.gradient_whitening.track(len(pixels), lambda: self.gradients(pixels))
-            return whitened
-        counted = self.gradient_whitening(self.gradients(pixels))
-        at_use: Tensor = torch.cat([whitened, counted], dim=1) * 0.5**0.5
-        return at_use
+        tracked: Tensor = self.whitening(learned)
+        return tracked
+
+    def _at_use(self, learned: Tensor, pixels: Tensor) -> Tensor:
+        """Whitened, with the histogram appended, averaged over the mirror image."""
+        parts = self._parts(learned, pixels)
+        if self.mirror and self.whiten:
+            pixels = pixels.flip(-1)
+            mirrored = self._parts(self._learned(pixels), pixels)
+            parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
+        return torch.cat(parts, dim=1) / math.sqrt(len(parts))
+
+    def _parts(self, learned: Tensor, pixels: Tensor) -> list[Tensor]:
+        """Each of unit length, if they are whitened."""
+        parts = [self.whitening(learned)]
+        if self.gradient_cells:
+            parts.append(self.gradient_whitening(self.gradients(pixels)))
+        return parts
 
 
 class _Block(nn.Module):

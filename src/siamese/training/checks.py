@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from siamese.backbones.base import BACKBONES, Backbone, ModuleBackbone, own_network
 from siamese.data.datamodule import ImageDataModule
+from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.faces.croppers.base import CROPPERS
+from siamese.notices import warn_once
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import MONITORS, short_monitor
 
@@ -63,6 +65,7 @@ def check_run(
             f"{type(backbone).__name__} has no embedding_size: set it to the length of its "
             f"embeddings, in the class or in __init__"
         )
+    _warn_of_mirroring(backbone, data.augmentation)
     module.distance.check_size(backbone.embedding_size)
     if module.distance.learned:
         _check_learned(module.distance, backbone)
@@ -70,6 +73,20 @@ def check_run(
     CROPPERS.settings(data.cropper)
     if unnamed(backbone) is None:
         BACKBONES.settings(own_network(backbone))
+
+
+def _warn_of_mirroring(backbone: Backbone, augmentation: object) -> None:
+    """Who mirrors no image in training has a reason."""
+    if not isinstance(augmentation, Augmentation) or augmentation.flip:
+        return
+    for part in backbone.modules():
+        at_use = isinstance(part, Backbone) and getattr(part, "mirror", False)
+        if at_use and getattr(part, "whiten", True):
+            warn_once(
+                f"training mirrors no image (flip=0), but {type(part).__name__} averages over the "
+                f"mirror image at use: where left and right matter, give it mirror=False",
+                stacklevel=4,
+            )
 
 
 def unnamed(backbone: Backbone) -> str | None:
