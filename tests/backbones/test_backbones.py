@@ -60,6 +60,19 @@ def test_an_image_and_its_mirror_image_are_one_at_use_alone():
     torch.testing.assert_close(learned, plain.embed_both(images)[1])
 
 
+def test_histograms_are_whitened_by_the_images_that_it_is_fitted_to():
+    images = torch.rand(32, 3, 24, 24)
+    batches = [images[:20], images[20:]]
+    for net in (few_sides(), few_sides(mirror=False)):
+        net.fit(batches, torch.arange(32))
+        seen = [net.gradients(images)]
+        seen += [net.gradients(images.flip(-1))] if net.mirror else []
+        expected = torch.cat(seen).mean(dim=0)
+        torch.testing.assert_close(net.gradient_whitening.mean, expected, atol=1e-5, rtol=1e-4)
+        net.unfit()
+        assert not net.gradient_whitening.mean.any()
+
+
 def test_what_was_written_before_mirroring_does_not_mirror():
     written = BACKBONES.settings(few_sides())
     assert BACKBONES.build(written).mirror

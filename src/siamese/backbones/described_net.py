@@ -107,9 +107,7 @@ class DescribedNet(Backbone):
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
         """Fit both; see :meth:`siamese.Backbone.fit`."""
-        if type(self.inner).fit is not Backbone.fit:
-            batches = list(batches)  # they are gone through twice
-            self.inner.fit(batches, labels)
+        self.inner.fit(batches, labels)
         self.descriptors.fit(batches, labels)
 
     def _beside(self, embeddings: Tensor, images: Tensor) -> Tensor:

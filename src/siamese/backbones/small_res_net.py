@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -132,6 +132,28 @@ class SmallResNet(Backbone):
         learned = self._learned(pixels)
         return self._at_use(learned, pixels), learned
 
+    @torch.no_grad()
+    def fit(self, batches: Iterable[Tensor], labels: Tensor) -> None:
+        """Whiten the histograms by those of the images as they are; see :meth:`Backbone.fit`.
+
+        Training has tracked those of augmented images, which vary in other ways.
+        """
+        if self.gradient_cells:
+            where = self.gradient_whitening.mean.device
+            self.gradient_whitening.fit(
+                self.gradients(side)
+                for images in batches
+                for side in self._sides(to_unit_range(images.to(where)))
+            )
+
+    def unfit(self) -> None:
+        """See :meth:`Backbone.unfit`."""
+        if self.gradient_cells:
+            self.gradient_whitening.reset()
+
+    def _sides(self, pixels: Tensor) -> list[Tensor]:
+        return [pixels, pixels.flip(-1)] if self.mirror else [pixels]
+
     def _learned(self, pixels: Tensor) -> Tensor:
         """(B, learned_size): what the loss sees while training."""
         x = standardise(pixels) if self.standardise_input else (pixels - 0.45) / 0.25
@@ -152,8 +174,8 @@ class SmallResNet(Backbone):
         """Whitened, with the histogram appended, averaged over the mirror image."""
         parts = self._parts(learned, pixels)
         if self.mirror and self.whiten:
-            pixels = pixels.flip(-1)
-            mirrored = self._parts(self._learned(pixels), pixels)
+            _, other = self._sides(pixels)
+            mirrored = self._parts(self._learned(other), other)
             parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
         return torch.cat(parts, dim=1) / math.sqrt(len(parts))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from siamese.backbones.base import Backbone
 from siamese.backbones.descriptor_cache import descriptors_kept
@@ -160,9 +161,19 @@ def conclude(
 def fit_backbone(backbone: Backbone, data: CropDataset) -> None:
     """Let a backbone work out what it can in closed form from the training images."""
     backbone.eval()
-    batches = (data[plan]["image"] for plan in SequentialBatches(len(data), EVAL_BATCH))
     with descriptors_kept(data.cache):
-        backbone.fit(batches, torch.from_numpy(data.labels))
+        backbone.fit(_Batches(data), torch.from_numpy(data.labels))
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The images of a data set in order, as often as they are asked for."""
+
+    data: CropDataset
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for plan in SequentialBatches(len(self.data), EVAL_BATCH):
+            yield self.data[plan]["image"]
 
 
 def judge(

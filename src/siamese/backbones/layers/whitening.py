@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,32 @@ class Whitening(nn.Module):
         self.mean += weight * offset.mean(dim=0)
         centred = embeddings - self.mean
         self.covariance += weight * (centred.T @ centred / len(embeddings) - self.covariance)
+
+    @torch.no_grad()
+    def fit(self, embeddings: Iterable[Tensor]) -> None:
+        """Take mean and covariance of all of these instead.
+
+        Args:
+            embeddings: blocks, each (B, D); of fewer than two rows in all nothing is taken.
+        """
+        size = len(self.mean)
+        count, total = 0, torch.zeros(size, dtype=torch.float64)
+        squares = torch.zeros(size, size, dtype=torch.float64)
+        for block in embeddings:
+            x = block.detach().cpu().double()
+            count, total, squares = count + len(x), total + x.sum(dim=0), squares + x.T @ x
+        if count < 2:
+            return
+        mean = total / count
+        self.mean.copy_(mean)
+        self.covariance.copy_(squares / count - mean.outer(mean))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget everything that was tracked."""
+        self.mean.zero_()
+        self.covariance.copy_(torch.eye(len(self.mean)))
+        self.batches.zero_()
 
     def _count(self) -> int:
         """The number of this batch, from 1 on; an accelerator is not asked for it each time."""
