@@ -51,6 +51,9 @@ def test_last_is_the_last_epoch_and_the_bundle_holds_what_was_kept(first):
     assert last["epoch"] == 1
     bundle = siamese.Bundle.load(folder / "bundle")
     for name, value in bundle.backbone.state_dict().items():
+        if name.startswith("gradient_whitening"):  # fitted at the end
+            continue
         assert torch.equal(value, last["state_dict"][f"backbone.{name}"])
     # Intervals are worked out once, at the end.
-    assert bundle.operating_point.to_dict() | {"ci95": {}} == last["operating_point"]
+    assert not last["operating_point"]["ci95"]
+    assert bundle.operating_point.ci95

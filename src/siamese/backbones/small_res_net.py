@@ -177,7 +177,8 @@ class SmallResNet(Backbone):
             _, other = self._sides(pixels)
             mirrored = self._parts(self._learned(other), other)
             parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
-        return torch.cat(parts, dim=1) / math.sqrt(len(parts))
+        scale = math.sqrt(1 / len(parts))
+        return torch.cat(parts, dim=1) * scale
 
     def _parts(self, learned: Tensor, pixels: Tensor) -> list[Tensor]:
         """Each of unit length, if they are whitened."""
