@@ -160,6 +160,7 @@ def train(recipe: Recipe, root: Path, seed: int) -> tuple[Figures, Figures, floa
             max_epochs=recipe.epochs,
             keep="last",
             plots=False,
+            baselines=["untrained"],
             verbose=False,
             trainer={"accelerator": "cpu"},
         )
