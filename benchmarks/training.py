@@ -1,6 +1,7 @@
 """Time training steps: siamese.train against plain loops on the same network, in one process.
 
-    OMP_NUM_THREADS=1 python benchmarks/training.py [--lfw FOLDER] [--rounds N] [--compile]
+    OMP_NUM_THREADS=1 python benchmarks/training.py [--lfw FOLDER | --side 250] [--rounds N]
+                                                    [--compile]
 
 Each epoch of siamese.train is a round; after it, the others run their steps in turn. So all meet
 the same machine. Ratios are medians over the rounds, by the clock and by the processor time of all
@@ -15,8 +16,8 @@ loss:
 * searching: a loop in the manner of face-similarity-pytorch: dlib searches every picture of every
   batch for a face, and only the two pictures that were drawn as a pair are compared.
 
-The pictures are drawn, 250 x 250, unless a folder of identities is given: dlib's search takes as
-long without a face.
+The pictures are drawn, 250 x 250 or as large as ``--side`` says, unless a folder of identities is
+given: dlib's search takes as long without a face.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ PEOPLE = 60  # of a folder, those with the most pictures
 NEXT = "[_TrainingEpochLoop].train_dataloader_next"
 
 
-def draw(folder: Path) -> Path:
+def draw(folder: Path, side: int) -> Path:
     """Pictures of nobody: blurred noise, alike within an identity."""
     rng = np.random.default_rng(0)
     for identity in range(PEOPLE):
@@ -56,7 +57,7 @@ def draw(folder: Path) -> Path:
             changed = (base + rng.integers(-40, 41, base.shape)).clip(0, 255).astype(np.uint8)
             path = folder / f"{identity:02d}" / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(changed).resize((250, 250), Image.Resampling.BICUBIC).save(path)
+            Image.fromarray(changed).resize((side, side), Image.Resampling.BICUBIC).save(path)
     return folder
 
 
@@ -265,6 +266,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lfw", type=Path, help="folder of identities to take pictures from")
+    parser.add_argument("--side", type=int, default=250, help="of a drawn picture, pixels")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20, help="of an epoch, which is a round")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too; minutes")
@@ -272,7 +274,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        root = args.lfw or draw(Path(folder) / "people")
+        root = args.lfw or draw(Path(folder) / "people", args.side)
         data = data_module(root, Path(folder) / "cache", args.steps)
         others = {
             "bare": bare(data, args.steps),
