@@ -143,16 +143,13 @@ class SmallResNet(Backbone):
             self.gradient_whitening.fit(
                 self.gradients(side)
                 for images in batches
-                for side in self._sides(to_unit_range(images.to(where)))
+                for side in _sides(to_unit_range(images.to(where)), self.mirror)
             )
 
     def unfit(self) -> None:
         """See :meth:`Backbone.unfit`."""
         if self.gradient_cells:
             self.gradient_whitening.reset()
-
-    def _sides(self, pixels: Tensor) -> list[Tensor]:
-        return [pixels, pixels.flip(-1)] if self.mirror else [pixels]
 
     def _learned(self, pixels: Tensor) -> Tensor:
         """(B, learned_size): what the loss sees while training."""
@@ -174,11 +171,10 @@ class SmallResNet(Backbone):
         """Whitened, with the histogram appended, averaged over the mirror image."""
         parts = self._parts(learned, pixels)
         if self.mirror and self.whiten:
-            _, other = self._sides(pixels)
+            other = pixels.flip(-1)
             mirrored = self._parts(self._learned(other), other)
             parts = [F.normalize(a + b, dim=1) for a, b in zip(parts, mirrored, strict=True)]
-        scale = math.sqrt(1 / len(parts))
-        return torch.cat(parts, dim=1) * scale
+        return torch.cat(parts, dim=1) * math.sqrt(1 / len(parts))
 
     def _parts(self, learned: Tensor, pixels: Tensor) -> list[Tensor]:
         """Each of unit length, if they are whitened."""
@@ -186,6 +182,11 @@ class SmallResNet(Backbone):
         if self.gradient_cells:
             parts.append(self.gradient_whitening(self.gradients(pixels)))
         return parts
+
+
+def _sides(pixels: Tensor, mirror: bool) -> list[Tensor]:
+    """The images, and their mirror images where these count."""
+    return [pixels, pixels.flip(-1)] if mirror else [pixels]
 
 
 class _Block(nn.Module):

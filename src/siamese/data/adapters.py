@@ -52,6 +52,7 @@ class AlbumentationsPipeline:
 
 
 def _is_known(step: Any) -> bool:
+    """A class of albumentations, and all that is in it; its Lambda holds a user's function."""
     own = type(step).__module__.partition(".")[0] == "albumentations"
     inner = getattr(step, "transforms", ())
     return own and type(step).__name__ != "Lambda" and all(map(_is_known, inner))

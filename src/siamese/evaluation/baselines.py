@@ -147,11 +147,10 @@ def _prepared(
                 f"and {images * 7e4 / 1e9:.0f} GB, and are left out above {DESCRIBED:,}; "
                 f"module/backbone=descriptor_net measures them as a run of its own"
             )
-        images = len(run.data.datasets["train"])
         # Where training mirrors no image, left and right may matter; of an augmentation that is not
         # ours nobody knows.
         mirror = untrained.augmentation is not None and untrained.augmentation.flip > 0
-        size = min(COMPONENTS, max(1, images // 2))
+        size = min(COMPONENTS, max(1, len(run.data.datasets["train"]) // 2))
         backbone: Backbone = DescriptorNet(size, mirror)
         # A learned distance belongs to its network; one in closed form is fitted anew.
         distance = EuclideanDistance() if untrained.distance.learned else untrained.distance
