@@ -99,8 +99,6 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
 ):
     monkeypatch.chdir(tmp_path)
     settings = [f"data.root={lfw}", "data.workers=0", "max_epochs=2", *EXPERIMENTS[name]]
-    if name in ("lfw", "face_comparer_plus", "face_similarity_plus"):
-        settings.append("trainer.check_val_every_n_epoch=1")  # two epochs: there would be none
     assert main(["train", f"experiment={name}", *settings]) == 0
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())

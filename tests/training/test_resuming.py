@@ -26,6 +26,7 @@ def trained(
     size=8,
     lr=2e-3,
     callbacks=(),
+    **trainer,
 ):
     siamese.seed_everything(seed, workers=True, verbose=False)
     data = siamese.FolderDataModule(
@@ -51,6 +52,7 @@ def trained(
         keep=keep,
         resume=resume,
         callbacks=callbacks,
+        trainer=trainer,
         plots=False,
         verbose=False,
     )
@@ -230,3 +232,26 @@ def test_a_runs_folder_can_execute_nothing(word, tmp_path, monkeypatch, capsys):
     assert "is not a setting that a resumed run may bring" in capsys.readouterr().err
     assert not seen
     assert not (tmp_path / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    ("length", "epochs", "steps", "validated"),
+    [
+        ({"epochs": 4}, 4, 12, [2, 3]),  # the last epoch is validated, too
+        ({"epochs": 9, "max_steps": 11}, 4, 11, [2]),  # where nobody knows that it is the last
+    ],
+)
+def test_bundle_and_last_checkpoint_have_the_weights_that_they_name(
+    length, epochs, steps, validated, identities, tmp_path
+):
+    weights, run = trained(identities, tmp_path, **length, check_val_every_n_epoch=3)
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (last["epoch"] + 1, last["global_step"]) == (epochs, steps)
+    assert (run.operating_point.epoch + 1, run.operating_point.step) == (epochs, steps)
+    assert (
+        json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["epochs"]
+        == epochs
+    )
+    learned = [name for name in weights if "running" not in name and name.endswith("weight")]
+    assert learned and all(torch.equal(weights[n], last["state_dict"][n]) for n in learned)
+    assert read_history(tmp_path / "history.csv")["calibration/eer"][0] == validated

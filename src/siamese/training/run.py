@@ -53,6 +53,8 @@ from siamese.verification.figures import SplitEvaluation
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
 
+Weights = tuple[int | None, int | None]  # epoch, counted from 0, and step that they are of
+
 
 @dataclass(frozen=True, repr=False)
 class TrainingRun:
@@ -220,10 +222,11 @@ def train(
         describe_run(folder, components, pairs_of_run, rule, facts, reason)
         _describe(folder, images, data, plots, verbose)
         seconds = _fit(fitting, module, data, folder, previous) if has_weights(module) else 0.0
-    if keep == "best":
-        _restore_best(module, best, folder, previous)
+    weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
+    if keep == "best" and best.best_model_path:
+        weights = _restore_best(module, best, folder, previous)
     facts |= {"epochs": fitting.current_epoch, "kept": keep}
-    evaluation = _conclude(module, components, images, rule, facts)
+    evaluation = _conclude(module, components, images, rule, weights, facts)
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
@@ -256,15 +259,16 @@ def _conclude(
     components: Components,
     images: EvaluationData,
     policy: Policy,
+    weights: Weights,
     facts: Mapping[str, Any],
 ) -> RunEvaluation:
     """Calibrate once more, evaluate, and make the bundle.
 
-    In training embeddings may have been of lower precision, or from another device.
+    In training embeddings may have been of lower precision, or from another device, and the last
+    epoch need not have been validated.
     """
-    found = module.operating_point  # None where no epoch was validated
     module.eval()
-    epoch, step = (found.epoch, found.step) if found else (None, None)
+    epoch, step = weights if weights[1] else (None, None)  # nothing was trained
     evaluation = conclude(components, images, policy, epoch=epoch, step=step, provenance=facts)
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
@@ -350,10 +354,8 @@ def _fit(
 
 def _restore_best(
     module: SiameseModule, best: ModelCheckpoint, folder: Path, previous: PreviousRun | None
-) -> None:
+) -> Weights:
     """Put the best epoch's weights into the module, also where a previous run had it."""
-    if not best.best_model_path:
-        return
     chosen = best.best_model_path
     assert best.monitor is not None
     if previous and (better := previous.better(best.monitor, best.mode, best)):
@@ -364,6 +366,7 @@ def _restore_best(
     content = torch.load(chosen, map_location="cpu", weights_only=True)
     module.load_state_dict(content["state_dict"])
     module.on_load_checkpoint(content)
+    return content["epoch"], content["global_step"]
 
 
 def _write(run: TrainingRun, earlier: History, draw: bool) -> None:

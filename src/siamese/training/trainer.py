@@ -38,7 +38,13 @@ def make_trainer(
     """
     logs = folder / "logs"
     # Not `save_last` of the best one: that file is only brought up to date when a best is saved.
-    last = ModelCheckpoint(folder / "checkpoints", "last", enable_version_counter=False)
+    # After each epoch, validated or not: wherever training ends, these are its weights.
+    last = ModelCheckpoint(
+        folder / "checkpoints",
+        "last",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
     defaults: dict[str, Any] = {
         "accelerator": "auto",
         "devices": 1,
@@ -64,7 +70,7 @@ def make_trainer(
             "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
         )
     try:
-        return pl.Trainer(**merged, callbacks=[*callbacks, last, GivenRates(), *progress])
+        return pl.Trainer(**merged, callbacks=[_LastValidation(), *callbacks, last, GivenRates(), *progress])
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
@@ -87,6 +93,15 @@ def _loggers(given: Any, logs: Path) -> list[Any]:
                 f"+trainer.logger._target_=...)"
             )
     return loggers
+
+
+class _LastValidation(pl.Callback):
+    """Validates the last epoch, also where only every n-th one is (``check_val_every_n_epoch``)."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        every, epochs = trainer.check_val_every_n_epoch, trainer.current_epoch + 1
+        if every is not None and epochs == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = epochs
 
 
 class _ProgressBar(RichProgressBar):
