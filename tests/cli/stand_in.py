@@ -36,7 +36,7 @@ class Training:
 
     def __call__(self, module, data, folder, **settings):
         margin = module.loss.margin
-        self.calls.append(settings | {"margin": margin, "folder": folder})
+        self.calls.append(settings | {"margin": margin, "folder": folder, "module": module})
         folder.mkdir(parents=True, exist_ok=True)
         if margin in self.failures:
             raise self.failures[margin]

@@ -283,6 +283,22 @@ def test_a_class_that_is_named_says_what_can_be_set(training, capsys):
     assert main([*words, f"{network}.views=[1.0,0.8]"]) == 0
     assert main([*words, f"{network}.widths=[8]", "overwrite=true"]) == 2
     assert f"unknown setting '{network}.widths'" in capsys.readouterr().err
+    # Also where the class is put there by force.
+    words[-1] = f"++{words[-1]}"
+    assert main([*words, f"{network}.views=[1.0,0.8]", "overwrite=true"]) == 0
+
+
+def test_a_misspelt_class_is_named_whatever_is_set_of_it(training, capsys):
+    words = [*RUN, "module.backbone._target_=siamese.SmalResNet", "module.backbone.anything=3"]
+    assert main(words) == 2
+    assert "did you mean 'SmallResNet'" in capsys.readouterr().err
+
+
+def test_classes_can_be_swept(training):
+    classes = "module.backbone._target_=siamese.SmallResNet,siamese.FaceComparerNet"
+    assert main([*RUN, "--multirun", classes]) == 0
+    made = [type(call["module"].backbone).__name__ for call in training.calls]
+    assert made == ["SmallResNet", "FaceComparerNet"]
 
 
 # --- configurations of the user's own ---

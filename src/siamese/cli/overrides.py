@@ -53,7 +53,7 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
         for group, more in groups(own).items():
             known[group] = [*known.get(group, []), *more]
     parser = OverridesParser.create()
-    choices, settings = [], []
+    choices, settings, classes = [], [], []
     options, words = _parted(argv)
     for word in words:
         if (now := today(word)) != word:
@@ -73,12 +73,11 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
                 "a sweep makes the calibration people's EER small, which is the sweepers' default: "
                 "leave out hydra.sweeper.direction"
             )
-        if (
-            key.startswith("hydra")
-            or override.is_delete()
-            or override.is_add()
-            or override.is_force_add()
-        ):
+        if key.startswith("hydra") or override.is_delete():
+            continue
+        if key.endswith("._target_"):
+            classes.append(override)
+        if override.is_add() or override.is_force_add():
             continue
         if key in known:
             picked = _choices(override)
@@ -95,10 +94,10 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
             settings.append((word, override))
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=[*search, *choices])
-        for _, override in settings:  # what can be set depends on the class
-            key, given = override.key_or_group, override.value()
-            if key.endswith("._target_") and OmegaConf.select(config, key) is not None:
-                OmegaConf.update(config, key, given)
+        for override in classes:  # what can be set depends on the class
+            if OmegaConf.select(config, override.key_or_group) is not None:
+                # Of a sweep the first: what it does not know fails whatever the others know.
+                OmegaConf.update(config, override.key_or_group, _choices(override)[0])
         replaced = {
             word: _settle(word, override.key_or_group, config, known, search)
             for word, override in settings
@@ -139,8 +138,11 @@ def _settle(
             if isinstance(node, DictConfig) and node._is_interpolation():
                 node = node._dereference_node()
             continue
+        known_ones = _arguments(node)
         if depth == len(parts) - 1 and (
-            part in _arguments(node).types or OmegaConf.is_missing(config, parts[0])
+            part in known_ones.types
+            or ("_target_" in node and known_ones.nothing)  # who makes it names the class
+            or OmegaConf.is_missing(config, parts[0])
         ):
             return f"+{word}"
         # Keys of an open dictionary (Lightning's own arguments) are anybody's.

@@ -29,6 +29,11 @@ class Arguments:
     defaults: dict[str, Any] = field(default_factory=dict)
     open: bool = True
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing is known, as of a class that cannot be imported."""
+        return self.open and not self.types
+
 
 def arguments_of(target: object) -> Arguments:
     """The arguments of what a dotted name names, through ``**settings`` also its parents'.
