@@ -70,3 +70,33 @@ def test_what_is_built_by_name_is_called_so(kind):
     needs = {"recall": {"rate": 0.9}, "fmr": {"rate": 0.1}, "cost": {"false_match": 2}}
     for name in set(table) - {"fixed_pairs", "fixed_box"}:
         assert table.name(table.build({"name": name} | needs.get(name, {}))) == name
+
+
+def test_arguments_that_came_later_mean_what_the_class_did_without_them():
+    table = Registry("thing", "TABLE", "siamese.losses")
+
+    class Thing:
+        added = {"later": 1, "latest": 1}
+
+        def __init__(self, first=0, later=2, latest=2):
+            self.first, self.later, self.latest = first, later, latest
+
+    class Inherits(Thing):  # what its parent did once says nothing of it
+        def __init__(self, later=2):
+            super().__init__(later=later)
+
+    table.register("thing")(Thing)
+    table.register("inherits")(Inherits)
+
+    def built(settings):
+        return table.settings(table.build(settings))
+
+    written = {"name": "thing", "first": 5}
+    assert built(written) == written | {"later": 1, "latest": 1}
+    assert built(written | {"later": 3}) == written | {"later": 3, "latest": 1}
+    assert (
+        built("thing")
+        == built({"name": "thing"})
+        == {"name": "thing", "first": 0, "later": 2, "latest": 2}
+    )
+    assert built("inherits")["later"] == 2

@@ -203,9 +203,9 @@ class Registry(Generic[T]):
         known = _parameters(cls)
         # What :meth:`settings` wrote names every argument, unless some came later: these then mean
         # what the class did without them.
-        added = getattr(cls, "added", None)
-        if added and set(known) - set(arguments) == set(added):
-            arguments = dict(added) | arguments
+        added, missing = cls.__dict__.get("added", {}), set(known) - set(arguments)
+        if arguments and missing <= set(added):
+            arguments = {argument: added[argument] for argument in missing} | arguments
         for argument in arguments:
             if argument not in known:
                 raise ConfigError(

@@ -18,7 +18,6 @@ from siamese.backbones.base import ModuleBackbone
 from siamese.data.adapters import TorchBatches
 from siamese.data.embedding import embed
 from siamese.evaluation.sources import process_now
-from siamese.notices import forget_what_was_said
 from siamese.training.folder import holds_run
 from siamese.verification.figures import evaluate_pairs
 
@@ -428,14 +427,29 @@ class Forgets(Plain):
         del self.width
 
 
-@pytest.mark.parametrize(("flip", "mirror"), [(0.0, True), (0.5, True), (0.0, False)])
-def test_who_mirrors_at_use_alone_is_told(flip, mirror, identities, tmp_path, recwarn):
-    data = data_of(identities, augmentation=siamese.Augmentation(flip=flip))
-    module = siamese.SiameseModule(small(mirror=mirror), siamese.ContrastiveLoss())
-    forget_what_was_said()
-    train(module, data, tmp_path / "run", baselines=())
-    said = [w for w in recwarn if "mirrors no image (flip=0), but SmallResNet" in str(w.message)]
-    assert len(said) == (mirror and not flip)
+@pytest.mark.parametrize(
+    ("augmentation", "mirror", "told"),
+    [
+        (siamese.Augmentation(flip=0.0), True, True),
+        (None, True, True),
+        (siamese.Augmentation(flip=0.5), True, False),
+        (A.Compose([A.HorizontalFlip(p=0.5)]), True, False),
+        (siamese.Augmentation(flip=0.0), False, False),
+    ],
+)
+def test_who_mirrors_at_use_alone_is_told(
+    augmentation, mirror, told, identities, tmp_path, recwarn
+):
+    data = data_of(identities, augmentation=augmentation)
+    for run in ("first", "second"):  # the next training is told again
+        module = siamese.SiameseModule(
+            siamese.DescribedNet(small(mirror=mirror), 4, mirror=mirror), siamese.ContrastiveLoss()
+        )
+        train(module, data, tmp_path / run, baselines=())
+        said = [str(w.message) for w in recwarn if "mirrors no image" in str(w.message)]
+        recwarn.clear()
+        assert len(said) == told
+        assert all("DescribedNet and SmallResNet averages" in text for text in said)
 
 
 def test_networks_that_cannot_be_used_are_refused_before_training(identities, tmp_path):

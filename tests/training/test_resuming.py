@@ -248,10 +248,9 @@ def test_bundle_and_last_checkpoint_have_the_weights_that_they_name(
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert (last["epoch"] + 1, last["global_step"]) == (epochs, steps)
     assert (run.operating_point.epoch + 1, run.operating_point.step) == (epochs, steps)
-    assert (
-        json.loads((tmp_path / "bundle" / "bundle.json").read_text())["provenance"]["epochs"]
-        == epochs
-    )
+    written = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    assert written["provenance"]["epochs"] == epochs
     learned = [name for name in weights if "running" not in name and name.endswith("weight")]
-    assert learned and all(torch.equal(weights[n], last["state_dict"][n]) for n in learned)
+    assert learned
+    assert all(torch.equal(weights[name], last["state_dict"][name]) for name in learned)
     assert read_history(tmp_path / "history.csv")["calibration/eer"][0] == validated

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 from siamese.backbones.base import BACKBONES, Backbone, ModuleBackbone, own_network
+from siamese.backbones.descriptor_net import DescriptorNet
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.faces.croppers.base import CROPPERS
-from siamese.notices import warn_once
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import MONITORS, short_monitor
 
@@ -76,17 +78,25 @@ def check_run(
 
 
 def _warn_of_mirroring(backbone: Backbone, augmentation: object) -> None:
-    """Who mirrors no image in training has a reason."""
-    if not isinstance(augmentation, Augmentation) or augmentation.flip:
+    """Who mirrors no image in training has a reason; of an albumentations pipeline nobody knows."""
+    known = augmentation is None or isinstance(augmentation, Augmentation)
+    if not known or getattr(augmentation, "flip", 0.0) > 0:
         return
-    for part in backbone.modules():
-        at_use = isinstance(part, Backbone) and getattr(part, "mirror", False)
-        if at_use and getattr(part, "whiten", True):
-            warn_once(
-                f"training mirrors no image (flip=0), but {type(part).__name__} averages over the "
-                f"mirror image at use: where left and right matter, give it mirror=False",
-                stacklevel=4,
-            )
+    names = [
+        type(part).__name__
+        for part in backbone.modules()
+        if isinstance(part, Backbone)
+        and getattr(part, "mirror", False)
+        and getattr(part, "whiten", True)
+        # Inside another network it is told what that one was told.
+        and (part is backbone or not isinstance(part, DescriptorNet))
+    ]
+    if names:
+        warnings.warn(
+            f"training mirrors no image, but {' and '.join(names)} averages over the mirror image "
+            f"at use: where left and right matter, give it mirror=False",
+            stacklevel=4,
+        )
 
 
 def unnamed(backbone: Backbone) -> str | None:

@@ -105,9 +105,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Forget everything that was tracked."""
-        self.mean.zero_()
-        self.covariance.copy_(torch.eye(len(self.mean)))
+        """Count batches from 0 again: the first one replaces what is known and stays until then."""
         self.batches.zero_()
 
     def _count(self) -> int:
