@@ -52,6 +52,9 @@ def test_both_are_fitted():
     model.fit([images[:20], images[20:]], labels)
     assert net.met == 32
     assert model.descriptors.discriminant.fitted
+    again = DescribedNet(net, components=6)
+    with pytest.raises(ConfigError, match=r"given 0 images and 32 labels.*passed through again"):
+        again.fit(iter([images[:20], images[20:]]), labels)
 
 
 @pytest.mark.parametrize("given", ["small", "plain", "ensemble"])

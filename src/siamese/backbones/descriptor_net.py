@@ -14,6 +14,7 @@ from siamese.backbones.layers.binary_patterns import BinaryPatterns
 from siamese.backbones.layers.discriminant import Discriminant
 from siamese.backbones.layers.edge_histograms import EdgeHistograms
 from siamese.backbones.layers.scaling import grey_of
+from siamese.errors import ConfigError
 
 # Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each, and change
 # little.
@@ -99,6 +100,11 @@ class DescriptorNet(Backbone):
             if len(wanted):
                 found[filled : filled + len(wanted)] = self.describe(wanted.to(device))
                 filled += len(wanted)
+        if seen != len(labels):
+            raise ConfigError(
+                f"fit was given {seen} images and {len(labels)} labels: give as many, in batches "
+                f"that can be passed through again (a list of tensors)"
+            )
         self.discriminant.fit(found, labels[kept].to(device))
 
 

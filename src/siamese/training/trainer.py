@@ -70,7 +70,9 @@ def make_trainer(
             "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
         )
     try:
-        return pl.Trainer(**merged, callbacks=[_LastValidation(), *callbacks, last, GivenRates(), *progress])
+        return pl.Trainer(
+            **merged, callbacks=[_LastValidation(), *callbacks, last, GivenRates(), *progress]
+        )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
