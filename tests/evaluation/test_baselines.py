@@ -18,6 +18,7 @@ from siamese.evaluation.baselines import Baseline, note_on_training
 from siamese.evaluation.stages import fit_backbone
 from siamese.inference.components import Components
 from siamese.pairs.all_pairs import AllPairs
+from siamese.report.tables import baselines_table
 from siamese.verification.figures import gain_in_auc
 
 
@@ -222,7 +223,7 @@ def test_accepting_everything_is_what_counting_says(run):
     assert figures.one_verdict["accuracy"] == pytest.approx(refused)
     balanced = SimpleNamespace(at_prevalence={}, prevalence=0.5)
     known = siamese.SplitEvaluation.one_verdict.fget(balanced)
-    assert known == pytest.approx({"f1": 2 / 3, "accuracy": 0.5})
+    assert known == pytest.approx({"prevalence": 0.5, "f1": 2 / 3, "accuracy": 0.5})
 
 
 def clusters(noise, seed=0):
@@ -364,3 +365,21 @@ def test_a_fingerprint_tells_weights_apart_whatever_their_precision():
         next(other.parameters()).flatten()[0] += 1
     assert of(one) != of(other)
     assert len(of(one.bfloat16())) == 64
+
+
+@pytest.mark.parametrize("stated", [None, 0.5])
+def test_what_stands_beside_a_run_is_of_its_prevalence(stated):
+    distances = clusters(0.5)
+    threshold = float(np.quantile(distances.curve().thresholds, 0.1))
+    found = siamese.evaluate_pairs(distances, threshold, prevalence=stated)
+    table = baselines_table(found, {"another": found})
+    shown = [[cell.split(" ")[0] for cell in column._cells] for column in table.columns]
+    of = dict(zip(*(shown[0], zip(*shown[1:], strict=True)), strict=False))
+    share = stated or distances.genuine / (distances.genuine + distances.impostor)
+    recall, fmr = found.recall, found.fmr
+    f1 = 2 * recall * share / (recall * share + fmr * (1 - share) + share)
+    accuracy = recall * share + (1 - fmr) * (1 - share)
+    for name in ("this", "another"):
+        assert of[name][2:] == (f"{f1:.3f}", f"{accuracy:.3f}")
+    assert of["one"][2:] == (f"{2 * share / (1 + share):.3f}", f"{max(share, 1 - share):.3f}")
+    assert f"at a prevalence of {share:.3g}" in table.caption

@@ -98,14 +98,18 @@ def baselines_table(
 ) -> Table:
     """The figures of one split beside what is reached without the training.
 
+    All at the prevalence that the policy states, or else at that of the pairs.
+
     Args:
         run: of the run.
         others: what each baseline is called -> its figures on the same pairs.
         title: what the run is called.
     """
+    chance = {"auc": 0.5, "eer": 0.5, **run.one_verdict}
     table = Table(
         title=f"beside it, on the same {run.split} pairs",
-        caption="each at its own threshold, chosen alike; in brackets: 95 % interval",
+        caption="each at its own threshold, chosen alike; F1 and accuracy at a prevalence of "
+        f"{chance['prevalence']:.3g}" + ("; in brackets: 95 % interval" if run.ci95 else ""),
         title_justify="left",
         caption_justify="left",
     )
@@ -114,10 +118,16 @@ def baselines_table(
     for name in figures:
         table.add_column(_TITLES.get(name, name), justify="right")
     for name, e in {title: run, **others}.items():
-        table.add_row(name, *(_with_interval(e, figure) for figure in figures))
-    chance = {"auc": 0.5, "eer": 0.5, **run.one_verdict}
+        table.add_row(name, *(_as_stated(e, figure) for figure in figures))
     table.add_row("one verdict for all", *(f"{chance[figure]:.3f}" for figure in figures))
     return table
+
+
+def _as_stated(e: SplitEvaluation, metric: str) -> str:
+    """A figure at the prevalence that the policy states, if it states one."""
+    if metric not in e.at_prevalence:
+        return _with_interval(e, metric)
+    return _figure(metric, e.at_prevalence[metric], e.ci95.get(f"{metric}@prevalence"))
 
 
 def folds_table(found: FoldedEvaluation, threshold: str | None = None) -> Table:

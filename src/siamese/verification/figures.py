@@ -89,10 +89,15 @@ class SplitEvaluation:
         """The f1 and accuracy of one verdict for all: a figure near them says nothing.
 
         F1 is that of accepting every pair, accuracy that of the better of accepting and refusing
-        every pair, at the prevalence that the policy states, or else at that of the pairs.
+        every pair, at the ``prevalence`` that the policy states, or else at that of the pairs: to
+        be compared with ``at_prevalence`` where that is not empty.
         """
         share = self.at_prevalence.get("prevalence", self.prevalence)
-        return {"f1": 2 * share / (1 + share), "accuracy": max(share, 1 - share)}
+        return {
+            "prevalence": share,
+            "f1": 2 * share / (1 + share),
+            "accuracy": max(share, 1 - share),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the split's name."""
