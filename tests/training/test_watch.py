@@ -105,6 +105,34 @@ def collapsed(**settings):
     return any("collapsed" in text for text in warned(epochs=1, **settings))
 
 
+class Hides(siamese.Backbone):
+    """Appends the pictures, which tell identities apart, at use; what it learns is nothing."""
+
+    embedding_size, trained_size, same_at_use = 7, 3, False
+
+    def __init__(self, scale):
+        super().__init__()
+        self.net = Net(scale)
+
+    def forward(self, images):
+        return self.net(images) if self.training else self.embed_both(images)[0]
+
+    def embed_both(self, images):
+        learned = self.net(images)
+        return torch.cat([learned, images], dim=1), learned
+
+
+def test_what_is_appended_at_use_hides_no_collapse():
+    assert any("collapsed" in text for text in warned(Hides(1e-3), lr=1e-6))
+    assert warned(Hides(1.0)) == []
+
+
+def test_a_loss_far_above_that_of_one_embedding_is_named():
+    said = warned(Net(scale=1e3), lr=0.0)
+    assert any("weights have diverged" in text and "10 times" in text for text in said)
+    assert not any("diverged" in text for text in warned(Net(scale=1e3), lr=0.0, epochs=2))
+
+
 def test_images_of_one_identity_may_be_the_same():
     """They lie side by side; of the frames of a video, thousands do."""
     assert not collapsed(validated=batches(0.0, identities=10, each=120))

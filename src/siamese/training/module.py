@@ -173,7 +173,8 @@ class SiameseModule(pl.LightningModule):
     ) -> dict[str, Tensor]:
         """Return ``embeddings``, ``labels`` and ``index``, as the calibrator needs them.
 
-        See :class:`siamese.ThresholdCalibrator`.
+        See :class:`siamese.ThresholdCalibrator`. Where embeddings at use are not those that the
+        loss sees, ``loss_embeddings`` (B, D') are these; see :class:`siamese.LearningWatch`.
         """
         return self._evaluation_step(batch, dataloader_idx)
 
@@ -198,7 +199,12 @@ class SiameseModule(pl.LightningModule):
         labels, index = batch["label"], batch["index"]
         if self._outputs is not None and dataloader_idx == 0:
             self._outputs.add(embeddings, seen, labels, index)
-        return {"embeddings": embeddings, "labels": labels, "index": index}
+        found = {"embeddings": embeddings, "labels": labels, "index": index}
+        return (
+            found
+            if seen is None or self.backbone.same_at_use
+            else found | {"loss_embeddings": seen}
+        )
 
     def _embed_both(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings at use, and what the loss sees of them; None where that is not known."""

@@ -23,6 +23,7 @@ BLOCK = 1 << 20  # numbers of embeddings that are subtracted at once
 # One training batch in eight, and 32 of an epoch, are enough to know what one embedding would give.
 EVERY, BATCHES = 8, 32
 SAME_LOSS = 0.01  # relative difference of two losses that are called the same
+DIVERGED = 10  # times the loss of one embedding for every image
 IDLE = 0.9  # share of an epoch's batches without any loss
 GUESSING = 0.55  # an area under the ROC curve that says nothing
 
@@ -34,18 +35,20 @@ class LearningWatch(pl.Callback):
       loss's margin;
     * **loss at the margin**: after ``patience`` epochs the training loss is still what one and the
       same embedding for every image gives;
+    * **divergence**: for ``patience`` epochs the training loss has been ten times that and more;
     * **no active pairs**: nearly all batches of an epoch have a loss of 0, so nothing changes;
     * **dead validation**: for ``patience`` epochs the validation embeddings have not changed at
       all, or their ROC AUC has been that of guessing;
     * **a loss that is no number**.
 
     It reads what :class:`siamese.ThresholdCalibrator` reads: ``validation_step`` returns
-    ``embeddings`` (B, D), and ``labels`` (B,), without which any two images count as different.
-    *Loss at the margin* needs a module whose ``loss`` is an :class:`siamese.EmbeddingLoss`
-    and whose ``backbone`` is a :class:`siamese.Backbone`, and batches that are dictionaries with
-    ``label``. The training goes on as it would without the callback: a copy of the loss is asked,
-    once in an epoch, and no random number of the training's is drawn. :func:`siamese.train` adds it
-    by itself.
+    ``embeddings`` (B, D), and ``labels`` (B,), without which any two images count as different. If
+    it returns ``loss_embeddings`` (B, D'), those that the loss sees, they are watched instead: what
+    a network appends at use would hide that nothing is learned. *Loss at the margin* and
+    *divergence* need a module whose ``loss`` is an :class:`siamese.EmbeddingLoss` and whose
+    ``backbone`` is a :class:`siamese.Backbone`, and batches that are dictionaries with ``label``.
+    The training goes on as it would without the callback: a copy of the loss is asked, once in an
+    epoch, and no random number of the training's is drawn. :func:`siamese.train` adds it by itself.
 
     Args:
         patience: epochs after which slow learning is called none, >= 1.
@@ -64,7 +67,7 @@ class LearningWatch(pl.Callback):
         self._said: set[str] = set()
         self._losses: list[Tensor] = []  # of this epoch's batches
         self._labelled: list[Labelled] = []  # of some of these batches
-        self._stuck = self._dead = self._guessing = 0  # epochs in a row
+        self._stuck = self._far = self._dead = self._guessing = 0  # epochs in a row
         self._embeddings: list[Tensor] = []  # of this validation
         self._labels: list[Tensor] = []
         self._before: Tensor | None = None
@@ -124,9 +127,18 @@ class LearningWatch(pl.Callback):
                 f"pair, and nothing is learned any more; raise the margin, draw harder pairs (more "
                 f"identities in a batch), or stop here",
             )
-        if "at the margin" in self._said or (one := loss_of_one(pl_module, labelled)) is None:
+        if (one := loss_of_one(pl_module, labelled)) is None:
             return
         mean = float(losses.mean())
+        self._far = self._far + 1 if mean > DIVERGED * abs(one) else 0
+        if self._far >= self.patience:
+            self._warn(
+                "diverged",
+                f"for {self._far} epochs the training loss, {mean:.4g}, has been more than "
+                f"{DIVERGED} times what one and the same embedding for every image gives, "
+                f"{one:.4g}: the weights have diverged; lower the learning rate "
+                f"(module.optimizer.lr)",
+            )
         self._stuck = self._stuck + 1 if abs(mean - one) <= SAME_LOSS * abs(one) else 0
         if self._stuck >= self.patience:
             self._warn(
@@ -150,7 +162,8 @@ class LearningWatch(pl.Callback):
     ) -> None:
         watched = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if watched and dataloader_idx == 0 and isinstance(outputs, Mapping):
-            found, labels = outputs.get("embeddings"), outputs.get("labels")
+            found = outputs.get("loss_embeddings", outputs.get("embeddings"))
+            labels = outputs.get("labels")
             if isinstance(found, Tensor) and found.ndim == 2:
                 self._embeddings.append(found.detach().float().cpu())
                 if isinstance(labels, Tensor) and labels.shape == found.shape[:1]:
