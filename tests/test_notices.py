@@ -19,6 +19,15 @@ def test_the_same_words_are_said_once():
     assert heard[0].filename == __file__
 
 
+def test_one_cause_is_said_once_whatever_the_number():
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for text in ("2 are few", "3 are few"):
+            warn_once(text, about="few")
+        warn_once("2 are few")
+    assert [str(w.message) for w in heard] == ["2 are few", "2 are few"]
+
+
 def test_a_warning_that_was_an_error_is_said_again():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -9,7 +9,7 @@ _said: set[str] = set()
 _lock = threading.Lock()
 
 
-def warn_once(text: str, stacklevel: int = 1) -> None:
+def warn_once(text: str, stacklevel: int = 1, *, about: str | None = None) -> None:
     """Warn, unless these very words were said before.
 
     Python's own rule for that is undone by every ``warnings.catch_warnings`` that a library enters.
@@ -17,13 +17,16 @@ def warn_once(text: str, stacklevel: int = 1) -> None:
     Args:
         text: what to know, and what to do.
         stacklevel: whose line is named, as for ``warnings.warn``: 1 for that of the caller.
+        about: what is said once even in other words, such as with another number; by default the
+            words themselves.
     """
+    cause = text if about is None else about
     with _lock:
-        if text in _said:
+        if cause in _said:
             return
     warnings.warn(text, stacklevel=stacklevel + 1)  # may be an error, if the user wants it so
     with _lock:
-        _said.add(text)
+        _said.add(cause)
 
 
 def forget_what_was_said() -> None:

@@ -1,6 +1,7 @@
 """PLDA against the joint Gaussian written out, on data of a known model, and as a distance."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -345,6 +346,24 @@ def test_few_people_are_fitted_without_any_left_out():
     assert found.matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
     x, labels = drawn(world(6), [3] * 4, 1)
     assert PldaDistance.fit(x, labels).matrix(torch.tensor(x), torch.tensor(x)).isfinite().all()
+
+
+def said_of_a_fit_to(sizes):
+    """The warnings of a fit to identities with so many images each."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        PldaDistance.fit(*drawn(world(6), sizes, 1), shrinkage=0.5)
+    return heard
+
+
+def test_a_fit_to_a_few_people_is_warned_of_and_one_to_24_is_not():
+    """A training run on ORL has 24 people; one image tells nothing of how images differ."""
+    assert said_of_a_fit_to([10] * 24) == []
+    assert said_of_a_fit_to([2] * 20) == []
+    (warning,) = said_of_a_fit_to([2] * 19 + [1] * 30)
+    assert_says(str(warning.message), "fitted to 19 identities with two images", "better 100")
+    assert warning.filename == __file__
+    assert said_of_a_fit_to([2, 2]) == []  # it was said
 
 
 def test_one_number_is_enough():

@@ -108,3 +108,16 @@ def test_two_folds_are_too_few():
     _, benchmark = case(2)
     with pytest.raises(siamese.ConfigError, match=r"has 2 folds.*siamese calibrate"):
         siamese.measure_benchmark(torch.nn.Identity(), "plda", siamese.NoCropper(8), benchmark)
+
+
+def test_fits_to_a_few_people_are_warned_of_once():
+    """One fold's people have one usable image each, so fits are to four people or to six."""
+    people, benchmark = case()
+    rng = np.random.default_rng(0)
+    rows = torch.tensor(rng.normal(size=(8, 3))[people] + 0.3 * rng.normal(size=(len(people), 3)))
+    usable = (people < 6) | (np.arange(len(people)) % 3 == 0)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        FoldFits(siamese.PldaDistance(0.5), rows, usable, benchmark)
+    (warning,) = (w for w in heard if "PLDA" in str(w.message))
+    assert "fitted to 4 identities" in str(warning.message)

@@ -16,9 +16,12 @@ from siamese.distances.products import exact_product, to_grid
 from siamese.distances.shrinkage import fit_by_leaving_out
 from siamese.distances.two_covariances import TwoCovariances
 from siamese.errors import CalibrationError, ConfigError
+from siamese.notices import warn_once
 
 # Both matrices are kept in a bundle, and made of eigenvectors.
 LONGEST = 4096
+# A fit to fewer identities with two images or more is warned of.
+FEW = 20
 
 
 @DISTANCES.register("plda")
@@ -39,7 +42,8 @@ class PldaDistance(Distance):
     It gains most on embeddings that were not trained to tell identities apart. A network that knows
     its few training identities by heart says too little of how images of strangers differ: fitted
     to these, it can do worse than the distance that the network was trained with, and is better
-    fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``).
+    fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``). A fit to fewer than
+    20 identities with two images or more is warned of, once in a process.
 
     It computes in float64, which the GPU of an Apple computer (``mps``) does not have.
 
@@ -151,6 +155,14 @@ class PldaDistance(Distance):
                 f"PLDA learns how images of one identity differ, but only {several} of "
                 f"{len(np.unique(who))} identities has two images or more: give at least two such "
                 f"identities, better 100, or use distance=cosine"
+            )
+        if several < FEW:
+            warn_once(
+                f"PLDA was fitted to {several} identities with two images or more: so few tell "
+                f"little of how images of others differ; give more, better 100, or compare it with "
+                f"distance=cosine on identities that it was not fitted to",
+                stacklevel=3,
+                about="a few identities that PLDA was fitted to",
             )
         wide = rows.double().numpy()
         # Only directions matter; so no square over- or underflows.
