@@ -40,6 +40,7 @@ import torch
 from torch import Tensor
 
 import siamese
+from recorded import refuse_other_settings
 from siamese.data.embedding import embed
 from siamese.datasets.benchmarks import BENCHMARKS
 from siamese.evaluation.data import EvaluationData, run_manifest
@@ -86,6 +87,7 @@ def train(lfw: Path, out: Path, view: int, group: str, settings: Sequence[str]) 
     """The folder of a finished run."""
     folder = out / (f"view2-{group.replace(',', '-')}" if view == 2 else "view1")
     if (folder / "evaluation.json").exists():
+        refuse_other_settings(folder, settings)
         return folder
     words = [f"hydra.run.dir={folder}", f"resume={folder}"]
     if not (folder / "checkpoints" / "last.ckpt").exists():

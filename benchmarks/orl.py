@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from recorded import refuse_other_settings
+
 BASELINES = ("untrained", "descriptors")
 
 
@@ -37,6 +39,7 @@ def main() -> None:
             words = [f"data.seed={seed}", f"hydra.run.dir={folder}", "overwrite=true"]
             command = [sys.executable, "-m", "siamese", "train", *words, "plots=false"]
             subprocess.run([*command, *args.settings], check=True, stdout=subprocess.DEVNULL)
+        refuse_other_settings(folder, args.settings)
         test = json.loads((folder / "evaluation.json").read_text())["test"]
         known = [test, *(test["baselines"][name] for name in BASELINES)]
         seconds = json.loads((folder / "timing.json").read_text())["training_seconds"]

@@ -41,7 +41,7 @@ class SmallResNet(Backbone):
         standardise_input: bring each image to mean 0 and deviation 1; otherwise only shift 0..1 by
             a fixed mean and scale.
         mirror: with ``whiten``, average embeddings in evaluation mode over the image and its mirror
-            image; False where left and right matter, as in letters.
+            image, for twice the work; False where left and right matter, as in letters.
 
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
@@ -127,7 +127,7 @@ class SmallResNet(Backbone):
         return self._at_use(learned, pixels)
 
     def embed_both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`siamese.Backbone.embed_both`; the convolutions run once for both."""
+        """See :meth:`siamese.Backbone.embed_both`; what both need is computed once."""
         pixels = to_unit_range(images)
         learned = self._learned(pixels)
         return self._at_use(learned, pixels), learned
@@ -161,7 +161,7 @@ class SmallResNet(Backbone):
         return F.normalize(embeddings, dim=1) if self.unit_length else embeddings
 
     def _tracked(self, learned: Tensor, pixels: Tensor) -> Tensor:
-        """Unchanged; what is done at use learns what it needs."""
+        """``learned``, unchanged; both whitenings count the batch."""
         if self.gradient_cells:  # there is nothing in the histogram to learn
             self.gradient_whitening.track(len(pixels), lambda: self.gradients(pixels))
         tracked: Tensor = self.whitening(learned)
