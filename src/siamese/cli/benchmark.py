@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if given is None and pairs.folds == 1 and not other:
         given = own_threshold
     policy = options.parse_policy(args.policy) or (MaxAccuracy() if given is None else given)
-    for text in _notes(args, bundle):
+    for text in _notes(args, bundle, pairs):
         options.note(text)
     embedded = embed_benchmark(
         bundle.backbone.for_inference().to(where),
@@ -139,11 +139,12 @@ def _sentence(mean: float, error: float, folds: int, what: str) -> str:
     return f"accuracy {mean:.4f}{'' if math.isnan(error) else spread}, {what}"
 
 
-def _notes(args: argparse.Namespace, bundle: Bundle) -> list[str]:
+def _notes(args: argparse.Namespace, bundle: Bundle, pairs: PairsFile) -> list[str]:
     """What must be known beside the figures."""
     from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 
-    notes = []
+    first = [pairs.root / name for name in pairs.files[:1]]
+    notes = [text for text in [options.on_no_search(bundle.cropper, first)] if text]
     if isinstance(bundle.cropper, DlibHogCropper) and args.benchmark:
         notes.append(
             "dlib's HOG detector was trained on photographs of LFW among others, so that it finds "

@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     )
     for text in found.notes:
         options.note(text)
+    options.note_no_search(found.bundle.cropper, found.data)
     if pretrained:
         options.note_pretrained()
     if out is not None:

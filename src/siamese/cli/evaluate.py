@@ -114,8 +114,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     )
     for text in found.notes:
         options.note(text)
-    if pretrained and args.data:
-        options.note_pretrained()
+    if args.data:
+        options.note_no_search(found.bundle.cropper, found.data.prepared)
+        if pretrained:
+            options.note_pretrained()
     if args.out:
         make_room(Path(args.out), bundle=True)  # only now that there is something else
         found.write(args.out, overwrite=True)

@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 from siamese.errors import ConfigError, MissingDependencyError, first_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from siamese.data.prepared import PreparedData
+    from siamese.faces.croppers.base import Cropper
     from siamese.inference.bundle import Bundle
     from siamese.verification.policies.base import Policy
 
@@ -284,6 +288,38 @@ def note_few_identities(identities: int | None) -> None:
             f"the threshold was chosen on {identities} identities, too few to say how far it holds "
             f"for others; give more of them, better some dozens"
         )
+
+
+def on_no_search(cropper: Cropper, pictures: Iterable[str | Path]) -> str | None:
+    """What to know of a bundle that looks for no face, where it is given such pictures.
+
+    None where it looks for one, and where every picture has the size of its crops: those have been
+    cropped before. A picture that cannot be read is an error elsewhere, and is passed over here.
+    """
+    from siamese.errors import ImageError
+    from siamese.faces.croppers.none import NoCropper
+    from siamese.faces.images import read_image
+    from siamese.inference.components import seen_without_search
+
+    if (compared := seen_without_search(cropper)) is None:
+        return None
+    crop = (cropper.size, cropper.size) if isinstance(cropper, NoCropper) else None
+    try:
+        if all(read_image(picture).shape[:2] == crop for picture in pictures):
+            return None
+    except ImageError:
+        return None
+    return (
+        f"this bundle looks for no face; {compared} is compared, as in its training (for "
+        f"photographs of people train with data=folder, which looks for faces)"
+    )
+
+
+def note_no_search(cropper: Cropper, data: PreparedData) -> None:
+    """The same of a data set, by its first picture."""
+    first = [path for split in data.splits.values() for path in split.table.paths[:1]]
+    if (text := on_no_search(cropper, first[:1])) is not None:
+        note(text)
 
 
 def note_pretrained() -> None:

@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(
-        parser, "same, distance, threshold, faces, probability, prevalence, uncertain, bundle, tta"
+        parser,
+        "same, distance, threshold, faces, probability, prevalence, uncertain, bundle, tta, notes",
     )
 
 
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
             f"{verifier.tta} --out DIR makes a bundle with the one for {verifier.tta}"
         )
     if args.json:
-        facts = {"bundle": args.bundle, "tta": verifier.tta}
+        notes = _notes(verdict, verifier, args)
+        facts = {"bundle": args.bundle, "tta": verifier.tta, "notes": notes}
         print(json.dumps(verdict.to_dict() | facts, allow_nan=False))
     else:
         _show(verdict, verifier, args)
@@ -84,8 +86,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> None:
     """The verdict, how sure it is, and where it comes from."""
-    from siamese.verification.figures import CHANCE
-
     # A cropper that looks for faces is for people; others are for anything.
     of_people = verdict.faces[0] is not None
     one, two = ("same person", "different people") if of_people else _ANYTHING
@@ -110,24 +110,36 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
             "how far the threshold holds is not known: the bundle has no interval for it, as where "
             "it was chosen on few identities"
         )
-    kept = verifier.bundle.calibration
-    if kept is not None and (area := kept.curve.auc) < CHANCE:
-        print(
-            f"note: the network is hardly better than chance (AUC {area:.3f} where its threshold "
-            f"was chosen; 0.5 is guessing): this verdict means nothing"
-        )
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:
         print(f"threshold: {_origin(verifier.operating_point)}")
+    for text in _notes(verdict, verifier, args):
+        print(f"note: {text}")
+
+
+def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> list[str]:
+    """What must be known beside the verdict, in sentences."""
+    from siamese.verification.figures import CHANCE
+
+    notes = []
+    kept = verifier.bundle.calibration
+    if kept is not None and (area := kept.curve.auc) < CHANCE:
+        notes.append(
+            f"the network is hardly better than chance (AUC {area:.3f} where its threshold was "
+            f"chosen; 0.5 is guessing): this verdict means nothing"
+        )
+    if (text := options.on_no_search(verifier.bundle.cropper, (args.a, args.b))) is not None:
+        notes.append(text)
     for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
         if faces == 0:
-            print(
-                f"note: no face was found on {path}; the whole image was compared, for which no "
+            notes.append(
+                f"no face was found on {path}; the whole image was compared, for which no "
                 f"threshold was calibrated"
             )
         elif faces is not None and faces > 1:
             which = _pair_of(verifier.bundle.cropper)
-            print(f"note: {faces} faces were found on {path}; {which} was compared")
+            notes.append(f"{faces} faces were found on {path}; {which} was compared")
+    return notes
 
 
 def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> str:

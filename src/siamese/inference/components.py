@@ -14,6 +14,8 @@ from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError, UnknownNameError, did_you_mean
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCropper
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.croppers.none import NoCropper
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,16 @@ def with_no_face(
             f"face; leave it out"
         )
     return replace(cropper, no_face=no_face)
+
+
+def seen_without_search(cropper: Cropper) -> str | None:
+    """What of a picture is compared by one of our croppers that look for no face.
+
+    None for all others: of a user's own it is not known.
+    """
+    if isinstance(cropper, NoCropper):
+        return "the whole picture"
+    return "the same box of every picture" if isinstance(cropper, FixedBoxCropper) else None
 
 
 def tensors_of(

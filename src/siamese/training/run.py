@@ -31,7 +31,7 @@ from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.bundle import DESCRIPTION
-from siamese.inference.components import Components
+from siamese.inference.components import Components, seen_without_search
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
 from siamese.pairs.balanced_pairs import BalancedPairs
@@ -167,7 +167,7 @@ def train(
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
             ``pretrained``). They cost a pass over the images each, after the run is saved;
-            descriptors, on their first use, 11 ms and 70 KB beside the cached crops for each image
+            descriptors, on their first use, 10 ms and 70 KB beside the cached crops for each image
             (a note instead above 20,000 images). Of a resumed run ``"untrained"`` is left out where
             the module was made with other first weights.
         verbose: print tables and show progress bars.
@@ -403,4 +403,6 @@ def _show(run: TrainingRun) -> None:
     for note in evaluation.notes:
         print(f"note: {note}")
     if run.bundle.is_dir():
-        print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle")
+        compared = seen_without_search(evaluation.bundle.cropper)
+        remark = f"    # compares {compared}, looks for no face" if compared else ""
+        print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle{remark}")
