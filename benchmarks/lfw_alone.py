@@ -32,7 +32,9 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -60,16 +62,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/lfw_alone"))
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--train-only", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1, help="runs that are measured at once")
     args = parser.parse_args()
     groups = args.groups if args.view == 2 else [""]
-    found = []
-    for group in groups:
-        folder = train(args.lfw, args.out, args.view, group, args.settings)
-        if not args.train_only:
-            found.append(measure(folder))
-            print(f"measured {folder}", file=sys.stderr, flush=True)
+    folders = [train(args.lfw, args.out, args.view, group, args.settings) for group in groups]
     if args.train_only:
         return
+    # Processes, not threads: each has one thread of torch. Started anew, since torch was used here.
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+        found = list(pool.map(measure, folders))
     figures = judge(found)
     minutes = sum(_minutes(run.folder) for run in found)
     print(f"{len(found)} trainings, {minutes:.0f} minutes together\n")
@@ -124,6 +125,7 @@ class Measured:
 
 def measure(folder: Path) -> Measured:
     """Measure the pairs of a run's tested folds, and those of who was kept apart."""
+    torch.set_num_threads(1)
     bundle, manifest = siamese.Bundle.load(folder), run_manifest(folder)
     data = EvaluationData.of_manifest(
         manifest, bundle.cropper, siamese.BalancedPairs(), progress=False
@@ -154,6 +156,7 @@ def measure(folder: Path) -> Measured:
     fold = np.full(len(same), -1)
     tested = _folds(manifest, pairs["test"].left, pairs["test"].right)
     fold[: len(tested)] = tested
+    print(f"measured {folder}", file=sys.stderr, flush=True)
     return Measured(folder, same, fold, found)
 
 
@@ -224,5 +227,4 @@ def _minutes(folder: Path) -> float:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main()
