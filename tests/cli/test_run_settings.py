@@ -301,6 +301,26 @@ def test_classes_can_be_swept(training):
     assert made == ["SmallResNet", "FaceComparerNet"]
 
 
+# --- files ---
+
+
+def test_the_files_that_a_split_needs_are_missed_at_once(training, tmp_path, monkeypatch, capsys):
+    """Before the images are looked at, and before Lightning is imported."""
+    (tmp_path / "people").mkdir()
+    own = [*RUN, "data/split=benchmark_folds"]
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)  # cannot be imported
+    assert main(own) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert_says(line, "pairsDevTrain.txt lies neither", "add data/split=identity_disjoint")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("siamese.training.run.train", training)
+    assert main([*own, "data.manifest=split.json"]) == 0  # a split that was made before
+    for name in ("pairsDevTrain", "pairsDevTest"):
+        (tmp_path / f"{name}.txt").touch()
+    assert main([*own, "overwrite=true"]) == 0
+
+
 # --- configurations of the user's own ---
 
 

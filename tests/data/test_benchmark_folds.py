@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says
+from tests.helpers import assert_says, write_identities
 
 from siamese.data.split_protocols.benchmark_folds import BenchmarkFolds
 from siamese.datasets.identities import IdentityTable
@@ -100,3 +100,31 @@ def test_what_cannot_be_split_says_why(table):
     with pytest.raises(SplitError) as caught:
         BenchmarkFolds("lfw_view2", [0])(table.select(range(1, len(table))))
     assert_says(caught.value, "P00/P00_0001.jpg", "whole data set")
+
+
+def test_other_pictures_are_told_which_split_is_theirs(table, tmp_path):
+    write_identities(tmp_path / "mine", [3] * 12)
+    with pytest.raises(SplitError) as caught:
+        BenchmarkFolds()(IdentityTable.from_folder(tmp_path / "mine"))
+    assert_says(
+        caught.value,
+        "needs LFW's official files, and pairsDevTrain.txt lies neither in it nor beside it",
+        "siamese download lfw lfw",
+        "data/split=identity_disjoint",
+    )
+    with pytest.raises(SplitError, match="pairsDevTrain"):
+        BenchmarkFolds("lfw_view1").look_for_files(table.root)
+    BenchmarkFolds("lfw_view2", 0).look_for_files(table.root)
+
+
+def test_the_files_are_found_wherever_they_are_read_from(tmp_path):
+    """In the given folder, in that of the images, or beside either."""
+    images = tmp_path / "all" / "lfw" / "lfw_funneled"
+    images.mkdir(parents=True)
+    for place in (images, images.parent, images.parent.parent):
+        file = place / "pairs.txt"
+        with pytest.raises(SplitError):
+            BenchmarkFolds("lfw_view2").look_for_files(images.parent)
+        file.touch()
+        BenchmarkFolds("lfw_view2").look_for_files(images.parent)
+        file.unlink()

@@ -151,16 +151,11 @@ def objective(result: TrainingRun) -> float:
 
 
 def _train(config: DictConfig, folder: Path) -> TrainingRun:
-    import pytorch_lightning as pl
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from hydra.utils import get_original_cwd, instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-
-    from siamese.cli.plugin_setting import import_all
-    from siamese.cli.setting_checks import check_settings
-    from siamese.training.run import train
 
     missing = OmegaConf.missing_keys(config)
     if missing:
@@ -171,6 +166,14 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
             raise ConfigError(f"{name} must be true or false, not {config[name]!r}")
     if not isinstance(config.seed, int) or config.seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, not {config.seed!r}")
+    _look_for_files(config)
+    # Only now, since it takes seconds.
+    import pytorch_lightning as pl
+
+    from siamese.cli.plugin_setting import import_all
+    from siamese.cli.setting_checks import check_settings
+    from siamese.training.run import train
+
     pl.seed_everything(config.seed, workers=True, verbose=False)
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -210,6 +213,27 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         print(f"{shown}: {os.path.relpath(folder)}", flush=True)
     note_few_identities(result.operating_point.identities)
     return result
+
+
+def _look_for_files(config: DictConfig) -> None:
+    """Miss what the split needs beside the images before anything slow is begun.
+
+    Raises:
+        SplitError: see :meth:`SplitProtocol.look_for_files`.
+    """
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from siamese.data.split_protocols.base import SplitProtocol
+
+    try:
+        root = OmegaConf.select(config, "data.root")
+        made_before = OmegaConf.select(config, "data.manifest")
+        protocol = instantiate(OmegaConf.select(config, "data.split"), _convert_="all")
+    except Exception:  # wrong settings, or a plug-in's class: named when everything is built
+        return
+    if isinstance(protocol, SplitProtocol) and isinstance(root, str) and not made_before:
+        protocol.look_for_files(Path(root))
 
 
 def _trainer_settings(given: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +78,11 @@ def load_lfw(root: str | Path) -> IdentityTable:
     return table
 
 
+# The official files of pairs of each view.
+VIEW1 = ("pairsDevTrain.txt", "pairsDevTest.txt")
+VIEW2 = ("pairs.txt",)
+
+
 def lfw_view2(root: str | Path) -> PairsFile:
     """LFW's View 2, for final figures only: 10 folds of 300 genuine and 300 impostor pairs.
 
@@ -88,7 +94,7 @@ def lfw_view2(root: str | Path) -> PairsFile:
     Raises:
         DataError: no such folder, no such file, or images that do not exist.
     """
-    return PairsFile.read(_beside(root, "pairs.txt"), _images_folder(root), "lfw_view2")
+    return PairsFile.read(_beside(root, *VIEW2), _images_folder(root), "lfw_view2")
 
 
 def lfw_view1(root: str | Path) -> PairsFile:
@@ -100,8 +106,7 @@ def lfw_view1(root: str | Path) -> PairsFile:
     """
     images = _images_folder(root)
     train, test = (
-        PairsFile.read(_beside(root, f"{name}.txt"), images, name)
-        for name in ("pairsDevTrain", "pairsDevTest")
+        PairsFile.read(_beside(root, name), images, name.removesuffix(".txt")) for name in VIEW1
     )
     return train.join(test, "lfw_view1", tested=(1,))
 
@@ -117,6 +122,18 @@ def _images_folder(root: str | Path) -> Path:
     places = [folder / layout for layout in _LAYOUTS if (folder / layout).is_dir()]
     places += [folder / layout for layout in _FLAT_LAYOUTS if is_flat(folder / layout)]
     return places[0] if places else folder
+
+
+def missing_file(root: str | Path, names: Sequence[str]) -> str | None:
+    """The first of some official files that lies neither where LFW or its images are, nor beside.
+
+    None where all are there; and where there is no such folder, which is another mistake.
+    """
+    if not Path(root).expanduser().exists():
+        return None
+    folders = [Path(root).expanduser().absolute(), _images_folder(root).absolute()]
+    places = [place for folder in folders for place in (folder, folder.parent)]
+    return next((n for n in names if not any((p / n).is_file() for p in places)), None)
 
 
 def _beside(root: str | Path, name: str) -> Path:

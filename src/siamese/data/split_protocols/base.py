@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -50,6 +51,16 @@ class SplitProtocol:
             SplitError: the table cannot be split like this.
         """
         raise NotImplementedError
+
+    def look_for_files(self, root: Path) -> None:
+        """Look for what a split needs beside the images; so that it is missed at once.
+
+        Args:
+            root: the folder of the images.
+
+        Raises:
+            SplitError: a file is missing.
+        """
 
     @classmethod
     def caution(cls, calibrating: str) -> str:

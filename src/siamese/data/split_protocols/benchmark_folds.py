@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from siamese.data.split_protocols.base import (
     SplitProtocol,
     has_both_kinds,
 )
-from siamese.datasets.benchmarks import BENCHMARKS
+from siamese.datasets.benchmarks import BENCHMARKS, OFFICIAL_FILES
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.lfw import missing_file
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import SplitError, did_you_mean
 
@@ -55,6 +57,7 @@ class BenchmarkFolds(SplitProtocol):
             )
 
     def __call__(self, table: IdentityTable, seed: int = 0) -> Split:
+        self.look_for_files(table.root)
         chosen = BENCHMARKS[self.benchmark](table.root)
         pairs = np.isin(chosen.fold, self._tested(chosen))
         test, place = _rows(table, chosen, np.union1d(chosen.left[pairs], chosen.right[pairs]))
@@ -79,6 +82,15 @@ class BenchmarkFolds(SplitProtocol):
                 )
         sides = np.stack([place[chosen.left[pairs]], place[chosen.right[pairs]]])
         return Split({k: np.array(v, dtype=np.int64) for k, v in rows.items()}, {"test": sides})
+
+    def look_for_files(self, root: Path) -> None:
+        """Look for the benchmark's files; see :meth:`SplitProtocol.look_for_files`."""
+        if missing := missing_file(root, OFFICIAL_FILES.get(self.benchmark, ())):
+            raise SplitError(
+                f"{root}: the split benchmark_folds needs LFW's official files, and {missing} lies "
+                f"neither in it nor beside it: give the folder of LFW (siamese download lfw lfw "
+                f"fetches both); for other pictures add data/split=identity_disjoint"
+            )
 
     def _tested(self, chosen: PairsFile) -> list[int]:
         """The folds' numbers."""
