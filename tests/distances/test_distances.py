@@ -15,12 +15,18 @@ from hypothesis import strategies as st
 from siamese.distances.base import DISTANCES, is_match
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
+from siamese.distances.learned import LearnedDistance
+from siamese.distances.plda import PldaDistance
+from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.measure import measure_pairs
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
 
 BOTH = [EuclideanDistance(), CosineDistance()]
+PLDA = PldaDistance.fit(
+    np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 20, shrinkage=0.5
+)
 
 
 def reference(name, a, b):
@@ -71,6 +77,25 @@ def test_a_pair_does_not_depend_on_its_company(distance, n, d, seed):
         distance.between(embeddings, rows.numpy(), (rows + n).numpy()), together.numpy()
     )
     assert torch.equal(distance.matrix(a, b).diagonal(), together)
+
+
+@pytest.mark.parametrize("distance", [*BOTH, LearnedDistance(3).eval(), PLDA])
+def test_arrays_are_measured_as_tensors_are(distance):
+    a, b = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    rows, others = torch.from_numpy(a), torch.from_numpy(b)
+    for form in (distance, distance.measure, distance.matrix):
+        assert torch.equal(form(a, b), form(rows, others))
+        assert torch.equal(form(a[::-1], others), form(rows.flip(0), others))
+        assert torch.equal(form(rows, b[:, ::-1]), form(rows, others.flip(1)))
+    pairs = np.array([0, 1]), np.array([2, 2])
+    assert np.array_equal(distance.between(a, *pairs), distance.between(rows, *pairs))
+
+
+def test_what_are_no_numbers_is_refused():
+    a = torch.zeros(1, 3)
+    for form in (EuclideanDistance(), EuclideanDistance().measure, EuclideanDistance().matrix):
+        with pytest.raises(CalibrationError, match="cannot be read as an array"):
+            form(a, [["x", "y", "z"]])
 
 
 @pytest.mark.parametrize("distance", BOTH)

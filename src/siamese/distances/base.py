@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese.distances.inputs import as_tensor
 from siamese.errors import ConfigError
 from siamese.registry import Registry
 
@@ -74,6 +75,9 @@ class Distance(nn.Module):
     bit, not on how many pairs are computed together or on how. Thresholds are compared with what
     ``measure`` gives.
 
+    A call, ``measure``, ``matrix`` and ``between`` also take embeddings as numpy arrays, of which
+    they make tensors.
+
     Attributes:
         squared: whether the distance is a rising function, :meth:`of_squares`, of the squared
             euclidean distance between :meth:`rows` plus :meth:`row_terms`. Then all pairs can be
@@ -115,6 +119,11 @@ class Distance(nn.Module):
         """What must be subtracted from its distances to compare them with those of another fit."""
         return 0.0
 
+    def __call__(self, a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> Tensor:
+        """See :meth:`forward`."""
+        found: Tensor = super().__call__(as_tensor(a), as_tensor(b))
+        return found
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Distances of matching rows.
 
@@ -150,7 +159,7 @@ class Distance(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def measure(self, a: Tensor, b: Tensor) -> Tensor:
+    def measure(self, a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> Tensor:
         """Distances of matching rows as verdicts compare them.
 
         Args:
@@ -159,6 +168,7 @@ class Distance(nn.Module):
         Returns:
             (n,) float32, >= 0, without gradient.
         """
+        a, b = as_tensor(a), as_tensor(b)
         with _evaluating(self), torch.autocast(a.device.type, enabled=False):
             measured: Tensor = (
                 self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
@@ -192,11 +202,12 @@ class Distance(nn.Module):
         return self
 
     @torch.no_grad()
-    def matrix(self, a: Tensor, b: Tensor) -> Tensor:
+    def matrix(self, a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> Tensor:
         """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
 
         Computed in the pair form: the last bits of a matrix product depend on the tile.
         """
+        a, b = as_tensor(a), as_tensor(b)
         n, m = len(a), len(b)
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
@@ -211,7 +222,9 @@ class Distance(nn.Module):
         return torch.cat(out).view(n, m) if len(left) else a.new_zeros(n, m, dtype=torch.float32)
 
     @torch.no_grad()
-    def between(self, embeddings: Tensor, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    def between(
+        self, embeddings: Tensor | np.ndarray, left: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
         """Distances of many pairs of rows of one embedding matrix, in bounded memory.
 
         Args:
@@ -221,6 +234,7 @@ class Distance(nn.Module):
         Returns:
             (n,) float32 numpy array.
         """
+        embeddings = as_tensor(embeddings)
         rows_a, rows_b = torch.as_tensor(left), torch.as_tensor(right)
         step = max(1, BLOCK // max(1, embeddings.shape[1]))
         points = self.rows(embeddings) if self.squared else embeddings

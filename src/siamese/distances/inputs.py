@@ -21,22 +21,7 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
         CalibrationError: embeddings that are no such matrix of finite real numbers, or identities
             that are missing, do not fit, or cannot be compared.
     """
-    try:
-        if (
-            isinstance(embeddings, (list, tuple))
-            and embeddings
-            and all(isinstance(row, Tensor) for row in embeddings)
-        ):
-            embeddings = torch.stack(list(embeddings))
-        rows = (
-            embeddings.detach().cpu()
-            if isinstance(embeddings, Tensor)
-            else torch.from_numpy(np.array(embeddings))
-        )
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise CalibrationError(
-            f"embeddings cannot be read as an array ({error}); give (N, D) numbers"
-        ) from error
+    rows = as_tensor(embeddings).detach().cpu()
     if rows.ndim != 2 or not rows.shape[1]:
         raise CalibrationError(
             f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each image"
@@ -73,6 +58,28 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
             "numbers"
         ) from error
     return rows, labels
+
+
+def as_tensor(embeddings: Any) -> Tensor:
+    """Embeddings as a tensor: one as it is, anything else copied.
+
+    Raises:
+        CalibrationError: nothing that numpy or torch can read as numbers.
+    """
+    if isinstance(embeddings, Tensor):
+        return embeddings
+    try:
+        if (
+            isinstance(embeddings, (list, tuple))
+            and embeddings
+            and all(isinstance(row, Tensor) for row in embeddings)
+        ):
+            return torch.stack(list(embeddings))
+        return torch.from_numpy(np.array(embeddings))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CalibrationError(
+            f"embeddings cannot be read as an array ({error}); give (N, D) numbers"
+        ) from error
 
 
 def _names(identities: Any) -> np.ndarray:
