@@ -253,6 +253,32 @@ def test_a_description_and_its_weights_give_the_same_distances(fitted):
     assert "shrinkage=0.1" in repr(again.distance)
 
 
+def test_the_state_of_a_fitted_one_is_loaded_into_a_new_one_alone_or_as_a_part(fitted):
+    x, _ = some(20)
+    whole = torch.nn.ModuleDict({"distance": PldaDistance()})
+    whole.load_state_dict({f"distance.{k}": v for k, v in fitted.state_dict().items()})
+    alone = PldaDistance()
+    alone.load_state_dict(fitted.state_dict())
+    for again in (alone, whole["distance"]):
+        assert torch.equal(again.matrix(x, x), fitted.matrix(x, x))
+        assert DISTANCES.settings(again)["embedding_size"] == 12
+        assert list(again.state_dict()) == list(PldaDistance().state_dict())
+    alone.load_state_dict(fitted.state_dict())
+    plain = PldaDistance()
+    plain.load_state_dict(PldaDistance().state_dict())
+    assert (plain.embedding_size, plain.needs_fit) == (None, True)
+
+
+def test_a_state_of_another_length_is_refused_in_one_line(fitted):
+    part = torch.nn.ModuleDict({"distance": PldaDistance(embedding_size=8)})
+    with pytest.raises(RuntimeError) as error:
+        part.load_state_dict({f"distance.{k}": v for k, v in fitted.state_dict().items()})
+    (line,) = str(error.value).splitlines()[1:]
+    assert_says(line, "PLDA distance distance is", "8 numbers", "PldaDistance(embedding_size=12)")
+    with pytest.raises(RuntimeError, match=r"that of one that is not fitted.*PldaDistance\(\)"):
+        fitted.load_state_dict(PldaDistance().state_dict())
+
+
 def test_until_it_is_fitted_it_measures_as_the_euclidean_distance():
     rows, labels = some(30)
     for form in ("measure", "forward"):

@@ -28,6 +28,29 @@ FEW = 20
 class PldaDistance(Distance):
     """Length-normalised PLDA: ``offset`` less the log-likelihood ratio, in [0, inf).
 
+    What matters first: :meth:`fit` it to embeddings of known identities, call it, or its
+    :meth:`Distance.matrix`, on others, and turn distances into :meth:`ratios`. It is saved and
+    loaded as PyTorch's modules are; a bundle or a checkpoint that it belongs to holds it.
+
+    >>> import io, numpy as np, torch, siamese
+    >>> rng = np.random.default_rng(0)
+    >>> identities = np.repeat(np.arange(30), 4)
+    >>> embeddings = rng.normal(size=(30, 8))[identities] + 0.3 * rng.normal(size=(120, 8))
+    >>> plda = siamese.PldaDistance.fit(embeddings, identities)
+    >>> a, b = embeddings[:4], embeddings[4:8]  # of images 0 to 3, and 4 to 7
+    >>> plda(a, b).shape, plda.matrix(a, b).shape  # row by row; every row with every row
+    (torch.Size([4]), torch.Size([4, 4]))
+    >>> bool(plda.ratios(plda(a[:1], a[1:2])) > 0 > plda.ratios(plda(a[:1], b[:1])))
+    True
+    >>> file = io.BytesIO()  # or a path
+    >>> torch.save(plda.state_dict(), file)
+    >>> start = file.seek(0)  # with a path there is no need
+    >>> again = siamese.PldaDistance()
+    >>> again.load_state_dict(torch.load(file, weights_only=True))
+    <All keys matched successfully>
+    >>> torch.equal(again.matrix(a, b), plda.matrix(a, b))
+    True
+
     The ratio compares "both show one identity" with "they show two", under
     :class:`siamese.distances.two_covariances.TwoCovariances`: embeddings are whitened by how images
     of one identity differ, and brought to unit length; what differs between identities then counts
@@ -52,7 +75,8 @@ class PldaDistance(Distance):
             orders pairs nearly as cosine after whitening does. By default what tells identities
             apart best that are left out of the fit
             (:func:`siamese.distances.shrinkage.fit_by_leaving_out`).
-        embedding_size: D, length of the embeddings that it was fitted to; set by fitting.
+        embedding_size: D, length of the embeddings that it was fitted to; set by fitting, and by
+            loading a fitted one's state where it is left out.
 
     Attributes:
         is_fitted: () bool buffer.
@@ -63,6 +87,7 @@ class PldaDistance(Distance):
     Raises:
         ConfigError: a setting out of range; on a call, embeddings of another length; on a move to
             ``mps``.
+        RuntimeError: on loading, a state of another length.
     """
 
     squared = True
@@ -91,15 +116,10 @@ class PldaDistance(Distance):
                 f"fitting sets it"
             )
         self.shrinkage, self.embedding_size = shrinkage, embedding_size
-        d, wide = embedding_size or 0, torch.float64
         self.register_buffer("is_fitted", torch.tensor(False))
         for name in ("used_shrinkage", "offset", "latent_scale", "ceiling"):
-            self.register_buffer(name, torch.zeros((), dtype=wide))
-        for name in ("mean", "centre", "weights"):
-            self.register_buffer(name, torch.zeros(d, dtype=wide))
-        # Multiples of 2^-24, which float32 holds, of columns of length 1 at most.
-        for name in ("whitening", "latent"):
-            self.register_buffer(name, torch.zeros(d, d))
+            self.register_buffer(name, torch.zeros((), dtype=torch.float64))
+        self._make_room(embedding_size or 0)
 
     @classmethod
     def fit(
@@ -171,6 +191,36 @@ class PldaDistance(Distance):
         found = type(self)(self.shrinkage, rows.shape[1])
         found._take(model, float(largest or 1), used)
         return found
+
+    def _make_room(self, size: int) -> None:
+        """Buffers for embeddings of so many numbers, where the others are."""
+        place = self.is_fitted.device
+        for name in ("mean", "centre", "weights"):
+            self.register_buffer(name, torch.zeros(size, dtype=torch.float64, device=place))
+        # Multiples of 2^-24, which float32 holds, of columns of length 1 at most.
+        for name in ("whitening", "latent"):
+            self.register_buffer(name, torch.zeros(size, size, device=place))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any
+    ) -> None:
+        """What ``load_state_dict`` calls, also of a module that this is a part of."""
+        mean = state_dict.get(f"{prefix}mean")
+        size = len(mean) if isinstance(mean, Tensor) and mean.ndim == 1 else 0
+        if size and self.embedding_size is None:
+            self.embedding_size = size
+            self._make_room(size)
+        if mean is None or size == (self.embedding_size or 0):
+            super()._load_from_state_dict(state_dict, prefix, *rest, **named)
+            return
+        errors: list[str] = rest[-1]
+        where = f" {prefix.rstrip('.')}" if prefix else ""
+        kept = f"for embeddings of {size} numbers" if size else "that is not fitted"
+        made = f"embedding_size={size}" if size else ""
+        errors.append(
+            f"the PLDA distance{where} is one for embeddings of {self.embedding_size} numbers, its "
+            f"state that of one {kept}: load it into siamese.PldaDistance({made})"
+        )
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> PldaDistance:
         """What ``to``, ``cuda`` and the like call, also on a module that this is a part of."""
