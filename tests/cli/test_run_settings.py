@@ -288,6 +288,52 @@ def test_a_class_that_is_named_says_what_can_be_set(training, capsys):
     assert main([*words, f"{network}.views=[1.0,0.8]", "overwrite=true"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["experiment=lfw", "module.backbone.views=[0.9]"],
+            "'module.backbone.views' (did you mean 'module.backbone.network.views'?)",
+        ),
+        (
+            ["module/backbone=described_net", "module.backbone.widths=[8]"],
+            "'module.backbone.widths' (did you mean 'module.backbone.network.widths'?)",
+        ),
+    ],
+)
+def test_a_setting_that_lies_deeper_is_named_before_other_choices(words, said, training, capsys):
+    assert main([*RUN, *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_what_an_experiment_sets_of_another_class_can_be_taken_out(training, capsys):
+    words = [*RUN, "experiment=lfw", "data/split=identity_disjoint"]
+    words += ["module/loss=contrastive_loss", "module/backbone=descriptor_net"]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert_says(line, "DescriptorNet has no argument 'network'")
+    assert line.endswith("the configuration sets it: take it out with '~module.backbone.network'")
+    words.append("~module.backbone.network")
+    assert main([*words, "+module.backbone.nonsense=1"]) == 2
+    assert "take it out" not in capsys.readouterr().err  # who gives it knows where it stands
+    assert main(words) == 0
+
+
+def test_all_that_a_configuration_sets_amiss_is_taken_out_at_once():
+    loss = {"_target_": "siamese.ContrastiveLoss", "one": 1, "two": 2, "three": {"four": 4}}
+    with pytest.raises(ConfigError) as error:
+        check_settings({"module": {"loss": loss}}, ["module.loss.two"])
+    assert str(error.value).endswith("with '~module.loss.one' '~module.loss.three'")
+    for word in ("module.loss.one", "module.loss", "module"):
+        with pytest.raises(ConfigError) as error:
+            check_settings({"module": {"loss": loss}}, [word])
+        assert "take it out" not in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        check_settings({"module": {"losses": [loss]}})
+    assert "take it out" not in str(error.value)
+
+
 def test_a_misspelt_class_is_named_whatever_is_set_of_it(training, capsys):
     words = [*RUN, "module.backbone._target_=siamese.SmalResNet", "module.backbone.anything=3"]
     assert main(words) == 2

@@ -148,6 +148,8 @@ def _settle(
         # Keys of an open dictionary (Lightning's own arguments) are anybody's.
         if parts[0] == "trainer" and depth == 1 and part in trainer_arguments().types:
             return f"+{word}"
+        if deeper := _deeper(node, parts, depth):
+            raise ConfigError(f"unknown setting {key!r} (did you mean {deeper}?)")
         if owners := _choices_with(key, known, search):
             raise ConfigError(f"{key} belongs to another choice: add {' or '.join(owners)}")
         raise ConfigError(
@@ -161,6 +163,14 @@ def _settle(
             f"{group}={choice}{did_you_mean(choice, known[group])}"
         )
     return word
+
+
+def _deeper(node: DictConfig, parts: Sequence[str], depth: int) -> str:
+    """Settings of the same last name that lie deeper below a node; empty where there are none."""
+    path = ".".join(parts[:depth])
+    rest = "." + ".".join(parts[depth:])
+    found = [f"{path}.{name}" for name in settings_of(node) if f".{name}".endswith(rest)]
+    return " or ".join(map(repr, found)) if path else ""
 
 
 def _choices_with(key: str, known: dict[str, list[str]], search: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,40 +67,62 @@ def trainer_arguments() -> Arguments:
     return arguments_of("pytorch_lightning.Trainer")
 
 
-def check_settings(settings: Mapping[str, Any]) -> None:
+def check_settings(settings: Mapping[str, Any], given: Iterable[str] = ()) -> None:
     """Hold all settings against the classes that get them.
 
     Args:
         settings: of a run, resolved, as plain dictionaries, lists and values.
+        given: dotted names of those that were given on the command line; all others stand in
+            configurations, which another choice of a group does not take back.
 
     Raises:
-        ConfigError: a name that the class does not have, with the nearest right one; or a value
-            that is of another type than the int, float or bool that the class annotates.
+        ConfigError: a name that the class does not have, with the nearest right one, and how to
+            take it out where a configuration sets it; or a value that is of another type than the
+            int, float or bool that the class annotates.
     """
+    words = tuple(given)
     # The distance stands in several places; its own is the one in which it was set.
     for name in sorted(settings, key=lambda name: name != "distance"):
         if name == "trainer" and isinstance(settings[name], Mapping):
             _check_values(name, settings[name], trainer_arguments())
-        _check(name, settings[name])
+        _check(name, settings[name], words)
 
 
-def _check(path: str, value: Any) -> None:
+def _check(path: str, value: Any, given: Sequence[str]) -> None:
     if isinstance(value, list):
         for row, each in enumerate(value):
-            _check(f"{path}.{row}", each)
+            _check(f"{path}.{row}", each, given)
     if not isinstance(value, Mapping):
         return
     if "_target_" in value:
         known = arguments_of(value["_target_"])
-        for name in value:
-            if not (str(name).startswith("_") or name in known.types or known.open):
-                raise ConfigError(
-                    f"{path}.{name}: {str(value['_target_']).rpartition('.')[2]} has no argument "
-                    f"{str(name)!r}{did_you_mean(str(name), known.types)}"
-                )
+        unknown = [
+            str(name)
+            for name in value
+            if not (str(name).startswith("_") or name in known.types or known.open)
+        ]
+        if unknown:
+            first, owner = unknown[0], str(value["_target_"]).rpartition(".")[2]
+            raise ConfigError(
+                f"{path}.{first}: {owner} has no argument "
+                f"{first!r}{did_you_mean(first, known.types)}{_way_out(path, unknown, given)}"
+            )
         _check_values(path, value, known)
     for name, each in value.items():
-        _check(f"{path}.{name}", each)
+        _check(f"{path}.{name}", each, given)
+
+
+def _way_out(path: str, unknown: Sequence[str], given: Sequence[str]) -> str:
+    """How to take out what a configuration sets; empty where the first was given with the command.
+
+    Nothing is known of how to take something out of a list.
+    """
+    paths = [f"{path}.{name}" for name in unknown]
+    kept = [p for p in paths if not any(p == w or p.startswith(f"{w}.") for w in given)]
+    if paths[0] not in kept or any(part.isdigit() for part in path.split(".")):
+        return ""
+    words = " ".join(f"'~{each}'" for each in kept)
+    return f"; the configuration sets it: take it out with {words}"
 
 
 def _check_values(path: str, values: Mapping[str, Any], known: Arguments) -> None:

@@ -178,7 +178,8 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
     try:
         plain: Any = OmegaConf.to_container(config, resolve=True)
         import_all(plain.get("plugins", []), Path(get_original_cwd()))
-        check_settings(plain)
+        words = HydraConfig.get().overrides.task
+        check_settings(plain, [word.lstrip("+").partition("=")[0] for word in words])
         data, module, pairs, policy, trainer = (
             instantiate(config[part], _convert_="all")
             for part in ("data", "module", "pairs", "policy", "trainer")
