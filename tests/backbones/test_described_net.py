@@ -92,7 +92,10 @@ def test_only_the_network_learns():
 
 
 def test_what_cannot_be_built_says_why():
-    with pytest.raises(ConfigError, match="embedding_size"):
-        DescribedNet(nn.Flatten())
+    pixels = nn.Sequential(nn.Flatten())
+    with pytest.raises(ConfigError, match=r"Sequential has no .*network\.embedding_size = D"):
+        DescribedNet(pixels)
+    pixels.embedding_size = 3 * 32 * 32  # as the message says
+    assert DescribedNet(pixels, components=4).embedding_size == 3 * 32 * 32 + 4
     with pytest.raises(ConfigError, match="weight"):
         DescribedNet(small(), weight=0)

@@ -50,8 +50,8 @@ class DescribedNet(Backbone):
         inner = as_backbone(network)
         if not isinstance(size := getattr(inner, "embedding_size", None), int):
             raise ConfigError(
-                f"{type(network).__name__} has no embedding_size: set it to the length of its "
-                f"embeddings, in the class or in __init__"
+                f"{type(network).__name__} has no embedding_size: set it to the length D of its "
+                f"embeddings, network.embedding_size = D (in a class of your own, in __init__)"
             )
         self.inner = inner
         self.components, self.weight, self.mirror = components, weight, mirror

@@ -64,8 +64,8 @@ def check_run(
         backbone.probe(size)
     if not isinstance(getattr(backbone, "embedding_size", None), int):
         raise ConfigError(
-            f"{type(backbone).__name__} has no embedding_size: set it to the length of its "
-            f"embeddings, in the class or in __init__"
+            f"{type(backbone).__name__} has no embedding_size: set it to the length D of its "
+            f"embeddings, network.embedding_size = D (in a class of your own, in __init__)"
         )
     _warn_of_mirroring(backbone, data.augmentation)
     module.distance.check_size(backbone.embedding_size)
