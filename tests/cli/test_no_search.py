@@ -1,4 +1,4 @@
-"""What commands say of a bundle that looks for no face, where it is given photographs."""
+"""What commands say of a bundle that looks for no face, and of one in which nothing is trained."""
 
 import contextlib
 import io
@@ -49,6 +49,12 @@ def test_training_ends_with_it(here):
     *_, last = (here / "said.txt").read_text().splitlines()
     assert last.startswith("next: siamese verify A.jpg B.jpg --bundle runs/")
     assert last.endswith("bundle    # compares the whole picture, looks for no face")
+
+
+def test_where_nothing_is_trained_no_time_is_told(here):
+    said = (here / "said.txt").read_text()
+    assert "nothing is trained in this backbone: it was fitted in closed form" in said
+    assert "training took" not in said
 
 
 def test_verify_says_so_and_answers_as_ever(here, capsys):

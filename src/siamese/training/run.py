@@ -241,7 +241,7 @@ def train(
     )
     write_json(folder / "evaluation.json", run.evaluation.to_dict())
     if verbose:
-        _show(run)
+        _show(run, has_weights(module))
     return run
 
 
@@ -388,8 +388,8 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
     run.evaluation.write(folder, plots=draw, overwrite=True)
 
 
-def _show(run: TrainingRun) -> None:
-    """The figures, and where everything lies."""
+def _show(run: TrainingRun, trained: bool) -> None:
+    """The figures, and where everything lies; ``trained``: whether there was anything to train."""
     evaluation, shown = run.evaluation, os.path.relpath(run.folder)
     figures = list(run.evaluations.values())
     point, caution = run.operating_point, evaluation.caution
@@ -397,7 +397,8 @@ def _show(run: TrainingRun) -> None:
     split = judged_split(evaluation)
     others = {b.title: b.evaluations[split] for b in evaluation.baselines}
     tables.show(tables.baselines_table(run.evaluations[split], others))
-    print(f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch")
+    took = f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch"
+    print(took if trained else _untrained(run))
     drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""
     print(f"run: {shown}    figures: {shown}/evaluation.json{drawn}")
     for note in evaluation.notes:
@@ -406,3 +407,13 @@ def _show(run: TrainingRun) -> None:
         compared = seen_without_search(evaluation.bundle.cropper)
         remark = f"    # compares {compared}, looks for no face" if compared else ""
         print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle{remark}")
+
+
+def _untrained(run: TrainingRun) -> str:
+    """What is said instead of how long training took, where there was nothing to train."""
+    if list(run.evaluation.bundle.backbone.parameters()):
+        return "nothing is trained: all weights are frozen (requires_grad=False)"
+    return (
+        "nothing is trained in this backbone: it was fitted in closed form (max_epochs and the "
+        "learning rate have no part in it)"
+    )
