@@ -51,10 +51,44 @@ def test_data_of_the_same_kind_show_no_drift_and_others_do(bundle, tmp_path):
     same = siamese.recalibrate(bundle, write(tmp_path / "same", 30, 0.02, 1), progress=False)
     other = siamese.recalibrate(bundle, write(tmp_path / "other", 30, 0.1, 2), progress=False)
     assert (same.drifted, other.drifted) == (False, True)
+    assert same.findings == tuple(same.to_dict()["findings"]) == ()
     assert other.new.threshold > same.new.threshold
     low, high = other.shift
     assert low < other.new.threshold - bundle.operating_point.threshold < high
     assert other.reliability.calibration_error > same.reliability.calibration_error
+
+
+def grey(root, count):
+    """Identities that are of one grey, up to noise: no embedding of colours tells them apart."""
+    rng = np.random.default_rng(5)
+    for identity in range(count):
+        for i in range(4):
+            path = root / f"p{identity:02d}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colour = 255 * (0.5 + 0.02 * rng.normal(size=3))
+            Image.fromarray(np.full((16, 16, 3), colour, dtype=np.uint8)).save(path)
+    return root
+
+
+def test_it_is_said_of_a_bundle_that_it_tells_nobody_apart_here(bundle, tmp_path, capsys):
+    data = grey(tmp_path / "grey", 20)
+    found = siamese.recalibrate(bundle, data, progress=False)
+    own, here = bundle.operating_point.figures["fmr"], found.old.figures["fmr"]
+    assert here > 0.5 > 0.1 > own
+    worse, hopeless = found.findings
+    assert f"false match rate is {here:.3g} here" in worse
+    assert f"identities {own:.3g} (" in worse
+    assert "no threshold helps" in hopeless
+    assert found.to_dict()["findings"] == [worse, hopeless]
+    # Embeddings that are averaged otherwise have other distances.
+    noisy = replace(bundle, augmentation=siamese.Augmentation(brightness=0.01))
+    assert siamese.recalibrate(noisy, data, tta=2, progress=False).worse is None
+    folder = str(bundle.save(tmp_path / "own"))
+    assert main(["calibrate", folder, "--data", str(data)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert worse in said
+    assert hopeless in said
+    assert "take the new threshold" not in said
 
 
 def test_old_and_new_thresholds_are_counted_on_the_new_pairs(bundle, tmp_path):

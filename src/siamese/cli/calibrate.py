@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_cropping(parser)
     options.add_plugin(parser)
     options.add_device(parser)
-    options.add_json(parser, "old, new, drifted, shift, calibration_error, gain, out")
+    options.add_json(parser, "old, new, drifted, shift, findings, calibration_error, gain, out")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     tables.show(tables.data_table(found.data.summary()), tables.drift_table(found.old, found.new))
     print(found.gain or _verdict(found))
+    for text in found.findings:
+        print(text)
     if found.reliability is not None:
         error = found.reliability.calibration_error
         print(f"the bundle's probabilities are off by {error:.3f} here (calibration error)")
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _verdict(found: Recalibration) -> str:
-    """Whether these data are like those that the bundle was calibrated on."""
+    """Whether the policy's threshold lies elsewhere than on the bundle's own data."""
     if found.before is None:
         return (
             "the bundle keeps no calibration to compare with, so whether these data differ from "
@@ -110,9 +112,10 @@ def _verdict(found: Recalibration) -> str:
         f"the same policy's threshold lies {low:+.4f} to {high:+.4f} from that on the bundle's own "
         f"data (95 % interval): "
     )
-    drift = "no sign of drift"
+    drift = "the policy's threshold is not shown to have moved"
     if found.drifted:
-        drift = "these data are not like its data; take the new threshold"
+        drift = "these data are not like its data"
+        drift += "" if found.hopeless else "; take the new threshold"
     was, now = found.before.curve.prevalence, found.calibration.curve.prevalence
     if found.new.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (

@@ -19,6 +19,7 @@ from siamese.evaluation.data import (
     other_manifest,
     pair_rule_of,
 )
+from siamese.evaluation.drift import no_threshold_helps, worse_figures
 from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.evaluation.other_distance import FITTING, DistanceGain, divide_identities
 from siamese.evaluation.run import Work, finished_bundle
@@ -54,6 +55,8 @@ class Recalibration:
             measured by the bundle's own, on the same pairs.
         data: what cropping the images gave.
         notes: what must be known beside the figures, in sentences.
+        own: the bundle's own operating point, with the figures that it was chosen by; None where
+            the embeddings are averaged otherwise.
     """
 
     bundle: Bundle
@@ -65,6 +68,7 @@ class Recalibration:
     data: PreparedData
     notes: tuple[str, ...] = ()
     gain: DistanceGain | None = None
+    own: OperatingPoint | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -74,16 +78,36 @@ class Recalibration:
 
     @property
     def drifted(self) -> bool | None:
-        """Whether these data are not like those of the bundle; None where that is not known."""
+        """Whether the policy's threshold has moved: these data are not like those of the bundle.
+
+        False where that is not shown; None where nothing is known. It says nothing of how good the
+        threshold is here: see :attr:`findings`.
+        """
         return None if self.shift is None else not self.shift[0] <= 0 <= self.shift[1]
 
+    @property
+    def worse(self) -> str | None:
+        """Rates at the old threshold that are worse here than on the bundle's own identities."""
+        return None if self.own is None else worse_figures(self.own, self.old)
+
+    @property
+    def hopeless(self) -> str | None:
+        """What to say where no threshold tells these identities apart; None where one does."""
+        return no_threshold_helps(self.calibration)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What these data show against the bundle, in sentences; empty where nothing."""
+        return tuple(text for text in (self.worse, self.hopeless) if text)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: old, new, drifted, shift, calibration_error, gain."""
+        """Plain JSON values: old, new, drifted, shift, findings, calibration_error, gain."""
         return {
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),
             "drifted": self.drifted,
             "shift": self.shift,
+            "findings": list(self.findings),
             "calibration_error": self.reliability and self.reliability.calibration_error,
             "gain": self.gain and self.gain.to_dict(),
         }
@@ -191,6 +215,7 @@ def recalibrate(
         prepared.prepared,
         tuple(text for text in notes if text),
         measured.gain,
+        before if copies == source.tta else None,
     )
 
 
