@@ -317,7 +317,11 @@ def test_a_mistake_is_one_line_that_names_the_remedy_and_leaves_nothing(
         (["--versoin"], "did you mean '--version'"),
         (["evaluate", "--pairs", "al_pairs"], "did you mean 'all_pairs'"),
         (["evaluate", "--distance", "cosin"], "did you mean 'cosine'"),
-        (["calibrate", "--data", "x", "--distance", "learned"], "weights that must be trained"),
+        (
+            ["calibrate", "--data", "x", "--distance", "learned"],
+            r"bundle that was trained with it \(siamese train \.\.\. distance=learned\) and leave "
+            r"out the distance \(--distance\)",
+        ),
     ],
 )
 def test_a_misspelt_option_or_command(words, answer, here, capsys):
@@ -504,7 +508,8 @@ def test_another_policy_and_other_identities_from_the_command_line(
     assert "too few identities or pairs, here or in the bundle's calibration" in said
     assert main(["calibrate", "own", *data]) == 0
     said = capsys.readouterr()
-    assert "threshold is not shown to have moved" in said.out  # the very identities that it was calibrated on
+    # These are the very identities that it was calibrated on.
+    assert "the policy's threshold is not shown to have moved" in said.out
     # The bundle lies in no run's folder, and knows all the same whom it has read.
     assert "calibrated on 10 identities of these names, and on 40 of these very images" in said.err
     assert main(["evaluate", "own", *data]) == 0

@@ -88,7 +88,7 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
         ({"distance": "euclidian"}, ["did you mean 'euclidean'"]),
         ({"pairs": "all"}, ["all_pairs"]),
         ({"probability": "isotone"}, ["did you mean 'isotonic'"]),
-        ({"distance": "learned"}, ["has weights", "give the trained object"]),
+        ({"distance": "learned"}, ["has weights", "in Python", "give the trained object"]),
         ({"policy": Fmr}, ["Fmr is a class", "Fmr()"]),
         ({"pairs": AllPairs}, ["AllPairs is a class", "AllPairs()"]),
         ({"policy": "fmr,rate=0.1"}, ["how the command writes", "siamese.Fmr(...)"]),

@@ -278,8 +278,10 @@ def as_distance(distance: str | Distance, *, to_be_fitted: bool = False) -> Dist
         raise ConfigError(not_fitted(built))
     if built.learned and not given:
         raise ConfigError(
-            f"distance {distance!r} has weights that must be trained; give the trained object "
-            f"instead of the name"
+            f"distance {distance!r} has weights that must be trained with the network: give a "
+            f"bundle that was trained with it (siamese train ... distance={DISTANCES.name(built)}) "
+            f"and leave out the distance (--distance); in Python you can also give the trained "
+            f"object instead of the name"
         )
     return built
 
