@@ -102,7 +102,7 @@ class _LastValidation(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every, epochs = trainer.check_val_every_n_epoch, trainer.current_epoch + 1
-        if every is not None and epochs == trainer.max_epochs:
+        if every is not None and epochs == trainer.max_epochs and epochs % every:
             trainer.check_val_every_n_epoch = epochs
 
 
