@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_device(parser)
     options.add_json(
         parser,
-        "same, distance, threshold, faces, probability, prevalence, uncertain, bundle, tta, notes",
+        "same, distance, threshold, faces, probability, prevalence, uncertain, "
+        "log_likelihood_ratio (PLDA's), bundle, tta, notes",
     )
 
 
@@ -76,8 +77,12 @@ def run(args: argparse.Namespace) -> int:
             f"{verifier.tta} --out DIR makes a bundle with the one for {verifier.tta}"
         )
     if args.json:
-        notes = _notes(verdict, verifier, args)
-        facts = {"bundle": args.bundle, "tta": verifier.tta, "notes": notes}
+        facts = {
+            "log_likelihood_ratio": _ratio(verdict.distance, verifier),
+            "bundle": args.bundle,
+            "tta": verifier.tta,
+            "notes": _notes(verdict, verifier, args),
+        }
         print(json.dumps(verdict.to_dict() | facts, allow_nan=False))
     else:
         _show(verdict, verifier, args)
@@ -92,6 +97,11 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     sign = "<=" if verdict.same else ">"
     found = one if verdict.same else two
     print(f"{found}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
+    if (ratio := _ratio(verdict.distance, verifier)) is not None:
+        print(
+            f"log-likelihood ratio of the {one}: {ratio:+.2f} (at the threshold "
+            f"{_ratio(verdict.threshold, verifier):+.2f})"
+        )
     if verdict.probability is not None:
         share = f"{100 * (verdict.prevalence or 0):.3g} %"
         print(
@@ -115,6 +125,14 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         print(f"threshold: {_origin(verifier.operating_point)}")
     for text in _notes(verdict, verifier, args):
         print(f"note: {text}")
+
+
+def _ratio(distance: float, verifier: Verifier) -> float | None:
+    """What a distance of PLDA means; None for another one."""
+    from siamese.distances.plda import PldaDistance
+
+    measure = verifier.bundle.distance
+    return float(measure.ratios(distance)) if isinstance(measure, PldaDistance) else None
 
 
 def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> list[str]:

@@ -62,7 +62,7 @@ class PldaDistance(Distance):
     run (``distance=plda``), after training, to the training images. Until then it measures as
     :class:`siamese.EuclideanDistance`, so that a loss can use it and a run can be watched.
 
-    It gains most on embeddings that were not trained to tell identities apart. A network that knows
+    It can gain on embeddings that were not trained to tell identities apart. A network that knows
     its few training identities by heart says too little of how images of strangers differ: fitted
     to these, it can do worse than the distance that the network was trained with, and is better
     fitted to others (``siamese.recalibrate(bundle, data, distance="plda")``). A fit to fewer than
