@@ -17,7 +17,7 @@ PRINTED = {
     "01_train": [r"people never seen: F1 \d"],
     "02_digits": [
         # Three digits: a difference, but no interval.
-        r"training helped is not certain: ROC AUC .*, before training \d\.\d+ \([+-]\d\.\d+\)",
+        r"training helped is not certain \(ROC AUC .*; before training \d\.\d+, [+-]\d\.\d+\)",
         r"digits never seen, before training: F1 \d",
         r"digits never seen, after: F1 \d",
         r"Verification\(same=",

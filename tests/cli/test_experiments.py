@@ -99,6 +99,8 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
 ):
     monkeypatch.chdir(tmp_path)
     settings = [f"data.root={lfw}", "data.workers=0", "max_epochs=2", *EXPERIMENTS[name]]
+    # Without a threshold after the first epoch the second has no train accuracy.
+    settings.append("trainer.check_val_every_n_epoch=1")
     assert main(["train", f"experiment={name}", *settings]) == 0
     run = tmp_path / "runs" / "latest"
     figures = json.loads((run / "evaluation.json").read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -292,7 +293,10 @@ def save(figure: Figure, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI)
+    with warnings.catch_warnings():
+        # A busy machine takes more than a second to find a legend's place: no user can mend that.
+        warnings.filterwarnings("ignore", 'Creating legend with loc="best" can be slow')
+        figure.savefig(content, format="png", dpi=_DPI)
     write_whole(path, content.getvalue())
     return path
 
