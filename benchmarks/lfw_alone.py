@@ -11,7 +11,8 @@ training these are measured, with everything fitted on its training images alone
 * the networks' part of the embedding, by cosine distance and by PLDA;
 * the fixed descriptors' part, by cosine distance and by PLDA (the baseline that needs no training);
 * both in one embedding, by cosine and by PLDA, as the run's bundle measures them;
-* the sum of the log-likelihood ratios of the parts.
+* the sum of the log-likelihood ratios of the parts;
+* networks and both as they were before training (first weights of another seed).
 
 A fold's pairs are judged at the threshold that is most accurate, genuine and impostor pairs
 weighing the same, on all pairs of the people who were kept apart for it (at most ten images of
@@ -43,8 +44,11 @@ from torch import Tensor
 
 import siamese
 from recorded import refuse_other_settings
+from siamese.backbones.base import BACKBONES
+from siamese.data.dataset import CropDataset
 from siamese.data.embedding import embed
 from siamese.datasets.benchmarks import BENCHMARKS
+from siamese.evaluation.baselines import gather_statistics
 from siamese.evaluation.data import EvaluationData, run_manifest
 from siamese.verification.curves import ThresholdCurve, auc, eer
 
@@ -131,21 +135,28 @@ def measure(folder: Path) -> Measured:
         manifest, bundle.cropper, siamese.BalancedPairs(), progress=False
     )
     rows = {split: embed(bundle.backbone, of) for split, of in data.datasets.items()}
+    if networks := networks_of(bundle.backbone):
+        untrained = before_training(bundle.backbone, data.datasets["train"])
+        first = {split: embed(untrained, of)[:, :networks] for split, of in data.datasets.items()}
     pairs = {
         "test": data.pair_rules["test"](data.datasets["test"].labels),
         "calibration": _pairs_of_few(data.datasets["calibration"].labels),
     }
-    size, networks = bundle.backbone.embedding_size, 0
-    if any(True for _ in bundle.backbone.parameters()):
-        networks = bundle.backbone.trained_size
-    parts = {"networks": slice(0, networks), "fixed descriptors": slice(networks, None)}
-    if networks in (0, size):
-        parts = {"networks" if networks else "fixed descriptors": slice(None)}
-    else:
-        parts["both in one embedding"] = slice(None)
+    parts = {
+        "networks": {split: of[:, :networks] for split, of in rows.items()},
+        "fixed descriptors": {split: of[:, networks:] for split, of in rows.items()},
+        "both in one embedding": rows,
+    }
+    if networks:
+        parts["networks before training"] = first
+        parts["both before training"] = {
+            split: torch.cat([of, rows[split][:, networks:]], dim=1) for split, of in first.items()
+        }
+    if networks in (0, bundle.backbone.embedding_size):
+        kept = ("networks", "networks before training") if networks else ("fixed descriptors",)
+        parts = {name: parts[name] for name in kept}
     found: dict[str, np.ndarray] = {}
-    for name, part in parts.items():
-        own = {split: of[:, part] for split, of in rows.items()}
+    for name, own in parts.items():
         found[f"{name}, cosine"] = _between(siamese.CosineDistance(), own, pairs)
         plda = siamese.PldaDistance.fit(own["train"], data.datasets["train"].labels)
         found[f"{name}, PLDA"] = -plda.ratios(_between(plda, own, pairs))
@@ -158,6 +169,19 @@ def measure(folder: Path) -> Measured:
     fold[: len(tested)] = tested
     print(f"measured {folder}", file=sys.stderr, flush=True)
     return Measured(folder, same, fold, found)
+
+
+def networks_of(backbone: siamese.Backbone) -> int:
+    """How many numbers of an embedding networks have made; 0 where nothing is trained."""
+    return backbone.trained_size if any(True for _ in backbone.parameters()) else 0
+
+
+def before_training(backbone: siamese.Backbone, data: CropDataset) -> siamese.Backbone:
+    """The same network with other first weights, and the statistics of training images."""
+    torch.manual_seed(0)
+    fresh = BACKBONES.build(BACKBONES.settings(backbone))
+    gather_statistics(fresh, data)
+    return fresh.eval()
 
 
 def _pairs_of_few(labels: np.ndarray) -> siamese.Pairs:

@@ -94,7 +94,7 @@ def test_its_statistics_are_gathered_and_its_weights_stay(run):
     siamese.seed_everything(0)
     net = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8, dropout=0.5)
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    baselines._gather_statistics(net, run[1].dataset("train"))
+    baselines.gather_statistics(net, run[1].dataset("train"))
     weights = dict(net.named_parameters())
     assert all(torch.equal(before[k], v) for k, v in weights.items())
     met = [k for k in before if k.endswith("num_batches_tracked")]
@@ -107,15 +107,15 @@ def test_statistics_that_came_with_a_network_stay(run):
     data = run[1].dataset("train")
     siamese.seed_everything(0)
     came = siamese.SmallResNet(widths=(8,), depths=(1,), learned_size=8)
-    baselines._gather_statistics(came, data)
+    baselines.gather_statistics(came, data)
     came.stem[1].running_mean += 1
     first = {k: v.clone() for k, v in came.state_dict().items()}
-    baselines._gather_statistics(came, data)
+    baselines.gather_statistics(came, data)
     assert all(torch.equal(first[k], v) for k, v in came.state_dict().items())
     # New parts beside them see what these give at use.
     came.whitening.batches.zero_()
     came.whitening.mean.zero_()
-    baselines._gather_statistics(came, data)
+    baselines.gather_statistics(came, data)
     kept = {k: v for k, v in came.state_dict().items() if not k.startswith("whitening")}
     assert all(torch.equal(first[k], v) for k, v in kept.items())
     _, learned = came.eval().embed_both(data[BatchPlan(np.arange(len(data)))]["image"])

@@ -139,7 +139,7 @@ def _prepared(
 ) -> tuple[Components, EvaluationData]:
     """What a baseline is made of, and the crops it sees."""
     if name == "untrained":
-        _gather_statistics(untrained.backbone, run.data.datasets["train"])
+        gather_statistics(untrained.backbone, run.data.datasets["train"])
         return untrained, run.data
     if name == "descriptors":
         images = sum(len(data) for data in run.data.datasets.values())
@@ -165,7 +165,7 @@ def _prepared(
 
 
 @torch.no_grad()
-def _gather_statistics(backbone: Backbone, data: CropDataset) -> None:
+def gather_statistics(backbone: Backbone, data: CropDataset) -> None:
     """What training batches tell a network by passing through it, its weights unchanged.
 
     Batch normalisation and whitening keep statistics; without any, they would make the baseline
