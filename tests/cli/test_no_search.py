@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from tests.helpers import write_identities, write_image
+from tests.helpers import UNTRAINED, write_identities, write_image
 
 from siamese.cli import options
 from siamese.cli.main import main
@@ -14,16 +14,6 @@ from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
 
 SAID = "this bundle looks for no face; the whole picture is compared, as in its training"
-TRAINING = [
-    "data=folder",
-    "data/cropper=none",
-    "data.cropper.size=32",
-    "data.workers=0",
-    "module/backbone=descriptor_net",  # nothing is trained: it takes a second
-    "module.backbone.components=4",
-    "baselines=[]",
-    "plots=false",
-]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +24,7 @@ def trained(tmp_path_factory):
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         patch.chdir(home)
-        assert main(["train", f"data.root={root}", *TRAINING]) == 0
+        assert main(["train", f"data.root={root}", *UNTRAINED]) == 0
     (home / "said.txt").write_text(said.getvalue())
     return home
 

@@ -4,29 +4,17 @@ import json
 import re
 
 import pytest
-from tests.helpers import write_identities
+from tests.helpers import UNTRAINED, write_identities
 
 import siamese
 from siamese.cli.main import main
-
-TRAINING = [
-    "data=folder",
-    "data/cropper=none",
-    "data.cropper.size=32",
-    "data.workers=0",
-    "module/backbone=descriptor_net",  # nothing is trained: it takes a second
-    "module.backbone.components=4",
-    "distance=plda",
-    "baselines=[]",
-    "plots=false",
-]
 
 
 @pytest.mark.filterwarnings("ignore:PLDA was fitted to")
 def test_the_ratio_is_told_with_that_of_the_threshold(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     root = write_identities(tmp_path / "people", [3] * 12)
-    assert main(["train", f"data.root={root}", *TRAINING]) == 0
+    assert main(["train", f"data.root={root}", *UNTRAINED, "distance=plda"]) == 0
     one, other, *_ = sorted(root.rglob("*.png"))
     verify = ["verify", str(one), str(other), "--bundle", "runs/latest"]
     capsys.readouterr()

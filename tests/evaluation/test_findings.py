@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says
 
-from siamese.evaluation.drift import no_threshold_helps, worse_figures
+from siamese.evaluation.findings import no_threshold_helps, worse_figures
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import calibrate
 

@@ -303,12 +303,13 @@ def on_no_search(cropper: Cropper, pictures: Iterable[str | Path]) -> str | None
 
     if (compared := seen_without_search(cropper)) is None:
         return None
-    crop = (cropper.size, cropper.size) if isinstance(cropper, NoCropper) else None
-    try:
-        if all(read_image(picture).shape[:2] == crop for picture in pictures):
+    if isinstance(cropper, NoCropper):
+        crop = (cropper.size, cropper.size)
+        try:
+            if all(read_image(picture).shape[:2] == crop for picture in pictures):
+                return None
+        except ImageError:
             return None
-    except ImageError:
-        return None
     return (
         f"this bundle looks for no face; {compared} is compared, as in its training (for "
         f"photographs of people train with data=folder, which looks for faces)"

@@ -132,17 +132,19 @@ def missing_file(root: str | Path, names: Sequence[str]) -> str | None:
     if not Path(root).expanduser().exists():
         return None
     folders = [Path(root).expanduser().absolute(), _images_folder(root).absolute()]
-    places = [place for folder in folders for place in (folder, folder.parent)]
-    return next((n for n in names if not any((p / n).is_file() for p in places)), None)
+    return next((name for name in names if not any(_at(f, name) for f in folders)), None)
+
+
+def _at(folder: Path, name: str) -> Path | None:
+    """A file in a folder, or else beside it."""
+    return next((p / name for p in (folder, folder.parent) if (p / name).is_file()), None)
 
 
 def _beside(root: str | Path, name: str) -> Path:
     """One of the official files of pairs: in the given folder, or where the images' folder lies."""
     _images_folder(root)  # raises if it does not exist
-    folder = Path(root).expanduser().absolute()
-    for place in (folder, folder.parent):
-        if (place / name).is_file():
-            return place / name
+    if found := _at(Path(root).expanduser().absolute(), name):
+        return found
     raise DataError(
         f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its "
         f"official files (siamese download lfw lfw fetches both)"

@@ -19,8 +19,8 @@ from siamese.evaluation.data import (
     other_manifest,
     pair_rule_of,
 )
-from siamese.evaluation.drift import no_threshold_helps, worse_figures
 from siamese.evaluation.embedding import embed_splits, measure_embedded
+from siamese.evaluation.findings import no_threshold_helps, worse_figures
 from siamese.evaluation.other_distance import FITTING, DistanceGain, divide_identities
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of

@@ -221,7 +221,8 @@ def train(
         pairs_of_run = images.pair_rules[images.calibrating]
         describe_run(folder, components, pairs_of_run, rule, facts, reason)
         _describe(folder, images, data, plots, verbose)
-        seconds = _fit(fitting, module, data, folder, previous) if has_weights(module) else 0.0
+        trained = has_weights(module)
+        seconds = _fit(fitting, module, data, folder, previous) if trained else 0.0
     weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
     if keep == "best" and best.best_model_path:
         weights = _restore_best(module, best, folder, previous)
@@ -234,14 +235,14 @@ def train(
     compared = tuple(
         name
         for name in compared
-        if name != "untrained" or (first == facts["first_weights"] and has_weights(module))
+        if name != "untrained" or (first == facts["first_weights"] and trained)
     )
     run = replace(
         run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
     )
     write_json(folder / "evaluation.json", run.evaluation.to_dict())
     if verbose:
-        _show(run, has_weights(module))
+        _show(run, trained)
     return run
 
 

@@ -1,4 +1,4 @@
-"""What other data show of a finished bundle beside a moved threshold, in sentences."""
+"""What other data show of a finished bundle, in sentences: it is worse there, or of no use."""
 
 from __future__ import annotations
 
