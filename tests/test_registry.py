@@ -81,11 +81,15 @@ def test_arguments_that_came_later_mean_what_the_class_did_without_them():
         def __init__(self, first=0, later=2, latest=2):
             self.first, self.later, self.latest = first, later, latest
 
-    class Inherits(Thing):  # what its parent did once says nothing of it
-        def __init__(self, later=2):
-            super().__init__(later=later)
+    class Rewrites(Thing):  # what its parent did once says nothing of it
+        def __init__(self, first=0, later=2):
+            super().__init__(first, later)
+
+    class Inherits(Thing):
+        pass
 
     table.register("thing")(Thing)
+    table.register("rewrites")(Rewrites)
     table.register("inherits")(Inherits)
 
     def built(settings):
@@ -99,4 +103,5 @@ def test_arguments_that_came_later_mean_what_the_class_did_without_them():
         == built({"name": "thing"})
         == {"name": "thing", "first": 0, "later": 2, "latest": 2}
     )
-    assert built("inherits")["later"] == 2
+    assert built({"name": "rewrites", "first": 5})["later"] == 2
+    assert built({"name": "inherits", "first": 5}) == built(written) | {"name": "inherits"}

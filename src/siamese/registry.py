@@ -203,7 +203,7 @@ class Registry(Generic[T]):
         known = _parameters(cls)
         # What :meth:`settings` wrote names every argument, unless some came later: these then mean
         # what the class did without them.
-        added, missing = cls.__dict__.get("added", {}), set(known) - set(arguments)
+        added, missing = _added(cls), set(known) - set(arguments)
         if arguments and missing <= set(added):
             arguments = {argument: added[argument] for argument in missing} | arguments
         for argument in arguments:
@@ -221,6 +221,13 @@ class Registry(Generic[T]):
 def _parameters(cls: type) -> list[str]:
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [name for name, p in inspect.signature(cls).parameters.items() if p.kind not in kinds]
+
+
+def _added(cls: type) -> Mapping[str, Any]:
+    """What the class that defines the constructor says of arguments that came later."""
+    owner = next(c for c in cls.__mro__ if "__init__" in vars(c))
+    found: Mapping[str, Any] = vars(owner).get("added", {})
+    return found
 
 
 def as_plain(value: Any) -> Any:

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 import siamese
 from siamese.errors import ConfigError
 from siamese.losses.base import EmbeddingLoss
-from siamese.training.watch import LearningWatch, _median_distance
+from siamese.training.embedding_checks import area, median_distance
+from siamese.training.watch import LearningWatch
 
 IDENTITIES, EACH = 12, 4
 
@@ -127,10 +128,68 @@ def test_what_is_appended_at_use_hides_no_collapse():
     assert warned(Hides(1.0)) == []
 
 
-def test_a_loss_far_above_that_of_one_embedding_is_named():
-    said = warned(Net(scale=1e3), lr=0.0)
+def test_what_is_appended_at_use_hides_no_guessing():
+    class Scrambled(Net):
+        def forward(self, x):
+            return super().forward(torch.sin(1e4 * x))
+
+    net = Hides(1.0)
+    net.net = Scrambled()
+    assert any("guessing" in text for text in warned(net, lr=1e-9))
+
+
+def test_the_area_is_that_of_what_the_loss_sees():
+    """One component tells the identities apart, in order; against all pairs, counted."""
+    rng = np.random.default_rng(0)
+    labels = torch.arange(30).repeat_interleave(4)
+    rows = torch.from_numpy(labels[:, None].numpy() * 0.1 + rng.normal(size=(120, 1))).float()
+    apart = (rows - rows.T).abs().numpy()
+    same = (labels[:, None] == labels).numpy()
+    above = np.triu(np.ones_like(same), 1)
+    genuine, impostor = apart[same & above], apart[~same & above]
+    exact = (genuine[:, None] < impostor).mean()
+    module = siamese.SiameseModule(Net(), siamese.ContrastiveLoss(1.0))
+    assert area(module, rows, labels) == pytest.approx(exact, abs=0.02)
+    assert 0.55 < exact < 0.9
+    assert area(module, rows, torch.arange(120)) is None  # no genuine pairs
+    assert area(module, rows, labels * 0) is None  # no impostor pairs
+
+
+def test_a_loss_far_above_that_of_one_embedding_which_does_not_fall_is_named():
+    said = warned(Net(scale=1e3), lr=0.0, epochs=5)
     assert any("weights have diverged" in text and "10 times" in text for text in said)
-    assert not any("diverged" in text for text in warned(Net(scale=1e3), lr=0.0, epochs=2))
+    assert not any("diverged" in text for text in warned(Net(scale=1e3), lr=0.0, epochs=3))
+
+
+class Squares(EmbeddingLoss):
+    """Pulls every embedding to length 1, by gradient steps that are stable below a rate of 1/4."""
+
+    def forward(self, embeddings, labels, pairs=None):
+        return (embeddings.norm(dim=1) - 1).square().mean() + 1
+
+
+@pytest.mark.parametrize("lr", [1e-5, 50.0])
+def test_a_rate_far_too_high_diverges_and_a_low_one_does_not(lr):
+    net = Net(scale=100)
+    said = warned(net, Squares(), lr=lr, epochs=6)
+    assert any("diverged" in text for text in said) == (lr == 50.0)
+
+
+def test_long_embeddings_whose_loss_falls_have_not_diverged():
+    assert not any("diverged" in text for text in warned(Net(scale=500), lr=1.0, epochs=6))
+
+
+def test_a_loss_that_is_0_of_one_embedding_is_compared_with_nothing():
+    class Difference(EmbeddingLoss):
+        """Genuine less impostor distances: 0 of one embedding for all."""
+
+        def forward(self, embeddings, labels, pairs=None):
+            apart = (embeddings[:, None] - embeddings).square().sum(-1)
+            same = labels[:, None] == labels
+            return apart[same].mean() - apart[~same].mean() * 0.5
+
+    said = warned(loss=Difference(), lr=0.0, epochs=6, noise=10.0)
+    assert not any("diverged" in text for text in said)
 
 
 def test_images_of_one_identity_may_be_the_same():
@@ -159,10 +218,10 @@ def test_without_labels_any_two_images_are_different():
 def test_no_image_is_compared_with_itself(monkeypatch):
     ends = torch.tensor([[0.0], [1.0]])
     for pairs in range(1, 20):
-        monkeypatch.setattr("siamese.training.watch.PAIRS", pairs)
-        assert _median_distance(ends, None) == 1
-    assert _median_distance(ends, torch.tensor([7, 7])) is None
-    assert _median_distance(ends[:1], None) is _median_distance(ends[:0], None) is None
+        monkeypatch.setattr("siamese.training.embedding_checks.PAIRS", pairs)
+        assert median_distance(ends, None) == 1
+    assert median_distance(ends, torch.tensor([7, 7])) is None
+    assert median_distance(ends[:1], None) is median_distance(ends[:0], None) is None
 
 
 class Far(Net):

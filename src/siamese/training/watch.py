@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -11,15 +12,13 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError
+from siamese.training.embedding_checks import area, median_distance, scale_of
 from siamese.training.one_embedding import Labelled, labels_of, loss_of_one
 
 # Half of the pairs of different validation identities nearer than this share of the loss's margin,
 # or of the embeddings' length where the loss has none: nothing can be told apart.
 COLLAPSED = 1e-3
-PAIRS = 4096  # that are drawn to see that
-BLOCK = 1 << 20  # numbers of embeddings that are subtracted at once
 # One training batch in eight, and 32 of an epoch, are enough to know what one embedding would give.
 EVERY, BATCHES = 8, 32
 SAME_LOSS = 0.01  # relative difference of two losses that are called the same
@@ -35,7 +34,8 @@ class LearningWatch(pl.Callback):
       loss's margin;
     * **loss at the margin**: after ``patience`` epochs the training loss is still what one and the
       same embedding for every image gives;
-    * **divergence**: for ``patience`` epochs the training loss has been ten times that and more;
+    * **divergence**: for ``patience`` epochs the training loss has been ten times that and more,
+      and no lower than before;
     * **no active pairs**: nearly all batches of an epoch have a loss of 0, so nothing changes;
     * **dead validation**: for ``patience`` epochs the validation embeddings have not changed at
       all, or their ROC AUC has been that of guessing;
@@ -68,6 +68,9 @@ class LearningWatch(pl.Callback):
         self._losses: list[Tensor] = []  # of this epoch's batches
         self._labelled: list[Labelled] = []  # of some of these batches
         self._stuck = self._far = self._dead = self._guessing = 0  # epochs in a row
+        self._lowest = math.inf  # mean loss of an epoch
+        self._area: float | None = None  # under the ROC curve of what the loss sees
+        self._appended = False  # whether that is another thing than what is used
         self._embeddings: list[Tensor] = []  # of this validation
         self._labels: list[Tensor] = []
         self._before: Tensor | None = None
@@ -130,14 +133,16 @@ class LearningWatch(pl.Callback):
         if (one := loss_of_one(pl_module, labelled)) is None:
             return
         mean = float(losses.mean())
-        self._far = self._far + 1 if mean > DIVERGED * abs(one) else 0
+        # A network whose embeddings are long begins there; where its loss falls it learns.
+        far = abs(one) > 1e-9 and mean > DIVERGED * abs(one) and mean >= self._lowest
+        self._far, self._lowest = self._far + 1 if far else 0, min(mean, self._lowest)
         if self._far >= self.patience:
             self._warn(
                 "diverged",
                 f"for {self._far} epochs the training loss, {mean:.4g}, has been more than "
                 f"{DIVERGED} times what one and the same embedding for every image gives, "
-                f"{one:.4g}: the weights have diverged; lower the learning rate "
-                f"(module.optimizer.lr)",
+                f"{one:.4g}, and has not fallen below {self._lowest:.4g}: the weights have "
+                f"diverged; lower the learning rate (module.optimizer.lr)",
             )
         self._stuck = self._stuck + 1 if abs(mean - one) <= SAME_LOSS * abs(one) else 0
         if self._stuck >= self.patience:
@@ -149,7 +154,7 @@ class LearningWatch(pl.Callback):
             )
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._embeddings, self._labels = [], []
+        self._embeddings, self._labels, self._area = [], [], None
 
     def on_validation_batch_end(
         self,
@@ -163,7 +168,7 @@ class LearningWatch(pl.Callback):
         watched = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if watched and dataloader_idx == 0 and isinstance(outputs, Mapping):
             found = outputs.get("loss_embeddings", outputs.get("embeddings"))
-            labels = outputs.get("labels")
+            labels, self._appended = outputs.get("labels"), "loss_embeddings" in outputs
             if isinstance(found, Tensor) and found.ndim == 2:
                 self._embeddings.append(found.detach().float().cpu())
                 if isinstance(labels, Tensor) and labels.shape == found.shape[:1]:
@@ -177,9 +182,12 @@ class LearningWatch(pl.Callback):
         epoch, now = trainer.current_epoch, torch.cat(self._embeddings)
         labels = torch.cat(self._labels) if self._labels else now[:0, 0]
         self._embeddings, self._labels = [], []
-        apart = _median_distance(now, labels if len(labels) == len(now) else None)
-        scale = _scale(pl_module, now)
-        if bool(now.isfinite().all()) and apart is not None and apart <= COLLAPSED * scale:
+        known = labels if len(labels) == len(now) else None
+        apart, scale = median_distance(now, known), scale_of(pl_module, now)
+        finite = bool(now.isfinite().all())
+        if self._appended and finite and known is not None:
+            self._area = area(pl_module, now, known)
+        if finite and apart is not None and apart <= COLLAPSED * scale:
             self._warn(
                 "collapsed",
                 f"epoch {epoch}: the embeddings of {len(now):,} validation images have collapsed "
@@ -203,52 +211,18 @@ class LearningWatch(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        area = _logged_area(trainer)
-        if area is None or trainer.current_epoch == self._judged:
+        seen = self._area if self._appended else _logged_area(trainer)
+        if seen is None or trainer.current_epoch == self._judged:
             return
         self._judged = trainer.current_epoch
-        self._guessing = self._guessing + 1 if area < GUESSING else 0
+        self._guessing = self._guessing + 1 if seen < GUESSING else 0
         if self._guessing >= self.patience:
             self._warn(
                 "guessing",
                 f"for {self._guessing} epochs the ROC AUC of the validation identities has been "
-                f"that of guessing ({area:.3f}): look at the labels and the pictures of training "
+                f"that of guessing ({seen:.3f}): look at the labels and the pictures of training "
                 f"pairs, or at the learning rate",
             )
-
-
-def _median_distance(embeddings: Tensor, labels: Tensor | None) -> float | None:
-    """Median euclidean distance of random pairs of different identities; None without one.
-
-    Images of one identity are near each other where all is well, and they lie side by side.
-
-    Args:
-        embeddings: (N, D) float32.
-        labels: (N,); None where they are not known, and every image counts as an identity.
-    """
-    n, dice = len(embeddings), torch.Generator().manual_seed(0)
-    if n < 2:
-        return None
-    left = torch.randint(n, (PAIRS,), generator=dice)
-    right = (left + torch.randint(1, n, (PAIRS,), generator=dice)) % n  # another row
-    if labels is not None:
-        different = labels[left] != labels[right]
-        left, right = left[different], right[different]
-    if not len(left):
-        return None
-    step = max(1, BLOCK // max(1, embeddings.shape[1]))
-    blocks = zip(torch.split(left, step), torch.split(right, step), strict=True)
-    found = [(embeddings[i] - embeddings[j]).norm(dim=1) for i, j in blocks]
-    return float(torch.cat(found).median())
-
-
-def _scale(module: pl.LightningModule, embeddings: Tensor) -> float:
-    """What is far: the loss's margin if it is one of distances, else the embeddings' length."""
-    margin = getattr(getattr(module, "loss", None), "margin", None)
-    distance = getattr(getattr(module, "loss", None), "distance", None)
-    if isinstance(margin, (int, float)) and isinstance(distance, EuclideanDistance):
-        return float(margin)
-    return float(embeddings.norm(dim=1).mean())
 
 
 def _logged_area(trainer: pl.Trainer) -> float | None:
