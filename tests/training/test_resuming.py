@@ -254,3 +254,22 @@ def test_bundle_and_last_checkpoint_have_the_weights_that_they_name(
     assert learned
     assert all(torch.equal(weights[name], last["state_dict"][name]) for name in learned)
     assert read_history(tmp_path / "history.csv")["calibration/eer"][0] == validated
+
+
+def test_without_a_validated_epoch_nothing_is_called_the_best(identities, tmp_path):
+    stopped = {"max_steps": 5, "check_val_every_n_epoch": 3}
+    run = trained(identities, tmp_path / "early", 9, keep="best", **stopped)[1]
+    assert run.evaluation.bundle.provenance["kept"] == "last"
+    assert any("no epoch was validated" in note for note in run.evaluation.notes)
+    assert not (run.folder / "checkpoints" / "best.ckpt").exists()
+    chosen = trained(identities, tmp_path / "whole", 1, keep="best")[1]
+    assert chosen.evaluation.bundle.provenance["kept"] == "best"
+    assert not any("validated" in note for note in chosen.evaluation.notes)
+
+
+def test_a_run_that_was_stopped_within_an_epoch_says_so_when_it_is_resumed(identities, tmp_path):
+    for steps, within in ((5, True), (6, False)):  # three steps are an epoch
+        first = trained(identities, tmp_path / f"{steps}", 9, max_steps=steps)[1]
+        run = trained(identities, tmp_path / f"{steps}-on", 3, resume=first.folder)[1]
+        assert any("within its epoch 2" in n for n in run.evaluation.notes) == within
+        assert run.evaluation.bundle.provenance["epochs"] == 3

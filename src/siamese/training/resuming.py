@@ -119,6 +119,13 @@ def _logged_today(name: str, split: str) -> str:
     return f"{split}/{name.removeprefix('val/')}"
 
 
+def _is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether Lightning wrote a checkpoint at the end of an epoch; True where that is not known."""
+    with contextlib.suppress(KeyError, TypeError):
+        return bool(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"])
+    return True
+
+
 @dataclass(frozen=True)
 class PreviousRun:
     """A previous run, to be continued.
@@ -133,6 +140,7 @@ class PreviousRun:
         best: its best checkpoint; None if there is none.
         first_weights: fingerprint of what it began with
             (:func:`siamese.evaluation.baselines.fingerprint`); None where that is not known.
+        whole: whether its last epoch came to its end.
     """
 
     checkpoint: Path
@@ -143,6 +151,7 @@ class PreviousRun:
     groups: tuple[int, ...]
     best: Path | None
     first_weights: str | None = None
+    whole: bool = True
 
     @classmethod
     def find(cls, run: str | Path) -> PreviousRun:
@@ -187,7 +196,8 @@ class PreviousRun:
         before = {_logged_today(name, validated): values for name, values in before.items()}
         kept = best if best.exists() else None
         first = _first_weights(folder)
-        return cls(checkpoint, epochs, manifest, before, shapes, groups, kept, first)
+        whole = _is_whole(content)
+        return cls(checkpoint, epochs, manifest, before, shapes, groups, kept, first, whole)
 
     def lies_in(self, folder: Path) -> bool:
         """Whether this is the run that the folder holds."""

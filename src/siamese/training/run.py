@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,8 @@ def train(
         resume: folder of a previous run of the same module and data, or one of its checkpoints:
             goes on after its last epoch, up to ``max_epochs`` in all. With the same settings and a
             schedule that does not depend on the length of the run (None), the weights come out as
-            if it had never stopped.
+            if it had never stopped. A run that ``max_steps`` or ``max_time`` stopped within an
+            epoch goes on with the next one; the run's notes say so.
         callbacks: more Lightning callbacks.
         trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence. Loggers and
             callbacks are added to the run's own.
@@ -224,10 +225,13 @@ def train(
         trained = has_weights(module)
         seconds = _fit(fitting, module, data, folder, previous) if trained else 0.0
     weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
-    if keep == "best" and best.best_model_path:
+    chosen_best = keep == "best" and bool(best.best_model_path)
+    if chosen_best:
         weights = _restore_best(module, best, folder, previous)
-    facts |= {"epochs": fitting.current_epoch, "kept": keep}
+    facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
     evaluation = _conclude(module, components, images, rule, weights, facts)
+    if notes := tuple(_notes(previous, trained and keep == "best" and not chosen_best)):
+        evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
@@ -274,6 +278,20 @@ def _conclude(
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
+
+
+def _notes(previous: PreviousRun | None, unvalidated: bool) -> Iterator[str]:
+    """What is not as a user would think; ``unvalidated``: no best weights could be chosen."""
+    if previous and not previous.whole:
+        yield (
+            f"the run that was resumed had been stopped within its epoch "
+            f"{previous.epochs} (by max_steps or max_time); the rest of that epoch is left out"
+        )
+    if unvalidated:
+        yield (
+            "no epoch was validated, so none could be called the best: the bundle has the last "
+            "weights (validate more often: trainer.check_val_every_n_epoch)"
+        )
 
 
 def _unfitted(distance: Distance) -> Distance:
