@@ -91,21 +91,23 @@ def main() -> None:
 def train(lfw: Path, out: Path, view: int, group: str, settings: Sequence[str]) -> Path:
     """The folder of a finished run."""
     folder = out / (f"view2-{group.replace(',', '-')}" if view == 2 else "view1")
+    words = [
+        "experiment=lfw",
+        f"data.root={lfw}",
+        f"data.split.benchmark=lfw_view{view}",
+        *([f"data.split.tested=[{group}]"] if view == 2 else []),
+        f"hydra.run.dir={folder}",
+        "overwrite=true",
+        "plots=false",
+        *settings,
+    ]
+    begun = (folder / "checkpoints" / "last.ckpt").exists()
+    if begun or (folder / "evaluation.json").exists():
+        refuse_other_settings(folder, words)
     if (folder / "evaluation.json").exists():
-        refuse_other_settings(folder, settings)
         return folder
-    words = [f"hydra.run.dir={folder}", f"resume={folder}"]
-    if not (folder / "checkpoints" / "last.ckpt").exists():
-        words = [
-            "experiment=lfw",
-            f"data.root={lfw}",
-            f"data.split.benchmark=lfw_view{view}",
-            *([f"data.split.tested=[{group}]"] if view == 2 else []),
-            f"hydra.run.dir={folder}",
-            "overwrite=true",
-            "plots=false",
-            *settings,
-        ]
+    if begun:
+        words = [f"hydra.run.dir={folder}", f"resume={folder}"]
     print(f"siamese train {' '.join(words)}", file=sys.stderr, flush=True)
     subprocess.run([sys.executable, "-m", "siamese", "train", *words], check=True)
     return folder

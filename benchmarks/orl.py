@@ -35,11 +35,13 @@ def main() -> None:
     rows = []
     for seed in args.seeds:
         folder = args.out / str(seed)
-        if not (folder / "evaluation.json").exists():
-            words = [f"data.seed={seed}", f"hydra.run.dir={folder}", "overwrite=true"]
-            command = [sys.executable, "-m", "siamese", "train", *words, "plots=false"]
-            subprocess.run([*command, *args.settings], check=True, stdout=subprocess.DEVNULL)
-        refuse_other_settings(folder, args.settings)
+        words = [f"data.seed={seed}", f"hydra.run.dir={folder}", "overwrite=true", "plots=false"]
+        words += args.settings
+        if (folder / "evaluation.json").exists():
+            refuse_other_settings(folder, words)
+        else:
+            command = [sys.executable, "-m", "siamese", "train", *words]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         test = json.loads((folder / "evaluation.json").read_text())["test"]
         known = [test, *(test["baselines"][name] for name in BASELINES)]
         seconds = json.loads((folder / "timing.json").read_text())["training_seconds"]
