@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from tests.helpers import assert_says, write_identities
 
 from siamese.data.split_protocols.benchmark_folds import BenchmarkFolds
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.lfw import lfw_view2, load_lfw
 from siamese.errors import SplitError
 
 PEOPLE = 40
@@ -117,14 +120,17 @@ def test_other_pictures_are_told_which_split_is_theirs(table, tmp_path):
     BenchmarkFolds("lfw_view2", 0).look_for_files(table.root)
 
 
-def test_the_files_are_found_wherever_they_are_read_from(tmp_path):
-    """In the given folder, in that of the images, or beside either."""
-    images = tmp_path / "all" / "lfw" / "lfw_funneled"
-    images.mkdir(parents=True)
-    for place in (images, images.parent, images.parent.parent):
-        file = place / "pairs.txt"
-        with pytest.raises(SplitError):
-            BenchmarkFolds("lfw_view2").look_for_files(images.parent)
-        file.touch()
-        BenchmarkFolds("lfw_view2").look_for_files(images.parent)
-        file.unlink()
+@pytest.mark.parametrize("given", ["all/lfw", "all/lfw/lfw_funneled"])
+@pytest.mark.parametrize("place", ["all/lfw/lfw_funneled", "all/lfw", "all", "."])
+def test_the_files_are_found_wherever_they_are_read_from(given, place, table, tmp_path):
+    """In the given folder, in that of the images, or beside either; and nowhere else."""
+    split = BenchmarkFolds("lfw_view2", [0])
+    shutil.copytree(table.root, tmp_path / "all/lfw/lfw_funneled")
+    (tmp_path / "all/lfw/lfw_funneled/pairs.txt").rename(tmp_path / place / "pairs.txt")
+    if place == ".":
+        with pytest.raises(SplitError, match=r"pairs\.txt lies neither"):
+            split.look_for_files(tmp_path / given)
+        return
+    split.look_for_files(tmp_path / given)
+    assert len(split(load_lfw(tmp_path / given)).pairs["test"].T) == 6
+    assert lfw_view2(tmp_path / given).folds == 4

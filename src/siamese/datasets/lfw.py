@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,25 +126,34 @@ def _images_folder(root: str | Path) -> Path:
 
 
 def missing_file(root: str | Path, names: Sequence[str]) -> str | None:
-    """The first of some official files that lies neither where LFW or its images are, nor beside.
+    """The first of some official files that is not where :func:`lfw_view2` would look for it.
 
     None where all are there; and where there is no such folder, which is another mistake.
     """
     if not Path(root).expanduser().exists():
         return None
-    folders = [Path(root).expanduser().absolute(), _images_folder(root).absolute()]
-    return next((name for name in names if not any(_at(f, name) for f in folders)), None)
+    return next((name for name in names if _official(root, name) is None), None)
 
 
-def _at(folder: Path, name: str) -> Path | None:
-    """A file in a folder, or else beside it."""
-    return next((p / name for p in (folder, folder.parent) if (p / name).is_file()), None)
+def _official(root: str | Path, name: str) -> Path | None:
+    """One of the official files: where LFW is, where its images are, or beside either.
+
+    Whether the folder of LFW is given or that of its images, the same places are searched.
+    """
+    folder, images = Path(root).expanduser().absolute(), _images_folder(root).absolute()
+    # The folders that could be given in place of the images' own.
+    above = takewhile(lambda f: _images_folder(f) == images, images.parents)
+    places = dict.fromkeys(p for f in (folder, images, *above) for p in (f, f.parent))
+    return next((p / name for p in places if (p / name).is_file()), None)
 
 
 def _beside(root: str | Path, name: str) -> Path:
-    """One of the official files of pairs: in the given folder, or where the images' folder lies."""
-    _images_folder(root)  # raises if it does not exist
-    if found := _at(Path(root).expanduser().absolute(), name):
+    """As :func:`_official`.
+
+    Raises:
+        DataError: no such folder, or no such file.
+    """
+    if found := _official(root, name):
         return found
     raise DataError(
         f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its "
