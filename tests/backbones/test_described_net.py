@@ -55,6 +55,8 @@ def test_both_are_fitted():
     again = DescribedNet(net, components=6)
     with pytest.raises(ConfigError, match=r"given 0 images and 32 labels.*passed through again"):
         again.fit(iter([images[:20], images[20:]]), labels)
+    with pytest.raises(ConfigError, match="given 40 images and 32 labels"):
+        again.fit([images[:20], images[:20]], labels)
 
 
 @pytest.mark.parametrize("given", ["small", "plain", "ensemble"])

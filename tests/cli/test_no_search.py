@@ -52,7 +52,7 @@ def test_verify_says_so_and_answers_as_ever(here, capsys):
     code = main(["verify", a, b, "--bundle", "runs/latest"])
     said = capsys.readouterr()
     assert said.out.count(f"note: {SAID}") == 1
-    assert "data=folder" in said.out
+    assert "data/cropper=dlib_hog" in said.out
     assert main(["verify", a, b, "--bundle", "runs/latest", "--json"]) == code
     found = json.loads(capsys.readouterr().out)
     assert [text for text in found["notes"] if text.startswith(SAID)]

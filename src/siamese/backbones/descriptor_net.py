@@ -95,10 +95,11 @@ class DescriptorNet(Backbone):
         found = torch.empty(int(kept.sum()), self.size, dtype=torch.half, device=device)
         seen = filled = 0
         for batch in batches:
-            wanted = batch[kept[seen : seen + len(batch)]]
+            chosen = kept[seen : seen + len(batch)]
             seen += len(batch)
-            if len(wanted):
-                found[filled : filled + len(wanted)] = self.describe(wanted.to(device))
+            if seen <= len(labels) and bool(chosen.any()):
+                wanted = self.describe(batch[chosen].to(device))
+                found[filled : filled + len(wanted)] = wanted
                 filled += len(wanted)
         if seen != len(labels):
             raise ConfigError(

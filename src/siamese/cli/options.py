@@ -312,7 +312,7 @@ def on_no_search(cropper: Cropper, pictures: Iterable[str | Path]) -> str | None
             return None
     return (
         f"this bundle looks for no face; {compared} is compared, as in its training (for "
-        f"photographs of people train with data=folder, which looks for faces)"
+        f"photographs of people train with a cropper that finds faces: data/cropper=dlib_hog)"
     )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,12 @@ from siamese.evaluation.baselines import (
     beside_baselines,
     check_baselines,
     fingerprint,
-    judged_split,
 )
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.bundle import DESCRIPTION
-from siamese.inference.components import Components, seen_without_search
+from siamese.inference.components import Components
 from siamese.inference.verifier import Verifier
 from siamese.losses.base import EmbeddingLoss
 from siamese.pairs.balanced_pairs import BalancedPairs
@@ -46,6 +44,7 @@ from siamese.training.folder import check_folder, remove_results
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
 from siamese.training.resuming import EpochSeeds, PreviousRun
+from siamese.training.summary import notes_of, show
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.training.watch import LearningWatch
 from siamese.verification.calibration import Calibration
@@ -230,8 +229,8 @@ def train(
         weights = _restore_best(module, best, folder, previous)
     facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
     evaluation = _conclude(module, components, images, rule, weights, facts)
-    if notes := tuple(_notes(previous, trained and keep == "best" and not chosen_best)):
-        evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
+    notes = notes_of(previous, trained and keep == "best" and not chosen_best)
+    evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
     epochs = fitting.current_epoch - (previous.epochs if previous else 0)
     run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
     _write(run, previous.history if previous else {}, plots)
@@ -246,7 +245,7 @@ def train(
     )
     write_json(folder / "evaluation.json", run.evaluation.to_dict())
     if verbose:
-        _show(run, trained)
+        show(run, trained)
     return run
 
 
@@ -278,20 +277,6 @@ def _conclude(
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
-
-
-def _notes(previous: PreviousRun | None, unvalidated: bool) -> Iterator[str]:
-    """What is not as a user would think; ``unvalidated``: no best weights could be chosen."""
-    if previous and not previous.whole:
-        yield (
-            f"the run that was resumed had been stopped within its epoch "
-            f"{previous.epochs} (by max_steps or max_time); the rest of that epoch is left out"
-        )
-    if unvalidated:
-        yield (
-            "no epoch was validated, so none could be called the best: the bundle has the last "
-            "weights (validate more often: trainer.check_val_every_n_epoch)"
-        )
 
 
 def _unfitted(distance: Distance) -> Distance:
@@ -405,34 +390,3 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
         if draw:
             pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
     run.evaluation.write(folder, plots=draw, overwrite=True)
-
-
-def _show(run: TrainingRun, trained: bool) -> None:
-    """The figures, and where everything lies; ``trained``: whether there was anything to train."""
-    evaluation, shown = run.evaluation, os.path.relpath(run.folder)
-    figures = list(run.evaluations.values())
-    point, caution = run.operating_point, evaluation.caution
-    tables.show(tables.evaluation_table(figures, point, caution))
-    split = judged_split(evaluation)
-    others = {b.title: b.evaluations[split] for b in evaluation.baselines}
-    tables.show(tables.baselines_table(run.evaluations[split], others))
-    took = f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch"
-    print(took if trained else _untrained(run))
-    drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""
-    print(f"run: {shown}    figures: {shown}/evaluation.json{drawn}")
-    for note in evaluation.notes:
-        print(f"note: {note}")
-    if run.bundle.is_dir():
-        compared = seen_without_search(evaluation.bundle.cropper)
-        remark = f"    # compares {compared}, looks for no face" if compared else ""
-        print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle{remark}")
-
-
-def _untrained(run: TrainingRun) -> str:
-    """What is said instead of how long training took, where there was nothing to train."""
-    if list(run.evaluation.bundle.backbone.parameters()):
-        return "nothing is trained: all weights are frozen (requires_grad=False)"
-    return (
-        "nothing is trained in this backbone: it was fitted in closed form (max_epochs and the "
-        "learning rate have no part in it)"
-    )
