@@ -347,6 +347,20 @@ def test_classes_can_be_swept(training):
     assert made == ["SmallResNet", "FaceComparerNet"]
 
 
+@pytest.mark.parametrize(
+    "order", [("SmallResNet", "FaceComparerNet"), ("FaceComparerNet", "SmallResNet")]
+)
+def test_a_setting_that_one_class_of_a_sweep_lacks_is_refused_before_the_first_run(
+    order, training, capsys
+):
+    classes = f"module.backbone._target_={','.join(f'siamese.{name}' for name in order)}"
+    assert main([*RUN, "--multirun", classes, "module.backbone.widths=[8]"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert_says(line, "module.backbone.widths", "FaceComparerNet, one of the classes of the sweep")
+    assert training.calls == []
+    assert main([*RUN, "--multirun", classes, "module.backbone.dropout=0.1"]) == 0  # both have it
+
+
 # --- files ---
 
 

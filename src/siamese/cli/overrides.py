@@ -94,10 +94,11 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
             settings.append((word, override))
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train", overrides=[*search, *choices])
-        for override in classes:  # what can be set depends on the class
+        # What can be set depends on the class; in a sweep, on every one of them.
+        for override in classes:
             if OmegaConf.select(config, override.key_or_group) is not None:
-                # Of a sweep the first: what it does not know fails whatever the others know.
                 OmegaConf.update(config, override.key_or_group, _choices(override)[0])
+            _check_swept(override, [o.key_or_group for _, o in settings])
         replaced = {
             word: _settle(word, override.key_or_group, config, known, search)
             for word, override in settings
@@ -123,6 +124,31 @@ def _own_folder(argv: Sequence[str]) -> Path | None:
                 raise ConfigError(f"{flag} {folder}: no such folder; give that of your own YAML")
             return folder
     return None
+
+
+def _check_swept(override: Any, keys: Sequence[str]) -> None:
+    """Refuse settings that not every class of a sweep has, before the first run.
+
+    Args:
+        override: of a ``_target_``.
+        keys: names of all settings of the command line.
+
+    Raises:
+        ConfigError: names the class without the setting.
+    """
+    path = override.key_or_group.rpartition(".")[0]
+    below = [key.removeprefix(f"{path}.") for key in keys if key.startswith(f"{path}.")]
+    targets = _choices(override)
+    for target in targets if len(targets) > 1 else ():
+        known = arguments_of(target)
+        for name in below:
+            own = not name.startswith("_") and "." not in name
+            if own and name not in known.types and not known.open:
+                owner = str(target).rpartition(".")[2]
+                raise ConfigError(
+                    f"{path}.{name}: {owner}, one of the classes of the sweep, has no such "
+                    f"argument{did_you_mean(name, known.types)}; sweep over the others alone"
+                )
 
 
 def _settle(
