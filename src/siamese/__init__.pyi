@@ -2,7 +2,7 @@
 
 # the fifteen names that most users need
 from .training.run import train as train
-from .training.run import TrainingRun as TrainingRun
+from .training.training_run import TrainingRun as TrainingRun
 from .training.module import SiameseModule as SiameseModule
 from .data.datamodule import FolderDataModule as FolderDataModule
 from .backbones.small_res_net import SmallResNet as SmallResNet
@@ -149,7 +149,7 @@ from .training.metrics import EqualErrorRate as EqualErrorRate
 from .training.metrics import RecallAtFmr as RecallAtFmr
 
 # benchmarks and pretrained networks
-from .evaluation.baselines import Baseline as Baseline
+from .evaluation.baseline import Baseline as Baseline
 from .evaluation.benchmark import measure_benchmark as measure_benchmark
 from .evaluation.benchmark import BenchmarkDistances as BenchmarkDistances
 from .evaluation.benchmark import evaluate_benchmark as evaluate_benchmark

@@ -14,7 +14,8 @@ from siamese.data.embedding import embed
 from siamese.data.samplers.base import BatchPlan
 from siamese.errors import CalibrationError, ConfigError
 from siamese.evaluation import baselines
-from siamese.evaluation.baselines import Baseline, note_on_training
+from siamese.evaluation.baseline import Baseline
+from siamese.evaluation.baselines import note_on_training
 from siamese.evaluation.stages import fit_backbone
 from siamese.inference.components import Components
 from siamese.pairs.all_pairs import AllPairs

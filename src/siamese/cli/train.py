@@ -18,7 +18,7 @@ from siamese.errors import ConfigError, SiameseError, did_you_mean, first_line
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from siamese.training.run import TrainingRun
+    from siamese.training.training_run import TrainingRun
 
 HELP = "train a network, calibrate its threshold, test it, and save a bundle"
 DESCRIPTION = (

@@ -9,10 +9,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,51 +27,20 @@ from siamese.data.prepared import prepare
 from siamese.data.samplers.base import BatchPlan
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_line
+from siamese.evaluation.baseline import BASELINES, Baseline
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.components import Components, with_no_face
-from siamese.verification.figures import SplitEvaluation, gain_in_auc
+from siamese.verification.figures import gain_in_auc
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 
-# What each is called in tables and sentences.
-BASELINES = {
-    "untrained": "before training",
-    "descriptors": "fixed descriptors",
-    "pretrained": "dlib's network",
-}
 # Whether the run is better, where that is known.
 COMPARED = {1: "better than", 0: "not shown to differ from", -1: "worse than"}
 PASSED = 30  # batches that an untrained network gathers statistics from
 COMPONENTS = 300  # of the descriptors, where there are images enough
 # Of which descriptors are computed: about 10 ms and 70 KB of the cache for each image.
 DESCRIBED = 20_000
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Figures without the training, on the same identities.
-
-    Attributes:
-        name: a key of ``BASELINES``.
-        evaluations: split -> figures, at the baseline's own threshold.
-        gain: split -> (observed, low, high), by how much the run's ROC AUC is higher, with a 95 %
-            interval over the same draws of identities; low and high are None where identities are
-            too few for an interval.
-    """
-
-    name: str
-    evaluations: Mapping[str, SplitEvaluation]
-    gain: Mapping[str, tuple[float, float | None, float | None]]
-
-    @property
-    def title(self) -> str:
-        """What it is called in a table."""
-        return BASELINES[self.name]
-
-    def to_dict(self, split: str) -> dict[str, Any]:
-        """Plain JSON values of one split."""
-        return self.evaluations[split].to_dict() | {"gain_in_auc": list(self.gain[split])}
 
 
 def check_baselines(names: Sequence[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.samplers.base import SequentialBatches
 from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
+from siamese.evaluation.baseline import Baseline
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.inference.bundle import Bundle
@@ -28,9 +29,6 @@ from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
-
-if TYPE_CHECKING:
-    from siamese.evaluation.baselines import Baseline
 
 
 @dataclass(frozen=True, repr=False)

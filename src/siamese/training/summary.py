@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from siamese.backbones.base import Backbone
 from siamese.evaluation.baselines import judged_split
 from siamese.inference.components import seen_without_search
 from siamese.report import tables
 from siamese.training.resuming import PreviousRun
-
-if TYPE_CHECKING:
-    from siamese.training.run import TrainingRun
+from siamese.training.training_run import TrainingRun
 
 
 def notes_of(previous: PreviousRun | None, unvalidated: bool) -> Iterator[str]:
