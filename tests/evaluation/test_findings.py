@@ -34,7 +34,7 @@ def at_its_threshold(own, here):
 
 @pytest.mark.parametrize(("identities", "most"), [(8, 4), (20, 1)])
 def test_identities_of_the_same_kind_are_seldom_called_worse(identities, most):
-    """Of 24 draws of both; 8 % are 2 of them, 1 % is hardly one."""
+    """Of 24 draws of one population: the own figures of few identities flatter."""
     alarms = 0
     for seed in range(24):
         few = found(seed, identities)

@@ -162,7 +162,7 @@ def test_a_loss_far_above_that_of_one_embedding_which_does_not_fall_is_named():
 
 
 class Squares(EmbeddingLoss):
-    """Pulls every embedding to length 1, by gradient steps that are stable below a rate of 1/4."""
+    """Pulls every embedding to length 1; steps that are too long throw it ever further."""
 
     def forward(self, embeddings, labels, pairs=None):
         return (embeddings.norm(dim=1) - 1).square().mean() + 1

@@ -136,14 +136,16 @@ def _check_swept(override: Any, keys: Sequence[str]) -> None:
     Raises:
         ConfigError: names the class without the setting.
     """
+    targets = _choices(override)
+    if len(targets) < 2:
+        return
     path = override.key_or_group.rpartition(".")[0]
     below = [key.removeprefix(f"{path}.") for key in keys if key.startswith(f"{path}.")]
-    targets = _choices(override)
-    for target in targets if len(targets) > 1 else ():
+    own = [name for name in below if "." not in name and not name.startswith("_")]
+    for target in targets:
         known = arguments_of(target)
-        for name in below:
-            own = not name.startswith("_") and "." not in name
-            if own and name not in known.types and not known.open:
+        for name in own:
+            if name not in known.types and not known.open:
                 owner = str(target).rpartition(".")[2]
                 raise ConfigError(
                     f"{path}.{name}: {owner}, one of the classes of the sweep, has no such "

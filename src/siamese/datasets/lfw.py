@@ -95,7 +95,7 @@ def lfw_view2(root: str | Path) -> PairsFile:
     Raises:
         DataError: no such folder, no such file, or images that do not exist.
     """
-    return PairsFile.read(_beside(root, *VIEW2), _images_folder(root), "lfw_view2")
+    return PairsFile.read(_official_file(root, *VIEW2), _images_folder(root), "lfw_view2")
 
 
 def lfw_view1(root: str | Path) -> PairsFile:
@@ -107,7 +107,8 @@ def lfw_view1(root: str | Path) -> PairsFile:
     """
     images = _images_folder(root)
     train, test = (
-        PairsFile.read(_beside(root, name), images, name.removesuffix(".txt")) for name in VIEW1
+        PairsFile.read(_official_file(root, name), images, name.removesuffix(".txt"))
+        for name in VIEW1
     )
     return train.join(test, "lfw_view1", tested=(1,))
 
@@ -132,10 +133,10 @@ def missing_file(root: str | Path, names: Sequence[str]) -> str | None:
     """
     if not Path(root).expanduser().exists():
         return None
-    return next((name for name in names if _official(root, name) is None), None)
+    return next((name for name in names if _find_official(root, name) is None), None)
 
 
-def _official(root: str | Path, name: str) -> Path | None:
+def _find_official(root: str | Path, name: str) -> Path | None:
     """One of the official files: where LFW is, where its images are, or beside either.
 
     Whether the folder of LFW is given or that of its images, the same places are searched.
@@ -147,13 +148,13 @@ def _official(root: str | Path, name: str) -> Path | None:
     return next((p / name for p in places if (p / name).is_file()), None)
 
 
-def _beside(root: str | Path, name: str) -> Path:
-    """As :func:`_official`.
+def _official_file(root: str | Path, name: str) -> Path:
+    """One of the official files, as :func:`_find_official` finds it.
 
     Raises:
         DataError: no such folder, or no such file.
     """
-    if found := _official(root, name):
+    if found := _find_official(root, name):
         return found
     raise DataError(
         f"{root}: {name} lies neither in it nor beside it; give the folder of LFW with its "

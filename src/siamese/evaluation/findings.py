@@ -18,9 +18,10 @@ HARDLY = 0.7
 def worse_figures(own: OperatingPoint, here: OperatingPoint) -> str | None:
     """Which rates at one threshold are worse on other pairs than where it was chosen.
 
-    A rate is where the two 95 % intervals do not overlap. By chance that is rare: of simulated
-    draws from one population, 1 to 2 % where the threshold was chosen on 20 identities or more, and
-    8 % where on 8, since its figures on those flatter (``tests/evaluation/test_findings.py``).
+    A rate is where the two 95 % intervals do not overlap. By chance that is rare: at most 1 of 24
+    simulated draws from one population where the threshold was chosen on 20 identities, and at most
+    4 where on 8, since its figures on those flatter (``tests/evaluation/test_findings.py`` holds
+    both).
 
     Args:
         own: the threshold on the pairs that it was chosen on.
