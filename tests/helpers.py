@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,22 @@ UNTRAINED = [
     "baselines=[]",
     "plots=false",
 ]
+
+
+def assert_in_the_middle(found: float, best: float, distances: np.ndarray) -> None:
+    """Check that a threshold lies midway between the best distance and the next one that occurs.
+
+    The middle is computed in fractions; ``found`` is the nearest number of the distances' kind, or
+    its neighbour. Where no distance is larger, it is the best one.
+    """
+    larger = distances[distances > best]
+    if not len(larger):
+        assert found == best
+        return
+    low, high = Fraction(float(best)), Fraction(float(larger.min()))
+    step = Fraction(float(np.spacing(larger.min())))
+    assert low <= Fraction(found) < high
+    assert abs(Fraction(found) - (low + high) / 2) <= step
 
 
 def made_up_table(counts: Sequence[int], root: str = "/nowhere") -> IdentityTable:

@@ -119,6 +119,7 @@ from .verification.policies.max_accuracy import MaxAccuracy as MaxAccuracy
 from .verification.policies.eer import Eer as Eer
 from .verification.policies.fmr import Fmr as Fmr
 from .verification.policies.recall import Recall as Recall
+from .verification.policies.precision import Precision as Precision
 from .verification.policies.cost import Cost as Cost
 from .verification.point import OperatingPoint as OperatingPoint
 from .verification.probability import ProbabilityMap as ProbabilityMap

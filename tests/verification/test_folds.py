@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from tests.helpers import assert_says
+from tests.helpers import assert_in_the_middle, assert_says
 
 from siamese.errors import CalibrationError
 from siamese.verification.folds import cross_validate
@@ -57,8 +57,12 @@ def test_against_brute_force(case):
     for tested in found.folds:
         here = fold == tested.fold
         expected = best_threshold(distances[~here], same[~here])
-        assert tested.threshold == expected
-        shares.append(Fraction(right(distances[here], same[here], expected), int(here.sum())))
+        if expected in distances:
+            assert_in_the_middle(tested.threshold, expected, distances[~here])
+        else:  # every pair is refused
+            assert tested.threshold == expected
+        got = right(distances[here], same[here], tested.threshold)
+        shares.append(Fraction(got, int(here.sum())))
         assert tested.tp + tested.fn == same[here].sum()
         assert tested.fp + tested.tn == (~same[here]).sum()
         assert tested.accuracy == pytest.approx(float(shares[-1]))
@@ -99,10 +103,11 @@ FOLD = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 
 def test_pairs_without_a_face_are_counted_both_ways():
     missing = np.array([0, 0, 0, 1, 0, 0, 1, 0], bool)
-    found = cross_validate(DISTANCES, SAME, FOLD, missing=missing)
-    # On paper: fold 0 gets 0.3 and is right four times, fold 1 gets 0.2 and refuses the genuine
-    # pair at 0.3.
-    assert [f.threshold for f in found.folds] == [pytest.approx(0.3), pytest.approx(0.2)]
+    distances = np.where(DISTANCES == np.float32(0.3), np.float32(0.6), DISTANCES)
+    found = cross_validate(distances, SAME, FOLD, missing=missing)
+    # On paper: fold 0 gets 0.65, halfway from 0.6 to 0.7, and is right four times; fold 1 gets 0.5,
+    # halfway from 0.2 to 0.8, and refuses the genuine pair at 0.6.
+    assert [f.threshold for f in found.folds] == [pytest.approx(0.65), pytest.approx(0.5)]
     assert [f.accuracy for f in found.folds] == [1, 0.75]
     # The one that is wrong already is not counted twice.
     assert [f.strict_accuracy for f in found.folds] == [0.75, 0.75]
@@ -140,7 +145,7 @@ def test_a_given_threshold_is_applied_as_it_is():
 def test_another_policy():
     found = cross_validate(DISTANCES, SAME, FOLD, policy={"name": "recall", "rate": 1.0})
     assert found.policy == "recall"
-    assert found.folds[1].threshold == pytest.approx(0.2)
+    assert found.folds[1].threshold == pytest.approx(0.5)  # halfway from 0.2 to 0.8
 
 
 @pytest.mark.parametrize(

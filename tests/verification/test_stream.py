@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers import assert_says
+from tests.helpers import assert_in_the_middle, assert_says
 from tests.strategies import crowd
 
 from siamese.distances.base import DISTANCES
@@ -31,6 +31,7 @@ from siamese.verification.policies.eer import Eer
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 from siamese.verification.policies.max_f1 import MaxF1
+from siamese.verification.policies.precision import Precision
 from siamese.verification.policies.recall import Recall
 from siamese.verification.streaming import cells, stream, tiles
 from siamese.verification.streaming.stream import StreamedDistances
@@ -54,6 +55,8 @@ chosen_by = st.one_of(
     st.builds(Eer),
     st.builds(Recall, rates),
     st.builds(Fmr, rates),
+    st.builds(Fmr, rates, gallery=st.integers(1, 9)),
+    st.builds(Precision, rates, prevalences),
     st.builds(Cost, st.sampled_from([1, 2, 10]), st.sampled_from([1, 3]), prevalences),
 )
 
@@ -99,16 +102,26 @@ def worth(policy, tp, fp, g, i):
     # A third as a floating point number is not a third: a billionth of a pair is forgiven.
     if isinstance(policy, Recall):
         return -fmr if tp >= Fraction(str(policy.rate)) * g - Fraction(1, 10**9) else None
+    if isinstance(policy, Precision):
+        hit, false = p * recall, (1 - p) * fmr
+        return recall if not tp + fp or hit / (hit + false) >= Fraction(str(policy.rate)) else None
+    if isinstance(policy, Fmr) and policy.gallery:
+        # A search with no false match among so many, each independent of the others.
+        right = (1 - (Fraction(fp) - Fraction(1, 10**9)) / i) ** policy.gallery
+        return recall if right >= 1 - Fraction(str(policy.rate)) else None
     if isinstance(policy, Fmr):
         return recall if fp <= Fraction(str(policy.rate)) * i + Fraction(1, 10**9) else None
     return -(p * (1 - recall) * policy.false_non_match + (1 - p) * fmr * policy.false_match)
+
+
+REFUSING = (MaxAccuracy, Cost, Fmr, Precision)  # where refusing every pair can be best
 
 
 def best(policy, pairs):
     """(threshold, tp, fp) of the smallest of the best; None where every pair is refused."""
     g, i = sum(s for _, s in pairs), sum(not s for _, s in pairs)
     found = (None, 0, 0)
-    highest = worth(policy, 0, 0, g, i) if isinstance(policy, (MaxAccuracy, Cost, Fmr)) else None
+    highest = worth(policy, 0, 0, g, i) if isinstance(policy, REFUSING) else None
     for t in sorted({d for d, _ in pairs}):
         tp, fp = sum(s and d <= t for d, s in pairs), sum(not s and d <= t for d, s in pairs)
         value = worth(policy, tp, fp, g, i)
@@ -136,12 +149,19 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
         if finer:  # so many pairs that bins are refined twice, and keys settled at once
             patch.setattr(stream, "LIMIT", 2)
             patch.setattr(cells, "WAITING", 3)
-        found, counts = StreamedDistances(rows, labels, distance, tile).choose(policy)
+        found, counts, gap = StreamedDistances(rows, labels, distance, tile).choose(policy)
     assert (counts.tp, counts.fp, counts.total) == (tp, fp, len(pairs))
     if threshold is None:
         assert found < min(d for d, _ in pairs)
+        assert gap is None
+        return
+    every = np.array([d for d, _ in pairs], dtype=np.float32)
+    assert_in_the_middle(found, threshold, every)
+    larger = every[every > threshold]
+    if len(larger):  # up to the next distance all counts are the same, and no farther
+        assert gap == (threshold, np.nextafter(larger.min(), np.float32(0)))
     else:
-        assert found == threshold
+        assert gap is None
 
 
 @settings(max_examples=600, deadline=None)
@@ -385,10 +405,10 @@ def test_fmr_takes_the_most_genuine_pairs_that_the_rate_allows_and_needs_30_expe
     for rate in (0.1, 0.01, 1e-3, 3e-4):
         # The first impostor pair too many.
         allowed = np.sort(d[~pairs.same])[int(rate * pairs.impostor)]
-        found, counts = streamed.choose(Fmr(rate))
+        found, counts, _ = streamed.choose(Fmr(rate))
         assert counts.fp <= rate * pairs.impostor
         assert counts.tp == np.count_nonzero(d[pairs.same] < allowed)
-        assert found == d[pairs.same][d[pairs.same] < allowed].max()
+        assert_in_the_middle(found, d[pairs.same][d[pairs.same] < allowed].max(), d)
     with pytest.raises(CalibrationError) as error:
         streamed.choose(Fmr(1e-5))
     assert_says(error.value, "1e-05", "rule of 30", "3,000,000", "more identities")
@@ -436,7 +456,7 @@ def test_rows_that_are_all_the_same_are_all_accepted():
     rows, labels = torch.full((9, 3), 0.1), np.arange(9) // 3
     for rows in (torch.full((9, 3), 0.1), torch.zeros(9, 3)):
         streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=4)
-        assert streamed.choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0))
+        assert streamed.choose(MaxF1()) == (0.0, Confusion(9, 27, 0, 0), None)
 
 
 def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_any_genuine_one():
@@ -449,6 +469,6 @@ def test_fmr_refuses_every_pair_where_too_many_impostor_pairs_are_closer_than_an
         StreamedDistances(rows, labels, EuclideanDistance()),
         measure_pairs(rows, labels, AllPairs(), EuclideanDistance()),
     ):
-        threshold, counts = measured.choose(Fmr(0.1))
+        threshold, counts, _ = measured.choose(Fmr(0.1))
         assert counts == Confusion(0, 0, 20, 760)
         assert measured.count_verdicts(threshold) == counts

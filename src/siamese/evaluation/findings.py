@@ -59,7 +59,7 @@ def no_threshold_helps(found: Calibration) -> str | None:
     if found.draws is None:
         return None
     policy = MaxF1(prevalence="balanced")
-    threshold, counts = found.curve.choose(policy)
+    threshold, counts, _ = found.curve.choose(policy)
     best = figures_at(counts, 0.5)["f1"]
     low, high = found.draws.figures(threshold, 0.5, found.curve)["f1"]
     if best >= HARDLY or low > ACCEPT_ALL:

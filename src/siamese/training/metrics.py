@@ -218,7 +218,7 @@ class PairVerification(PairMetric):
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
         distances = self.pair_distances()
-        threshold, counts = distances.choose(self.policy)
+        threshold, counts, _ = distances.choose(self.policy)
         values = {
             "threshold": threshold,
             "f1": counts.f1,
@@ -253,7 +253,7 @@ class VerificationThreshold(PairMetric):
             CalibrationError: pairs that cannot support the policy, or embeddings that are not
                 finite.
         """
-        return _scalar(self.pair_distances().choose(self.policy)[0])
+        return _scalar(self.pair_distances().choose(self.policy).threshold)
 
     def calibration(self) -> Calibration:
         """The threshold with its origin, curve, probability and intervals.
@@ -334,7 +334,7 @@ class RecallAtFmr(PairMetric):
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), no genuine pair, or
                 embeddings that are not finite.
         """
-        return _scalar(self.pair_distances().choose(self.policy)[1].recall)
+        return _scalar(self.pair_distances().choose(self.policy).counts.recall)
 
 
 def _scalar(value: float) -> Tensor:

@@ -40,6 +40,9 @@ class IdentityBootstrap:
         genuine, impostor: (r,) all of them, > 0.
         independent: (2,) int64: identities with genuine pairs, and pairs of identities with
             impostor pairs, > 0: the numbers of independent trials where no error was observed.
+        erring: (2, k) float64, of the pairs that were drawn from: identities with a refused genuine
+            pair, and half of the identities with an accepted impostor pair, at each threshold. None
+            in what earlier versions stored.
     """
 
     thresholds: np.ndarray
@@ -48,6 +51,7 @@ class IdentityBootstrap:
     genuine: np.ndarray
     impostor: np.ndarray
     independent: np.ndarray
+    erring: np.ndarray | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -59,6 +63,10 @@ class IdentityBootstrap:
         if not fits or not all(bool(np.isfinite(p).all()) for p in parts):
             return False
         if self.independent.shape != (2,) or not bool((self.independent > 0).all()):
+            return False
+        if self.erring is not None and not (
+            self.erring.shape == (2, k) and bool((self.erring >= 0).all())
+        ):
             return False
         ascending = (self.thresholds, self.tp, self.fp)
         rising = all(bool((np.diff(p, axis=-1) >= 0).all()) for p in ascending)
@@ -196,13 +204,21 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     while len(grid) * identities > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
-    tp, fp = distances.count_draws(grid, _draws(rng, identities))
+    own, others = distances.by_identity(grid)
+    tp, fp = distances.count_draws(grid, _draws(rng, identities), own, others)
     usable = (tp[:, -1] > 0) & (fp[:, -1] > 0)
     if not usable.any():
         return None
     tp, fp = tp[usable], fp[usable]
-    independent = distances.independent_trials()
-    return IdentityBootstrap(grid, tp[:, :-1], fp[:, :-1], tp[:, -1], fp[:, -1], independent)
+    return IdentityBootstrap(
+        grid,
+        tp[:, :-1],
+        fp[:, :-1],
+        tp[:, -1],
+        fp[:, -1],
+        distances.independent_trials(),
+        _erring(own, others),
+    )
 
 
 def interval(values: np.ndarray) -> Interval:
@@ -225,6 +241,18 @@ def unseen_error_rates(trials: int, draws: int, stream: int = 0) -> np.ndarray:
     levels = (np.arange(draws) + 0.5) / draws
     rates: np.ndarray = -np.expm1(np.log1p(-levels) / trials)
     return np.random.default_rng([stream, 7]).permutation(rates)
+
+
+def _erring(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(2, k) numbers of erring identities at each threshold; see :class:`IdentityBootstrap`.
+
+    Args:
+        own, others: (identities, k + 1) pairs, from :meth:`PairDistances.by_identity`.
+    """
+    accepted = np.cumsum(own, axis=1)
+    missing = np.count_nonzero(accepted < accepted[:, -1:], axis=0)
+    matching = np.count_nonzero(np.cumsum(others, axis=1), axis=0) / 2
+    return np.stack([missing, matching])[:, :-1].astype(np.float64)
 
 
 def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:

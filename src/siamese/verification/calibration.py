@@ -18,9 +18,10 @@ import numpy as np
 
 from siamese.errors import CalibrationError
 from siamese.storage import write_whole
+from siamese.verification.assurance import Assured, choose_assured
 from siamese.verification.bootstrap import IdentityBootstrap
 from siamese.verification.confusion import Confusion
-from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.point import GIVEN, Interval, OperatingPoint, figures_at
 from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, as_distances
@@ -244,7 +245,8 @@ class Calibration:
             )
         if self.draws is None or earlier.draws is None or self.point.policy == GIVEN:
             return None
-        policy = as_policy(self.point.policy_settings).at(earlier.curve.prevalence)
+        # How sure a promise is depends on how many identities there are, and is no drift.
+        policy = as_policy(self.point.policy_settings).plain.at(earlier.curve.prevalence)
         try:
             policy.check(earlier.curve.genuine, earlier.curve.impostor)
         except CalibrationError:
@@ -261,16 +263,22 @@ class Calibration:
 
         Raises:
             ConfigError: an unknown policy or setting.
-            CalibrationError: the pairs cannot support the policy, or a number that is not finite.
+            CalibrationError: the pairs cannot support the policy, or a number that is not finite; a
+                policy with a confidence where there are no intervals.
         """
         if is_number(policy):
             number = float(policy)  # type: ignore[arg-type]
             if not math.isfinite(number):
                 raise CalibrationError(f"a threshold must be a finite number, not {number}")
-            chosen, found = None, (number, self.curve.at(number))
+            given = Assured(Choice(number, self.curve.at(number), None), math.nan)
+            return make_calibration(
+                self.point, given, None, self.curve, self.draws, self.probability
+            )
+        chosen = as_policy(policy)  # type: ignore[arg-type]
+        if chosen.assured_at is None:
+            found = Assured(self.curve.choose(chosen), math.nan)
         else:
-            chosen = as_policy(policy)  # type: ignore[arg-type]
-            found = self.curve.choose(chosen)
+            found = choose_assured(chosen, self.curve, self.draws)
         return make_calibration(self.point, found, chosen, self.curve, self.draws, self.probability)
 
     def __repr__(self) -> str:
@@ -280,7 +288,7 @@ class Calibration:
 
 def make_calibration(
     origin: OperatingPoint,
-    chosen: tuple[float, Confusion],
+    chosen: Assured,
     policy: Policy | None,
     curve: ThresholdCurve,
     draws: IdentityBootstrap | None,
@@ -290,13 +298,14 @@ def make_calibration(
 
     Args:
         origin: the operating point that describes the pairs.
-        chosen: the threshold and the counts there.
+        chosen: the threshold and the counts there; its bound is read where the policy has a
+            confidence.
         policy: that chose it; None for a number that the user gave.
         curve: of the pairs, with exact counts at the threshold.
         draws: of identities; None for no intervals.
         probability: a map that was fitted on the pairs, or None.
     """
-    threshold, counts = chosen
+    threshold, counts, gap = chosen.choice
     if policy is None:
         settings = {"prevalence": origin.settings.get("prevalence", OBSERVED)}
         name, prevalence = GIVEN, origin.target_prevalence or curve.prevalence
@@ -306,7 +315,13 @@ def make_calibration(
         prevalence = float(policy.prevalence_of(curve.genuine, curve.impostor))
     band, ci95 = None, {}
     if draws is not None:
-        band = draws.threshold_interval(policy) if policy else draws.interval_like(threshold, curve)
+        # A threshold with a confidence is one of many policies' that no draw can repeat.
+        alone = policy is None or policy.assured_at is not None
+        band = (
+            draws.interval_like(threshold, curve)
+            if alone or policy is None
+            else draws.threshold_interval(policy)
+        )
         band = (min(band[0], threshold), max(band[1], threshold))  # draws have coarse thresholds
         stated = None if settings["prevalence"] == OBSERVED else prevalence
         ci95 = {"threshold": band} | draws.figures(threshold, stated, curve)
@@ -323,5 +338,27 @@ def make_calibration(
         target_prevalence=prevalence,
         figures=figures_at(counts, prevalence),
         ci95=ci95,
+        gap=gap,
+        promise={} if policy is None else _promise(policy, chosen, prevalence),
     )
     return Calibration(point, curve, probability and probability.at(prevalence), band, draws)
+
+
+def _promise(policy: Policy, chosen: Assured, prevalence: float) -> dict[str, Any]:
+    """What the policy promises at this threshold; see :class:`OperatingPoint`."""
+    if policy.promises is None:
+        return {}
+    figure, direction = policy.promises
+    bound = None if policy.assured_at is None else chosen.bound
+    limit = policy.limit
+    if limit is None:  # the best possible: what is reached, or its bound
+        counts = chosen.choice.counts
+        rates = np.float64(counts.recall), np.float64(counts.fmr)
+        limit = float(policy.promised(*rates, prevalence)) if bound is None else bound
+    return {
+        "figure": figure,
+        "direction": direction,
+        "limit": limit,
+        "confidence": policy.assured_at,
+        "bound": bound,
+    }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from siamese.distances.base import is_match
 from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.confusion import Confusion, check_pairs, check_threshold
 from siamese.verification.policies.base import Policy
@@ -14,6 +15,27 @@ from siamese.verification.policies.fmr import Fmr
 
 # Lower bits of a float32 number in which kept thresholds do not differ: 2^-10 of the number.
 _KEPT_BITS = 13
+
+
+Gap = tuple[float, float]
+
+
+class Choice(NamedTuple):
+    """What a policy chose.
+
+    Attributes:
+        threshold: in the middle of ``gap``.
+        counts: of the pairs at the threshold.
+        gap: (low, high), the thresholds with the same counts: from the farthest accepted pair to
+            just below the closest refused one. None where there is no pair on one side: every pair
+            is refused (the threshold lies just below the smallest distance) or accepted (it is the
+            largest distance). Of a curve with a ``resolution`` above 0 it may be narrower than
+            the whole gap.
+    """
+
+    threshold: float
+    counts: Confusion
+    gap: Gap | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,21 +97,50 @@ class ThresholdCurve:
             and 0 <= self.resolution < 1
         )
 
-    def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """A policy's threshold among those of the curve, and the counts there.
+    def choose(self, policy: Policy) -> Choice:
+        """A policy's threshold and the counts there.
 
-        It is below all distances where the policy refuses every pair.
+        The policy chooses among the thresholds of the curve. All thresholds up to the next distance
+        have the same counts, so nothing but the strangers of tomorrow tells them apart: the middle
+        is taken, where pairs that lie a little farther or closer than those seen are judged right.
+        Where every pair is refused, the threshold lies below all distances.
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
         """
         chosen = policy.choose(self.tp, self.fp, self.genuine, self.impostor)
-        if chosen < 0 and self.tp[0] == self.fp[0] == 0:
-            return float(self.thresholds[0]), self.at(float(self.thresholds[0]))
-        if chosen < 0:
-            below = np.nextafter(self.thresholds[0], self.thresholds.dtype.type(-np.inf))
-            return float(below), Confusion(0, 0, self.genuine, self.impostor)
-        return float(self.thresholds[chosen]), self.at(float(self.thresholds[chosen]))
+        return self.refuse_all() if chosen < 0 else self.choice_at(float(self.thresholds[chosen]))
+
+    def refuse_all(self) -> Choice:
+        """A threshold below all distances."""
+        first = self.thresholds[0]
+        threshold = _below(first) if self.tp[0] + self.fp[0] else first
+        return Choice(float(threshold), Confusion(0, 0, self.genuine, self.impostor), None)
+
+    def choice_at(self, threshold: float) -> Choice:
+        """The choice of the counts at a threshold: the middle of its gap."""
+        gap = self.gap(threshold)
+        placed = threshold if gap is None else middle(gap, self.thresholds.dtype)
+        return Choice(placed, self.at(placed), gap)
+
+    def gap(self, threshold: float) -> Gap | None:
+        """The thresholds that are known to have the same counts as this one; see :class:`Choice`.
+
+        None below all thresholds of the curve, and where every pair is accepted.
+        """
+        here = self._before(threshold)
+        accepted = self.tp + self.fp
+        if here < 0 or not accepted[here]:
+            return None
+        first = int(np.searchsorted(accepted, accepted[here], side="left"))
+        beyond = int(np.searchsorted(accepted, accepted[here], side="right"))
+        if beyond == len(accepted):
+            return None
+        farther = self.thresholds[beyond]
+        # The pairs that are counted at a threshold lie above that part of it at the least.
+        nearest = farther - self.thresholds.dtype.type(self.resolution) * abs(farther)
+        last = max(_below(nearest), self.thresholds[beyond - 1])
+        return float(self.thresholds[first]), float(last)
 
     def at(self, threshold: float) -> Confusion:
         """Counts at a threshold.
@@ -101,30 +152,20 @@ class ThresholdCurve:
             CalibrationError: a threshold that is not a number.
         """
         check_threshold(threshold)
-        before = int(np.count_nonzero(is_match(self.thresholds.astype(np.float64), threshold))) - 1
+        before = self._before(threshold)
         tp, fp = (int(self.tp[before]), int(self.fp[before])) if before >= 0 else (0, 0)
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
-    def with_counts_at(self, threshold: float, counts: Confusion) -> ThresholdCurve:
-        """The curve with the exact counts at one more threshold, a float32 number.
+    def with_counts_at(self, thresholds: Sequence[float], counts: Confusion) -> ThresholdCurve:
+        """The curve with the exact counts at more thresholds, float32 numbers.
 
         Unchanged where none are missing.
+
+        Args:
+            thresholds: at all of which the counts are the same.
+            counts: see above.
         """
-        place = int(np.searchsorted(self.thresholds, threshold))
-        known = place < len(self.thresholds) and self.thresholds[place] == threshold
-        if (
-            not self.resolution
-            or known
-            or not 0 < place < len(self.thresholds)
-            or np.float32(threshold) != threshold
-        ):
-            return self
-        kept = (
-            np.insert(self.thresholds, place, threshold),
-            np.insert(self.tp, place, counts.tp),
-            np.insert(self.fp, place, counts.fp),
-        )
-        return ThresholdCurve(*kept, resolution=self.resolution)
+        return self._with(thresholds, counts) if self.resolution else self
 
     def thin(self, keep: float | None = None, limit: int = 50_000) -> ThresholdCurve:
         """The same counts at fewer thresholds, for storage.
@@ -132,20 +173,49 @@ class ThresholdCurve:
         Unchanged up to ``limit`` thresholds, else 0.1 % apart or less.
 
         Args:
-            keep: a threshold that must stay among them.
+            keep: a threshold whose counts and whose gap must stay what they are.
             limit: see above.
         """
         if len(self.thresholds) <= limit:
             return self
         bins = np.abs(self.thresholds).astype(np.float32).view(np.int32) >> _KEPT_BITS
         last = np.append(bins[1:] != bins[:-1], True)
-        last |= self.thresholds == keep
         last[0] |= not self.tp[0] + self.fp[0]
         thresholds, tp, fp = self.thresholds[last], self.tp[last], self.fp[last]
         if self.tp[0] + self.fp[0]:  # and one below all distances
-            below = np.nextafter(self.thresholds[0], self.thresholds.dtype.type(-np.inf))
+            below = _below(self.thresholds[0])
             thresholds, tp, fp = np.append(below, thresholds), np.append(0, tp), np.append(0, fp)
-        return ThresholdCurve(thresholds, tp, fp, max(self.resolution, 2.0 ** (_KEPT_BITS - 23)))
+        resolution = max(self.resolution, 2.0 ** (_KEPT_BITS - 23))
+        thinned = ThresholdCurve(thresholds, tp, fp, resolution)
+        if keep is None:
+            return thinned
+        here = self._before(keep)
+        known = self.thresholds[max(here, 0)] if here >= 0 else None
+        ends = [*(self.gap(keep) or ()), keep, *(() if known is None else (float(known),))]
+        return thinned._with(ends, self.at(keep))
+
+    def _with(self, thresholds: Sequence[float], counts: Confusion) -> ThresholdCurve:
+        """See :meth:`with_counts_at`."""
+        kind = self.thresholds.dtype.type
+        new = np.array([t for t in thresholds if float(kind(t)) == t], dtype=kind)
+        new = np.setdiff1d(new, self.thresholds)
+        new = new[(new > self.thresholds[0]) & (new < self.thresholds[-1])]
+        places = np.searchsorted(self.thresholds, new)
+        return ThresholdCurve(
+            np.insert(self.thresholds, places, new),
+            np.insert(self.tp, places, counts.tp),
+            np.insert(self.fp, places, counts.fp),
+            self.resolution,
+        )
+
+    def _before(self, threshold: float) -> int:
+        """The last threshold of the curve that is not above another one; -1 for none."""
+        kind = self.thresholds.dtype.type
+        with np.errstate(over="ignore"):
+            rounded = kind(threshold)
+        # As is_match compares: the number as it is, not rounded up to the array's precision.
+        number = _below(rounded) if float(rounded) > threshold else rounded
+        return int(np.searchsorted(self.thresholds, number, side="right")) - 1
 
     @property
     def genuine(self) -> int:
@@ -205,7 +275,7 @@ class ThresholdCurve:
             ConfigError: a rate that is not between 0 and 1.
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), or no genuine pair.
         """
-        return self.choose(Fmr(rate))[1].recall
+        return self.choose(Fmr(rate)).counts.recall
 
     @property
     def auc(self) -> float:
@@ -231,6 +301,18 @@ class ThresholdCurve:
             f"ThresholdCurve({len(self.thresholds):,} thresholds, {self.genuine:,} genuine and "
             f"{self.impostor:,} impostor pairs)"
         )
+
+
+def middle(gap: Gap, kind: np.dtype) -> float:
+    """The middle of a gap, rounded to a kind of floating point numbers."""
+    low, high = gap
+    return float(kind.type(low + (high - low) / 2))
+
+
+def _below(number: np.floating) -> np.floating:
+    """The next smaller number of its kind."""
+    found: np.floating = np.nextafter(number, type(number)(-np.inf))
+    return found
 
 
 def auc(curve: ThresholdCurve) -> float:

@@ -151,10 +151,10 @@ def evaluate_pairs(
         )
     counts, curve = distances.count_verdicts(threshold), distances.curve()
     area = auc(curve)  # raises where one kind of pairs is missing
-    curve = curve.with_counts_at(threshold, counts)
+    curve = curve.with_counts_at([threshold], counts)
     eer, rates = distances.eer(), _supported_rates(distances.impostor)
     draws = bootstrap_identities(distances, seed)
-    at_rates = {f"{rate:g}": distances.choose(Fmr(rate))[1].recall for rate in rates}
+    at_rates = {f"{rate:g}": distances.choose(Fmr(rate)).counts.recall for rate in rates}
     at_stated = {} if prevalence is None else _at(counts, prevalence)
     known = {"error": counts.error, "auc": area, "eer": eer}
     known |= {f"recall@fmr={rate}": recall for rate, recall in at_rates.items()}

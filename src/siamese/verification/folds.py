@@ -218,7 +218,7 @@ def cross_validate(
         threshold = given
         if rule is not None:
             pairs = check_pairs(pool[elsewhere], same[elsewhere])
-            threshold, _ = ThresholdCurve.of(*pairs).choose(rule)
+            threshold = ThresholdCurve.of(*pairs).choose(rule).threshold
         assert threshold is not None
         called = str(number) if names is None else names[number]
         found.append(

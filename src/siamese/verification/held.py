@@ -11,7 +11,7 @@ import numpy as np
 
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, count_verdicts
-from siamese.verification.curves import ThresholdCurve, eer
+from siamese.verification.curves import Choice, ThresholdCurve, eer
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
 
@@ -54,7 +54,7 @@ class HeldDistances(PairDistances):
     def _curve(self) -> ThresholdCurve:
         return ThresholdCurve.of(self.distances, self.pairs.same)
 
-    def choose(self, policy: Policy) -> tuple[float, Confusion]:
+    def choose(self, policy: Policy) -> Choice:
         policy.check(self.genuine, self.impostor)
         return self.curve().choose(policy)
 
@@ -86,16 +86,18 @@ class HeldDistances(PairDistances):
         found = np.bincount((both * columns + column)[other], minlength=identities**2 * columns)
         return found.reshape(identities, identities, columns)
 
-    def count_draws(self, thresholds: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    def count_draws(
+        self, thresholds: np.ndarray, times: np.ndarray, own: np.ndarray, others: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """See :meth:`PairDistances.count_draws`; few pairs are weighted one by one, exactly."""
         if len(self.distances) > COUNTED_SINGLY:
-            return super().count_draws(thresholds, times)
+            return super().count_draws(thresholds, times, own, others)
         _, left, right, column = self._place(thresholds)
         same, columns = self.pairs.same, len(thresholds) + 1
-        own, lefts, rights = left[same], left[~same], right[~same]
+        mine, lefts, rights = left[same], left[~same], right[~same]
         genuine, impostor = (np.empty((len(times), columns)) for _ in range(2))
         for row, m in enumerate(times.astype(np.float64)):
-            genuine[row] = np.bincount(column[same], m[own], minlength=columns)
+            genuine[row] = np.bincount(column[same], m[mine], minlength=columns)
             impostor[row] = np.bincount(column[~same], m[lefts] * m[rights], minlength=columns)
         return np.cumsum(genuine, axis=1), np.cumsum(impostor, axis=1)
 

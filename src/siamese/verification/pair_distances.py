@@ -11,7 +11,7 @@ import numpy as np
 
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion
-from siamese.verification.curves import ThresholdCurve
+from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.policies.base import Policy
 
 _FEW = 64  # identities whose pairs are counted two by two
@@ -88,8 +88,11 @@ class PairDistances(ABC):
         """Exact counts at the distances that occur, or at some of them 0.1 % apart or less."""
 
     @abstractmethod
-    def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """The policy's threshold among all distances that occur, and the exact counts there.
+    def choose(self, policy: Policy) -> Choice:
+        """The policy's threshold, with the exact counts there and its gap.
+
+        The policy chooses among all distances that occur; the threshold is the middle between the
+        chosen one and the next (:class:`siamese.verification.curves.Choice`).
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
@@ -137,17 +140,19 @@ class PairDistances(ABC):
             all thresholds.
         """
 
-    def count_draws(self, thresholds: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    def count_draws(
+        self, thresholds: np.ndarray, times: np.ndarray, own: np.ndarray, others: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """Weighted genuine and impostor pairs up to each threshold, in each draw of identities.
 
         Args:
             thresholds: (k,) ascending.
             times: (r, identities) how often each identity is drawn.
+            own, others: from :meth:`by_identity` at these thresholds.
 
         Returns:
             (r, k + 1) and (r, k + 1) float64; the last column counts all pairs.
         """
-        own, others = self.by_identity(thresholds)
         genuine = np.cumsum(_weigh(times, own), axis=1)
         if len(own) <= _FEW:
             both = self.by_two_identities(thresholds).astype(np.float64)

@@ -19,6 +19,13 @@ GIVEN = "given"  # the policy's name where a user gave the number
 # What earlier versions called things, in files that are still read.
 _RENAMED = {"people": "identities", "assumed": "target_prevalence", "protocol": "pair_rule"}
 _RENAMED_FIGURES = {"far": "fmr"}
+# What can be promised, and what it is called.
+_FIGURES = {
+    "fmr": "false match rate",
+    "recall": "recall",
+    "precision": "precision",
+    "cost": "expected cost of a verdict",
+}
 _COUNTS = ("genuine", "impostor", "tp", "fp", "fn", "tn")
 
 
@@ -46,6 +53,14 @@ class OperatingPoint:
             there are none.
         figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighted
             to ``target_prevalence``.
+        gap: (low, high), the thresholds with the same counts, from the farthest accepted pair to
+            just below the closest refused one, in whose middle ``threshold`` lies
+            (:class:`siamese.verification.curves.Choice`); None where there is none, and for a
+            threshold that was given.
+        promise: of a policy that promises a figure: its name ("figure"), "at most" or "at least"
+            ("direction"), the promised value of a pair ("limit"), and for whom it holds
+            ("confidence"): None for the calibration pairs alone, a number for other identities,
+            with that confidence; the figure's bound for them is then "bound". Empty otherwise.
         ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities;
             empty where it was not made.
     """
@@ -71,11 +86,14 @@ class OperatingPoint:
     target_prevalence: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     ci95: Mapping[str, Interval] = field(default_factory=dict)
+    gap: Interval | None = None
+    promise: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self) | {
-            "ci95": {name: list(interval) for name, interval in self.ci95.items()}
+            "ci95": {name: list(interval) for name, interval in self.ci95.items()},
+            "gap": self.gap and list(self.gap),
         }
 
     @classmethod
@@ -96,7 +114,13 @@ class OperatingPoint:
                 str(name): (_number(low), _number(high)) for name, (low, high) in point.ci95.items()
             }
             figures = {str(name): _number(value) for name, value in point.figures.items()}
-            point = replace(point, ci95=intervals, figures=figures, **checked)
+            gap = None if point.gap is None else (_number(point.gap[0]), _number(point.gap[1]))
+            promise = _promise(point.promise)
+            point = replace(
+                point, ci95=intervals, figures=figures, gap=gap, promise=promise, **checked
+            )
+            if gap is not None and not gap[0] <= point.threshold <= gap[1]:
+                raise ValueError("its threshold lies outside its gap")
             if len({getattr(point, name) is None for name in (*_COUNTS, "prevalence", "f1")}) > 1:
                 raise ValueError("some counts are missing")
             if point.genuine is None and point.policy != GIVEN:
@@ -126,6 +150,28 @@ class OperatingPoint:
     def policy_settings(self) -> dict[str, Any]:
         """Name and settings of the policy, from which it can be built again."""
         return {"name": self.policy} | dict(self.settings)
+
+    @property
+    def promise_in_words(self) -> str | None:
+        """What the policy promises, and for whom, in a sentence; None where it promises nothing."""
+        if not self.promise:
+            return None
+        kept, name = self.promise, _FIGURES[self.promise["figure"]]
+        what = f"{name} {kept['direction']} {kept['limit']:.3g}"
+        gallery = self.settings.get("gallery")
+        if gallery:
+            rate = float(self.settings["rate"])
+            what = (
+                f"in a search among {gallery:,} a false match at most {rate:.3g} of the time, that "
+                f"is {what} for a pair (1 - (1 - {rate:.3g})^(1/{gallery:,}), if comparisons are "
+                f"independent)"
+            )
+        if kept["confidence"] is None:
+            return (
+                f"{what}: kept on the {self.split} pairs; of other identities about half break it "
+                f"(confidence=0.95 chooses a threshold that holds for them)"
+            )
+        return f"{what}: for other identities, with a confidence of {kept['confidence']:g}"
 
     @property
     def confusion(self) -> Confusion | None:
@@ -181,6 +227,24 @@ def _today(values: Mapping[str, Any]) -> dict[str, Any]:
     if policy == GIVEN and named.get("genuine") == 0 and named.get("impostor") == 0:
         named |= dict.fromkeys((*_COUNTS, "prevalence", "f1"))  # 0 meant unknown
     return named
+
+
+def _promise(values: Any) -> dict[str, Any]:
+    """A promise as :class:`OperatingPoint` describes it."""
+    if not isinstance(values, Mapping):
+        raise TypeError("a promise without names")
+    if not values:
+        return {}
+    confidence, bound = (_real(values.get(name)) for name in ("confidence", "bound"))
+    if values["figure"] not in _FIGURES or values["direction"] not in ("at most", "at least"):
+        raise ValueError(f"a promise of {values['figure']!r}")
+    return {
+        "figure": values["figure"],
+        "direction": values["direction"],
+        "limit": _number(values["limit"]),
+        "confidence": confidence,
+        "bound": bound,
+    }
 
 
 def _number(value: Any) -> float:

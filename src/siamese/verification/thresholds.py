@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from siamese.distances.inputs import rows_and_labels
 from siamese.errors import ConfigError
 from siamese.notices import warn_once
 from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.verification.assurance import Assured, choose_assured
 from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.calibration import Calibration, make_calibration
 from siamese.verification.confusion import Confusion, check_pairs
@@ -48,9 +50,11 @@ def calibrate(
         embeddings: (N, D) floating point: numpy array, tensor (also on a GPU), or nested sequences.
         identities: (N,) the identity of each image: numbers, strings, or anything that can be
             compared and sorted.
-        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``, ``"cost"``; or
-            with settings: ``siamese.Fmr(1e-4)``, ``siamese.MaxF1(prevalence="balanced")``,
-            ``{"name": "fmr", "rate": 1e-4}``.
+        policy: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``, ``"recall"``,
+            ``"precision"``, ``"cost"``; or with settings: ``siamese.Fmr(1e-4)``,
+            ``siamese.MaxF1(prevalence="balanced")``,
+            ``{"name": "fmr", "rate": 1e-4}``. With a confidence, ``siamese.Fmr(1e-3,
+            confidence=0.95)``, the rate is promised for other identities.
         distance: ``"euclidean"``, ``"cosine"``, or a :class:`siamese.Distance`.
         pairs: ``"all_pairs"``, ``"balanced_pairs"``, or another :class:`siamese.PairRule`.
         probability: how P(same | distance) is fitted, ``"isotonic"`` or ``"platt"``; None leaves it
@@ -65,7 +69,7 @@ def calibrate(
 
     Raises:
         CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no
-            impostor pair, or a false match rate that so many pairs cannot support.
+            impostor pair, or a promise that so many pairs or identities cannot support.
         ConfigError: an unknown policy, distance or setting.
     """
     chosen = as_policy(policy)
@@ -107,11 +111,15 @@ def calibrate_pairs(
     """
     policy = policy or MaxF1()
     policy.check(distances.genuine, distances.impostor)
-    threshold, counts = distances.choose(policy)
-    curve = distances.curve().with_counts_at(threshold, counts)
-    for other in beside:
-        curve = curve.with_counts_at(other, distances.count_verdicts(other))
     draws = bootstrap_identities(distances, seed) if intervals else None
+    if policy.assured_at is None:
+        found = Assured(distances.choose(policy), math.nan)
+    else:
+        found = choose_assured(policy, distances.curve(), draws)
+    threshold, counts, gap = found.choice
+    curve = distances.curve().with_counts_at((*(gap or ()), threshold), counts)
+    for other in beside:
+        curve = curve.with_counts_at([other], distances.count_verdicts(other))
     _warn(distances, policy, counts, split, narrow=draws is not None)
     prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
     origin = OperatingPoint(
@@ -129,7 +137,7 @@ def calibrate_pairs(
         step=step,
     )
     fitted = fit_probability(curve, prevalence, probability) if probability else None
-    return make_calibration(origin, (threshold, counts), policy, curve, draws, fitted)
+    return make_calibration(origin, found, policy, curve, draws, fitted)
 
 
 def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
@@ -146,13 +154,14 @@ def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
         same: (n,) bool, True for the same identity.
 
     Returns:
-        threshold (equal to one of the distances) and counts.
+        threshold (the middle between the best distance and the next one) and counts.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that
             differ.
     """
-    return BestThreshold(*ThresholdCurve.of(*check_pairs(distances, same)).choose(MaxF1()))
+    found = ThresholdCurve.of(*check_pairs(distances, same)).choose(MaxF1())
+    return BestThreshold(found.threshold, found.counts)
 
 
 @dataclass(frozen=True)

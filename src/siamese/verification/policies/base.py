@@ -23,6 +23,8 @@ RULE_OF = 30
 NEAR = 1e-11
 # Rounding errors of an objective's values, as parts of the largest of them.
 NOISE = 1e-15
+# A bound with more confidence than this would hang on a few of the bootstrap's draws.
+MOST_CONFIDENT = 0.99
 # Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
 ROUNDING = Fraction(1, 10**9)
 
@@ -35,6 +37,12 @@ class Policy:
     (except that of :class:`Eer`, which says so): so the best threshold is a genuine pair's
     distance, or lies below all distances where refusing every pair is best.
 
+    A policy that promises a figure (:class:`siamese.Fmr`, :class:`siamese.Recall`,
+    :class:`siamese.Precision`, :class:`siamese.Cost`) makes one of two promises. By default it is
+    kept on the calibration pairs, exactly; about half of all other sets of identities break it.
+    With a ``confidence``, it is kept on other identities, with that confidence
+    (:mod:`siamese.verification.assurance`).
+
     Attributes:
         prevalence: share of genuine pairs where the threshold will be used: ``"observed"``, that of
             the calibration pairs; ``"balanced"``, one half; or a number between 0 and 1. It weighs
@@ -43,9 +51,14 @@ class Policy:
         may_refuse_all: whether refusing every pair can be best.
         at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's
             distance.
+        confidence: with which the promise is to be kept on other identities, or None.
+        promises: what is promised: a figure's name, and whether it is ``"at most"`` or ``"at
+            least"`` the limit; None where the policy promises an optimum alone.
     """
 
     prevalence: Prevalence
+    confidence: float | None
+    promises: ClassVar[tuple[str, str] | None] = None
     may_refuse_all: ClassVar[bool] = False
     at_genuine: ClassVar[bool] = True
 
@@ -60,6 +73,39 @@ class Policy:
                 f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both "
                 f"excluded), not {p!r}"
             )
+        c = getattr(self, "confidence", None)
+        if c is not None and not (is_number(c) and 0.5 <= c <= MOST_CONFIDENT):
+            raise ConfigError(
+                f"confidence must be a number from 0.5 to {MOST_CONFIDENT}, such as 0.95, or None "
+                f"for a promise on the calibration identities alone, not {c!r}"
+            )
+
+    @property
+    def plain(self) -> Policy:
+        """The same policy without a confidence: its promise is for the calibration pairs."""
+        return self if self.assured_at is None else replace(self, confidence=None)  # type: ignore[type-var]
+
+    @property
+    def assured_at(self) -> float | None:
+        """The confidence of the promise; None for one on the calibration pairs."""
+        return getattr(self, "confidence", None)
+
+    @property
+    def limit(self) -> float | None:
+        """What the promised figure of a pair is at most, or at least; None for the best possible.
+
+        Of policies that promise a figure.
+        """
+        raise NotImplementedError
+
+    def promised(self, recall: Any, fmr: Any, prevalence: float) -> Any:
+        """The figure that is promised, from the two rates.
+
+        Args:
+            recall, fmr: floating point, 0..1, of any shape.
+            prevalence: of genuine pairs.
+        """
+        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """Name and settings, as an operating point records them."""
@@ -89,7 +135,8 @@ class Policy:
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         """The number to maximise, of order 1.
 
-        It is computed in the arithmetic of the arguments (arrays of floats, or Fractions).
+        It is computed in the arithmetic of the arguments (arrays of floats, or Fractions). Where
+        the policy's condition is not met, it is minus infinity; of Fractions None.
 
         Args:
             tp, fp: accepted genuine and impostor pairs.
@@ -124,6 +171,12 @@ class Policy:
         Raises:
             CalibrationError: the pairs cannot support the policy.
         """
+        if self.assured_at is not None:
+            raise CalibrationError(
+                f"a promise with confidence={self.assured_at:g} needs to know who is on the "
+                f"images, and this threshold is chosen from distances alone; use siamese.calibrate "
+                f"(siamese calibrate BUNDLE --data IDENTITIES), or leave out confidence"
+            )
         self.check(genuine, impostor)
         prevalence = self.prevalence_of(genuine, impostor)
         values = self.objective(
@@ -133,18 +186,22 @@ class Policy:
             float(impostor),
             float(prevalence),
         )
-        highest = values.max(initial=-np.inf)
-        if np.isneginf(highest):
-            return -1
         chosen = -1
         best = self._exactly(0, 0, genuine, impostor, prevalence) if self.may_refuse_all else None
-        best_few = values >= highest - NEAR * float(scale(values))
+        allowed = np.ones(len(values), dtype=bool)
         if self.at_genuine:  # of thresholds with the same genuine pairs the first
-            best_few &= np.diff(tp, prepend=0) > 0
-        for i in np.flatnonzero(best_few).tolist():
-            value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, prevalence)
-            if best is None or value > best:
-                chosen, best = i, value
+            allowed = np.diff(tp, prepend=0) > 0
+        near = NEAR * float(scale(values))
+        # Rounding may let in candidates that exactly miss what is asked for: then the next follow.
+        possible = False
+        while not possible and not np.isneginf(highest := values[allowed].max(initial=-np.inf)):
+            best_few = allowed & (values >= highest - near)
+            for i in np.flatnonzero(best_few).tolist():
+                value = self._exactly(int(tp[i]), int(fp[i]), genuine, impostor, prevalence)
+                possible |= value is not None
+                if value is not None and (best is None or value > best):
+                    chosen, best = i, value
+            allowed &= ~best_few
         return chosen
 
     def choose_rows(

@@ -28,12 +28,17 @@ class Cost(Policy):
         false_match: cost of accepting a pair of different identities, > 0.
         false_non_match: cost of refusing a pair of the same identity, > 0.
         prevalence: see :class:`Policy`.
+        confidence: with this confidence, 0.5 to 0.99, the cost on other identities is at most a
+            bound, and the threshold is the one with the lowest bound; None for the lowest cost on
+            the calibration pairs. See :mod:`siamese.verification.assurance`.
     """
 
     false_match: float = 1.0
     false_non_match: float = 1.0
     prevalence: Prevalence = OBSERVED
+    confidence: float | None = None
     may_refuse_all: ClassVar[bool] = True
+    promises: ClassVar[tuple[str, str] | None] = ("cost", "at most")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,6 +46,14 @@ class Cost(Policy):
             value = getattr(self, name)
             if not is_number(value) or not 0 < value < float("inf"):
                 raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
+
+    @property
+    def limit(self) -> None:
+        return None
+
+    def promised(self, recall: Any, fmr: Any, prevalence: float) -> Any:
+        missed = self.false_non_match * prevalence * (1 - recall)
+        return missed + self.false_match * (1 - prevalence) * fmr
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         match, non_match = self.false_match, self.false_non_match

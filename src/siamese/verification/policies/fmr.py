@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
     POLICIES,
@@ -25,35 +26,73 @@ from siamese.verification.policies.base import (
 class Fmr(Policy):
     """The most genuine pairs accepted with a false match rate of at most ``rate``.
 
-    An error unless ``rate`` times the number of impostor pairs is at least 30: with fewer expected
-    errors nothing is known about a rate so small (rule of 30, Doddington et al. 2000). Pairs that
-    share an identity are not independent, so 30 is the minimum. Where no genuine pair can be
-    accepted at that rate, every pair is refused: the threshold lies just below the smallest
-    distance.
+    Without a confidence the rate is kept on the calibration pairs. It is then an error unless
+    ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing
+    is known about a rate so small (rule of 30, Doddington et al. 2000). Pairs that share an
+    identity are not independent, so 30 is the minimum. Where no genuine pair can be accepted at
+    that rate, every pair is refused: the threshold lies just below the smallest distance.
 
     Args:
-        rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1.
+        rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1; with a gallery, see
+            there.
         prevalence: see :class:`Policy`; the threshold does not depend on it.
+        confidence: with which the rate is kept on other identities, 0.5 to 0.99; None for the
+            calibration pairs alone. See :mod:`siamese.verification.assurance`.
+        gallery: number of identities, 1 or more, that a picture is compared with in a search.
+            ``rate`` is then the rate of searches with a false match, for somebody who is not in the
+            gallery: of a pair at most 1 - (1 - rate)^(1/gallery) may be accepted (ISO/IEC 19795-1,
+            FPIR of N comparisons). A rate of 0.01 for a pair is one of 0.39 for a search among 50.
+            Comparisons are taken as independent; where some identities are alike to many others,
+            fewer searches go wrong.
     """
 
     rate: float = 1e-3
     prevalence: Prevalence = OBSERVED
+    confidence: float | None = None
+    gallery: int | None = None
     may_refuse_all: ClassVar[bool] = True
+    promises: ClassVar[tuple[str, str] | None] = ("fmr", "at most")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rate("the false match rate", self.rate, one=False)
+        if isinstance(self.gallery, float) and self.gallery.is_integer():  # typed as a setting
+            object.__setattr__(self, "gallery", int(self.gallery))
+        n = self.gallery
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+            raise ConfigError(
+                f"gallery must be the number of identities that a search compares with, a whole "
+                f"number from 1 on, or None for pairs, not {n!r}"
+            )
+
+    @property
+    def pair_rate(self) -> Fraction:
+        """The false match rate of a pair: ``rate``, or, of a search, its share."""
+        if self.gallery is None or self.gallery == 1:
+            return Fraction(repr(float(self.rate)))
+        return Fraction(-math.expm1(math.log1p(-self.rate) / self.gallery))
+
+    @property
+    def limit(self) -> float:
+        return float(self.pair_rate)
+
+    def promised(self, recall: Any, fmr: Any, prevalence: float) -> Any:
+        return fmr
 
     def check(self, genuine: int, impostor: int) -> None:
         super().check(genuine, impostor)
-        if Fraction(repr(float(self.rate))) * impostor < RULE_OF:
-            least = Fraction(RULE_OF) / Fraction(repr(float(self.rate)))
+        rate = self.pair_rate
+        if self.confidence is None and rate * impostor < RULE_OF:
+            least = Fraction(RULE_OF) / rate
             smallest = "these support none"
             if impostor > RULE_OF:
                 lowest = _rounded_up(Fraction(RULE_OF, impostor))
                 smallest = f"the smallest rate that these support is {lowest}"
+            search = "" if self.gallery is None else f" (of a search among {self.gallery:,}: "
+            search += f"{self.rate:g})" if search else ""
             raise CalibrationError(
-                f"a false match rate of {self.rate:g} cannot be known from {impostor:,} impostor "
+                f"a false match rate of {float(rate):.4g}{search} cannot be known from "
+                f"{impostor:,} impostor "
                 f"pairs: it needs {RULE_OF} expected errors (rule of 30), that is "
                 f"{-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all "
                 f"pairs of your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate "
@@ -62,10 +101,9 @@ class Fmr(Policy):
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            return (
-                tp if fp <= Fraction(repr(float(self.rate))) * impostor + ROUNDING else Fraction(-1)
-            )
-        return np.where(fp <= self.rate * impostor + 2 * float(ROUNDING), tp / genuine, -np.inf)
+            return tp if fp <= self.pair_rate * impostor + ROUNDING else None
+        allowed = float(self.pair_rate) * impostor + 2 * float(ROUNDING)
+        return np.where(fp <= allowed, tp / genuine, -np.inf)
 
 
 def _rounded_up(rate: Fraction) -> str:

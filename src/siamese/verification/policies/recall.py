@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,22 +24,31 @@ class Recall(Policy):
     """The fewest impostor pairs accepted with a recall (true match rate) of at least ``rate``.
 
     Args:
-        rate: accepted genuine pairs over all genuine pairs, 0 < rate <= 1.
+        rate: accepted genuine pairs over all genuine pairs, 0 < rate <= 1;
+            below 1 with a confidence.
         prevalence: see :class:`Policy`; the threshold does not depend on it.
+        confidence: with which the recall is reached on other identities, 0.5 to 0.99; None for the
+            calibration pairs alone. See :mod:`siamese.verification.assurance`.
     """
 
     rate: float = 0.95
     prevalence: Prevalence = OBSERVED
+    confidence: float | None = None
+    promises: ClassVar[tuple[str, str] | None] = ("recall", "at least")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_rate("the recall that is asked for", self.rate, one=True)
+        check_rate("the recall that is asked for", self.rate, one=self.confidence is None)
+
+    @property
+    def limit(self) -> float:
+        return float(self.rate)
+
+    def promised(self, recall: Any, fmr: Any, prevalence: float) -> Any:
+        return recall
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            return (
-                -fp
-                if tp >= Fraction(repr(float(self.rate))) * genuine - ROUNDING
-                else -impostor - 1
-            )
+            needed = Fraction(repr(float(self.rate))) * genuine - ROUNDING
+            return -fp if tp >= needed else None
         return np.where(tp >= self.rate * genuine - 2 * float(ROUNDING), -fp / impostor, -np.inf)

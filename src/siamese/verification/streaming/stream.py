@@ -31,7 +31,7 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, check_threshold
-from siamese.verification.curves import ThresholdCurve, eer
+from siamese.verification.curves import Choice, Gap, ThresholdCurve, eer, middle
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
@@ -120,8 +120,8 @@ class StreamedDistances(PairDistances):
         tp, fp = (np.append(0, np.cumsum(counts)[filled]) for counts in (genuine, impostor))
         return ThresholdCurve(np.append(below, edges[filled]), tp, fp, RESOLUTION)
 
-    def choose(self, policy: Policy) -> tuple[float, Confusion]:
-        """The policy's threshold among all distances that occur, and the exact counts there.
+    def choose(self, policy: Policy) -> Choice:
+        """See :meth:`PairDistances.choose`; among all distances, exactly.
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
@@ -137,10 +137,15 @@ class StreamedDistances(PairDistances):
         tp, fp = cells.tp + cells.genuine, cells.fp + cells.impostor
         chosen = policy.choose(tp, fp, self.genuine, self.impostor)
         if chosen < 0:
-            return self._below_all(), Confusion(0, 0, self.genuine, self.impostor)
+            refused = Confusion(0, 0, self.genuine, self.impostor)
+            return Choice(self._below_all(), refused, None)
         t, f = int(tp[chosen]), int(fp[chosen])
-        return float(from_keys(cells.start[chosen])), Confusion(
-            t, f, self.genuine - t, self.impostor - f
+        farthest = np.float32(from_keys(cells.start[chosen]))
+        gap = self._gap(farthest)
+        return Choice(
+            float(farthest) if gap is None else middle(gap, np.dtype(np.float32)),
+            Confusion(t, f, self.genuine - t, self.impostor - f),
+            gap,
         )
 
     def count_verdicts(self, threshold: float) -> Confusion:
@@ -407,6 +412,21 @@ class StreamedDistances(PairDistances):
         fp = np.append(curve.fp, cells.fp + cells.impostor)
         thresholds, first = np.unique(thresholds, return_index=True)
         return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
+
+    def _gap(self, distance: np.float32) -> Gap | None:
+        """From a distance that occurs to just below the next one; None if there is no next one.
+
+        No further pass is needed where the pairs near the threshold were counted one by one.
+        """
+        filled = np.flatnonzero(np.add(*self._histogram()))
+        here = int(np.searchsorted(filled, self._tiles.bin_of(np.asarray([distance]))[0]))
+        cells = Cells.of_bins(self._tiles.edges, *self._histogram())
+        fine = self._refined(cells.select_cells(filled[here : here + 2]), 0)
+        above = from_keys(fine.start)
+        above = above[above > distance]
+        if not len(above):
+            return None
+        return float(distance), float(np.nextafter(above[0], np.float32(-np.inf)))
 
     def _below_all(self) -> float:
         """The largest float32 number below every distance."""
