@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese.verification.figures import METRICS, WEIGHED, SplitEvaluation
+from siamese.verification.drawn import WEIGHED
+from siamese.verification.figures import METRICS, SplitEvaluation
 from siamese.verification.folds import FoldedEvaluation
 from siamese.verification.point import OperatingPoint
 
