@@ -132,6 +132,10 @@ from .verification.held import HeldDistances as HeldDistances
 from .verification.measure import measure_pairs as measure_pairs
 from .verification.figures import evaluate_pairs as evaluate_pairs
 from .verification.figures import SplitEvaluation as SplitEvaluation
+from .verification.paired import compare_pairs as compare_pairs
+from .verification.paired import PairedComparison as PairedComparison
+from .verification.paired import PairedFigure as PairedFigure
+from .verification.mcnemar import McNemar as McNemar
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold

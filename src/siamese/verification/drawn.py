@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import (
     IdentityBootstrap,
     bootstrap_identities,
@@ -98,8 +100,17 @@ def draw_figures(
         seed: of the draws.
 
     Raises:
-        CalibrationError: no genuine or no impostor pair.
+        CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
+            that is out of range.
     """
+    if not math.isfinite(threshold):
+        raise CalibrationError(
+            f"the threshold must be a finite number, not {threshold}; calibrate first, or give one"
+        )
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise CalibrationError(
+            f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
+        )
     curve, counts = distances.curve(), distances.count_verdicts(threshold)
     area = auc(curve)  # raises where one kind of pairs is missing
     observed = figures_at(counts, curve.prevalence) | {"error": counts.error, "auc": area}

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from siamese.errors import CalibrationError
 from siamese.verification.confusion import Confusion
 from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
 from siamese.verification.pair_distances import PairDistances
@@ -129,14 +128,6 @@ def evaluate_pairs(
         CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
             that is out of range.
     """
-    if not math.isfinite(threshold):
-        raise CalibrationError(
-            f"the threshold must be a finite number, not {threshold}; calibrate first, or give one"
-        )
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise CalibrationError(
-            f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-        )
     found = draw_figures(distances, threshold, prevalence, seed)
     observed, counts = found.observed, found.counts
     assert counts is not None
