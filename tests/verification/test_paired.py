@@ -187,7 +187,7 @@ def test_mcnemar_counts_who_is_right_where_everyone_is_in_one_pair():
     assert found.mcnemar == McNemar(both=2, only_a=1, only_b=1, neither=1)
     assert found.why_no_mcnemar is None
     # Each pair at a threshold of its own: those of A turn its second and third verdict round.
-    each = np.array([0.5, 0.9, 0.95, 0.5, 0.5])
+    each = np.array([0.5, 0.95, 0.95, 0.5, 0.5])
     turned = compare_pairs(a, b, each, np.full(5, 0.5))
     assert turned.mcnemar == McNemar.of(
         [True, True, False, True, False], [True, True, False, True, False]
