@@ -24,6 +24,15 @@ from .evaluation.data import EvaluationData as EvaluationData
 from .inference.components import Components as Components
 from .inference.seen import Seen as Seen
 
+# two networks on the same pairs
+from .evaluation.comparison import compare as compare
+from .evaluation.comparison import Comparison as Comparison
+from .evaluation.paired_folds import FoldedDifference as FoldedDifference
+from .verification.paired import compare_pairs as compare_pairs
+from .verification.paired import PairedComparison as PairedComparison
+from .verification.paired import PairedFigure as PairedFigure
+from .verification.mcnemar import McNemar as McNemar
+
 # data
 from .data.datamodule import ImageDataModule as ImageDataModule
 from .data.datamodule import CsvDataModule as CsvDataModule
@@ -132,10 +141,6 @@ from .verification.held import HeldDistances as HeldDistances
 from .verification.measure import measure_pairs as measure_pairs
 from .verification.figures import evaluate_pairs as evaluate_pairs
 from .verification.figures import SplitEvaluation as SplitEvaluation
-from .verification.paired import compare_pairs as compare_pairs
-from .verification.paired import PairedComparison as PairedComparison
-from .verification.paired import PairedFigure as PairedFigure
-from .verification.mcnemar import McNemar as McNemar
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold

@@ -86,6 +86,7 @@ class PairedComparison:
         prevalence: that was stated; None where none was.
         mcnemar: on the verdicts at the thresholds; None where the pairs are not independent.
         sharing: how many pairs have an identity that another pair has, too.
+        why_no_interval: why differences have no intervals; None where they have them.
     """
 
     figures: Mapping[str, PairedFigure]
@@ -98,6 +99,7 @@ class PairedComparison:
     prevalence: float | None
     mcnemar: McNemar | None
     sharing: int
+    why_no_interval: str | None = None
 
     @property
     def verdict(self) -> str:
@@ -114,20 +116,10 @@ class PairedComparison:
             return f"which of {a} and {b} is better is not known: {shown}, without an interval"
         return f"{b} is {self.verdict} than {a}: {shown}"
 
-    @property
-    def why_no_interval(self) -> str | None:
-        """Why differences have no intervals; None where they have them."""
-        if self.figures["auc"].ci95 is not None:
-            return None
-        if self.identities < MIN_IDENTITIES:
-            return (
-                f"{self.identities} identities are too few for intervals: whether a difference "
-                f"holds for others is not known; give {MIN_IDENTITIES} or more, better some dozens"
-            )
-        return (
-            "the identities could not be drawn again: whether a difference holds for others is not "
-            "known"
-        )
+    def without_intervals(self, reason: str) -> PairedComparison:
+        """The same, where intervals would promise too much; ``reason`` says why."""
+        figures = {name: replace(figure, ci95=None) for name, figure in self.figures.items()}
+        return replace(self, figures=figures, why_no_interval=reason)
 
     @property
     def why_no_mcnemar(self) -> str | None:
@@ -218,7 +210,20 @@ def compare_pairs(
         prevalence,
         mcnemar,
         sharing,
+        _why_no_interval(drawn[0], a.identities),
     )
+
+
+def _why_no_interval(drawn: DrawnFigures, identities: int) -> str | None:
+    if drawn.drawn:
+        return None
+    what = "whether a difference holds for others is not known"
+    if identities < MIN_IDENTITIES:
+        return (
+            f"{identities} identities are too few for intervals: {what}; give {MIN_IDENTITIES} or "
+            f"more, better some dozens"
+        )
+    return f"so few pairs cannot be drawn again: {what}; give more of both kinds"
 
 
 def _one(threshold: float | np.ndarray) -> float | None:
