@@ -89,6 +89,16 @@ def test_on_a_folder_each_is_measured_as_it_is_in_use(folder):
     assert (few.genuine, few.impostor) == (30, 30)
 
 
+def test_a_bundle_that_averages_over_copies_is_compared_so(folder):
+    plain, pairs = made(0), pairs_file(folder, known=True)
+    averaged = replace(plain, augmentation=siamese.Augmentation(), tta=2)
+    figures = compare(plain, averaged, on=folder, pairs="all_pairs").splits["data"].figures
+    alone = siamese.evaluate_run(averaged, folder, pairs="all_pairs", progress=False)
+    assert figures["auc"].b == alone.evaluations["data"].auc != figures["auc"].a
+    folds = compare(plain, averaged, on=pairs).folds
+    assert folds.b == siamese.evaluate_benchmark(averaged, pairs, progress=False) != folds.a
+
+
 def test_images_that_one_leaves_out_are_left_out_of_both(folder):
     light = [
         path for path in siamese.IdentityTable.from_folder(folder).paths
@@ -215,8 +225,8 @@ def test_pairs_with_an_image_that_one_leaves_out_are_left_out_of_both(folder):
     accuracy = np.mean((d <= 1.0) == pairs.same[kept])
     assert found.splits["mine"].figures["accuracy"].b == pytest.approx(accuracy)
     assert any(f"{len(pairs) - kept.sum()} pairs with them" in note for note in found.notes)
+    dark_alone = made(1, cropper=Picky(32, brightest=DARK))
     with pytest.raises(DataError, match="no pair is left"):
-        dark_alone = made(1, cropper=Picky(32, brightest=DARK))
         compare(made(0, cropper=Picky(32, darkest=DARK)), dark_alone, on=pairs)
 
 
