@@ -129,7 +129,8 @@ def _on(args: argparse.Namespace) -> Any:
 def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[str]:
     """What is known of given pairs, and of the network that needs no training."""
     if not (args.benchmark or args.pairs_file):
-        return []
+        known = f"{PRETRAINED}: {options.KNOWN_OF_PRETRAINED}"
+        return [known] if PRETRAINED in (args.a, args.b) else []
     said = [
         notes_on(bundle, on, args.benchmark, name == PRETRAINED)
         for bundle, name in ((found.a, args.a), (found.b, args.b))
