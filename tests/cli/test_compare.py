@@ -1,6 +1,7 @@
 """`siamese compare A B`: what it prints, and what it says to beginners."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,11 @@ def test_given_pairs_say_their_folds_and_mcnemars_test(capsys):
     assert str(in_python.folds) in out.splitlines()
     assert str(in_python.splits["pairs"].mcnemar) in out.splitlines()
     assert "at thresholds: of each fold" in out
+    shared = Path("pairs.csv").read_text() + "person_00/0.png,person_04/0.png,0,0\n"
+    Path("shared.csv").write_text(shared)
+    assert main(["compare", "a", "b", "--pairs-file", "shared.csv", "--data", "people"]) == 0
+    said = capsys.readouterr().out
+    assert "since it needs independent pairs: 3 of 10 pairs share an identity" in said
 
 
 def test_a_bundle_beside_itself_is_called_a_and_b(capsys):

@@ -135,7 +135,9 @@ def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[st
         notes_on(bundle, on, args.benchmark, name == PRETRAINED)
         for bundle, name in ((found.a, args.a), (found.b, args.b))
     ]
-    return list(dict.fromkeys(text for of_one in said for text in of_one))
+    from siamese.evaluation.comparison import said_of_both
+
+    return said_of_both(*said)
 
 
 def _show(found: Comparison, a: str, b: str) -> None:
@@ -145,8 +147,8 @@ def _show(found: Comparison, a: str, b: str) -> None:
     print(f"A: {_named(a)}   B: {_named(b)}")
     for split, compared in found.splits.items():
         tables.show(tables.paired_table(compared, split))
-        if compared.mcnemar is not None:
-            print(compared.mcnemar)
+        if compared.mcnemar is not None or found.folds is not None:
+            print(compared.mcnemar or compared.why_no_mcnemar)
     if found.folds is not None:
         print(found.folds)
     names = (_named(a), _named(b))

@@ -145,7 +145,7 @@ def compare(
         if bundle.seen is not None or isinstance(place, (str, Path)):
             known = note_on_known(manifest, place, bundle.seen, tuple(manifest.splits))
             said += [known] if known else []
-    remarks = [*_of_both(*notes), *([manifest.caution] if manifest.caution else [])]
+    remarks = [*said_of_both(*notes), *([manifest.caution] if manifest.caution else [])]
     if isinstance(target, PairsFile):
         return _on_given_pairs(bundles, croppers, target, work, remarks)
     rule = pair_rule_of(pairs, bundles[0].operating_point)
@@ -222,7 +222,7 @@ def _croppers(croppers: Sequence[Cropper], no_face: str | None) -> list[Cropper]
     return [with_no_face(*each) for each in zip(croppers, asked, strict=True)]
 
 
-def _of_both(a: Sequence[str], b: Sequence[str]) -> list[str]:
+def said_of_both(a: Sequence[str], b: Sequence[str]) -> list[str]:
     """Remarks on A and on B, with whom they are about; what is said of both is said once."""
     both = [f"A and B: {text}" for text in a if text in b]
     own = [f"A: {text}" for text in a if text not in b]
