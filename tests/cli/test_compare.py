@@ -56,6 +56,7 @@ def test_a_table_and_a_sentence(capsys):
         row += [f"{low:+.3f} to {high:+.3f}", figure.verdict]
         assert any(all(cell in line for cell in row) for line in out.splitlines()), name
     assert "note: A and B: the bundle does not say whom it was trained" in said.err
+    assert "note: A and B: this bundle looks for no face" in said.err
 
 
 def test_json_is_what_the_function_gives(capsys):

@@ -224,7 +224,8 @@ def test_streamed_pairs_are_compared_alike(monkeypatch):
     assert found.sharing == held_ones.sharing == n
     assert found.figures["f1"].difference == held_ones.figures["f1"].difference
     for name, figure in held_ones.figures.items():
-        assert found.figures[name].ci95 == pytest.approx(figure.ci95, abs=1.5 / 72), name  # a pair or two
+        # A pair or two of 72.
+        assert found.figures[name].ci95 == pytest.approx(figure.ci95, abs=1.5 / 72), name
     assert compare_pairs(a, two()[0], 1.5, 1.5).figures["auc"].ci95 == (0, 0)
     with pytest.raises(CalibrationError, match="give one number"):
         compare_pairs(a, b, np.full(n, 1.5), 1.5)

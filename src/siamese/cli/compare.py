@@ -127,17 +127,28 @@ def _on(args: argparse.Namespace) -> Any:
 
 
 def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[str]:
-    """What is known of given pairs, and of the network that needs no training."""
-    if not (args.benchmark or args.pairs_file):
-        known = f"{PRETRAINED}: {options.KNOWN_OF_PRETRAINED}"
-        return [known] if PRETRAINED in (args.a, args.b) else []
-    said = [
-        notes_on(bundle, on, args.benchmark, name == PRETRAINED)
-        for bundle, name in ((found.a, args.a), (found.b, args.b))
-    ]
+    """What is known of given pairs, of croppers, and of the network that needs no training."""
     from siamese.evaluation.comparison import said_of_both
 
-    return said_of_both(*said)
+    named = ((found.a, args.a), (found.b, args.b))
+    if args.benchmark or args.pairs_file:
+        said = [notes_on(each, on, args.benchmark, name == PRETRAINED) for each, name in named]
+        return said_of_both(*said)
+    known = f"{PRETRAINED}: {options.KNOWN_OF_PRETRAINED}"
+    first = _first_image(args.on, args.root)
+    unseen = [options.on_no_search(each.cropper, first) if first else None for each, _ in named]
+    notes = said_of_both(*([text] if text else [] for text in unseen))
+    return notes + ([known] if PRETRAINED in (args.a, args.b) else [])
+
+
+def _first_image(on: str, root: str | None) -> list[Path]:
+    """An image of a folder or a CSV file; none of a run, which was cropped as its own are."""
+    from siamese.datasets.identities import IdentityTable
+    from siamese.evaluation.data import manifest_path
+
+    if Path(on).suffix.lower() == ".csv":
+        return IdentityTable.from_csv(on, root).paths[:1]
+    return [] if manifest_path(on) is not None else IdentityTable.from_folder(on).paths[:1]
 
 
 def _show(found: Comparison, a: str, b: str) -> None:

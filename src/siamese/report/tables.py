@@ -201,7 +201,12 @@ def paired_table(compared: PairedComparison, on: str) -> Table:
         title=f"{on}: {c.identities:,} identities, {c.images:,} images, {c.genuine:,} genuine and "
         f"{c.impostor:,} impostor pairs",
         caption=f"at thresholds: {at or 'of each fold, chosen on the other folds'}\n"
-        + (c.why_no_interval or "interval: 95 %, from one bootstrap over the identities of both"),
+        + (
+            c.why_no_interval
+            or "interval: 95 %, from one bootstrap over the identities of both; where two are "
+            "equally good,\none figure in twenty is called better or worse by chance: go by the "
+            "ROC AUC"
+        ),
         title_justify="left",
         caption_justify="left",
     )
