@@ -203,9 +203,8 @@ def paired_table(compared: PairedComparison, on: str) -> Table:
         caption=f"at thresholds: {at or 'of each fold, chosen on the other folds'}\n"
         + (
             c.why_no_interval
-            or "interval: 95 %, from one bootstrap over the identities of both; where two are "
-            "equally good,\none figure in twenty is called better or worse by chance: go by the "
-            "ROC AUC"
+            or "interval: 95 %, over the identities of both\n"
+            "by chance, one figure in twenty differs: go by the ROC AUC"
         ),
         title_justify="left",
         caption_justify="left",
