@@ -38,8 +38,6 @@ _RENAMED = {
     "Far": "Fmr",
     "RecallAtFar": "RecallAtFmr",
     "ComparedPairs": "BenchmarkDistances",
-    "compare_pairs": "measure_benchmark",
-    "compare": "measure_pairs",
     "evaluate": "evaluate_pairs",
     "lfw": "load_lfw",
     "orl": "load_orl",

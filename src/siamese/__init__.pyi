@@ -24,6 +24,15 @@ from .evaluation.data import EvaluationData as EvaluationData
 from .inference.components import Components as Components
 from .inference.seen import Seen as Seen
 
+# two networks on the same pairs
+from .evaluation.comparison import compare as compare
+from .evaluation.comparison import Comparison as Comparison
+from .evaluation.paired_folds import FoldedDifference as FoldedDifference
+from .verification.paired import compare_pairs as compare_pairs
+from .verification.paired import PairedComparison as PairedComparison
+from .verification.paired import PairedFigure as PairedFigure
+from .verification.mcnemar import McNemar as McNemar
+
 # data
 from .data.datamodule import ImageDataModule as ImageDataModule
 from .data.datamodule import CsvDataModule as CsvDataModule

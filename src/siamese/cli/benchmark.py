@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
 
-    pairs = _pairs(args)
+    pairs = given_pairs(args, _OTHERS)
+    _check_threshold(args)
     where = options.device(args.device)
     bundle = options.open_bundle(args.run)
     own_threshold = bundle.operating_point.threshold
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if given is None and pairs.folds == 1 and not other:
         given = own_threshold
     policy = options.parse_policy(args.policy) or (MaxAccuracy() if given is None else given)
-    for text in _notes(args, bundle, pairs):
+    for text in notes_on(bundle, pairs, args.benchmark, args.run == PRETRAINED):
         options.note(text)
     embedded = embed_benchmark(
         bundle.backbone.for_inference().to(where),
@@ -99,7 +101,14 @@ def _show(
         print(f"at the bundle's own threshold, {threshold:.4f}: accuracy {own.mean:.4f}")
 
 
-def _pairs(args: argparse.Namespace) -> PairsFile:
+def given_pairs(args: argparse.Namespace, others: Sequence[str]) -> PairsFile:
+    """The pairs that ``--benchmark`` or ``--pairs-file`` names.
+
+    Raises:
+        ConfigError: both, one without its images, or one of the ``others``, options that have no
+            meaning with them.
+        DataError: no such pairs or images.
+    """
     from siamese.datasets.benchmarks import BENCHMARKS
     from siamese.datasets.pairs_file import PairsFile
 
@@ -108,20 +117,11 @@ def _pairs(args: argparse.Namespace) -> PairsFile:
         raise ConfigError(
             "--benchmark and --pairs-file were given; either names the pairs, so leave out one"
         )
-    for name in _OTHERS:
+    for name in others:
         if getattr(args, name) is not None:
             raise ConfigError(
                 f"--{name} has no meaning with {option}, which says what is compared; leave it out"
             )
-    if args.distance and args.threshold is not None:
-        raise ConfigError(
-            "--threshold is one of the bundle's own distance, not of another (--distance); leave "
-            "out one"
-        )
-    if args.policy and args.threshold is not None:
-        raise ConfigError("--policy chooses the threshold; leave out --threshold")
-    if args.threshold is not None and not math.isfinite(args.threshold):
-        raise ConfigError(f"--threshold must be a finite number, not {args.threshold}")
     if args.pairs_file:
         if args.data and not Path(args.data).is_dir():
             raise ConfigError(
@@ -134,33 +134,56 @@ def _pairs(args: argparse.Namespace) -> PairsFile:
     return BENCHMARKS[args.benchmark](args.data)
 
 
+def _check_threshold(args: argparse.Namespace) -> None:
+    if args.threshold is None:
+        return
+    if args.distance:
+        raise ConfigError(
+            "--threshold is one of the bundle's own distance, not of another (--distance); leave "
+            "out one"
+        )
+    if args.policy:
+        raise ConfigError("--policy chooses the threshold; leave out --threshold")
+    if not math.isfinite(args.threshold):
+        raise ConfigError(f"--threshold must be a finite number, not {args.threshold}")
+
+
 def _sentence(mean: float, error: float, folds: int, what: str) -> str:
     spread = f" +- {error:.4f} (mean and standard error of {folds} folds)"
     return f"accuracy {mean:.4f}{'' if math.isnan(error) else spread}, {what}"
 
 
-def _notes(args: argparse.Namespace, bundle: Bundle, pairs: PairsFile) -> list[str]:
-    """What must be known beside the figures."""
+def notes_on(
+    bundle: Bundle, pairs: PairsFile, benchmark: str | None, pretrained: bool
+) -> list[str]:
+    """What must be known beside the figures of a bundle on pairs that are given.
+
+    Args:
+        bundle: that is tested.
+        pairs: that it is tested on.
+        benchmark: their name, if they are those of one.
+        pretrained: whether the bundle is the one that needs no training.
+    """
     from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 
     first = [pairs.root / name for name in pairs.files[:1]]
     notes = [text for text in [options.on_no_search(bundle.cropper, first)] if text]
-    if isinstance(bundle.cropper, DlibHogCropper) and args.benchmark:
+    if isinstance(bundle.cropper, DlibHogCropper) and benchmark:
         notes.append(
             "dlib's HOG detector was trained on photographs of LFW among others, so that it finds "
             "faces there better than elsewhere"
         )
-    if bundle.provenance.get("dataset") == "lfw" and args.benchmark:
+    if bundle.provenance.get("dataset") == "lfw" and benchmark:
         notes.append(
             "the bundle was trained on people of LFW, who are in these pairs too: the figures are "
             "too good"
         )
-    if args.run == PRETRAINED and args.benchmark == "lfw_view1":
+    if pretrained and benchmark == "lfw_view1":
         notes.append(
             "the bundle's cropper and its own threshold were chosen on these very pairs, so these "
             "figures are no test: lfw_view2 is one"
         )
-    if args.run == PRETRAINED and args.benchmark == "lfw_view2":
+    if pretrained and benchmark == "lfw_view2":
         notes.append(
             "the bundle's cropper and its own threshold were chosen on LFW's development pairs "
             "(View 1), of which View 2 shares 758 pairs and most people, as LFW has it; the folds' "

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siamese.cli import calibrate, demo, download, evaluate, train, verify
+from siamese.cli import calibrate, compare, demo, download, evaluate, train, verify
 from siamese.errors import SiameseError, did_you_mean
 
 COMMANDS = {
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "calibrate": calibrate,
     "verify": verify,
     "demo": demo,

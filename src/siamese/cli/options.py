@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 PRETRAINED = "pretrained"
 LATEST = "runs/latest"
+# Of those whom the pretrained network has seen.
+KNOWN_OF_PRETRAINED = (
+    "the network was trained on public figures, and its threshold calibrated on people of LFW; of "
+    "the former no list is known"
+)
 
 
 # --- declarations ---
@@ -325,10 +330,7 @@ def note_no_search(cropper: Cropper, data: PreparedData) -> None:
 
 def note_pretrained() -> None:
     """What is known of those whom the pretrained network has seen."""
-    note(
-        "the network was trained on public figures, and its threshold calibrated on people of LFW; "
-        "of the former no list is known"
-    )
+    note(KNOWN_OF_PRETRAINED)
 
 
 def _value(text: str) -> float | str:

@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese.verification.figures import METRICS, WEIGHED, SplitEvaluation
+from siamese.verification.drawn import WEIGHED
+from siamese.verification.figures import METRICS, SplitEvaluation
 from siamese.verification.folds import FoldedEvaluation
+from siamese.verification.paired import PairedComparison
 from siamese.verification.point import OperatingPoint
 
 SWEEP_FIGURES = ("eer", "f1", "auc")  # by which the runs of a sweep are compared
@@ -184,6 +186,43 @@ def drift_table(old: OperatingPoint, new: OperatingPoint) -> Table:
     for name in new.figures:
         row = (_figure(name, p.figures[name], p.ci95.get(name)) for p in (old, new))
         table.add_row(_TITLES.get(name, name), *row)
+    return table
+
+
+def paired_table(compared: PairedComparison, on: str) -> Table:
+    """The figures of A and of B on the same pairs, and how far they are apart.
+
+    ``on`` names what they were compared on.
+    """
+    c = compared
+    each = (c.threshold_a, c.threshold_b)
+    at = ", ".join(f"{n} {t:.4f}" for n, t in zip("AB", each, strict=True) if t is not None)
+    table = Table(
+        title=f"{on}: {c.identities:,} identities, {c.images:,} images, {c.genuine:,} genuine and "
+        f"{c.impostor:,} impostor pairs",
+        caption=f"at thresholds: {at or 'of each fold, chosen on the other folds'}\n"
+        + (
+            c.why_no_interval
+            or "interval: 95 %, over the identities of both\n"
+            "by chance, one figure in twenty differs: go by the ROC AUC"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("")
+    for column in ("A", "B", "B - A", "interval", "B is"):
+        table.add_column(column, justify="right")
+    for name, figure in c.figures.items():
+        metric, _, rate = name.partition("@fmr=")
+        metric, _, stated = metric.partition("@")
+        title = _TITLES.get(metric, metric)
+        title += f" at false match rate {rate}" if rate else ""
+        title += f" at prevalence {c.prevalence:.3g}" if stated else ""
+        form = "{:.2g}" if name == "fmr" else "{:.3f}"
+        ends = figure.ci95 or ()
+        interval = " to ".join(f"{end:+.3f}" for end in ends)
+        values = (form.format(value) for value in (figure.a, figure.b))
+        table.add_row(title, *values, f"{figure.difference:+.3f}", interval, figure.verdict)
     return table
 
 

@@ -7,29 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
-from siamese.errors import CalibrationError
-from siamese.verification.bootstrap import (
-    IdentityBootstrap,
-    bootstrap_identities,
-    interval_around,
-    unseen_error_rates,
-)
 from siamese.verification.confusion import Confusion
-from siamese.verification.curves import ThresholdCurve, auc, crossing
+from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
 from siamese.verification.pair_distances import PairDistances
-from siamese.verification.point import Interval, figures_at, rates_at
-from siamese.verification.policies.base import RULE_OF
-from siamese.verification.policies.fmr import Fmr
+from siamese.verification.point import Interval
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
+from siamese.verification.same_pairs import check_same_pairs, same_distances
 
 METRICS = ("accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer")
-# False match rates at which the recall is stated, where the pairs support it.
-RATES = (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 # An area under the ROC curve that is no better than guessing, for all practical purposes.
 CHANCE = 0.55
-WEIGHED = ("precision", "f1", "accuracy")  # the figures that depend on the prevalence
 
 
 @dataclass(frozen=True)
@@ -141,25 +128,16 @@ def evaluate_pairs(
         CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
             that is out of range.
     """
-    if not math.isfinite(threshold):
-        raise CalibrationError(
-            f"the threshold must be a finite number, not {threshold}; calibrate first, or give one"
-        )
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise CalibrationError(
-            f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-        )
-    counts, curve = distances.count_verdicts(threshold), distances.curve()
-    area = auc(curve)  # raises where one kind of pairs is missing
-    curve = curve.with_counts_at([threshold], counts)
-    eer, rates = distances.eer(), _supported_rates(distances.impostor)
-    draws = bootstrap_identities(distances, seed)
-    at_rates = {f"{rate:g}": distances.choose(Fmr(rate)).counts.recall for rate in rates}
-    at_stated = {} if prevalence is None else _at(counts, prevalence)
-    known = {"error": counts.error, "auc": area, "eer": eer}
-    known |= {f"recall@fmr={rate}": recall for rate, recall in at_rates.items()}
-    known |= {f"{name}@prevalence": value for name, value in at_stated.items()}
-    found = {} if draws is None else _intervals(draws, threshold, curve, counts, known, prevalence)
+    found = draw_figures(distances, threshold, prevalence, seed)
+    observed, counts = found.observed, found.counts
+    assert counts is not None
+    intervals = found.intervals()
+    first = {name: intervals.pop(name) for name in METRICS if name in intervals}
+    at_stated = {}
+    if prevalence is not None:
+        weighed = {name: observed[f"{name}@prevalence"] for name in WEIGHED}
+        at_stated = {"prevalence": prevalence} | weighed
+    curve = distances.curve().with_counts_at(threshold, counts)
     return SplitEvaluation(
         split=split,
         identities=distances.identities,
@@ -175,14 +153,14 @@ def evaluate_pairs(
         recall=counts.recall,
         fmr=counts.fmr,
         f1=counts.f1,
-        auc=area,
-        eer=eer,
-        ci95=found,
+        auc=observed["auc"],
+        eer=observed["eer"],
+        ci95=first | intervals,
         pair_rule=distances.pair_rule,
         caution=caution,
         reliability=reliability(probability, curve) if probability else None,
-        recall_at_fmr=at_rates,
-        at_prevalence={} if prevalence is None else {"prevalence": prevalence} | at_stated,
+        recall_at_fmr=recalls_at_rates(observed),
+        at_prevalence=at_stated,
     )
 
 
@@ -202,80 +180,8 @@ def gain_in_auc(new: PairDistances, old: PairDistances, seed: int = 0) -> Interv
         None with fewer than 5 identities.
 
     Raises:
-        CalibrationError: other images, or other numbers of pairs.
+        CalibrationError: other images, or other pairs.
     """
-    kinds = [(d.genuine, d.impostor, d.labels.tolist()) for d in (new, old)]
-    if kinds[0] != kinds[1]:
-        raise CalibrationError("areas can only be compared on the same pairs of the same images")
-    known = [auc(distances.curve()) for distances in (new, old)]
-    areas = [
-        _whole_curve(drawn, {"auc": area})["auc"]
-        for area, distances in zip(known, (new, old), strict=True)
-        if (drawn := bootstrap_identities(distances, seed)) is not None
-    ]
-    return interval_around(known[0] - known[1], areas[0] - areas[1]) if len(areas) == 2 else None
-
-
-def _at(counts: Confusion, prevalence: float) -> dict[str, float]:
-    """The figures that depend on the prevalence, at another one than that of the pairs."""
-    found = figures_at(counts, prevalence)
-    return {name: found[name] for name in WEIGHED}
-
-
-def _supported_rates(impostor: int) -> tuple[float, ...]:
-    """Those of RATES that are supported by so many impostor pairs."""
-    return tuple(rate for rate in RATES if rate * impostor >= RULE_OF * (1 - 1e-9))
-
-
-def _intervals(
-    draws: IdentityBootstrap,
-    threshold: float,
-    curve: ThresholdCurve,
-    counts: Confusion,
-    known: Mapping[str, float],
-    prevalence: float | None,
-) -> dict[str, Interval]:
-    """The intervals of all figures, in the order of METRICS.
-
-    Args:
-        draws: of identities.
-        threshold: at which the figures are.
-        curve: of all pairs, with exact counts at the threshold.
-        counts: of all pairs at the threshold.
-        known: the figures that were observed, except those of :meth:`IdentityBootstrap.figures`.
-        prevalence: that is stated, or None.
-    """
-    found = draws.figures(threshold, None, curve)
-    rates = draws.rates_at(threshold, curve, counts)
-    own = draws.genuine / (draws.genuine + draws.impostor)
-    values = {"error": 1 - rates_at(*rates, own)["accuracy"]} | _whole_curve(draws, known)
-    if prevalence is not None:
-        at_stated = rates_at(*rates, prevalence)
-        values |= {f"{name}@prevalence": at_stated[name] for name in WEIGHED}
-    found |= {name: interval_around(known[name], v) for name, v in values.items()}
-    first = {name: found.pop(name) for name in METRICS}
-    return first | found
-
-
-def _whole_curve(draws: IdentityBootstrap, known: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """The values of each draw, (r,) each, that need no threshold: auc, eer, recall at rates."""
-    recalls = [name for name in known if name.startswith("recall@fmr=")]
-    if known["auc"] == 1:  # all identities are told apart: at some threshold no error was seen
-        trials = [int(n) for n in draws.independent]
-        missed, false = (unseen_error_rates(n, len(draws.genuine), k) for k, n in enumerate(trials))
-        values = {"auc": (1 - missed) * (1 - false), "eer": np.maximum(missed, false)}
-        return values | dict.fromkeys(recalls, 1 - missed)
-    genuine, impostor = draws.genuine, draws.impostor
-    zero = np.zeros((len(genuine), 1))
-    tp, fp = np.concatenate([zero, draws.tp], axis=1), np.concatenate([zero, draws.fp], axis=1)
-    closer = np.diff(tp, axis=1) * (impostor[:, None] - (fp[:, 1:] + fp[:, :-1]) / 2)
-    values = {
-        "auc": closer.sum(axis=1) / (genuine * impostor),
-        "eer": crossing(fp / impostor[:, None], 1 - tp / genuine[:, None]),
-    }
-    row = np.arange(len(tp))
-    for name in recalls:
-        rate = float(name.partition("=")[2])
-        last = np.count_nonzero(fp <= rate * impostor[:, None] + 1e-9, axis=1) - 1
-        values[name] = tp[row, last] / genuine
-    return values
+    check_same_pairs(new, old)
+    alike = same_distances(new, old)
+    return draw_area(new, seed).less(draw_area(old, seed), "auc", alike)[1]
