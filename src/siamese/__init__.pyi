@@ -136,6 +136,7 @@ from .verification.probability import Reliability as Reliability
 from .verification.bootstrap import IdentityBootstrap as IdentityBootstrap
 from .verification.confusion import Confusion as Confusion
 from .verification.curves import ThresholdCurve as ThresholdCurve
+from .verification.curves import Choice as Choice
 from .verification.pair_distances import PairDistances as PairDistances
 from .verification.pair_distances import PairSample as PairSample
 from .verification.held import HeldDistances as HeldDistances

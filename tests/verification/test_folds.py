@@ -103,7 +103,7 @@ FOLD = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 
 def test_pairs_without_a_face_are_counted_both_ways():
     missing = np.array([0, 0, 0, 1, 0, 0, 1, 0], bool)
-    distances = np.where(DISTANCES == np.float32(0.3), np.float32(0.6), DISTANCES)
+    distances = np.where(np.float32(0.3) == DISTANCES, np.float32(0.6), DISTANCES)
     found = cross_validate(distances, SAME, FOLD, missing=missing)
     # On paper: fold 0 gets 0.65, halfway from 0.6 to 0.7, and is right four times; fold 1 gets 0.5,
     # halfway from 0.2 to 0.8, and refuses the genuine pair at 0.6.

@@ -10,14 +10,12 @@ import numpy as np
 
 from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.confusion import Confusion, check_pairs, check_threshold
+from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 from siamese.verification.policies.fmr import Fmr
 
 # Lower bits of a float32 number in which kept thresholds do not differ: 2^-10 of the number.
 _KEPT_BITS = 13
-
-
-Gap = tuple[float, float]
 
 
 class Choice(NamedTuple):
@@ -35,7 +33,7 @@ class Choice(NamedTuple):
 
     threshold: float
     counts: Confusion
-    gap: Gap | None
+    gap: Interval | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +121,7 @@ class ThresholdCurve:
         placed = threshold if gap is None else middle(gap, self.thresholds.dtype)
         return Choice(placed, self.at(placed), gap)
 
-    def gap(self, threshold: float) -> Gap | None:
+    def gap(self, threshold: float) -> Interval | None:
         """The thresholds that are known to have the same counts as this one; see :class:`Choice`.
 
         None below all thresholds of the curve, and where every pair is accepted.
@@ -303,7 +301,7 @@ class ThresholdCurve:
         )
 
 
-def middle(gap: Gap, kind: np.dtype) -> float:
+def middle(gap: Interval, kind: np.dtype) -> float:
     """The middle of a gap, rounded to a kind of floating point numbers."""
     low, high = gap
     return float(kind.type(low + (high - low) / 2))

@@ -137,7 +137,7 @@ def evaluate_pairs(
     if prevalence is not None:
         weighed = {name: observed[f"{name}@prevalence"] for name in WEIGHED}
         at_stated = {"prevalence": prevalence} | weighed
-    curve = distances.curve().with_counts_at(threshold, counts)
+    curve = distances.curve().with_counts_at([threshold], counts)
     return SplitEvaluation(
         split=split,
         identities=distances.identities,

@@ -31,8 +31,9 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, check_threshold
-from siamese.verification.curves import Choice, Gap, ThresholdCurve, eer, middle
+from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
 from siamese.verification.pair_distances import PairDistances, PairSample
+from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
@@ -413,7 +414,7 @@ class StreamedDistances(PairDistances):
         thresholds, first = np.unique(thresholds, return_index=True)
         return ThresholdCurve(thresholds, tp[first], fp[first], curve.resolution)
 
-    def _gap(self, distance: np.float32) -> Gap | None:
+    def _gap(self, distance: np.float32) -> Interval | None:
         """From a distance that occurs to just below the next one; None if there is no next one.
 
         No further pass is needed where the pairs near the threshold were counted one by one.
