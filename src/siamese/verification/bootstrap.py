@@ -21,6 +21,7 @@ from siamese.verification.curves import ThresholdCurve
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
 from siamese.verification.policies.base import Policy
+from siamese.verification.smoothing import bandwidth, smoothed_draws
 
 MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
@@ -76,7 +77,12 @@ class IdentityBootstrap:
 
     def choose(self, policy: Policy) -> np.ndarray:
         """(r,) the policy's threshold in each draw; 0 where it refuses every pair."""
-        columns = policy.choose_rows(self.tp, self.fp, self.genuine, self.impostor)
+        tp, fp = self.tp, self.fp
+        if policy.smooth is not None:
+            width = bandwidth(policy, self.thresholds, tp.mean(axis=0))
+            if width > 0:
+                tp, fp = (smoothed_draws(counts, self.thresholds, width) for counts in (tp, fp))
+        columns = policy.choose_rows(tp, fp, self.genuine, self.impostor)
         return np.where(columns < 0, 0.0, self.thresholds[np.maximum(columns, 0)])
 
     def threshold_interval(self, policy: Policy) -> Interval:

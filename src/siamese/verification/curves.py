@@ -13,6 +13,7 @@ from siamese.verification.confusion import Confusion, check_pairs, check_thresho
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 from siamese.verification.policies.fmr import Fmr
+from siamese.verification.smoothing import choose_smoothed
 
 # Lower bits of a float32 number in which kept thresholds do not differ: 2^-10 of the number.
 _KEPT_BITS = 13
@@ -22,7 +23,7 @@ class Choice(NamedTuple):
     """What a policy chose.
 
     Attributes:
-        threshold: in the middle of ``gap``.
+        threshold: in the middle of ``gap``; anywhere in it where the policy smooths distances.
         counts: of the pairs at the threshold.
         gap: (low, high), the thresholds with the same counts: from the farthest accepted pair to
             just below the closest refused one. None where there is no pair on one side: every pair
@@ -106,6 +107,9 @@ class ThresholdCurve:
         Raises:
             CalibrationError: the pairs cannot support the policy.
         """
+        if policy.smooth is not None:
+            threshold = choose_smoothed(policy, self)
+            return Choice(threshold, self.at(threshold), self.gap(threshold))
         chosen = policy.choose(self.tp, self.fp, self.genuine, self.impostor)
         return self.refuse_all() if chosen < 0 else self.choice_at(float(self.thresholds[chosen]))
 

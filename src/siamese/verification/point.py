@@ -54,9 +54,9 @@ class OperatingPoint:
         figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighted
             to ``target_prevalence``.
         gap: (low, high), the thresholds with the same counts, from the farthest accepted pair to
-            just below the closest refused one, in whose middle ``threshold`` lies
-            (:class:`siamese.verification.curves.Choice`); None where there is none, and for a
-            threshold that was given.
+            just below the closest refused one (:class:`siamese.verification.curves.Choice`).
+            ``threshold`` lies in its middle, unless the policy smooths distances. None where there
+            is no gap, and for a threshold that was given.
         promise: of a policy that promises a figure: its name ("figure"), "at most" or "at least"
             ("direction"), the promised value of a pair ("limit"), and for whom it holds
             ("confidence"): None for the calibration pairs alone, a number for other identities,

@@ -51,6 +51,7 @@ class Policy:
         may_refuse_all: whether refusing every pair can be best.
         at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's
             distance.
+        smooth: whether the distances are smoothed first, see :class:`siamese.MaxF1`.
         confidence: with which the promise is to be kept on other identities, or None.
         promises: what is promised: a figure's name, and whether it is ``"at most"`` or ``"at
             least"`` the limit; None where the policy promises an optimum alone.
@@ -58,6 +59,7 @@ class Policy:
 
     prevalence: Prevalence
     confidence: float | None
+    smooth: str | float | None = None
     promises: ClassVar[tuple[str, str] | None] = None
     may_refuse_all: ClassVar[bool] = False
     at_genuine: ClassVar[bool] = True
@@ -79,6 +81,11 @@ class Policy:
                 f"confidence must be a number from 0.5 to {MOST_CONFIDENT}, such as 0.95, or None "
                 f"for a promise on the calibration identities alone, not {c!r}"
             )
+
+    @property
+    def exact(self) -> Policy:
+        """The same policy without smoothing."""
+        return self if self.smooth is None else replace(self, smooth=None)  # type: ignore[type-var]
 
     @property
     def plain(self) -> Policy:

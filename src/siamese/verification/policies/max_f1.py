@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from siamese.errors import ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
     POLICIES,
     Policy,
     Prevalence,
+    is_number,
 )
 
 
@@ -22,9 +24,23 @@ class MaxF1(Policy):
 
     Args:
         prevalence: see :class:`Policy`. F1 depends on it, and so does the threshold.
+        smooth: the distances are smoothed before F1 is maximised, which suits other identities
+            better where those of the calibration are few (:mod:`siamese.verification.smoothing`): a
+            bandwidth in the unit of the distance, or ``"auto"``. None takes the highest F1 of the
+            calibration pairs, exactly.
     """
 
     prevalence: Prevalence = OBSERVED
+    smooth: str | float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        s = self.smooth
+        if s is not None and s != "auto" and not (is_number(s) and 0 < float(s) < float("inf")):
+            raise ConfigError(
+                f"smooth must be 'auto', a bandwidth above 0 in the unit of the distance, or None, "
+                f"not {s!r}"
+            )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         hit = prevalence * tp / genuine

@@ -35,6 +35,7 @@ from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
+from siamese.verification.smoothing import choose_smoothed
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
 
@@ -128,6 +129,11 @@ class StreamedDistances(PairDistances):
             CalibrationError: the pairs cannot support the policy.
         """
         policy.check(self.genuine, self.impostor)
+        if policy.smooth is not None:
+            threshold = choose_smoothed(policy, self.curve())
+            counts = self.count_verdicts(threshold)
+            exact = self.curve().with_counts_at([threshold], counts)
+            return Choice(threshold, counts, exact.gap(threshold))
         genuine, impostor = self._histogram(policy)
         cells = Cells.of_bins(self._tiles.edges, genuine, impostor).candidates_for(
             policy, self.genuine, self.impostor
