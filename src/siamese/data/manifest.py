@@ -241,6 +241,17 @@ class SplitManifest:
             np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept
         )
 
+    def has_split_of(self, other: SplitManifest) -> bool:
+        """Whether the same files of the same identities are in the same splits, and the same pairs.
+
+        Groups do not count: an earlier version did not read them.
+        """
+        mine, others = (
+            {s: [{k: e[k] for k in _ENTRY} for e in entries] for s, entries in m.splits.items()}
+            for m in (self, other)
+        )
+        return mine == others and self.pairs == other.pairs
+
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
 

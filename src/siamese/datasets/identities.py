@@ -18,6 +18,7 @@ from siamese.datasets.suffixes import LeftOut, is_image
 from siamese.errors import DataError
 from siamese.notices import warn_once
 
+MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
 _NUMBERED = re.compile(r"(.+)_[0-9]+")  # greedy: the last number counts
 
 
@@ -34,8 +35,8 @@ class IdentityTable:
             by which figures are stated separately; "" where it is unknown. Empty for folders.
 
     Raises:
-        DataError: no rows, lists of different lengths, a group that is not text, or a file listed
-            twice.
+        DataError: no rows, lists of different lengths, a group that is not text, more than 30
+            groups in a column, or a file listed twice.
     """
 
     root: Path
@@ -58,6 +59,11 @@ class IdentityTable:
                 )
             if not all(isinstance(value, str) for value in values):
                 raise DataError(f"the values of {column!r} must be text: write numbers as '30'")
+            if (number := len(set(values) - {""})) > MAX_GROUPS:
+                raise DataError(
+                    f"{column!r} has {number} groups, and at most {MAX_GROUPS} are compared: merge "
+                    f"some (ages to 20-29, 30-39, ...), or rename the column if it holds no groups"
+                )
         if not self.files:
             raise DataError(
                 f"{self.root}: no images found; expected {self.root}/<identity>/<image>.jpg"
