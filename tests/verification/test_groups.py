@@ -20,7 +20,7 @@ from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
-from siamese.verification import group_counts, groups
+from siamese.verification import group_counts
 from siamese.verification.figures import evaluate_pairs
 from siamese.verification.groups import evaluate_columns, evaluate_groups
 from siamese.verification.measure import measure_pairs
@@ -203,25 +203,20 @@ def test_draws_weigh_pairs_as_copies_of_their_identities_do(monkeypatch, rule, c
 
 def test_intervals_hold_the_rates_of_the_population():
     """Of 60 data sets, the 95 % intervals of a figure should hold the true one in 57."""
-    rows, labels, values = people(3000, 2, seed=99)
-    everybody = StreamedDistances(rows, labels, EuclideanDistance())
-    truth = evaluate_groups(everybody, values, 1.0, prevalence=0.5)
-    figures = [
-        (*pair, name)
-        for pair in (("near", "near"), ("far", "far"))
-        for name in ("fmr", "fnmr", "f1")
-    ]
-    held = dict.fromkeys([*figures, ("far", "near", "fmr")], 0)
+    everybody, whose, values = people(3000, 2, seed=99)
+    measured = StreamedDistances(everybody, whose, EuclideanDistance())
+    truth = evaluate_groups(measured, values, 1.3, prevalence=0.5)
+    cells = (("near", "near"), ("far", "far"))
+    held = dict.fromkeys([(*cell, name) for cell in cells for name in ("fmr", "fnmr", "f1")], 0)
+    held["far", "near", "fmr"] = 0
     for seed in range(60):
         rows, labels, values = people(50, 2, seed)
-        found = evaluate_groups(
-            measure_pairs(rows, labels, AllPairs()), values, 1.0, prevalence=0.5
-        )
+        measured = measure_pairs(rows, labels, AllPairs())
+        found = evaluate_groups(measured, values, 1.3, prevalence=0.5)
         for one, other, name in held:
             low, high = found.cell(one, other).ci95[name]
             held[one, other, name] += low <= getattr(truth.cell(one, other), name) <= high
-    print(held, truth.cells)
-    assert min(held.values()) >= 50
+    assert min(held.values()) >= 51, held
 
 
 def test_a_difference_is_told_and_chance_is_not():
@@ -282,7 +277,7 @@ def test_the_written_form_is_plain_json_and_images_may_change_groups():
 
 
 def test_groups_are_ordered_by_their_numbers_and_unknown_is_no_group():
-    rows, labels, _ = people(6, 1)
+    rows = people(6, 1)[0]
     measured = measure_pairs(rows, np.array([0, 0, 1, 1, 2, 3]), AllPairs())
     values = ["10-14", "5-9", None, float("nan"), " 100 ", ""]
     found = evaluate_groups(measured, values, 1.0)
@@ -309,4 +304,3 @@ def test_mistakes_are_explained():
         evaluate_columns(measured, {"group": values[:-1]}, 1.0)
     with pytest.raises(CalibrationError, match="'nowhere'"):
         evaluate_groups(measured, values, 1.0).cell("near", "nowhere")
-    assert groups.COMPARED == 5

@@ -32,13 +32,10 @@ from siamese.verification.group_figures import (
     GroupDisparity,
     GroupEvaluation,
     GroupFigures,
+    comparing_level,
 )
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, rates_at
-
-# Of so many groups, all alike, the 95 % intervals of two do not overlap in at most one case of 20:
-# of more groups wider intervals are compared.
-COMPARED = 5
 
 
 def evaluate_groups(
@@ -56,7 +53,8 @@ def evaluate_groups(
     m_p m_q times, but in the largest groups with very many false matches m_p + m_q - 1 times. Where
     no error of a kind was seen, they reach to Clopper and Pearson's limit (:func:`~siamese.
     verification.bootstrap.unseen_error_rates`), with the number of identities, or of pairs of
-    identities, of the cell.
+    identities, of the cell. In simulations of 24 to 100 identities they held the true rate in 89 to
+    100 % of the cases.
 
     Args:
         distances: from :func:`siamese.measure_pairs`.
@@ -106,7 +104,7 @@ def evaluate_groups(
 
 def evaluate_columns(
     distances: PairDistances,
-    columns: Mapping[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
     threshold: float,
     prevalence: float | None = None,
     seed: int = 0,
@@ -198,7 +196,7 @@ def _cells(
     with_genuine = units.summed((every.genuine > 0).astype(np.int64))
     enough = own >= MIN_IDENTITIES
     drawn = count_again(accepted, every, seed) if enough.any() else None
-    level = 1 - min(0.05, 0.05 * COMPARED / len(names))
+    level = comparing_level(len(names))
     cells: list[GroupFigures] = []
     wide: dict[tuple[str, str], Interval] = {}
     for a, b in zip(*np.triu_indices(len(names)), strict=True):
