@@ -50,7 +50,7 @@ def group_matrices(groups: Mapping[str, GroupEvaluation], split: str) -> Figure:
         )
     if rates:
         scale = ScalarMappable(norm, colours)
-        figure.colorbar(scale, ax=list(panels), label="false match rate", shrink=0.8)
+        figure.colorbar(scale, ax=list(panels), label="false match rate", shrink=0.8, aspect=30)
     return figure
 
 
@@ -77,7 +77,9 @@ def _matrix(axes: Any, found: GroupEvaluation, norm: Any, colours: Any) -> None:
         )
     names = [drawable(name if len(name) <= _LONGEST else name[:_LONGEST] + "...") for name in place]
     axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
-    axes.set_xticks(range(n), names, rotation=45, ha="right", parse_math=False)
+    axes.set_xticks(
+        range(n), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False
+    )
     axes.set_yticks(range(n), names, parse_math=False)
     axes.tick_params(length=0)
     for side in axes.spines.values():
