@@ -22,7 +22,8 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.verification import group_counts
 from siamese.verification.figures import evaluate_pairs
-from siamese.verification.groups import evaluate_columns, evaluate_groups
+from siamese.verification.group_figures import GroupFigures
+from siamese.verification.groups import _disparity, evaluate_columns, evaluate_groups
 from siamese.verification.measure import measure_pairs
 from siamese.verification.streaming.stream import StreamedDistances
 
@@ -252,15 +253,54 @@ def test_a_rate_of_zero_has_a_limit_and_no_ratio():
     assert (between.fnmr, between.f1) == (None, None)
 
 
+def test_of_chosen_pairs_the_limit_counts_the_pairs_of_identities_that_were_chosen():
+    rows, labels, _ = people(12, 4)
+    values = np.array(["a", "b"])[np.arange(48) % 2]  # of every identity in both groups
+    measured = measure_pairs(rows, labels, BalancedPairs(40))
+    found = evaluate_groups(measured, values, float(measured.distances.min()) / 2)
+    for cell in found.cells:
+        seen = {
+            frozenset((labels[i], labels[j]))
+            for i, j in zip(measured.pairs.left, measured.pairs.right, strict=True)
+            if tuple(sorted((values[i], values[j]))) == cell.groups and labels[i] != labels[j]
+        }
+        limit = 1 - 0.025 ** (1 / len(seen))
+        assert cell.ci95["fmr"] == (0, pytest.approx(limit, rel=0.01))
+
+
 def test_few_identities_have_figures_and_no_intervals():
-    rows, labels, values = people(12)
+    rows, labels, values = people(30)
     values = np.where(labels < 4, "few", values)
-    values[labels == 11] = "lone"
+    values[labels == 29] = "lone"
     found = evaluate_groups(measure_pairs(rows, labels, AllPairs()), values, 1.5)
     assert found.cell("few", "few").fmr is not None
     assert found.cell("few", "few").ci95 == found.cell("few", "near").ci95 == {}
+    assert set(found.cell("near", "near").ci95) == {"fmr", "fnmr", "f1"}
     assert found.cell("lone", "lone").fmr is None
     assert found.cell("lone", "lone").f1 is None
+
+
+def test_few_identities_with_two_images_have_no_interval_of_what_is_missed():
+    rows, labels, _ = people(30, 1)
+    labels[:3] = labels[3:6]  # three identities of two images, and 24 of one
+    found = evaluate_groups(measure_pairs(rows, labels, AllPairs()), ["all"] * 30, 1.0)
+    assert found.within[0].genuine == 3
+    assert set(found.within[0].ci95) == {"fmr"}
+
+
+def test_any_two_intervals_apart_are_found_and_unequal_widths_do_not_hide_them():
+    wide = {"a": (0.1, 0.9), "b": (0.3, 0.8), "c": (0.0, 0.2), "d": (0.05, 0.25)}
+
+    def told(groups):
+        cells = [
+            GroupFigures((name, name), 9, 9, 0, 9, 0, 1, None, 0.1, None, {}) for name in groups
+        ]
+        intervals = {(name, "fmr"): wide[name] for name in groups}
+        return _disparity("fmr", cells, intervals).differs
+
+    assert told("abcd") == ("b", "c")
+    assert told("acd") is None
+    assert told("ab") is None
 
 
 def test_the_written_form_is_plain_json_and_images_may_change_groups():
