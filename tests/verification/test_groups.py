@@ -288,6 +288,16 @@ def test_few_identities_with_two_images_have_no_interval_of_what_is_missed():
     assert set(found.within[0].ci95) == {"fmr"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_draw_without_genuine_pairs_and_false_matches_has_no_f1():
+    labels = np.concatenate([np.repeat(np.arange(5), 2), np.arange(5, 30)])
+    rows = torch.tensor(labels[:, None], dtype=torch.float32)
+    rows[-1] = rows[-2]  # one false match; five identities with two images, all accepted
+    cell = evaluate_groups(measure_pairs(rows, labels, AllPairs()), ["all"] * 35, 0.0).within[0]
+    assert (cell.tp, cell.genuine, cell.fp) == (5, 5, 1)
+    assert cell.ci95["f1"][0] > 0
+
+
 def test_any_two_intervals_apart_are_found_and_unequal_widths_do_not_hide_them():
     wide = {"a": (0.1, 0.9), "b": (0.3, 0.8), "c": (0.0, 0.2), "d": (0.05, 0.25)}
 

@@ -268,8 +268,9 @@ class _Cell:
         if self.figures["f1"] is not None and "fnmr" in self._values:
             share: Any = self._prevalence
             if share is None:
-                pairs = drawn[1] + drawn[3]
-                share = np.divide(drawn[1], pairs, out=np.zeros_like(pairs), where=pairs > 0)
+                # A draw without genuine pairs has no F1, not one of 0.
+                none = np.full(len(drawn[1]), np.nan)
+                share = np.divide(drawn[1], drawn[1] + drawn[3], out=none, where=drawn[1] > 0)
             self._values["f1"] = rates_at(recalls, fmrs, share)["f1"]
 
     def intervals(self, level: float) -> dict[str, Interval]:
