@@ -143,6 +143,10 @@ from .verification.held import HeldDistances as HeldDistances
 from .verification.measure import measure_pairs as measure_pairs
 from .verification.figures import evaluate_pairs as evaluate_pairs
 from .verification.figures import SplitEvaluation as SplitEvaluation
+from .verification.groups import evaluate_groups as evaluate_groups
+from .verification.group_figures import GroupEvaluation as GroupEvaluation
+from .verification.group_figures import GroupFigures as GroupFigures
+from .verification.group_figures import GroupDisparity as GroupDisparity
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold

@@ -45,13 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_cropping(parser)
     options.add_plugin(parser)
     options.add_device(parser)
-    options.add_json(parser, "old, new, drifted, shift, findings, calibration_error, gain, out")
+    options.add_json(
+        parser, "old, new, drifted, shift, findings, calibration_error, gain, groups, out"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these data."""
     from siamese.evaluation.recalibration import recalibrate
     from siamese.report import tables
+    from siamese.report.group_tables import show_groups
 
     options.import_plugins(args)
     pretrained = args.run == PRETRAINED
@@ -83,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found.to_dict() | {"out": args.out}, allow_nan=False))
         return 0
     tables.show(tables.data_table(found.data.summary()), tables.drift_table(found.old, found.new))
+    show_groups(found.groups, "data")
     print(found.gain or _verdict(found))
     for text in found.findings:
         print(text)

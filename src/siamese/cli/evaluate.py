@@ -91,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     """Figures of a run on its splits, or on other data."""
-    from siamese.evaluation.artifacts import make_room
+    from siamese.evaluation.artifacts import make_room, split_of_groups
     from siamese.evaluation.run import evaluate_run
     from siamese.report import tables
+    from siamese.report.group_tables import show_groups
 
     pretrained = args.run == PRETRAINED
     found = evaluate_run(
@@ -130,6 +131,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         list(found.evaluations.values()), found.operating_point, found.caution
     )
     tables.show(tables.data_table(found.data.prepared.summary()), figures)
+    split = split_of_groups(found.evaluations, found.operating_point)
+    show_groups(found.evaluations[split].groups, split)
     if found.recalibrated and args.out:
         print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}/bundle")
     elif found.recalibrated:

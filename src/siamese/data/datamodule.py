@@ -358,7 +358,8 @@ class FolderDataModule(ImageDataModule):
 class CsvDataModule(ImageDataModule):
     """Your own images from a CSV file with the columns path and identity.
 
-    Other arguments as :class:`ImageDataModule`.
+    Figures are stated separately for the values of each column that is named ``group``, or starts
+    with ``group_``. Other arguments as :class:`ImageDataModule`.
 
     Args:
         csv: the CSV file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class SplitManifest:
         protocol, seed, settings: how the split was made: its protocol's name, its seed and its
             other settings.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None
-            for an unreadable file.
+            for an unreadable file. Where the data set has groups, ``"groups"`` is column -> value.
         quarantine: file -> reason, for images that could not be read (they stay in their split and
             are never used).
         pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where
@@ -73,6 +73,7 @@ class SplitManifest:
                     "identity": table.identities[r],
                     "sha256": None if isinstance(h := hashes[r], ImageError) else h,
                 }
+                | _groups_of(table, r)
                 for r in rows[split]
             ]
             for split in rows
@@ -120,6 +121,7 @@ class SplitManifest:
                     isinstance(e["file"], str)
                     and isinstance(e["identity"], str)
                     and isinstance(e["sha256"], (str, type(None)))
+                    and _are_groups(e.get("groups", {}))
                 ):
                     raise SplitError(
                         f"the manifest's split {split!r} has an entry of a wrong type: it was "
@@ -169,12 +171,20 @@ class SplitManifest:
 
     def table(self, split: str) -> IdentityTable:
         """The images of one split, without those in quarantine."""
-        entries = self.usable(split)
+        return self.table_of(self.usable(split))
+
+    def table_of(self, entries: Sequence[Mapping[str, Any]]) -> IdentityTable:
+        """The table of some entries; a group that an entry lacks is unknown, ""."""
+        columns = dict.fromkeys(column for e in entries for column in e.get("groups", ()))
         return IdentityTable(
             Path(self.root),
             tuple(e["file"] for e in entries),
             tuple(e["identity"] for e in entries),
             self.dataset,
+            {
+                column: tuple(e.get("groups", {}).get(column, "") for e in entries)
+                for column in columns
+            },
         )
 
     def hashes(self, split: str) -> list[str]:
@@ -230,6 +240,17 @@ class SplitManifest:
         return pairs_among(
             np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept
         )
+
+    def has_split_of(self, other: SplitManifest) -> bool:
+        """Whether the same files of the same identities are in the same splits, and the same pairs.
+
+        Groups do not count: an earlier version did not read them.
+        """
+        mine, others = (
+            {s: [{k: e[k] for k in _ENTRY} for e in entries] for s, entries in m.splits.items()}
+            for m in (self, other)
+        )
+        return mine == others and self.pairs == other.pairs
 
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
@@ -294,6 +315,19 @@ class SplitManifest:
     def __repr__(self) -> str:
         splits = ", ".join(f"{name}: {len(entries):,}" for name, entries in self.splits.items())
         return f"SplitManifest({self.dataset!r}, {self.protocol}, images of {splits})"
+
+
+def _groups_of(table: IdentityTable, row: int) -> dict[str, Any]:
+    """What an entry holds of a row's groups; nothing where the table has none."""
+    found = {column: values[row] for column, values in table.groups.items()}
+    return {"groups": found} if found else {}
+
+
+def _are_groups(value: Any) -> bool:
+    """Whether a value of a manifest is a dictionary from column to group."""
+    return isinstance(value, dict) and all(
+        isinstance(word, str) for words in value.items() for word in words
+    )
 
 
 def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:

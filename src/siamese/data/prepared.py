@@ -152,12 +152,7 @@ def _prepare_split(
             f"images, of two identities or more, at least two of each"
             f"{', or keep faceless ones with cropper.no_face=whole_image' if lost else ''}"
         )
-    table = IdentityTable(
-        Path(manifest.root),
-        tuple(entry["file"] for entry in kept),
-        tuple(entry["identity"] for entry in kept),
-        manifest.dataset,
-    )
+    table = manifest.table_of(kept)
     if pairs is not None:
         pairs = pairs_among(pairs, np.array([file is not None for file in files], dtype=bool))
         _check_pairs(name, table, pairs)

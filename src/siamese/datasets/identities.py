@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from siamese.datasets.csv_file import read_rows
 from siamese.datasets.suffixes import LeftOut, is_image
-from siamese.errors import DataError, did_you_mean
+from siamese.errors import DataError
 from siamese.notices import warn_once
 
+MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
 _NUMBERED = re.compile(r"(.+)_[0-9]+")  # greedy: the last number counts
 
 
@@ -30,15 +31,19 @@ class IdentityTable:
         files: N file names relative to ``root``, with ``/`` between folders, sorted, no two equal.
         identities: N names, one per file, as :func:`normalise_identity` writes them.
         name: what the data set is called in reports.
+        groups: column -> N values, a property of each image (``"group_age"`` -> ``"20-29"``, ...),
+            by which figures are stated separately; "" where it is unknown. Empty for folders.
 
     Raises:
-        DataError: no rows, lists of different lengths, or a file listed twice.
+        DataError: no rows, lists of different lengths, a group that is not text, more than 30
+            groups in a column, or a file listed twice.
     """
 
     root: Path
     files: tuple[str, ...]
     identities: tuple[str, ...]
     name: str = "data"
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len(self.files) != len(self.identities):
@@ -46,6 +51,19 @@ class IdentityTable:
                 f"{len(self.files)} files but {len(self.identities)} identities: give one "
                 f"identity per file"
             )
+        for column, values in self.groups.items():
+            if len(values) != len(self.files):
+                raise DataError(
+                    f"{len(self.files)} files but {len(values)} values of {column!r}: give one "
+                    f"group per file, empty where it is unknown"
+                )
+            if not all(isinstance(value, str) for value in values):
+                raise DataError(f"the values of {column!r} must be text: write numbers as '30'")
+            if (number := len(set(values) - {""})) > MAX_GROUPS:
+                raise DataError(
+                    f"{column!r} has {number} groups, and at most {MAX_GROUPS} are compared: merge "
+                    f"some (ages to 20-29, 30-39, ...), or rename the column if it holds no groups"
+                )
         if not self.files:
             raise DataError(
                 f"{self.root}: no images found; expected {self.root}/<identity>/<image>.jpg"
@@ -88,6 +106,7 @@ class IdentityTable:
             tuple(self.files[i] for i in rows),
             tuple(self.identities[i] for i in rows),
             self.name,
+            {column: tuple(values[i] for i in rows) for column, values in self.groups.items()},
         )
 
     @classmethod
@@ -176,61 +195,33 @@ class IdentityTable:
     ) -> IdentityTable:
         """Read a CSV file with a header and the columns ``path`` and ``identity``.
 
-        Other columns are ignored.
+        A column named ``group``, or starting with ``group_``, is a property of the images, such as
+        ``group_age``, by which figures are stated separately; an empty cell means unknown. Other
+        columns are ignored.
 
         Args:
             path: the CSV file, UTF-8.
             root: the folder that its paths are relative to; by default the CSV's own.
 
         Raises:
-            DataError: the file is missing, lacks a column, has an empty cell, or lists a file that
-                does not exist.
+            DataError: the file is missing, lacks a column, has an empty cell, names a column of
+                groups twice, or lists a file that does not exist.
         """
         path = Path(path)
         if not path.is_file():
             raise DataError(f"{path}: no such CSV file; give a file with the columns path,identity")
         root = existing_folder(root if root is not None else path.parent)
-        files, identities = [], []
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream)
-                for column in ("path", "identity"):
-                    if column not in (reader.fieldnames or []):
-                        near = did_you_mean(column, reader.fieldnames or []).replace(
-                            "did you mean", "did you name it"
-                        )
-                        raise DataError(
-                            f"{path}: no column {column!r}{near}; the header must be path,identity"
-                        )
-                for row in reader:
-                    if not (row["path"] or "").strip() or not (row["identity"] or "").strip():
-                        raise DataError(
-                            f"{path}, line {reader.line_num}: empty path or identity; fill in both"
-                        )
-                    files.append(Path(os.path.relpath(root / row["path"].strip(), root)).as_posix())
-                    identities.append(row["identity"])
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be read ({error.strerror}); change its permissions"
-            ) from error
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(
-                f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns "
-                f"path,identity"
-            ) from error
-        missing = [f for f in files if not (root / f).is_file()]
-        if missing:
-            raise DataError(
-                f"{path}: {len(missing)} of {len(files)} files do not exist below {root}, first "
-                f"{missing[0]!r}; correct the paths or give root"
-            )
-        if not files:
-            raise DataError(f"{path}: no rows below the header; list one image per line")
-        return cls.build(root, files, identities, name or path.stem)
+        rows = read_rows(path, root)
+        return cls.build(root, rows.files, rows.identities, name or path.stem, rows.groups)
 
     @classmethod
     def build(
-        cls, root: Path, files: Sequence[str], identities: Sequence[str], name: str
+        cls,
+        root: Path,
+        files: Sequence[str],
+        identities: Sequence[str],
+        name: str,
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> IdentityTable:
         """Normalise the names, sort the rows by file, and warn where two spellings became one."""
         spelling: dict[str, str] = {}
@@ -248,6 +239,10 @@ class IdentityTable:
             tuple(files[i] for i in order),
             tuple(normalise_identity(identities[i]) for i in order),
             name,
+            {
+                column: tuple(values[i] for i in order) if len(values) == len(files) else (*values,)
+                for column, values in (groups or {}).items()
+            },
         )
 
     def __repr__(self) -> str:

@@ -16,6 +16,7 @@ from siamese.errors import ConfigError
 from siamese.inference.bundle import DESCRIPTION, WEIGHTS
 from siamese.pairs.base import Pairs
 from siamese.report import galleries, plots, skew
+from siamese.report.group_plot import group_matrices
 from siamese.storage import write_json
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.pair_distances import PairDistances, PairSample
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from siamese.report.plots import Figure
 
 GALLERY = 20  # mistakes of either kind that are shown
-PLOTS = ("distances", "curves", "reliability")  # of all splits
+PLOTS = ("distances", "curves", "reliability", "groups")  # the last one of one split
 GALLERIES = ("samples", "false_matches", "false_non_matches")  # of each split
 FIGURES = ("evaluation.json", "folds.json")  # the latter of pairs in given folds
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
@@ -165,7 +166,7 @@ def _figures(
     evaluations: Mapping[str, SplitEvaluation],
     point: OperatingPoint,
 ) -> dict[str, Figure]:
-    """The plots that show all splits."""
+    """The plots that do not belong to one split, and that of groups."""
     threshold, band = point.threshold, point.ci95.get("threshold")
     found = {
         "distances": plots.distance_histograms(distances, threshold),
@@ -174,7 +175,16 @@ def _figures(
     judged = {split: e.reliability for split, e in evaluations.items() if e.reliability}
     if judged and point.target_prevalence is not None:
         found["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
+    split = split_of_groups(evaluations, point)
+    if evaluations[split].groups:
+        found["groups"] = group_matrices(evaluations[split].groups, split)
     return found
+
+
+def split_of_groups(evaluations: Mapping[str, SplitEvaluation], point: OperatingPoint) -> str:
+    """The split whose figures by group are shown: test, or else where the threshold is from."""
+    wanted = [name for name in ("test", point.split) if name in evaluations]
+    return [*wanted, *evaluations][0]
 
 
 def _galleries(

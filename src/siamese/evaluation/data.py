@@ -100,6 +100,11 @@ class EvaluationData:
         return cls(manifest, prepared, datasets, {split: pair_rules[split] for split in datasets})
 
     @property
+    def groups(self) -> dict[str, Mapping[str, Sequence[str]]]:
+        """Split -> column -> the group of each image in use; columns come from a CSV file."""
+        return {split: self.prepared.splits[split].table.groups for split in self.datasets}
+
+    @property
     def calibrating(self) -> str:
         """The split that the threshold is chosen on."""
         return self.manifest.calibrating

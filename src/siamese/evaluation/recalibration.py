@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from siamese.inference.bundle import Bundle
 from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
 from siamese.verification.calibration import Calibration
+from siamese.verification.group_figures import GroupEvaluation
+from siamese.verification.groups import evaluate_columns
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import GIVEN, Interval, OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
@@ -57,6 +60,9 @@ class Recalibration:
         notes: what must be known beside the figures, in sentences.
         own: the bundle's own operating point, with the figures that it was chosen by; None where
             the embeddings are averaged otherwise.
+        groups: column -> the figures at the new threshold within each of its groups and between
+            them; empty where the images have no groups. The threshold was chosen on these very
+            identities, so they are a little too good.
     """
 
     bundle: Bundle
@@ -69,6 +75,7 @@ class Recalibration:
     notes: tuple[str, ...] = ()
     gain: DistanceGain | None = None
     own: OperatingPoint | None = None
+    groups: Mapping[str, GroupEvaluation] = field(default_factory=dict)
 
     @property
     def calibration(self) -> Calibration:
@@ -101,7 +108,7 @@ class Recalibration:
         return tuple(text for text in (self.worse, self.hopeless) if text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: old, new, drifted, shift, findings, calibration_error, gain."""
+        """Plain JSON: old, new, drifted, shift, findings, calibration_error, gain, groups."""
         return {
             "old": self.old.to_dict(),
             "new": self.new.to_dict(),
@@ -110,6 +117,7 @@ class Recalibration:
             "findings": list(self.findings),
             "calibration_error": self.reliability and self.reliability.calibration_error,
             "gain": self.gain and self.gain.to_dict(),
+            "groups": {column: groups.to_dict() for column, groups in self.groups.items()},
         }
 
     def __repr__(self) -> str:
@@ -216,6 +224,12 @@ def recalibrate(
         tuple(text for text in notes if text),
         measured.gain,
         before if copies == source.tta else None,
+        evaluate_columns(
+            measured.new,
+            prepared.groups[OTHER],
+            found.point.threshold,
+            found.point.stated_prevalence,
+        ),
     )
 
 

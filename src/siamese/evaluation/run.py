@@ -189,7 +189,9 @@ def evaluate_run(
     prepared = work.crop(manifest, bundle.cropper, pair_rule_of(rule, None), pairs is not None)
     distances = work.measure(bundle, prepared, bundle.test_time_augmentation)
     probability = bundle.calibration.probability if bundle.calibration else None
-    evaluations = judge(distances, bundle.operating_point, probability, manifest.caution)
+    evaluations = judge(
+        distances, bundle.operating_point, probability, manifest.caution, prepared.groups
+    )
     remarks = (note, known, note_on_skipped(prepared.prepared), note_on_chance(evaluations))
     notes = tuple(text for text in remarks if text)
     return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ def conclude(
         distances[calibrating], policy, calibrating, epoch=epoch, step=step
     )
     caution = data.manifest.caution
-    evaluations = judge(distances, calibration.point, calibration.probability, caution)
+    evaluations = judge(distances, calibration.point, calibration.probability, caution, data.groups)
     chance = note_on_chance(evaluations)
     facts = dict(provenance or {})
     if "test" in evaluations:
@@ -179,6 +179,7 @@ def judge(
     point: OperatingPoint,
     probability: ProbabilityMap | None = None,
     caution: str = "",
+    groups: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> dict[str, SplitEvaluation]:
     """The figures of each split at an operating point.
 
@@ -187,6 +188,7 @@ def judge(
         point: the threshold, and the prevalence that its policy states.
         probability: a map to be judged, too.
         caution: carried along with the figures.
+        groups: split -> column -> the group of each image.
     """
     return {
         split: evaluate_pairs(
@@ -196,6 +198,7 @@ def judge(
             caution=caution,
             probability=probability,
             prevalence=point.stated_prevalence,
+            groups=(groups or {}).get(split),
         )
         for split, measured in distances.items()
     }

@@ -239,10 +239,7 @@ class PreviousRun:
                 f"the run to resume was trained for max_epochs={self.epochs} already: give "
                 f"max_epochs above {self.epochs}"
             )
-        if self.manifest is not None and (self.manifest.splits, self.manifest.pairs) != (
-            manifest.splits,
-            manifest.pairs,
-        ):
+        if self.manifest is not None and not self.manifest.has_split_of(manifest):
             raise ConfigError(
                 "the run to resume has another split: resume it with the same data, data.split "
                 "and data.seed (a run that was made in Python records no settings for the command)"

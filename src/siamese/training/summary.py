@@ -9,6 +9,7 @@ from siamese.backbones.base import Backbone
 from siamese.evaluation.baselines import judged_split
 from siamese.inference.components import seen_without_search
 from siamese.report import tables
+from siamese.report.group_tables import show_groups
 from siamese.training.resuming import PreviousRun
 from siamese.training.training_run import TrainingRun
 
@@ -36,6 +37,7 @@ def show(run: TrainingRun, trained: bool) -> None:
     split = judged_split(evaluation)
     others = {b.title: b.evaluations[split] for b in evaluation.baselines}
     tables.show(tables.baselines_table(run.evaluations[split], others))
+    show_groups(run.evaluations[split].groups, split)
     took = f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch"
     print(took if trained else untrained(evaluation.bundle.backbone))
     drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
+from siamese.verification.group_figures import GroupEvaluation
+from siamese.verification.groups import evaluate_columns
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
@@ -46,6 +48,8 @@ class SplitEvaluation:
             splits; empty if nothing.
         reliability: stated probabilities against what was observed here; None where none were
             stated.
+        groups: column -> the figures within each of its groups and between them, f1 at the
+            prevalence that the policy states; empty where the images have no groups.
     """
 
     split: str
@@ -70,6 +74,7 @@ class SplitEvaluation:
     reliability: Reliability | None = None
     recall_at_fmr: Mapping[str, float] = field(default_factory=dict)
     at_prevalence: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, GroupEvaluation] = field(default_factory=dict)
 
     @property
     def one_verdict(self) -> dict[str, float]:
@@ -87,9 +92,11 @@ class SplitEvaluation:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the split's name."""
-        values = asdict(self) | {"one_verdict": self.one_verdict}
-        del values["split"]
+        """Plain JSON values, without the split's name; ``groups`` only where there are some."""
+        values = asdict(replace(self, groups={})) | {"one_verdict": self.one_verdict}
+        del values["split"], values["groups"]
+        if self.groups:
+            values["groups"] = {column: found.to_dict() for column, found in self.groups.items()}
         return values | {"ci95": {name: list(interval) for name, interval in self.ci95.items()}}
 
     def __repr__(self) -> str:
@@ -110,6 +117,7 @@ def evaluate_pairs(
     caution: str = "",
     probability: ProbabilityMap | None = None,
     prevalence: float | None = None,
+    groups: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     seed: int = 0,
 ) -> SplitEvaluation:
     """Apply a threshold to the distances of pairs.
@@ -122,11 +130,13 @@ def evaluate_pairs(
         probability: a map that was fitted to other identities, to be evaluated on these.
         prevalence: share of genuine pairs where the threshold will be used, 0..1, at which the
             figures that depend on it are stated too.
+        groups: column -> (N,) the group of each image, "" where it is unknown, in the order in
+            which the images were given; see :func:`siamese.evaluate_groups`.
         seed: of the bootstrap.
 
     Raises:
-        CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
-            that is out of range.
+        CalibrationError: no genuine or no impostor pair, a distance, a threshold or a prevalence
+            that is out of range, or groups that do not fit.
     """
     found = draw_figures(distances, threshold, prevalence, seed)
     observed, counts = found.observed, found.counts
@@ -161,6 +171,7 @@ def evaluate_pairs(
         reliability=reliability(probability, curve) if probability else None,
         recall_at_fmr=recalls_at_rates(observed),
         at_prevalence=at_stated,
+        groups=evaluate_columns(distances, groups or {}, threshold, prevalence, seed),
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from siamese.distances.base import is_match
+from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.base import Pairs
-from siamese.verification.confusion import Confusion, count_verdicts
+from siamese.verification.confusion import Confusion, check_threshold, count_verdicts
 from siamese.verification.curves import Choice, ThresholdCurve, eer
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
@@ -60,6 +62,16 @@ class HeldDistances(PairDistances):
 
     def count_verdicts(self, threshold: float) -> Confusion:
         return count_verdicts(self.distances, self.pairs.same, threshold)
+
+    @property
+    def every_pair(self) -> bool:
+        n = len(self.labels)
+        return self.pair_rule == AllPairs().describe() and len(self.pairs) == n * (n - 1) // 2
+
+    def accepted(self, threshold: float, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        check_threshold(threshold)
+        match = is_match(self.distances, threshold)
+        visit(self.pairs.left[match], self.pairs.right[match])
 
     def eer(self) -> float:
         return eer(self.curve())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,8 @@ class PairDistances(ABC):
     them need not know which one it is.
 
     Attributes:
-        labels: (N,) int64, one number per identity, of the images that the pairs refer to.
+        labels: (N,) int64, one number per identity, of the images that the pairs refer to; in any
+            order.
         distance: the distance's registered name.
         pair_rule: how the pairs were chosen, from :meth:`PairRule.describe`.
         genuine, impostor: numbers of pairs.
@@ -81,6 +82,11 @@ class PairDistances(ABC):
         """Number of images."""
         return len(self.labels)
 
+    @property
+    def original_labels(self) -> np.ndarray:
+        """(N,) ``labels`` in the order in which the images were given."""
+        return self.labels
+
     # --- thresholds and counts ---
 
     @abstractmethod
@@ -109,6 +115,24 @@ class PairDistances(ABC):
     @abstractmethod
     def eer(self) -> float:
         """The equal error rate; errors as :func:`siamese.verification.curves.eer`."""
+
+    @property
+    @abstractmethod
+    def every_pair(self) -> bool:
+        """Whether these are all pairs of the images, each once."""
+
+    @abstractmethod
+    def accepted(self, threshold: float, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """Show every pair with distance <= threshold once, in blocks; no block is kept.
+
+        Args:
+            threshold: any number; infinite for all pairs.
+            visit: gets two (n,) arrays of rows, numbered as the images were given, the pair's two
+                sides in either order; it is never called twice at once.
+
+        Raises:
+            CalibrationError: a threshold that is not a number.
+        """
 
     # --- identities drawn again (see siamese.verification.bootstrap) ---
 

@@ -21,6 +21,7 @@ what is missing.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -65,7 +66,6 @@ class StreamedDistances(PairDistances):
 
     Attributes:
         labels: (N,) numbers of identities, grouped.
-        original_labels: (N,) as they were given.
 
     Raises:
         CalibrationError: embeddings so large or small that float32 does not hold their distances.
@@ -75,7 +75,7 @@ class StreamedDistances(PairDistances):
         self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE
     ) -> None:
         self._tiles = Tiles(embeddings, labels, distance, tile)
-        self.labels, self.original_labels = self._tiles.labels, np.asarray(labels)
+        self.labels, self._original_labels = self._tiles.labels, np.asarray(labels)
         self.distance, self.pair_rule = DISTANCES.name(distance), AllPairs().describe()
         self._genuine, self._impostor = AllPairs().counts(self.labels)
         self._guard = threading.Lock()  # of whatever the threads count into
@@ -283,6 +283,31 @@ class StreamedDistances(PairDistances):
         i, j, found = (np.concatenate(parts) for parts in zip(kept[False], kept[True], strict=True))
         i, j = self._tiles.order[i], self._tiles.order[j]
         return np.minimum(i, j), np.maximum(i, j), found
+
+    @property
+    def original_labels(self) -> np.ndarray:
+        return self._original_labels
+
+    @property
+    def every_pair(self) -> bool:
+        return True
+
+    def accepted(self, threshold: float, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        check_threshold(threshold)
+        below = floor(threshold) + np.float32(0)  # turns minus zero into zero
+        if below < 0:
+            return
+        bins = len(self._tiles.edges)
+        wanted = np.arange(bins) <= min(int(self._tiles.bin_of(np.asarray(below))), bins - 1)
+
+        def look(tile: Tile) -> None:
+            flat = tile.candidates(wanted)
+            flat = flat[self._tiles.exact(tile, flat) <= below]
+            i, j = tile.rows(flat)
+            with self._guard:
+                visit(self._tiles.order[i], self._tiles.order[j])
+
+        self._tiles.each(look)
 
     def bootstrap_curve(self) -> ThresholdCurve:
         return self.binned()
