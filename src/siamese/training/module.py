@@ -313,7 +313,7 @@ class SiameseModule(pl.LightningModule):
         distances = outputs.pairs_of_loss(self._rule(outputs, origin))
         if not distances.genuine or not distances.impostor:
             return None
-        return distances.choose(as_policy(point.policy_settings)).threshold
+        return distances.choose(as_policy(point.policy_settings).plain).threshold
 
     def configure_optimizers(self) -> Any:
         """The optimizer, with the schedule in the form that Lightning expects."""

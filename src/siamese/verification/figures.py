@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from siamese.verification.confusion import Confusion
 from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
 from siamese.verification.group_figures import GroupEvaluation
