@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 import siamese
-from siamese.verification.assurance import Assured  # noqa: F401  (what a confidence means)
 
 CONFIDENCE = 0.95
 POLICIES: dict[str, siamese.Policy] = {

@@ -180,13 +180,13 @@ def notes_on(
         )
     if pretrained and benchmark == "lfw_view1":
         notes.append(
-            "the bundle's cropper and its own threshold were chosen on these very pairs, so these "
-            "figures are no test: lfw_view2 is one"
+            "the bundle's cropper was chosen on these very pairs, so these figures are no test: "
+            "lfw_view2 is one"
         )
     if pretrained and benchmark == "lfw_view2":
         notes.append(
-            "the bundle's cropper and its own threshold were chosen on LFW's development pairs "
-            "(View 1), of which View 2 shares 758 pairs and most people, as LFW has it; the folds' "
-            "thresholds were not"
+            "the bundle's cropper was chosen on LFW's development pairs (View 1), of which View 2 "
+            "shares 758 pairs and most people, as LFW has it; its own threshold was chosen on "
+            "people who are in no pair of View 2"
         )
     return notes

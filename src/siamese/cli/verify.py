@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"bundle, or folder of a training run ({LATEST} is the newest); default: "
         f"{PRETRAINED}, "
-        f"dlib's face recognition network with a threshold calibrated on LFW's development pairs",
+        f"dlib's face recognition network with a threshold calibrated on people of LFW",
     )
     options.add_threshold(parser)
     options.add_policy(parser, "choose the threshold on the bundle's calibration pairs")

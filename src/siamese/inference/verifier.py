@@ -167,7 +167,7 @@ class Verifier:
         tta: int | None = None,
         device: str | torch.device = "cpu",
     ) -> Verifier:
-        """dlib's face recognition network, calibrated on LFW's development pairs.
+        """dlib's face recognition network, calibrated on people of LFW.
 
         See :func:`siamese.pretrained_bundle`. Its embedding of an image without a face has no
         meaning, so such images are refused unless ``no_face="whole_image"``. It was trained

@@ -8,19 +8,23 @@ threshold, so this choice breaks its promise only where the bound at one thresho
 at which the rate is exactly met: no correction for the number of thresholds is needed (the argument
 of Angelopoulos et al., *Learn then Test*, 2021, for nested risks).
 
-The bound is the larger of two:
+The bound of a rate is that of Fay and Feuer (*Confidence intervals for directly standardized rates:
+a method based on the gamma distribution*, Statistics in Medicine 1997), with identities as the
+units: the errors of one identity come together, some identities have many, and most have none. It
+is the upper limit for as many errors as were seen and one more identity like the worst one. Their
+variance is that over identities (of a false match rate the first-order part of a U-statistic,
+Hoeffding 1948), raised to its own upper limit, since a few identities make up most of it. The bound
+is never below Clopper and Pearson's limit for no error in as many independent trials as there are,
+identities with genuine pairs (for a recall) or pairs of identities with impostor pairs (for a false
+match rate). Where no error was seen that limit is the bound, exactly: 1 - (1 - confidence)^(1 /
+trials). So many trials are needed that it meets the promise.
 
-* the quantile of the bootstrap over identities (:mod:`siamese.verification.bootstrap`), at a level
-  that is widened for few identities (the expanded percentile interval of Hesterberg, *What teachers
-  should know about the bootstrap*, The American Statistician 2015);
-* Clopper and Pearson's limit, taken over independent trials. They are the identities with genuine
-  pairs (for a recall), or the pairs of identities with impostor pairs (for a false match rate). The
-  number of errors is that of identities with an error, halved for false matches, which have two.
-  A bootstrap cannot see how much a handful of errors may vary; this limit can. It is taken up to
-  30 such errors (the rule of 30). Where no error was seen, it alone is the bound, exactly:
-  1 - (1 - confidence)^(1/trials).
+For a precision and a cost, which need both rates, the draws of the bootstrap over identities
+(:mod:`siamese.verification.bootstrap`) are raised until the quantiles of both rates are these
+bounds, and the quantile of the figure is taken.
 
-So many trials are needed that the bound without any error meets the promise.
+What is kept on people that were not calibrated on: ``benchmarks/strangers.py``. The pairs count as
+they are: where a few identities have most of the genuine pairs, a bound of the recall is too near.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import IdentityBootstrap, unseen_error_rates
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve
-from siamese.verification.policies.base import RULE_OF, Policy
+from siamese.verification.policies.base import Policy
 
 
 class Assured(NamedTuple):
@@ -64,7 +68,7 @@ def choose_assured(
             message says how many would do.
     """
     policy.check(curve.genuine, curve.impostor)
-    if draws is None or draws.erring is None:
+    if draws is None or draws.errors is None:
         why = (
             "the calibration has no intervals (fewer than 5 identities, or intervals=False)"
             if draws is None
@@ -167,12 +171,23 @@ class _Bounds:
     def at(self, threshold: float) -> float:
         """The bound at a threshold."""
         here = self.curve.at(threshold)
-        if self.figure == "fmr" and not here.fp:
-            return no_error_bound(self.two, self.confidence)
-        if self.figure == "recall" and not here.fn:
-            return 1 - no_error_bound(self.identities, self.confidence)
-        missed, false = self._rates(threshold, here)
-        return self._quantile(self.policy.promised(1 - missed, false, self.prevalence))
+        missed, false = self.missed(threshold, here), self.false(threshold, here)
+        if self.figure == "fmr":
+            return false
+        if self.figure == "recall":
+            return 1 - missed
+        tp, fp = self.draws.counts_at(threshold, self.curve)
+        recalls = 1 - self._raised(1 - tp / self.draws.genuine, missed, here.fn, self.identities, 0)
+        fmrs = self._raised(fp / self.draws.impostor, false, here.fp, self.two, 1)
+        return self._quantile(self.policy.promised(recalls, fmrs, self.prevalence))
+
+    def missed(self, threshold: float, here: Confusion) -> float:
+        """Upper bound of the false non-match rate at a threshold with these counts."""
+        return self._bound(threshold, 0, here.fn, self.curve.genuine, self.identities)
+
+    def false(self, threshold: float, here: Confusion) -> float:
+        """Upper bound of the false match rate at a threshold with these counts."""
+        return self._bound(threshold, 1, here.fp, self.curve.impostor, self.two)
 
     def of_refusing(self) -> float:
         """The bound where every pair is refused: there is no false match, and no match."""
@@ -207,62 +222,61 @@ class _Bounds:
                 bad = between
         return good
 
-    def _rates(self, threshold: float, here: Confusion) -> tuple[np.ndarray, np.ndarray]:
-        """(r,) and (r,) false non-match and false match rates, one for each draw of identities.
-
-        Their upper quantiles are the bounds of the module's description.
+    def _bound(self, threshold: float, kind: int, errors: int, pairs: int, trials: int) -> float:
+        """Upper bound of an error rate; see the module's description.
 
         Args:
             threshold: any.
-            here: counts at it.
+            kind: 0 for refused genuine pairs, 1 for accepted impostor pairs.
+            errors, pairs: how many at this threshold, and of how many.
+            trials: independent ones.
         """
+        least = no_error_bound(trials, self.confidence)
+        if not errors:
+            return least
+        squares, fourths, most = self._spread(threshold, kind)
+        limit = gamma_limit(errors, squares, fourths, most, self.confidence)
+        return min(1.0, max(limit / pairs, least))
+
+    def _spread(self, threshold: float, kind: int) -> np.ndarray:
+        """(3,) how the errors at a threshold are spread; between those of the draws a mean."""
         draws, last = self.draws, len(self.draws.thresholds) - 1
-        assert draws.erring is not None
-        tp, fp = draws.counts_at(threshold, self.curve)
-        # Between two thresholds the smaller numbers of erring identities, for the larger bound.
+        assert draws.errors is not None
         before = int(np.searchsorted(draws.thresholds, threshold, side="right")) - 1
-        after = min(int(np.searchsorted(draws.thresholds, threshold, side="left")), last)
-        missing, matching = float(draws.erring[0, after]), float(draws.erring[1, max(before, 0)])
-        missed, false = 1 - tp / draws.genuine, fp / draws.impostor
-        return (
-            self._raised(missed, here.fn / self.curve.genuine, missing, self.identities, 0),
-            self._raised(false, here.fp / self.curve.impostor, matching, self.two, 1),
+        low, high = max(before, 0), min(before + 1, last)
+        name = "fp" if kind else "tp"
+        here, first, second = (
+            getattr(self.curve.at(float(t)), name)
+            for t in (threshold, draws.thresholds[low], draws.thresholds[high])
         )
+        part = (here - first) / (second - first) if second > first else 0.0
+        ends = draws.errors[kind][:, low], draws.errors[kind][:, high]
+        found: np.ndarray = ends[0] + part * (ends[1] - ends[0])
+        return found
 
     def _raised(
-        self, rates: np.ndarray, observed: float, errors: float, trials: int, stream: int
+        self, rates: np.ndarray, bound: float, errors: int, trials: int, stream: int
     ) -> np.ndarray:
-        """A rate's draws, raised so that their quantile is not below Clopper and Pearson's limit.
+        """(r,) a rate's draws, raised so that their quantile is its bound.
 
         Args:
             rates: (r,) of each draw.
-            observed: of all pairs.
-            errors: number of trials with an error.
+            bound: of the rate.
+            errors: how many were seen; without any, the draws are those of an unseen error.
             trials: independent ones.
             stream: of random numbers.
         """
-        if not observed:
+        if not errors:
             return unseen_error_rates(trials, len(rates), stream)
-        if errors >= RULE_OF:
+        reached = float(np.quantile(rates, self.confidence))
+        if reached >= bound:
             return rates
-        errors = min(max(errors, 1.0), float(trials))
-        floor = observed * clopper_pearson(errors, trials, self.confidence) * trials / errors
-        reached = float(np.quantile(rates, self._level))
-        if reached >= floor:
-            return rates
-        raised = rates * (floor / reached) if reached > 0 else np.full_like(rates, floor)
+        raised = rates * (bound / reached) if reached > 0 else np.full_like(rates, bound)
         return np.minimum(raised, 1.0)
 
     def _quantile(self, values: np.ndarray) -> float:
-        level = self._level
-        return float(np.quantile(values, 1 - level if self.least else level))
-
-    @property
-    def _level(self) -> float:
-        few = self.identities
-        if self.figure == "fmr":
-            few = round((1 + math.sqrt(1 + 8 * self.two)) / 2)
-        return expanded_level(self.confidence, few)
+        level = 1 - self.confidence if self.least else self.confidence
+        return float(np.quantile(values, level))
 
 
 def no_error_bound(trials: int, confidence: float) -> float:
@@ -275,21 +289,25 @@ def trials_needed(rate: float, confidence: float) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - 1e-9)
 
 
-def clopper_pearson(errors: float, trials: int, confidence: float) -> float:
-    """Upper limit of the rate of an error that occurred so often; it may be a fraction."""
-    from scipy.special import betaincinv
+def gamma_limit(
+    errors: float, squares: float, fourths: float, most: float, confidence: float
+) -> float:
+    """Upper limit of a number of errors that come in clusters (Fay and Feuer 1997).
 
-    if errors >= trials:
-        return 1.0
-    return float(betaincinv(errors + 1, trials - errors, confidence))
+    With v the variance of the number and w the most errors of one identity, it is the quantile of a
+    gamma distribution with mean ``errors + w`` and variance ``v + w^2``. The variance is ``squares
+    (1 + z sqrt(fourths) / squares)``, its own upper limit, with z the normal quantile of the
+    confidence.
 
-
-def expanded_level(confidence: float, identities: int) -> float:
-    """The level of a bootstrap's quantile that has the confidence with few identities.
-
-    Source: Hesterberg 2015, section 5.2: phi(sqrt(n / (n - 1)) t), t of n - 1 degrees of freedom.
+    Args:
+        errors: how many were seen, > 0.
+        squares, fourths: sums over identities of d^2 and of d^4, with d what the identity has more
+            or less than its share.
+        most: errors of one identity at most, >= 1.
+        confidence: of the limit.
     """
-    from scipy.special import ndtr, stdtrit
+    from scipy.special import gammaincinv, ndtri
 
-    n = max(identities, 2)
-    return float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, confidence)))
+    variance = squares + float(ndtri(confidence)) * math.sqrt(fourths)
+    mean, spread = errors + most, variance + most * most
+    return float(spread / mean * gammaincinv(mean * mean / spread, confidence))

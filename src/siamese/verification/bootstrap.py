@@ -41,9 +41,11 @@ class IdentityBootstrap:
         genuine, impostor: (r,) all of them, > 0.
         independent: (2,) int64: identities with genuine pairs, and pairs of identities with
             impostor pairs, > 0: the numbers of independent trials where no error was observed.
-        erring: (2, k) float64, of the pairs that were drawn from: identities with a refused genuine
-            pair, and half of the identities with an accepted impostor pair, at each threshold. None
-            in what earlier versions stored.
+        errors: (2, 3, k) float64, of the pairs that were drawn from, at each threshold: how the
+            errors are spread over identities, refused genuine pairs first, then accepted impostor
+            pairs. The sums over identities of d^2 and of d^4, with d an identity's errors less its
+            share by its number of pairs; and the most errors of one identity. An impostor pair
+            counts for both of its identities. None in what earlier versions stored.
     """
 
     thresholds: np.ndarray
@@ -52,7 +54,7 @@ class IdentityBootstrap:
     genuine: np.ndarray
     impostor: np.ndarray
     independent: np.ndarray
-    erring: np.ndarray | None = None
+    errors: np.ndarray | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -65,8 +67,9 @@ class IdentityBootstrap:
             return False
         if self.independent.shape != (2,) or not bool((self.independent > 0).all()):
             return False
-        if self.erring is not None and not (
-            self.erring.shape == (2, k) and bool((self.erring >= 0).all())
+        if self.errors is not None and not (
+            self.errors.shape == (2, 3, k)
+            and bool(np.isfinite(self.errors).all() and (self.errors >= 0).all())
         ):
             return False
         ascending = (self.thresholds, self.tp, self.fp)
@@ -223,7 +226,7 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
         tp[:, -1],
         fp[:, -1],
         distances.independent_trials(),
-        _erring(own, others),
+        _errors_by_identity(own, others),
     )
 
 
@@ -249,16 +252,22 @@ def unseen_error_rates(trials: int, draws: int, stream: int = 0) -> np.ndarray:
     return np.random.default_rng([stream, 7]).permutation(rates)
 
 
-def _erring(own: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(2, k) numbers of erring identities at each threshold; see :class:`IdentityBootstrap`.
+def _errors_by_identity(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(2, 3, k) how errors are spread over identities; see :class:`IdentityBootstrap`.
 
     Args:
         own, others: (identities, k + 1) pairs, from :meth:`PairDistances.by_identity`.
     """
-    accepted = np.cumsum(own, axis=1)
-    missing = np.count_nonzero(accepted < accepted[:, -1:], axis=0)
-    matching = np.count_nonzero(np.cumsum(others, axis=1), axis=0) / 2
-    return np.stack([missing, matching])[:, :-1].astype(np.float64)
+    found = np.empty((2, 3, own.shape[1] - 1))
+    for kind, table in enumerate((own, others)):
+        pairs = table.sum(axis=1, dtype=np.float64)
+        accepted = np.zeros(len(table))
+        for column in range(own.shape[1] - 1):
+            accepted += table[:, column]
+            errors = accepted if kind else pairs - accepted
+            squares = np.square(errors - errors.sum() / pairs.sum() * pairs)
+            found[kind, :, column] = squares.sum(), squares @ squares, errors.max()
+    return found
 
 
 def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
