@@ -89,7 +89,7 @@ def choose_assured(
         return Assured(curve.refuse_all(), refused) if refused <= found.bound else found
     met = np.flatnonzero([bounds.meets(bound) for bound in grid])
     if not len(met):
-        if bounds.meets(bounds.of_refusing()):
+        if bounds.figure == "fmr":  # the smallest distance is that of too many impostor pairs
             return Assured(curve.refuse_all(), bounds.of_refusing())
         raise CalibrationError(bounds.unreachable(grid))
     place = bounds.refine(int(met[0] if bounds.rising else met[-1]))
@@ -146,7 +146,7 @@ class _Bounds:
 
     def _too_few(self, limit: float, needed: int) -> str:
         best = no_error_bound(self.two, self.confidence)
-        people = math.ceil((1 + math.sqrt(1 + 8 * needed)) / 2)
+        people = identities_for(needed)
         return (
             f"a false match rate of {limit:.4g} cannot be promised for other identities with a "
             f"confidence of {self.confidence:g} from {self.two:,} pairs of identities: even "
@@ -159,13 +159,21 @@ class _Bounds:
     def unreachable(self, bounds: list[float]) -> str:
         """What to say where no threshold keeps the promise."""
         best = max(bounds) if self.least else min(bounds)
-        clean = no_error_bound(self.two, self.confidence)
+        clean, limit = no_error_bound(self.two, self.confidence), float(self.policy.limit or 0)
+        more = "calibrate on more identities, or ask for less"
+        if self.figure == "precision":
+            allowed = self.prevalence * (1 - limit) / ((1 - self.prevalence) * limit)
+            if allowed < clean:
+                needed = identities_for(trials_needed(allowed, self.confidence))
+                more = (
+                    f"at this prevalence its rate must be below {allowed:.2g}, which takes "
+                    f"{needed:,} identities at the least; {more}"
+                )
         return (
-            f"a {self.figure} of {self.policy.limit:g} cannot be promised for other identities "
-            f"with a confidence of {self.confidence:g}: of all thresholds the best bound is "
-            f"{best:.4g} at a prevalence of {self.prevalence:.3g}. {self.two:,} pairs of "
-            f"identities were compared, so that even without any false match its rate could be "
-            f"{clean:.2g}; calibrate on more identities, or ask for less"
+            f"a {self.figure} of {limit:g} cannot be promised for other identities with a "
+            f"confidence of {self.confidence:g}: of all thresholds the best bound is {best:.4g} at "
+            f"a prevalence of {self.prevalence:.3g}. {self.two:,} pairs of identities were "
+            f"compared, so that even without any false match its rate could be {clean:.2g}; {more}"
         )
 
     def at(self, threshold: float) -> float:
@@ -287,6 +295,11 @@ def no_error_bound(trials: int, confidence: float) -> float:
 def trials_needed(rate: float, confidence: float) -> int:
     """How many independent trials without an error bound its rate by ``rate``."""
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - 1e-9)
+
+
+def identities_for(pairs: int) -> int:
+    """How many identities have so many pairs of two."""
+    return math.ceil((1 + math.sqrt(1 + 8 * pairs)) / 2)
 
 
 def gamma_limit(

@@ -34,8 +34,8 @@ class Policy:
 
     A policy defines an objective of TP and FP; the threshold with the highest one is chosen, of
     several the smallest. Every objective rises, or stays, with TP and falls, or stays, with FP
-    (except that of :class:`Eer`, which says so): so the best threshold is a genuine pair's
-    distance, or lies below all distances where refusing every pair is best.
+    (except those of :class:`Eer` and :class:`Fmr`, which say so): so the best threshold is a
+    genuine pair's distance, or lies below all distances where refusing every pair is best.
 
     A policy that promises a figure (:class:`siamese.Fmr`, :class:`siamese.Recall`,
     :class:`siamese.Precision`, :class:`siamese.Cost`) makes one of two promises. By default it is

@@ -1,4 +1,4 @@
-"""Fmr: the threshold with a false match rate of at most a given one."""
+"""Fmr: the largest threshold with a false match rate of at most a given one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from siamese.verification.policies.base import (
 @POLICIES.register("fmr")
 @dataclass(frozen=True)
 class Fmr(Policy):
-    """The most genuine pairs accepted with a false match rate of at most ``rate``.
+    """The largest threshold with a false match rate of at most ``rate``.
+
+    So it accepts the most genuine pairs at that rate. The genuine pairs have no say in it: where
+    all of a few are close, a smaller threshold would do for them, but not for those of others.
 
     Without a confidence the rate is kept on the calibration pairs. It is then an error unless
     ``rate`` times the number of impostor pairs is at least 30: with fewer expected errors nothing
     is known about a rate so small (rule of 30, Doddington et al. 2000). Pairs that share an
-    identity are not independent, so 30 is the minimum. Where no genuine pair can be accepted at
-    that rate, every pair is refused: the threshold lies just below the smallest distance.
+    identity are not independent, so 30 is the minimum. Where too many impostor pairs have the
+    smallest distance, every pair is refused: the threshold lies just below it.
 
     Args:
         rate: accepted impostor pairs over all impostor pairs, 0 < rate < 1; with a gallery, see
@@ -51,6 +54,7 @@ class Fmr(Policy):
     confidence: float | None = None
     gallery: int | None = None
     may_refuse_all: ClassVar[bool] = True
+    at_genuine: ClassVar[bool] = False
     promises: ClassVar[tuple[str, str] | None] = ("fmr", "at most")
 
     def __post_init__(self) -> None:
@@ -101,9 +105,23 @@ class Fmr(Policy):
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            return tp if fp <= self.pair_rate * impostor + ROUNDING else None
-        allowed = float(self.pair_rate) * impostor + 2 * float(ROUNDING)
-        return np.where(fp <= allowed, tp / genuine, -np.inf)
+            return tp + fp if fp <= self.pair_rate * impostor + ROUNDING else None
+        return np.where(self._allowed(fp, impostor), (tp + fp) / (genuine + impostor), -np.inf)
+
+    def bound(
+        self,
+        low: tuple[Any, Any],
+        high: tuple[Any, Any],
+        genuine: Any,
+        impostor: Any,
+        prevalence: Any,
+    ) -> Any:
+        # The next threshold above the lower one may accept one genuine pair more, and no other.
+        possible = self._allowed(low[1], impostor)
+        return np.where(possible, (high[0] + high[1]) / (genuine + impostor), -np.inf)
+
+    def _allowed(self, fp: Any, impostor: Any) -> Any:
+        return fp <= float(self.pair_rate) * impostor + 2 * float(ROUNDING)
 
 
 def _rounded_up(rate: Fraction) -> str:
