@@ -1,8 +1,11 @@
-"""What each policy promises on half of the identities, and what the other half finds.
+"""What each policy promises on some identities, and what others find.
 
-    python benchmarks/promises.py EMBEDDINGS.npz [--halvings H] [--most K]
+    python benchmarks/promises.py EMBEDDINGS.npz --strangers [--people 50 500] [--repetitions R]
+    python benchmarks/promises.py --simulate [--people 50 150] [--repetitions R]
+    python benchmarks/promises.py EMBEDDINGS.npz [--halvings H]      all with [--most K]
 
-EMBEDDINGS.npz as for benchmarks/calibration.py; the identities are halved in H ways. On the
+The first two say how often a promise is kept on strangers, without and with a confidence
+(benchmarks/strangers.py). The last one, in detail: EMBEDDINGS.npz as for benchmarks/calibration.py; the identities are halved in H ways. On the
 calibration half the promise must hold exactly, in every halving: nothing better is there, and a
 rate is kept. On the other half: how often its figure lies in the interval stated at calibration,
 how often what was promised lies in the other half's own 95 % interval, and how often the two
@@ -19,6 +22,7 @@ import argparse
 import numpy as np
 
 import siamese
+import strangers
 from siamese.verification.probability import reliability
 
 POLICIES: dict[str, tuple[siamese.Policy, str, str]] = {
@@ -68,22 +72,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", metavar="EMBEDDINGS.npz")
+    parser.add_argument("source", metavar="EMBEDDINGS.npz", nargs="?")
+    parser.add_argument("--strangers", action="store_true")
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--people", type=int, nargs="+", metavar="N")
+    parser.add_argument("--repetitions", type=int, default=100, metavar="R")
     parser.add_argument("--halvings", type=int, default=20)
     parser.add_argument(
         "--most", type=int, metavar="K", help="images of one identity at most (default: all)"
     )
     args = parser.parse_args()
+    if bool(args.source) == args.simulate:
+        parser.error("give EMBEDDINGS.npz or --simulate")
+    if args.strangers or args.simulate:
+        strangers.show(args.source, args.people, args.repetitions, args.most)
+        return
     with np.load(args.source, allow_pickle=False) as stored:
         rows, who = stored["embeddings"], np.unique(stored["identities"], return_inverse=True)[1]
     if args.most:
-        shuffled = np.random.default_rng(0).permutation(len(who))
-        rank = np.empty(len(who), dtype=int)
-        for places in np.split(
-            shuffled[np.argsort(who[shuffled], kind="stable")], np.cumsum(np.bincount(who))[:-1]
-        ):
-            rank[places] = np.arange(len(places))
-        rows, who = rows[rank < args.most], who[rank < args.most]
+        rows, who = strangers.capped(rows, who, args.most)
     identities = who.max() + 1
     sizes = np.bincount(who)
     pairs = sizes * (sizes - 1) // 2

@@ -1,24 +1,18 @@
-"""How often a promise made on some people is kept on others, without and with a confidence.
+"""How often a promise made on some people is kept on others: a part of benchmarks/promises.py.
 
-    python benchmarks/strangers.py EMBEDDINGS.npz [--people 50 500] [--repetitions R] [--most K]
-    python benchmarks/strangers.py --simulate [--people 50 150] [--repetitions R]
+The people are halved at random, once in each repetition; so many of one half calibrate, and all of
+the other half are the strangers. *kept* is the share of repetitions in which the strangers' figure
+meets what was promised, of those in which a promise was made: *refused* counts the others. *recall*
+is that of the strangers, in the mean of the repetitions in which both thresholds exist. A cost has
+no rate to be kept: without a confidence what was reached on the calibration people is taken for the
+promise, with one the bound that is stated.
 
-EMBEDDINGS.npz as for benchmarks/calibration.py. The people are halved at random, R times; so many
-of one half calibrate, and all of the other half are the strangers. *kept* is the share of
-repetitions in which the strangers' figure meets what was promised, of those in which a promise was
-made: *refused* counts the others. *recall* is that of the strangers, in the mean of the repetitions
-in which both thresholds exist. A cost has no rate to be kept: without a confidence what was reached
-on the calibration people is taken for the promise, with one the bound that is stated.
-
-`--most K` takes at most K images of each person, at random: with all of LFW more than half of the
-genuine pairs show one man. `--simulate` draws people from a world without end instead: unit-length
-Gaussian embeddings, 24 numbers, 6 images of each person, whose spreads differ; the strangers are
-3,000 people that are drawn once.
+Simulated people come from a world without end: unit-length Gaussian embeddings, 24 numbers, 6
+images of each person, whose spreads differ; the strangers are 3,000 people that are drawn once.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -140,23 +134,13 @@ class Tally:
         return found + [f"{recall:.4f}" for recall in np.mean(self.recall, axis=0)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="EMBEDDINGS.npz", nargs="?")
-    parser.add_argument("--simulate", action="store_true")
-    parser.add_argument("--people", type=int, nargs="+", metavar="N")
-    parser.add_argument("--repetitions", type=int, default=100, metavar="R")
-    parser.add_argument("--most", type=int, metavar="K")
-    args = parser.parse_args()
-    if bool(args.source) == args.simulate:
-        parser.error("give EMBEDDINGS.npz or --simulate")
-    people = args.people or ([50, 150] if args.simulate else [50, 500])
+def show(source: str | None, people: list[int] | None, repetitions: int, most: int | None) -> None:
+    """Print the table, of an embedding file or, without one, of simulated people."""
+    people = people or ([50, 150] if source is None else [50, 500])
     draws = (
-        simulated(people, args.repetitions)
-        if args.simulate
-        else halves(args.source, args.most, people, args.repetitions)
+        simulated(people, repetitions)
+        if source is None
+        else halves(source, most, people, repetitions)
     )
     tallies = {(n, name): Tally() for n in people for name in POLICIES}
     for chosen, others in draws:
@@ -171,7 +155,3 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for (n, name), tally in tallies.items():
         print(f"| {n} | {name} | {' | '.join(tally.cells())} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     tables.show(tables.data_table(found.data.summary()), tables.drift_table(found.old, found.new))
     show_groups(found.groups, "data")
+    if found.new.promise:
+        print(f"promise: {found.new.promise_in_words}")
     print(found.gain or _verdict(found))
     for text in found.findings:
         print(text)

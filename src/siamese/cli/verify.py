@@ -123,6 +123,8 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:
         print(f"threshold: {_origin(verifier.operating_point)}")
+        if verifier.operating_point.promise:
+            print(f"promise: {verifier.operating_point.promise_in_words}")
     for text in _notes(verdict, verifier, args):
         print(f"note: {text}")
 

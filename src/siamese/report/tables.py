@@ -44,11 +44,12 @@ def evaluation_table(
 
     ``caution`` is written below them.
     """
+    promise = f"\npromise: {point.promise_in_words}" if point.promise else ""
     table = Table(
         title=f"same identity where {point.distance} distance <= "
         f"{point.threshold:.4f}{_origin(point)}",
         caption="in brackets: 95 % interval from a bootstrap over identities; none with fewer "
-        "than 5 identities" + (f"\n{caution}" if caution else ""),
+        "than 5 identities" + promise + (f"\n{caution}" if caution else ""),
         title_justify="left",
         caption_justify="left",
     )
@@ -274,7 +275,9 @@ def _origin(point: OperatingPoint) -> str:
     low, high = point.ci95.get("threshold", (None, None))
     interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
     settings = "".join(
-        f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in point.settings.items()
+        f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}"
+        for k, v in point.settings.items()
+        if v is not None
     )
     return (
         f"{interval}; a number that was given"

@@ -1,0 +1,99 @@
+"""Where in the gap between two distances a threshold lies, and what that is worth on others.
+
+    python benchmarks/gap.py --runs runs/orl-seeds/*   runs of benchmarks/orl.py, F1 of test people
+    python benchmarks/gap.py --view2 LFW               LFW's ten folds, by the pretrained network
+
+All thresholds between the farthest accepted and the closest refused pair have the same counts on
+the calibration pairs. Compared are the farthest accepted pair itself, the middle of the gap (the
+rule of every policy), and, for the highest F1, the threshold of smoothed distances
+(`MaxF1(smooth="auto")`). Nothing is trained; a run's splits and embeddings are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+import numpy as np
+
+import siamese
+from siamese.evaluation.benchmark import measure_benchmark
+from siamese.inference.pretrained import CROPPER, pretrained_backbone
+from siamese.verification.confusion import count_verdicts
+
+COLUMNS = ("farthest accepted pair", "middle of the gap", "smoothed")
+
+
+def thresholds(curve: siamese.ThresholdCurve, policy: siamese.Policy) -> list[float]:
+    """In the order of COLUMNS; without the last where the policy does not smooth."""
+    found = curve.choose(policy)
+    places = [found.threshold if found.gap is None else found.gap[0], found.threshold]
+    if isinstance(policy, siamese.MaxF1):
+        places.append(curve.choose(siamese.MaxF1(policy.prevalence, "auto")).threshold)
+    return places
+
+
+def of_runs(runs: list[str]) -> None:
+    """F1 of the test people of each run, at thresholds of its calibration people."""
+    print(f"| run | {' | '.join(COLUMNS)} |\n|---|---|---|---|")
+    rows = []
+    for run in runs:
+        found = siamese.evaluate_run(run, progress=False)
+        calibrating = found.data.calibrating
+        curve = found.distances[calibrating].curve()
+        at = thresholds(curve, siamese.MaxF1())
+        rows.append([found.distances["test"].count_verdicts(t).f1 for t in at])
+        print(f"| {run} | {' | '.join(f'{f1:.4f}' for f1 in rows[-1])} |", flush=True)
+    means = [
+        f"**{statistics.mean(column):.4f}** ({statistics.stdev(column):.4f})"
+        for column in zip(*rows, strict=True)
+    ]
+    print(f"| mean (deviation) | {' | '.join(means)} |")
+
+
+def of_view_2(root: str) -> None:
+    """Mean accuracy of the folds, at thresholds of the other nine."""
+    folds = siamese.lfw_view2(root)
+    measured = measure_benchmark(
+        pretrained_backbone().for_inference(),
+        siamese.EuclideanDistance(),
+        CROPPER,
+        folds,
+        progress=False,
+    )
+    print(f"| policy | {' | '.join(COLUMNS)} |\n|---|---|---|---|")
+    for policy in (siamese.MaxAccuracy(), siamese.MaxF1(), siamese.Eer()):
+        rows = []
+        for fold in range(10):
+            here = folds.fold == fold
+            curve = siamese.ThresholdCurve.of(measured.distances[~here], folds.same[~here])
+            rows.append(
+                [
+                    count_verdicts(measured.distances[here], folds.same[here], t).accuracy
+                    for t in thresholds(curve, policy)
+                ]
+            )
+        cells = [
+            f"{np.mean(column):.4f} +- {np.std(column, ddof=1) / 10**0.5:.4f}"
+            for column in zip(*rows, strict=True)
+        ]
+        print(f"| {policy.describe()['name']} | {' | '.join([*cells, '-'][:3])} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", nargs="+", metavar="RUN")
+    parser.add_argument("--view2", metavar="LFW")
+    args = parser.parse_args()
+    if args.runs:
+        of_runs(args.runs)
+    if args.view2:
+        of_view_2(args.view2)
+    if not args.runs and not args.view2:
+        parser.error("give --runs or --view2")
+
+
+if __name__ == "__main__":
+    main()
