@@ -5,14 +5,14 @@
     python benchmarks/promises.py EMBEDDINGS.npz [--halvings H]      all with [--most K]
 
 The first two say how often a promise is kept on strangers, without and with a confidence
-(benchmarks/strangers.py). The last one, in detail: EMBEDDINGS.npz as for benchmarks/calibration.py; the identities are halved in H ways. On the
-calibration half the promise must hold exactly, in every halving: nothing better is there, and a
-rate is kept. On the other half: how often its figure lies in the interval stated at calibration,
-how often what was promised lies in the other half's own 95 % interval, and how often the two
-intervals meet. A figure of new identities varies as the calibration's own does, so the first two
-would be 83 % of the halvings for figures of normal distribution, the last nearly all. `--most K`
-takes at most K images of each identity, at random: with all of LFW more than half of the genuine
-pairs show one man.
+(benchmarks/strangers.py). The last one, in detail: EMBEDDINGS.npz as for benchmarks/calibration.py;
+the identities are halved in H ways. On the calibration half the promise must hold exactly, in every
+halving: nothing better is there, and a rate is kept. On the other half: how often its figure lies
+in the interval stated at calibration, how often what was promised lies in the other half's own 95 %
+interval, and how often the two intervals meet. A figure of new identities varies as the
+calibration's own does, so the first two would be 83 % of the halvings for figures of normal
+distribution, the last nearly all. `--most K` takes at most K images of each identity, at random:
+with all of LFW more than half of the genuine pairs show one man.
 """
 
 from __future__ import annotations
