@@ -2,11 +2,16 @@
 
     python benchmarks/gap.py --runs runs/orl-seeds/*   runs of benchmarks/orl.py, F1 of test people
     python benchmarks/gap.py --view2 LFW               LFW's ten folds, by the pretrained network
+    python benchmarks/gap.py --embeddings FILE.npz     few people calibrate, 400 others are tested
 
 All thresholds between the farthest accepted and the closest refused pair have the same counts on
 the calibration pairs. Compared are the farthest accepted pair itself, the middle of the gap (the
 rule of every policy), and, for the highest F1, the threshold of smoothed distances
 (`MaxF1(smooth="auto")`). Nothing is trained; a run's splits and embeddings are its own.
+
+FILE.npz as for benchmarks/calibration.py; of people with two images or more, up to five of each.
+Shown is how much F1 on the others is lost against the best threshold for them, in the mean of 100
+draws of people.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import siamese
 from siamese.evaluation.benchmark import measure_benchmark
 from siamese.inference.pretrained import CROPPER, pretrained_backbone
 from siamese.verification.confusion import count_verdicts
+from strangers import capped
 
 COLUMNS = ("farthest accepted pair", "middle of the gap", "smoothed")
 
@@ -80,19 +86,49 @@ def of_view_2(root: str) -> None:
         print(f"| {policy.describe()['name']} | {' | '.join([*cells, '-'][:3])} |", flush=True)
 
 
+def of_embeddings(source: str, repetitions: int = 100) -> None:
+    """F1 that is lost on others where few people calibrate."""
+    with np.load(source, allow_pickle=False) as stored:
+        rows, who = stored["embeddings"], np.unique(stored["identities"], return_inverse=True)[1]
+    rows, who = capped(rows, who, 5)
+    several = np.flatnonzero(np.bincount(who) > 1)
+    cases = [(n, share) for share in (0.5, 0.01) for n in (8, 20, 50, 200)]
+    lost: dict[tuple[int, float], list[list[float]]] = {case: [] for case in cases}
+    for repetition in range(repetitions):
+        order = np.random.default_rng(repetition).permutation(several)
+        tested = np.isin(who, order[-400:])
+        others = siamese.measure_pairs(rows[tested], who[tested]).curve()
+        for n, share in cases:
+            mine = np.isin(who, order[:n])
+            curve = siamese.measure_pairs(rows[mine], who[mine]).curve()
+            at = [
+                int(np.searchsorted(others.thresholds, t, side="right")) - 1
+                for t in thresholds(curve, siamese.MaxF1(prevalence=share))
+            ]
+            f1 = others.f1(share)
+            lost[n, share].append([float(f1.max() - f1[place]) for place in at])
+    print(f"| people | prevalence | {' | '.join(COLUMNS)} |\n|---|---|---|---|---|")
+    for (n, share), values in lost.items():
+        cells = " | ".join(f"{loss:.4f}" for loss in np.mean(values, axis=0))
+        print(f"| {n} | {share:g} | {cells} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", nargs="+", metavar="RUN")
     parser.add_argument("--view2", metavar="LFW")
+    parser.add_argument("--embeddings", metavar="FILE.npz")
     args = parser.parse_args()
     if args.runs:
         of_runs(args.runs)
     if args.view2:
         of_view_2(args.view2)
-    if not args.runs and not args.view2:
-        parser.error("give --runs or --view2")
+    if args.embeddings:
+        of_embeddings(args.embeddings)
+    if not (args.runs or args.view2 or args.embeddings):
+        parser.error("give --runs, --view2 or --embeddings")
 
 
 if __name__ == "__main__":
