@@ -43,7 +43,6 @@ from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.policies.base import Policy
 
-
 WORSE = 2  # times the errors of the worst identity seen, for one that is not
 
 
