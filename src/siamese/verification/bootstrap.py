@@ -258,8 +258,8 @@ def _erring(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
     """(r, identities) float32: how often each identity is drawn; float32 saves memory."""
     times = np.empty((DRAWS, identities), dtype=np.float32)
-    for row in times:
-        row[:] = rng.multinomial(identities, np.full(identities, 1 / identities))
+    for row in times:  # as multinomial numbers, which numpy draws ten times more slowly
+        row[:] = np.bincount(rng.integers(identities, size=identities), minlength=identities)
     return times
 
 
