@@ -18,6 +18,7 @@ import numpy as np
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.draw_grid import CELLS, draw_grid
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
 from siamese.verification.policies.base import Policy
@@ -25,9 +26,7 @@ from siamese.verification.policies.base import Policy
 MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
 QUANTILES = (0.025, 0.975)
-_STEPS = 128  # thresholds that are counted at: so many steps of either rate,
-_PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
-_CELLS = 20_000_000  # identities times thresholds: bounds the memory
+_CELLS = CELLS
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +199,7 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     identities = distances.identities
     if identities < MIN_IDENTITIES:
         return None
-    grid = _grid(distances.bootstrap_curve())
+    grid = draw_grid(distances.bootstrap_curve())
     while len(grid) * identities > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
@@ -261,18 +260,3 @@ def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
     for row in times:  # as multinomial numbers, which numpy draws ten times more slowly
         row[:] = np.bincount(rng.integers(identities, size=identities), minlength=identities)
     return times
-
-
-def _grid(curve: ThresholdCurve) -> np.ndarray:
-    """Thresholds between which neither rate changes much."""
-    steps = np.stack(
-        [
-            np.floor(_STEPS * curve.tp / curve.genuine),
-            np.floor(_STEPS * curve.fp / curve.impostor),
-            np.floor(_PER_DECADE * np.log10(1 + curve.fp)),
-        ]
-    )
-    entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
-    entered[-1] = True
-    grid: np.ndarray = curve.thresholds[entered].astype(np.float64)
-    return grid

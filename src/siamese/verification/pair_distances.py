@@ -113,6 +113,9 @@ class PairDistances(ABC):
 
     # --- identities drawn again (see siamese.verification.bootstrap) ---
 
+    def expect_draws(self) -> None:  # noqa: B027  there is nothing to do for most
+        """Say, before anything is asked, that identities will be drawn: it may save a pass."""
+
     @abstractmethod
     def bootstrap_curve(self) -> ThresholdCurve:
         """The curve whose thresholds a bootstrap uses; its counts must be exact there."""

@@ -111,7 +111,9 @@ def calibrate_pairs(
     """
     policy = policy or MaxF1()
     policy.check(distances.genuine, distances.impostor)
-    # First, so that the pass that counts the pairs knows which ones the policy needs one by one.
+    # The pass that counts the pairs must know what for.
+    if intervals:
+        distances.expect_draws()
     plain = distances.choose(policy) if policy.assured_at is None else None
     draws = bootstrap_identities(distances, seed) if intervals else None
     if plain is None:

@@ -176,6 +176,12 @@ class Tiles:
         """The tiles above the diagonal."""
         return list(itertools.combinations(self._parts, 2))
 
+    def among(self, count: int) -> list[Place]:
+        """Tiles of all pairs i < j of the first rows, at most so many."""
+        size = max(rows.stop - rows.start for rows in self._parts)
+        parts = _parts(self.labels[:count], size)
+        return [(rows, rows) for rows in parts] + list(itertools.combinations(parts, 2))
+
     def each(self, work: Callable[[Tile], None], places: list[Place] | None = None) -> None:
         """Call ``work`` with every tile, from several threads at once where torch may use several.
 
