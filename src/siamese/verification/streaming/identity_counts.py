@@ -108,7 +108,7 @@ def merged(table: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _count(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
-    """(identities, columns - 1) int64: how often each key occurs; the last column is left out.
+    """(identities, columns - 1) int32: how often each key occurs; the last column is left out.
 
     Args:
         keys: (identity - first identity) * columns + column.
@@ -116,5 +116,5 @@ def _count(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
         columns: number of columns.
     """
     identities = int(who[-1] - who[0]) + 1
-    counted = torch.bincount(keys, minlength=identities * columns).view(identities, columns)
-    return counted[:, :-1].numpy()
+    counted = torch.bincount(keys, minlength=identities * columns).int()
+    return counted.view(identities, columns)[:, :-1].numpy()
