@@ -199,6 +199,7 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     identities = distances.identities
     if identities < MIN_IDENTITIES:
         return None
+    distances.expect_draws()
     grid = draw_grid(distances.bootstrap_curve())
     while len(grid) * identities > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays

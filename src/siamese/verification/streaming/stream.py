@@ -195,8 +195,8 @@ class StreamedDistances(PairDistances):
             places = self._filled_before(self._ends)
             upto = np.where(places < 0, -1, edges[np.maximum(places, 0)]).astype(np.float64)
             ends = np.searchsorted(upto, thresholds, side="right")
-            fits = (ends == 0) | (upto[np.maximum(ends - 1, 0)] == thresholds)
-            if fits[1:].all() and thresholds[0] < edges[self._filled()[0]]:
+            empty = thresholds < edges[self._filled()[0]]
+            if (empty | (upto[np.maximum(ends - 1, 0)] == thresholds)).all():
                 return merged(known.own, ends), merged(known.others, ends)
         counts = IdentityCounts(self.labels, np.searchsorted(thresholds, edges, side="left"))
         self._tiles.each(
