@@ -203,7 +203,7 @@ def _weigh(times: np.ndarray, table: np.ndarray) -> np.ndarray:
         part = times if len(which) == times.shape[1] else times[:, which]
         counts = table[which]
         sums = (part.astype(np.float32, copy=False) @ counts.astype(np.float32)).astype(np.float64)
-        rounded = (sums.max(axis=0) >= _WHOLE) | (counts.max(axis=0) >= _WHOLE)
+        rounded = sums.max(axis=0) >= _WHOLE
         if rounded.any():
             sums[:, rounded] = part.astype(np.float64) @ counts[:, rounded].astype(np.float64)
         found += sums
