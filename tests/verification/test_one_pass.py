@@ -134,12 +134,18 @@ def test_merged_columns_are_sums(kind):
         assert (merged(table.copy(), np.array(ends)) == np.stack(expected, axis=1)).all()
 
 
-def test_draws_are_weighed_exactly_also_where_float32_rounds():
+@pytest.mark.parametrize("some", [False, True])
+def test_draws_are_weighed_exactly_also_where_float32_rounds(monkeypatch, some):
+    """Where all identities have pairs, and where only some have."""
     rng = np.random.default_rng(0)
+    monkeypatch.setattr(pair_distances, "_BLOCK", 1024)
     times = rng.poisson(1, (50, 2100)).astype(np.float32)
     table = rng.integers(0, 30, (2100, 6)) * np.array([1, 1, 10**3, 10**5, 2**31 + 1, 1])
     table[:, 1] = 0
-    table[rng.random(2100) < 0.5] = 0
+    if some:
+        table[rng.random(2100) < 0.5] = 0
+    else:
+        table[:, 5] += 1
     table[7, 5], times[:, 7] = 2**24 + 1, rng.integers(0, 2, 50)
     exact = times.astype(np.int64) @ table
     assert (exact > 2**24).any(axis=0).tolist() == [False, False, True, True, True, True]

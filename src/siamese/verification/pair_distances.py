@@ -15,6 +15,7 @@ from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.policies.base import Policy
 
 _WHOLE = 2**24  # float32 has every whole number up to here
+_BLOCK = 4096  # identities that are weighed at once: bounds the memory
 _FEW = 64  # identities whose pairs are counted two by two
 
 
@@ -198,13 +199,14 @@ def _weigh(times: np.ndarray, table: np.ndarray) -> np.ndarray:
     """
     found = np.zeros((len(times), table.shape[1]))
     filled = np.flatnonzero(table.any(axis=1))  # of many identities there is but one image
-    for b in range(0, len(filled), 1024):
-        which = filled[b : b + 1024]
-        part = times if len(which) == times.shape[1] else times[:, which]
-        counts = table[which]
-        sums = (part.astype(np.float32, copy=False) @ counts.astype(np.float32)).astype(np.float64)
+    for b in range(0, len(filled), _BLOCK):
+        every = len(filled) == len(table)  # then nothing need be copied
+        which = slice(b, b + _BLOCK) if every else filled[b : b + _BLOCK]
+        part, counts = times[:, which], table[which]
+        sums = part.astype(np.float32, copy=False) @ counts.astype(np.float32)
         rounded = sums.max(axis=0) >= _WHOLE
         if rounded.any():
+            sums = sums.astype(np.float64)
             sums[:, rounded] = part.astype(np.float64) @ counts[:, rounded].astype(np.float64)
         found += sums
     return found
