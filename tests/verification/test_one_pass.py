@@ -11,10 +11,9 @@ from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
 from siamese.pairs.all_pairs import AllPairs
-from siamese.verification import bootstrap, pair_distances
-from siamese.verification import draw_grid as draw_grid_module
+from siamese.verification import bootstrap, grids, pair_distances
 from siamese.verification.bootstrap import bootstrap_identities
-from siamese.verification.draw_grid import draw_grid, guess_thresholds, is_fine_enough
+from siamese.verification.grids import draw_grid, guess_thresholds, is_fine_enough
 from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.streaming import stream, tiles
@@ -52,11 +51,11 @@ def numbers(streamed):
 def test_one_pass_counts_what_single_pairs_are_on_any_tiles_and_threads(
     monkeypatch, passes, distance
 ):
-    monkeypatch.setattr(draw_grid_module, "_LOST", 99)  # so small a sample tells little
+    monkeypatch.setattr(grids, "_LOST", 99)  # so small a sample tells little
     rows, labels = crowd(600, 60, 8)
     labels = np.unique(labels, return_inverse=True)[1]
     held = measure_pairs(rows, labels, AllPairs(), distance, limit=10**9)
-    before, grids = torch.get_num_threads(), []
+    before, seen = torch.get_num_threads(), []
     try:
         cases = ((1, 768, True), (2, 97, True), (3, 30, True), (1, 99, False))
         for threads, tile, expect in cases if distance.squared else cases[1:2]:  # pair by pair
@@ -71,8 +70,8 @@ def test_one_pass_counts_what_single_pairs_are_on_any_tiles_and_threads(
             # Of these pairs the grid is not that of all thresholds, so a guess was used.
             assert len(grid) < len(draw_grid(streamed.binned()))
             assert (() in passes) != expect
-            grids.append(grid.tolist())
-            assert grids[-1] == grids[0]
+            seen.append(grid.tolist())
+            assert seen[-1] == seen[0]
             for table, expected in zip(found, held.by_identity(grid), strict=True):
                 assert (table[numbers(streamed)] == expected).all()
             again = streamed.by_identity(grid)  # now by a pass of its own

@@ -18,7 +18,7 @@ import numpy as np
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.draw_grid import CELLS, draw_grid
+from siamese.verification.grids import CELLS, draw_grid
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
 from siamese.verification.policies.base import Policy

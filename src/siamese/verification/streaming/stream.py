@@ -32,7 +32,7 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, check_threshold
 from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
-from siamese.verification.draw_grid import CELLS, guess_thresholds, is_fine_enough
+from siamese.verification.grids import CELLS, guess_thresholds, is_fine_enough
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
@@ -48,7 +48,7 @@ FINER = 6
 # Pairs near the expected threshold are counted one by one from the start: this share of all pairs,
 # and so many bins to either side, at most.
 WATCHED = 1 / 256
-WIDEST = 32
+WIDEST = 64
 # Share of the area under the curve: if the pairs of one bin can change so much, they are counted
 # distance by distance.
 AREA = 1e-5
