@@ -1,13 +1,14 @@
 """Choose the F1-optimal threshold over all pairs with siamese, scikit-learn and torchmetrics.
 
-    python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--growth]
+    python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--images N] [--growth]
 
 EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py
 writes them. From embeddings to threshold every way runs in a process of its own, one after the
 other, R times; imports and reading are not counted. Memory is the peak of the process above what it
 held before (Linux only). The other libraries get their distances from a float64 matrix product in
-blocks, which is quicker than any call of theirs for it. `--growth` runs siamese on made-up
-embeddings of 10,000 to 40,000 images as well.
+blocks, which is quicker than any call of theirs for it. `--images` takes N of the images, all that
+there are of people drawn at random. `--growth` runs siamese on made-up embeddings of 10,000 to
+40,000 images as well.
 """
 
 from __future__ import annotations
@@ -113,6 +114,25 @@ WAYS: dict[str, tuple[Callable[[Any, Any], dict[str, float]], str]] = {
 LONG = ("scikit-learn", "torchmetrics")
 
 
+def read(source: str, images: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and identities of a file, of at most so many images.
+
+    Identities come in random order, each with all of its images, where these still fit.
+    """
+    with np.load(source, allow_pickle=False) as stored:
+        rows, who = stored["embeddings"], stored["identities"]
+    if images is None:
+        return rows, who
+    identity = np.unique(who, return_inverse=True)[1]
+    sizes, left = np.bincount(identity), images
+    taken = np.zeros(len(sizes), dtype=bool)
+    for number in np.random.default_rng(0).permutation(len(sizes)):
+        if sizes[number] <= left:
+            taken[number] = True
+            left -= int(sizes[number])
+    return rows[taken[identity]], who[taken[identity]]
+
+
 def made_up(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Four images of each identity, whatever n: genuine pairs in proportion to the images."""
     rng = np.random.default_rng(0)
@@ -121,7 +141,7 @@ def made_up(n: int) -> tuple[np.ndarray, np.ndarray]:
     return rows.astype(np.float32), who
 
 
-def one(way: str, source: str) -> None:
+def one(way: str, source: str, images: int | None) -> None:
     """In a process of its own: print seconds, megabytes and what was found."""
     import sklearn.metrics  # noqa: F401
     import torch
@@ -134,8 +154,7 @@ def one(way: str, source: str) -> None:
     if source.isdigit():
         rows, who = made_up(int(source))
     else:
-        with np.load(source, allow_pickle=False) as stored:
-            rows, who = stored["embeddings"], stored["identities"]
+        rows, who = read(source, images)
     work, kind = WAYS[way]
     embeddings = torch.from_numpy(rows).to(getattr(torch, kind))
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
@@ -153,13 +172,16 @@ def _kilobytes(field: str) -> int:
     return int(found[1])
 
 
-def measured(ways: list[str], source: str, rounds: int) -> dict[str, list[dict[str, float]]]:
+def measured(
+    ways: list[str], source: str, rounds: int, images: int | None = None
+) -> dict[str, list[dict[str, float]]]:
     """Each way once a round, in turn."""
+    some = [] if images is None else ["--images", str(images)]
     results: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way in ways:
             done = subprocess.run(
-                [sys.executable, __file__, "--one", way, source],
+                [sys.executable, __file__, "--one", way, source, *some],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -212,19 +234,20 @@ def main() -> None:
     )
     parser.add_argument("source", metavar="EMBEDDINGS.npz")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, metavar="N")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--one", metavar="WAY", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        one(args.one, args.source)
+        one(args.one, args.source, args.images)
         return
-    with np.load(args.source, allow_pickle=False) as stored:
-        (n, d), identities = stored["embeddings"].shape, len(np.unique(stored["identities"]))
+    rows, who = read(args.source, args.images)
+    (n, d), identities = rows.shape, len(np.unique(who))
     print(
         f"{n:,} images of {identities:,} identities, {d} numbers each: {n * (n - 1) // 2:,} "
         f"pairs; medians of {args.rounds}"
     )
-    table(measured(list(WAYS), args.source, args.rounds))
+    table(measured(list(WAYS), args.source, args.rounds, args.images))
     for size in (10_000, 20_000, 40_000) if args.growth else ():
         print(
             f"\n{size:,} made-up images, four of each identity: {size * (size - 1) // 2:,} pairs, "

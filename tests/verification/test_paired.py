@@ -65,7 +65,7 @@ def plainly(d, threshold, times):
 def test_the_intervals_are_those_of_a_plain_loop_over_drawn_identities(monkeypatch):
     monkeypatch.setattr("siamese.verification.bootstrap.DRAWS", 200)
     # Every distance that occurs is counted at, as the loop does.
-    monkeypatch.setattr("siamese.verification.bootstrap._STEPS", 10**6)
+    monkeypatch.setattr("siamese.verification.grids._STEPS", 10**6)
     a, b = two(8, 3)
     found = compare_pairs(a, b, 1.5, 2.0)
     draws = [t.astype(int) for t in _draws(np.random.default_rng([0, 6]), 8)]

@@ -377,7 +377,7 @@ def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     monkeypatch.setattr(
         tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
     )
-    StreamedDistances(rows, labels, EuclideanDistance(), tile=200).choose(MaxF1())
+    StreamedDistances(rows, labels, EuclideanDistance(), tile=400).choose(MaxF1())
     assert () not in passes
 
 

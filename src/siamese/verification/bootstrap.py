@@ -18,6 +18,7 @@ import numpy as np
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.grids import CELLS, draw_grid
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
 from siamese.verification.policies.base import Policy
@@ -26,9 +27,7 @@ from siamese.verification.smoothing import bandwidth, smoothed_draws
 MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
 QUANTILES = (0.025, 0.975)
-_STEPS = 128  # thresholds that are counted at: so many steps of either rate,
-_PER_DECADE = 12  # and so many of a small false match rate, per factor of ten
-_CELLS = 20_000_000  # identities times thresholds: bounds the memory
+_CELLS = CELLS
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +208,8 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     identities = distances.identities
     if identities < MIN_IDENTITIES:
         return None
-    grid = _grid(distances.bootstrap_curve())
+    distances.expect_draws()
+    grid = draw_grid(distances.bootstrap_curve())
     while len(grid) * identities > _CELLS:
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
@@ -273,21 +273,6 @@ def _errors_by_identity(own: np.ndarray, others: np.ndarray) -> np.ndarray:
 def _draws(rng: np.random.Generator, identities: int) -> np.ndarray:
     """(r, identities) float32: how often each identity is drawn; float32 saves memory."""
     times = np.empty((DRAWS, identities), dtype=np.float32)
-    for row in times:
-        row[:] = rng.multinomial(identities, np.full(identities, 1 / identities))
+    for row in times:  # as multinomial numbers, which numpy draws ten times more slowly
+        row[:] = np.bincount(rng.integers(identities, size=identities), minlength=identities)
     return times
-
-
-def _grid(curve: ThresholdCurve) -> np.ndarray:
-    """Thresholds between which neither rate changes much."""
-    steps = np.stack(
-        [
-            np.floor(_STEPS * curve.tp / curve.genuine),
-            np.floor(_STEPS * curve.fp / curve.impostor),
-            np.floor(_PER_DECADE * np.log10(1 + curve.fp)),
-        ]
-    )
-    entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
-    entered[-1] = True
-    grid: np.ndarray = curve.thresholds[entered].astype(np.float64)
-    return grid

@@ -111,6 +111,7 @@ def draw_figures(
         raise CalibrationError(
             f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
         )
+    distances.expect_draws()
     curve, counts = distances.curve(), distances.count_verdicts(threshold)
     area = auc(curve)  # raises where one kind of pairs is missing
     observed = figures_at(counts, curve.prevalence) | {"error": counts.error, "auc": area}
@@ -133,6 +134,7 @@ def draw_figures(
 
 def draw_area(distances: PairDistances, seed: int = 0) -> DrawnFigures:
     """The area under the ROC curve alone; arguments and errors as for :func:`draw_figures`."""
+    distances.expect_draws()
     area = auc(distances.curve())
     draws = bootstrap_identities(distances, seed)
     if draws is None:

@@ -14,6 +14,8 @@ from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.policies.base import Policy
 
+_WHOLE = 2**24  # float32 has every whole number up to here
+_BLOCK = 4096  # identities that are weighed at once: bounds the memory
 _FEW = 64  # identities whose pairs are counted two by two
 
 
@@ -136,6 +138,9 @@ class PairDistances(ABC):
 
     # --- identities drawn again (see siamese.verification.bootstrap) ---
 
+    def expect_draws(self) -> None:  # noqa: B027  there is nothing to do for most
+        """Say, before anything is asked, that identities will be drawn: it may save a pass."""
+
     @abstractmethod
     def bootstrap_curve(self) -> ThresholdCurve:
         """The curve whose thresholds a bootstrap uses; its counts must be exact there."""
@@ -210,10 +215,22 @@ class PairDistances(ABC):
 
 
 def _weigh(times: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """(r, k) float64 of (r, identities) draws and (identities, k) counts, in blocks."""
-    blocks = range(0, len(table), 1024)
-    parts = (
-        times[:, b : b + 1024].astype(np.float64) @ table[b : b + 1024].astype(np.float64)
-        for b in blocks
-    )
-    return sum(parts, np.zeros((1, 1)))
+    """(r, k) float64 of (r, identities) draws and (identities, k) counts, exactly, in blocks.
+
+    float32 has every whole number up to 2^24. A sum of whole numbers >= 0 that ends below has never
+    been above, in whatever order it was added, so it was never rounded. The columns of a block in
+    which a sum may have been are weighted again in float64.
+    """
+    found = np.zeros((len(times), table.shape[1]))
+    filled = np.flatnonzero(table.any(axis=1))  # of many identities there is but one image
+    for b in range(0, len(filled), _BLOCK):
+        every = len(filled) == len(table)  # then nothing need be copied
+        which = slice(b, b + _BLOCK) if every else filled[b : b + _BLOCK]
+        part, counts = times[:, which], table[which]
+        sums = part.astype(np.float32, copy=False) @ counts.astype(np.float32)
+        rounded = sums.max(axis=0) >= _WHOLE
+        if rounded.any():
+            sums = sums.astype(np.float64)
+            sums[:, rounded] = part.astype(np.float64) @ counts[:, rounded].astype(np.float64)
+        found += sums
+    return found

@@ -111,11 +111,15 @@ def calibrate_pairs(
     """
     policy = policy or MaxF1()
     policy.check(distances.genuine, distances.impostor)
+    # The pass that counts the pairs must know what for.
+    if intervals:
+        distances.expect_draws()
+    plain = distances.choose(policy) if policy.assured_at is None else None
     draws = bootstrap_identities(distances, seed) if intervals else None
-    if policy.assured_at is None:
-        found = Assured(distances.choose(policy), math.nan)
-    else:
+    if plain is None:
         found = choose_assured(policy, distances.curve(), draws)
+    else:
+        found = Assured(plain, math.nan)
     threshold, counts, gap = found.choice
     curve = distances.curve().with_counts_at((*(gap or ()), threshold), counts)
     for other in beside:

@@ -33,11 +33,13 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, check_threshold
 from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
+from siamese.verification.grids import CELLS, guess_thresholds, is_fine_enough
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 from siamese.verification.smoothing import choose_smoothed
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
+from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
@@ -48,10 +50,15 @@ FINER = 6
 # Pairs near the expected threshold are counted one by one from the start: this share of all pairs,
 # and so many bins to either side, at most.
 WATCHED = 1 / 256
-WIDEST = 32
+WIDEST = 64
 # Share of the area under the curve: if the pairs of one bin can change so much, they are counted
 # distance by distance.
 AREA = 1e-5
+# All pairs of so many rows, and so many genuine ones, tell at which thresholds pairs are counted
+# by identity; these are fewer than MOST_COLUMNS.
+SAMPLE = 1024
+GENUINE = 4096
+MOST_COLUMNS = 1000
 
 
 class StreamedDistances(PairDistances):
@@ -82,6 +89,9 @@ class StreamedDistances(PairDistances):
         self._counts: tuple[np.ndarray, np.ndarray] | None = None
         self._watched: Counter | None = None
         self._curve: ThresholdCurve | None = None
+        self._draws_expected = False
+        self._ends: np.ndarray | None = None  # see _expected_ends
+        self._by_identity: IdentityCounts | None = None
 
     @property
     def genuine(self) -> int:
@@ -179,42 +189,26 @@ class StreamedDistances(PairDistances):
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :meth:`PairDistances.by_identity`; exact up to the width of a bin."""
-        identity, columns = self.labels, len(thresholds) + 1
-        sizes = np.bincount(identity)
-        column = torch.from_numpy(
-            np.searchsorted(thresholds, self._tiles.edges, side="left").astype(np.int32)
+        """See :meth:`PairDistances.by_identity`; exact where thresholds are edges of bins.
+
+        No further pass is needed for thresholds of :meth:`bootstrap_curve`, the first time, where
+        :meth:`expect_draws` was called before anything was counted.
+        """
+        edges = self._tiles.edges
+        known, self._by_identity = self._by_identity, None
+        if known is not None and self._ends is not None:
+            # No pair lies between an end and the last edge, before it, of a bin with pairs.
+            places = self._filled_before(self._ends)
+            upto = np.where(places < 0, -1, edges[np.maximum(places, 0)]).astype(np.float64)
+            ends = np.searchsorted(upto, thresholds, side="right")
+            empty = thresholds < edges[self._filled()[0]]
+            if (empty | (upto[np.maximum(ends - 1, 0)] == thresholds)).all():
+                return merged(known.own, ends), merged(known.others, ends)
+        counts = IdentityCounts(self.labels, np.searchsorted(thresholds, edges, side="left"))
+        self._tiles.each(
+            lambda tile: counts.add(tile, self._tiles.genuine(tile), self._moved(tile))
         )
-        kind = np.int32 if int(sizes.max()) * len(identity) < 2**31 else np.int64
-        own, others = (np.zeros((len(sizes), columns), dtype=kind) for _ in range(2))
-        place = torch.from_numpy(identity.astype(np.int32))
-
-        def count(tile: Tile) -> None:
-            where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
-            a = place[tile.first : tile.first + tile.height]
-            b = place[tile.second : tile.second + tile.width]
-            mine = ((a - a[0]) * columns)[:, None] + where
-            theirs = ((b - b[0]) * columns)[None] + where
-            hits = [
-                _count(k.view(-1)[tile.upper()] if tile.diagonal else k.view(-1), w, columns)
-                for k, w in ((mine, a), (theirs, b))
-            ]
-            genuine = self._tiles.genuine(tile)
-            genuine_counts = (
-                _count(mine.view(-1)[torch.from_numpy(genuine)], a, columns)
-                if genuine is not None
-                else None
-            )
-            with self._guard:
-                for who, counted in zip((a, b), hits, strict=True):
-                    others[int(who[0]) : int(who[-1]) + 1] += counted
-                if genuine_counts is not None:
-                    own[int(a[0]) : int(a[-1]) + 1] += genuine_counts
-                    # The hits include genuine pairs, on both sides.
-                    others[int(a[0]) : int(a[-1]) + 1] -= 2 * genuine_counts
-
-        self._tiles.each(count)
-        return own, others
+        return counts.own, counts.others
 
     def by_two_identities(self, thresholds: np.ndarray) -> np.ndarray:
         """See :meth:`PairDistances.by_two_identities`; exact up to the width of a bin.
@@ -309,8 +303,25 @@ class StreamedDistances(PairDistances):
 
         self._tiles.each(look)
 
+    def expect_draws(self) -> None:
+        self._draws_expected = self._counts is None
+
     def bootstrap_curve(self) -> ThresholdCurve:
-        return self.binned()
+        """Exact counts at the edges of some bins, that a sample of the pairs told, or of all.
+
+        The same ones whether :meth:`expect_draws` was called or not.
+        """
+        curve = self.binned()
+        ends = self._expected_ends()
+        if ends is None:
+            return curve
+        places = self._filled_before(ends)
+        # The curve has the edge of each bin with pairs, after one below all.
+        which = np.unique(np.append(0, np.searchsorted(self._filled(), places, side="right")))
+        some = ThresholdCurve(
+            curve.thresholds[which], curve.tp[which], curve.fp[which], curve.resolution
+        )
+        return some if is_fine_enough(some, curve) else curve
 
     def independent_trials(self) -> np.ndarray:
         sizes = np.bincount(self.labels)
@@ -345,38 +356,98 @@ class StreamedDistances(PairDistances):
         """
         if self._counts is None:
             every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
+            ends = self._expected_ends() if self._draws_expected else None
+            people = None
+            if ends is not None:
+                bins = np.arange(len(every))
+                people = IdentityCounts(self.labels, np.searchsorted(ends, bins, side="left"))
             diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
-            self._tiles.each(lambda tile: self._count(tile, every, same), diagonal)
+            self._tiles.each(lambda tile: self._count(tile, every, same, people), diagonal)
             watched = self._expect(policy, same, every - same) if policy and rest else None
             wanted = self._cells_needed(watched) if watched else None
 
             def work(tile: Tile) -> None:
-                self._count(tile, every, same)
+                self._count(tile, every, same, people)
                 self._watch(tile, watched, wanted)
 
             self._tiles.each(work, rest)
             if watched:
                 self._tiles.each(lambda tile: self._watch(tile, watched, wanted), diagonal)
             self._counts, self._watched = (same, every - same), watched
+            self._by_identity = people
         return self._counts
 
-    def _count(self, tile: Tile, every: np.ndarray, same: np.ndarray) -> None:
+    def _count(
+        self,
+        tile: Tile,
+        every: np.ndarray,
+        same: np.ndarray,
+        people: IdentityCounts | None = None,
+    ) -> None:
         """Count the pairs of a tile, and its genuine pairs, by their true bins."""
         counted = torch.bincount(
             tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)
         ).numpy()
-        genuine = self._tiles.genuine(tile)
-        before = tile.bins.numpy()[tile.doubtful]
-        after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
-        moved = np.flatnonzero(before != after)
-        genuine_counts = moved[self._tiles.same(tile, tile.doubtful[moved])]
+        genuine, moved = self._tiles.genuine(tile), self._moved(tile)
+        if people is not None:
+            people.add(tile, genuine, moved)
         with self._guard:
             every += counted
             if genuine is not None:
                 np.add.at(same, tile.bins.numpy()[genuine], 1)
-            for counts, these in ((every, moved), (same, genuine_counts)):
-                np.subtract.at(counts, before[these], 1)
-                np.add.at(counts, after[these], 1)
+            for counts, these in ((every, slice(None)), (same, moved.same)):
+                np.subtract.at(counts, moved.before[these], 1)
+                np.add.at(counts, moved.after[these], 1)
+
+    def _moved(self, tile: Tile) -> Moved:
+        """The pairs of a tile whose true bin is not the one in ``Tile.bins``."""
+        before = tile.bins.numpy()[tile.doubtful]
+        after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
+        moved = np.flatnonzero(before != after)
+        flat = tile.doubtful[moved]
+        return Moved(flat, before[moved], after[moved], self._tiles.same(tile, flat))
+
+    def _expected_ends(self) -> np.ndarray | None:
+        """(n,) bins, ascending, the last one among them, whose edges may be a bootstrap's grid.
+
+        A sample of the pairs tells them. It does not depend on the tiles. None where the pairs are
+        so few, or the identities so many, that this saves nothing.
+        """
+        if self._ends is None and self._worth_a_sample():
+            rng, edges = np.random.default_rng(0), self._tiles.edges
+            every, same = (np.zeros(len(edges), dtype=np.int64) for _ in range(2))
+            self._tiles.each(lambda tile: self._count(tile, every, same), self._tiles.among(SAMPLE))
+            genuine = np.sort(self._tiles.measured(*self._some_genuine(rng, GENUINE)))
+            impostor = np.repeat(edges, every - same)
+            if len(impostor) < SAMPLE:
+                return None
+            found = self._tiles.bin_of(guess_thresholds(genuine, impostor, self.impostor))
+            self._ends = np.unique(np.append(np.minimum(found, len(edges) - 1), len(edges) - 1))
+        return self._ends
+
+    def _worth_a_sample(self) -> bool:
+        identities, rows = int(self.labels[-1]) + 1, len(self.labels)
+        few = identities * MOST_COLUMNS <= CELLS
+        return bool(rows >= 4 * SAMPLE and few and self.genuine and self.impostor)
+
+    def _some_genuine(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of genuine pairs at random, some of them perhaps several times."""
+        sizes = np.bincount(self.labels)
+        ends = np.cumsum(sizes * (sizes - 1) // 2)
+        who = np.searchsorted(ends, rng.integers(ends[-1], size=count), side="right")
+        one = rng.integers(sizes[who])
+        other = (one + 1 + rng.integers(sizes[who] - 1)) % sizes[who]
+        start = (np.cumsum(sizes) - sizes)[who]
+        return start + one, start + other
+
+    def _filled(self) -> np.ndarray:
+        """The bins that hold a pair, ascending."""
+        return np.flatnonzero(np.add(*self._histogram()))
+
+    def _filled_before(self, bins: np.ndarray) -> np.ndarray:
+        """(n,) the last bin that holds a pair, up to each of (n,) bins; -1 where there is none."""
+        filled = self._filled()
+        return np.append(-1, filled)[np.searchsorted(filled, bins, side="right")]
 
     def _expect(self, policy: Policy, genuine: np.ndarray, impostor: np.ndarray) -> Counter | None:
         """A counter for the pairs near the threshold that a sample of the pairs predicts.
@@ -466,17 +537,3 @@ class StreamedDistances(PairDistances):
         first = cells.select_cells(np.flatnonzero(cells.genuine + cells.impostor)[:1])
         smallest = from_keys(self._refined(first, 0).start[:1])[0]
         return float(np.nextafter(smallest, np.float32(-np.inf)))
-
-
-def _count(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
-    """(identities, columns) int32: how often each key occurs.
-
-    Args:
-        keys: (identity - first identity) * columns + column.
-        who: ascending identities.
-        columns: number of columns.
-    """
-    identities = int(who[-1] - who[0]) + 1
-    return (
-        torch.bincount(keys, minlength=identities * columns).view(identities, columns).int().numpy()
-    )

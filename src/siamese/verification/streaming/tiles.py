@@ -151,6 +151,8 @@ class Tiles:
         self.order = np.argsort(number, kind="stable")
         self.labels = number[self.order]
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
+        # Half of a tile on the diagonal is no pair i < j, and of smaller tiles less is.
+        self._blocks = [_halves(self.labels, part) for part in self._parts]
         self._given = embeddings.detach().cpu()[torch.from_numpy(self.order)]
         self._scale = 1.0
         if distance.squared:
@@ -166,15 +168,22 @@ class Tiles:
         self._low, self.edges = self._grid()
 
     def diagonal(self) -> list[Place]:
-        """The tiles on the diagonal.
+        """The tiles on the diagonal, of about half as many rows as the others.
 
         They hold all genuine pairs, except for identities with more rows than a tile.
         """
-        return [(rows, rows) for rows in self._parts]
+        return [(rows, rows) for blocks in self._blocks for rows in blocks]
 
     def rest(self) -> list[Place]:
         """The tiles above the diagonal."""
-        return list(itertools.combinations(self._parts, 2))
+        beside = [place for blocks in self._blocks for place in itertools.combinations(blocks, 2)]
+        return list(itertools.combinations(self._parts, 2)) + beside
+
+    def among(self, count: int) -> list[Place]:
+        """Tiles of all pairs i < j of the first rows, at most so many."""
+        size = max(rows.stop - rows.start for rows in self._parts)
+        parts = _parts(self.labels[:count], size)
+        return [(rows, rows) for rows in parts] + list(itertools.combinations(parts, 2))
 
     def each(self, work: Callable[[Tile], None], places: list[Place] | None = None) -> None:
         """Call ``work`` with every tile, from several threads at once where torch may use several.
@@ -366,6 +375,16 @@ def _parts(labels: np.ndarray, size: int) -> list[slice]:
         parts.append(slice(start, stop))
         start = stop
     return parts
+
+
+def _halves(labels: np.ndarray, part: slice) -> list[slice]:
+    """A part in two, where an identity ends near its middle; whole, if it has one identity."""
+    here = labels[part]
+    ends = np.flatnonzero(here[1:] != here[:-1]) + 1
+    if not len(ends):
+        return [part]
+    middle = part.start + int(ends[np.abs(2 * ends - len(here)).argmin()])
+    return [slice(part.start, middle), slice(middle, part.stop)]
 
 
 def _key(number: float) -> int:
