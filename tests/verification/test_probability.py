@@ -1,7 +1,9 @@
 """From a distance to a probability.
 
-Against the definition of an isotonic fit, known logistic truth, and written-out pairs.
+Against what the fit minimises, pair by pair, known truth, steps, and written-out pairs.
 """
+
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -10,39 +12,85 @@ from hypothesis import strategies as st
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError, ConfigError
+from siamese.verification import falling_odds
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.falling_odds import fit_falling_odds
 from siamese.verification.probability import ProbabilityMap, fit_probability, reliability
 
 
-def isotonic(distances, same, prevalence):
-    """The falling least-squares fit at each distinct distance, with weighted pairs.
+def normal_score(own, place):
+    """The normal score of a distance among a kind's: in the middle of ties, straight between."""
+    n = len(own)
 
-    By its max-min formula (Barlow et al., 1972).
-    """
-    weight = np.where(same, prevalence / same.sum(), (1 - prevalence) / (~same).sum())
-    x = np.unique(distances)
-    w = [weight[distances == v].sum() for v in x]
-    y = [weight[(distances == v) & same].sum() for v in x]
-    m = len(x)
-    return x, [
-        min(max(sum(y[s : t + 1]) / sum(w[s : t + 1]) for t in range(i, m)) for s in range(i + 1))
-        for i in range(m)
-    ]
+    def rank(v):
+        return ((own < v).sum() + (own == v).sum() / 2 + 0.5) / (n + 1)
+
+    if place < own.min() or place > own.max():
+        return NormalDist().inv_cdf(0.5 / (n + 1) if place < own.min() else (n + 0.5) / (n + 1))
+    low, high = own[own <= place].max(), own[own >= place].min()
+    part = (place - low) / (high - low) if high > low else 0
+    return NormalDist().inv_cdf((1 - part) * rank(low) + part * rank(high))
 
 
-@settings(max_examples=300, deadline=None)
+def to_be_least(knots, odds, distances, same):
+    """What a fit of log odds at knots minimises, pair by pair: log loss, bending, mean slope."""
+    loss = 0.0
+    for d, genuine in zip(distances, same, strict=True):
+        o = np.interp(d, knots, odds)
+        number = same.sum() if genuine else (~same).sum()
+        loss += np.logaddexp(0, -o if genuine else o) / number / 2
+    scores = [sum(normal_score(distances[k], x) for k in (same, ~same)) for x in knots]
+    slopes = [(odds[k + 1] - odds[k]) / (scores[k + 1] - scores[k]) for k in range(len(knots) - 1)]
+    for k in range(len(slopes) - 1):
+        bending = (slopes[k + 1] - slopes[k]) ** 2 / ((scores[k + 2] - scores[k]) / 2)
+        loss += 0.3 / min(same.sum(), (~same).sum()) * bending / 2
+    return loss + 1e-4 * ((odds[-1] - odds[0]) / (scores[-1] - scores[0])) ** 2 / 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(labelled_distances(distinct=(2, 30), size=(4, 60)), st.integers(0, 999))
+def test_no_falling_odds_at_the_knots_are_better_than_the_fitted_ones(case, seed):
+    distances, same = np.round(case[0], 3).astype(np.float64), case[1]
+    curve = ThresholdCurve.of(distances, same)
+    counts = (np.diff(c, prepend=0).astype(np.float64) for c in (curve.tp, curve.fp))
+    knots, odds = fit_falling_odds(curve.thresholds, *counts)
+    assert (knots[0], knots[-1]) == (distances.min(), distances.max())
+    assert (np.diff(knots) > 0).all()
+    assert (np.diff(odds) <= 0).all()
+    assert len(knots) <= 24  # 44 of many pairs
+    if len(knots) == 1:
+        assert odds == [0]
+        return
+    least = to_be_least(knots, odds, distances, same)
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        other = odds + 10 ** rng.uniform(-4, 0) * rng.normal(size=len(odds))
+        other = np.minimum.accumulate(other)
+        assert to_be_least(knots, other, distances, same) >= least - 1e-10
+
+
+@settings(max_examples=200, deadline=None)
 @given(labelled_distances(distinct=(1, 9), size=(2, 30)), st.sampled_from([0.5, 0.1, 0.9]))
-def test_the_isotonic_fit_is_the_one_of_the_definition_kept_from_certainty(case, prevalence):
-    # scikit-learn takes numbers closer than 1e-15 for one.
-    distances, same = np.round(case[0], 3), case[1]
+def test_the_fit_never_rises_and_is_kept_from_certainty(case, prevalence):
+    distances, same = case
     fitted = fit_probability(ThresholdCurve.of(distances, same), prevalence)
-    x, expected = isotonic(distances.astype(np.float64), same, prevalence)
+    grid = fitted(np.linspace(-1, 5, 200))
+    assert (np.diff(grid) <= 1e-12).all()
     odds = prevalence / (1 - prevalence)
     floor, ceiling = (o / (1 + o) for o in (odds / (same.sum() + 2), odds * ((~same).sum() + 2)))
-    assert fitted(x) == pytest.approx(np.clip(expected, floor, ceiling), abs=1e-9)
-    grid = np.linspace(-1, 5, 200)
-    assert (np.diff(fitted(grid)) <= 1e-12).all()
-    assert ((fitted(grid) > 0) & (fitted(grid) < 1)).all()
+    assert floor - 1e-12 <= grid.min() <= grid.max() <= ceiling + 1e-12
+
+
+def test_pairs_that_do_not_overlap_reach_the_limits_and_those_that_say_nothing_the_prevalence():
+    genuine, impostor = np.linspace(0.1, 0.4, 20), np.linspace(0.7, 1.5, 190)
+    same = np.arange(210) < 20
+    apart = np.concatenate([genuine, impostor])
+    p = fit_probability(ThresholdCurve.of(apart, same), 0.5)
+    # One in n + 2 of the genuine pairs may lie so far, and of the impostor pairs so near.
+    assert p([0.1, 1.5]) == pytest.approx([192 / 193, 1 / 23])
+    for distances in (np.ones(210), 2 - apart):  # the same for all, the wrong way round
+        p = fit_probability(ThresholdCurve.of(distances, same), 0.2)
+        assert p(np.linspace(0, 2, 9)) == pytest.approx(0.2)
 
 
 @settings(max_examples=200, deadline=None)
@@ -65,14 +113,14 @@ def logistic(n=200_000, slope=-4.0, intercept=6.0, seed=0):
     return d, rng.random(n) < 1 / (1 + np.exp(-(slope * d + intercept)))
 
 
-def test_platt_finds_a_logistic_truth_and_isotonic_comes_near_it():
+def test_platt_finds_a_logistic_truth_and_the_smooth_fit_comes_near_it():
     d, same = logistic()
     curve, x = ThresholdCurve.of(d, same), np.linspace(0.2, 2.8, 40)
     truth = 1 / (1 + np.exp(4 * x - 6))
     platt = fit_probability(curve, same.mean(), "platt")
     assert platt.log_odds == pytest.approx((-4.0, 6.0), rel=0.02)
     assert platt(x) == pytest.approx(truth, abs=0.005)
-    assert fit_probability(curve, same.mean())(x) == pytest.approx(truth, abs=0.04)
+    assert fit_probability(curve, same.mean())(x) == pytest.approx(truth, abs=0.02)
     # Bayes: at another prevalence the odds change by a factor.
     moved = platt.at(0.01)(x)
     factor = 0.01 / 0.99 * (1 - same.mean()) / same.mean()
@@ -130,14 +178,72 @@ def test_it_survives_json_and_refuses_what_is_no_map(kind):
         fitted.at(1.0)
 
 
-def test_a_long_curve_is_kept_in_few_knots_that_say_the_same():
-    d, same = logistic(100_000)
-    curve = ThresholdCurve.of(d, same)
-    fitted = fit_probability(curve, 0.5)
-    assert len(fitted.distances) <= 2500
+def stepped(distances, same):
+    """P by the ends of the steps of isotonic regression, straight in log odds between: a zigzag."""
     from sklearn.isotonic import IsotonicRegression
 
     weight = np.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
-    whole = IsotonicRegression(increasing=False, y_min=0, y_max=1).fit(d, same, weight).predict(d)
-    inside = (whole > 1e-3) & (whole < 1 - 1e-3)
-    assert fitted(d[inside]) == pytest.approx(whole[inside], abs=0.01)
+    found = IsotonicRegression(increasing=False, y_min=0, y_max=1).fit(distances, same, weight)
+    with np.errstate(divide="ignore"):
+        odds = np.log(found.y_thresholds_) - np.log1p(-found.y_thresholds_)
+    odds = np.clip(odds, -np.log(same.sum() + 2), np.log((~same).sum() + 2))
+    return ProbabilityMap("isotonic", 0.5, tuple(found.X_thresholds_), tuple(odds))
+
+
+def zigzag(probability, low, high):
+    """Total variation of the slope of the log odds between two distances, in mean slopes.
+
+    0 is a straight line, 2 one ramp between two even stretches that are as long; every further step
+    adds twice its steepness.
+    """
+    p = probability(np.linspace(low, high, 400))
+    slope = np.diff(np.log(p) - np.log1p(-p))
+    return np.abs(np.diff(slope)).sum() / abs(slope.mean())
+
+
+# A distance as it is measured, and crowded at 0 and 1 as a learned one is: (of the first, slope).
+@pytest.mark.parametrize("measured", [lambda d: d, lambda d: 1 / (1 + np.exp(-12 * (d - 1.2)))])
+def test_few_pairs_give_no_zigzag_and_come_nearer_to_the_truth_than_steps(measured):
+    x = np.linspace(0.7, 1.7, 300)  # where both kinds are met
+    density = [np.exp(-(((x - m) / 0.25) ** 2) / 2) for m in (1.0, 1.4)]
+    truth = density[0] / (density[0] + density[1])
+    errors, turns = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        d = measured(np.concatenate([rng.normal(1.0, 0.25, 40), rng.normal(1.4, 0.25, 400)]))
+        same = np.arange(440) < 40
+        smooth, steps = fit_probability(ThresholdCurve.of(d, same), 0.5), stepped(d, same)
+        errors.append([np.mean((p(measured(x)) - truth) ** 2) for p in (smooth, steps)])
+        turns.append([zigzag(p, 0.7, 1.7) for p in (smooth, steps)])
+    assert np.mean(errors, axis=0)[0] < 0.7 * np.mean(errors, axis=0)[1]
+    if measured(0.7) == 0.7:
+        assert np.max(turns, axis=0)[0] < 20 < 100 < np.min(turns, axis=0)[1]
+
+
+def test_stored_steps_of_older_bundles_still_say_what_they_said():
+    d, same = logistic(500)
+    steps = stepped(d, same)
+    loaded = ProbabilityMap.from_dict(steps.to_dict())
+    assert loaded == steps
+    assert len(loaded.distances) > 24
+    odds = np.interp(d, steps.distances, steps.log_odds)
+    assert loaded(d) == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-12)
+
+
+FALLING = [lambda d: 3 - 2 * d - np.sin(4 * d) / 2, lambda d: 6 * (1.5 - d) ** 3]
+
+
+@pytest.mark.parametrize("odds", FALLING)
+def test_many_pairs_bend_it_to_any_falling_truth_in_few_knots(odds, monkeypatch):
+    rng = np.random.default_rng(0)
+    d, x = rng.uniform(0, 3, 100_000), np.linspace(0.1, 2.9, 99)
+    same = rng.random(len(d)) < 1 / (1 + np.exp(-odds(d)))
+    curve, share = ThresholdCurve.of(d, same), same.mean()
+    truth = 1 / (1 + np.exp(-odds(x)))
+    fitted, line = (fit_probability(curve, share, kind)(x) for kind in ("isotonic", "platt"))
+    assert fitted == pytest.approx(truth, abs=0.03)
+    assert np.abs(line - truth).max() > 0.1
+    assert len(fit_probability(curve, share).distances) <= 44
+    # Distances are taken together in groups; one by one they say the same.
+    monkeypatch.setattr(falling_odds, "_GROUPS", 10**6)
+    assert fit_probability(curve, share)(x) == pytest.approx(fitted, abs=1e-3)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.falling_odds import fit_falling_odds
 
 KINDS = ("isotonic", "platt")
 _BINS = 15  # of a reliability diagram
-_KNOTS = 512
 _WEIGHT = 10_000.0  # total weight of the pairs in Platt's fit, which is regularised slightly
 
 
@@ -27,9 +27,10 @@ class ProbabilityMap:
     """P(same identity | distance), which never rises with the distance.
 
     Attributes:
-        kind: ``"isotonic"`` (Zadrozny and Elkan, *Transforming classifier scores into accurate
-            multiclass probability estimates*, KDD 2002) or ``"platt"`` (Platt, *Probabilistic
-            outputs for support vector machines*, 1999).
+        kind: ``"isotonic"``, a smooth falling function
+            (:func:`siamese.verification.falling_odds.fit_falling_odds`; older bundles have the
+            steps of an isotonic regression), or ``"platt"`` (Platt, *Probabilistic outputs for
+            support vector machines*, 1999).
         prevalence: share of genuine pairs that it is for.
         distances: (m,) ascending knots; none for Platt.
         log_odds: (m,) at the knots, falling, with straight lines between them; for Platt the one
@@ -59,8 +60,8 @@ class ProbabilityMap:
     def at(self, prevalence: float) -> ProbabilityMap:
         """The map at another prevalence (Bayes: the odds change by one factor).
 
-        An isotonic fit to pairs of that prevalence would be the same: its steps are those of the
-        ROC curve's convex hull, at any prevalence.
+        A fit to pairs of that prevalence is the same: both kinds of pairs have equal weights in
+        the fit, at any prevalence.
 
         Raises:
             ConfigError: a prevalence that is not between 0 and 1.
@@ -126,54 +127,45 @@ def fit_probability(
 ) -> ProbabilityMap:
     """Fit P(same | distance) to counted pairs.
 
-    Pairs are weighted so that genuine ones have the given prevalence. The isotonic fit is kept away
-    from 0 and 1: n genuine pairs cannot show that a distance is rarer among them than one in n + 2,
-    and the same holds for impostor pairs.
-
-    The isotonic fit is kept away from 0 and 1: n genuine pairs cannot show that a distance is rarer
-    among them than one in n + 2, and so for impostor pairs.
+    The isotonic fit (:func:`siamese.verification.falling_odds.fit_falling_odds`) is smooth, since
+    its probabilities are to be read one by one: the steps of an unsmoothed isotonic regression are
+    drawn by single pairs where there are few. It is kept away from 0 and 1: n genuine pairs cannot
+    show that a distance is rarer among them than one in n + 2, and so for impostor pairs.
 
     Args:
         curve: of the calibration pairs.
         prevalence: 0..1, both excluded.
-        kind: ``"isotonic"``: any falling function; ``"platt"``: a logistic one, for few pairs.
+        kind: ``"isotonic"``: a smooth falling function, the straighter in log odds the fewer pairs
+            there are; ``"platt"``: a logistic one.
 
     Raises:
         ConfigError: another kind.
     """
     check_kind(kind)
+    if kind == "platt":
+        return _fit_platt(curve, prevalence)
+    knots, odds = fit_falling_odds(*_counts(curve))
+    odds = np.clip(odds, -math.log(curve.genuine + 2), math.log(curve.impostor + 2))
+    odds += _log_odds(prevalence)
+    return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, odds)))
+
+
+def _fit_platt(curve: ThresholdCurve, prevalence: float) -> ProbabilityMap:
+    from sklearn.linear_model import LogisticRegression
+
     x, genuine, impostor = _weights(curve, prevalence)
     total = genuine + impostor
-    if kind == "platt":
-        from sklearn.linear_model import LogisticRegression
-
-        centre = float(np.average(x, weights=total))
-        spread = float(np.sqrt(np.average((x - centre) ** 2, weights=total))) or 1.0
-        scaled = np.tile(((x - centre) / spread)[:, None], (2, 1))
-        labels = np.repeat([1, 0], len(x))
-        model = LogisticRegression(C=1.0, max_iter=1000).fit(
-            scaled, labels, _WEIGHT * np.concatenate([genuine, impostor])
-        )
-        slope = min(0.0, float(model.coef_[0, 0])) / spread
-        return ProbabilityMap(
-            kind, prevalence, (), (slope, float(model.intercept_[0]) - slope * centre)
-        )
-    from sklearn.isotonic import IsotonicRegression
-
-    model = IsotonicRegression(y_min=0, y_max=1, increasing=False, out_of_bounds="clip").fit(
-        x, genuine / total, total
+    centre = float(np.average(x, weights=total))
+    spread = float(np.sqrt(np.average((x - centre) ** 2, weights=total))) or 1.0
+    scaled = np.tile(((x - centre) / spread)[:, None], (2, 1))
+    labels = np.repeat([1, 0], len(x))
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(
+        scaled, labels, _WEIGHT * np.concatenate([genuine, impostor])
     )
-    ends = _log_odds(prevalence) - np.log([curve.genuine + 2, 1 / (curve.impostor + 2)])
-    with np.errstate(divide="ignore"):
-        odds = np.log(model.y_thresholds_) - np.log1p(-model.y_thresholds_)
-    knots, odds = model.X_thresholds_, np.minimum.accumulate(np.clip(odds, *ends))
-    if len(knots) > _KNOTS:
-        chance = 1 / (1 + np.exp(-odds))
-        steps = np.floor(np.stack([_KNOTS / 4 * chance, 8 * odds]))
-        entered = np.append(True, (steps[:, 1:] != steps[:, :-1]).any(axis=0))
-        kept = entered | np.append(entered[1:], True)  # first and last of each step
-        knots, odds = knots[kept], odds[kept]
-    return ProbabilityMap(kind, prevalence, tuple(map(float, knots)), tuple(map(float, odds)))
+    slope = min(0.0, float(model.coef_[0, 0])) / spread
+    return ProbabilityMap(
+        "platt", prevalence, (), (slope, float(model.intercept_[0]) - slope * centre)
+    )
 
 
 def as_distances(distance: Any) -> np.ndarray:
@@ -262,7 +254,16 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
 
 def _weights(curve: ThresholdCurve, prevalence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distances with the weights of genuine and impostor pairs there, together 1."""
+    x, genuine, impostor = _counts(curve)
+    return (
+        x,
+        prevalence * genuine / curve.genuine,
+        (1 - prevalence) * impostor / curve.impostor,
+    )
+
+
+def _counts(curve: ThresholdCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances with the numbers of genuine and impostor pairs there, float64; not both 0."""
     genuine, impostor = (np.diff(v, prepend=0).astype(np.float64) for v in (curve.tp, curve.fp))
     some = genuine + impostor > 0
-    weights = prevalence * genuine / curve.genuine, (1 - prevalence) * impostor / curve.impostor
-    return curve.thresholds.astype(np.float64)[some], weights[0][some], weights[1][some]
+    return curve.thresholds.astype(np.float64)[some], genuine[some], impostor[some]
