@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from siamese.verification.calibration import Calibration
-from siamese.verification.point import OperatingPoint, figures_at
+from siamese.verification.point import OperatingPoint, rates_at
 from siamese.verification.policies.max_f1 import MaxF1
 
 # Figures that no prevalence changes, and whether more of them is worse.
@@ -58,9 +60,10 @@ def no_threshold_helps(found: Calibration) -> str | None:
     """
     if found.draws is None:
         return None
-    policy = MaxF1(prevalence="balanced")
-    threshold, counts, _ = found.curve.choose(policy)
-    best = figures_at(counts, 0.5)["f1"]
+    policy = MaxF1(prevalence="balanced", weights=found.weights)
+    threshold, _, _ = found.curve.choose(policy)
+    recall, fmr = (np.float64(rate) for rate in found.curve.rates(threshold))
+    best = float(rates_at(recall, fmr, 0.5)["f1"])
     low, high = found.draws.figures(threshold, 0.5, found.curve)["f1"]
     if best >= HARDLY or low > ACCEPT_ALL:
         return None

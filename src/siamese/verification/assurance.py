@@ -196,11 +196,12 @@ class _Bounds:
 
     def missed(self, threshold: float, here: Confusion) -> float:
         """Upper bound of the false non-match rate at a threshold with these counts."""
-        return self._bound(threshold, 0, here.fn, self.curve.genuine, self.identities)
+        missed = 1 - self.curve.rates(threshold)[0] if here.fn else 0.0
+        return self._bound(threshold, 0, missed, self.identities)
 
     def false(self, threshold: float, here: Confusion) -> float:
         """Upper bound of the false match rate at a threshold with these counts."""
-        return self._bound(threshold, 1, here.fp, self.curve.impostor, self.two)
+        return self._bound(threshold, 1, here.fp / self.curve.impostor, self.two)
 
     def of_refusing(self) -> float:
         """The bound where every pair is refused: there is no false match, and no match."""
@@ -235,21 +236,21 @@ class _Bounds:
                 bad = between
         return good
 
-    def _bound(self, threshold: float, kind: int, errors: int, pairs: int, trials: int) -> float:
+    def _bound(self, threshold: float, kind: int, observed: float, trials: int) -> float:
         """Upper bound of an error rate; see the module's description.
 
         Args:
             threshold: any.
             kind: 0 for refused genuine pairs, 1 for accepted impostor pairs.
-            errors, pairs: how many at this threshold, and of how many.
+            observed: the rate at this threshold.
             trials: independent ones.
         """
         least = no_error_bound(trials, self.confidence)
-        if not errors:
+        if not observed:
             return least
         squares, fourths, most = self._spread(threshold, kind)
-        limit = gamma_limit(errors, squares, fourths, WORSE * most, self.confidence)
-        return min(1.0, max(limit / pairs, least))
+        limit = gamma_limit(observed, squares, fourths, WORSE * most, self.confidence)
+        return min(1.0, max(limit, least))
 
     def _spread(self, threshold: float, kind: int) -> np.ndarray:
         """(3,) how the errors at a threshold are spread; between those of the draws a mean."""
@@ -318,10 +319,10 @@ def gamma_limit(
     confidence.
 
     Args:
-        errors: how many were seen, > 0.
+        errors: how many were seen, > 0; all of these may be parts of all pairs, the limit is, too.
         squares, fourths: sums over identities of d^2 and of d^4, with d what the identity has more
             or less than its share.
-        most: errors of one more identity, >= 1.
+        most: errors of one more identity.
         confidence: of the limit.
     """
     from scipy.special import gammaincinv, ndtri

@@ -20,9 +20,10 @@ from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.grids import CELLS, draw_grid
 from siamese.verification.pair_distances import PairDistances
-from siamese.verification.point import Interval, figures_at, rates_at
+from siamese.verification.point import Interval, rates_at
 from siamese.verification.policies.base import Policy
 from siamese.verification.smoothing import bandwidth, smoothed_draws
+from siamese.verification.weights import pair_weights
 
 MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
@@ -42,9 +43,10 @@ class IdentityBootstrap:
             impostor pairs, > 0: the numbers of independent trials where no error was observed.
         errors: (2, 3, k) float64, of the pairs that were drawn from, at each threshold: how the
             errors are spread over identities, refused genuine pairs first, then accepted impostor
-            pairs. The sums over identities of d^2 and of d^4, with d an identity's errors less its
-            share by its number of pairs; and the most errors of one identity. An impostor pair
-            counts for both of its identities. None in what earlier versions stored.
+            pairs, as parts of all such pairs. The sums over identities of d^2 and of d^4, with d an
+            identity's errors less its share by its number of pairs; and the most errors of one
+            identity. An impostor pair counts for both of its identities. None in what earlier
+            versions stored.
     """
 
     thresholds: np.ndarray
@@ -153,7 +155,9 @@ class IdentityBootstrap:
         """
         here = curve.at(threshold)
         own = self.genuine / (self.genuine + self.impostor)
-        known = figures_at(here, curve.prevalence if prevalence is None else prevalence)
+        recall, fmr = (np.float64(rate) for rate in curve.rates(threshold))
+        shown = rates_at(recall, fmr, curve.prevalence if prevalence is None else prevalence)
+        known = {name: float(value) for name, value in shown.items()}
         rates = self.rates_at(threshold, curve, here)
         values = rates_at(*rates, own if prevalence is None else prevalence)
         return {name: interval_around(known[name], v) for name, v in values.items()}
@@ -182,7 +186,9 @@ class IdentityBootstrap:
         return f"IdentityBootstrap({self.tp.shape[0]:,} draws at {self.tp.shape[1]:,} thresholds)"
 
 
-def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBootstrap | None:
+def bootstrap_identities(
+    distances: PairDistances, seed: int = 0, weights: str | None = None
+) -> IdentityBootstrap | None:
     """Draw identities with replacement, 1,000 times, and count again.
 
     Pairs that share an identity are not independent, so identities are drawn, not pairs. Where
@@ -201,6 +207,7 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
     Args:
         distances: of the pairs.
         seed: of the draws.
+        weights: of genuine pairs, as a policy has them; ``tp`` and ``genuine`` are then weighted.
 
     Returns:
         None with fewer than 5 identities, or where no draw has both kinds of pairs.
@@ -214,7 +221,12 @@ def bootstrap_identities(distances: PairDistances, seed: int = 0) -> IdentityBoo
         grid = grid[(len(grid) + 1) % 2 :: 2]  # the last one stays
     rng = np.random.default_rng([seed, 6])
     own, others = distances.by_identity(grid)
-    tp, fp = distances.count_draws(grid, _draws(rng, identities), own, others)
+    times = _draws(rng, identities)
+    tp, fp = distances.count_draws(grid, times, own, others)
+    if weights is not None:
+        each = pair_weights(own.sum(axis=1))
+        own = own / max(1, int(each.max())) * each[:, None]  # of order 1, as of one identity
+        tp = np.cumsum(times.astype(np.float64) @ own, axis=1)
     usable = (tp[:, -1] > 0) & (fp[:, -1] > 0)
     if not usable.any():
         return None
@@ -260,10 +272,11 @@ def _errors_by_identity(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """
     found = np.empty((2, 3, own.shape[1] - 1))
     for kind, table in enumerate((own, others)):
-        pairs = table.sum(axis=1, dtype=np.float64)
+        every = table.sum(dtype=np.float64) / (1 + kind)  # impostor pairs are there twice
+        pairs = table.sum(axis=1, dtype=np.float64) / every
         accepted = np.zeros(len(table))
         for column in range(own.shape[1] - 1):
-            accepted += table[:, column]
+            accepted += table[:, column] / every
             errors = accepted if kind else pairs - accepted
             squares = np.square(errors - errors.sum() / pairs.sum() * pairs)
             found[kind, :, column] = squares.sum(), squares @ squares, errors.max()

@@ -22,7 +22,7 @@ from siamese.verification.assurance import Assured, choose_assured
 from siamese.verification.bootstrap import IdentityBootstrap
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve
-from siamese.verification.point import GIVEN, Interval, OperatingPoint, figures_at
+from siamese.verification.point import GIVEN, Interval, OperatingPoint, rates_at
 from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, as_distances
 
@@ -53,6 +53,11 @@ class Calibration:
     def threshold(self) -> float:
         """Accept as the same identity where distance <= threshold."""
         return self.point.threshold
+
+    @property
+    def weights(self) -> str | None:
+        """How genuine pairs are weighted, as a policy has it; None where each counts alike."""
+        return self.point.settings.get("weights")
 
     @property
     def confusion(self) -> Confusion:
@@ -109,6 +114,8 @@ class Calibration:
         """
         curve = self.curve if whole else self.curve.thin(self.threshold)
         arrays = {"thresholds": curve.thresholds, "tp": curve.tp, "fp": curve.fp}
+        if curve.weighted is not None:
+            arrays["weighted"] = curve.weighted
         if self.draws is not None:
             drawn = {f.name: getattr(self.draws, f.name) for f in fields(IdentityBootstrap)}
             arrays |= {
@@ -194,7 +201,9 @@ class Calibration:
             }
             if "independent" in drawn:  # stored as float32
                 drawn["independent"] = drawn["independent"].astype(np.int64)
-            curve = ThresholdCurve(counts[0], counts[1], counts[2], float(values["resolution"]))
+            weighted = np.asarray(arrays["weighted"]) if "weighted" in arrays else None
+            resolution = float(values["resolution"])
+            curve = ThresholdCurve(counts[0], counts[1], counts[2], resolution, weighted)
             if not curve.is_valid:
                 raise ValueError("its counts do not rise with the threshold")
             if (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
@@ -245,6 +254,8 @@ class Calibration:
             )
         if self.draws is None or earlier.draws is None or self.point.policy == GIVEN:
             return None
+        if self.weights != earlier.weights:
+            return None
         # How sure a promise is depends on how many identities there are, and is no drift.
         policy = as_policy(self.point.policy_settings).plain.at(earlier.curve.prevalence)
         try:
@@ -275,6 +286,12 @@ class Calibration:
                 self.point, given, None, self.curve, self.draws, self.probability
             )
         chosen = as_policy(policy)  # type: ignore[arg-type]
+        if chosen.weights != self.weights:
+            raise CalibrationError(
+                f"the calibration has weights={self.weights!r}, the policy {chosen.weights!r}: "
+                f"intervals and probabilities belong to one of them; give the policy the same "
+                f"weights, or calibrate again"
+            )
         if chosen.assured_at is None:
             found = Assured(self.curve.choose(chosen), math.nan)
         else:
@@ -308,6 +325,8 @@ def make_calibration(
     threshold, counts, gap = chosen.choice
     if policy is None:
         settings = {"prevalence": origin.settings.get("prevalence", OBSERVED)}
+        if weights := origin.settings.get("weights"):
+            settings["weights"] = weights
         name, prevalence = GIVEN, origin.target_prevalence or curve.prevalence
     else:
         settings = policy.describe()
@@ -325,6 +344,8 @@ def make_calibration(
         band = (min(band[0], threshold), max(band[1], threshold))  # draws have coarse thresholds
         stated = None if settings["prevalence"] == OBSERVED else prevalence
         ci95 = {"threshold": band} | draws.figures(threshold, stated, curve)
+    recall, fmr = (np.float64(rate) for rate in curve.rates(threshold))
+    figures = rates_at(recall, fmr, prevalence)
     point = replace(
         origin,
         threshold=threshold,
@@ -336,25 +357,28 @@ def make_calibration(
         tn=counts.tn,
         settings=settings,
         target_prevalence=prevalence,
-        figures=figures_at(counts, prevalence),
+        figures={name: float(value) for name, value in figures.items()},
         ci95=ci95,
         gap=gap,
-        promise={} if policy is None else _promise(policy, chosen, prevalence),
+        promise={} if policy is None else _promise(policy, chosen.bound, recall, fmr, prevalence),
     )
     return Calibration(point, curve, probability and probability.at(prevalence), band, draws)
 
 
-def _promise(policy: Policy, chosen: Assured, prevalence: float) -> dict[str, Any]:
-    """What the policy promises at this threshold; see :class:`OperatingPoint`."""
+def _promise(
+    policy: Policy, reached: float, recall: Any, fmr: Any, prevalence: float
+) -> dict[str, Any]:
+    """What the policy promises at a threshold with these rates; see :class:`OperatingPoint`.
+
+    ``reached`` is the bound of the figure, where the policy has a confidence.
+    """
     if policy.promises is None:
         return {}
     figure, direction = policy.promises
-    bound = None if policy.assured_at is None else chosen.bound
+    bound = None if policy.assured_at is None else reached
     limit = policy.limit
     if limit is None:  # the best possible: what is reached, or its bound
-        counts = chosen.choice.counts
-        rates = np.float64(counts.recall), np.float64(counts.fmr)
-        limit = float(policy.promised(*rates, prevalence)) if bound is None else bound
+        limit = float(policy.promised(recall, fmr, prevalence)) if bound is None else bound
     return {
         "figure": figure,
         "direction": direction,

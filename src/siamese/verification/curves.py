@@ -46,20 +46,27 @@ class ThresholdCurve:
         tp, fp: (m,) int64 genuine and impostor pairs at or below each threshold.
         resolution: 0 where every distance that occurs is a threshold; otherwise thresholds are at
             most this part of their value apart, and the counts at them are exact.
+        weighted: (m,) int64 accepted genuine pairs where every identity counts alike, in a unit of
+            their own (:func:`siamese.verification.weights.pair_weights`); None where every pair
+            does. Recall, F1, areas and error rates are then weighted, counts never.
     """
 
     thresholds: np.ndarray
     tp: np.ndarray
     fp: np.ndarray
     resolution: float = 0.0
+    weighted: np.ndarray | None = None
 
     @classmethod
-    def of(cls, distances: np.ndarray, same: np.ndarray) -> ThresholdCurve:
+    def of(
+        cls, distances: np.ndarray, same: np.ndarray, weights: np.ndarray | None = None
+    ) -> ThresholdCurve:
         """Sort once, count everywhere.
 
         Args:
             distances: (n,) floating point, finite, n >= 1.
             same: (n,) bool.
+            weights: (n,) int64 of the genuine pairs; None for none.
 
         Raises:
             CalibrationError: see :func:`check_pairs`.
@@ -70,7 +77,10 @@ class ThresholdCurve:
         # The last pair of each group of equal distances.
         last = np.flatnonzero(np.append(ascending[1:] != ascending[:-1], True))
         tp = np.cumsum(same[order], dtype=np.int64)[last]
-        return cls(ascending[last], tp, last + 1 - tp)
+        weighted = None
+        if weights is not None:
+            weighted = np.cumsum((weights * same)[order], dtype=np.int64)[last]
+        return cls(ascending[last], tp, last + 1 - tp, 0.0, weighted)
 
     @property
     def is_valid(self) -> bool:
@@ -82,8 +92,10 @@ class ThresholdCurve:
             or not len(self.thresholds)
         ):
             return False
+        if self.hits.shape != self.tp.shape or self.hits.dtype.kind != "i" or self.hits[0] < 0:
+            return False
         rising = bool((np.diff(self.thresholds) > 0).all()) and all(
-            bool((np.diff(p) >= 0).all()) for p in (self.tp, self.fp)
+            bool((np.diff(p) >= 0).all()) for p in (self.tp, self.fp, self.hits)
         )
         whole = (
             self.tp.dtype.kind == self.fp.dtype.kind == "i"
@@ -110,7 +122,11 @@ class ThresholdCurve:
         if policy.smooth is not None:
             threshold = choose_smoothed(policy, self)
             return Choice(threshold, self.at(threshold), self.gap(threshold))
-        chosen = policy.choose(self.tp, self.fp, self.genuine, self.impostor)
+        policy.check(self.genuine, self.impostor)
+        hits = self.hits_for(policy)
+        share = policy.prevalence_of(self.genuine, self.impostor)
+        # The rule of 30 and the like are of pairs; they were checked above.
+        chosen = policy.choose(hits, self.fp, int(hits[-1]), self.impostor, share)
         return self.refuse_all() if chosen < 0 else self.choice_at(float(self.thresholds[chosen]))
 
     def refuse_all(self) -> Choice:
@@ -118,6 +134,39 @@ class ThresholdCurve:
         first = self.thresholds[0]
         threshold = _below(first) if self.tp[0] + self.fp[0] else first
         return Choice(float(threshold), Confusion(0, 0, self.genuine, self.impostor), None)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(m,) int64 accepted genuine pairs, weighted where they are."""
+        return self.tp if self.weighted is None else self.weighted
+
+    def hits_for(self, policy: Policy) -> np.ndarray:
+        """The accepted genuine pairs as a policy weighs them.
+
+        Raises:
+            CalibrationError: it weighs identities, and the curve counts pairs alone.
+        """
+        if policy.weights is None:
+            return self.tp
+        if self.weighted is None:
+            raise CalibrationError(
+                f"weights={policy.weights!r} needs to know whose each pair is, and only pairs were "
+                f"counted here; calibrate with a policy that has these weights"
+            )
+        return self.weighted
+
+    def rates(self, threshold: float) -> tuple[float, float]:
+        """Recall and false match rate at a threshold, weighted where they are.
+
+        Of pairs of both kinds; between two thresholds as :meth:`at`.
+        """
+        before = self._before(threshold)
+        if before < 0:
+            return 0.0, 0.0
+        return (
+            int(self.hits[before]) / int(self.hits[-1]),
+            int(self.fp[before]) / int(self.fp[-1]),
+        )
 
     def choice_at(self, threshold: float) -> Choice:
         """The choice of the counts at a threshold: the middle of its gap."""
@@ -187,17 +236,24 @@ class ThresholdCurve:
         if self.tp[0] + self.fp[0]:  # and one below all distances
             below = _below(self.thresholds[0])
             thresholds, tp, fp = np.append(below, thresholds), np.append(0, tp), np.append(0, fp)
+        weighted = self.weighted
+        if weighted is not None:
+            weighted = weighted[last]
+            weighted = np.append(0, weighted) if len(weighted) < len(tp) else weighted
         resolution = max(self.resolution, 2.0 ** (_KEPT_BITS - 23))
-        thinned = ThresholdCurve(thresholds, tp, fp, resolution)
+        thinned = ThresholdCurve(thresholds, tp, fp, resolution, weighted)
         if keep is None:
             return thinned
         here = self._before(keep)
         known = self.thresholds[max(here, 0)] if here >= 0 else None
         ends = [*(self.gap(keep) or ()), keep, *(() if known is None else (float(known),))]
-        return thinned._with(ends, self.at(keep))
+        exact = None if self.weighted is None else int(self.weighted[max(here, 0)])
+        return thinned._with(ends, self.at(keep), exact)
 
-    def _with(self, thresholds: Sequence[float], counts: Confusion) -> ThresholdCurve:
-        """See :meth:`with_counts_at`."""
+    def _with(
+        self, thresholds: Sequence[float], counts: Confusion, weighted: int | None = None
+    ) -> ThresholdCurve:
+        """See :meth:`with_counts_at`; weighted counts are by default those just below."""
         kind = self.thresholds.dtype.type
         new = np.array([t for t in thresholds if float(kind(t)) == t], dtype=kind)
         new = np.setdiff1d(new, self.thresholds)
@@ -208,6 +264,13 @@ class ThresholdCurve:
             np.insert(self.tp, places, counts.tp),
             np.insert(self.fp, places, counts.fp),
             self.resolution,
+            None
+            if self.weighted is None
+            else np.insert(
+                self.weighted,
+                places,
+                self.weighted[places - 1] if weighted is None else weighted,
+            ),
         )
 
     def _before(self, threshold: float) -> int:
@@ -248,7 +311,7 @@ class ThresholdCurve:
 
         It is also called true match rate, or TAR.
         """
-        return self.tp / _some(self.genuine, "genuine")
+        return self.hits / _some(int(self.hits[-1]), "genuine")
 
     @property
     def fnmr(self) -> np.ndarray:
@@ -329,11 +392,11 @@ def auc(curve: ThresholdCurve) -> float:
     """
     _needs_both(curve)
     # Python integers: the products may pass 2^63.
-    genuine = np.diff(curve.tp, prepend=0).astype(object)
+    genuine = np.diff(curve.hits, prepend=0).astype(object)
     impostor = np.diff(curve.fp, prepend=0).astype(object)
     farther = curve.impostor - curve.fp.astype(object)
     halves = int((genuine * (2 * farther + impostor)).sum())
-    return halves / (2 * curve.genuine * curve.impostor)
+    return halves / (2 * int(curve.hits[-1]) * curve.impostor)
 
 
 def eer(curve: ThresholdCurve) -> float:
@@ -346,7 +409,7 @@ def eer(curve: ThresholdCurve) -> float:
     """
     _needs_both(curve)
     false_match = np.concatenate([[0.0], curve.fp / curve.impostor])
-    false_non_match = 1 - np.concatenate([[0.0], curve.tp / curve.genuine])
+    false_non_match = 1 - np.concatenate([[0.0], curve.hits / curve.hits[-1]])
     return float(crossing(false_match[None], false_non_match[None])[0])
 
 

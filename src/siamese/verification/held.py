@@ -16,6 +16,7 @@ from siamese.verification.confusion import Confusion, check_threshold, count_ver
 from siamese.verification.curves import Choice, ThresholdCurve, eer
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
+from siamese.verification.weights import pair_weights
 
 # Up to so many pairs are counted one by one in every draw of identities; more are counted as
 # streamed ones are.
@@ -48,9 +49,14 @@ class HeldDistances(PairDistances):
     def impostor(self) -> int:
         return self.pairs.impostor
 
-    def curve(self) -> ThresholdCurve:
+    def curve(self, weights: str | None = None) -> ThresholdCurve:
         """Exact counts at every distance that occurs."""
-        return self._curve
+        if weights is None:
+            return self._curve
+        same, who = self.pairs.same, np.unique(self.labels, return_inverse=True)[1]
+        owner = who[self.pairs.left]
+        each = pair_weights(np.bincount(owner[same], minlength=len(who)))
+        return ThresholdCurve.of(self.distances, same, each[owner])
 
     @cached_property
     def _curve(self) -> ThresholdCurve:
@@ -58,7 +64,7 @@ class HeldDistances(PairDistances):
 
     def choose(self, policy: Policy) -> Choice:
         policy.check(self.genuine, self.impostor)
-        return self.curve().choose(policy)
+        return self.curve(policy.weights).choose(policy)
 
     def count_verdicts(self, threshold: float) -> Confusion:
         return count_verdicts(self.distances, self.pairs.same, threshold)

@@ -92,8 +92,13 @@ class PairDistances(ABC):
     # --- thresholds and counts ---
 
     @abstractmethod
-    def curve(self) -> ThresholdCurve:
-        """Exact counts at the distances that occur, or at some of them 0.1 % apart or less."""
+    def curve(self, weights: str | None = None) -> ThresholdCurve:
+        """Exact counts at the distances that occur, or at some of them 0.1 % apart or less.
+
+        Args:
+            weights: of genuine pairs, as a policy has them (:class:`siamese.Policy`). With weights
+                streamed pairs of many identities are counted at fewer thresholds.
+        """
 
     @abstractmethod
     def choose(self, policy: Policy) -> Choice:

@@ -52,7 +52,7 @@ class OperatingPoint:
         target_prevalence: at which ``figures`` are meant, as the policy states it; None where
             there are none.
         figures: recall, fmr (false match rate), precision, f1 and accuracy on those pairs, weighted
-            to ``target_prevalence``.
+            to ``target_prevalence``, and identities alike where the policy's weights say so.
         gap: (low, high), the thresholds with the same counts, from the farthest accepted pair to
             just below the closest refused one (:class:`siamese.verification.curves.Choice`).
             ``threshold`` lies in its middle, unless the policy smooths distances. None where there

@@ -61,6 +61,7 @@ def choose_smoothed(policy: Policy, curve: ThresholdCurve) -> float:
     """
     policy.check(curve.genuine, curve.impostor)
     at, kind = curve.thresholds.astype(np.float64), curve.thresholds.dtype.type
+    hits = curve.hits_for(policy)
     width = bandwidth(policy, curve.thresholds, curve.tp)
     if width <= 0:
         return curve.choose(policy.exact).threshold
@@ -76,10 +77,10 @@ def choose_smoothed(policy: Policy, curve: ThresholdCurve) -> float:
                 np.bincount(place, np.diff(counts, prepend=0), minlength=int(place[-1]) + 1), kernel
             )
         )
-        for counts in (curve.tp, curve.fp)
+        for counts in (hits, curve.fp)
     )
     share = float(policy.prevalence_of(curve.genuine, curve.impostor))
-    values = policy.objective(tp, fp, float(curve.genuine), float(curve.impostor), share)
+    values = policy.objective(tp, fp, float(hits[-1]), float(curve.impostor), share)
     best = int(np.argmax(values))
     return float(kind(low + (best - reach + 0.5) * step))
 

@@ -115,13 +115,13 @@ def calibrate_pairs(
     if intervals:
         distances.expect_draws()
     plain = distances.choose(policy) if policy.assured_at is None else None
-    draws = bootstrap_identities(distances, seed) if intervals else None
+    draws = bootstrap_identities(distances, seed, policy.weights) if intervals else None
     if plain is None:
-        found = choose_assured(policy, distances.curve(), draws)
+        found = choose_assured(policy, distances.curve(policy.weights), draws)
     else:
         found = Assured(plain, math.nan)
     threshold, counts, gap = found.choice
-    curve = distances.curve().with_counts_at((*(gap or ()), threshold), counts)
+    curve = distances.curve(policy.weights).with_counts_at((*(gap or ()), threshold), counts)
     for other in beside:
         curve = curve.with_counts_at([other], distances.count_verdicts(other))
     _warn(distances, policy, counts, split, narrow=draws is not None)
@@ -201,10 +201,11 @@ def _warn(
             f"policy",
             stacklevel=4,
         )
-    if (largest := distances.largest_share()) > DOMINANT_SHARE:
+    if policy.weights is None and (largest := distances.largest_share()) > DOMINANT_SHARE:
         intervals = ", and the intervals are too narrow" if narrow else ""
         warn_once(
             f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold "
-            f"and figures tell mostly about that identity{intervals}; leave out some of its images",
+            f"and figures tell mostly about that identity{intervals}; let every identity count "
+            f"alike (a policy's weights='people'), or leave out some of its images",
             stacklevel=4,
         )

@@ -14,6 +14,7 @@ from siamese.registry import Registry
 
 Prevalence = Union[str, float]
 
+PEOPLE = "people"
 OBSERVED, BALANCED = "observed", "balanced"
 # Doddington et al., *The NIST speaker recognition evaluation*, Speech Communication 31, 2000: with
 # 30 errors the true rate is within 30 % of the observed one, with 90 % confidence, if the pairs are
@@ -27,6 +28,8 @@ NOISE = 1e-15
 MOST_CONFIDENT = 0.99
 # Parts of a pair: a rate written as 0.3333333333333333 allows one false match in three pairs.
 ROUNDING = Fraction(1, 10**9)
+# The same of weighted pairs, as parts of all of them: so exactly a rate is written.
+DIGITS = Fraction(1, 10**15)
 
 
 class Policy:
@@ -48,6 +51,9 @@ class Policy:
             the calibration pairs; ``"balanced"``, one half; or a number between 0 and 1. It weighs
             false matches against false non-matches in the objectives of F1, accuracy and cost, and
             in the figures of every policy.
+        weights: None, every pair counts alike; or ``"people"``, every identity does: the recall is
+            the mean of each identity's own, so that one with most of the genuine pairs decides
+            nothing alone. Impostor pairs count alike in either case.
         may_refuse_all: whether refusing every pair can be best.
         at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's
             distance.
@@ -58,6 +64,7 @@ class Policy:
     """
 
     prevalence: Prevalence
+    weights: str | None
     confidence: float | None
     smooth: str | float | None = None
     promises: ClassVar[tuple[str, str] | None] = None
@@ -74,6 +81,11 @@ class Policy:
             raise ConfigError(
                 f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both "
                 f"excluded), not {p!r}"
+            )
+        if self.weights not in (None, PEOPLE):
+            raise ConfigError(
+                f"weights must be {PEOPLE!r}, so that every identity counts alike, or None, so "
+                f"that every pair does, not {self.weights!r}"
             )
         c = getattr(self, "confidence", None)
         if c is not None and not (is_number(c) and 0.5 <= c <= MOST_CONFIDENT):
@@ -168,12 +180,21 @@ class Policy:
         """
         return self.objective(high[0], low[1], genuine, impostor, prevalence)
 
-    def choose(self, tp: np.ndarray, fp: np.ndarray, genuine: int, impostor: int) -> int:
+    def choose(
+        self,
+        tp: np.ndarray,
+        fp: np.ndarray,
+        genuine: int,
+        impostor: int,
+        prevalence: Fraction | None = None,
+    ) -> int:
         """The best of counts at ascending thresholds, compared exactly; -1 for refusing every pair.
 
         Args:
-            tp, fp: (m,) int64, at distances that occur.
-            genuine, impostor: all pairs, also those beyond the last threshold.
+            tp, fp: (m,) int64, at distances that occur; tp may be weighted.
+            genuine, impostor: all pairs, also those beyond the last threshold; genuine ones in the
+                unit of tp.
+            prevalence: of genuine pairs; by default that of these numbers, as the policy takes it.
 
         Raises:
             CalibrationError: the pairs cannot support the policy.
@@ -185,7 +206,8 @@ class Policy:
                 f"(siamese calibrate BUNDLE --data IDENTITIES), or leave out confidence"
             )
         self.check(genuine, impostor)
-        prevalence = self.prevalence_of(genuine, impostor)
+        if prevalence is None:
+            prevalence = self.prevalence_of(genuine, impostor)
         values = self.objective(
             tp.astype(np.float64),
             fp.astype(np.float64),

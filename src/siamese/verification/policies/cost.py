@@ -31,12 +31,14 @@ class Cost(Policy):
         confidence: with this confidence, 0.5 to 0.99, the cost on other identities is at most a
             bound, and the threshold is the one with the lowest bound; None for the lowest cost on
             the calibration pairs. See :mod:`siamese.verification.assurance`.
+        weights: see :class:`Policy`.
     """
 
     false_match: float = 1.0
     false_non_match: float = 1.0
     prevalence: Prevalence = OBSERVED
     confidence: float | None = None
+    weights: str | None = None
     may_refuse_all: ClassVar[bool] = True
     promises: ClassVar[tuple[str, str] | None] = ("cost", "at most")
 

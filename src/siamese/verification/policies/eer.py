@@ -23,9 +23,11 @@ class Eer(Policy):
 
     Args:
         prevalence: see :class:`Policy`; the threshold does not depend on it.
+        weights: see :class:`Policy`.
     """
 
     prevalence: Prevalence = OBSERVED
+    weights: str | None = None
     at_genuine: ClassVar[bool] = False
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

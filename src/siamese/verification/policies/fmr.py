@@ -47,12 +47,14 @@ class Fmr(Policy):
             FPIR of N comparisons). A rate of 0.01 for a pair is one of 0.39 for a search among 50.
             Comparisons are taken as independent; where some identities are alike to many others,
             fewer searches go wrong.
+        weights: see :class:`Policy`.
     """
 
     rate: float = 1e-3
     prevalence: Prevalence = OBSERVED
     confidence: float | None = None
     gallery: int | None = None
+    weights: str | None = None
     may_refuse_all: ClassVar[bool] = True
     at_genuine: ClassVar[bool] = False
     promises: ClassVar[tuple[str, str] | None] = ("fmr", "at most")

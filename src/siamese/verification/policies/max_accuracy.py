@@ -23,9 +23,11 @@ class MaxAccuracy(Policy):
 
     Args:
         prevalence: see :class:`Policy`.
+        weights: see :class:`Policy`.
     """
 
     prevalence: Prevalence = OBSERVED
+    weights: str | None = None
     may_refuse_all: ClassVar[bool] = True
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

@@ -28,10 +28,12 @@ class MaxF1(Policy):
             better where those of the calibration are few (:mod:`siamese.verification.smoothing`): a
             bandwidth in the unit of the distance, or ``"auto"``. None takes the highest F1 of the
             calibration pairs, exactly.
+        weights: see :class:`Policy`.
     """
 
     prevalence: Prevalence = OBSERVED
     smooth: str | float | None = None
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,11 +32,13 @@ class Precision(Policy):
         prevalence: see :class:`Policy`. Precision depends on it, and so does the threshold.
         confidence: with which the precision is reached on other identities, 0.5 to 0.99; None for
             the calibration pairs alone. See :mod:`siamese.verification.assurance`.
+        weights: see :class:`Policy`.
     """
 
     rate: float = 0.99
     prevalence: Prevalence = OBSERVED
     confidence: float | None = None
+    weights: str | None = None
     may_refuse_all: ClassVar[bool] = True
     promises: ClassVar[tuple[str, str] | None] = ("precision", "at least")
 

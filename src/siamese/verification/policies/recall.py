@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from siamese.verification.policies.base import (
+    DIGITS,
     OBSERVED,
     POLICIES,
     ROUNDING,
@@ -29,11 +30,13 @@ class Recall(Policy):
         prevalence: see :class:`Policy`; the threshold does not depend on it.
         confidence: with which the recall is reached on other identities, 0.5 to 0.99; None for the
             calibration pairs alone. See :mod:`siamese.verification.assurance`.
+        weights: see :class:`Policy`.
     """
 
     rate: float = 0.95
     prevalence: Prevalence = OBSERVED
     confidence: float | None = None
+    weights: str | None = None
     promises: ClassVar[tuple[str, str] | None] = ("recall", "at least")
 
     def __post_init__(self) -> None:
@@ -49,6 +52,7 @@ class Recall(Policy):
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         if isinstance(fp, Fraction):
-            needed = Fraction(repr(float(self.rate))) * genuine - ROUNDING
-            return -fp if tp >= needed else None
-        return np.where(tp >= self.rate * genuine - 2 * float(ROUNDING), -fp / impostor, -np.inf)
+            needed = Fraction(repr(float(self.rate))) * genuine
+            return -fp if tp >= needed - ROUNDING - genuine * DIGITS else None
+        near = 2 * (float(ROUNDING) + genuine * float(DIGITS))
+        return np.where(tp >= self.rate * genuine - near, -fp / impostor, -np.inf)

@@ -41,6 +41,7 @@ from siamese.verification.smoothing import choose_smoothed
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
+from siamese.verification.weights import pair_weights
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
 # Pairs in bins that can hold the threshold: where there are more, they are first counted in
@@ -89,6 +90,7 @@ class StreamedDistances(PairDistances):
         self._counts: tuple[np.ndarray, np.ndarray] | None = None
         self._watched: Counter | None = None
         self._curve: ThresholdCurve | None = None
+        self._weighted_curve: ThresholdCurve | None = None
         self._draws_expected = False
         self._ends: np.ndarray | None = None  # see _expected_ends
         self._by_identity: IdentityCounts | None = None
@@ -103,19 +105,40 @@ class StreamedDistances(PairDistances):
 
     # --- what is asked of it ---
 
-    def curve(self) -> ThresholdCurve:
+    def curve(self, weights: str | None = None) -> ThresholdCurve:
         """Exact counts at thresholds 0.1 % apart or less, and at one that refuses all pairs.
 
         The thresholds are the edges of all bins that hold a pair. Where a bin holds so many pairs
         of both kinds that the area under the curve could depend on it (a learned distance that
         saturates), every distance in it is a threshold: the pairs of one bin can then change the
-        area by less than 1e-5.
+        area by less than 1e-5. With weights, which take one more pass, the thresholds are some of
+        the bins' edges, 20 million numbers of identities at most.
         """
+        if weights is not None:
+            return self._weighted()
         if self._curve is None:
             genuine, impostor = self._histogram()
             share = (genuine / max(1, self.genuine)) * (impostor / max(1, self.impostor)) / 2
             self._curve = self._with_all(self.binned(), np.flatnonzero(share > AREA))
         return self._curve
+
+    def _weighted(self) -> ThresholdCurve:
+        """Every identity's genuine pairs together count alike."""
+        if self._weighted_curve is None:
+            curve, sizes = self.binned(), np.bincount(self.labels)
+            step = -(-len(curve.thresholds) * len(sizes) // CELLS)
+            which = np.arange(len(curve.thresholds) - 1, -1, -step)[::-1]  # the last one, too
+            thresholds = curve.thresholds[which]
+            apart = RESOLUTION
+            if step > 1:
+                apart = float(np.max(1 - thresholds[1:-1] / thresholds[2:], initial=RESOLUTION))
+            own, _ = self.by_identity(thresholds.astype(np.float64))
+            each = pair_weights(sizes * (sizes - 1) // 2)
+            weighted = np.cumsum(each @ own[:, :-1].astype(np.int64))
+            self._weighted_curve = ThresholdCurve(
+                thresholds, curve.tp[which], curve.fp[which], apart, weighted
+            )
+        return self._weighted_curve
 
     def eer(self) -> float:
         """The equal error rate, exactly; errors as :func:`siamese.verification.curves.eer`."""
@@ -139,6 +162,8 @@ class StreamedDistances(PairDistances):
             CalibrationError: the pairs cannot support the policy.
         """
         policy.check(self.genuine, self.impostor)
+        if policy.weights is not None:
+            return self.curve(policy.weights).choose(policy)
         if policy.smooth is not None:
             threshold = choose_smoothed(policy, self.curve())
             counts = self.count_verdicts(threshold)
