@@ -267,9 +267,10 @@ class Calibration:
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs, by a policy or a plain number.
 
-        A plain number keeps the prevalence. From a curve with a ``resolution`` above 0 (of more
-        than 500,000 pairs, or 50,000 from a bundle) the best of its thresholds is taken; the counts
-        at it are exact. The counts at a number between two thresholds of such a curve are those at
+        A plain number keeps the prevalence, and so does a policy whose threshold does not depend on
+        it (``fmr``, ``recall``, ``eer``), unless it states another. From a curve with a
+        ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a bundle) the best of its
+        thresholds is taken; the counts at it are exact. The counts at a number between two thresholds of such a curve are those at
         the smaller one.
 
         Raises:
@@ -286,6 +287,9 @@ class Calibration:
                 self.point, given, None, self.curve, self.draws, self.probability
             )
         chosen = as_policy(policy)  # type: ignore[arg-type]
+        stated = self.point.settings.get("prevalence", OBSERVED)
+        if not chosen.weighs_kinds and chosen.prevalence == OBSERVED:
+            chosen = replace(chosen, prevalence=stated)  # type: ignore[type-var]
         if chosen.weights != self.weights:
             raise CalibrationError(
                 f"the calibration has weights={self.weights!r}, the policy {chosen.weights!r}: "

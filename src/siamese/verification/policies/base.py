@@ -57,6 +57,7 @@ class Policy:
         may_refuse_all: whether refusing every pair can be best.
         at_genuine: whether the best threshold, unless it refuses all, is always a genuine pair's
             distance.
+        weighs_kinds: whether the threshold depends on the prevalence.
         smooth: whether the distances are smoothed first, see :class:`siamese.MaxF1`.
         confidence: with which the promise is to be kept on other identities, or None.
         promises: what is promised: a figure's name, and whether it is ``"at most"`` or ``"at
@@ -70,6 +71,7 @@ class Policy:
     promises: ClassVar[tuple[str, str] | None] = None
     may_refuse_all: ClassVar[bool] = False
     at_genuine: ClassVar[bool] = True
+    weighs_kinds: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -29,6 +29,7 @@ class Eer(Policy):
     prevalence: Prevalence = OBSERVED
     weights: str | None = None
     at_genuine: ClassVar[bool] = False
+    weighs_kinds: ClassVar[bool] = False
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         return -abs(fp / impostor + tp / genuine - 1)

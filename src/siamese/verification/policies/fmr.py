@@ -57,6 +57,7 @@ class Fmr(Policy):
     weights: str | None = None
     may_refuse_all: ClassVar[bool] = True
     at_genuine: ClassVar[bool] = False
+    weighs_kinds: ClassVar[bool] = False
     promises: ClassVar[tuple[str, str] | None] = ("fmr", "at most")
 
     def __post_init__(self) -> None:

@@ -37,6 +37,7 @@ class Recall(Policy):
     prevalence: Prevalence = OBSERVED
     confidence: float | None = None
     weights: str | None = None
+    weighs_kinds: ClassVar[bool] = False
     promises: ClassVar[tuple[str, str] | None] = ("recall", "at least")
 
     def __post_init__(self) -> None:
