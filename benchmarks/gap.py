@@ -1,6 +1,7 @@
 """Where in the gap between two distances a threshold lies, and what that is worth on others.
 
     python benchmarks/gap.py --runs runs/orl-seeds/*   runs of benchmarks/orl.py, F1 of test people
+    python benchmarks/gap.py --runs ... --pretrained   the same by the pretrained network
     python benchmarks/gap.py --view2 LFW               LFW's ten folds, by the pretrained network
     python benchmarks/gap.py --embeddings FILE.npz     few people calibrate, 400 others are tested
 
@@ -39,12 +40,19 @@ def thresholds(curve: siamese.ThresholdCurve, policy: siamese.Policy) -> list[fl
     return places
 
 
-def of_runs(runs: list[str]) -> None:
+def of_runs(runs: list[str], pretrained: bool) -> None:
     """F1 of the test people of each run, at thresholds of its calibration people."""
+    splits = ["calibration", "test"]
     print(f"| run | {' | '.join(COLUMNS)} |\n|---|---|---|---|")
     rows = []
     for run in runs:
-        found = siamese.evaluate_run(run, progress=False)
+        if pretrained:
+            bundle = siamese.pretrained_bundle()
+            found = siamese.evaluate_run(
+                bundle, on=run, splits=splits, no_face="whole_image", progress=False
+            )
+        else:
+            found = siamese.evaluate_run(run, splits=splits, progress=False)
         calibrating = found.data.calibrating
         curve = found.distances[calibrating].curve()
         at = thresholds(curve, siamese.MaxF1())
@@ -118,11 +126,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", nargs="+", metavar="RUN")
+    parser.add_argument("--pretrained", action="store_true")
     parser.add_argument("--view2", metavar="LFW")
     parser.add_argument("--embeddings", metavar="FILE.npz")
     args = parser.parse_args()
     if args.runs:
-        of_runs(args.runs)
+        of_runs(args.runs, args.pretrained)
     if args.view2:
         of_view_2(args.view2)
     if args.embeddings:

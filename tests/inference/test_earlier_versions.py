@@ -92,7 +92,23 @@ def test_a_calibration_is_read_and_applied(expected):
     found = siamese.Calibration.load("calibration.npz")
     assert found.threshold == expected["calibration"]["threshold"]
     assert found.point.figures["fmr"] == expected["calibration"]["far"]
-    assert found.with_policy(siamese.Fmr(0.05)).threshold == found.threshold
+    # Then the smallest threshold with as many genuine pairs was taken, now the largest of the rate.
+    again = found.with_policy(siamese.Fmr(0.05)).point
+    assert again.threshold >= found.threshold
+    assert found.point.figures["fmr"] <= again.figures["fmr"] <= 0.05
+
+
+def test_what_an_earlier_version_wrote_is_written_again(expected, tmp_path):
+    found = siamese.Calibration.load("calibration.npz")
+    with np.load(found.save(tmp_path / "again.npz"), allow_pickle=False) as kept:
+        assert all(kept[name].dtype.kind != "O" for name in kept.files)
+    assert siamese.Calibration.load(tmp_path / "again.npz").point == found.point
+    bundle = siamese.Bundle.load("far/bundle")
+    bundle.save(tmp_path / "bundle")
+    assert siamese.Bundle.load(tmp_path / "bundle").operating_point == bundle.operating_point
+    with pytest.raises(siamese.CalibrationError) as error:
+        found.with_policy(siamese.Fmr(0.05, confidence=0.9))
+    assert "earlier version" in str(error.value)
 
 
 def test_a_run_is_resumed_with_its_settings(expected, capsys):

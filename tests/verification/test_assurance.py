@@ -202,7 +202,7 @@ def test_what_is_promised_and_for_whom_is_said():
     assert first.point.promise_in_words is None  # an optimum is no promise
     plain = first.with_policy(siamese.Fmr(0.01)).point.promise_in_words
     sure = first.with_policy(siamese.Fmr(0.01, confidence=SURE)).point.promise_in_words
-    assert_says(plain, "at most 0.01", "kept on the calibration pairs", "about half break it")
+    assert_says(plain, "at most 0.01", "kept on the pairs", "half or more break it")
     assert_says(sure, "at most 0.01", "for other identities", "0.95")
     search = first.with_policy(siamese.Fmr(0.5, confidence=SURE, gallery=50)).point
     # 1 - (1 - 0.5)^(1/50)

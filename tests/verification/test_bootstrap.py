@@ -157,7 +157,10 @@ def test_streamed_intervals_are_as_wide_as_held_ones():
     for policy in (MaxF1(), Recall(0.9), Fmr(0.01)):
         at = held.choose(policy)[0]
         for first, second in [
-            (a.threshold_interval(policy), b.threshold_interval(policy)),
+            (
+                a.threshold_interval(policy, held.curve()),
+                b.threshold_interval(policy, streamed.curve()),
+            ),
             *zip(
                 a.figures(at, None, held.curve()).values(),
                 b.figures(at, None, held.curve()).values(),
@@ -324,3 +327,17 @@ def test_the_interval_of_a_threshold_holds_it_also_where_no_draw_comes_near():
             assert low <= number <= high
             outside += not low < number < high
     assert outside  # else the test tells nothing
+
+
+def test_a_threshold_in_the_middle_of_its_gap_is_not_the_end_of_its_interval():
+    """Few identities, far apart: draws have gaps as well, and are placed in their middle."""
+    ends, width = 0, []
+    for seed in range(40):
+        rows, labels = crowd(40, 8, 3, seed)
+        found = calibrate(rows, labels, "max_f1", probability=None)
+        low, high = found.band
+        ends += found.threshold in (low, high)
+        width.append((found.threshold - low, high - found.threshold))
+    assert ends <= 20
+    below, above = np.mean(width, axis=0)
+    assert 0.2 < below / above < 5

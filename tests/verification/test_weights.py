@@ -14,6 +14,8 @@ import siamese
 from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.measure import measure_pairs
 from siamese.verification.policies import fmr
+from siamese.verification.streaming import stream
+from siamese.verification.thresholds import calibrate_pairs
 from siamese.verification.weights import pair_weights
 
 PEOPLE = "people"
@@ -125,8 +127,6 @@ def many(sizes, seed=0, apart=1.2):
 def test_figures_are_means_over_identities_and_their_intervals_draw_identities(limit):
     rows, who = many([40] + [2, 3, 4] * 8)
     distances = measure_pairs(rows, who, limit=limit)
-    from siamese.verification.thresholds import calibrate_pairs
-
     found = calibrate_pairs(distances, siamese.MaxF1("balanced", weights=PEOPLE))
     held = measure_pairs(rows, who)
     same = held.pairs.same
@@ -194,3 +194,44 @@ def test_a_weighted_calibration_is_kept_and_another_weighting_is_refused(tmp_pat
             np.arange(8) / 8, np.arange(8) % 2 == 0, np.arange(8) // 4, policy=policy.plain
         )
     assert_says(error.value, "whose each pair is")
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+def test_intervals_are_at_the_prevalence_of_the_pairs(limit):
+    rows, who = many([40] + [3, 4, 5, 8] * 15, apart=0.8)
+    found = calibrate_pairs(
+        measure_pairs(rows, who, limit=limit), siamese.MaxF1(weights=PEOPLE), probability=None
+    )
+    for name in ("f1", "precision", "recall"):
+        low, high = found.point.ci95[name]
+        assert low < found.point.figures[name] < high, name
+    low, high = found.band
+    assert low < found.threshold < high
+    assert found.draws.genuine.mean() == pytest.approx(found.curve.genuine, rel=0.1)
+
+
+def test_refusing_every_pair_does_so_where_thresholds_are_few(monkeypatch):
+    monkeypatch.setattr(stream, "CELLS", 20_000)
+    rows, who = many([2] * 300, apart=0.5)
+    streamed = measure_pairs(rows, who, limit=0)
+    found = streamed.choose(siamese.Cost(1e9, weights=PEOPLE))
+    assert streamed.count_verdicts(found.threshold) == found.counts
+    assert found.counts.tp == found.counts.fp == 0
+
+
+@pytest.mark.parametrize("weights", [None, PEOPLE])
+@pytest.mark.parametrize("limit", [None, 0])
+def test_smoothed_thresholds_have_their_counts_and_can_be_read_again(tmp_path, weights, limit):
+    rows, who = many([9] + [2, 3, 4] * 20)
+    distances = measure_pairs(rows, who, limit=limit)
+    first = calibrate_pairs(distances, siamese.MaxF1(weights=weights))
+    for found in (
+        calibrate_pairs(distances, siamese.MaxF1(smooth="auto", weights=weights)),
+        first.with_policy(siamese.MaxF1(smooth="auto", weights=weights)),
+        first.with_policy(siamese.MaxF1(smooth=0.05, weights=weights)),
+        first.with_policy(siamese.MaxF1(smooth=1e6, weights=weights)),
+    ):
+        assert distances.count_verdicts(found.threshold) == found.confusion
+        low, high = found.point.gap or (found.threshold, found.threshold)
+        assert low <= found.threshold <= high
+        assert siamese.Calibration.load(found.save(tmp_path / "kept.npz")).point == found.point

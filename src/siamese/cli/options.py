@@ -73,7 +73,8 @@ def add_policy(parser: argparse.ArgumentParser, what: str) -> None:
         help=f"{what}: {', '.join(POLICIES)}, with settings after commas: fmr,rate=0.02   "
         f"recall,rate=0.99   cost,false_match=10   max_f1,prevalence=0.01   (prevalence: observed, "
         f"balanced or a number); confidence=0.95 promises the rate, or the cost, for other "
-        f"identities; fmr,rate=0.01,gallery=50 is the rate of a search among 50",
+        f"identities; fmr,rate=0.01,gallery=50 is the rate of a search among 50; "
+        f"max_f1,smooth=auto smooths distances first; weights=people lets everybody count alike",
     )
 
 

@@ -52,7 +52,7 @@ def pretrained_bundle() -> Bundle:
 
     The network is dlib's (trained by Davis King on 7,485 people, none of them in LFW), the
     threshold that of the highest smoothed F1 where half of the pairs are genuine, on all 1.2
-    million pairs of the 1,468 people of LFW who are in no pair of its ten folds (View 2).
+    million pairs of the 1,467 people of LFW who are in no pair of its ten folds (View 2).
     ``bundle.operating_point`` says what it reaches there, and ``bundle.with_policy`` chooses
     another one on the same pairs: false match rates down to 1e-4 can be promised for other people
     (``siamese.Fmr(1e-4, confidence=0.95)``). Only 52 of these people have several images, so that

@@ -44,7 +44,13 @@ def evaluation_table(
 
     ``caution`` is written below them.
     """
-    promise = f"\npromise: {point.promise_in_words}" if point.promise else ""
+    alike = ""
+    if point.settings.get("weights"):
+        alike = (
+            "\nthe threshold was chosen with every identity counting alike (weights='people'); "
+            "these figures count every pair alike"
+        )
+    promise = f"{alike}\npromise: {point.promise_in_words}" if point.promise else alike
     table = Table(
         title=f"same identity where {point.distance} distance <= "
         f"{point.threshold:.4f}{_origin(point)}",

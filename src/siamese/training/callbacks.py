@@ -20,9 +20,11 @@ from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.training.metrics import PairMetric, VerificationThreshold
 from siamese.training.split_outputs import FIGURES
 from siamese.verification.calibration import Calibration
-from siamese.verification.curves import auc
+from siamese.verification.curves import auc, eer
+from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.probability import check_kind
 from siamese.verification.thresholds import calibrate_pairs
 
@@ -61,8 +63,9 @@ class ThresholdCalibrator(pl.Callback):
     embeddings.
 
     Args:
-        policy: how the threshold is chosen, such as ``"max_f1"``, ``"eer"`` or, with enough
-            impostor pairs, ``siamese.Fmr(0.01)``.
+        policy: how the threshold is chosen (one with a confidence needs ``intervals``; where its
+            promise cannot be made in an epoch, the threshold is that without), such as
+            ``"max_f1"``, ``"eer"`` or, with enough impostor pairs, ``siamese.Fmr(0.01)``.
         pairs: which pairs to calibrate on, a pair rule or its name; by default balanced ones
             (10,000 of each kind at most), :class:`siamese.AllPairs` for every pair. F1 depends on
             their prevalence; a policy can state another.
@@ -190,22 +193,14 @@ class ThresholdCalibrator(pl.Callback):
                 stacklevel=2,
             )
             return
-        self.calibration = calibrate_pairs(
-            distances,
-            self.policy,
-            self.split,
-            epoch=trainer.current_epoch,
-            step=trainer.global_step,
-            probability=self.probability,
-            intervals=self.intervals,
-        )
+        self.calibration = self._calibrated(distances, trainer.current_epoch, trainer.global_step)
         point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
         figures = {
             "threshold": point.threshold,
             **{name: point.figures[name] for name in FIGURES},
             "auc": auc(curve),
-            "eer": distances.eer(),
+            "eer": distances.eer() if curve.weighted is None else eer(curve),
         }
         for name, value in figures.items():
             pl_module.log(
@@ -214,6 +209,33 @@ class ThresholdCalibrator(pl.Callback):
                 prog_bar=name in ("f1", "threshold"),
                 rank_zero_only=False,
             )
+
+    def _calibrated(self, distances: PairDistances, epoch: int, step: int) -> Calibration:
+        """With the policy, or, where its promise cannot be made yet, without its confidence."""
+
+        def chosen(policy: Policy) -> Calibration:
+            return calibrate_pairs(
+                distances,
+                policy,
+                self.split,
+                epoch=epoch,
+                step=step,
+                probability=self.probability,
+                intervals=self.intervals,
+            )
+
+        plain = self.policy.plain
+        if plain is self.policy:
+            return chosen(plain)
+        if self.intervals:
+            try:
+                return chosen(self.policy)
+            except CalibrationError as error:
+                warn_once(f"{error}. Until then the threshold promises nothing for others")
+        try:
+            return chosen(plain)
+        except CalibrationError:  # so small a rate is known with a confidence alone
+            return chosen(MaxF1(plain.prevalence, weights=plain.weights))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

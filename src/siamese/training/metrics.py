@@ -20,6 +20,7 @@ from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.calibration import Calibration
+from siamese.verification.confusion import Confusion
 from siamese.verification.curves import auc
 from siamese.verification.measure import measure_pairs
 from siamese.verification.pair_distances import PairDistances
@@ -218,7 +219,7 @@ class PairVerification(PairMetric):
             CalibrationError: no genuine or no impostor pair, or embeddings that are not finite.
         """
         distances = self.pair_distances()
-        threshold, counts, _ = distances.choose(self.policy)
+        threshold, counts = _chosen(distances, self.policy)
         values = {
             "threshold": threshold,
             "f1": counts.f1,
@@ -253,7 +254,7 @@ class VerificationThreshold(PairMetric):
             CalibrationError: pairs that cannot support the policy, or embeddings that are not
                 finite.
         """
-        return _scalar(self.pair_distances().choose(self.policy).threshold)
+        return _scalar(_chosen(self.pair_distances(), self.policy)[0])
 
     def calibration(self) -> Calibration:
         """The threshold with its origin, curve, probability and intervals.
@@ -335,6 +336,15 @@ class RecallAtFmr(PairMetric):
                 embeddings that are not finite.
         """
         return _scalar(self.pair_distances().choose(self.policy).counts.recall)
+
+
+def _chosen(distances: PairDistances, policy: Policy) -> tuple[float, Confusion]:
+    """The policy's threshold and the counts there; a confidence needs draws of identities."""
+    if policy.assured_at is None:
+        threshold, counts, _ = distances.choose(policy)
+        return threshold, counts
+    found = calibrate_pairs(distances, policy, probability=None)
+    return found.threshold, found.confusion
 
 
 def _scalar(value: float) -> Tensor:

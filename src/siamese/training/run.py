@@ -199,7 +199,7 @@ def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:
     split = images.calibrating
     rule = images.pair_rules[split]
     policy.check(*rule.counts(images.datasets[split].labels))
-    # Probability and intervals are computed at the end, once.
+    # Probability and intervals are computed at the end, once, and promises for others made.
     return ThresholdCalibrator(policy, pairs=rule, split=split, probability=None, intervals=False)
 
 

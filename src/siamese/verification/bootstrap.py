@@ -79,27 +79,49 @@ class IdentityBootstrap:
         totals = min(float(self.genuine.min()), float(self.impostor.min()))
         return rising and least >= 0 and totals > 0
 
-    def choose(self, policy: Policy) -> np.ndarray:
-        """(r,) the policy's threshold in each draw; 0 where it refuses every pair."""
+    def choose(self, policy: Policy, curve: ThresholdCurve) -> np.ndarray:
+        """(r,) the policy's threshold in each draw, in the middle of the gap that it has there.
+
+        Below all thresholds where it refuses every pair.
+
+        Args:
+            policy: whatever its confidence is.
+            curve: of the pairs that were drawn from.
+        """
         tp, fp = self.tp, self.fp
         if policy.smooth is not None:
             width = bandwidth(policy, self.thresholds, tp.mean(axis=0))
             if width > 0:
                 tp, fp = (smoothed_draws(counts, self.thresholds, width) for counts in (tp, fp))
         columns = policy.choose_rows(tp, fp, self.genuine, self.impostor)
-        return np.where(columns < 0, 0.0, self.thresholds[np.maximum(columns, 0)])
+        accepted, row = self.tp + self.fp, np.arange(len(columns))
+        here = np.maximum(columns, 0)
+        # Up to the last threshold with the same pairs of the draw, and on to the next distance.
+        same = accepted <= accepted[row, here][:, None]
+        last = same.shape[1] - 1 - np.argmax(same[:, ::-1], axis=1)
+        ends = curve.next_distances(self.thresholds)[last]
+        low = self.thresholds[here]
+        below = np.nextafter(self.thresholds[0], -np.inf)
+        found: np.ndarray = np.where(columns < 0, below, (low + np.maximum(ends, low)) / 2)
+        return found
 
-    def threshold_interval(self, policy: Policy) -> Interval:
-        """95 % interval of the policy's threshold."""
-        return interval(self.choose(policy))
+    def threshold_interval(self, policy: Policy, curve: ThresholdCurve) -> Interval:
+        """95 % interval of the policy's threshold; arguments as for :meth:`choose`."""
+        return interval(self.choose(policy, curve))
 
-    def shift_interval(self, earlier: IdentityBootstrap, policy: Policy) -> Interval:
+    def shift_interval(
+        self,
+        earlier: IdentityBootstrap,
+        policy: Policy,
+        curves: tuple[ThresholdCurve, ThresholdCurve],
+    ) -> Interval:
         """95 % interval of the policy's threshold here less that on earlier, other pairs.
 
         Both thresholds vary with the identities that were drawn; every draw of one is compared with
-        every draw of the other.
+        every draw of the other. ``curves`` are of the pairs here and of the earlier ones.
         """
-        return interval(np.subtract.outer(self.choose(policy), earlier.choose(policy)).ravel())
+        here, before = self.choose(policy, curves[0]), earlier.choose(policy, curves[1])
+        return interval(np.subtract.outer(here, before).ravel())
 
     def interval_like(self, threshold: float, curve: ThresholdCurve) -> Interval:
         """95 % interval for a threshold that no policy chose.
@@ -225,7 +247,8 @@ def bootstrap_identities(
     tp, fp = distances.count_draws(grid, times, own, others)
     if weights is not None:
         each = pair_weights(own.sum(axis=1))
-        own = own / max(1, int(each.max())) * each[:, None]  # of order 1, as of one identity
+        # In the unit of pairs: the prevalence stays that of the pairs.
+        own = own * each[:, None] * (distances.genuine / float((own.sum(axis=1) * each).sum()))
         tp = np.cumsum(times.astype(np.float64) @ own, axis=1)
     usable = (tp[:, -1] > 0) & (fp[:, -1] > 0)
     if not usable.any():
@@ -273,11 +296,11 @@ def _errors_by_identity(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     found = np.empty((2, 3, own.shape[1] - 1))
     for kind, table in enumerate((own, others)):
         every = table.sum(dtype=np.float64) / (1 + kind)  # impostor pairs are there twice
-        pairs = table.sum(axis=1, dtype=np.float64) / every
+        pairs = table.sum(axis=1, dtype=np.float64)
         accepted = np.zeros(len(table))
         for column in range(own.shape[1] - 1):
-            accepted += table[:, column] / every
-            errors = accepted if kind else pairs - accepted
+            accepted += table[:, column]
+            errors = (accepted if kind else np.maximum(pairs - accepted, 0)) / every
             squares = np.square(errors - errors.sum() / pairs.sum() * pairs)
             found[kind, :, column] = squares.sum(), squares @ squares, errors.max()
     return found

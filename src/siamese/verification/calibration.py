@@ -117,9 +117,15 @@ class Calibration:
         if curve.weighted is not None:
             arrays["weighted"] = curve.weighted
         if self.draws is not None:
-            drawn = {f.name: getattr(self.draws, f.name) for f in fields(IdentityBootstrap)}
+            drawn = {
+                f.name: part
+                for f in fields(IdentityBootstrap)
+                if (part := getattr(self.draws, f.name)) is not None
+            }
             arrays |= {
-                f"draws.{k}": v if whole or k == "thresholds" else v.astype(np.float32)
+                f"draws.{k}": v
+                if whole or k in ("thresholds", "independent")
+                else v.astype(np.float32)
                 for k, v in drawn.items()
             }
         return arrays
@@ -237,7 +243,8 @@ class Calibration:
         Returns:
             (low, high) in the unit of the distance, this threshold minus the earlier; None where
             nothing is known: fewer than 5 identities on either side, intervals left out, earlier
-            pairs that cannot support the policy, or a threshold that no policy chose.
+            pairs that cannot support the policy, other weights, or a threshold that no policy
+            chose.
 
         Raises:
             CalibrationError: ``earlier`` is no calibration, or one of another distance.
@@ -262,7 +269,8 @@ class Calibration:
             policy.check(earlier.curve.genuine, earlier.curve.impostor)
         except CalibrationError:
             return None
-        return self.draws.shift_interval(earlier.draws, policy)
+        curves = (self.curve, earlier.curve)
+        return self.draws.shift_interval(earlier.draws, policy, curves)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the same calibration pairs, by a policy or a plain number.
@@ -270,8 +278,8 @@ class Calibration:
         A plain number keeps the prevalence, and so does a policy whose threshold does not depend on
         it (``fmr``, ``recall``, ``eer``), unless it states another. From a curve with a
         ``resolution`` above 0 (of more than 500,000 pairs, or 50,000 from a bundle) the best of its
-        thresholds is taken; the counts at it are exact. The counts at a number between two thresholds of such a curve are those at
-        the smaller one.
+        thresholds is taken; the counts at it are exact. The counts at a number between two
+        thresholds of such a curve are those at the smaller one.
 
         Raises:
             ConfigError: an unknown policy or setting.
@@ -293,8 +301,8 @@ class Calibration:
         if chosen.weights != self.weights:
             raise CalibrationError(
                 f"the calibration has weights={self.weights!r}, the policy {chosen.weights!r}: "
-                f"intervals and probabilities belong to one of them; give the policy the same "
-                f"weights, or calibrate again"
+                f"figures and intervals belong to one of them; give the policy the same weights, "
+                f"or calibrate again"
             )
         if chosen.assured_at is None:
             found = Assured(self.curve.choose(chosen), math.nan)
@@ -343,7 +351,7 @@ def make_calibration(
         band = (
             draws.interval_like(threshold, curve)
             if alone or policy is None
-            else draws.threshold_interval(policy)
+            else draws.threshold_interval(policy, curve)
         )
         band = (min(band[0], threshold), max(band[1], threshold))  # draws have coarse thresholds
         stated = None if settings["prevalence"] == OBSERVED else prevalence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.confusion import Confusion, check_pairs, check_threshold
 from siamese.verification.point import Interval
-from siamese.verification.policies.base import Policy
+from siamese.verification.policies.base import PEOPLE, Policy
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.smoothing import choose_smoothed
 
@@ -121,6 +122,9 @@ class ThresholdCurve:
         """
         if policy.smooth is not None:
             threshold = choose_smoothed(policy, self)
+            place = self._before(threshold)
+            if self.resolution and place >= 0:  # the counts are known at its thresholds alone
+                return self.choice_at(float(self.thresholds[place]))
             return Choice(threshold, self.at(threshold), self.gap(threshold))
         policy.check(self.genuine, self.impostor)
         hits = self.hits_for(policy)
@@ -174,13 +178,33 @@ class ThresholdCurve:
         placed = threshold if gap is None else middle(gap, self.thresholds.dtype)
         return Choice(placed, self.at(placed), gap)
 
+    @cached_property
+    def accepted(self) -> np.ndarray:
+        """(m,) int64 pairs at or below each threshold, of either kind."""
+        both: np.ndarray = self.tp + self.fp
+        return both
+
+    def next_distances(self, thresholds: np.ndarray) -> np.ndarray:
+        """(k,) float64 up to where the counts at (k,) thresholds are known to stay.
+
+        It is the threshold itself where nothing is known, or no pair follows; see :meth:`gap`.
+        """
+        kept = self.thresholds.astype(np.float64)
+        here = np.searchsorted(kept, thresholds, side="right") - 1
+        beyond = np.searchsorted(self.accepted, self.accepted[np.maximum(here, 0)], side="right")
+        farther = kept[np.minimum(beyond, len(kept) - 1)]
+        known = (here >= 0) & (beyond < len(kept))
+        found: np.ndarray = np.where(known, farther - self.resolution * abs(farther), thresholds)
+        upto: np.ndarray = np.maximum(found, thresholds)
+        return upto
+
     def gap(self, threshold: float) -> Interval | None:
         """The thresholds that are known to have the same counts as this one; see :class:`Choice`.
 
         None below all thresholds of the curve, and where every pair is accepted.
         """
         here = self._before(threshold)
-        accepted = self.tp + self.fp
+        accepted = self.accepted
         if here < 0 or not accepted[here]:
             return None
         first = int(np.searchsorted(accepted, accepted[here], side="left"))
@@ -340,7 +364,8 @@ class ThresholdCurve:
             ConfigError: a rate that is not between 0 and 1.
             CalibrationError: fewer than 30 / rate impostor pairs (rule of 30), or no genuine pair.
         """
-        return self.choose(Fmr(rate)).counts.recall
+        weights = None if self.weighted is None else PEOPLE
+        return self.rates(self.choose(Fmr(rate, weights=weights)).threshold)[0]
 
     @property
     def auc(self) -> float:

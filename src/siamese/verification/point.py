@@ -168,8 +168,8 @@ class OperatingPoint:
             )
         if kept["confidence"] is None:
             return (
-                f"{what}: kept on the {self.split} pairs; of other identities about half break it "
-                f"(confidence=0.95 chooses a threshold that holds for them)"
+                f"{what}: kept on the pairs that it was chosen on; of other sets of identities, "
+                f"half or more break it (confidence=0.95 promises it for them)"
             )
         return f"{what}: for other identities, with a confidence of {kept['confidence']:g}"
 

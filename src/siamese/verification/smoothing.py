@@ -62,7 +62,8 @@ def choose_smoothed(policy: Policy, curve: ThresholdCurve) -> float:
     policy.check(curve.genuine, curve.impostor)
     at, kind = curve.thresholds.astype(np.float64), curve.thresholds.dtype.type
     hits = curve.hits_for(policy)
-    width = bandwidth(policy, curve.thresholds, curve.tp)
+    # Of n genuine pairs, whatever their weights.
+    width = bandwidth(policy, curve.thresholds, hits * (curve.genuine / int(hits[-1])))
     if width <= 0:
         return curve.choose(policy.exact).threshold
     low, high = at[0] - _REACH * width, at[-1] + _REACH * width
@@ -82,7 +83,9 @@ def choose_smoothed(policy: Policy, curve: ThresholdCurve) -> float:
     share = float(policy.prevalence_of(curve.genuine, curve.impostor))
     values = policy.objective(tp, fp, float(hits[-1]), float(curve.impostor), share)
     best = int(np.argmax(values))
-    return float(kind(low + (best - reach + 0.5) * step))
+    found = kind(low + (best - reach + 0.5) * step)
+    below = np.nextafter(curve.thresholds[0], kind(-np.inf))
+    return float(min(max(found, below), curve.thresholds[-1]))
 
 
 def smoothed_draws(counts: np.ndarray, thresholds: np.ndarray, width: float) -> np.ndarray:

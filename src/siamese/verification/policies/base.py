@@ -92,8 +92,9 @@ class Policy:
         c = getattr(self, "confidence", None)
         if c is not None and not (is_number(c) and 0.5 <= c <= MOST_CONFIDENT):
             raise ConfigError(
-                f"confidence must be a number from 0.5 to {MOST_CONFIDENT}, such as 0.95, or None "
-                f"for a promise on the calibration identities alone, not {c!r}"
+                f"confidence must be a number from 0.5 to {MOST_CONFIDENT}, such as 0.95, not "
+                f"{c!r}; leave it out (in Python None) for a promise on the calibration identities "
+                f"alone"
             )
 
     @property

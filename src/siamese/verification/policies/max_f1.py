@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from siamese.errors import ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
@@ -13,6 +15,8 @@ from siamese.verification.policies.base import (
     Prevalence,
     is_number,
 )
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @POLICIES.register("max_f1")
@@ -38,10 +42,10 @@ class MaxF1(Policy):
     def __post_init__(self) -> None:
         super().__post_init__()
         s = self.smooth
-        if s is not None and s != "auto" and not (is_number(s) and 0 < float(s) < float("inf")):
+        if s is not None and s != "auto" and not (is_number(s) and 0 < s <= LARGEST):  # type: ignore[operator]
             raise ConfigError(
-                f"smooth must be 'auto', a bandwidth above 0 in the unit of the distance, or None, "
-                f"not {s!r}"
+                f"smooth must be 'auto', a finite bandwidth above 0 in the unit of the distance, "
+                f"or None, not {s!r}"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

@@ -127,11 +127,13 @@ class StreamedDistances(PairDistances):
         if self._weighted_curve is None:
             curve, sizes = self.binned(), np.bincount(self.labels)
             step = -(-len(curve.thresholds) * len(sizes) // CELLS)
-            which = np.arange(len(curve.thresholds) - 1, -1, -step)[::-1]  # the last one, too
+            which = np.arange(len(curve.thresholds) - 1, 0, -step)[::-1]  # the last one, too,
+            which = np.append(0, which)  # and the one that refuses every pair
             thresholds = curve.thresholds[which]
             apart = RESOLUTION
             if step > 1:
-                apart = float(np.max(1 - thresholds[1:-1] / thresholds[2:], initial=RESOLUTION))
+                # Pairs at a threshold may lie anywhere above the one before.
+                apart = 0.999
             own, _ = self.by_identity(thresholds.astype(np.float64))
             each = pair_weights(sizes * (sizes - 1) // 2)
             weighted = np.cumsum(each @ own[:, :-1].astype(np.int64))
