@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from siamese.cli.main import main
+from siamese.inference.bundle import Bundle
 
 QUICK = [
     "experiment=quick",
@@ -564,6 +565,21 @@ def test_a_run_with_a_policy_over_all_pairs(identities, here, capsys):
     capsys.readouterr()
     assert main(["evaluate", "--tta", "2", "--json"]) == 0
     assert "5 expected" not in capsys.readouterr().out
+
+
+def test_a_promise_for_other_people_is_made_at_the_end_of_a_training(tmp_path, here, capsys):
+    for identity in range(30):
+        for shot in range(4):
+            face(tmp_path / "many" / f"p{identity}" / f"{shot}.png", identity, shot)
+    words = ["data=folder", f"data.root={tmp_path / 'many'}", *QUICK, "pairs=all_pairs"]
+    settings = ["policy=fmr", "policy.rate=0.3", "policy.confidence=0.9", "policy.weights=people"]
+    assert main(["train", *words, *settings]) == 0
+    assert "for other identities, with a confidence of 0.9" in capsys.readouterr().out
+    bundle = Bundle.load(here / "runs" / "latest" / "bundle")
+    promise = bundle.operating_point.promise
+    assert (promise["figure"], promise["confidence"]) == ("fmr", 0.9)
+    assert promise["bound"] <= 0.3
+    assert bundle.operating_point.settings["weights"] == "people"
 
 
 def test_more_pairs_than_are_held_leave_the_same_figures_and_plots(
