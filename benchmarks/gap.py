@@ -36,7 +36,7 @@ def thresholds(curve: siamese.ThresholdCurve, policy: siamese.Policy) -> list[fl
     found = curve.choose(policy)
     places = [found.threshold if found.gap is None else found.gap[0], found.threshold]
     if isinstance(policy, siamese.MaxF1):
-        places.append(curve.choose(siamese.MaxF1(policy.prevalence, "auto")).threshold)
+        places.append(curve.choose(siamese.MaxF1(policy.prevalence, smooth="auto")).threshold)
     return places
 
 

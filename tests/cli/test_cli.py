@@ -580,6 +580,11 @@ def test_a_promise_for_other_people_is_made_at_the_end_of_a_training(tmp_path, h
     assert (promise["figure"], promise["confidence"]) == ("fmr", 0.9)
     assert promise["bound"] <= 0.3
     assert bundle.operating_point.settings["weights"] == "people"
+    # What so few people cannot promise is said before anything is trained.
+    assert main(["train", *words, "policy=fmr", "policy.rate=0.01", "policy.confidence=0.95"]) == 2
+    said = capsys.readouterr()
+    assert "25 identities at the least" in said.err
+    assert "Epoch" not in said.out + said.err
 
 
 def test_more_pairs_than_are_held_leave_the_same_figures_and_plots(

@@ -31,8 +31,8 @@ ASSURED = [
     siamese.Fmr(0.02, confidence=SURE),
     siamese.Fmr(0.3, confidence=SURE, gallery=20),
     siamese.Recall(0.9, confidence=SURE),
-    siamese.Precision(0.9, "balanced", SURE),
-    siamese.Cost(5, 1, "balanced", SURE),
+    siamese.Precision(0.9, "balanced", confidence=SURE),
+    siamese.Cost(5, 1, "balanced", confidence=SURE),
 ]
 
 
@@ -245,3 +245,14 @@ def test_where_nobody_is_known_a_confidence_is_refused():
     with pytest.raises(CalibrationError) as error:
         measure_pairs(rows, who).choose(policy)
     assert_says(error.value, "who is on the images", "siamese.calibrate")
+
+
+def test_a_cost_that_only_refusing_everybody_promises_is_refused_itself():
+    rows, who = people(20)
+    policy = siamese.Cost(10, confidence=SURE)
+    assert siamese.calibrate(rows, who, policy.plain).point.tp > 0
+    with pytest.raises(CalibrationError) as error:
+        siamese.calibrate(rows, who, policy)
+    assert_says(error.value, "refusing every pair", "more identities")
+    with pytest.raises(TypeError):  # 0.95 would be taken for a prevalence
+        siamese.Fmr(0.01, "balanced", 0.95)

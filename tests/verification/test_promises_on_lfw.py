@@ -88,7 +88,8 @@ def judged(halves, policy):
     order = np.argsort(d, kind="stable")
     last = np.append(np.diff(d[order]) > 0, True)
     tp, fp = (np.cumsum(kind[order])[last] for kind in (pairs.same, ~pairs.same))
-    at = np.searchsorted(d[order][last], found.threshold)
+    # The last distance that is accepted: the threshold lies between it and the next one.
+    at = np.searchsorted(d[order][last].astype(float), found.threshold, side="right") - 1
     assert (found.point.tp, found.point.fp) == (tp[at], fp[at])
     return found, tp, fp, at, elsewhere
 

@@ -114,14 +114,17 @@ def _verdict(found: Recalibration) -> str:
             "these data differ from its data"
         )
     low, high = found.shift
+    same = "the same policy's threshold"
+    if found.new.promise.get("confidence") is not None:
+        same += ", without its confidence,"
     moved = (
-        f"the same policy's threshold lies {low:+.4f} to {high:+.4f} from that on the bundle's own "
+        f"{same} lies {low:+.4f} to {high:+.4f} from that on the bundle's own "
         f"data (95 % interval): "
     )
     drift = "the policy's threshold is not shown to have moved"
     if found.drifted:
         drift = "these data are not like its data"
-        drift += "" if found.hopeless else "; take the new threshold"
+        drift += "" if found.hopeless or not found.new.tp else "; take the new threshold"
     was, now = found.before.curve.prevalence, found.calibration.curve.prevalence
     if found.new.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (

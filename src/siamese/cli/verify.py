@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
             "log_likelihood_ratio": _ratio(verdict.distance, verifier),
             "bundle": args.bundle,
             "tta": verifier.tta,
+            "policy": verifier.operating_point.policy_settings,
+            "promise": dict(verifier.operating_point.promise) or None,
             "notes": _notes(verdict, verifier, args),
         }
         print(json.dumps(verdict.to_dict() | facts, allow_nan=False))
@@ -179,8 +181,16 @@ def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> 
 def _origin(point: OperatingPoint) -> str:
     """Where a threshold came from and what it does there."""
     from siamese.verification.point import GIVEN
+    from siamese.verification.policies.base import OBSERVED
 
-    how = "a number that was given; it has," if point.policy == GIVEN else point.policy
+    settings = "".join(
+        f", {name} {value:g}" if isinstance(value, float) else f", {name} {value}"
+        for name, value in point.settings.items()
+        if value not in (None, OBSERVED)
+    )
+    how = f"{point.policy}{settings}"
+    if point.policy == GIVEN:
+        how = "a number that was given; it has,"
     return (
         f"{how} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
         f"({point.split}): recall {point.figures['recall']:.3f}, false match rate "

@@ -46,6 +46,8 @@ from siamese.training.summary import notes_of, show
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.training.training_run import TrainingRun
 from siamese.training.watch import LearningWatch
+from siamese.verification.assurance import check_trials
+from siamese.verification.measure import trials_of
 from siamese.verification.policies.base import Policy, as_policy
 
 Weights = tuple[int | None, int | None]  # epoch, counted from 0, and step that they are of
@@ -198,7 +200,10 @@ def _calibrator(images: EvaluationData, policy: Policy) -> ThresholdCalibrator:
     """Chooses a threshold after each epoch, where the pairs can support the policy."""
     split = images.calibrating
     rule = images.pair_rules[split]
-    policy.check(*rule.counts(images.datasets[split].labels))
+    labels = images.datasets[split].labels
+    policy.check(*rule.counts(labels))
+    if policy.assured_at is not None:  # whether that many identities will do is known before
+        check_trials(policy, *trials_of(rule, labels))
     # Probability and intervals are computed at the end, once, and promises for others made.
     return ThresholdCalibrator(policy, pairs=rule, split=split, probability=None, intervals=False)
 

@@ -94,13 +94,22 @@ def choose_assured(
             f"over identities, and {why}; {again}, or leave out confidence"
         )
     bounds = _Bounds(policy, curve, draws)
-    bounds.check_trials()
+    check_trials(policy, *(int(n) for n in draws.independent))
     grid = [bounds.at(float(t)) for t in draws.thresholds]
     if policy.limit is None:
         best = int(np.argmin(grid))
         found = Assured(curve.choice_at(float(draws.thresholds[best])), grid[best])
         refused = bounds.of_refusing()
-        return Assured(curve.refuse_all(), refused) if refused <= found.bound else found
+        if refused > found.bound:
+            return found
+        if curve.choose(policy.plain).counts.tp:
+            raise CalibrationError(
+                f"no cost lower than that of refusing every pair ({refused:.3g}) can be promised "
+                f"for other identities with a confidence of {policy.assured_at:g}: the lowest "
+                f"bound is {found.bound:.3g}; calibrate on more identities, ask for a lower "
+                f"confidence, or state how many pairs are genuine where it is used (prevalence)"
+            )
+        return Assured(curve.refuse_all(), refused)
     met = np.flatnonzero([bounds.meets(bound) for bound in grid])
     if bounds.rising and len(met):  # a recall: from the largest threshold down to the first failure
         failed = np.flatnonzero([not bounds.meets(bound) for bound in grid])
@@ -141,37 +150,6 @@ class _Bounds:
         limit = self.policy.limit
         assert limit is not None
         return bound >= limit if self.least else bound <= limit
-
-    def check_trials(self) -> None:
-        """Raise where even no error at all would leave the bound beyond the limit."""
-        limit = self.policy.limit
-        if self.figure == "fmr" and limit is not None:
-            needed = trials_needed(limit, self.confidence)
-            if self.two < needed:
-                raise CalibrationError(self._too_few(limit, needed))
-        if self.figure == "recall" and limit is not None:
-            needed = trials_needed(1 - limit, self.confidence)
-            if self.identities < needed:
-                reached = 1 - no_error_bound(self.identities, self.confidence)
-                raise CalibrationError(
-                    f"a recall of {limit:g} cannot be promised for other identities with a "
-                    f"confidence of {self.confidence:g} from {self.identities:,} identities with "
-                    f"genuine pairs: even without any error no more than {reached:.3g} could be; "
-                    f"it needs {needed:,} identities of two images or more; calibrate on more, or "
-                    f"ask for a lower recall or confidence"
-                )
-
-    def _too_few(self, limit: float, needed: int) -> str:
-        best = no_error_bound(self.two, self.confidence)
-        people = identities_for(needed)
-        return (
-            f"a false match rate of {limit:.4g} cannot be promised for other identities with a "
-            f"confidence of {self.confidence:g} from {self.two:,} pairs of identities: even "
-            f"without any false match the bound would be {best:.2g}; it needs impostor pairs of "
-            f"{needed:,} pairs of identities, that is {people:,} identities with all their pairs "
-            f"(siamese.AllPairs(), pairs=all_pairs, --pairs all_pairs); calibrate on more, or ask "
-            f"for a higher rate or a lower confidence"
-        )
 
     def unreachable(self, bounds: list[float]) -> str:
         """What to say where no threshold keeps the promise."""
@@ -303,6 +281,43 @@ class _Bounds:
     def _quantile(self, values: np.ndarray) -> float:
         level = 1 - self.confidence if self.least else self.confidence
         return float(np.quantile(values, level))
+
+
+def check_trials(policy: Policy, identities: int, two: int) -> None:
+    """Raise where a policy's promise cannot be made, even if no error were seen.
+
+    Args:
+        policy: any; one without a confidence is never refused here.
+        identities: with genuine pairs.
+        two: pairs of identities with impostor pairs.
+
+    Raises:
+        CalibrationError: says how many are needed.
+    """
+    confidence, limit = policy.assured_at, None
+    if confidence is not None and policy.promises is not None:
+        limit = policy.limit
+    if confidence is None or limit is None or policy.promises is None:
+        return
+    figure = policy.promises[0]
+    if figure == "fmr" and two < (needed := trials_needed(limit, confidence)):
+        raise CalibrationError(
+            f"a false match rate of {limit:.4g} cannot be promised for other identities with a "
+            f"confidence of {confidence:g} from {two:,} pairs of identities: even without any "
+            f"false match the bound would be {no_error_bound(two, confidence):.2g}; it needs "
+            f"impostor pairs of {needed:,} pairs of identities, that is {identities_for(needed):,} "
+            f"identities at the least, with all their pairs (siamese.AllPairs(), pairs=all_pairs, "
+            f"--pairs all_pairs); calibrate on more, or ask for a higher rate or a lower confidence"
+        )
+    if figure == "recall" and identities < (needed := trials_needed(1 - limit, confidence)):
+        reached = 1 - no_error_bound(identities, confidence)
+        raise CalibrationError(
+            f"a recall of {limit:g} cannot be promised for other identities with a confidence of "
+            f"{confidence:g} from {identities:,} identities with genuine pairs: even without any "
+            f"error no more than {reached:.3g} could be; it needs {needed:,} identities of two "
+            f"images or more at the least; calibrate on more, or ask for a lower recall or "
+            f"confidence"
+        )
 
 
 def no_error_bound(trials: int, confidence: float) -> float:

@@ -301,8 +301,9 @@ class Calibration:
         if chosen.weights != self.weights:
             raise CalibrationError(
                 f"the calibration has weights={self.weights!r}, the policy {chosen.weights!r}: "
-                f"figures and intervals belong to one of them; give the policy the same weights, "
-                f"or calibrate again"
+                f"figures and intervals belong to one of them; give the policy the same weights "
+                f"(a setting of it, such as max_f1,weights=people), or calibrate again (siamese "
+                f"calibrate BUNDLE --data IDENTITIES --policy ...)"
             )
         if chosen.assured_at is None:
             found = Assured(self.curve.choose(chosen), math.nan)

@@ -71,3 +71,19 @@ def measure_pairs(
     chosen = pairs(labels)
     distances = distance.between(embeddings, chosen.left, chosen.right)
     return HeldDistances(chosen, distances, labels, DISTANCES.name(distance), pairs.describe())
+
+
+def trials_of(rule: PairRule, labels: np.ndarray) -> tuple[int, int]:
+    """How many identities have genuine pairs by a rule, and how many pairs of two impostor pairs.
+
+    Args:
+        rule: which pairs.
+        labels: (N,) the identity of each image.
+    """
+    sizes = np.unique(labels, return_counts=True)[1]
+    if rule.exhaustive:
+        return int(np.count_nonzero(sizes > 1)), len(sizes) * (len(sizes) - 1) // 2
+    pairs = rule(labels)
+    one, other = labels[pairs.left], labels[pairs.right]
+    two = np.stack([np.minimum(one, other), np.maximum(one, other)])[:, ~pairs.same]
+    return len(np.unique(one[pairs.same])), np.unique(two, axis=1).shape[1]

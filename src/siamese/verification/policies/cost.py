@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -37,8 +37,8 @@ class Cost(Policy):
     false_match: float = 1.0
     false_non_match: float = 1.0
     prevalence: Prevalence = OBSERVED
-    confidence: float | None = None
-    weights: str | None = None
+    confidence: float | None = field(default=None, kw_only=True)
+    weights: str | None = field(default=None, kw_only=True)
     may_refuse_all: ClassVar[bool] = True
     promises: ClassVar[tuple[str, str] | None] = ("cost", "at most")
 

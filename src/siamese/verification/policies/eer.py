@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ class Eer(Policy):
     """
 
     prevalence: Prevalence = OBSERVED
-    weights: str | None = None
+    weights: str | None = field(default=None, kw_only=True)
     at_genuine: ClassVar[bool] = False
     weighs_kinds: ClassVar[bool] = False
 

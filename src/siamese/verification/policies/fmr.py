@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -52,9 +52,9 @@ class Fmr(Policy):
 
     rate: float = 1e-3
     prevalence: Prevalence = OBSERVED
-    confidence: float | None = None
-    gallery: int | None = None
-    weights: str | None = None
+    confidence: float | None = field(default=None, kw_only=True)
+    gallery: int | None = field(default=None, kw_only=True)
+    weights: str | None = field(default=None, kw_only=True)
     may_refuse_all: ClassVar[bool] = True
     at_genuine: ClassVar[bool] = False
     weighs_kinds: ClassVar[bool] = False

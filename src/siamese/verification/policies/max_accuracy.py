@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from siamese.verification.policies.base import (
@@ -27,7 +27,7 @@ class MaxAccuracy(Policy):
     """
 
     prevalence: Prevalence = OBSERVED
-    weights: str | None = None
+    weights: str | None = field(default=None, kw_only=True)
     may_refuse_all: ClassVar[bool] = True
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,8 @@ class MaxF1(Policy):
     """
 
     prevalence: Prevalence = OBSERVED
-    smooth: str | float | None = None
-    weights: str | None = None
+    smooth: str | float | None = field(default=None, kw_only=True)
+    weights: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

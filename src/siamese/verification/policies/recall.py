@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -35,8 +35,8 @@ class Recall(Policy):
 
     rate: float = 0.95
     prevalence: Prevalence = OBSERVED
-    confidence: float | None = None
-    weights: str | None = None
+    confidence: float | None = field(default=None, kw_only=True)
+    weights: str | None = field(default=None, kw_only=True)
     weighs_kinds: ClassVar[bool] = False
     promises: ClassVar[tuple[str, str] | None] = ("recall", "at least")
 
