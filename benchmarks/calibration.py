@@ -216,10 +216,10 @@ def table(results: dict[str, list[dict[str, float]]]) -> None:
     for way in LONG:
         if way in middle:
             m = middle[way]
-            agree = "the same" if m["threshold"] == ours["threshold"] else "another"
+            agree = "the same F1" if abs(m["f1"] - ours["f1"]) < 1e-9 else "another F1"
             print(
                 f"against {way}: {m['seconds'] / ours['seconds']:.1f} times as fast, "
-                f"{m['megabytes'] / ours['megabytes']:.0f} times less memory, {agree} threshold"
+                f"{m['megabytes'] / ours['megabytes']:.0f} times less memory, {agree}"
             )
     everything = middle["siamese, with intervals and probabilities"]
     print(
