@@ -121,7 +121,7 @@ class ThresholdCurve:
             CalibrationError: the pairs cannot support the policy.
         """
         if policy.smooth is not None:
-            threshold = choose_smoothed(policy, self)
+            threshold = self.smoothed(policy)
             place = self._before(threshold)
             if self.resolution and place >= 0:  # the counts are known at its thresholds alone
                 return self.choice_at(float(self.thresholds[place]))
@@ -132,6 +132,17 @@ class ThresholdCurve:
         # The rule of 30 and the like are of pairs; they were checked above.
         chosen = policy.choose(hits, self.fp, int(hits[-1]), self.impostor, share)
         return self.refuse_all() if chosen < 0 else self.choice_at(float(self.thresholds[chosen]))
+
+    def smoothed(self, policy: Policy) -> float:
+        """The threshold of a policy that smooths distances; it need not be one of the curve's.
+
+        Raises:
+            CalibrationError: the pairs cannot support the policy.
+        """
+        policy.check(self.genuine, self.impostor)
+        hits = self.hits_for(policy)
+        found = choose_smoothed(policy, self.thresholds, hits, self.fp, self.genuine)
+        return self.choose(policy.exact).threshold if found is None else found
 
     def refuse_all(self) -> Choice:
         """A threshold below all distances."""

@@ -14,14 +14,10 @@ method*, Biometrika 1981). What that is worth on other people: ``benchmarks/prom
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from siamese.verification.policies.base import Policy
-
-if TYPE_CHECKING:
-    from siamese.verification.curves import ThresholdCurve
 
 AUTO = "auto"
 FACTOR = 1.3
@@ -47,45 +43,45 @@ def bandwidth(policy: Policy, thresholds: np.ndarray, tp: np.ndarray) -> float:
     return float(FACTOR * spread * total ** (-1 / 3))
 
 
-def choose_smoothed(policy: Policy, curve: ThresholdCurve) -> float:
-    """The threshold with the highest objective of the smoothed counts, of the curve's kind.
+def choose_smoothed(
+    policy: Policy, thresholds: np.ndarray, hits: np.ndarray, fp: np.ndarray, genuine: int
+) -> float | None:
+    """The threshold with the highest objective of the smoothed counts, of the thresholds' kind.
 
-    Of equal ones the smallest. Where all genuine distances are equal, nothing is smoothed.
+    Of equal ones the smallest. None where all genuine distances are equal: nothing is smoothed.
 
     Args:
         policy: with ``smooth``.
-        curve: of all pairs; those between two of its thresholds count at the larger one.
-
-    Raises:
-        CalibrationError: the pairs cannot support the policy.
+        thresholds: (m,) ascending; pairs between two of them count at the larger one.
+        hits, fp: (m,) genuine pairs, weighted where they are, and impostor pairs at or below each.
+        genuine: number of genuine pairs, > 0.
     """
-    policy.check(curve.genuine, curve.impostor)
-    at, kind = curve.thresholds.astype(np.float64), curve.thresholds.dtype.type
-    hits = curve.hits_for(policy)
+    at, kind = thresholds.astype(np.float64), thresholds.dtype.type
     # Of n genuine pairs, whatever their weights.
-    width = bandwidth(policy, curve.thresholds, hits * (curve.genuine / int(hits[-1])))
+    width = bandwidth(policy, thresholds, hits * (genuine / int(hits[-1])))
     if width <= 0:
-        return curve.choose(policy.exact).threshold
+        return None
     low, high = at[0] - _REACH * width, at[-1] + _REACH * width
     step = max(width / _STEPS, (high - low) / _POINTS)
     place = np.rint((at - low) / step).astype(np.int64)
     reach = math.ceil(_REACH * width / step)
     edges = (np.arange(-reach, reach + 2) - 0.5) * (step / width)
     kernel = np.diff(normal_cdf(edges))
-    tp, fp = (
+    tp, false = (
         np.cumsum(
             np.convolve(
                 np.bincount(place, np.diff(counts, prepend=0), minlength=int(place[-1]) + 1), kernel
             )
         )
-        for counts in (hits, curve.fp)
+        for counts in (hits, fp)
     )
-    share = float(policy.prevalence_of(curve.genuine, curve.impostor))
-    values = policy.objective(tp, fp, float(hits[-1]), float(curve.impostor), share)
+    impostor = int(fp[-1])
+    share = float(policy.prevalence_of(genuine, impostor))
+    values = policy.objective(tp, false, float(hits[-1]), float(impostor), share)
     best = int(np.argmax(values))
     found = kind(low + (best - reach + 0.5) * step)
-    below = np.nextafter(curve.thresholds[0], kind(-np.inf))
-    return float(min(max(found, below), curve.thresholds[-1]))
+    below = np.nextafter(thresholds[0], kind(-np.inf))
+    return float(min(max(found, below), thresholds[-1]))
 
 
 def smoothed_draws(counts: np.ndarray, thresholds: np.ndarray, width: float) -> np.ndarray:

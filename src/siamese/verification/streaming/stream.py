@@ -37,7 +37,6 @@ from siamese.verification.grids import CELLS, guess_thresholds, is_fine_enough
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
-from siamese.verification.smoothing import choose_smoothed
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
 from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
@@ -167,7 +166,7 @@ class StreamedDistances(PairDistances):
         if policy.weights is not None:
             return self.curve(policy.weights).choose(policy)
         if policy.smooth is not None:
-            threshold = choose_smoothed(policy, self.curve())
+            threshold = self.curve().smoothed(policy)
             counts = self.count_verdicts(threshold)
             exact = self.curve().with_counts_at([threshold], counts)
             return Choice(threshold, counts, exact.gap(threshold))
