@@ -17,8 +17,8 @@ a method based on the gamma distribution*, Statistics in Medicine 1997), with id
 units: the errors of one identity come together, some identities have many, and most have none. It
 is the upper limit for as many errors as were seen and those of one more identity, which is twice as
 bad as the worst one that was seen: of rare errors a few identities have most, and the worst of all
-is seldom among those at hand (of LFW, 1 % of the people have a third of the false matches at a rate
-of 0.001). Their variance is that over identities (of a false match rate the first-order part of a
+is seldom among those at hand (of LFW, 1 % of the people have a quarter to a third of the false
+matches at a rate of 0.001). Their variance is that over identities (of a false match rate the first-order part of a
 U-statistic, Hoeffding 1948), raised to its own upper limit, since a few identities make up most of
 it. The bound is never below Clopper and Pearson's limit for no error in as many trials as there
 are: identities with genuine pairs (for a recall), or pairs of identities with impostor pairs (for a
