@@ -18,14 +18,15 @@ units: the errors of one identity come together, some identities have many, and 
 is the upper limit for as many errors as were seen and those of one more identity, which is twice as
 bad as the worst one that was seen: of rare errors a few identities have most, and the worst of all
 is seldom among those at hand (of LFW, 1 % of the people have a quarter to a third of the false
-matches at a rate of 0.001). Their variance is that over identities (of a false match rate the first-order part of a
-U-statistic, Hoeffding 1948), raised to its own upper limit, since a few identities make up most of
-it. The bound is never below Clopper and Pearson's limit for no error in as many trials as there
-are: identities with genuine pairs (for a recall), or pairs of identities with impostor pairs (for a
-false match rate). Where no error was seen that limit is the bound, 1 - (1 - confidence)^(1 /
-trials). It is exact where errors of different trials are independent. Pairs that share an identity
-are not: an identity that is alike to everybody, if one in a thousand is, is mostly absent from a
-hundred. So the number of identities that is asked for is the least that may do.
+matches at a rate of 0.001). Their variance is that over identities (of a false match rate the
+first-order part of a U-statistic, Hoeffding 1948), raised to its own upper limit, since a few
+identities make up most of it. The bound is never below Clopper and Pearson's limit for no error in
+as many trials as there are: identities with genuine pairs (for a recall), or pairs of identities
+with impostor pairs (for a false match rate). Where no error was seen that limit is the bound, 1 -
+(1 - confidence)^(1 / trials). It is exact where errors of different trials are independent. Pairs
+that share an identity are not: an identity that is alike to everybody, if one in a thousand is, is
+mostly absent from a hundred. So the number of identities that is asked for is the least that may
+do.
 
 For a precision and a cost, which need both rates, the draws of the bootstrap over identities
 (:mod:`siamese.verification.bootstrap`) are raised until the quantiles of both rates are these
