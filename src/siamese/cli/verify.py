@@ -181,14 +181,8 @@ def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> 
 def _origin(point: OperatingPoint) -> str:
     """Where a threshold came from and what it does there."""
     from siamese.verification.point import GIVEN
-    from siamese.verification.policies.base import OBSERVED
 
-    settings = "".join(
-        f", {name} {value:g}" if isinstance(value, float) else f", {name} {value}"
-        for name, value in point.settings.items()
-        if value not in (None, OBSERVED)
-    )
-    how = f"{point.policy}{settings}"
+    how = f"{point.policy}{point.settings_in_words}"
     if point.policy == GIVEN:
         how = "a number that was given; it has,"
     return (

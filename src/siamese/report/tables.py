@@ -280,15 +280,10 @@ def _origin(point: OperatingPoint) -> str:
     """The interval of a threshold, and how and where it was chosen."""
     low, high = point.ci95.get("threshold", (None, None))
     interval = "" if low is None else f" (95 %: {low:.4f}-{high:.4f})"
-    settings = "".join(
-        f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}"
-        for k, v in point.settings.items()
-        if v is not None
-    )
     return (
         f"{interval}; a number that was given"
         if point.policy == "given"
-        else f"{interval}; {point.policy}{settings}; on {point.split}"
+        else f"{interval}; {point.policy}{point.settings_in_words}; on {point.split}"
     )
 
 

@@ -32,7 +32,7 @@ For a precision and a cost, which need both rates, the draws of the bootstrap ov
 (:mod:`siamese.verification.bootstrap`) are raised until the quantiles of both rates are these
 bounds, and the quantile of the figure is taken.
 
-What is kept on people that were not calibrated on: ``benchmarks/strangers.py``. The pairs count as
+What is kept on people that were not calibrated on: ``benchmarks/promises.py``. The pairs count as
 they are: where a few identities have most of the genuine pairs, a bound of the recall is too near.
 """
 
@@ -111,10 +111,10 @@ def choose_assured(
                 f"confidence, or state how many pairs are genuine where it is used (prevalence)"
             )
         return Assured(curve.refuse_all(), refused)
-    met = np.flatnonzero([bounds.meets(bound) for bound in grid])
-    if bounds.rising and len(met):  # a recall: from the largest threshold down to the first failure
-        failed = np.flatnonzero([not bounds.meets(bound) for bound in grid])
-        met = met[met > (failed[-1] if len(failed) else -1)]
+    kept = np.array([bounds.meets(bound) for bound in grid])
+    if bounds.rising:  # a recall: from the largest threshold down to the first failure
+        kept = np.logical_and.accumulate(kept[::-1])[::-1]
+    met = np.flatnonzero(kept)
     if not len(met):
         if bounds.figure == "fmr":  # the smallest distance is that of too many impostor pairs
             return Assured(curve.refuse_all(), bounds.of_refusing())

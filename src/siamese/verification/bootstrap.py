@@ -18,7 +18,8 @@ import numpy as np
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.grids import CELLS, draw_grid
+from siamese.verification.grids import CELLS as _CELLS
+from siamese.verification.grids import draw_grid
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, rates_at
 from siamese.verification.policies.base import Policy
@@ -28,7 +29,6 @@ from siamese.verification.weights import pair_weights
 MIN_IDENTITIES = 5  # with fewer, drawing identities again gives no useful interval
 DRAWS = 1000
 QUANTILES = (0.025, 0.975)
-_CELLS = CELLS
 
 
 @dataclass(frozen=True, eq=False)

@@ -348,10 +348,9 @@ def make_calibration(
     band, ci95 = None, {}
     if draws is not None:
         # A threshold with a confidence is one of many policies' that no draw can repeat.
-        alone = policy is None or policy.assured_at is not None
         band = (
             draws.interval_like(threshold, curve)
-            if alone or policy is None
+            if policy is None or policy.assured_at is not None
             else draws.threshold_interval(policy, curve)
         )
         band = (min(band[0], threshold), max(band[1], threshold))  # draws have coarse thresholds

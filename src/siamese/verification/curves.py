@@ -280,9 +280,10 @@ class ThresholdCurve:
         if keep is None:
             return thinned
         here = self._before(keep)
-        known = self.thresholds[max(here, 0)] if here >= 0 else None
-        ends = [*(self.gap(keep) or ()), keep, *(() if known is None else (float(known),))]
-        exact = None if self.weighted is None else int(self.weighted[max(here, 0)])
+        if here < 0:
+            return thinned
+        ends = [*(self.gap(keep) or ()), keep, float(self.thresholds[here])]
+        exact = None if self.weighted is None else int(self.weighted[here])
         return thinned._with(ends, self.at(keep), exact)
 
     def _with(

@@ -152,6 +152,15 @@ class OperatingPoint:
         return {"name": self.policy} | dict(self.settings)
 
     @property
+    def settings_in_words(self) -> str:
+        """The policy's settings that are set, to follow its name; empty where there are none."""
+        return "".join(
+            f", {name} {value:g}" if isinstance(value, float) else f", {name} {value}"
+            for name, value in self.settings.items()
+            if value is not None
+        )
+
+    @property
     def promise_in_words(self) -> str | None:
         """What the policy promises, and for whom, in a sentence; None where it promises nothing."""
         if not self.promise:

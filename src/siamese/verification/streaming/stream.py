@@ -159,6 +159,8 @@ class StreamedDistances(PairDistances):
     def choose(self, policy: Policy) -> Choice:
         """See :meth:`PairDistances.choose`; among all distances, exactly.
 
+        With weights, and where distances are smoothed, among the thresholds of :meth:`curve`.
+
         Raises:
             CalibrationError: the pairs cannot support the policy.
         """
