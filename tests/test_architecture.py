@@ -7,7 +7,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "storage", "registry", "plugins", "progress", "notices", "weight_files"},
+    {
+        "errors",
+        "storage",
+        "checkpoint_files",
+        "registry",
+        "plugins",
+        "progress",
+        "notices",
+        "weight_files",
+    },
     {"distances", "pairs"},
     {"datasets", "faces", "backbones", "losses"},
     {"data", "verification"},
@@ -24,6 +33,7 @@ ACQUAINTED = {
     ("registry", "plugins"),
     ("plugins", "errors"),
     ("weight_files", "errors"),
+    ("checkpoint_files", "errors"),
 }
 # Which of our rooms may import which packages that are slow to load or dangerous to spread.
 OWNERS = {

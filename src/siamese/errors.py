@@ -57,6 +57,10 @@ class BundleError(SiameseError):
     """A bundle is missing, incomplete, damaged, or written by a newer version."""
 
 
+class CheckpointError(SiameseError):
+    """A checkpoint cannot be written, or one that is read is damaged or none."""
+
+
 class WeightsError(SiameseError):
     """A file of weights is missing, damaged, or of another network."""
 

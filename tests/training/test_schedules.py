@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from tests.helpers import quiet_trainer
 
 import siamese
-from siamese.training.resuming import GivenRates
+from siamese.training.given_rates import GivenRates
 from siamese.training.schedules import StepFactorLR
 
 

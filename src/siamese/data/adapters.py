@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils import data as torch_data
 from torch.utils.data.distributed import DistributedSampler
 
@@ -91,10 +92,11 @@ def as_augmentation(augmentation: Any) -> Augment | None:
 class TorchBatches:
     """A torch batch sampler in the form that a data module's loader reads.
 
-    Which images are together is the sampler's affair, and so is its random state: a resumed run
-    draws other batches. Several processes need a sampler that draws alike in each of them (a seeded
-    generator), or a ``DistributedSampler``. The augmentation depends on
-    ``(seed, epoch, step, rank)``, as ever.
+    Which images are together is the sampler's affair. A checkpoint keeps the random numbers that it
+    draws from (torch's global ones and its own ``generator``), as they were when the epoch began: a
+    run that is resumed within it draws the epoch again and leaves out what was trained on. Several
+    processes need a sampler that draws alike in each of them (a seeded generator), or a
+    ``DistributedSampler``. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
     """
 
     def __init__(
@@ -110,21 +112,59 @@ class TorchBatches:
                 f"the sampler gives {len(sampler)} batches for {world} processes; "  # type: ignore[arg-type]
                 f"{_IN_BATCHES if world == 1 else 'give more and smaller ones'}"
             )
-        self.epoch = 0
+        self.epoch = self.begun = 0
+        self._drawn_from: dict[str, torch.Tensor] = {}  # as this epoch began
+        self._begin_with: Mapping[str, torch.Tensor] = {}
         self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
-        for part in (self._sampler, getattr(self._sampler, "sampler", None)):
+        for part in self._parts():
             if callable(announce := getattr(part, "set_epoch", None)):
                 announce(epoch)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The random numbers that the epoch was drawn from."""
+        return self._drawn_from
+
+    def begin_at(self, step: int, state: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Let the next epoch that is drawn begin with a later step, once.
+
+        Args:
+            step: which one.
+            state: from :meth:`state_dict`: the epoch is drawn from the same numbers.
+        """
+        self.begun, self._begin_with = min(step, len(self)), state or {}
+
+    def _parts(self) -> tuple[Any, ...]:
+        return (self._sampler, getattr(self._sampler, "sampler", None))
 
     def __len__(self) -> int:
         return len(self._sampler) // self._world  # type: ignore[arg-type]
 
+    def _draw(self, begun: int) -> Iterator[tuple[int, Any]]:
+        """The sampler's batches from one on, with their numbers."""
+        generator, given = generator_of(self._sampler), self._begin_with if begun else {}
+        self._begin_with = {}
+        now = torch.get_rng_state()
+        if given:
+            torch.set_rng_state(given["torch"])
+            if generator is not None and "generator" in given:
+                generator.set_state(given["generator"])
+        self._drawn_from = {"torch": torch.get_rng_state()}
+        if generator is not None:
+            self._drawn_from["generator"] = generator.get_state()
+        batches = enumerate(self._sampler)
+        for _ in range(begun * self._world):
+            next(batches)
+        if given:  # the training's own have gone on since
+            torch.set_rng_state(now)
+        return batches
+
     def __iter__(self) -> Iterator[BatchPlan]:
+        begun, self.begun = self.begun, 0
         steps = len(self)
-        for turn, rows in enumerate(self._sampler):
+        for turn, rows in self._draw(begun):
             step, rank = divmod(turn, self._world)
             if step >= steps:
                 return
@@ -144,6 +184,12 @@ class TorchBatches:
         return indices
 
 
+def generator_of(sampler: Any) -> torch.Generator | None:
+    """The random numbers of a torch sampler, or of the sampler in it; None for the global ones."""
+    found = (getattr(p, "generator", None) for p in (sampler, getattr(sampler, "sampler", None)))
+    return next((g for g in found if isinstance(g, torch.Generator)), None)
+
+
 class TorchSampler(Sampler):
     """A torch batch sampler as a sampler of ours; see :class:`TorchBatches`."""
 
@@ -151,6 +197,10 @@ class TorchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[Any]) -> None:
         self.sampler = sampler
+
+    def __repr__(self) -> str:
+        parts = (self.sampler, getattr(self.sampler, "sampler", None))
+        return f"TorchSampler({' of '.join(type(p).__name__ for p in parts if p is not None)})"
 
     def batches(  # type: ignore[override]
         self,

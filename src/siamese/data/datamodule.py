@@ -16,6 +16,7 @@ from siamese.data.adapters import (
     TorchBatches,
     as_augmentation,
     as_sampler,
+    generator_of,
 )
 from siamese.data.arguments import arguments_of, named_arguments
 from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is, limit_worker_threads
@@ -287,10 +288,14 @@ class ImageDataModule(pl.LightningDataModule):
         known = isinstance(augment, (Augmentation, type(None)))
         if isinstance(augment, AlbumentationsPipeline):
             known = augment.is_known
-        loader = BatchLoader if known else DataLoader
-        return loader(
+        if self.trainer is not None and not isinstance(batches, SequentialBatches):
+            # A resumed run asks for its loader before it announces the epoch.
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            batches.set_epoch(progress.processed)
+        return BatchLoader(
             data,
-            batch_sampler=batches,  # type: ignore[arg-type]  # yields plans, not lists of indices
+            ahead=known,
+            batch_sampler=batches,  # yields plans, not lists of indices
             num_workers=self.workers,
             collate_fn=collate_as_is,
             persistent_workers=self.workers > 0,
@@ -300,6 +305,17 @@ class ImageDataModule(pl.LightningDataModule):
             # which initialises the network.
             generator=torch.Generator().manual_seed(self.batch_seed),
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: the state of a torch sampler's own generator, if there is one."""
+        own = generator_of(getattr(self.batch_sampler, "sampler", None))
+        return {} if own is None else {"generator": own.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The reverse of :meth:`state_dict`."""
+        own = generator_of(getattr(self.batch_sampler, "sampler", None))
+        if own is not None and "generator" in state_dict:
+            own.set_state(state_dict["generator"])
 
     def _rank(self) -> tuple[int, int]:
         return (

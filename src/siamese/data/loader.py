@@ -1,4 +1,4 @@
-"""BatchLoader: a DataLoader that, without processes of its own, loads the next batches in a thread.
+"""BatchLoader: a DataLoader that knows which batch it is at, and loads the next ones in a thread.
 
 While a network computes, Python waits; augmentation takes about a sixth of the time of a training
 step of a small network. A thread needs no start, and nothing has to be pickled.
@@ -7,7 +7,7 @@ step of a small network. A thread needs no start, and nothing has to be pickled.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -22,14 +22,48 @@ class BatchLoader(DataLoader[dict[str, Any]]):
     """Batches of a data set that loads whole plans, in the order of the plans.
 
     The plans are drawn where the loop runs, so that a sampler may draw from torch's global random
-    numbers; what is done to an image must not.
+    numbers; what is done to an image must not, unless ``ahead`` is False.
+
+    It is ``Stateful`` as Lightning understands it: a checkpoint that is written within an epoch
+    holds how many of its batches were given out, and a resumed run goes on with the next one. An
+    epoch's iterator begins its work with the first batch that is asked for: by then the sampler
+    knows the epoch.
 
     Args:
-        as for ``torch.utils.data.DataLoader``, whose worker processes are used where there are any.
+        ahead: without processes of its own, load the next batches in a thread, before they are
+            asked for.
+        arguments: as for ``torch.utils.data.DataLoader``, whose worker processes are used where
+            there are any.
     """
 
+    def __init__(self, *arguments: Any, ahead: bool = True, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._ahead, self._given = ahead, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many batches of this epoch were given out, and what the sampler must know."""
+        known: dict[str, Any] = getattr(self.batch_sampler, "state_dict", dict)()
+        return {"batch": self._given} | ({"sampler": known} if known else {})
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next epoch begin after as many batches; Lightning calls it for a begun epoch."""
+        self._given = int(state["batch"])
+        begin = getattr(self.batch_sampler, "begin_at", None)
+        if begin is not None:
+            begin(self._given, state.get("sampler"))
+
     def __iter__(self) -> Any:
-        return super().__iter__() if self.num_workers else self._in_a_thread()
+        # A batch sampler that cannot begin later begins anew.
+        begun = getattr(self.batch_sampler, "begun", 0)
+        made = super().__iter__ if self.num_workers or not self._ahead else self._in_a_thread
+
+        def batches() -> Iterator[dict[str, Any]]:
+            self._given = begun
+            for batch in made():
+                self._given += 1
+                yield batch
+
+        return batches()
 
     def _in_a_thread(self) -> Iterator[dict[str, Any]]:
         with ThreadPoolExecutor(1, "siamese-loader") as thread:

@@ -24,7 +24,6 @@ from siamese.inference.bundle import A_SWEEP, PRETRAINED, RUN, SWEEP, Bundle, bu
 from siamese.inference.components import Components
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
-from siamese.storage import write_json
 from siamese.verification.policies.base import Policy, as_policy
 
 _VERSION = 1
@@ -99,26 +98,22 @@ def place_of(run: Source) -> Bundle | str | Path:
 
 
 def describe_run(
-    folder: Path,
     components: Components,
     pair_rule: PairRule,
     policy: Policy,
     provenance: dict[str, Any],
     missing: str | None = None,
-) -> None:
-    """Write ``run.json``, from which and a checkpoint a bundle can be made at any time.
+) -> dict[str, Any]:
+    """The content of ``run.json``, from which and a checkpoint a bundle can be made at any time.
 
     Args:
-        folder: of the run.
         components, pair_rule, policy, provenance: what the bundle will be made of.
         missing: why none can be made; None where one can.
     """
     if missing is not None:
-        content = {"version": _VERSION, "process": process_now(), "missing": missing}
-        write_json(folder / RUN, content)
-        return
+        return {"version": _VERSION, "process": process_now(), "missing": missing}
     described = pair_rule.describe()
-    content = {
+    return {
         "version": _VERSION,
         "process": process_now(),
         **components.describe(),
@@ -126,7 +121,6 @@ def describe_run(
         "policy": policy.describe(),
         "provenance": provenance,
     }
-    write_json(folder / RUN, content)
 
 
 def process_now() -> dict[str, Any]:

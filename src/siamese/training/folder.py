@@ -20,6 +20,7 @@ FILES = (
     "crops.json",
     "skew.json",
 )
+FINISHED = "timing.json"  # the last file that a run writes
 # What shows that a folder holds a run.
 RESULTS = (
     "evaluation.json",
@@ -32,6 +33,12 @@ RESULTS = (
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run: one that came as far as a checkpoint, or is still at work."""
     return is_at_work(folder) or any((folder / name).exists() for name in RESULTS)
+
+
+def unfinished(folder: Path) -> bool:
+    """Whether a folder holds a run that can be gone on with and did not come to its end."""
+    begun = (folder / "checkpoints" / "last.ckpt").is_file()
+    return begun and not (folder / FINISHED).exists()
 
 
 def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:

@@ -367,19 +367,22 @@ class SiameseModule(pl.LightningModule):
         checkpoint["operating_point"] = (
             self.operating_point.to_dict() if self.operating_point else None
         )
-        parts = {"backbone": self.backbone, "loss": self.loss, "distance": self.distance}
-        settings = {
-            "decay_matrices_only": self.decay_matrices_only,
-            "layer_decay": self.layer_decay,
-        }
         # Numbers of numpy would be pickled as objects, which no checkpoint may hold.
         for state in checkpoint.get("optimizer_states", []):
             for group in state["param_groups"]:
                 group.update({k: as_plain(v) for k, v in group.items()})
         if "lr_schedulers" in checkpoint:
             checkpoint["lr_schedulers"] = [as_plain(s) for s in checkpoint["lr_schedulers"]]
-        described = describe_module(parts, self.optimizer, self.schedule, settings)
-        checkpoint[KEY] = described | {"training_threshold": self._training_threshold}
+        checkpoint[KEY] = self.describe() | {"training_threshold": self._training_threshold}
+
+    def describe(self) -> dict[str, Any]:
+        """What it is made of, plain JSON values without weights; as checkpoints hold it."""
+        parts = {"backbone": self.backbone, "loss": self.loss, "distance": self.distance}
+        settings = {
+            "decay_matrices_only": self.decay_matrices_only,
+            "layer_decay": self.layer_decay,
+        }
+        return describe_module(parts, self.optimizer, self.schedule, settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         values = checkpoint.get("operating_point")

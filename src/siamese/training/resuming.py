@@ -5,108 +5,40 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from siamese.checkpoint_files import read_checkpoint
 from siamese.data.manifest import SplitManifest
-from siamese.data.transforms import stable_seed
-from siamese.errors import ConfigError, first_line
+from siamese.errors import CheckpointError, ConfigError
+from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import RUN
-from siamese.registry import as_plain
 from siamese.report.history import History, join_histories, read_history
+from siamese.training.changes import changes, check_changes
+from siamese.training.description import KEY
+from siamese.training.exact_resume import ExactResume
+from siamese.training.folder import FINISHED
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import short_monitor
+from siamese.training.position import Position
+
+AUTO = "auto"  # instead of a run: the one in the folder that is to be trained in
+# Parts of a checkpoint's description that say how it was trained.
+_TRAINED_BY = ("loss", "optimizer", "schedule", "settings")
+_MADE_OF = ("backbone", "distance", "cropper", "augmentation", "pair_rule", "policy")
+_BATCHES = ("sampler", "batch_seed")
 
 
-class GivenRates(pl.Callback):
-    """Records in checkpoints the optimizer settings that a run was given.
-
-    A checkpoint brings its optimizer's settings with it. Where a resumed run is given others, these
-    apply; a rate that a schedule has changed since is changed in proportion. Where it is given the
-    same, the checkpoint's stay untouched, whatever the schedule made of them.
-    """
-
-    def __init__(self) -> None:
-        self._given: list[dict[str, Any]] = []
-        self._recorded: list[dict[str, Any]] | None = None
-        self._resumed = False
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"given": self._given}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._recorded = as_plain(state_dict["given"])
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        self._resumed = True
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SiameseModule)
-        self._given = [_plain_settings(g) for g in pl_module.make_optimizer().param_groups]
-        if not self._resumed or self._given == self._recorded:
-            return
-        # Checkpoints of 0.1.0 record nothing; their only schedule is made anew from the given
-        # rates.
-        recorded = self._recorded or [{}] * len(self._given)
-        before = _initial_rates(pl_module, recorded)
-        now = _initial_rates(pl_module, self._given)
-        groups = trainer.optimizers[0].param_groups
-        for group, given, old, new in zip(groups, self._given, before, now, strict=True):
-            rate = group["lr"] * (new / old) if old else new
-            if not trainer.lr_scheduler_configs:
-                rate = given["lr"]
-            group.update(given, lr=rate, initial_lr=new)
-        for config in trainer.lr_scheduler_configs:
-            if hasattr(config.scheduler, "base_lrs"):
-                config.scheduler.base_lrs = list(now)
-
-
-def _plain_settings(group: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer group's settings without its parameters, as a checkpoint can keep them."""
-    return {
-        name: float(value) if isinstance(value, torch.Tensor) else as_plain(value)
-        for name, value in group.items()
-        if name != "params"
-    }
-
-
-def _initial_rates(module: SiameseModule, settings: list[dict[str, Any]]) -> list[float]:
-    """What the module's schedule starts from, where the optimizer has these settings."""
-    optimizer = module.make_optimizer()
-    for group, values in zip(optimizer.param_groups, settings, strict=True):
-        group.update(values)
-    if module.schedule is not None:
-        module.schedule(optimizer)
-    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-
-
-class EpochSeeds(pl.Callback):
-    """Seeds dropout and noise again in each epoch.
-
-    So a resumed run draws the same numbers as a run that was not interrupted.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        torch.manual_seed(stable_seed(self._seed, 9, trainer.current_epoch))
-
-
-def _first_weights(folder: Path) -> str | None:
-    """As a run's description has it; the check of a run.json is not for here."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        facts = json.loads((folder / RUN).read_text(encoding="utf-8")).get("provenance") or {}
-        found = facts.get("first_weights")
-        return found if isinstance(found, str) else None
-    return None
+def _described(folder: Path) -> dict[str, Any]:
+    """A run's description, as far as it can be read; its check is not for here."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}
 
 
 def _logged_today(name: str, split: str) -> str:
@@ -119,85 +51,123 @@ def _logged_today(name: str, split: str) -> str:
     return f"{split}/{name.removeprefix('val/')}"
 
 
-def _is_whole(content: Mapping[str, Any]) -> bool:
-    """Whether Lightning wrote a checkpoint at the end of an epoch; True where that is not known."""
-    with contextlib.suppress(KeyError, TypeError):
-        return bool(content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"])
-    return True
-
-
 @dataclass(frozen=True)
 class PreviousRun:
     """A previous run, to be continued.
 
     Attributes:
         checkpoint: the run's last one, or the one that was named.
-        epochs: how many it was trained for.
+        epochs: how many came to their end.
+        batch: how many batches of the epoch after these were trained on.
         manifest: its ``split.json``; None if there is only a checkpoint.
-        history: losses and figures of its epochs.
+        history: losses and figures of its whole epochs.
         shapes: of the checkpoint's weights, by name.
         groups: how many parameters each group of its optimizer has.
         best: its best checkpoint; None if there is none.
         first_weights: fingerprint of what it began with
             (:func:`siamese.evaluation.baselines.fingerprint`); None where that is not known.
-        whole: whether its last epoch came to its end.
+        finished: whether it was calibrated, evaluated and saved.
+        exact: whether the checkpoint knows its batch and its random numbers; those of 0.1.0 do not.
+        made_of: its ``run.json``.
+        trained_by: what the checkpoint says of loss, optimizer and schedule.
     """
 
     checkpoint: Path
     epochs: int
+    batch: int
     manifest: SplitManifest | None
     history: History
     shapes: Mapping[str, tuple[int, ...]]
     groups: tuple[int, ...]
     best: Path | None
     first_weights: str | None = None
-    whole: bool = True
+    finished: bool = False
+    exact: bool = True
+    made_of: Mapping[str, Any] = field(default_factory=dict)
+    trained_by: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, run: str | Path) -> PreviousRun:
+    def find(cls, run: str | Path, folder: Path) -> PreviousRun | None:
         """Read a run's folder, or a checkpoint.
 
+        Args:
+            run: what to go on with; ``"auto"`` for the run in ``folder``, if one has begun there.
+            folder: of the run that is about to begin.
+
+        Returns:
+            None if ``"auto"`` finds none.
+
         Raises:
-            ConfigError: it is neither.
+            ConfigError: it is neither, is damaged, or another process is at work on it.
         """
+        if run == AUTO:
+            if not (folder / "checkpoints" / "last.ckpt").is_file():
+                return None
+            run = folder
         path = Path(run).expanduser()
         checkpoint = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+        home = path if path.is_dir() else path.parent.parent
+        best, split = home / "checkpoints" / "best.ckpt", home / "split.json"
         try:
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-            epochs = int(content["epoch"]) + 1
+            content = read_checkpoint(checkpoint)
             shapes = {name: tuple(value.shape) for name, value in content["state_dict"].items()}
             groups = tuple(
                 len(group["params"]) for group in content["optimizer_states"][0]["param_groups"]
             )
+            saved = content["callbacks"].get(ExactResume.__qualname__, {})
+            position = Position.of(content, saved.get("batches"))
+            ended = position.epoch if position else int(content["epoch"]) + 1
+            trained_by = dict(content.get(KEY) or {})
         except FileNotFoundError as error:
             raise ConfigError(
                 f"resume={run}: no run (there is no {checkpoint}); give the folder of a training "
                 f"run, or a checkpoint"
             ) from error
-        except Exception as error:  # torch raises many kinds for a file that is no checkpoint
+        except CheckpointError as error:
             raise ConfigError(
-                f"resume={run}: not a checkpoint of a training run "
-                f"({first_line(error):.80}); give the run's "
+                f"resume={run}: not a checkpoint of a training run ({error}); give the run's "
                 f"folder, or its checkpoints/last.ckpt"
             ) from error
-        folder = path if path.is_dir() else path.parent.parent
-        split, best = folder / "split.json", folder / "checkpoints" / "best.ckpt"
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"resume={run}: {checkpoint} is no checkpoint to go on from: it has no weights or "
+                f"no optimizer ({type(error).__name__}); give a run's folder"
+            ) from error
+        if home.resolve() == folder.resolve() and is_at_work(home):
+            raise ConfigError(
+                f"resume={run}: another process is training there (run.json says which); wait for "
+                f"its end, or stop it"
+            )
+        if best.exists():  # now, and not after the training
+            _check_best(best)
         # A run that was stopped has no history.csv yet, or that of the run which it resumed itself;
         # but it has a log.
         known: History = {}
-        for file in (folder / "history.csv", folder / "logs" / "csv" / "metrics.csv"):
+        for file in (home / "history.csv", home / "logs" / "csv" / "metrics.csv"):
             known = join_histories(known, read_history(file) if file.exists() else {})
         before = {
-            n: ([e for e in es if e < epochs], vs[: sum(e < epochs for e in es)])
+            n: ([e for e in es if e < ended], vs[: sum(e < ended for e in es)])
             for n, (es, vs) in known.items()
         }
         manifest = SplitManifest.load(split) if split.exists() else None
         validated = manifest.calibrating if manifest else "calibration"
-        before = {_logged_today(name, validated): values for name, values in before.items()}
-        kept = best if best.exists() else None
-        first = _first_weights(folder)
-        whole = _is_whole(content)
-        return cls(checkpoint, epochs, manifest, before, shapes, groups, kept, first, whole)
+        described = _described(home)
+        first = dict(described.get("provenance") or {}).get("first_weights")
+        return cls(
+            checkpoint,
+            ended,
+            position.batch if position else 0,
+            manifest,
+            {_logged_today(name, validated): values for name, values in before.items()},
+            shapes,
+            groups,
+            best if best.exists() else None,
+            first if isinstance(first, str) else None,
+            (home / FINISHED).exists(),
+            bool(saved),
+            described,
+            trained_by,
+        )
 
     def lies_in(self, folder: Path) -> bool:
         """Whether this is the run that the folder holds."""
@@ -205,11 +175,11 @@ class PreviousRun:
 
     def better(self, monitor: str, mode: str, later: ModelCheckpoint) -> Path | None:
         """The previous run's best checkpoint, if no later epoch is better."""
-        if self.best is None or later.best_model_score is None:
+        if self.best is None:
             return None
         wanted = short_monitor(monitor)
         earlier = {"val/loss"} if wanted == "loss" else set()  # was the loss of other batches
-        states = torch.load(self.best, map_location="cpu", weights_only=True)["callbacks"]
+        states = read_checkpoint(self.best)["callbacks"]
         scores = [
             s["best_model_score"]
             for s in states.values()
@@ -218,26 +188,31 @@ class PreviousRun:
             and s.get("monitor") not in earlier
         ]
         sign = 1 if mode == "min" else -1
-        known = scores and scores[0] is not None
+        if not scores or scores[0] is None:
+            return None
+        if later.best_model_score is None:  # no epoch was validated since
+            return self.best
         return (
-            self.best
-            if known and sign * float(scores[0]) <= sign * float(later.best_model_score)
-            else None
+            self.best if sign * float(scores[0]) <= sign * float(later.best_model_score) else None
         )
 
     def check(self, manifest: SplitManifest, max_epochs: int, module: SiameseModule) -> None:
         """Check that the run can be continued.
 
-        There must be epochs left, and the split must be the same, so that no identity that was
-        trained on is tested on; so must the network, the loss and the learning rates' shares.
+        There must be epochs left, or what follows the last one; and the split must be the same, so
+        that no identity that was trained on is tested on; so must the network, the loss and the
+        learning rates' shares.
 
         Raises:
             ConfigError: one of them is not so.
         """
-        if max_epochs <= self.epochs:
+        trained = f"the run to resume was trained for max_epochs={self.epochs} already"
+        if max_epochs <= self.epochs and self.finished:
+            raise ConfigError(f"{trained}, and is finished: give max_epochs above {self.epochs}")
+        if max_epochs < self.epochs:
             raise ConfigError(
-                f"the run to resume was trained for max_epochs={self.epochs} already: give "
-                f"max_epochs above {self.epochs}"
+                f"{trained}: give max_epochs={self.epochs} to finish it (calibrate, evaluate, save "
+                f"the bundle), or more"
             )
         if self.manifest is not None and not self.manifest.has_split_of(manifest):
             raise ConfigError(
@@ -265,3 +240,43 @@ class PreviousRun:
                 "it with the same module.layer_decay, module.backbone.affine_rate and "
                 "module.decay_matrices_only"
             )
+
+    def check_settings(
+        self, made_of: Mapping[str, Any], trained_by: Mapping[str, Any], allowed: bool
+    ) -> None:
+        """Refuse other settings than the run had, or show them where they are allowed.
+
+        Args:
+            made_of: what will be the ``run.json`` of the run that goes on.
+            trained_by: as :func:`siamese.training.description.describe_module` writes it.
+            allowed: whether others are.
+
+        Raises:
+            ConfigError: see :func:`siamese.training.changes.check_changes`.
+        """
+        before, now = dict(self.made_of), dict(made_of)
+        facts = [dict(run.get("provenance") or {}) for run in (before, now)]
+        if all("config" in of for of in facts):  # both by the command: its own words
+            found = changes(*(of["config"] for of in facts))
+        else:
+            found = changes(
+                *(
+                    {part: run[part] for part in _MADE_OF if part in run}
+                    | {part: by[part] for part in _TRAINED_BY if part in by}
+                    | {part: of[part] for part in _BATCHES if part in of}
+                    for run, by, of in zip(
+                        (before, now), (self.trained_by, trained_by), facts, strict=True
+                    )
+                )
+            )
+        check_changes(found, allowed)
+
+
+def _check_best(path: Path) -> None:
+    try:
+        read_checkpoint(path)["callbacks"].values()
+    except (CheckpointError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: the best checkpoint so far cannot be read ({error}); remove it to go on "
+            f"without"
+        ) from error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
-import time
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from siamese.evaluation.baselines import (
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
+from siamese.inference.bundle import RUN
 from siamese.inference.components import Components
 from siamese.losses.base import EmbeddingLoss
 from siamese.pairs.balanced_pairs import BalancedPairs
@@ -38,10 +38,13 @@ from siamese.report.history import History, join_histories, read_history, write_
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
 from siamese.training.checks import check_run, has_weights, unnamed
-from siamese.training.folder import check_folder, remove_results
+from siamese.training.exact_resume import EpochSeeds
+from siamese.training.fitting import Weights, best_weights, fit
+from siamese.training.folder import FINISHED, check_folder, remove_results
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
-from siamese.training.resuming import EpochSeeds, PreviousRun
+from siamese.training.resuming import PreviousRun
+from siamese.training.stopping import StopRequest
 from siamese.training.summary import notes_of, show
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.training.training_run import TrainingRun
@@ -49,8 +52,6 @@ from siamese.training.watch import LearningWatch
 from siamese.verification.assurance import check_trials
 from siamese.verification.measure import trials_of
 from siamese.verification.policies.base import Policy, as_policy
-
-Weights = tuple[int | None, int | None]  # epoch, counted from 0, and step that they are of
 
 
 def train(
@@ -68,6 +69,7 @@ def train(
     callbacks: Sequence[pl.Callback] = (),
     trainer: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    allow_changes: bool = False,
     overwrite: bool = False,
     plots: bool = True,
     baselines: Sequence[str] = ("untrained", "descriptors"),
@@ -98,14 +100,18 @@ def train(
         monitor, mode: what "best" means: ``"eer"``, ``"auc"``, ``"f1"``, ``"accuracy"`` or
             ``"loss"`` of the calibration identities, or ``"train/loss"``; ``"min"`` or ``"max"``.
         resume: folder of a previous run of the same module and data, or one of its checkpoints:
-            goes on after its last epoch, up to ``max_epochs`` in all. With the same settings and a
-            schedule that does not depend on the length of the run (None), the weights come out as
-            if it had never stopped. A run that ``max_steps`` or ``max_time`` stopped within an
-            epoch goes on with the next one; the run's notes say so.
+            goes on where that one was saved, also within an epoch, up to ``max_epochs`` in all; or
+            ``"auto"``: goes on with the run in ``folder`` if one has begun there, and begins one
+            otherwise. With the same settings, ``max_epochs`` included (schedules such as the
+            default one depend on the length of the run), weights and figures come out bit for bit
+            as if it had never stopped. A run that was stopped after its last epoch is calibrated,
+            evaluated and saved.
         callbacks: more Lightning callbacks.
         trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence. Loggers and
             callbacks are added to the run's own.
         provenance: more facts for the bundle.
+        allow_changes: go on with other settings than the previous run had; by default they are
+            named and refused.
         overwrite: remove what another run left in the folder, its pictures included; by default
             such a folder is refused, so that no run is lost and none is mixed with another.
         plots: draw the pictures in ``plots/``; without them a short training ends sooner.
@@ -122,6 +128,9 @@ def train(
     Raises:
         SiameseError: bad data or settings; nothing is written before the data are known to be
             usable.
+        TrainingStoppedError: a ``KeyboardInterrupt``, after Ctrl-C or SIGTERM: training stopped
+            after the batch that was being computed, with a checkpoint. (In a thread of your own
+            signals are not seen.)
     """
     if trainer is not None and not isinstance(trainer, Mapping):
         raise ConfigError(
@@ -134,7 +143,8 @@ def train(
     # Where this module was trained before.
     module.distance = _unfitted(module.distance)
     module.backbone.unfit()
-    previous = PreviousRun.find(resume) if resume is not None else None
+    previous = PreviousRun.find(resume, folder) if resume is not None else None
+    stop = StopRequest()
     with no_advertisements():
         data.progress = data.progress and verbose
         images = EvaluationData.of_module(data, as_pair_rule(pairs or BalancedPairs()))
@@ -143,7 +153,7 @@ def train(
             previous.check(images.manifest, max_epochs, module)
         components = _components(module, data)
         untrained = before_training(components)
-        facts = _facts(module, images) | dict(provenance or {})
+        facts = _facts(module, images, data) | dict(provenance or {})
         first = facts["first_weights"] = fingerprint(untrained)
         if previous and previous.first_weights:
             facts["first_weights"] = previous.first_weights
@@ -158,22 +168,25 @@ def train(
         watch = [] if any(isinstance(c, LearningWatch) for c in callbacks) else [LearningWatch()]
         chosen = [_calibrator(images, rule), *watch, seeds, best, *callbacks]
         settings = {"max_epochs": max_epochs, "enable_progress_bar": verbose}
-        fitting = make_trainer(folder, chosen, settings | dict(trainer or {}))
+        fitting = make_trainer(folder, chosen, settings | dict(trainer or {}), stop)
+        reason, pairs_of_run = unnamed(components.backbone), images.pair_rules[images.calibrating]
+        description = describe_run(components, pairs_of_run, rule, facts, reason)
+        if previous:
+            previous.check_settings(description, module.describe(), allow_changes)
         goes_on = previous is not None and previous.lies_in(folder)
         check_folder(folder, images, overwrite or goes_on)
         if not goes_on:
             remove_results(folder)
-        if (reason := unnamed(components.backbone)) is not None:
+        if reason is not None:
             print(f"note: {reason}")
-        pairs_of_run = images.pair_rules[images.calibrating]
-        describe_run(folder, components, pairs_of_run, rule, facts, reason)
+        write_json(folder / RUN, description)
         _describe(folder, images, data, plots, verbose)
         trained = has_weights(module)
-        seconds = _fit(fitting, module, data, folder, previous) if trained else 0.0
+        seconds = fit(fitting, module, data, folder, previous, stop) if trained else 0.0
     weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
-    chosen_best = keep == "best" and bool(best.best_model_path)
+    chosen_best = best_weights(module, best, folder, previous) if keep == "best" else None
     if chosen_best:
-        weights = _restore_best(module, best, folder, previous)
+        weights = chosen_best
     facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
     evaluation = _conclude(module, components, images, rule, weights, facts)
     notes = notes_of(previous, trained and keep == "best" and not chosen_best)
@@ -191,6 +204,7 @@ def train(
         run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
     )
     write_json(folder / "evaluation.json", run.evaluation.to_dict())
+    _write_timing(run)
     if verbose:
         show(run, trained)
     return run
@@ -253,7 +267,7 @@ def _components(module: SiameseModule, data: ImageDataModule) -> Components:
     return Components(module.backbone, module.distance, data.cropper, augmentation)  # type: ignore[arg-type]
 
 
-def _facts(module: SiameseModule, images: EvaluationData) -> dict[str, Any]:
+def _facts(module: SiameseModule, images: EvaluationData, data: ImageDataModule) -> dict[str, Any]:
     """The bundle's provenance, as far as it is known before training."""
     return {
         "siamese": importlib.metadata.version("siamese-lightning"),
@@ -262,6 +276,9 @@ def _facts(module: SiameseModule, images: EvaluationData) -> dict[str, Any]:
         "split_protocol": images.manifest.protocol,
         "split_seed": images.manifest.seed,
         "loss": repr(module.loss),
+        # Without the address that a class without a repr of its own shows.
+        "sampler": re.sub(r" at 0x[0-9a-f]+", "", repr(data.batch_sampler)),
+        "batch_seed": data.batch_seed,
     }
 
 
@@ -285,54 +302,11 @@ def _describe(
         print(f"note: {images.manifest.caution}")
 
 
-def _fit(
-    fitting: pl.Trainer,
-    module: SiameseModule,
-    data: ImageDataModule,
-    folder: Path,
-    previous: PreviousRun | None,
-) -> float:
-    """Train; returns the seconds."""
-    start = time.perf_counter()
-    if previous:  # before the logger begins anew: a run stopped again must not lose what came first
-        write_history(folder / "history.csv", previous.history)
-    checkpoint = previous.checkpoint if previous else None
-    if not module.training:  # as another training has left it
-        module.train()
-    try:
-        fitting.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as stopped:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt from stopped
-    return time.perf_counter() - start
-
-
-def _restore_best(
-    module: SiameseModule, best: ModelCheckpoint, folder: Path, previous: PreviousRun | None
-) -> Weights:
-    """Put the best epoch's weights into the module, also where a previous run had it."""
-    chosen = best.best_model_path
-    assert best.monitor is not None
-    if previous and (better := previous.better(best.monitor, best.mode, best)):
-        kept = folder / "checkpoints" / "best.ckpt"
-        if better.resolve() != kept.resolve():  # a run that goes on in its own folder has it
-            shutil.copyfile(better, kept)
-        chosen = str(better)
-    content = torch.load(chosen, map_location="cpu", weights_only=True)
-    module.load_state_dict(content["state_dict"])
-    module.on_load_checkpoint(content)
-    return content["epoch"], content["global_step"]
-
-
 def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
     """What is left in the run's folder at its end."""
     folder, bundle = run.folder, run.evaluation.bundle
     if unnamed(bundle.backbone) is None:
         bundle.save(run.bundle)
-    timing = {
-        "training_seconds": round(run.seconds, 2),
-        "seconds_per_epoch": round(run.seconds_per_epoch, 3),
-    }
-    write_json(folder / "timing.json", timing)
     logged = folder / "logs" / "csv" / "metrics.csv"
     history = join_histories(earlier, read_history(logged) if logged.exists() else {})
     if history:
@@ -340,3 +314,12 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
         if draw:
             pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
     run.evaluation.write(folder, plots=draw, overwrite=True)
+
+
+def _write_timing(run: TrainingRun) -> None:
+    """The last file of a run: where it lies, nothing is left to be done."""
+    timing = {
+        "training_seconds": round(run.seconds, 2),
+        "seconds_per_epoch": round(run.seconds_per_epoch, 3),
+    }
+    write_json(run.folder / FINISHED, timing)

@@ -16,10 +16,10 @@ from siamese.training.training_run import TrainingRun
 
 def notes_of(previous: PreviousRun | None, unvalidated: bool) -> Iterator[str]:
     """What is not as a user would think; ``unvalidated``: no best weights could be chosen."""
-    if previous and not previous.whole:
+    if previous and not previous.exact:
         yield (
-            f"the run that was resumed had been stopped within its epoch "
-            f"{previous.epochs} (by max_steps or max_time); the rest of that epoch is left out"
+            "the checkpoint that was resumed is of an earlier version: had the run been stopped "
+            "within an epoch, the rest of that epoch is left out"
         )
     if unvalidated:
         yield (

@@ -12,18 +12,23 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
     MisconfigurationException,
 )
 
 from siamese.errors import ConfigError, first_line
-from siamese.training.resuming import GivenRates
+from siamese.training.checkpoint_io import AtomicCheckpointIO
+from siamese.training.exact_resume import ExactResume
+from siamese.training.given_rates import GivenRates
+from siamese.training.stopping import GracefulStop, StopRequest
 
 
 def make_trainer(
     folder: Path,
     callbacks: Sequence[pl.Callback],
     settings: Mapping[str, Any],
+    stop: StopRequest,
 ) -> pl.Trainer:
     """A Trainer that writes checkpoints and logs into a run's folder.
 
@@ -31,7 +36,9 @@ def make_trainer(
         folder: of the run.
         callbacks: of the run.
         settings: of ``pytorch_lightning.Trainer``; they take precedence. Loggers and callbacks in
-            them are added to those of the run, whose history is always recorded.
+            them are added to those of the run, whose history is always recorded. So are plugins;
+            a ``CheckpointIO`` among them replaces ours.
+        stop: how a signal asks the training to stop.
 
     Raises:
         ConfigError: settings that the Trainer refuses, or more than one device.
@@ -58,6 +65,10 @@ def make_trainer(
     merged = defaults | dict(settings)
     own = merged.pop("callbacks", None) or []
     callbacks = [*callbacks, *(own if isinstance(own, (list, tuple)) else [own])]
+    plugins = merged.pop("plugins", None) or []
+    plugins = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(AtomicCheckpointIO())
     merged["logger"] = [CSVLogger(logs, "", "csv"), *_loggers(merged.get("logger", True), logs)]
     progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
@@ -71,7 +82,17 @@ def make_trainer(
         )
     try:
         return pl.Trainer(
-            **merged, callbacks=[_LastValidation(), *callbacks, last, GivenRates(), *progress]
+            **merged,
+            plugins=plugins,
+            callbacks=[
+                _LastValidation(),
+                ExactResume(),
+                *callbacks,
+                last,
+                GracefulStop(stop, folder / "checkpoints" / "last.ckpt"),
+                GivenRates(),
+                *progress,
+            ],
         )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(

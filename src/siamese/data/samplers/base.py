@@ -146,7 +146,7 @@ class PlannedBatches:
     ) -> None:
         self._sampler, self._rows, self._seed = sampler, identities, seed
         self._steps, self._rank, self._world = steps, rank, world
-        self.epoch = 0
+        self.epoch = self.begun = 0
         self.sampler = self  # where Lightning looks for set_epoch: dataloader.batch_sampler.sampler
 
     def set_epoch(self, epoch: int) -> None:
@@ -155,9 +155,13 @@ class PlannedBatches:
     def __len__(self) -> int:
         return self._steps
 
+    def begin_at(self, step: int, state: object = None) -> None:
+        """Let the next epoch that is drawn begin with a later step, once; it needs no state."""
+        self.begun = min(step, self._steps)
+
     def __iter__(self) -> Iterator[BatchPlan]:
-        epoch = self.epoch
-        for step in range(self._steps):
+        epoch, begun, self.begun = self.epoch, self.begun, 0
+        for step in range(begun, self._steps):
             yield self._sampler.plan(
                 self._rows, (self._seed,), epoch, step, self._rank, self._world
             )

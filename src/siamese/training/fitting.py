@@ -1,0 +1,79 @@
+"""The training itself: Lightning's fit, from the beginning or from where a run was stopped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from siamese.checkpoint_files import read_checkpoint, remove_leftovers
+from siamese.data.datamodule import ImageDataModule
+from siamese.report.history import write_history
+from siamese.storage import write_whole
+from siamese.training.folder import unfinished
+from siamese.training.module import SiameseModule
+from siamese.training.resuming import PreviousRun
+from siamese.training.stopping import StoppedTraining, StopRequest, TrainingStoppedError
+
+Weights = tuple[int | None, int | None]  # epoch, counted from 0, and step that they are of
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: SiameseModule,
+    data: ImageDataModule,
+    folder: Path,
+    previous: PreviousRun | None,
+    stop: StopRequest,
+) -> float:
+    """Train; returns the seconds.
+
+    Raises:
+        TrainingStoppedError: a signal stopped it.
+    """
+    start = time.perf_counter()
+    checkpoints = folder / "checkpoints"
+    remove_leftovers(checkpoints)
+    if previous:  # before the logger begins anew: a run stopped again must not lose what came first
+        write_history(folder / "history.csv", previous.history)
+    checkpoint = previous.checkpoint if previous else None
+    if not module.training:  # as another training has left it
+        module.train()
+    try:
+        with stop.listening():
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            if stop.signal is not None:  # after the last epoch
+                raise StoppedTraining
+    except (StoppedTraining, SystemExit) as stopped:  # the latter is Lightning's answer to Ctrl-C
+        number = stop.signal or signal.SIGINT
+        raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
+    last = checkpoints / "last.ckpt"
+    if checkpoint is not None and not last.exists():  # no epoch was left: only what follows
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        write_whole(last, checkpoint.read_bytes())
+    return time.perf_counter() - start
+
+
+def best_weights(
+    module: SiameseModule, best: ModelCheckpoint, folder: Path, previous: PreviousRun | None
+) -> Weights | None:
+    """Put the best epoch's weights into the module, also where a previous run had it.
+
+    Returns:
+        which epoch they are of; None where none was called the best.
+    """
+    assert best.monitor is not None
+    kept = folder / "checkpoints" / "best.ckpt"
+    if previous and (better := previous.better(best.monitor, best.mode, best)):
+        if better.resolve() != kept.resolve():  # a run that goes on in its own folder has it
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(kept, better.read_bytes())
+    elif best.best_model_score is None or not kept.is_file():
+        return None
+    content = read_checkpoint(kept)
+    module.load_state_dict(content["state_dict"])
+    module.on_load_checkpoint(content)
+    return content["epoch"], content["global_step"]
