@@ -69,6 +69,10 @@ class ConfigError(SiameseError):
     """A name or setting is not known, or its value is out of range."""
 
 
+class NothingLeftError(ConfigError):
+    """The run to go on with is finished."""
+
+
 class UnknownNameError(ConfigError):
     """No class is registered under a name."""
 

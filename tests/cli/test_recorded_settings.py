@@ -76,7 +76,7 @@ def test_what_may_be_recorded_is_what_the_configuration_holds():
     found = roots(config_folder())
     tops = {group.split("/")[0] for group in groups(config_folder())}
     settings = {"name", "seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
-    assert found == tops | settings | {"overwrite", "plots", "baselines"}
+    assert found == tops | settings | {"overwrite", "allow_changes", "plots", "baselines"}
 
 
 @pytest.mark.parametrize(

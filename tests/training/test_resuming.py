@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import shutil
 
 import pytest
 import pytorch_lightning as pl
@@ -26,6 +28,7 @@ def trained(
     size=8,
     lr=2e-3,
     callbacks=(),
+    allow_changes=False,
     **trainer,
 ):
     siamese.seed_everything(seed, workers=True, verbose=False)
@@ -51,6 +54,7 @@ def trained(
         max_epochs=epochs,
         keep=keep,
         resume=resume,
+        allow_changes=allow_changes,
         callbacks=callbacks,
         trainer=trainer,
         plots=False,
@@ -97,7 +101,7 @@ def test_another_split_is_refused(identities, half, tmp_path):
 def test_nothing_left_to_do_is_said(identities, half, tmp_path):
     with pytest.raises(ConfigError) as caught:
         trained(identities, tmp_path / "run", 2, resume=half.folder)
-    assert_says(caught.value, "max_epochs=2 already", "max_epochs above 2")
+    assert_says(caught.value, "max_epochs=2 already", "is finished", "max_epochs above 2")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint"])
@@ -189,7 +193,10 @@ def test_another_network_is_refused_by_name(identities, half, tmp_path):
 
 
 def test_a_new_learning_rate_holds(identities, half, tmp_path):
-    run = trained(identities, tmp_path, 3, resume=half.folder, lr=0.0)[1]
+    with pytest.raises(ConfigError) as caught:
+        trained(identities, tmp_path, 3, resume=half.folder, lr=0.0)
+    assert_says(caught.value, "optimizer.arguments.lr: 0.002 -> 0.0", "allow_changes=True")
+    run = trained(identities, tmp_path, 3, resume=half.folder, lr=0.0, allow_changes=True)[1]
     before = torch.load(half.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     after = torch.load(run.folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert torch.equal(before["backbone.head.weight"], after["backbone.head.weight"])
@@ -267,9 +274,38 @@ def test_without_a_validated_epoch_nothing_is_called_the_best(identities, tmp_pa
     assert not any("validated" in note for note in chosen.evaluation.notes)
 
 
-def test_a_run_that_was_stopped_within_an_epoch_says_so_when_it_is_resumed(identities, tmp_path):
-    for steps, within in ((5, True), (6, False)):  # three steps are an epoch
-        first = trained(identities, tmp_path / f"{steps}", 9, max_steps=steps)[1]
-        run = trained(identities, tmp_path / f"{steps}-on", 3, resume=first.folder)[1]
-        assert any("within its epoch 2" in n for n in run.evaluation.notes) == within
-        assert run.evaluation.bundle.provenance["epochs"] == 3
+def test_a_checkpoint_of_an_earlier_version_says_what_it_cannot_know(identities, half, tmp_path):
+    old = tmp_path / "old" / "checkpoints" / "last.ckpt"
+    old.parent.mkdir(parents=True)
+    content = torch.load(half.folder / "checkpoints" / "last.ckpt", weights_only=True)
+    del content["callbacks"]["ExactResume"]
+    torch.save(content, old)
+    run = trained(identities, tmp_path / "on", 3, resume=old)[1]
+    assert any("of an earlier version" in note for note in run.evaluation.notes)
+    assert run.evaluation.bundle.provenance["epochs"] == 3
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+@pytest.mark.parametrize("kind", ["pickled", "damaged", "none"])
+def test_a_bad_checkpoint_is_refused_before_the_training(name, kind, identities, half, tmp_path):
+    class Canary:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "executed"),))
+
+    folder = shutil.copytree(half.folder, tmp_path / "run")
+    checkpoint = folder / "checkpoints" / name
+    checkpoint.write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes())
+    if kind == "pickled":
+        content = torch.load(checkpoint, weights_only=True)
+        torch.save(content | {"callbacks": Canary()}, checkpoint)
+    elif kind == "damaged":
+        content = bytearray(checkpoint.read_bytes())
+        content[len(content) // 2] ^= 4
+        checkpoint.write_bytes(content)
+    else:
+        checkpoint.write_bytes(b"none")
+    with pytest.raises(ConfigError) as caught:
+        trained(identities, tmp_path / "on", 4, resume=folder, keep="best")
+    assert_says(caught.value, name)
+    assert not (tmp_path / "on").exists()
+    assert not (tmp_path / "executed").exists()

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import re
+import signal
 import sys
 import sysconfig
 import traceback
@@ -98,9 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except SiameseError as error:
         return _fail(name, str(error), as_json="--json" in argv)
-    except KeyboardInterrupt:
-        print(f"siamese {name}: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        # That of a training says which signal it was and how to go on.
+        print(f"siamese {name}: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
+        return 128 + int(getattr(stop, "signal", signal.SIGINT))
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2

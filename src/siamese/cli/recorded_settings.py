@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from siamese.cli.recorded_paths import leads_outside
 from siamese.errors import ConfigError
 
 _KEY = re.compile(r"(?:\+{0,2}|~)[A-Za-z][\w./]*")
@@ -41,8 +42,15 @@ def with_recorded_settings(
     if not recorded.is_file():
         return list(argv)
     # What was said of the folder of that run holds for no other.
-    given = {_key(word) for word in argv} | {"resume", "overwrite"}
+    given = {_key(word) for word in argv} | {"resume", "overwrite", "allow_changes"}
     words = _read(recorded, groups, roots(folder), given)
+    for word in words:
+        key, _, value = word.partition("=")
+        if leads_outside(_key(key), value, home):
+            raise ConfigError(
+                f"{recorded}: {word:.80} names a path outside that run, which is not taken from a "
+                f"record; give it again on this command's line, if it is yours"
+            )
     # Hydra wants all settings in one place, after its own options.
     first = next(i for i, word in enumerate(argv) if "=" in word and not word.startswith("-"))
     return [*argv[:first], *words, *argv[first:]]

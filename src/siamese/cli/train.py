@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.options import note_few_identities
-from siamese.errors import ConfigError, SiameseError, did_you_mean, first_line
+from siamese.errors import (
+    ConfigError,
+    NothingLeftError,
+    SiameseError,
+    did_you_mean,
+    first_line,
+)
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +40,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
   siamese train experiment=balanced_pairs        a ready-made experiment
   siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings
+  siamese train data=orl resume=auto             go on with the newest unfinished run, or begin one
   siamese train name=wide module.loss.margin=1.5 a run whose folder ends with its name
   siamese train plugins=[mine.py] --config-dir conf module/backbone=my_net   your own class
   siamese train --multirun module.loss.margin=1,1.5,2   several runs, and a table of them
@@ -84,6 +91,7 @@ def run_words(argv: Sequence[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     from siamese.cli.flags import check_flags
+    from siamese.cli.newest_run import with_run
     from siamese.cli.overrides import complete_overrides, groups
     from siamese.cli.plugin_setting import import_given
     from siamese.cli.recorded_settings import with_recorded_settings
@@ -92,7 +100,8 @@ def run_words(argv: Sequence[str]) -> int:
 
     folder, before = config_folder(), sys.argv
     RunFolder.before = frozenset()  # of a run before, in the same process
-    argv = with_recorded_settings(argv, groups(folder), folder)
+    automatic = "resume=auto" in argv
+    argv = with_recorded_settings(with_run(argv), groups(folder), folder)
     check_flags(argv, folder)
     import_given(argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions on to us instead of printing them
@@ -100,6 +109,9 @@ def run_words(argv: Sequence[str]) -> int:
         sys.argv = ["siamese train", *complete_overrides(argv, folder)]
         hydra.main(version_base="1.3", config_path=str(folder), config_name="train")(_job)()
     except Refused as refused:
+        if automatic and isinstance(refused.error, NothingLeftError):  # given once more: no failure
+            print(refused.error)
+            return 0
         raise refused.error from refused
     except (HydraException, OmegaConfBaseException) as error:
         if "does not support sweep type" in str(error):
@@ -161,7 +173,7 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
     if missing:
         name = sorted(missing)[0]
         raise ConfigError(f"{name} is not given; add {name}=... to the command")
-    for name in ("overwrite", "plots"):
+    for name in ("overwrite", "plots", "allow_changes"):
         if not isinstance(config[name], bool):
             raise ConfigError(f"{name} must be true or false, not {config[name]!r}")
     if not isinstance(config.seed, int) or config.seed < 0:
@@ -202,6 +214,7 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         resume=config.resume,
         trainer=({"enable_progress_bar": True} if sweeping else {}) | _trainer_settings(trainer),
         provenance={"config": plain},
+        allow_changes=config.allow_changes,
         overwrite=config.overwrite,
         plots=config.plots,
         baselines=plain["baselines"] or (),

@@ -40,7 +40,7 @@ _FREE = (
 _SHOWN = 6  # more are counted
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Lines such as ``module.optimizer.lr: 0.002 -> 0.001``.
 
     Args:

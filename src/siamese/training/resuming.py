@@ -13,11 +13,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.checkpoint_files import read_checkpoint
 from siamese.data.manifest import SplitManifest
-from siamese.errors import CheckpointError, ConfigError
+from siamese.errors import CheckpointError, ConfigError, NothingLeftError
 from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import RUN
 from siamese.report.history import History, join_histories, read_history
-from siamese.training.changes import changes, check_changes
+from siamese.training.changes import check_changes, differences
 from siamese.training.description import KEY
 from siamese.training.exact_resume import ExactResume
 from siamese.training.folder import FINISHED
@@ -208,7 +208,9 @@ class PreviousRun:
         """
         trained = f"the run to resume was trained for max_epochs={self.epochs} already"
         if max_epochs <= self.epochs and self.finished:
-            raise ConfigError(f"{trained}, and is finished: give max_epochs above {self.epochs}")
+            raise NothingLeftError(
+                f"{trained}, and is finished: give max_epochs above {self.epochs} to train it on"
+            )
         if max_epochs < self.epochs:
             raise ConfigError(
                 f"{trained}: give max_epochs={self.epochs} to finish it (calibrate, evaluate, save "
@@ -257,9 +259,9 @@ class PreviousRun:
         before, now = dict(self.made_of), dict(made_of)
         facts = [dict(run.get("provenance") or {}) for run in (before, now)]
         if all("config" in of for of in facts):  # both by the command: its own words
-            found = changes(*(of["config"] for of in facts))
+            found = differences(*(of["config"] for of in facts))
         else:
-            found = changes(
+            found = differences(
                 *(
                     {part: run[part] for part in _MADE_OF if part in run}
                     | {part: by[part] for part in _TRAINED_BY if part in by}

@@ -44,7 +44,7 @@ from siamese.training.folder import FINISHED, check_folder, remove_results
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
 from siamese.training.resuming import PreviousRun
-from siamese.training.stopping import StopRequest
+from siamese.training.stopping import StopRequest, told_how_to_go_on
 from siamese.training.summary import notes_of, show
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.training.training_run import TrainingRun
@@ -183,28 +183,29 @@ def train(
         _describe(folder, images, data, plots, verbose)
         trained = has_weights(module)
         seconds = fit(fitting, module, data, folder, previous, stop) if trained else 0.0
-    weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
-    chosen_best = best_weights(module, best, folder, previous) if keep == "best" else None
-    if chosen_best:
-        weights = chosen_best
-    facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
-    evaluation = _conclude(module, components, images, rule, weights, facts)
-    notes = notes_of(previous, trained and keep == "best" and not chosen_best)
-    evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
-    epochs = fitting.current_epoch - (previous.epochs if previous else 0)
-    run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
-    _write(run, previous.history if previous else {}, plots)
-    # The run is complete; nothing that happens to a baseline can lose it.
-    compared = tuple(
-        name
-        for name in compared
-        if name != "untrained" or (first == facts["first_weights"] and trained)
-    )
-    run = replace(
-        run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
-    )
-    write_json(folder / "evaluation.json", run.evaluation.to_dict())
-    _write_timing(run)
+    with told_how_to_go_on(folder):
+        weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
+        chosen_best = best_weights(module, best, folder, previous) if keep == "best" else None
+        if chosen_best:
+            weights = chosen_best
+        facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
+        evaluation = _conclude(module, components, images, rule, weights, facts)
+        notes = notes_of(previous, trained and keep == "best" and not chosen_best)
+        evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
+        epochs = fitting.current_epoch - (previous.epochs if previous else 0)
+        run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
+        _write(run, previous.history if previous else {}, plots)
+        # The run is complete; nothing that happens to a baseline can lose it.
+        compared = tuple(
+            name
+            for name in compared
+            if name != "untrained" or (first == facts["first_weights"] and trained)
+        )
+        run = replace(
+            run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
+        )
+        write_json(folder / "evaluation.json", run.evaluation.to_dict())
+        _write_timing(run)
     if verbose:
         show(run, trained)
     return run

@@ -19,6 +19,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from siamese.training.folder import unfinished
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -38,6 +40,17 @@ class TrainingStoppedError(KeyboardInterrupt):
             if folder is not None
             else f"interrupted ({self.signal.name}) before the first batch; nothing was kept"
         )
+
+
+@contextlib.contextmanager
+def told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Let an interruption after the training say how to go on, too."""
+    try:
+        yield
+    except TrainingStoppedError:
+        raise
+    except KeyboardInterrupt as stop:
+        raise TrainingStoppedError(signal.SIGINT, folder if unfinished(folder) else None) from stop
 
 
 class StopRequest:

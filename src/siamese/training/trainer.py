@@ -76,6 +76,9 @@ def make_trainer(
     # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
     # the epochs added.
     warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
+    # One that goes on in its own folder finds its files there, and keeps what they held.
+    for text in ("Checkpoint directory .* exists", "Experiment logs directory .* exists"):
+        warnings.filterwarnings("ignore", message=text)
     if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
         raise ConfigError(
             "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
