@@ -45,6 +45,10 @@ class CacheError(SiameseError):
     """The crop cache cannot be written or holds a damaged file."""
 
 
+class LoaderError(SiameseError):
+    """A process that loads batches was killed, or the system gives no more of what it needs."""
+
+
 class SplitError(SiameseError):
     """A split cannot be made, or a saved one no longer holds."""
 

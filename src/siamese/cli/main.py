@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import json
 import os
@@ -30,6 +31,12 @@ COMMANDS = {
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}
+_REMEDIES = {
+    errno.EMFILE: "allow more (ulimit -n 4096), or use fewer processes (data.workers=0)",
+    errno.ENFILE: "end other programs, or let the system have more (fs.file-max)",
+    errno.ENOSPC: "the disk is full: free some space, or write to another one",
+    errno.EDQUOT: "your share of the disk is used up: free some space, or write to another one",
+}
 _SETTING = re.compile(r"([a-z_]+)=(.*)")
 
 
@@ -108,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         what = f"{error.filename or 'system'}: {error.strerror or error}"
-        return _fail(name, f"{what}; check the path, permissions and space", "--json" in argv)
+        remedy = _REMEDIES.get(error.errno or 0, "check the path, permissions and space")
+        return _fail(name, f"{what}; {remedy}", "--json" in argv)
     except Exception as error:
         # Never exit code 1 by accident: for `verify` that means "different people".
         traceback.print_exc()

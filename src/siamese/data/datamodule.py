@@ -19,9 +19,10 @@ from siamese.data.adapters import (
     generator_of,
 )
 from siamese.data.arguments import arguments_of, named_arguments
-from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is, limit_worker_threads
+from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.loader import BatchLoader
+from siamese.data.loader_process import begin_worker
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
 from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
@@ -299,7 +300,7 @@ class ImageDataModule(pl.LightningDataModule):
             num_workers=self.workers,
             collate_fn=collate_as_is,
             persistent_workers=self.workers > 0,
-            worker_init_fn=limit_worker_threads,
+            worker_init_fn=begin_worker,
             pin_memory=torch.cuda.is_available(),
             # A generator of its own: otherwise creating an iterator would draw from the global one,
             # which initialises the network.

@@ -161,11 +161,3 @@ def _augmented(
 def collate_as_is(batch: Any) -> Any:
     """The collate function of a data set that loads whole batches."""
     return batch
-
-
-def limit_worker_threads(_: int) -> None:
-    """Keep a DataLoader worker to one thread: it shares the cores with the training itself."""
-    import cv2
-
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

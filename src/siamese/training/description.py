@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from siamese import checkpoint_files
 from siamese.backbones.base import BACKBONES, own_network
 from siamese.distances.base import DISTANCES
 from siamese.errors import ConfigError, SiameseError, first_line
@@ -156,7 +158,10 @@ def read_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
         ConfigError: no such file, or not a checkpoint of a module.
     """
     try:
-        content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        if isinstance(path, (str, Path)):
+            content = checkpoint_files.read_checkpoint(path, map_location or "cpu")
+        else:  # an open file
+            content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         if "state_dict" not in content:
             raise ValueError("no weights in it")
     except FileNotFoundError as error:

@@ -11,6 +11,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.checkpoint_files import read_checkpoint, remove_leftovers
 from siamese.data.datamodule import ImageDataModule
+from siamese.data.loader_faults import loader_error
+from siamese.errors import LoaderError
 from siamese.report.history import write_history
 from siamese.storage import write_whole
 from siamese.training.folder import unfinished
@@ -50,6 +52,12 @@ def fit(
     except (StoppedTraining, SystemExit) as stopped:  # the latter is Lightning's answer to Ctrl-C
         number = stop.signal or signal.SIGINT
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
+    except (RuntimeError, OSError) as error:
+        if (fault := loader_error(error)) is None:
+            raise
+        kept = unfinished(folder)
+        remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
+        raise LoaderError(f"{fault}{remedy}") from error
     last = checkpoints / "last.ckpt"
     if checkpoint is not None and not last.exists():  # no epoch was left: only what follows
         checkpoints.mkdir(parents=True, exist_ok=True)

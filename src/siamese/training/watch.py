@@ -27,6 +27,10 @@ IDLE = 0.9  # share of an epoch's batches without any loss
 GUESSING = 0.55  # an area under the ROC curve that says nothing
 
 
+# Plain numbers that a checkpoint keeps.
+_COUNTS = ("_stuck", "_far", "_dead", "_guessing", "_lowest", "_epoch", "_judged")
+
+
 class LearningWatch(pl.Callback):
     """Warns, once each, of what a loss curve does not show.
 
@@ -61,6 +65,7 @@ class LearningWatch(pl.Callback):
         if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
             raise ConfigError(f"patience must be a whole number of at least 1, not {patience!r}")
         self.patience = patience
+        self._loaded: dict[str, Any] | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -87,8 +92,24 @@ class LearningWatch(pl.Callback):
             # The line that is shown is the first, which says who speaks.
             warnings.warn_explicit(text, UserWarning, __file__, 1, __name__, registry={})
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was said, and how many epochs in a row gave cause to; for a run that goes on."""
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        losses = torch.stack(self._losses).cpu() if self._losses else torch.zeros(0)
+        return {"said": sorted(self._said), "counts": counts, "losses": losses}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._forget()
+        if (loaded := self._loaded) is not None:
+            self._said = set(loaded["said"])
+            self._losses = list(loaded["losses"].to(pl_module.device))
+            for name, value in loaded["counts"].items():
+                if name in _COUNTS:
+                    setattr(self, name, value)
+            self._loaded = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._losses, self._labelled = [], []

@@ -1,0 +1,89 @@
+"""A loader whose process is killed, or cannot hand on a batch: one line, and an end."""
+
+import errno
+import os
+import resource
+import signal
+
+import pytest
+import torch
+from tests.helpers import assert_says, write_identities
+from torch.utils.data import get_worker_info
+
+import siamese
+from siamese.data.loader_faults import loader_error
+from siamese.errors import LoaderError
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory):
+    return write_identities(tmp_path_factory.mktemp("identities"), [4] * 12)
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def without_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(killed, "was killed"), (without_files, "has ended (what it said stands above")],
+)
+def test_the_training_ends_and_keeps_what_it_did(fault, words, identities, tmp_path):
+    def augment(image, seed):
+        if get_worker_info() is not None and seed[1:3] == (1, 1):
+            fault()
+        return image
+
+    data = siamese.FolderDataModule(
+        identities,
+        cropper=siamese.NoCropper(32),
+        sampler=siamese.IdentitySampler(4, 2, steps=3),
+        augmentation=augment,
+        workers=1,
+        progress=False,
+    )
+    net = siamese.SmallResNet(widths=(4,), depths=(1,), learned_size=8)
+    with pytest.raises(LoaderError) as caught:
+        siamese.train(
+            siamese.SiameseModule(net, "contrastive_loss"),
+            data,
+            tmp_path,
+            max_epochs=3,
+            baselines=(),
+            plots=False,
+            verbose=False,
+        )
+    assert_says(caught.value, words, "data.workers=0", f"resume={tmp_path}")
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] in (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "was killed"),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "has ended"),
+        (RuntimeError("unable to open shared memory object </torch_1>"), "--shm-size"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory has run out"),
+    ],
+)
+def test_what_torch_and_the_system_say(error, words):
+    assert_says(loader_error(error), words)
+    try:
+        try:
+            raise error
+        except Exception as first:
+            raise RuntimeError("caught in a worker") from first
+    except RuntimeError as wrapped:
+        assert_says(loader_error(wrapped), words)
+
+
+def test_other_errors_stay_what_they_are():
+    assert loader_error(RuntimeError("mat1 and mat2 shapes cannot be multiplied")) is None
+    assert loader_error(OSError(errno.ENOENT, "No such file or directory", "a.png")) is None
