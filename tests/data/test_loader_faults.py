@@ -69,6 +69,8 @@ def test_the_training_ends_and_keeps_what_it_did(fault, words, identities, tmp_p
         (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "was killed"),
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "has ended"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "has ended"),
+        (EOFError(), "has ended"),
         (RuntimeError("unable to open shared memory object </torch_1>"), "--shm-size"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory has run out"),
     ],

@@ -20,7 +20,8 @@ _FAULTS = (
         "(docker run --shm-size=1g), or load without processes (data.workers=0)",
     ),
     (
-        re.compile(r"DataLoader worker .*exited unexpectedly", re.S),
+        # The second is what is said where it ends while a batch is fetched from it.
+        re.compile(r"DataLoader worker .*exited unexpectedly|ECONN|EPIPE|EOFError", re.S),
         "a process that loads batches has ended (what it said stands above; most often there are "
         "too many open files: ulimit -n 4096): load with fewer processes (data.workers=0)",
     ),
@@ -41,8 +42,8 @@ def loader_error(error: BaseException) -> LoaderError | None:
     known = error
     for _ in range(8):  # errors that were raised from others
         number = known.errno if isinstance(known, OSError) else None
-        text = f"{errno.errorcode.get(number or 0, '')} {known}"
-        if isinstance(known, (RuntimeError, OSError)):
+        text = f"{type(known).__name__} {errno.errorcode.get(number or 0, '')} {known}"
+        if isinstance(known, (RuntimeError, OSError, EOFError)):
             for words, what in _FAULTS:
                 if words.search(text) or (number == errno.EMFILE and words is _FAULTS[0][0]):
                     return LoaderError(what)

@@ -52,7 +52,7 @@ def fit(
     except (StoppedTraining, SystemExit) as stopped:  # the latter is Lightning's answer to Ctrl-C
         number = stop.signal or signal.SIGINT
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, EOFError) as error:
         if (fault := loader_error(error)) is None:
             raise
         kept = unfinished(folder)
