@@ -28,11 +28,8 @@ def without_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [(killed, "was killed"), (without_files, "has ended (what it said stands above")],
-)
-def test_the_training_ends_and_keeps_what_it_did(fault, words, identities, tmp_path):
+@pytest.mark.parametrize("fault", [killed, without_files])
+def test_the_training_ends_and_keeps_what_it_did(fault, identities, tmp_path):
     def augment(image, seed):
         if get_worker_info() is not None and seed[1:3] == (1, 1):
             fault()
@@ -57,7 +54,7 @@ def test_the_training_ends_and_keeps_what_it_did(fault, words, identities, tmp_p
             plots=False,
             verbose=False,
         )
-    assert_says(caught.value, words, "data.workers=0", f"resume={tmp_path}")
+    assert_says(caught.value, "was killed or has ended", "data.workers=0", f"resume={tmp_path}")
     last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] in (3, 4)
 
@@ -67,10 +64,19 @@ def test_the_training_ends_and_keeps_what_it_did(fault, words, identities, tmp_p
     [
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), "was killed"),
-        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "has ended"),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "has ended"),
-        (EOFError(), "has ended"),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "was killed or has ended",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"),
+            "was killed or has ended",
+        ),
+        (
+            ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+            "was killed or has ended",
+        ),
+        (EOFError(), "was killed or has ended"),
         (RuntimeError("unable to open shared memory object </torch_1>"), "--shm-size"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory has run out"),
     ],

@@ -20,15 +20,13 @@ _FAULTS = (
         "(docker run --shm-size=1g), or load without processes (data.workers=0)",
     ),
     (
-        # The second is what is said where it ends while a batch is fetched from it.
-        re.compile(r"DataLoader worker .*exited unexpectedly|ECONN|EPIPE|EOFError", re.S),
-        "a process that loads batches has ended (what it said stands above; most often there are "
-        "too many open files: ulimit -n 4096): load with fewer processes (data.workers=0)",
-    ),
-    (
-        re.compile(r"DataLoader worker .*killed by signal", re.S),
-        "a process that loads batches was killed, most often since memory had run out: load with "
-        "fewer processes (data.workers=0)",
+        # The latter are what is said where it ends while a batch is fetched from it.
+        re.compile(
+            r"DataLoader worker .*(killed by signal|exited unexpectedly)|ECONN|EPIPE|EOFError", re.S
+        ),
+        "a process that loads batches was killed or has ended (most often since memory or open "
+        "files had run out; what it said, if anything, stands above): load with fewer processes "
+        "(data.workers=0)",
     ),
     (
         re.compile(r"Cannot allocate memory|can't allocate memory"),
