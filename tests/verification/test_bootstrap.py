@@ -18,6 +18,8 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.verification import bootstrap, pair_distances
 from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.draw_order import places
+from siamese.verification.figures import evaluate_pairs
 from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.cost import Cost
 from siamese.verification.policies.eer import Eer
@@ -48,7 +50,7 @@ def test_held_pairs_count_as_often_as_their_identities_were_drawn(draws, rule):
     distances = measure_pairs(rows, labels, rule, EuclideanDistance())
     drawn = bootstrap_identities(distances)
     pairs, d = distances.pairs, distances.distances
-    for r, times in enumerate(draws):
+    for r, times in enumerate(draws[:, places(distances.draw_keys)]):
         for k in range(0, len(drawn.thresholds), 7):
             at = d <= drawn.thresholds[k]
             tp = sum(times[labels[i]] for i in pairs.left[pairs.same & at])
@@ -59,6 +61,26 @@ def test_held_pairs_count_as_often_as_their_identities_were_drawn(draws, rule):
                 )
             )
             assert (drawn.tp[r, k], drawn.fp[r, k]) == (tp, fp)
+
+
+@pytest.mark.parametrize("limit", [0, None])
+def test_no_interval_moves_where_people_are_renamed_or_images_given_in_another_order(limit):
+    rows, labels = crowd(120, 20, 6)
+    names = np.array([f"person {n}" for n in np.random.default_rng(2).permutation(99)])[labels]
+    order = np.random.default_rng(3).permutation(len(rows))
+    given = ((rows, labels), (rows, names), (rows[order], names[order]))
+    measured = [measure_pairs(*these, AllPairs(), limit=limit) for these in given]
+    found = [bootstrap_identities(d).figures(2.0, 0.5, d.curve()) for d in measured]
+    assert found[0] == found[1] == found[2]
+    other = bootstrap_identities(measured[0], seed=1).figures(2.0, 0.5, measured[0].curve())
+    assert other != found[0]  # other draws would show
+    colours = np.where(np.arange(120) % 2, "red", "green")
+    one, other = (
+        evaluate_pairs(d, 2.0, groups={"group": of}).groups
+        for d, of in ((measured[0], colours), (measured[2], colours[order]))
+    )
+    assert one == other
+    assert one["group"].cells[0].ci95
 
 
 def numbers(streamed):

@@ -12,6 +12,7 @@ from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.bootstrap import _draws
+from siamese.verification.draw_order import common_keys, places
 from siamese.verification.drawn import DrawnFigures
 from siamese.verification.held import HeldDistances
 from siamese.verification.mcnemar import McNemar
@@ -68,7 +69,8 @@ def test_the_intervals_are_those_of_a_plain_loop_over_drawn_identities(monkeypat
     monkeypatch.setattr("siamese.verification.grids._STEPS", 10**6)
     a, b = two(8, 3)
     found = compare_pairs(a, b, 1.5, 2.0)
-    draws = [t.astype(int) for t in _draws(np.random.default_rng([0, 6]), 8)]
+    order = places(common_keys(a.draw_keys, b.draw_keys, 8))
+    draws = [t.astype(int)[order] for t in _draws(np.random.default_rng([0, 6]), 8)]
     whole = [plainly(d, t, np.ones(8, int)) for d, t in ((a, 1.5), (b, 2.0))]
     drawn = [(plainly(a, 1.5, t), plainly(b, 2.0, t)) for t in draws]
     for name in ("auc", "f1", "accuracy", "recall", "fmr"):

@@ -18,6 +18,7 @@ import numpy as np
 
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import ThresholdCurve
+from siamese.verification.draw_order import places
 from siamese.verification.grids import CELLS as _CELLS
 from siamese.verification.grids import draw_grid
 from siamese.verification.pair_distances import PairDistances
@@ -209,7 +210,10 @@ class IdentityBootstrap:
 
 
 def bootstrap_identities(
-    distances: PairDistances, seed: int = 0, weights: str | None = None
+    distances: PairDistances,
+    seed: int = 0,
+    weights: str | None = None,
+    keys: np.ndarray | None = None,
 ) -> IdentityBootstrap | None:
     """Draw identities with replacement, 1,000 times, and count again.
 
@@ -230,6 +234,7 @@ def bootstrap_identities(
         distances: of the pairs.
         seed: of the draws.
         weights: of genuine pairs, as a policy has them; ``tp`` and ``genuine`` are then weighted.
+        keys: in the order of which identities are drawn; by default those of the distances.
 
     Returns:
         None with fewer than 5 identities, or where no draw has both kinds of pairs.
@@ -244,6 +249,9 @@ def bootstrap_identities(
     rng = np.random.default_rng([seed, 6])
     own, others = distances.by_identity(grid)
     times = _draws(rng, identities)
+    keys = distances.draw_keys if keys is None else keys
+    if keys is not None:
+        times = times[:, distances.in_tables(places(keys))]
     tp, fp = distances.count_draws(grid, times, own, others)
     if weights is not None:
         each = pair_weights(own.sum(axis=1))

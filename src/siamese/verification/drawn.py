@@ -86,6 +86,7 @@ def draw_figures(
     threshold: float,
     prevalence: float | None = None,
     seed: int = 0,
+    keys: np.ndarray | None = None,
 ) -> DrawnFigures:
     """All figures at a threshold, and those that need none.
 
@@ -98,6 +99,7 @@ def draw_figures(
         threshold: accept where distance <= threshold.
         prevalence: share of genuine pairs where the threshold will be used, 0..1.
         seed: of the draws.
+        keys: in the order of which identities are drawn; by default those of the distances.
 
     Raises:
         CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
@@ -120,7 +122,7 @@ def draw_figures(
         observed[f"{_AT_RATE}{rate:g}"] = distances.choose(Fmr(rate)).counts.recall
     if prevalence is not None:
         observed |= _weighed(figures_at(counts, prevalence))
-    draws = bootstrap_identities(distances, seed)
+    draws = bootstrap_identities(distances, seed, keys=keys)
     if draws is None:
         return DrawnFigures(observed, {}, None, counts)
     exact = curve.with_counts_at([threshold], counts)
@@ -132,11 +134,13 @@ def draw_figures(
     return DrawnFigures(observed, drawn, draws.independent, counts)
 
 
-def draw_area(distances: PairDistances, seed: int = 0) -> DrawnFigures:
+def draw_area(
+    distances: PairDistances, seed: int = 0, keys: np.ndarray | None = None
+) -> DrawnFigures:
     """The area under the ROC curve alone; arguments and errors as for :func:`draw_figures`."""
     distances.expect_draws()
     area = auc(distances.curve())
-    draws = bootstrap_identities(distances, seed)
+    draws = bootstrap_identities(distances, seed, keys=keys)
     if draws is None:
         return DrawnFigures({"auc": area}, {}, None)
     return DrawnFigures({"auc": area}, whole_curve(draws, area), draws.independent)

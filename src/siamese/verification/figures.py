@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamese.verification.confusion import Confusion
+from siamese.verification.draw_order import common_keys
 from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
 from siamese.verification.group_figures import GroupEvaluation
 from siamese.verification.groups import evaluate_columns
@@ -197,4 +198,6 @@ def gain_in_auc(new: PairDistances, old: PairDistances, seed: int = 0) -> Interv
     """
     check_same_pairs(new, old)
     alike = same_distances(new, old)
-    return draw_area(new, seed).less(draw_area(old, seed), "auc", alike)[1]
+    keys = common_keys(old.draw_keys, new.draw_keys, old.identities)
+    drawn = [draw_area(distances, seed, keys) for distances in (new, old)]
+    return drawn[0].less(drawn[1], "auc", alike)[1]

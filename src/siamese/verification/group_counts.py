@@ -34,6 +34,7 @@ class Units:
         identity, group: (U,) int64 of each unit.
         size: (U,) int64 images of each unit.
         identities, groups: numbers of identities, with those of unknown groups, and of groups.
+        order: (identities,) in which they are drawn; None for the order of their numbers.
     """
 
     of_image: np.ndarray
@@ -42,9 +43,16 @@ class Units:
     size: np.ndarray
     identities: int
     groups: int
+    order: np.ndarray | None = None
 
     @classmethod
-    def of(cls, labels: np.ndarray, codes: np.ndarray, groups: int) -> Units:
+    def of(
+        cls,
+        labels: np.ndarray,
+        codes: np.ndarray,
+        groups: int,
+        order: np.ndarray | None = None,
+    ) -> Units:
         """From (N,) labels of identities and (N,) numbers of groups, -1 where unknown."""
         identities, number = np.unique(labels, return_inverse=True)
         known = codes >= 0
@@ -54,7 +62,7 @@ class Units:
         of_image = np.full(len(codes), -1, dtype=np.int64)
         of_image[known] = unit
         group, identity = np.divmod(keys, len(identities))
-        return cls(of_image, identity, group, size, len(identities), groups)
+        return cls(of_image, identity, group, size, len(identities), groups, order)
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -258,6 +266,7 @@ def count_again(
     units, coarse = every.units, accepted.coarse | every.coarse
     found: list[list[np.ndarray]] = []
     for times in draw_identities(units.identities, seed):
+        times = times if units.order is None else times[:, units.order]
         of_units = times[:, units.identity]
         block = []
         for counts in (accepted, every):

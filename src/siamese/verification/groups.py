@@ -19,6 +19,7 @@ import numpy as np
 from siamese.datasets.identities import MAX_GROUPS
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import MIN_IDENTITIES, unseen_error_rates
+from siamese.verification.draw_order import places
 from siamese.verification.group_counts import (
     AllPairsCounted,
     Counts,
@@ -78,7 +79,9 @@ def evaluate_groups(
         raise CalibrationError(
             f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
         )
-    units = Units.of(distances.original_labels, codes, len(names))
+    keys = distances.draw_keys
+    order = None if keys is None else places(keys)
+    units = Units.of(distances.original_labels, codes, len(names), order)
     accepted, trials = Tally(units), _Trials(units)
     distances.accepted(threshold, accepted.add)
     every: Counts

@@ -33,6 +33,7 @@ class HeldDistances(PairDistances):
         labels: (N,) int64, one number per identity, of the rows that the pairs refer to.
         distance: the distance's registered name.
         pair_rule: how the pairs were chosen.
+        draw_keys: see :class:`PairDistances`.
     """
 
     pairs: Pairs
@@ -40,6 +41,7 @@ class HeldDistances(PairDistances):
     labels: np.ndarray
     distance: str
     pair_rule: Mapping[str, Any]
+    draw_keys: np.ndarray | None = None
 
     @property
     def genuine(self) -> int:

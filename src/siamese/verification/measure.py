@@ -12,6 +12,7 @@ from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.inputs import rows_and_labels
 from siamese.errors import CalibrationError
 from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.verification.draw_order import draw_keys
 from siamese.verification.held import HeldDistances
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.streaming.stream import StreamedDistances
@@ -70,7 +71,14 @@ def measure_pairs(
         longest_row(distance.rows(embeddings), distance)
     chosen = pairs(labels)
     distances = distance.between(embeddings, chosen.left, chosen.right)
-    return HeldDistances(chosen, distances, labels, DISTANCES.name(distance), pairs.describe())
+    return HeldDistances(
+        chosen,
+        distances,
+        labels,
+        DISTANCES.name(distance),
+        pairs.describe(),
+        draw_keys(embeddings, labels)[0],
+    )
 
 
 def trials_of(rule: PairRule, labels: np.ndarray) -> tuple[int, int]:

@@ -52,11 +52,14 @@ class PairDistances(ABC):
         distance: the distance's registered name.
         pair_rule: how the pairs were chosen, from :meth:`PairRule.describe`.
         genuine, impostor: numbers of pairs.
+        draw_keys: (identities,) uint64, in the order of which identities, numbered as ``np.unique``
+            does it with ``original_labels``, are drawn; None for the order of these numbers.
     """
 
     labels: np.ndarray
     distance: str
     pair_rule: Mapping[str, Any]
+    draw_keys: np.ndarray | None = None
 
     # Read-only here: one class stores them, the other derives them.
     @property
@@ -149,6 +152,10 @@ class PairDistances(ABC):
     @abstractmethod
     def bootstrap_curve(self) -> ThresholdCurve:
         """The curve whose thresholds a bootstrap uses; its counts must be exact there."""
+
+    def in_tables(self, numbers: np.ndarray) -> np.ndarray:
+        """(identities,) numbers in the order in which :meth:`by_identity` has the identities."""
+        return numbers
 
     @abstractmethod
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import MIN_IDENTITIES
+from siamese.verification.draw_order import common_keys
 from siamese.verification.drawn import DrawnFigures, draw_figures
 from siamese.verification.held import HeldDistances
 from siamese.verification.mcnemar import McNemar, pairs_that_share
@@ -185,7 +186,9 @@ def compare_pairs(
     """
     check_same_pairs(a, b)
     judged = [_judged(d, t) for d, t in ((a, threshold_a), (b, threshold_b))]
-    drawn = [_drawn(d, *at, prevalence, seed) for d, at in zip((a, b), judged, strict=True)]
+    # The draws of both are of the same identities.
+    keys = common_keys(a.draw_keys, b.draw_keys, a.identities)
+    drawn = [_drawn(d, *at, prevalence, seed, keys) for d, at in zip((a, b), judged, strict=True)]
     alike = same_distances(a, b)
     same_verdicts = alike and np.array_equal(threshold_a, threshold_b)
     figures = {}
@@ -255,12 +258,13 @@ def _drawn(
     threshold: float,
     prevalence: float | None,
     seed: int,
+    keys: np.ndarray | None,
 ) -> DrawnFigures:
     """The figures of one side: those at the threshold from ``judged``, all others from all."""
-    at = draw_figures(judged, threshold, prevalence, seed)
+    at = draw_figures(judged, threshold, prevalence, seed, keys)
     if judged is distances:
         return at
-    found = draw_figures(distances, 0.0, None, seed)
+    found = draw_figures(distances, 0.0, None, seed, keys)
     kept = [name for name in found.observed if name.startswith(_NEED_NO_THRESHOLD)]
     return replace(
         at,

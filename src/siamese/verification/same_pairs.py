@@ -15,7 +15,7 @@ def check_same_pairs(a: PairDistances, b: PairDistances) -> None:
     Raises:
         CalibrationError: what differs.
     """
-    if a.images != b.images or not np.array_equal(a.labels, b.labels):
+    if a.images != b.images or not np.array_equal(a.original_labels, b.original_labels):
         what = f"these are of {a.images:,} and {b.images:,} images"
         if a.images == b.images:
             what = "these are of other identities, or of images in another order"

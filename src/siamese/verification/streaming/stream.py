@@ -83,6 +83,7 @@ class StreamedDistances(PairDistances):
     ) -> None:
         self._tiles = Tiles(embeddings, labels, distance, tile)
         self.labels, self._original_labels = self._tiles.labels, np.asarray(labels)
+        self.draw_keys = self._tiles.keys
         self.distance, self.pair_rule = DISTANCES.name(distance), AllPairs().describe()
         self._genuine, self._impostor = AllPairs().counts(self.labels)
         self._guard = threading.Lock()  # of whatever the threads count into
@@ -215,6 +216,12 @@ class StreamedDistances(PairDistances):
         else:
             tp, fp = tp + int(cell.genuine[0]), fp + int(cell.impostor[0])
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
+
+    def in_tables(self, numbers: np.ndarray) -> np.ndarray:
+        """See :meth:`PairDistances.in_tables`: tables are in the order of the tiles."""
+        found = np.empty_like(numbers)
+        found[self._tiles.places] = numbers
+        return found
 
     def by_identity(self, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See :meth:`PairDistances.by_identity`; exact where thresholds are edges of bins.

@@ -40,6 +40,7 @@ from torch import Tensor
 
 from siamese.distances.base import Distance
 from siamese.errors import CalibrationError
+from siamese.verification.draw_order import draw_keys, places
 
 Place = tuple[slice, slice]  # rows and columns of a tile
 
@@ -134,8 +135,10 @@ class Tiles:
         size: rows of a tile.
 
     Attributes:
-        order: (N,) the given row that each row is: identities are in random order, because
+        keys: (identities,) uint64 a hash of each given identity.
+        places: (identities,) the number of each of them: in the order of the hashes, because
             neighbours in the given order (for example by name) may be alike.
+        order: (N,) the given row that each row is.
         labels: (N,) consecutive numbers of identities, ascending.
         edges: (bins,) float32 ascending, the largest distance of each bin.
 
@@ -146,9 +149,11 @@ class Tiles:
     def __init__(
         self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE
     ) -> None:
-        identities, identity = np.unique(labels, return_inverse=True)
-        number = np.random.default_rng(0).permutation(len(identities))[identity]
-        self.order = np.argsort(number, kind="stable")
+        identity = np.unique(labels, return_inverse=True)[1]
+        self.keys, hashes = draw_keys(embeddings, labels)
+        self.places = places(self.keys)
+        number = self.places[identity]
+        self.order = np.lexsort((hashes, number))
         self.labels = number[self.order]
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
         # Half of a tile on the diagonal is no pair i < j, and of smaller tiles less is.
