@@ -7,7 +7,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "siamese"
 RANKS = [
-    {"errors", "storage", "registry", "plugins", "progress", "notices", "weight_files"},
+    {
+        "errors",
+        "storage",
+        "reading",
+        "bounds",
+        "registry",
+        "plugins",
+        "progress",
+        "notices",
+        "weight_files",
+    },
     {"distances", "pairs"},
     {"datasets", "faces", "backbones", "losses"},
     {"data", "verification"},
@@ -20,6 +30,7 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 ACQUAINTED = {
     ("training", "evaluation"),
     ("__main__", "cli"),
+    ("bounds", "errors"),
     ("registry", "errors"),
     ("registry", "plugins"),
     ("plugins", "errors"),
@@ -34,6 +45,7 @@ OWNERS = {
     "pytorch_lightning": {"data", "training", "cli"},
     "torchmetrics": {"training"},
     "matplotlib": {"report"},
+    "cryptography": {"inference"},
 }
 
 

@@ -17,7 +17,7 @@ from siamese.bounds import WIDEST, check_real, check_switch, check_whole, check_
 from siamese.errors import ConfigError
 
 # A network of more stages would leave nothing of an image.
-_STAGES, _BLOCKS = 16, 256
+_STAGES, _BLOCKS = 16, 512
 
 
 @BACKBONES.register("small_res_net")
@@ -50,8 +50,8 @@ class SmallResNet(Backbone):
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
             without ``whiten``.
-        ConfigError: a value of another type, or out of range: at most 16 stages of 256 blocks and
-            65,536 channels, a stride of 64, 64 cells.
+        ConfigError: a value of another type, or out of range: at most 16 stages, 512 blocks, 65,536
+            channels, a stride of 64, 64 cells.
     """
 
     # Of bundles and checkpoints that were written before it.
@@ -83,6 +83,7 @@ class SmallResNet(Backbone):
             )
         check_wholes("widths", widths, 1, WIDEST, _STAGES)
         check_wholes("depths", depths, 1, _BLOCKS, _STAGES)
+        check_whole("the sum of depths", sum(depths), 1, _BLOCKS)
         check_whole("learned_size", learned_size, 1, WIDEST)
         check_whole("stem_stride", stem_stride, 1, 64)
         check_whole("gradient_cells", gradient_cells, 0, 64)

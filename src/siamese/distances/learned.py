@@ -64,6 +64,9 @@ class LearnedDistance(Distance):
         self.norm = nn.BatchNorm1d(hidden)
         self.outer = nn.Linear(hidden, 1)
 
+    def largest(self, unit_length: bool) -> float:
+        return 1.0
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """See :meth:`Distance.forward`: ``1 / (1 + exp(-logit))``, float32."""
         return self._logits(a, b).sigmoid().float()

@@ -18,6 +18,7 @@ import numpy as np
 
 from siamese.errors import CalibrationError, first_line
 from siamese.reading import parse_json
+from siamese.registry import as_plain
 from siamese.storage import write_whole
 from siamese.verification.assurance import Assured, choose_assured
 from siamese.verification.bootstrap import IdentityBootstrap
@@ -28,7 +29,6 @@ from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_n
 from siamese.verification.probability import ProbabilityMap, as_distances
 from siamese.verification.stored_arrays import check_numbers, read_arrays
 from siamese.verification.stored_point import Real, Share
-
 
 # In a file, of the point and of what stands beside it.
 _MOST_VALUES = 1_000_000
@@ -214,7 +214,7 @@ class Calibration:
             CalibrationError: parts that do not fit each other.
         """
         try:
-            stored = msgspec.convert(values, _Rest)
+            stored = msgspec.convert(as_plain(dict(values)), _Rest)
             check_numbers(arrays)
             counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
             drawn = {
@@ -233,7 +233,8 @@ class Calibration:
             exact = point.policy != GIVEN or not curve.resolution
             if exact and curve.at(point.threshold) != point.confusion:
                 raise ValueError("its curve has other counts at the threshold than its point")
-            probability = stored.probability and ProbabilityMap.from_dict(stored.probability)
+            kept = stored.probability
+            probability = None if kept is None else ProbabilityMap.from_dict(kept)
             draws = IdentityBootstrap(**drawn) if drawn else None
             if draws is not None and not draws.is_valid:
                 raise ValueError("its draws do not fit each other")

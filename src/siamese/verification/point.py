@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from siamese.errors import CalibrationError, SiameseError, first_line
+from siamese.registry import as_plain
 from siamese.verification.confusion import Confusion
 from siamese.verification.policies.base import OBSERVED, POLICIES
 from siamese.verification.stored_point import StoredPoint, StoredPromise, check_settings
@@ -109,7 +110,7 @@ class OperatingPoint:
         try:
             if not isinstance(values, Mapping):
                 raise TypeError(f"a {type(values).__name__} instead of names and values")
-            named = _today(values)
+            named = as_plain(_today(values))
             stored = msgspec.convert(named, StoredPoint)
             for part in ("pair_rule", "settings"):
                 check_settings(getattr(stored, part), part)

@@ -15,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.registry import as_plain
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.falling_odds import fit_falling_odds
 from siamese.verification.stored_point import Real, Share
@@ -106,7 +107,7 @@ class ProbabilityMap:
             CalibrationError: values that are no probability map.
         """
         try:
-            made = cls(**msgspec.structs.asdict(msgspec.convert(values, _Stored)))
+            made = cls(**msgspec.structs.asdict(msgspec.convert(as_plain(values), _Stored)))
             numbers = np.array([made.prevalence, *made.distances, *made.log_odds])
             if made.kind == "platt":
                 fits = len(made.log_odds) == 2 and not made.distances and made.log_odds[0] <= 0

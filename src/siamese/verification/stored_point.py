@@ -11,7 +11,10 @@ from siamese.bounds import shown
 Real = Annotated[float, Meta(ge=-1e30, le=1e30)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=10**18)]
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
+# A name or a sentence that is printed as it is: one line, and nothing that steers a terminal.
+_PRINTED = r"\A[^\x00-\x1f\x7f-\x9f\u2028\u2029]*\Z"
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_PRINTED)]
+Line = Annotated[str, Meta(max_length=1000, pattern=_PRINTED)]
 Figures = Annotated[dict[Name, Share], Meta(max_length=100)]
 Intervals = Annotated[dict[Name, tuple[Real, Real]], Meta(max_length=100)]
 Settings = Annotated[dict[Name, Any], Meta(max_length=100)]
@@ -58,17 +61,18 @@ class StoredPromise(Struct, forbid_unknown_fields=True):
     bound: Real | None = None
 
 
-def check_settings(values: Any, place: str, depth: int = 0) -> None:
+def check_settings(values: Any, place: str, depth: int = 0, largest: int = _LARGEST) -> None:
     """Check settings whose names only their class knows: sizes of what it will be given.
 
     Args:
         values: plain JSON.
         place: what to call them in an error.
         depth: how deep they lie.
+        largest: what no number may exceed, by default 10^12.
 
     Raises:
-        ValueError: a number beyond 10^12, a string of more than 4,096 characters, a list of more
-            than 4,096 values, nesting deeper than 16, or something that is no plain JSON.
+        ValueError: a number beyond ``largest``, a string of more than 4,096 characters, a list of
+            more than 4,096 values, nesting deeper than 16, or something that is no plain JSON.
     """
     if depth > _DEEPEST:
         raise ValueError(f"{place} is nested deeper than {_DEEPEST} levels")
@@ -79,12 +83,12 @@ def check_settings(values: Any, place: str, depth: int = 0) -> None:
         for name, value in named:
             if isinstance(name, str) and len(name) > _LONGEST:
                 raise ValueError(f"{place} has a name of more than {_LONGEST:,} characters")
-            check_settings(value, f"{place}.{name!s:.40}", depth + 1)
+            check_settings(value, f"{place}.{name!s:.40}", depth + 1, largest)
     elif isinstance(values, str):
         if len(values) > _LONGEST:
             raise ValueError(f"{place} has more than {_LONGEST:,} characters")
     elif isinstance(values, (int, float)):
-        if not abs(values) <= _LARGEST:  # NaN, too
-            raise ValueError(f"{place} is no number up to {_LARGEST:,}: {shown(values)}")
+        if not abs(values) <= largest:  # NaN, too
+            raise ValueError(f"{place} is no number up to {largest:,}: {shown(values)}")
     elif values is not None:
         raise ValueError(f"{place} is a {type(values).__name__}, which no file holds")
