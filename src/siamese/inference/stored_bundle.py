@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -66,6 +66,14 @@ class EarlierBundle(Struct):
     provenance: dict[str, Any] = {}
 
 
+class HasParts(Protocol):
+    """A description of components."""
+
+    backbone: dict[str, Any]
+    distance: dict[str, Any]
+    cropper: dict[str, Any]
+
+
 def checked(description: Any) -> StoredBundle | EarlierBundle:
     """A description whose values are of the right types and within their ranges.
 
@@ -81,11 +89,24 @@ def checked(description: Any) -> StoredBundle | EarlierBundle:
     current = type(version) is int and version >= VERSION
     kind: type[StoredBundle | EarlierBundle] = StoredBundle if current else EarlierBundle
     found = msgspec.convert(description, kind)
-    for part in ("backbone", "distance", "cropper"):
-        check_settings(getattr(found, part), part, largest=_LARGEST)
+    check_parts(found)
     if current:
         check_complete("operating_point", found.operating_point, StoredPoint.__struct_fields__)
     return found
+
+
+def check_parts(found: HasParts) -> None:
+    """Check the sizes of all settings of components.
+
+    Raises:
+        ValueError: see :func:`check_settings`; no number may exceed 2^32.
+    """
+    for part, settings in (
+        ("backbone", found.backbone),
+        ("distance", found.distance),
+        ("cropper", found.cropper),
+    ):
+        check_settings(settings, part, largest=_LARGEST)
 
 
 def check_complete(place: str, values: dict[str, Any], wanted: tuple[str, ...]) -> None:
