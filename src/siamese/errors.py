@@ -88,4 +88,6 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if near:
         return f" (did you mean {lower[near[0]]!r}?)"
-    return f" (choose one of: {', '.join(options)})" if options else ""
+    # They may be out of a file: one line, and no longer than can be read.
+    listed = ", ".join(option if option.isprintable() else repr(option) for option in options)
+    return f" (choose one of: {listed:.1000})" if options else ""

@@ -43,8 +43,10 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     )
     with os.fdopen(_regular(descriptor, path), "rb") as stream:
-        content = stream.read(most + 1)
-    if len(content) > most:
+        size = os.fstat(descriptor).st_size
+        # No more than is there: room is made for all that is asked for.
+        content = stream.read(size + 1) if size <= most else b""
+    if max(size, len(content)) > most:
         raise Unreadable(f"it has more than {most:,} bytes")
     return content
 

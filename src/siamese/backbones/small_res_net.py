@@ -17,7 +17,7 @@ from siamese.bounds import WIDEST, check_real, check_switch, check_whole, check_
 from siamese.errors import ConfigError
 
 # A network of more stages would leave nothing of an image.
-_STAGES, _BLOCKS = 16, 512
+_STAGES, _BLOCKS = 16, 128
 
 
 @BACKBONES.register("small_res_net")
@@ -50,7 +50,7 @@ class SmallResNet(Backbone):
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
             without ``whiten``.
-        ConfigError: a value of another type, or out of range: at most 16 stages, 512 blocks, 65,536
+        ConfigError: a value of another type, or out of range: at most 16 stages, 128 blocks, 65,536
             channels, a stride of 64, 64 cells.
     """
 

@@ -337,7 +337,7 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
                 else ""
             )
             raise DataError(
-                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; "
+                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near:.300}; "
                 f"{commas}let the header be left,right,same or left,right,same,fold"
             )
     rows: list[tuple[str, str, bool, str]] = []

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from siamese.errors import SiameseError, first_line
 from siamese.reading import Unreadable, parse_json
@@ -16,6 +17,15 @@ from siamese.reading import Unreadable, parse_json
 _LARGEST_HEAD = 1 << 24
 # What a network may have beside its weights: tables that no file holds.
 _MORE_NUMBERS, _MORE_TENSORS = 10_000_000, 1000
+
+_RANDOM = (
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    torch.Tensor.bernoulli_,
+    torch.Tensor.random_,
+    torch.Tensor.exponential_,
+    torch.Tensor.log_normal_,
+)
 
 
 def head_of(weights: bytes) -> dict[str, tuple[int, ...]]:
@@ -60,7 +70,7 @@ def check_room(
         SiameseError: as from building.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unset():
             modules = build()
     except SiameseError:
         raise
@@ -76,6 +86,25 @@ def check_room(
             f"its network would have {numbers:,} numbers in {len(tensors):,} tensors, its weights "
             f"are {kept:,} in {len(shapes):,}"
         )
+
+
+class _Unset(TorchFunctionMode):
+    """Leaves out what would set tensors to numbers.
+
+    On the ``meta`` device there is nothing to set, and torch would import its compiler for it,
+    which takes a second.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _RANDOM or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        if func is torch.eye and len(args) == 1:
+            return torch.empty(args[0], args[0], **(kwargs or {}))
+        if func in (torch.empty_like, torch.zeros_like, torch.ones_like) and len(args) == 1:
+            return torch.empty(args[0].shape, dtype=args[0].dtype)
+        return func(*args, **(kwargs or {}))
 
 
 def is_constant(module: nn.Module) -> bool:

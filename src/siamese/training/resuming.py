@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.transforms import stable_seed
 from siamese.errors import ConfigError, first_line
 from siamese.inference.bundle import RUN
+from siamese.reading import read_object
 from siamese.registry import as_plain
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.module import SiameseModule
@@ -103,7 +103,7 @@ class EpochSeeds(pl.Callback):
 def _first_weights(folder: Path) -> str | None:
     """As a run's description has it; the check of a run.json is not for here."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        facts = json.loads((folder / RUN).read_text(encoding="utf-8")).get("provenance") or {}
+        facts = read_object(folder / RUN).get("provenance") or {}
         found = facts.get("first_weights")
         return found if isinstance(found, str) else None
     return None
