@@ -543,7 +543,8 @@ def torture(kinds: list[str], cases: int, seed: int) -> dict[str, Counter[str]]:
     """Outcomes of each kind, counted; details of what must not happen are printed."""
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     slowest: dict[str, float] = dict.fromkeys(kinds, 0.0)
-    context = multiprocessing.get_context("spawn")
+    torch.set_num_threads(1)  # so that there is no other thread whose locks a copy would inherit
+    context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "master").mkdir()

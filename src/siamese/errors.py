@@ -7,8 +7,13 @@ from collections.abc import Iterable
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What another library's error says, in one line; its kind where it says nothing.
+
+    It may repeat what stands in a file: it is cut after 500 characters, and steers no terminal.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kept = line if len(line) <= 500 else f"{line[:500]}..."
+    return "".join(c if c.isprintable() else "?" for c in kept)
 
 
 class SiameseError(Exception):

@@ -446,4 +446,6 @@ def _tensors(weights: bytes) -> dict[str, torch.Tensor]:
     try:
         return load(weights)
     except SafetensorError as error:
-        raise BundleError(f"{WEIGHTS} is damaged ({error}); copy the bundle again") from error
+        raise BundleError(
+            f"{WEIGHTS} is damaged ({first_line(error):.200}); copy the bundle again"
+        ) from error
