@@ -112,6 +112,11 @@ class SplitManifest:
                     f"split"
                 )
         for split, entries in self.splits.items():
+            if not split.isprintable():
+                raise SplitError(
+                    f"the manifest's split {split!r:.80} has a name that cannot be printed: it was "
+                    f"altered; make a new split"
+                )
             if not isinstance(entries, list) or not all(
                 isinstance(e, dict) and set(e) >= _ENTRY for e in entries
             ):
@@ -168,7 +173,7 @@ class SplitManifest:
                     for other in sorted(seen.setdefault(value, set())):
                         if key == "file" or frozenset((other, split)) not in may_share:
                             raise SplitError(
-                                f"{key} {value!r:.200} is in both {other!r:.80} and {split!r:.80}: "
+                                f"{key} {value!r:.200} is in both {other:.80} and {split:.80}: "
                                 f"the manifest was altered; make a new split"
                             )
                     seen[value].add(split)

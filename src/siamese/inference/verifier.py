@@ -136,8 +136,8 @@ class Verifier:
     def load(
         cls,
         folder: str | Path,
-        *,
         trusted: Keys | None = None,
+        *,
         policy: str | dict[str, Any] | Policy | None = None,
         threshold: float | None = None,
         no_face: str | None = None,
