@@ -18,6 +18,7 @@ from siamese.backbones.base import BACKBONES
 from siamese.backbones.described_net import DescribedNet
 from siamese.backbones.ensemble_net import EnsembleNet
 from siamese.backbones.small_res_net import SmallResNet
+from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.learned import LearnedDistance
@@ -175,18 +176,34 @@ def test_weights_that_are_no_weights_of_it(folder, write, words):
 
 
 def test_a_threshold_beyond_all_distances_is_none(tmp_path):
-    far = replace(point(2.5), distance="cosine")
-    refused(bundle(distance=CosineDistance(), operating_point=far).save(tmp_path / "c"), "0 to 2")
     torch.manual_seed(0)
     plain = SmallResNet(widths=(8,), depths=(1,), learned_size=8, whiten=False, gradient_cells=0)
-    learned = LearnedDistance(embedding_size=8, hidden=4)
-    far = replace(point(1.5), distance="learned")
-    refused(
-        bundle(backbone=plain, distance=learned, operating_point=far).save(tmp_path / "l"), "0 to 1"
-    )
+    for name, distance, words in (
+        ("cosine", CosineDistance(), "0 to 2"),
+        ("learned", LearnedDistance(embedding_size=8, hidden=4), "0 to 1"),
+    ):
+        own = replace(point(0.5), distance=name)
+        made = bundle(backbone=plain, distance=distance, operating_point=own)
+        folder = made.save(tmp_path / name)
+        edit_bundle(folder, lambda d: d["operating_point"].update(threshold=2.5))
+        refused(folder, words)
+        with pytest.raises(BundleError, match=words):  # nor is it written
+            replace(made, operating_point=replace(own, threshold=2.5)).save(tmp_path / "far")
+        assert not (tmp_path / "far").exists()
     # Without a bound no threshold is too large.
     folder = bundle(99.0, backbone=plain).save(tmp_path / "e")
     assert Bundle.load(folder).operating_point.threshold == 99
+
+
+def test_what_would_not_be_loaded_is_not_written(tmp_path):
+    for wrong in (
+        {"provenance": {"n": 10**30}},
+        {"operating_point": replace(point(), f1=0.3)},
+        {"augmentation": Augmentation(), "tta": 5000},
+    ):
+        with pytest.raises(BundleError, match="no bundle can be written"):
+            bundle(**wrong).save(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_threshold_must_be_that_of_its_counts(tmp_path):
@@ -274,6 +291,7 @@ def hostile(folder):
 COUNTING = """
 import sys
 from siamese.backbones.base import BACKBONES
+from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES
 from siamese.inference.room import check_room
 

@@ -138,8 +138,8 @@ class Bundle:
 
         Raises:
             ConfigError: a component of a class that is not registered.
-            BundleError: the folder cannot be written, or the distance is not fitted: it would go on
-                measuring as another one.
+            BundleError: the folder cannot be written, the distance is not fitted (it would go on
+                measuring as another one), or a value that :meth:`load` would refuse.
         """
         from safetensors.torch import save as to_bytes
 
@@ -164,6 +164,14 @@ class Bundle:
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
         files = {DESCRIPTION: text.encode(), WEIGHTS: weights}
         folder = free_folder(folder)
+        try:  # what would not be loaded again is not written
+            checked(parse_json(files[DESCRIPTION], _MOST_VALUES))
+            point = OperatingPoint.from_dict(description["operating_point"])
+        except (ValueError, CalibrationError) as error:
+            raise BundleError(
+                f"{folder}: no bundle can be written: {first_line(error)}; correct that value"
+            ) from error
+        _check_threshold(folder, point, self.components)
         unique = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
         temporary, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old")
         try:
