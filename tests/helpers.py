@@ -5,8 +5,10 @@ Synthetic images, folders of invented identities, and a check of error messages.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,29 @@ def quiet_trainer(**settings: Any) -> pl.Trainer:
         "num_sanity_val_steps": 0,
     }
     return pl.Trainer(**(quiet | settings))
+
+
+def reseal(folder: Path) -> Path:
+    """Make the digest of a bundle anew, as whoever edits one on purpose would."""
+    names = ("bundle.json", "weights.safetensors")
+    lines = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return folder
+
+
+def edit_bundle(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """Change a bundle's description in place, and make its digest anew."""
+    path = folder / "bundle.json"
+    description = json.loads(path.read_text())
+    change(description)
+    path.write_text(json.dumps(description))
+    return reseal(folder)
+
+
+def as_of_version(folder: Path, version: int) -> Path:
+    """A bundle as versions 1 to 4 wrote it: with a digest of the weights alone."""
+    weights = (folder / "weights.safetensors").read_bytes()
+    summed = {"version": version, "weights_sha256": hashlib.sha256(weights).hexdigest()}
+    edit_bundle(folder, lambda description: description.update(summed))
+    (folder / "SHA256SUMS").unlink()
+    return folder

@@ -11,6 +11,8 @@ RANKS = [
         "errors",
         "storage",
         "checkpoint_files",
+        "reading",
+        "bounds",
         "registry",
         "plugins",
         "progress",
@@ -29,11 +31,13 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 ACQUAINTED = {
     ("training", "evaluation"),
     ("__main__", "cli"),
+    ("bounds", "errors"),
     ("registry", "errors"),
     ("registry", "plugins"),
     ("plugins", "errors"),
     ("weight_files", "errors"),
     ("checkpoint_files", "errors"),
+    ("checkpoint_files", "reading"),
 }
 # Which of our rooms may import which packages that are slow to load or dangerous to spread.
 OWNERS = {
@@ -44,6 +48,7 @@ OWNERS = {
     "pytorch_lightning": {"data", "training", "cli"},
     "torchmetrics": {"training"},
     "matplotlib": {"report"},
+    "cryptography": {"inference"},
 }
 
 

@@ -9,12 +9,15 @@ import os
 import secrets
 import stat
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from siamese.errors import CheckpointError, first_line
+from siamese.reading import check_archive
 
 _PART = ".tmp"  # ends the name of a file that is being written
+_LARGEST = 1 << 36  # bytes of a checkpoint
 _BLOCK = 1 << 20  # bytes that are compared at a time
 
 
@@ -63,7 +66,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     """A checkpoint's content, as data: nothing in it is executed.
 
     A file of ``torch.save`` is a zip archive with a checksum (CRC-32) of each part, which
-    ``torch.load`` does not look at; here they are compared first.
+    ``torch.load`` does not look at; here they are compared first. Its parts are not compressed, so
+    that reading takes no more memory than the file is large; a plain pickle is refused unread.
 
     Args:
         path: the file.
@@ -79,6 +83,7 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CheckpointError(f"{path}: not a file; give a checkpoint, as last.ckpt")
+        check_archive(path, _LARGEST)  # its parts are stored as they are: memory is bounded
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -91,6 +96,25 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint (it holds a {type(content).__name__})")
     return content
+
+
+def sizes_of(tensors: Any) -> dict[str, tuple[int, ...]]:
+    """Name -> numbers that are really there, of each tensor; a tensor may show one many times.
+
+    Raises:
+        CheckpointError: something else than tensors by their names.
+    """
+    from torch import Tensor
+
+    if not isinstance(tensors, Mapping):
+        raise CheckpointError("its weights have no names")
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.is_sparse:
+            raise CheckpointError(f"{name!r:.80} is no tensor of weights")
+    return {
+        name: (min(t.numel(), t.untyped_storage().nbytes() // t.element_size()),)
+        for name, t in tensors.items()
+    }
 
 
 def remove_leftovers(folder: Path) -> None:

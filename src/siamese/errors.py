@@ -7,8 +7,13 @@ from collections.abc import Iterable
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What another library's error says, in one line; its kind where it says nothing.
+
+    It may repeat what stands in a file: it is cut after 500 characters, and steers no terminal.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    kept = line if len(line) <= 500 else f"{line[:500]}..."
+    return "".join(c if c.isprintable() else "?" for c in kept)
 
 
 class SiameseError(Exception):
@@ -100,4 +105,6 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     if near:
         return f" (did you mean {lower[near[0]]!r}?)"
-    return f" (choose one of: {', '.join(options)})" if options else ""
+    # They may be out of a file: one line, and no longer than can be read.
+    listed = ", ".join(option if option.isprintable() else repr(option) for option in options)
+    return f" (choose one of: {listed:.1000})" if options else ""

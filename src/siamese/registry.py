@@ -180,6 +180,15 @@ class Registry(Generic[T]):
         """The reverse of :meth:`_described`."""
         return value
 
+    def arguments(self, name: str) -> list[str]:
+        """What :meth:`settings` writes of a class, but for arguments that came later.
+
+        Raises:
+            UnknownNameError: no class of that name.
+        """
+        cls = self[name]
+        return [argument for argument in _parameters(cls) if argument not in _added(cls)]
+
     def build(self, settings: str | Mapping[str, Any]) -> T:
         """Build the component that a name, or a dictionary from :meth:`settings`, describes.
 
@@ -214,7 +223,7 @@ class Registry(Generic[T]):
                 )
         try:
             return cls(**{k: self._restored(value) for k, value in arguments.items()})
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f"{self.kind} {name!r}: {error}; correct its settings") from error
 
 

@@ -1,6 +1,5 @@
 """Bundles: whole, checked, safe; and the verifier that reads them."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers import as_of_version, edit_bundle, reseal
 
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.small_res_net import SmallResNet
@@ -79,6 +79,7 @@ def test_a_saved_bundle_gives_the_same_answers(tmp_path):
     assert first == second
     assert Bundle.load(tmp_path / "bundle").provenance == {"dataset": "none"}
     assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == [
+        "SHA256SUMS",
         "bundle.json",
         "weights.safetensors",
     ]
@@ -122,8 +123,7 @@ def test_a_fixed_box_beside_the_image_is_an_error_not_a_verdict(tmp_path):
 
 
 def altered(folder, **changes):
-    path = folder / "bundle.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    edit_bundle(folder, lambda description: description.update(changes))
 
 
 def broken_weights(folder):
@@ -139,29 +139,26 @@ def broken_weights(folder):
         (lambda f: shutil.rmtree(f), "no such folder"),
         (lambda f: (f / "weights.safetensors").unlink(), "weights.safetensors is missing"),
         (lambda f: (f / "bundle.json").write_text("{"), "cannot be read"),
-        (lambda f: (f / "bundle.json").write_text("[]"), "not a valid bundle"),
+        (lambda f: (f / "bundle.json").write_text("[]") and reseal(f), "not a valid bundle"),
         (broken_weights, "checksum"),
         (lambda f: altered(f, version=99), "newer siamese"),
         (lambda f: altered(f, backbone={"name": "torch.hub.load"}), "unknown backbone"),
         (
-            lambda f: altered(
-                f,
-                backbone={"name": "small_res_net", "widths": [8], "depths": [2], "learned_size": 8},
-            ),
+            lambda f: edit_bundle(f, lambda d: d["backbone"].update(depths=[2])),
             "weights do not fit its network",
         ),
         (
             lambda f: altered(f, backbone={"_target_": "os.system", "command": "true"}),
             "needs a 'name'",
         ),
-        (lambda f: altered(f, cropper={"name": "none", "size": -1}), "size must be"),
-        (lambda f: altered(f, cropper={"name": "none", "size": 32.5}), "size must be"),
+        (lambda f: edit_bundle(f, lambda d: d["cropper"].update(size=-1)), "size must be"),
+        (lambda f: edit_bundle(f, lambda d: d["cropper"].update(size=32.5)), "size must be"),
         (lambda f: (f / "bundle.json").write_text("[" * 100_000), "cannot be read"),
         (
             lambda f: altered(f, distance={"name": "cosine"}),
-            "threshold is for euclidean distance, but it measures cosine",
+            "threshold is for 'euclidean' distance, but it measures cosine",
         ),
-        (lambda f: altered(f, operating_point={"threshold": 1}), "incomplete operating point"),
+        (lambda f: altered(f, operating_point={"threshold": 1}), "operating_point has no policy"),
         (
             lambda f: altered(f, operating_point=point().to_dict() | {"threshold": True}),
             "calibrate again",
@@ -185,7 +182,7 @@ def test_saving_again_replaces_and_failing_leaves_nothing(tmp_path, monkeypatch)
     bundle(0.75).save(folder)
     assert Bundle.load(folder).operating_point.threshold == 0.75
     monkeypatch.setattr(
-        "pathlib.Path.write_text",
+        "pathlib.Path.write_bytes",
         lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")),
     )
     with pytest.raises(BundleError, match="No space left"):
@@ -283,9 +280,7 @@ def test_a_bundle_of_version_1_still_loads(tmp_path):
         }
     )
     (folder / "weights.safetensors").write_bytes(old)
-    import hashlib
-
-    altered(folder, version=1, weights_sha256=hashlib.sha256(old).hexdigest())
+    as_of_version(folder, 1)
     assert Verifier.load(folder).verify(a, b) == expected
 
 

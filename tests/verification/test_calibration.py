@@ -120,10 +120,10 @@ def test_an_operating_point_survives_json_and_refuses_what_is_no_threshold():
     import json
 
     point = OperatingPoint(
-        0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 3, 7, 0.3, 0.6, 3, 7, 0, 0
+        0.5, "max_f1", "euclidean", "calibration", {"name": "all_pairs"}, 3, 7, 0.3, 1.0, 3, 0, 0, 7
     )
     assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
-    with pytest.raises(CalibrationError, match="nan is not a number"):
+    with pytest.raises(CalibrationError, match="threshold"):
         OperatingPoint.from_dict(point.to_dict() | {"threshold": float("nan")})
     incomplete = point.to_dict()
     del incomplete["tp"]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone, as_backbone, own_network
 from siamese.backbones.descriptor_net import DescriptorNet
+from siamese.bounds import check_real
 from siamese.errors import ConfigError
 
 
@@ -45,8 +46,11 @@ class DescribedNet(Backbone):
         mirror: bool = True,
     ) -> None:
         super().__init__()
+        check_real("weight", weight, 0, 1e6)
         if not weight > 0:
             raise ConfigError(f"weight must be above 0, not {weight}")
+        if not isinstance(network, nn.Module):
+            raise ConfigError(f"network must be a module, not {network!r:.60}")
         inner = as_backbone(network)
         if not isinstance(size := getattr(inner, "embedding_size", None), int):
             raise ConfigError(

@@ -14,6 +14,7 @@ from siamese.backbones.layers.binary_patterns import BinaryPatterns
 from siamese.backbones.layers.discriminant import Discriminant
 from siamese.backbones.layers.edge_histograms import EdgeHistograms
 from siamese.backbones.layers.scaling import grey_of
+from siamese.bounds import WIDEST, check_real, check_switch, check_whole
 from siamese.errors import ConfigError
 
 # Images that it is fitted to at most, in whole identities: more cost memory, 70 KB each, and change
@@ -47,6 +48,9 @@ class DescriptorNet(Backbone):
 
     def __init__(self, components: int = 300, mirror: bool = True, shrinkage: float = 0.3) -> None:
         super().__init__()
+        check_whole("components", components, 1, WIDEST)
+        check_switch("mirror", mirror)
+        check_real("shrinkage", shrinkage, 0, 1e6)
         self.components, self.mirror, self.shrinkage = components, mirror, shrinkage
         self.patterns, self.edges = BinaryPatterns(mirror), EdgeHistograms(mirror)
         self.size = self.patterns.size + self.edges.size

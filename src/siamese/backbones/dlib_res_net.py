@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from siamese.backbones.base import BACKBONES, Backbone
 from siamese.backbones.dlib.weights import AVERAGES, BLOCKS, EMBEDDING, STEM, DlibFile, fresh_layers
 from siamese.backbones.layers.views import check_views, jitter_maps, mean_over_views, warp
+from siamese.bounds import check_switch
 from siamese.errors import ConfigError, WeightsError
 from siamese.weight_files import RESNET, pretrained_file
 
@@ -68,6 +69,8 @@ class DlibResNet(Backbone):
         if not 0 <= affine_rate <= 1:
             raise ValueError(f"affine_rate must be between 0 and 1, not {affine_rate}")
         check_views(jitter)
+        for name, switch in (("mirror", mirror), ("unit_length", unit_length), ("folded", folded)):
+            check_switch(name, switch)
         self.weights, self.affine_rate, self.folded = None, affine_rate, folded
         self.mirror, self.jitter, self.unit_length = mirror, jitter, unit_length
         self.embedding_size = EMBEDDING

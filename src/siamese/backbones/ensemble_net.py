@@ -12,6 +12,13 @@ from torch.nn import functional as F
 from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.layers.scaling import centre_of, grey_of
 from siamese.backbones.layers.tower import Tower
+from siamese.bounds import (
+    WIDEST,
+    check_list,
+    check_real,
+    check_switch,
+    check_whole,
+)
 from siamese.errors import ConfigError
 
 
@@ -65,6 +72,14 @@ class EnsembleNet(Backbone):
             )
         if not 0 <= dropout < 1:
             raise ConfigError(f"dropout must be at least 0 and below 1, not {dropout}")
+        check_list("views", views, 64)
+        for share in views:
+            check_real("each of views", share, 0, 1)
+        check_whole("size", size, 32, 4096)
+        check_whole("width", width, 1, WIDEST // 8)
+        check_whole("learned_size", learned_size, 1, WIDEST)
+        check_switch("grey", grey)
+        check_switch("mirror", mirror)
         self.views, self.size, self.grey, self.width = list(views), size, grey, width
         self.learned_size, self.dropout, self.mirror = learned_size, dropout, mirror
         channels = 1 if grey else 3

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.layers.image_size import expect_size
+from siamese.bounds import check_real
 
 SIZE = 32
 
@@ -25,12 +26,12 @@ class FaceComparerNet(Backbone):
         dropout: probability of dropping a feature of the last maps while training, 0..1.
 
     Raises:
-        ValueError: ``dropout`` out of range.
-        ConfigError: on a call, images of another size.
+        ConfigError: ``dropout`` out of range; on a call, images of another size.
     """
 
     def __init__(self, dropout: float = 0.25) -> None:
         super().__init__()
+        check_real("dropout", dropout, 0, 1)
         self.dropout = dropout
         self.embedding_size = 512
         self.maps = nn.Sequential(

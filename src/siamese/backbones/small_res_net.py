@@ -13,7 +13,11 @@ from torch.nn import functional as F
 from siamese.backbones.base import BACKBONES, Backbone, standardise, to_unit_range
 from siamese.backbones.layers.gradients import GradientHistogram
 from siamese.backbones.layers.whitening import Whitening
+from siamese.bounds import WIDEST, check_real, check_switch, check_whole, check_wholes
 from siamese.errors import ConfigError
+
+# A network of more stages would leave nothing of an image.
+_STAGES, _BLOCKS = 16, 128
 
 
 @BACKBONES.register("small_res_net")
@@ -46,6 +50,8 @@ class SmallResNet(Backbone):
     Raises:
         ValueError: no stage, ``depths`` of another length than ``widths``, or ``gradient_cells``
             without ``whiten``.
+        ConfigError: a value of another type, or out of range: at most 16 stages, 128 blocks, 65,536
+            channels, a stride of 64, 64 cells.
     """
 
     # Of bundles and checkpoints that were written before it.
@@ -70,11 +76,25 @@ class SmallResNet(Backbone):
                 f"widths and depths are lists, a number for each stage: widths=[32, 64], "
                 f"depths=[1, 1], not {widths!r} and {depths!r}"
             )
-        if not widths or len(widths) != len(depths):
+        if len(widths) != len(depths) or not widths:
             raise ValueError(
                 f"widths and depths must be equally long and not empty, not {list(widths)} and "
                 f"{list(depths)}"
             )
+        check_wholes("widths", widths, 1, WIDEST, _STAGES)
+        check_wholes("depths", depths, 1, _BLOCKS, _STAGES)
+        check_whole("the sum of depths", sum(depths), 1, _BLOCKS)
+        check_whole("learned_size", learned_size, 1, WIDEST)
+        check_whole("stem_stride", stem_stride, 1, 64)
+        check_whole("gradient_cells", gradient_cells, 0, 64)
+        check_real("dropout", dropout, 0, 1)
+        for name, switch in (
+            ("unit_length", unit_length),
+            ("whiten", whiten),
+            ("standardise_input", standardise_input),
+            ("mirror", mirror),
+        ):
+            check_switch(name, switch)
         self.widths, self.depths = list(widths), list(depths)
         if gradient_cells and not whiten:
             raise ValueError(

@@ -193,20 +193,21 @@ def import_plugins(args: argparse.Namespace) -> None:
         as_pair_rule(args.pairs)
 
 
-def open_bundle(name: str) -> Bundle:
+def open_bundle(name: str, trusted: str | None = None) -> Bundle:
     """The bundle in a folder, or, for the word ``pretrained``, the one that needs no training.
 
-    A folder of that name is ``./pretrained``.
+    A folder of that name is ``./pretrained``. ``trusted`` is a public key, or a file of them, as
+    for :meth:`siamese.Bundle.load`.
 
     Raises:
-        BundleError: no bundle there.
+        BundleError: no bundle there, or none that is trusted.
         MissingDependencyError, WeightsError: see :func:`siamese.pretrained_bundle`.
     """
     from siamese.inference.bundle import Bundle
     from siamese.inference.pretrained import pretrained_bundle
 
     if name != PRETRAINED:
-        return Bundle.load(name)
+        return Bundle.load(name, trusted)
     try:
         return pretrained_bundle()
     except MissingDependencyError as error:

@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{PRETRAINED}, "
         f"dlib's face recognition network with a threshold calibrated on people of LFW",
     )
+    parser.add_argument(
+        "--trusted",
+        metavar="KEYS",
+        help="refuse a bundle that none of these public keys signed (siamese sign): a file with "
+        f"one in a line, or a key; SIAMESE_TRUSTED_KEYS names such a file for every command "
+        f"({PRETRAINED} is part of this package, and needs no signature)",
+    )
     options.add_threshold(parser)
     options.add_policy(parser, "choose the threshold on the bundle's calibration pairs")
     options.add_tta(parser, "another N needs another threshold: siamese calibrate --tta N")
@@ -63,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     options.import_plugins(args)
     verifier = Verifier(
-        options.open_bundle(args.bundle),
+        options.open_bundle(args.bundle, args.trusted),
         policy=options.parse_policy(args.policy),
         threshold=args.threshold,
         no_face=args.no_face,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, Split, SplitProtocol
 from siamese.datasets.identities import IdentityTable, normalise_identity
-from siamese.errors import ImageError, SplitError
+from siamese.errors import ImageError, SplitError, first_line
 from siamese.faces.crops import hash_files
+from siamese.reading import read_object
 from siamese.storage import write_json
 
 VERSION = 2
@@ -97,18 +98,25 @@ class SplitManifest:
         for name, kind in (
             ("dataset", str),
             ("root", str),
+            ("protocol", str),
             ("seed", int),
             ("splits", dict),
             ("quarantine", dict),
             ("pairs", dict),
             ("settings", dict),
         ):
-            if not isinstance(getattr(self, name), kind):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
                 raise SplitError(
                     f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new "
                     f"split"
                 )
         for split, entries in self.splits.items():
+            if not split.isprintable():
+                raise SplitError(
+                    f"the manifest's split {split!r:.80} has a name that cannot be printed: it was "
+                    f"altered; make a new split"
+                )
             if not isinstance(entries, list) or not all(
                 isinstance(e, dict) and set(e) >= _ENTRY for e in entries
             ):
@@ -121,12 +129,17 @@ class SplitManifest:
                     isinstance(e["file"], str)
                     and isinstance(e["identity"], str)
                     and isinstance(e["sha256"], (str, type(None)))
+                    and _can_be_named(e["file"])
                     and _are_groups(e.get("groups", {}))
                 ):
                     raise SplitError(
                         f"the manifest's split {split!r} has an entry of a wrong type: it was "
                         f"altered; make a new split"
                     )
+        if not all(isinstance(word, str) for words in self.quarantine.items() for word in words):
+            raise SplitError(
+                "the manifest's quarantine is not file -> reason: it was altered; make a new split"
+            )
         self._check_pairs()
         self._check_disjoint()
 
@@ -160,8 +173,8 @@ class SplitManifest:
                     for other in sorted(seen.setdefault(value, set())):
                         if key == "file" or frozenset((other, split)) not in may_share:
                             raise SplitError(
-                                f"{key} {value!r} is in both {other} and {split}: the manifest "
-                                f"was altered; make a new split"
+                                f"{key} {value!r:.200} is in both {other:.80} and {split:.80}: "
+                                f"the manifest was altered; make a new split"
                             )
                     seen[value].add(split)
 
@@ -278,23 +291,30 @@ class SplitManifest:
 
         Args:
             path: a file that :meth:`save` wrote.
-            root: where the data lie now, if they moved.
+            root: where the data lie now, if they moved; every file must then lie below it.
+                Otherwise the manifest itself says where they lie, and whoever wrote it chose that.
+                Files are only ever read as pictures, and links are followed.
 
         Raises:
-            SplitError: missing, not a manifest, of a newer version, or breaking the rule of
-            :meth:`check`.
+            SplitError: missing, not a manifest, of a newer version, breaking the rule of
+                :meth:`check`, or files that lie outside ``root``.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content["version"] > VERSION:
+            content = read_object(Path(path).expanduser())
+            version = content["version"]
+            if type(version) is not int:
+                raise TypeError(f"its version is no whole number but {version!r:.40}")
+            if version > VERSION:
                 raise SplitError(
-                    f"{path}: written by a newer siamese (manifest version {content['version']}); "
-                    f"upgrade siamese"
+                    f"{path}: written by a newer siamese (manifest version {version}); upgrade "
+                    f"siamese"
                 )
-            if content["version"] == 1:  # had one protocol only, with shares
+            if version == 1:  # had one protocol only, with shares
                 content = content | {"version": VERSION, "settings": {"shares": content["shares"]}}
                 del content["shares"]
             renamed = SPLIT_PROTOCOLS.renamed  # protocols that had another name once
+            if not isinstance(content["protocol"], str):
+                raise TypeError("its protocol has no name")
             content |= {"protocol": renamed.get(content["protocol"], content["protocol"])}
             try:
                 manifest = cls(**content)
@@ -304,13 +324,23 @@ class SplitManifest:
             raise SplitError(
                 f"{path}: no such manifest; it is called split.json in a run's folder"
             ) from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
             raise SplitError(
-                f"{path}: not a split manifest ({error}); give the split.json of a run"
+                f"{path}: not a split manifest ({first_line(error)}); give the split.json of a run"
             ) from error
         if root is not None:
             manifest.root = str(Path(root).expanduser().absolute())
+            manifest._check_below_root(path)
         return manifest
+
+    def _check_below_root(self, path: str | Path) -> None:
+        for entries in self.splits.values():
+            for e in entries:
+                if PurePath(os.path.normpath(e["file"])).parts[:1] == (os.pardir,):
+                    raise SplitError(
+                        f"{path}: its file {e['file']!r:.200} lies outside the folder that was "
+                        f"given; use the manifest without another root, or make a new split"
+                    )
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name}: {len(entries):,}" for name, entries in self.splits.items())
@@ -328,6 +358,11 @@ def _are_groups(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(word, str) for words in value.items() for word in words
     )
+
+
+def _can_be_named(file: str) -> bool:
+    """Whether a file may stand in a manifest: relative to the root, and no NUL in it."""
+    return bool(file) and "\0" not in file and not PurePath(file).is_absolute()
 
 
 def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from siamese.errors import DataError, did_you_mean
+from siamese.errors import DataError, did_you_mean, first_line
+from siamese.reading import exists, read_text
 
 NEEDED = ("path", "identity")
 
@@ -52,36 +54,35 @@ def read_rows(path: Path, root: Path) -> Rows:
     """
     rows = Rows()
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = reader.fieldnames or []
-            _check_header(path, header)
-            columns = _group_columns(path, header)
-            rows.groups = {column: [] for column in columns}
-            for row in reader:
-                if not all((row[name] or "").strip() for name in NEEDED):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: empty path or identity; fill in both"
-                    )
-                file = os.path.relpath(root / row["path"].strip(), root)
-                rows.files.append(Path(file).as_posix())
-                rows.identities.append(row["identity"])
-                for column, written in columns.items():
-                    rows.groups[column].append((row[written] or "").strip())
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        header = reader.fieldnames or []
+        _check_header(path, header)
+        columns = _group_columns(path, header)
+        rows.groups = {column: [] for column in columns}
+        for row in reader:
+            if not all((row[name] or "").strip() for name in NEEDED):
+                raise DataError(
+                    f"{path}, line {reader.line_num}: empty path or identity; fill in both"
+                )
+            file = os.path.relpath(root / row["path"].strip(), root)
+            rows.files.append(Path(file).as_posix())
+            rows.identities.append(row["identity"])
+            for column, written in columns.items():
+                rows.groups[column].append((row[written] or "").strip())
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror}); change its permissions"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error, MemoryError) as error:
         raise DataError(
-            f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns "
-            f"path,identity"
+            f"{path}: not a UTF-8 CSV file ({first_line(error)}); save it as UTF-8 with the "
+            f"columns path,identity"
         ) from error
-    missing = [f for f in rows.files if not (root / f).is_file()]
+    missing = [f for f in rows.files if not exists(root / f)]
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(rows.files)} files do not exist below {root}, first "
-            f"{missing[0]!r}; correct the paths or give root"
+            f"{missing[0]!r:.200}; correct the paths or give root"
         )
     if not rows.files:
         raise DataError(f"{path}: no rows below the header; list one image per line")
@@ -91,6 +92,8 @@ def read_rows(path: Path, root: Path) -> Rows:
 def _check_header(path: Path, header: Sequence[str]) -> None:
     """Refuse a header without a needed column."""
     for column in NEEDED:
+        if header.count(column) > 1:
+            raise DataError(f"{path}: two columns are named {column!r}; rename or remove one")
         if column not in header:
             near = did_you_mean(column, header).replace("did you mean", "did you name it")
             raise DataError(f"{path}: no column {column!r}{near}; the header must be path,identity")

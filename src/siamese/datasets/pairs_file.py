@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from siamese.datasets.identities import existing_folder
-from siamese.errors import DataError, did_you_mean
+from siamese.errors import DataError, did_you_mean, first_line
 from siamese.notices import warn_once
+from siamese.reading import exists, read_text
 
 _TRUE = ("1", "true", "yes", "same", "genuine")
 _FALSE = ("0", "false", "no", "different", "impostor")
@@ -122,16 +123,20 @@ class PairsFile:
         """
         path = Path(path).expanduser()
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_text(path)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read ({error.strerror or error}); give a file of pairs"
             ) from error
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+        except (ValueError, MemoryError) as error:
+            raise DataError(
+                f"{str(path)!r:.200}: no file of pairs ({first_line(error)}); give one"
+            ) from error
         folder = existing_folder(root if root is not None else path.absolute().parent)
         header = text.split("\n", 1)[0].split()
-        lfw = 0 < len(header) <= 2 and all(word.isdecimal() for word in header)
+        lfw = 0 < len(header) <= 2 and all(map(_is_number, header))
         if not lfw:
             return cls.build(folder, _csv_rows(path, text), name or path.stem)
         rows = _lfw_rows(path, text, folder)
@@ -164,11 +169,11 @@ class PairsFile:
         identities = _link(rows) if identities is None else identities
         _check_pairs(rows, identities, name)
         files = tuple(sorted({file for left, right, _, _ in rows for file in (left, right)}))
-        missing = [file for file in files if not (root / file).is_file()]
+        missing = [file for file in files if not exists(root / file)]
         if missing:
             raise DataError(
                 f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first "
-                f"{missing[0]!r}; give the folder they lie in (--data)"
+                f"{missing[0]!r:.200}; give the folder they lie in (--data)"
             )
         place = {file: row for row, file in enumerate(files)}
         number = {fold: i for i, fold in enumerate(dict.fromkeys(row[3] for row in rows))}
@@ -284,10 +289,10 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
         fold, place = divmod(number - 2, 2 * pairs)
         same = place < pairs
         numbers = words[1:3] if same else words[1::2]
-        if len(words) != (3 if same else 4) or not all(word.isdecimal() for word in numbers):
+        if len(words) != (3 if same else 4) or not all(map(_is_number, numbers)):
             form = "name i j" if same else "name i other_name j"
             raise DataError(
-                f"{path}, line {number}: {' '.join(words)!r} is not {form!r}; correct it"
+                f"{path}, line {number}: {' '.join(words)!r:.120} is not {form!r}; correct it"
             )
         if same and words[1] == words[2]:
             raise DataError(f"{path}, line {number}: an image is paired with itself; correct it")
@@ -296,19 +301,28 @@ def _lfw_rows(path: Path, text: str, root: Path) -> list[tuple[str, str, bool, s
     return rows
 
 
+def _is_number(word: str) -> bool:
+    """Whether a word is a whole number that an image, or a count of pairs, may have."""
+    return len(word) <= 9 and word.isdecimal()
+
+
 def _finder(root: Path) -> Callable[[str, str], str]:
     """From a name and a number to the file: LFW's own place and suffix, or others if they exist."""
 
     def find(name: str, number: str) -> str:
         file = f"{name}_{int(number):04d}"
         places = [stem + suffix for stem in (f"{name}/{file}", file) for suffix in _SUFFIXES]
-        return next((place for place in places if (root / place).is_file()), places[0])
+        return next((place for place in places if exists(root / place)), places[0])
 
     return find
 
 
 def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        _ = reader.fieldnames
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error}); save it as one") from error
     for column in ("left", "right", "same"):
         if column not in (reader.fieldnames or []):
             columns = [name or "" for name in reader.fieldnames or []]
@@ -323,7 +337,7 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
                 else ""
             )
             raise DataError(
-                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near}; "
+                f"{path}: neither LFW's format nor a CSV with a column {column!r}{near:.300}; "
                 f"{commas}let the header be left,right,same or left,right,same,fold"
             )
     rows: list[tuple[str, str, bool, str]] = []
@@ -335,7 +349,7 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
             if not left or not right or same.lower() not in (*_TRUE, *_FALSE):
                 raise DataError(
                     f"{path}, line {reader.line_num}: left, right or same is missing or not "
-                    f"understood ({same!r}); write two paths and 1 or 0"
+                    f"understood ({same!r:.40}); write two paths and 1 or 0"
                 )
             files = [Path(side).as_posix() for side in (left, right)]
             if files[0] == files[1]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import TypeVar, overload
 
@@ -85,6 +86,14 @@ class Distance(nn.Module):
     """
 
     squared = False
+
+    def largest(self, unit_length: bool) -> float:
+        """What no distance exceeds: a threshold beyond it would accept every pair.
+
+        Args:
+            unit_length: whether embeddings have length 1, or less where they are averaged.
+        """
+        return math.inf
 
     @property
     def learned(self) -> bool:

@@ -20,6 +20,9 @@ class CosineDistance(Distance):
 
     squared = True
 
+    def largest(self, unit_length: bool) -> float:
+        return 2.0
+
     def rows(self, embeddings: Tensor) -> Tensor:
         return directions(super().rows(embeddings))
 

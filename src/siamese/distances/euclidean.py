@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,9 @@ class EuclideanDistance(Distance):
     """``||a - b||_2``, in [0, inf); 0 exactly for equal rows, with gradient 0 there (not NaN)."""
 
     squared = True
+
+    def largest(self, unit_length: bool) -> float:
+        return 2.0 if unit_length else math.inf
 
     def of_squares(self, squares: Tensor) -> Tensor:
         return squares.sqrt_()

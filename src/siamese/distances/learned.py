@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from siamese.bounds import WIDEST, check_real, check_whole
 from siamese.distances.base import DISTANCES, Distance, widen
 from siamese.errors import ConfigError
 
@@ -54,11 +55,17 @@ class LearnedDistance(Distance):
                 f"noise must be at least 0, dropout and hidden_dropout at least 0 and below 1, "
                 f"not {noise}, {dropout} and {hidden_dropout}"
             )
+        check_whole("embedding_size", embedding_size, 1, WIDEST)
+        check_whole("hidden", hidden, 1, WIDEST)
+        check_real("noise", noise, 0, 1e6)
         self.embedding_size, self.hidden = embedding_size, hidden
         self.noise, self.dropout, self.hidden_dropout = noise, dropout, hidden_dropout
         self.inner = nn.Linear(embedding_size, hidden)
         self.norm = nn.BatchNorm1d(hidden)
         self.outer = nn.Linear(hidden, 1)
+
+    def largest(self, unit_length: bool) -> float:
+        return 1.0
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """See :meth:`Distance.forward`: ``1 / (1 + exp(-logit))``, float32."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.bounds import check_real, check_whole
 from siamese.distances.base import DISTANCES, Distance, widen
 from siamese.distances.cosine import directions
 from siamese.distances.inputs import rows_and_labels
@@ -115,6 +116,10 @@ class PldaDistance(Distance):
                 f"embedding_size must be 1 to {LONGEST:,}, not {embedding_size}; leave it out, "
                 f"fitting sets it"
             )
+        if shrinkage is not None:
+            check_real("shrinkage", shrinkage, 0, 1)
+        if embedding_size is not None:
+            check_whole("embedding_size", embedding_size, 1, LONGEST)
         self.shrinkage, self.embedding_size = shrinkage, embedding_size
         self.register_buffer("is_fitted", torch.tensor(False))
         for name in ("used_shrinkage", "offset", "latent_scale", "ceiling"):

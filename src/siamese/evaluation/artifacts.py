@@ -13,7 +13,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, PreparedSplit
 from siamese.data.samplers.base import BatchPlan
 from siamese.errors import ConfigError
-from siamese.inference.bundle import DESCRIPTION, WEIGHTS
+from siamese.inference.bundle import DESCRIPTION, FILES
 from siamese.pairs.base import Pairs
 from siamese.report import galleries, plots, skew
 from siamese.report.group_plot import group_matrices
@@ -113,7 +113,7 @@ def _of_earlier(folder: Path, bundle: bool) -> list[Path]:
     found = [p for p in (drawn.glob("*.png") if drawn.is_dir() else ()) if is_of_evaluation(p)]
     found += [folder / name for name in FIGURES]
     if bundle and not own.is_symlink() and (own / DESCRIPTION).is_file():
-        found += [own / DESCRIPTION, own / WEIGHTS]
+        found += [own / name for name in FILES]
     return [path for path in found if path.exists()]
 
 

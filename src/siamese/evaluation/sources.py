@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Union
 
-import torch
+import msgspec
 
+from siamese.checkpoint_files import read_checkpoint, sizes_of
 from siamese.errors import (
     BundleError,
+    CheckpointError,
     ConfigError,
     MissingDependencyError,
     SiameseError,
@@ -20,13 +21,15 @@ from siamese.errors import (
     first_line,
 )
 from siamese.evaluation.data import pair_rule_of
+from siamese.evaluation.stored_run import VERSION, StoredProcess, read_object_of, read_run
 from siamese.inference.bundle import A_SWEEP, PRETRAINED, RUN, SWEEP, Bundle, bundle_in
 from siamese.inference.components import Components
+from siamese.inference.signature import VARIABLE, wanted_keys
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
 from siamese.verification.policies.base import Policy, as_policy
+from siamese.verification.stored_point import Count, check_settings
 
-_VERSION = 1
 # What a description or weights that do not belong together make us, or torch, say.
 _DAMAGE = (
     SiameseError,
@@ -36,6 +39,9 @@ _DAMAGE = (
     ValueError,
     RuntimeError,
     OSError,
+    MemoryError,
+    OverflowError,
+    IndexError,
 )
 
 
@@ -111,10 +117,10 @@ def describe_run(
         missing: why none can be made; None where one can.
     """
     if missing is not None:
-        return {"version": _VERSION, "process": process_now(), "missing": missing}
+        return {"version": VERSION, "process": process_now(), "missing": missing}
     described = pair_rule.describe()
     return {
-        "version": _VERSION,
+        "version": VERSION,
         "process": process_now(),
         **components.describe(),
         "pair_rule": None if described["name"] == FIXED else described,
@@ -134,10 +140,11 @@ def is_at_work(folder: Path) -> bool:
     That of another machine may; that of this one, if it lives.
     """
     try:
-        process = json.loads((folder / RUN).read_text(encoding="utf-8"))["process"]
-        pid, host = int(process["pid"]), process["host"]
-    except (OSError, ValueError, KeyError, TypeError):
+        process = read_object_of(folder / RUN)["process"]
+        stored = msgspec.convert(process, StoredProcess)
+    except (OSError, ValueError, KeyError):
         return False
+    pid, host = stored.pid, stored.host
     if host != platform.node():
         return True
     if pid == os.getpid():
@@ -191,7 +198,7 @@ def pair_rule_at(run: Bundle | str | Path) -> PairRule:
         folder = Path(run).expanduser()
         if not bundle_in(folder) and (folder / RUN).is_file():
             try:
-                return _described_rule(json.loads((folder / RUN).read_text(encoding="utf-8")))
+                return _described_rule(read_object_of(folder / RUN)["pair_rule"])
             except _DAMAGE as error:
                 raise BundleError(
                     f"{folder / RUN}: does not describe a run ({first_line(error)}); train again"
@@ -200,41 +207,43 @@ def pair_rule_at(run: Bundle | str | Path) -> PairRule:
     return pair_rule_of(None, run.operating_point)
 
 
-def _described_rule(values: dict[str, Any]) -> PairRule:
-    return PAIR_RULES.build(values["pair_rule"]) if values["pair_rule"] else BalancedPairs()
+def _described_rule(settings: Any) -> PairRule:
+    if not settings:
+        return BalancedPairs()
+    check_settings(settings, "pair_rule")
+    return PAIR_RULES.build(settings)
 
 
 def _from_checkpoint(folder: Path) -> UnfinishedRun:
     checkpoint = folder / "checkpoints" / "last.ckpt"
+    if wanted_keys(None) is not None:
+        raise BundleError(
+            f"{folder}: the run has a checkpoint and no bundle yet, and a checkpoint cannot be "
+            f"signed; unset {VARIABLE} to evaluate a run of your own"
+        )
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = read_checkpoint(checkpoint)
         weights = content["state_dict"]
-        epoch, step = int(content["epoch"]), int(content["global_step"])
+        sizes = sizes_of(weights)
+        epoch, step = (msgspec.convert(content[k], Count) for k in ("epoch", "global_step"))
     except FileNotFoundError as error:
         raise BundleError(
             f"{folder}: the run has neither a bundle nor a checkpoint yet; wait for the end of its "
             f"first epoch, or, if it was killed, train again"
         ) from error
-    except Exception as error:  # whatever a damaged file makes torch say
+    except (CheckpointError, OSError, KeyError, ValueError, MemoryError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+        reason = reason.removeprefix(f"{checkpoint}: ")
         raise BundleError(
-            f"{checkpoint}: not a checkpoint ({first_line(error):.80}); resume "
-            f"the run, or train again"
+            f"{checkpoint}: not a checkpoint ({reason:.120}); resume the run, or train again"
         ) from error
     try:
-        values = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        if reason := values.get("missing"):
-            raise BundleError(f"{folder}: {reason}")
-        if values["version"] > _VERSION:
-            raise BundleError(
-                f"{folder}: written by a newer siamese (run version {values['version']}); upgrade "
-                f"siamese"
-            )
-        components = Components.build(values)
+        stored = read_run(folder / RUN)
+        components = Components.build(msgspec.structs.asdict(stored), sizes)
         components.load_tensors(weights)
         components.distance.eval()
-        rule = _described_rule(values)
-        policy = as_policy(values["policy"])
-        provenance = dict(values["provenance"])
+        rule = _described_rule(stored.pair_rule)
+        policy = as_policy(stored.policy)
     except (BundleError, MissingDependencyError):
         raise
     except UnknownNameError as error:
@@ -242,6 +251,7 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
     except _DAMAGE as error:
         reason = first_line(error)
         raise BundleError(
-            f"{folder / RUN}: does not describe this run ({reason}); resume the run, or train again"
+            f"{folder / RUN}: does not describe this run ({reason:.300}); resume the run, or train "
+            f"again"
         ) from error
-    return UnfinishedRun(folder, components, rule, policy, epoch, step, provenance)
+    return UnfinishedRun(folder, components, rule, policy, epoch, step, stored.provenance)

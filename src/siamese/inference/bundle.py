@@ -1,4 +1,4 @@
-"""Bundle: the result of a training run, in two files: weights and a JSON description.
+"""Bundle: the result of a training run, in three files: weights, a JSON description, a digest.
 
 Loading them executes nothing.
 """
@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
-from siamese.backbones.base import Backbone
+from siamese.backbones.base import Backbone, own_network
+from siamese.bounds import shown
 from siamese.data.transforms import Augmentation
 from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.base import DISTANCES, Distance, not_fitted
@@ -32,13 +34,23 @@ from siamese.errors import (
 )
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.components import Components, tensors_of
+from siamese.inference.room import head_of, is_constant
 from siamese.inference.seen import Seen
+from siamese.inference.signature import SIGNATURE, Keys, check_signature, wanted_keys
+from siamese.inference.stored_bundle import VERSION, EarlierBundle, StoredBundle, checked
+from siamese.inference.sums import LARGEST_SUMS, SUMS, altered, sums_of
+from siamese.reading import parse_json, read_bytes, read_object
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 
-VERSION = 4
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
+# All that can lie in a bundle's folder.
+FILES = (DESCRIPTION, WEIGHTS, SUMS, SIGNATURE)
+# Bytes that are read at most.
+_LARGEST_DESCRIPTION, _LARGEST_WEIGHTS = 1 << 26, 1 << 33
+_ROUNDING = 1e-4  # of the largest distance that there is
+_MOST_VALUES = 2_000_000  # in a description: the hashes of whom it was made of are most of them
 RUN = "run.json"  # in the folder of a run: what its bundle will be made of
 SWEEP = "sweep.csv"  # in the folder of a sweep: its runs, the best first
 A_SWEEP = "a sweep, which holds several runs; give the folder of one (sweep.csv, the best first)"
@@ -120,14 +132,14 @@ class Bundle:
         return self.calibration.with_policy(policy)
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``bundle.json`` and ``weights.safetensors`` into ``folder``.
+        """Write ``bundle.json``, ``weights.safetensors`` and ``SHA256SUMS`` into ``folder``.
 
-        It appears complete or not at all.
+        They appear complete or not at all. A bundle that lay there is replaced, with its signature.
 
         Raises:
             ConfigError: a component of a class that is not registered.
-            BundleError: the folder cannot be written, or the distance is not fitted: it would go on
-                measuring as another one.
+            BundleError: the folder cannot be written, the distance is not fitted (it would go on
+                measuring as another one), or a value that :meth:`load` would refuse.
         """
         from safetensors.torch import save as to_bytes
 
@@ -147,17 +159,26 @@ class Bundle:
             "operating_point": self.operating_point.to_dict(),
             "calibration": self.calibration.to_dict() if self.calibration else None,
             "seen": self.seen.to_dict() if self.seen else None,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "provenance": dict(self.provenance),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
+        files = {DESCRIPTION: text.encode(), WEIGHTS: weights}
         folder = free_folder(folder)
+        try:  # what would not be loaded again is not written
+            checked(parse_json(files[DESCRIPTION], _MOST_VALUES))
+            point = OperatingPoint.from_dict(description["operating_point"])
+        except (ValueError, CalibrationError) as error:
+            raise BundleError(
+                f"{folder}: no bundle can be written: {first_line(error)}; correct that value"
+            ) from error
+        _check_threshold(folder, point, self.components)
         unique = f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}"
         temporary, old = folder.with_name(f"{unique}.tmp"), folder.with_name(f"{unique}.old")
         try:
             temporary.mkdir(parents=True)
-            (temporary / WEIGHTS).write_bytes(weights)
-            (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+            (temporary / SUMS).write_bytes(sums_of(files))
             if folder.exists():
                 folder.rename(old)
             temporary.rename(folder)
@@ -171,28 +192,53 @@ class Bundle:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Bundle:
+    def load(cls, folder: str | Path, trusted: Keys | None = None) -> Bundle:
         """Read a bundle, or the one in a run's folder; in evaluation mode on the CPU.
 
         The word ``"pretrained"`` is :func:`siamese.pretrained_bundle`.
 
-        Names are looked up among the registered classes; nothing in the files is executed.
+        Names are looked up among the registered classes; nothing in the files is executed. Both are
+        held against ``SHA256SUMS``, and every value is checked before anything is built of it. That
+        shows damage, and careless editing; only a signature shows whose bundle it is. What a file
+        announces is bounded by its own size: memory is at most about three times that of the two
+        files, and 100 MB.
+
+        Args:
+            folder: of the bundle, or of a run.
+            trusted: public keys, or files of them, one of which must have signed the bundle
+                (``siamese sign``). By default those in the file that the environment variable
+                ``SIAMESE_TRUSTED_KEYS`` names; where it is not set, no signature is asked for. With
+                both, the key must be among both. What ``"pretrained"`` means is part of the
+                installed package, and needs no signature.
 
         Raises:
-            BundleError: missing, incomplete, altered, or of a newer version.
+            BundleError: missing, incomplete, altered, of a newer version, or not signed by a
+                trusted key.
+            ConfigError: ``trusted`` is no list of keys.
+            MissingDependencyError: a signature is asked for, and the extra ``sign`` is not
+                installed.
         """
         if folder == PRETRAINED:
             from siamese.inference.pretrained import pretrained_bundle
 
             return pretrained_bundle()
+        return cls._load(folder, wanted_keys(trusted))
+
+    @classmethod
+    def _load(cls, folder: str | Path, keys: frozenset[str] | None) -> Bundle:
+        """From a folder; ``keys`` as from :func:`wanted_keys`."""
         folder = Path(folder).expanduser()
         if folder.name == DESCRIPTION:  # the file in it was given
             folder = folder.parent
         folder = bundle_in(folder) or folder
-        description, weights = _read(folder)
+        description, weights, sums = _read(folder)
+        if keys is not None:
+            check_signature(folder, sums, keys)
         try:
-            _check(folder, description, weights)
-            return cls._build(folder, description, _tensors(weights))
+            stored = checked(description)
+            if isinstance(stored, EarlierBundle):
+                _check_weights(folder, stored, weights)
+            return cls._build(folder, stored, weights)
         except (BundleError, MissingDependencyError):  # of a plug-in
             raise
         except UnknownNameError as error:
@@ -201,60 +247,79 @@ class Bundle:
             raise _invalid(folder, f"no entry {error}") from error
         except _DAMAGE as error:
             if isinstance(error, RuntimeError) and "state_dict" in str(error):
-                raise _misfit(folder, description, error) from error
+                raise _misfit(folder, stored.origins, error) from error
             raise _invalid(folder, first_line(error)) from error
 
     @classmethod
-    def _build(
-        cls, folder: Path, description: dict[str, Any], tensors: dict[str, torch.Tensor]
-    ) -> Bundle:
+    def _build(cls, folder: Path, stored: StoredBundle | EarlierBundle, weights: bytes) -> Bundle:
         """From a description and weights that belong together."""
-        components = Components.build(description)
-        if description["version"] == 1:  # had no distance with weights
+        shapes = head_of(weights)
+        whole = isinstance(stored, StoredBundle)
+        components = Components.build(msgspec.structs.asdict(stored), shapes, whole)
+        point = OperatingPoint.from_dict(stored.operating_point)
+        _check_threshold(folder, point, components)
+        tensors = _tensors(weights)
+        if stored.version == 1:  # had no distance with weights
             tensors = {f"backbone.{k}": v for k, v in tensors.items()}
-        components.load_tensors(tensors)
-        parts = ("backbone.", "distance.", "calibration.")
-        if unknown := [k for k in tensors if not k.startswith(parts)]:
-            raise BundleError(
-                f"{folder}: weights of unknown parts ({unknown[0]}); copy it again or train a new "
-                f"one"
-            )
         if not all(bool(t.isfinite().all()) for t in tensors.values()):
             raise BundleError(
                 f"{folder}: some weights are NaN or infinite: the training diverged; train again, "
                 f"at a lower rate"
             )
-        point = OperatingPoint.from_dict(description["operating_point"])
-        name = DISTANCES.name(components.distance)
-        if point.distance != name:
+        components.load_tensors(tensors)
+        for part in (components.backbone, components.distance):
+            if is_constant(part):
+                raise BundleError(
+                    f"{folder}: all weights of {type(part).__name__} are zero: it tells nothing "
+                    f"apart; copy the bundle again or train a new one"
+                )
+        parts = ("backbone.", "distance.", "calibration.")
+        if unknown := [k for k in tensors if not k.startswith(parts)]:
             raise BundleError(
-                f"{folder}: its threshold is for {point.distance} distance, but it measures "
-                f"{name}; train again"
+                f"{folder}: weights of unknown parts ({unknown[0]!r:.80}); copy it again or train "
+                f"a new one"
             )
         counts = {k: v.numpy() for k, v in tensors_of("calibration", tensors)}
-        kept = description.get("calibration")
+        kept = stored.calibration
+        if whole and counts and kept is None:
+            raise BundleError(
+                f"{folder}: it has the counts of a calibration, and no calibration; copy it again"
+            )
+        seen = stored.seen
         return cls(
             components.backbone.eval(),
             components.distance.eval(),
             components.cropper,
             point,
-            description.get("provenance", {}),
+            stored.provenance,
             components.augmentation,
-            Calibration.restore(point, kept, counts) if kept else None,
-            description.get("tta", 0),
-            Seen.from_dict(description["seen"]) if description.get("seen") else None,
+            None if not kept else Calibration.restore(point, kept, counts),
+            stored.tta,
+            Seen.from_dict(msgspec.to_builtins(seen)) if seen else None,
         )
 
 
 # What damaged or altered files make their readers raise.
-_DAMAGE = (SiameseError, TypeError, AttributeError, RuntimeError, ValueError, MemoryError)
+_DAMAGE = (
+    SiameseError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+    OverflowError,
+    IndexError,
+    AssertionError,
+)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """A bundle's two files."""
+def _read(folder: Path) -> tuple[Any, bytes, bytes | None]:
+    """A bundle's description, weights, and digest, against which the two others were checked."""
     try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        return description, (folder / WEIGHTS).read_bytes()
+        written = read_bytes(folder / DESCRIPTION, _LARGEST_DESCRIPTION)
+        description = parse_json(written, _MOST_VALUES)
+        weights = read_bytes(folder / WEIGHTS, _LARGEST_WEIGHTS)
+        sums = _sums(folder, description)
     except FileNotFoundError as error:
         if (folder / RUN).is_file():
             raise BundleError(f"{folder}: {_why_none(folder)}") from error
@@ -271,17 +336,37 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
         ) from error
     except NotADirectoryError as error:
         raise BundleError(f"{folder}: a file, not a bundle; give the folder of one") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         raise BundleError(
-            f"{folder}: bundle cannot be read ({error}); copy it again from the training run"
+            f"{str(folder)!r:.200}: bundle cannot be read ({first_line(error)}); copy it again "
+            f"from the training run"
         ) from error
+    if sums is not None and (wrong := altered({DESCRIPTION: written, WEIGHTS: weights}, sums)):
+        raise BundleError(
+            f"{folder}: {' and '.join(wrong)} {'are' if len(wrong) > 1 else 'is'} not as it was "
+            f"written (checksum): damaged, or edited; copy the bundle again"
+        )
+    return description, weights, sums
+
+
+def _sums(folder: Path, description: Any) -> bytes | None:
+    """The digest of a bundle; None for an earlier version's that has none."""
+    version = description.get("version") if isinstance(description, dict) else None
+    if type(version) is int and version > VERSION:
+        raise BundleError(
+            f"{folder}: written by a newer siamese (bundle version {shown(version)}); upgrade "
+            f"siamese"
+        )
+    if type(version) is int and version < VERSION and not (folder / SUMS).exists():
+        return None
+    return read_bytes(folder / SUMS, LARGEST_SUMS)
 
 
 def _why_none(run: Path) -> str:
     """Why a run's folder holds no bundle."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        if reason := json.loads((run / RUN).read_text(encoding="utf-8")).get("missing"):
-            return str(reason)
+        if reason := read_object(run / RUN).get("missing"):
+            return str(reason)[:500].replace("\n", " ")
     if not (run / "checkpoints" / "last.ckpt").is_file():
         return "the run ended before its first epoch did, and has no bundle; train again"
     return (
@@ -290,26 +375,39 @@ def _why_none(run: Path) -> str:
     )
 
 
-def _check(folder: Path, description: dict[str, Any], weights: bytes) -> None:
-    """Refuse files of a newer version, and two that do not belong together."""
-    if description["version"] > VERSION:
-        raise BundleError(
-            f"{folder}: written by a newer siamese (bundle version {description['version']}); "
-            f"upgrade siamese"
-        )
-    if hashlib.sha256(weights).hexdigest() != description["weights_sha256"]:
+def _check_weights(folder: Path, stored: EarlierBundle, weights: bytes) -> None:
+    """Refuse weights that an earlier version wrote for another description."""
+    if hashlib.sha256(weights).hexdigest() != stored.weights_sha256:
         raise BundleError(
             f"{folder}: weights and description do not belong together (checksum); copy the bundle "
             f"again"
         )
 
 
-def _misfit(folder: Path, description: dict[str, Any], error: RuntimeError) -> BundleError:
+def _check_threshold(folder: Path, point: OperatingPoint, components: Components) -> None:
+    """Refuse a threshold of another distance, or one that no distance lies on both sides of."""
+    name = DISTANCES.name(components.distance)
+    if point.distance != name:
+        raise BundleError(
+            f"{folder}: its threshold is for {point.distance[:80]!r} distance, but it measures "
+            f"{name}; train again"
+        )
+    network = own_network(components.backbone)
+    unit = any(getattr(network, kind, False) is True for kind in ("unit_length", "whiten"))
+    most = components.distance.largest(unit)
+    # A little less than 0 refuses every pair.
+    if not -_ROUNDING <= point.threshold <= most + _ROUNDING:
+        raise BundleError(
+            f"{folder}: its threshold, {point.threshold:g}, lies beyond every distance that it can "
+            f"measure (0 to {most:g}): it would judge all pairs alike; calibrate again"
+        )
+
+
+def _misfit(folder: Path, named: Mapping[str, str], error: RuntimeError) -> BundleError:
     """Weights that do not fit the class of that name as it is now."""
     lines = [line.strip() for line in str(error).splitlines()[1:] if line.strip()]
-    named = description.get("origins")
     remedy = "copy it again or train a new one"
-    if isinstance(named, dict) and named:
+    if named:
         whole = ", ".join(map(str, named.values()))
         remedy = f"{whole} must be the class that it was trained with, unchanged"
     return BundleError(
@@ -336,7 +434,7 @@ def free_folder(folder: str | Path) -> Path:
     folder = Path(folder).expanduser()
     try:
         other = folder.exists() and (
-            not folder.is_dir() or {p.name for p in folder.iterdir()} - {DESCRIPTION, WEIGHTS}
+            not folder.is_dir() or {p.name for p in folder.iterdir()} - set(FILES)
         )
     except OSError as error:
         raise BundleError(
@@ -356,4 +454,6 @@ def _tensors(weights: bytes) -> dict[str, torch.Tensor]:
     try:
         return load(weights)
     except SafetensorError as error:
-        raise BundleError(f"{WEIGHTS} is damaged ({error}); copy the bundle again") from error
+        raise BundleError(
+            f"{WEIGHTS} is damaged ({first_line(error):.200}); copy the bundle again"
+        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
+from siamese.inference.room import check_room
+from siamese.inference.stored_bundle import check_complete, check_whole
+from siamese.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -57,14 +60,30 @@ class Components:
         }
 
     @classmethod
-    def build(cls, description: Mapping[str, Any]) -> Components:
+    def build(
+        cls,
+        description: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        whole: bool = False,
+    ) -> Components:
         """From :meth:`describe`, with fresh weights; names are looked up, nothing is executed.
 
+        Args:
+            description: names and settings.
+            shapes: of the weights that will be loaded, by name. Where they are given, a network
+                of ours that is larger than they are is refused before memory is taken for it.
+            whole: refuse a description that lacks a setting.
+
         Raises:
+            ValueError: a network that is too large, or a setting that lacks.
             UnknownNameError: a component that is not installed, and where it comes from.
             ConfigError, KeyError, TypeError: not such a description.
         """
         try:
+            if whole:
+                _check_whole(description)
+            if shapes is not None and _is_own(description):
+                check_room(lambda: _modules(description), shapes)
             return cls._build(description)
         except UnknownNameError as error:
             origins = description.get("origins")
@@ -79,12 +98,9 @@ class Components:
     @classmethod
     def _build(cls, description: Mapping[str, Any]) -> Components:
         changes = description.get("augmentation")
-        return cls(
-            as_backbone(BACKBONES.build(description["backbone"])),
-            DISTANCES.build(description["distance"]),
-            CROPPERS.build(description["cropper"]),
-            Augmentation(**changes) if changes else None,
-        )
+        cropper = CROPPERS.build(description["cropper"])
+        augmentation = Augmentation(**changes) if changes else None
+        return cls(*_modules(description), cropper, augmentation)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The weights by name, as :meth:`load_tensors` takes them."""
@@ -105,6 +121,42 @@ class Components:
     def __repr__(self) -> str:
         parts = (self.backbone, self.distance, self.cropper)
         return f"Components({', '.join(type(part).__name__ for part in parts)})"
+
+
+def _modules(description: Mapping[str, Any]) -> tuple[Backbone, Distance]:
+    network = BACKBONES.build(description["backbone"])
+    return as_backbone(network), DISTANCES.build(description["distance"])
+
+
+def _is_own(description: Mapping[str, Any]) -> bool:
+    """Whether all modules are of classes of ours, which are imported by looking them up."""
+    wanted: list[tuple[Registry[Any], Any]] = [
+        (BACKBONES, description["backbone"]),
+        (DISTANCES, description["distance"]),
+    ]
+    for registry, settings in wanted:
+        if not isinstance(settings, Mapping) or not isinstance(settings.get("name"), str):
+            return False
+        if registry[settings["name"]].__module__.partition(".")[0] != "siamese":
+            return False
+        wanted += [
+            (BACKBONES, value["backbone"])
+            for value in settings.values()
+            if isinstance(value, dict) and value.keys() == {"backbone"}
+        ]
+    return True
+
+
+def _check_whole(description: Mapping[str, Any]) -> None:
+    registries: tuple[tuple[str, Registry[Any]], ...] = (
+        ("backbone", BACKBONES),
+        ("distance", DISTANCES),
+        ("cropper", CROPPERS),
+    )
+    for part, registry in registries:
+        check_whole(part, registry, description[part])
+    if changes := description["augmentation"]:
+        check_complete("augmentation", changes, tuple(f.name for f in fields(Augmentation)))
 
 
 NO_FACE = ("error", "whole_image", "skip")

@@ -25,6 +25,7 @@ from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import with_no_face
+from siamese.inference.signature import Keys
 from siamese.progress import progress_bar
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
@@ -135,6 +136,7 @@ class Verifier:
     def load(
         cls,
         folder: str | Path,
+        trusted: Keys | None = None,
         *,
         policy: str | dict[str, Any] | Policy | None = None,
         threshold: float | None = None,
@@ -144,12 +146,17 @@ class Verifier:
     ) -> Verifier:
         """Read a bundle, or a run's folder with a bundle in it; other arguments as the class's.
 
+        Args:
+            folder: of the bundle, or of a run.
+            trusted: public keys, one of which must have signed it; see :meth:`siamese.Bundle.load`.
+
         Raises:
-            BundleError: missing, incomplete, altered, or of a newer version.
+            BundleError: missing, incomplete, altered, of a newer version, or not signed by a
+                trusted key.
             ConfigError, CalibrationError: see the class.
         """
         return cls(
-            Bundle.load(folder),
+            Bundle.load(folder, trusted),
             policy=policy,
             threshold=threshold,
             no_face=no_face,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.errors import CheckpointError, ConfigError, NothingLeftError
 from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import RUN
+from siamese.reading import read_object
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.changes import check_changes, differences
 from siamese.training.description import KEY
@@ -35,9 +35,7 @@ _BATCHES = ("sampler", "batch_seed")
 def _described(folder: Path) -> dict[str, Any]:
     """A run's description, as far as it can be read; its check is not for here."""
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads((folder / RUN).read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+        return read_object(folder / RUN)
     return {}
 
 

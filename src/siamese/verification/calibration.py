@@ -8,15 +8,17 @@ from __future__ import annotations
 import io
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, first_line
+from siamese.reading import parse_json
+from siamese.registry import as_plain
 from siamese.storage import write_whole
 from siamese.verification.assurance import Assured, choose_assured
 from siamese.verification.bootstrap import IdentityBootstrap
@@ -25,6 +27,26 @@ from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.point import GIVEN, Interval, OperatingPoint, rates_at
 from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, as_distances
+from siamese.verification.stored_arrays import check_numbers, read_arrays
+from siamese.verification.stored_point import Real, Share
+
+# In a file, of the point and of what stands beside it.
+_MOST_VALUES = 1_000_000
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON in a calibration's file."""
+
+    point: dict[str, Any]
+    rest: dict[str, Any]
+
+
+class _Rest(msgspec.Struct, forbid_unknown_fields=True):
+    """What :meth:`Calibration.to_dict` gives."""
+
+    resolution: Share
+    band: tuple[Real, Real] | None
+    probability: dict[str, Any] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,27 +188,20 @@ class Calibration:
             CalibrationError: no such file, or not one that :meth:`save` wrote.
         """
         try:
-            with np.load(Path(path).expanduser(), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            values = json.loads(arrays.pop("json").tobytes())
-            return cls.restore(OperatingPoint.from_dict(values["point"]), values["rest"], arrays)
+            arrays = read_arrays(Path(path).expanduser())
+            written = parse_json(arrays.pop("json").tobytes(), _MOST_VALUES)
+            values = msgspec.convert(written, _File)
+            return cls.restore(OperatingPoint.from_dict(values.point), values.rest, arrays)
         except FileNotFoundError as error:
             raise CalibrationError(
                 f"{path}: no such file; give one that Calibration.save wrote"
             ) from error
         except CalibrationError as error:
             raise CalibrationError(f"{path}: {error}") from error
-        except (
-            OSError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise CalibrationError(
-                f"{path}: not a calibration ({error}); give a file that Calibration.save wrote"
+                f"{path}: not a calibration ({first_line(error)}); give a file that "
+                f"Calibration.save wrote"
             ) from error
 
     @classmethod
@@ -199,6 +214,8 @@ class Calibration:
             CalibrationError: parts that do not fit each other.
         """
         try:
+            stored = msgspec.convert(as_plain(dict(values)), _Rest)
+            check_numbers(arrays)
             counts = tuple(np.asarray(arrays[k]) for k in ("thresholds", "tp", "fp"))
             drawn = {
                 k.removeprefix("draws."): np.asarray(v)
@@ -208,25 +225,25 @@ class Calibration:
             if "independent" in drawn:  # stored as float32
                 drawn["independent"] = drawn["independent"].astype(np.int64)
             weighted = np.asarray(arrays["weighted"]) if "weighted" in arrays else None
-            resolution = float(values["resolution"])
-            curve = ThresholdCurve(counts[0], counts[1], counts[2], resolution, weighted)
+            curve = ThresholdCurve(counts[0], counts[1], counts[2], stored.resolution, weighted)
             if not curve.is_valid:
                 raise ValueError("its counts do not rise with the threshold")
             if (curve.genuine, curve.impostor) != (point.genuine, point.impostor):
                 raise ValueError("its curve counts other pairs than its point")
-            if point.policy != GIVEN and curve.at(point.threshold) != point.confusion:
+            exact = point.policy != GIVEN or not curve.resolution
+            if exact and curve.at(point.threshold) != point.confusion:
                 raise ValueError("its curve has other counts at the threshold than its point")
-            probability = values["probability"] and ProbabilityMap.from_dict(values["probability"])
+            kept = stored.probability
+            probability = None if kept is None else ProbabilityMap.from_dict(kept)
             draws = IdentityBootstrap(**drawn) if drawn else None
             if draws is not None and not draws.is_valid:
                 raise ValueError("its draws do not fit each other")
-            band = tuple(map(float, values["band"])) if values["band"] else None
-            if band is not None and not (
-                len(band) == 2 and -math.inf < band[0] <= point.threshold <= band[1] < math.inf
-            ):
+            band = stored.band
+            if band is not None and not band[0] <= point.threshold <= band[1]:
                 raise ValueError("its band is no interval around the threshold")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CalibrationError(f"not a calibration ({error}); calibrate again") from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
+            raise CalibrationError(f"not a calibration ({reason}); calibrate again") from error
         return cls(point, curve, probability, band, draws)
 
     def shift_from(self, earlier: Calibration) -> Interval | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, SiameseError, first_line
+from siamese.registry import as_plain
 from siamese.verification.confusion import Confusion
 from siamese.verification.policies.base import OBSERVED, POLICIES
+from siamese.verification.stored_point import StoredPoint, StoredPromise, check_settings
 
 Interval = tuple[float, float]
 
@@ -101,40 +104,56 @@ class OperatingPoint:
         """The reverse of :meth:`to_dict`; reads what earlier versions wrote, too.
 
         Raises:
-            CalibrationError: a value is missing or of another kind, or the threshold is not a
-                number.
+            CalibrationError: a value is missing, unknown, of another kind or out of range, or the
+                counts do not fit each other, or the policy its settings.
         """
         try:
-            named = _today(values)
-            point = cls(**{f.name: named[f.name] for f in fields(cls) if f.name in named})
-            checked: dict[str, Any] = {n: _whole(getattr(point, n)) for n in _COUNTS}
-            reals = ("prevalence", "f1", "target_prevalence")
-            checked |= {n: _real(getattr(point, n)) for n in reals}
-            intervals = {
-                str(name): (_number(low), _number(high)) for name, (low, high) in point.ci95.items()
-            }
-            figures = {str(name): _number(value) for name, value in point.figures.items()}
-            gap = None if point.gap is None else (_number(point.gap[0]), _number(point.gap[1]))
-            promise = _promise(point.promise)
-            point = replace(
-                point, ci95=intervals, figures=figures, gap=gap, promise=promise, **checked
-            )
-            if gap is not None and not gap[0] <= point.threshold <= gap[1]:
-                raise ValueError("its threshold lies outside its gap")
-            if len({getattr(point, name) is None for name in (*_COUNTS, "prevalence", "f1")}) > 1:
-                raise ValueError("some counts are missing")
-            if point.genuine is None and point.policy != GIVEN:
-                raise ValueError("its counts are missing")
-            if point.target_prevalence is not None and not 0 < point.target_prevalence < 1:
-                raise ValueError(f"a prevalence of {point.target_prevalence}")
-            if not isinstance(point.settings, Mapping) or not isinstance(point.pair_rule, Mapping):
-                raise TypeError("settings or pair rule without names")
-            _number(point.threshold)
-        except (TypeError, ValueError, AttributeError) as error:
+            if not isinstance(values, Mapping):
+                raise TypeError(f"a {type(values).__name__} instead of names and values")
+            named = as_plain(_today(values))
+            stored = msgspec.convert(named, StoredPoint)
+            for part in ("pair_rule", "settings"):
+                check_settings(getattr(stored, part), part)
+            point = cls(**msgspec.structs.asdict(stored))
+            point = replace(point, promise=_promise(stored.promise))
+            point._check_counts()
+            point._check_policy()
+        except (TypeError, ValueError, AttributeError, OverflowError, SiameseError) as error:
             raise CalibrationError(
-                f"incomplete operating point ({error}); calibrate again"
+                f"incomplete operating point ({first_line(error)}); calibrate again"
             ) from error
         return point
+
+    def _check_counts(self) -> None:
+        """Whether the numbers can belong to one threshold on one set of pairs."""
+        if self.gap is not None and not self.gap[0] <= self.threshold <= self.gap[1]:
+            raise ValueError("its threshold lies outside its gap")
+        for name, (low, high) in self.ci95.items():
+            if not low <= high:
+                raise ValueError(f"its interval of {name!r:.40} ends before it begins")
+        known = (*_COUNTS, "prevalence", "f1")
+        if len({getattr(self, name) is None for name in known}) > 1:
+            raise ValueError("some counts are missing")
+        counts = self.confusion
+        if counts is None:
+            if self.policy != GIVEN:
+                raise ValueError("its counts are missing")
+            return
+        if (counts.tp + counts.fn, counts.fp + counts.tn) != (self.genuine, self.impostor):
+            raise ValueError("its verdicts are not as many as its pairs")
+        if not counts.total:
+            raise ValueError("its counts are of no pairs")
+        for name, made in (
+            ("prevalence", (counts.tp + counts.fn) / counts.total),
+            ("f1", counts.f1),
+        ):
+            if not math.isclose(getattr(self, name), made, abs_tol=1e-9) and not math.isnan(made):
+                raise ValueError(f"its {name} is not that of its counts")
+
+    def _check_policy(self) -> None:
+        """Whether a policy of that name has such settings; one that is not installed may."""
+        if self.policy != GIVEN and self.policy in POLICIES:
+            POLICIES.build(self.policy_settings)
 
     def with_threshold(self, threshold: float, split: str = "nothing") -> OperatingPoint:
         """A number that the user gave, for the same distance and pair rule, without pairs."""
@@ -238,37 +257,11 @@ def _today(values: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _promise(values: Any) -> dict[str, Any]:
+def _promise(values: Mapping[str, Any]) -> dict[str, Any]:
     """A promise as :class:`OperatingPoint` describes it."""
-    if not isinstance(values, Mapping):
-        raise TypeError("a promise without names")
     if not values:
         return {}
-    confidence, bound = (_real(values.get(name)) for name in ("confidence", "bound"))
-    if values["figure"] not in _FIGURES or values["direction"] not in ("at most", "at least"):
-        raise ValueError(f"a promise of {values['figure']!r}")
-    return {
-        "figure": values["figure"],
-        "direction": values["direction"],
-        "limit": _number(values["limit"]),
-        "confidence": confidence,
-        "bound": bound,
-    }
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TypeError(f"{value!r} is not a number")
-    return value
-
-
-def _real(value: Any) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _whole(value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError(f"{value!r} is not a count")
-    return value
+    kept = msgspec.convert(values, StoredPromise)
+    if kept.figure not in _FIGURES or kept.direction not in ("at most", "at least"):
+        raise ValueError(f"a promise of {kept.figure!r:.80}")
+    return msgspec.structs.asdict(kept)

@@ -10,16 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from torch import Tensor
 
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
+from siamese.registry import as_plain
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.falling_odds import fit_falling_odds
+from siamese.verification.stored_point import Real, Share
 
 KINDS = ("isotonic", "platt")
 _BINS = 15  # of a reliability diagram
 _WEIGHT = 10_000.0  # total weight of the pairs in Platt's fit, which is regularised slightly
+
+
+class _Stored(msgspec.Struct, forbid_unknown_fields=True):
+    """A map's attributes in a file."""
+
+    kind: str
+    prevalence: Share
+    distances: tuple[Real, ...]
+    log_odds: tuple[Real, ...]
 
 
 @dataclass(frozen=True)
@@ -95,11 +107,7 @@ class ProbabilityMap:
             CalibrationError: values that are no probability map.
         """
         try:
-            made = cls(
-                values["kind"],
-                float(values["prevalence"]),
-                *(tuple(map(float, values[k])) for k in ("distances", "log_odds")),
-            )
+            made = cls(**msgspec.structs.asdict(msgspec.convert(as_plain(values), _Stored)))
             numbers = np.array([made.prevalence, *made.distances, *made.log_odds])
             if made.kind == "platt":
                 fits = len(made.log_odds) == 2 and not made.distances and made.log_odds[0] <= 0
@@ -114,7 +122,7 @@ class ProbabilityMap:
                 or not 0 < made.prevalence < 1
             ):
                 raise ValueError("its parts do not fit")
-        except (KeyError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise CalibrationError(f"not a probability map ({error}); calibrate again") from error
         return made
 

@@ -71,8 +71,8 @@ class BinaryPatterns(nn.Module):
         grids = [cells for scale in self.scales for _, cells in _grids(scale)]
         self.size = sum(folded_size(cells, PATTERNS, mirror) for cells in grids)
         uniform = _uniform()
-        self.register_buffer("uniform", uniform, persistent=False)
-        self.register_buffer("mirrored", _mirrored(uniform), persistent=False)
+        self.register_buffer("uniform", torch.tensor(uniform), persistent=False)
+        self.register_buffer("mirrored", torch.tensor(_mirrored(uniform)), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
         """(B, 1, H, W) floating point 0..255 -> (B, size) float32."""
@@ -115,21 +115,21 @@ def _histograms(patterns: Tensor, cell: int, cells: int) -> Tensor:
     return counts.view(images, cells, cells, PATTERNS).float()
 
 
-def _uniform() -> Tensor:
-    """(256,) int64: the number of each pattern's bin."""
+def _uniform() -> list[int]:
+    """256 numbers: of each pattern's bin."""
     numbers, following = [], 0
     for pattern in range(256):
         bits = [pattern >> bit & 1 for bit in range(8)]
         changes = sum(bits[i] != bits[i - 1] for i in range(8))
         numbers.append(following if changes <= 2 else PATTERNS - 1)
         following += changes <= 2
-    return torch.tensor(numbers)
+    return numbers
 
 
-def _mirrored(uniform: Tensor) -> Tensor:
-    """(PATTERNS,) int64: the bin that each bin's patterns are in when left and right change."""
+def _mirrored(uniform: list[int]) -> list[int]:
+    """PATTERNS numbers: the bin that each bin's patterns are in when left and right change."""
     swapped = [_NEIGHBOURS.index((down, -right)) for down, right in _NEIGHBOURS]
-    found = torch.zeros(PATTERNS, dtype=torch.int64)
+    found = [0] * PATTERNS
     for pattern in range(256):
         other = sum((pattern >> bit & 1) << swapped[bit] for bit in range(8))
         found[uniform[pattern]] = uniform[other]

@@ -62,8 +62,8 @@ class EdgeHistograms(nn.Module):
         self.mirror, self.scales = mirror, [EdgeScale(*scale) for scale in scales]
         self.size = sum(folded_size(s.side // s.cell, BINS, mirror) for s in self.scales)
         # An angle t becomes 180 degrees - t, and the bins lie at multiples of 360 / BINS.
-        mirrored = (BINS // 2 - torch.arange(BINS)) % BINS
-        self.register_buffer("mirrored", mirrored, persistent=False)
+        mirrored = [(BINS // 2 - bin) % BINS for bin in range(BINS)]
+        self.register_buffer("mirrored", torch.tensor(mirrored), persistent=False)
 
     def forward(self, grey: Tensor) -> Tensor:
         """(B, 1, H, W) floating point 0..255 -> (B, size) float32, 0..``CLIP * WEIGHT``."""

@@ -43,7 +43,11 @@ class Cropper:
                 f"cropper setting padding={self.padding!r} is not "
                 f"known{did_you_mean(str(self.padding), PADDINGS)}"
             )
-        if not isinstance(self.size, int) or not 8 <= self.size <= 4096:
+        if (
+            isinstance(self.size, bool)
+            or not isinstance(self.size, int)
+            or not 8 <= self.size <= 4096
+        ):
             raise ValueError(
                 f"size must be a whole number between 8 and 4096 pixels, not {self.size!r}"
             )

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from siamese.bounds import check_whole
 from siamese.faces.align import Box, crop_to_square
 from siamese.faces.croppers.base import CROPPERS, Crop, Cropper
+
+_FARTHEST = 1_000_000  # pixels, of a box's side
 
 
 @CROPPERS.register("fixed_box")
@@ -32,6 +35,8 @@ class FixedBoxCropper(Cropper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for side in ("left", "top", "right", "bottom"):
+            check_whole(side, getattr(self, side), -_FARTHEST, _FARTHEST)
         if self.left >= self.right or self.top >= self.bottom:
             raise ValueError(
                 f"the box {self.left, self.top, self.right, self.bottom} (left, top, right, "
