@@ -77,7 +77,7 @@ def read_rows(path: Path, root: Path) -> Rows:
             f"{path}: not a UTF-8 CSV file ({error}); save it as UTF-8 with the columns "
             f"path,identity"
         ) from error
-    missing = [f for f in rows.files if not (root / f).is_file()]
+    missing = [f for f in rows.files if not (root / f).exists()]
     if missing:
         raise DataError(
             f"{path}: {len(missing)} of {len(rows.files)} files do not exist below {root}, first "

@@ -164,7 +164,7 @@ class PairsFile:
         identities = _link(rows) if identities is None else identities
         _check_pairs(rows, identities, name)
         files = tuple(sorted({file for left, right, _, _ in rows for file in (left, right)}))
-        missing = [file for file in files if not (root / file).is_file()]
+        missing = [file for file in files if not (root / file).exists()]
         if missing:
             raise DataError(
                 f"{name}: {len(missing)} of {len(files)} images do not exist below {root}, first "

@@ -21,7 +21,8 @@ from PIL import Image
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
 from siamese.faces.croppers.base import CROPPERS, Cropper
-from siamese.faces.images import decode_image, read_bytes
+from siamese.faces.files import hash_file, read_bytes
+from siamese.faces.images import decode_image
 from siamese.plugins import file_of, import_plugin
 from siamese.progress import progress_bar
 from siamese.storage import write_whole
@@ -38,6 +39,8 @@ _KINDS = {
     "no such file": "missing",
     "not an image": "no image in a known format",
     "more than": "with too many pixels",
+    "not a regular file": "no regular files",
+    "more memory": "too large for the memory",
     "HEIC": "HEIC (pip install 'siamese-lightning[heic]')",
     "has changed": "changed since the split",
     "does not touch": "beside the cropper's box (cropped already? data/cropper=none)",
@@ -103,7 +106,7 @@ def hash_files(paths: Sequence[Path]) -> list[str | ImageError]:
 
     def one(path: Path) -> str | ImageError:
         try:
-            return content_hash(read_bytes(path))
+            return hash_file(path)
         except ImageError as error:
             return error
 
@@ -342,6 +345,9 @@ def _crop_chunk(
             crop = cropper(decode_image(content, job.path))
         except ImageError as error:
             done.append((job, None, error.reason))
+            continue
+        except MemoryError:
+            done.append((job, None, "needs more memory than there is"))
             continue
         except ValueError as error:  # a fixed box beside the image
             done.append((job, None, str(error)))
