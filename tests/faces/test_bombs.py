@@ -89,7 +89,7 @@ def test_the_image_of_a_caller_is_not_changed():
 
 
 def test_an_image_of_a_caller_that_is_damaged_or_huge_is_an_image_error(monkeypatch):
-    half = VARIETIES["turned"][: len(VARIETIES["turned"]) // 2]
+    half = VARIETIES["turned"][:-100]
     with pytest.raises(ImageError, match="truncated"):
         to_rgb(Image.open(io.BytesIO(half)))
     monkeypatch.setattr(images, "MAX_PIXELS", 37 * 53 - 1)
