@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siamese.cli import calibrate, compare, demo, download, evaluate, train, verify
+from siamese.cli import audit, calibrate, compare, demo, download, evaluate, train, verify
 from siamese.errors import SiameseError, did_you_mean
 
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": compare,
     "calibrate": calibrate,
     "verify": verify,
+    "audit": audit,
     "demo": demo,
     "download": download,
 }

@@ -224,6 +224,11 @@ class SplitManifest:
         return self._protocol.caution(self.calibrating)
 
     @property
+    def is_given(self) -> bool:
+        """Whether others chose the split, as the folds of a benchmark."""
+        return self._protocol.is_given
+
+    @property
     def _protocol(self) -> type[SplitProtocol]:
         """The split protocol's class; of an unknown one the base class, which shares nothing."""
         known = self.protocol in SPLIT_PROTOCOLS
@@ -255,12 +260,12 @@ class SplitManifest:
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
 
-        LFW has some, under two people's names.
+        The one that stands in the earlier split is first. Those in quarantine do not count.
         """
         first: dict[str, tuple[str, str]] = {}
         twins = []
-        for split, entries in self.splits.items():
-            for e in entries:
+        for split in self.splits:
+            for e in self.usable(split):
                 if e["sha256"] is None:
                     continue
                 other_split, other_file = first.setdefault(e["sha256"], (split, e["file"]))

@@ -34,8 +34,11 @@ _CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a mi
 _STALE_SECONDS = 86_400.0
 # Words of a reason for which an image is bad -> what such images are counted as.
 _KINDS = {
+    "the same image as": "duplicates of images in another split",
+    "scans": "JPEGs of too many scans",
+    "bytes)": "empty",
+    "bytes": "too large as files",
     "damaged": "damaged or truncated",
-    "empty file": "empty",
     "no such file": "missing",
     "not an image": "no image in a known format",
     "more than": "with too many pixels",
@@ -374,7 +377,7 @@ def _cache_error(folder: Path, error: OSError) -> CacheError:
 def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     shown = "; ".join(f"{paths[row]} ({reason})" for row, reason in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-    kinds = Counter(_kind(reason) for _, reason in sorted(bad.items())).most_common()
+    kinds = Counter(kind_of(reason) for _, reason in sorted(bad.items())).most_common()
     counts = f" ({', '.join(f'{n:,} {kind}' for kind, n in kinds)})" if len(bad) > 1 else ""
     return (
         f"{len(bad)} of {len(paths)} images cannot be read{counts}: {shown}{more}; replace or "
@@ -383,7 +386,7 @@ def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     )
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
     """What a reason is counted as: without what differs from image to image."""
     return next((kind for words, kind in _KINDS.items() if words in reason), reason.split(" (")[0])
 
