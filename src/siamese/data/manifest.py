@@ -33,8 +33,8 @@ class SplitManifest:
             other settings.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None
             for an unreadable file. Where the data set has groups, ``"groups"`` is column -> value.
-        quarantine: file -> reason, for images that could not be read (they stay in their split and
-            are never used).
+        quarantine: file -> reason, for images that could not be read, or are the same as one in an
+            earlier split (they stay in their split and are never used).
         pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where
             the protocol chooses pairs.
     """
