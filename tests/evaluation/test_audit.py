@@ -205,3 +205,9 @@ def test_what_is_no_data_set(tmp_path):
         audit_data(tmp_path / "nowhere", progress=False)
     with pytest.raises(ConfigError, match="cannot be audited"):
         audit_data(3, progress=False)
+
+
+def test_a_link_to_a_folder_is_no_image_whatever_its_name(people):
+    (people / "ann" / "album.png").symlink_to(people / "bob", target_is_directory=True)
+    found = audit_data(people, progress=False)
+    assert found.accounts.left_out == {"a link to a folder, which is not followed": 1}
