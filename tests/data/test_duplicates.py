@@ -17,7 +17,7 @@ from tests.helpers import assert_says, write_identities
 
 from siamese.data.datamodule import FolderDataModule
 from siamese.data.duplicates import equal_groups, near_pairs, settle_duplicates
-from siamese.data.fingerprints import fingerprint, fingerprints, perceptual_hash
+from siamese.data.fingerprints import fingerprint, perceptual_hash, take_fingerprints
 from siamese.data.manifest import SplitManifest
 from siamese.data.split_protocols.benchmark_folds import BenchmarkFolds
 from siamese.datasets.identities import IdentityTable
@@ -74,7 +74,7 @@ def test_pixels_are_the_same_in_other_files_and_looks_after_coding_and_scaling(t
         image.save(tmp_path / name, **options)
     (tmp_path / "h.png").write_bytes((tmp_path / "a.png").read_bytes())
     paths = sorted(tmp_path.iterdir())
-    found = fingerprints(paths, progress=False)
+    found = take_fingerprints(paths, progress=False)
     assert equal_groups([one.content for one in found]) == [[0, 7]]
     assert equal_groups([one.pixels for one in found]) == [[0, 1, 2, 7]]
     near = {pair[:2] for pair in near_pairs(np.stack([one.look for one in found]), 32)}

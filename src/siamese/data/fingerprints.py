@@ -38,7 +38,7 @@ class Fingerprint:
     reason: str = ""
 
 
-def fingerprints(paths: Sequence[Path], *, progress: bool = True) -> list[Fingerprint]:
+def take_fingerprints(paths: Sequence[Path], *, progress: bool = True) -> list[Fingerprint]:
     """Read every image once; in threads, since decoding releases Python's lock."""
     look = perceptual_hash()
     with progress_bar("reading", len(paths), progress) as advance:

@@ -13,7 +13,7 @@ from siamese.data.accounts import Accounts
 from siamese.data.dataset import CropDataset
 from siamese.data.duplicates import equal_groups, near_pairs
 from siamese.data.embedding import embed
-from siamese.data.fingerprints import SIDE, Fingerprint, fingerprints
+from siamese.data.fingerprints import SIDE, Fingerprint, take_fingerprints
 from siamese.datasets.identities import normalise_identity
 from siamese.datasets.names import look_alikes, merged
 from siamese.evaluation.audited import Audited, files_below, read_data
@@ -172,7 +172,7 @@ def audit_data(
         AssertionError: a file was lost from the accounts, which is a fault of the library.
     """
     found = read_data(data, root)
-    prints = fingerprints(found.paths, progress=progress)
+    prints = take_fingerprints(found.paths, progress=progress)
     reasons = {
         file: kind_of(one.reason)
         for file, one in zip(found.files, prints, strict=True)
