@@ -33,6 +33,13 @@ from .verification.paired import PairedComparison as PairedComparison
 from .verification.paired import PairedFigure as PairedFigure
 from .verification.mcnemar import McNemar as McNemar
 
+# what is doubtful about data
+from .evaluation.audit import audit_data as audit_data
+from .evaluation.audit import Audit as Audit
+from .evaluation.audit import Doublet as Doublet
+from .evaluation.audit import Doubt as Doubt
+from .data.accounts import Accounts as Accounts
+
 # data
 from .data.datamodule import ImageDataModule as ImageDataModule
 from .data.datamodule import CsvDataModule as CsvDataModule

@@ -77,9 +77,9 @@ def read_text(path: str | Path, most: int = LARGEST_TEXT) -> str:
 
 
 def exists(path: Path) -> bool:
-    """Whether a path is that of a file; False where no file can be called so."""
+    """Whether there is something at a path; False where no file can be called so."""
     try:
-        return path.is_file()
+        return path.exists()
     except (OSError, ValueError):  # longer than a name may be, or with a NUL
         return False
 

@@ -15,7 +15,7 @@ from PIL import Image, features
 from tests.helpers import assert_says, random_image, write_image
 
 from siamese.errors import ImageError
-from siamese.faces import images
+from siamese.faces import formats
 from siamese.faces.images import decode_image, read_image
 
 # Of a file that holds nothing else: enough to know the format by.
@@ -70,17 +70,18 @@ def test_half_a_heic_is_an_image_error():
 @pytest.mark.parametrize("name", HEADERS)
 def test_without_its_package_the_error_says_what_to_install(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    images._register_heic.cache_clear()
+    formats.is_readable.cache_clear()
     (tmp_path / "a.heic").write_bytes(HEADERS[name])
     with pytest.raises(ImageError) as caught:
         read_image(tmp_path / "a.heic")
-    images._register_heic.cache_clear()
+    formats.is_readable.cache_clear()
     assert_says(caught.value, tmp_path / "a.heic", "HEIC", "siamese-lightning[heic]", "JPEG")
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_not_taken_for_heic(name):
-    assert not images._is_heic(OTHERS[name])
+    found = formats.format_of(OTHERS[name])
+    assert found is None or not formats.is_heic(found)
     with pytest.raises(ImageError) as caught:
         decode_image(OTHERS[name], name)
     assert_says(caught.value, "not an image in a known format")

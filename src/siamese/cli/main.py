@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siamese.cli import calibrate, compare, demo, download, evaluate, sign, train, verify
+from siamese.cli import audit, calibrate, compare, demo, download, evaluate, sign, train, verify
 from siamese.errors import SiameseError, did_you_mean
 
 COMMANDS = {
@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": compare,
     "calibrate": calibrate,
     "verify": verify,
+    "audit": audit,
     "sign": sign,
     "demo": demo,
     "download": download,

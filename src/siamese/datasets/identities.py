@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from siamese.datasets.csv_file import read_rows
-from siamese.datasets.suffixes import LeftOut, is_image
+from siamese.datasets.scanning import NO_IMAGE, OUTSIDE, UNNUMBERED, scan, scan_flat
+from siamese.datasets.suffixes import LeftOut
 from siamese.errors import DataError
 from siamese.notices import warn_once
 
 MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
-_NUMBERED = re.compile(r"(.+)_[0-9]+")  # greedy: the last number counts
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class IdentityTable:
         name: what the data set is called in reports.
         groups: column -> N values, a property of each image (``"group_age"`` -> ``"20-29"``, ...),
             by which figures are stated separately; "" where it is unknown. Empty for folders.
+        left_out: reason -> number of files beside these that were met in the folder; a hidden
+            folder counts as one. Empty for a CSV file.
 
     Raises:
         DataError: no rows, lists of different lengths, a group that is not text, more than 30
@@ -44,6 +44,7 @@ class IdentityTable:
     identities: tuple[str, ...]
     name: str = "data"
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.files) != len(self.identities):
@@ -122,16 +123,17 @@ class IdentityTable:
             DataError: ``root`` is missing, not a folder, or holds no images.
         """
         root = existing_folder(root)
-        files, identities, strays, left_out = [], [], 0, LeftOut()
-        for identity in sorted(_entries(root), key=lambda e: e.name):
-            if not identity.is_dir():
-                strays += is_image(identity.name)
-                # What is no picture at all is often there on purpose: a licence, a list of pairs.
-                left_out.add(identity.name, photographs_only=True)
+        files, identities, left_out, why = [], [], LeftOut(), Counter[str]()
+        for found in scan(root):
+            if not found.reason:
+                files.append(found.path.relative_to(root).as_posix())
+                identities.append(found.identity)
                 continue
-            for path in sorted(_images(Path(identity.path), left_out)):
-                files.append(path.relative_to(root).as_posix())
-                identities.append(identity.name)
+            why[found.reason] += 1
+            if found.reason == NO_IMAGE:
+                # What is no picture at all is often there on purpose: a licence, a list of pairs.
+                left_out.add(found.path.name, photographs_only=not found.identity)
+        strays = why[OUTSIDE]
         if not files:
             hint = (
                 f"; the {strays} images lying in it belong in one folder per identity"
@@ -149,7 +151,7 @@ class IdentityTable:
             )
         if left_out:
             warn_once(f"{root}: {left_out}", stacklevel=2)
-        return cls.build(root, files, identities, name or root.name)
+        return cls.build(root, files, identities, name or root.name, left_out=why)
 
     @classmethod
     def from_flat_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:
@@ -164,15 +166,17 @@ class IdentityTable:
             DataError: ``root`` is missing, not a folder, or holds no such images.
         """
         root = existing_folder(root)
-        files, identities, strays, left_out = [], [], [], LeftOut()
-        for file in sorted(entry.name for entry in _entries(root) if not entry.is_dir()):
-            if not is_image(file):
-                left_out.add(file)
-            elif numbered := _NUMBERED.fullmatch(Path(file).stem):
-                files.append(file)
-                identities.append(numbered[1])
-            else:
-                strays.append(file)
+        files, identities, strays, left_out, why = [], [], [], LeftOut(), Counter[str]()
+        for found in scan_flat(root):
+            if not found.reason:
+                files.append(found.path.name)
+                identities.append(found.identity)
+                continue
+            why[found.reason] += 1
+            if found.reason == NO_IMAGE:
+                left_out.add(found.path.name)
+            elif found.reason == UNNUMBERED:
+                strays.append(found.path.name)
         if not files:
             hint = f"; {strays[0]!r} has no number" if strays else ""
             raise DataError(
@@ -187,7 +191,7 @@ class IdentityTable:
             )
         if left_out:
             warn_once(f"{root}: {left_out}", stacklevel=2)
-        return cls.build(root, files, identities, name or root.name)
+        return cls.build(root, files, identities, name or root.name, left_out=why)
 
     @classmethod
     def from_csv(
@@ -222,6 +226,7 @@ class IdentityTable:
         identities: Sequence[str],
         name: str,
         groups: Mapping[str, Sequence[str]] | None = None,
+        left_out: Mapping[str, int] | None = None,
     ) -> IdentityTable:
         """Normalise the names, sort the rows by file, and warn where two spellings became one."""
         spelling: dict[str, str] = {}
@@ -243,6 +248,7 @@ class IdentityTable:
                 column: tuple(values[i] for i in order) if len(values) == len(files) else (*values,)
                 for column, values in (groups or {}).items()
             },
+            dict(left_out or {}),
         )
 
     def __repr__(self) -> str:
@@ -277,35 +283,3 @@ def existing_folder(path: str | Path) -> Path:
             f"{path}: a file, not a folder; give the folder that holds one folder per identity"
         )
     return folder
-
-
-def is_flat(folder: Path) -> bool:
-    """Whether images named ``<identity>_<number>`` lie in ``folder`` and none in folders in it."""
-    entries = _entries(folder) if folder.is_dir() else []
-    return any(
-        is_image(entry.name) and _NUMBERED.fullmatch(Path(entry.name).stem)
-        for entry in entries
-        if not entry.is_dir()
-    ) and not any(_images(Path(entry.path), LeftOut()) for entry in entries if entry.is_dir())
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return [e for e in entries if not e.name.startswith(".")]
-    except PermissionError as error:
-        raise DataError(
-            f"{folder}: may not be read; change its permissions (chmod u+rx)"
-        ) from error
-
-
-def _images(folder: Path, left_out: LeftOut) -> list[Path]:
-    found = []
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):  # a link may lead round in a circle
-            found += _images(Path(entry.path), left_out)
-        elif is_image(entry.name):
-            found.append(Path(entry.path))
-        elif not entry.is_dir():
-            left_out.add(entry.name)
-    return found

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese.datasets.download import download_file
-from siamese.datasets.identities import IdentityTable, is_flat
+from siamese.datasets.identities import IdentityTable
 from siamese.datasets.pairs_file import PairsFile
+from siamese.datasets.scanning import is_flat
 from siamese.errors import DataError, first_line
 from siamese.notices import warn_once
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -351,7 +352,8 @@ def _csv_rows(path: Path, text: str) -> list[tuple[str, str, bool, str]]:
                     f"{path}, line {reader.line_num}: left, right or same is missing or not "
                     f"understood ({same!r:.40}); write two paths and 1 or 0"
                 )
-            files = [Path(side).as_posix() for side in (left, right)]
+            # One file has one name: ./a and b/../a are a.
+            files = [Path(os.path.normpath(side)).as_posix() for side in (left, right)]
             if files[0] == files[1]:
                 raise DataError(
                     f"{path}, line {reader.line_num}: an image is paired with itself; correct it"

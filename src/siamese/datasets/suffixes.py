@@ -34,6 +34,11 @@ def is_image(name: str) -> bool:
     return Path(name).suffix.lower() in image_suffixes()
 
 
+def is_litter(name: str) -> bool:
+    """Whether a file is what a file manager leaves behind."""
+    return name.lower() in _LITTER
+
+
 class LeftOut:
     """Files that are no images, counted by kind; its text is a warning of them."""
 
@@ -56,7 +61,7 @@ class LeftOut:
     def add(self, name: str, photographs_only: bool = False) -> None:
         """Count a file that is no image here; by choice only those that are images elsewhere."""
         suffix = Path(name).suffix.lower()
-        if suffix in image_suffixes() or name.lower() in _LITTER:
+        if suffix in image_suffixes() or is_litter(name):
             return
         if suffix in _HEIC | _AVIF or not photographs_only:
             self._kinds[suffix] += 1

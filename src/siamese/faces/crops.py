@@ -21,23 +21,30 @@ from PIL import Image
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
 from siamese.faces.croppers.base import CROPPERS, Cropper
-from siamese.faces.images import decode_image, read_bytes
+from siamese.faces.files import hash_file, read_bytes
+from siamese.faces.images import decode_image
 from siamese.plugins import file_of, import_plugin
 from siamese.progress import progress_bar
 from siamese.storage import write_whole
 
 # To be raised whenever the same settings give other pixels than before: then old crops are no
-# longer found.
+# longer found. It was not where the search was bounded (siamese.faces.detect): of an image of more
+# than 50 million pixels with no face of 80 pixels an old crop may show a smaller one.
 FORMAT = 1
 _CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a millisecond
 _STALE_SECONDS = 86_400.0
 # Words of a reason for which an image is bad -> what such images are counted as.
 _KINDS = {
+    "the same image as": "duplicates of images in another split",
+    "scans": "JPEGs of too many scans",
+    "bytes)": "empty",
+    "bytes": "too large as files",
     "damaged": "damaged or truncated",
-    "empty file": "empty",
     "no such file": "missing",
     "not an image": "no image in a known format",
     "more than": "with too many pixels",
+    "not a regular file": "no regular files",
+    "more memory": "too large for the memory",
     "HEIC": "HEIC (pip install 'siamese-lightning[heic]')",
     "has changed": "changed since the split",
     "does not touch": "beside the cropper's box (cropped already? data/cropper=none)",
@@ -103,7 +110,7 @@ def hash_files(paths: Sequence[Path]) -> list[str | ImageError]:
 
     def one(path: Path) -> str | ImageError:
         try:
-            return content_hash(read_bytes(path))
+            return hash_file(path)
         except ImageError as error:
             return error
 
@@ -343,6 +350,9 @@ def _crop_chunk(
         except ImageError as error:
             done.append((job, None, error.reason))
             continue
+        except MemoryError:
+            done.append((job, None, "needs more memory than there is"))
+            continue
         except ValueError as error:  # a fixed box beside the image
             done.append((job, None, str(error)))
             continue
@@ -368,7 +378,7 @@ def _cache_error(folder: Path, error: OSError) -> CacheError:
 def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     shown = "; ".join(f"{paths[row]} ({reason})" for row, reason in sorted(bad.items())[:3])
     more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
-    kinds = Counter(_kind(reason) for _, reason in sorted(bad.items())).most_common()
+    kinds = Counter(kind_of(reason) for _, reason in sorted(bad.items())).most_common()
     counts = f" ({', '.join(f'{n:,} {kind}' for kind, n in kinds)})" if len(bad) > 1 else ""
     return (
         f"{len(bad)} of {len(paths)} images cannot be read{counts}: {shown}{more}; replace or "
@@ -377,7 +387,7 @@ def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:
     )
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
     """What a reason is counted as: without what differs from image to image."""
     return next((kind for words, kind in _KINDS.items() if words in reason), reason.split(" (")[0])
 

@@ -294,11 +294,6 @@ def _describe(
         return
     whole = identities_of(images.prepared)
     tables.show(tables.data_table(images.prepared.summary()), skew.skew_table(whole))
-    if twins := images.manifest.shared_images():
-        print(
-            f"note: {len(twins)} images are in two splits as different files, e.g. {twins[0][0]} = "
-            f"{twins[0][1]}"
-        )
     if images.manifest.caution:
         print(f"note: {images.manifest.caution}")
 

@@ -40,7 +40,11 @@ class SplitProtocol:
 
     Attributes:
         may_share: which two splits may show the same identity; any other two never do.
+        is_given: whether others chose who is in which split, for all who state figures on it: then
+            images that are in two splits as different files stay.
     """
+
+    is_given: ClassVar[bool] = False
 
     may_share: ClassVar[frozenset[frozenset[str]]] = frozenset()
 

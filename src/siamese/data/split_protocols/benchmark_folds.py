@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,8 @@ class BenchmarkFolds(SplitProtocol):
             (of View 1 the one of ``pairsDevTest.txt``).
         calibration: share of the other people, in (0, 1).
     """
+
+    is_given: ClassVar[bool] = True
 
     benchmark: str = "lfw_view1"
     tested: int | Sequence[int] | None = None

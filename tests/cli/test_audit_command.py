@@ -1,0 +1,68 @@
+"""`siamese audit DATA`: what it prints and writes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from tests.helpers import assert_says, write_identities
+from tests.inference.test_bundle import bundle
+
+from siamese.cli.main import main
+from siamese.inference import pretrained
+
+
+@pytest.fixture
+def people(tmp_path):
+    root = write_identities(tmp_path / "people", [3] * 4)
+    shutil.copy(root / "person_00" / "0.png", root / "person_01" / "copy.png")
+    (root / "person_02" / "bad.png").write_bytes(b"")
+    return root
+
+
+def test_text_and_json_say_the_same(people, tmp_path, capsys):
+    words = ["audit", str(people), "--bundle", "none"]
+    assert main([*words, "--out", str(tmp_path / "new" / "a.json")]) == 0
+    said = capsys.readouterr()
+    assert "14 files: 13 used, 1 left out (1 empty)" in said.out
+    assert "the same image under two names or in two splits: 1\n" in said.out
+    assert "  person_00/0.png = person_01/copy.png\n" in said.out
+    assert "note: labels are not doubted" in said.err
+    assert main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "new" / "a.json").read_text())
+    assert printed["same_files"][0]["files"] == ["person_00/0.png", "person_01/copy.png"]
+
+
+def test_a_bundle_and_how_much_is_shown(people, tmp_path, capsys):
+    bundle().save(tmp_path / "bundle")
+    for number in range(3):
+        shutil.copy(people / "person_03" / f"{number}.png", people / "person_00" / f"b{number}.png")
+    assert main(["audit", str(people), "--bundle", str(tmp_path / "bundle"), "--show", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "two splits: 4\n" in out
+    assert "  and 2 more (--show N, --json, --out FILE)" in out
+
+
+def test_without_the_pretrained_network_labels_are_not_doubted(people, monkeypatch, capsys):
+    from siamese.errors import MissingDependencyError
+
+    def missing():
+        raise MissingDependencyError("it is not installed")
+
+    monkeypatch.setattr(pretrained, "pretrained_bundle", missing)
+    assert main(["audit", str(people)]) == 0
+    assert "labels are not doubted: it is not installed" in capsys.readouterr().err
+    assert main(["audit", str(people), "--bundle", "pretrained"]) == 2
+
+
+def test_mistakes_are_named(people, tmp_path, capsys):
+    for words, said in [
+        ([str(people), "--near", "300"], "0 to 256"),
+        ([str(people), "--root", str(tmp_path)], "--root"),
+        ([str(tmp_path / "nowhere")], "no such folder"),
+        ([str(people), "--bundle", str(tmp_path / "nothing")], "nothing"),
+    ]:
+        assert main(["audit", *words]) == 2
+        assert_says(capsys.readouterr().err.strip(), said)
