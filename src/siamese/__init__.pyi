@@ -47,6 +47,9 @@ from .data.datamodule import LfwDataModule as LfwDataModule
 from .data.datamodule import OrlDataModule as OrlDataModule
 from .datasets.identities import IdentityTable as IdentityTable
 from .data.manifest import SplitManifest as SplitManifest
+from .data.cache import cache_parts as cache_parts
+from .data.cache import CachePart as CachePart
+from .data.cache import clear_cache as clear_cache
 from .data.prepared import PreparedData as PreparedData
 from .data.prepared import PreparedSplit as PreparedSplit
 from .data.dataset import CropDataset as CropDataset
@@ -163,6 +166,9 @@ from .verification.thresholds import BestThreshold as BestThreshold
 # training
 from .training.schedules import WarmupCosine as WarmupCosine
 from .training.watch import LearningWatch as LearningWatch
+from .training.exact_resume import ExactResume as ExactResume
+from .training.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
+from .training.stopping import TrainingStoppedError as TrainingStoppedError
 from .training.metrics import PairMetric as PairMetric
 from .training.metrics import PairVerification as PairVerification
 from .training.metrics import VerificationThreshold as VerificationThreshold
@@ -184,11 +190,14 @@ from .errors import SiameseError as SiameseError
 from .errors import BundleError as BundleError
 from .errors import CacheError as CacheError
 from .errors import CalibrationError as CalibrationError
+from .errors import CheckpointError as CheckpointError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import FaceError as FaceError
 from .errors import ImageError as ImageError
+from .errors import LoaderError as LoaderError
 from .errors import MissingDependencyError as MissingDependencyError
+from .errors import NothingLeftError as NothingLeftError
 from .errors import UnknownNameError as UnknownNameError
 from .errors import SplitError as SplitError
 from .errors import WeightsError as WeightsError

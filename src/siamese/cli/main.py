@@ -17,7 +17,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from siamese.cli import audit, calibrate, compare, demo, download, evaluate, sign, train, verify
+from siamese.cli import (
+    audit,
+    cache,
+    calibrate,
+    compare,
+    demo,
+    download,
+    evaluate,
+    sign,
+    train,
+    verify,
+)
 from siamese.errors import SiameseError, did_you_mean
 
 COMMANDS = {
@@ -28,6 +39,7 @@ COMMANDS = {
     "verify": verify,
     "audit": audit,
     "sign": sign,
+    "cache": cache,
     "demo": demo,
     "download": download,
 }

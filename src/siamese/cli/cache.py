@@ -1,0 +1,48 @@
+"""`siamese cache`: where crops are kept, how many, and how to wipe them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+HELP = "show or wipe the cache, which holds faces of people"
+DESCRIPTION = (
+    "The cache holds the faces that were cut out of images, and numbers computed from them, so "
+    "that each image is searched once. Without an action its place and size are shown; `clear` "
+    "removes what it holds. It is made again where it is needed."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("action", nargs="?", choices=("clear",), help="remove what it holds")
+    parser.add_argument("--cache", metavar="DIR", help="another cache (default: $SIAMESE_CACHE)")
+    parser.add_argument(
+        "--older-than", type=float, metavar="DAYS", help="remove only what is older"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the cache, or wipe it."""
+    from siamese.data.cache import PARTS, cache_parts, clear_cache
+    from siamese.errors import ConfigError
+    from siamese.faces.crops import default_cache
+
+    if args.action is None and args.older_than is not None:
+        raise ConfigError("--older-than goes with clear: siamese cache clear --older-than DAYS")
+    parts = cache_parts(args.cache)
+    print(f"cache: {args.cache or default_cache()}")
+    for part in parts:
+        size = part.bytes / 1e6
+        print(f"{part.name}: {part.files:,} files, {size:,.1f} MB ({PARTS[part.name]})")
+    if args.action is None or not any(part.files for part in parts):
+        return 0
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError("nobody can be asked here: add --yes to remove these files")
+        if input("remove them? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing is removed")
+            return 0
+    print(f"{clear_cache(args.cache, args.older_than):,} files removed")
+    return 0
