@@ -5,7 +5,7 @@ BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow lint benchmarks baselines clean
+.PHONY: demo test test-slow torture lint benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -18,6 +18,14 @@ test: lint
 
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -m slow
+
+# Killed runs, full disks, damaged and hostile files: an hour of two cores; prints counts.
+torture: export OMP_NUM_THREADS = 1
+torture: .venv/test.stamp
+	$(BIN)/python benchmarks/torture/kills.py
+	$(BIN)/python benchmarks/torture/images.py --bombs
+	$(BIN)/python benchmarks/torture/files.py --cases 1000
+	$(BIN)/python benchmarks/torture/memory.py
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check .
