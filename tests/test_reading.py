@@ -108,7 +108,8 @@ def test_what_has_no_end_or_is_no_file(tmp_path):
     }
     assert not exists(tmp_path / "a\0b")
     assert not exists(tmp_path / ("x" * 5000))
-    assert not exists(tmp_path / "folder")
+    assert exists(tmp_path / "folder")
+    assert exists(tmp_path / "pipe")  # whoever reads it says what it is
 
 
 def test_no_more_than_is_allowed_is_read(tmp_path):

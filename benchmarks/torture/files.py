@@ -185,6 +185,7 @@ def made_up_bundle(folder: Path) -> Path:
     from siamese.inference.bundle import Bundle
     from siamese.inference.seen import Seen
     from siamese.pairs.all_pairs import AllPairs
+    from siamese.storage import write_json
     from siamese.verification.thresholds import calibrate
 
     torch.manual_seed(0)
@@ -209,7 +210,8 @@ def made_up_bundle(folder: Path) -> Path:
     calibration.save(folder / "calibration.npz")
     (folder / "checkpoints").mkdir()
     parts = bundle.components
-    describe_run(folder, parts, AllPairs(), calibrate_policy(), {"dataset": "made up"})
+    described = describe_run(parts, AllPairs(), calibrate_policy(), {"dataset": "made up"})
+    write_json(folder / "run.json", described)
     states = {
         "state_dict": parts.tensors(),
         "epoch": 0,
@@ -411,7 +413,7 @@ def read_unfinished(path: Path) -> None:
 
     is_at_work(path)
     try:
-        PreviousRun.find(path)
+        PreviousRun.find(path, Path("elsewhere"))
     except SiameseError as error:
         in_one_line(error)
     open_source(path)

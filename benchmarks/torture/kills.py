@@ -118,7 +118,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "optimizer": content["optimizer_states"],
         "figures": figures,
         "point": bundle["operating_point"],
-        "bundle's weights": bundle["weights_sha256"],
+        "bundle's weights": (run / "bundle" / "weights.safetensors").read_bytes(),
         "history": (run / "history.csv").read_text(),
     }
 

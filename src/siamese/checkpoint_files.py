@@ -17,7 +17,6 @@ from siamese.errors import CheckpointError, first_line
 from siamese.reading import check_archive
 
 _PART = ".tmp"  # ends the name of a file that is being written
-_LARGEST = 1 << 36  # bytes of a checkpoint
 _BLOCK = 1 << 20  # bytes that are compared at a time
 
 
@@ -82,8 +81,8 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path}: not a file; give a checkpoint, as last.ckpt")
-        check_archive(path, _LARGEST)  # its parts are stored as they are: memory is bounded
+            raise CheckpointError(f"{path}: not a regular file; give a checkpoint, such as last.ckpt")
+        check_archive(path, path.stat().st_size)  # its parts are stored as they are
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
@@ -102,15 +101,15 @@ def sizes_of(tensors: Any) -> dict[str, tuple[int, ...]]:
     """Name -> numbers that are really there, of each tensor; a tensor may show one many times.
 
     Raises:
-        CheckpointError: something else than tensors by their names.
+        ValueError: something else than tensors by their names.
     """
     from torch import Tensor
 
     if not isinstance(tensors, Mapping):
-        raise CheckpointError("its weights have no names")
+        raise ValueError("its weights have no names")
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.is_sparse:
-            raise CheckpointError(f"{name!r:.80} is no tensor of weights")
+            raise ValueError(f"{name!r:.80} is no tensor of weights")
     return {
         name: (min(t.numel(), t.untyped_storage().nbytes() // t.element_size()),)
         for name, t in tensors.items()

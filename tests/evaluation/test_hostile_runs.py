@@ -13,6 +13,7 @@ from tests.inference.test_bundle import bundle
 from siamese.errors import BundleError
 from siamese.evaluation.sources import describe_run, is_at_work, open_source, pair_rule_at
 from siamese.pairs.all_pairs import AllPairs
+from siamese.storage import write_json
 from siamese.verification.policies.max_f1 import MaxF1
 
 
@@ -21,7 +22,8 @@ def run(tmp_path):
     folder = tmp_path / "run"
     (folder / "checkpoints").mkdir(parents=True)
     parts = bundle().components
-    describe_run(folder, parts, AllPairs(), MaxF1(), {"dataset": "none"})
+    described = describe_run(parts, AllPairs(), MaxF1(), {"dataset": "none"})
+    write_json(folder / "run.json", described)
     write(folder, state_dict=parts.tensors())
     open_source(folder)
     return folder

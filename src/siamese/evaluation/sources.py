@@ -231,9 +231,10 @@ def _from_checkpoint(folder: Path) -> UnfinishedRun:
             f"{folder}: the run has neither a bundle nor a checkpoint yet; wait for the end of its "
             f"first epoch, or, if it was killed, train again"
         ) from error
-    except (CheckpointError, OSError, KeyError, ValueError, MemoryError) as error:
+    except CheckpointError as error:
+        raise BundleError(f"{error}; resume the run, or train again") from error
+    except (OSError, KeyError, ValueError, MemoryError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else first_line(error)
-        reason = reason.removeprefix(f"{checkpoint}: ")
         raise BundleError(
             f"{checkpoint}: not a checkpoint ({reason:.120}); resume the run, or train again"
         ) from error
