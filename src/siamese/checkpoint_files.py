@@ -81,7 +81,9 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path}: not a regular file; give a checkpoint, such as last.ckpt")
+            raise CheckpointError(
+                f"{path}: not a regular file; give a checkpoint, such as last.ckpt"
+            )
         check_archive(path, path.stat().st_size)  # its parts are stored as they are
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import platform
 import shutil
 
 import pytest
@@ -14,6 +15,8 @@ import siamese
 from siamese.cli.main import main
 from siamese.errors import ConfigError
 from siamese.report.history import read_history
+from siamese.storage import write_json
+from siamese.training.folder import unfinished
 
 
 def trained(
@@ -309,3 +312,43 @@ def test_a_bad_checkpoint_is_refused_before_the_training(name, kind, identities,
     assert_says(caught.value, name)
     assert not (tmp_path / "on").exists()
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_run_that_is_being_trained_is_not_gone_on_with(identities, half, tmp_path):
+    folder = shutil.copytree(half.folder, tmp_path / "run")
+    described = json.loads((folder / "run.json").read_text())
+    parent = os.getppid()
+    for process, refused in (
+        ({"pid": parent, "host": platform.node()}, True),
+        (
+            {"pid": parent, "host": platform.node(), "started": 1},
+            False,
+        ),  # its number was given anew
+        ({"pid": parent, "host": "another machine"}, False),  # as on a cluster
+    ):
+        write_json(folder / "run.json", described | {"process": process})
+        (folder / "timing.json").unlink(missing_ok=True)
+        if refused:
+            with pytest.raises(ConfigError, match="another process is training there"):
+                trained(identities, folder, 3, resume=folder)
+        else:
+            trained(identities, folder, 3, resume=folder)
+            shutil.copy(half.folder / "checkpoints" / "last.ckpt", folder / "checkpoints")
+
+
+def test_a_finished_run_that_is_trained_on_is_unfinished_until_its_end(identities, half, tmp_path):
+    folder = shutil.copytree(half.folder, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        trained(identities, folder, 4, resume=folder, callbacks=[Stop(3)])
+    assert unfinished(folder)
+    with pytest.raises(KeyboardInterrupt):
+        trained(identities, folder, 3, resume="auto", callbacks=[Late()])
+    trained(identities, folder, 3, resume="auto")  # what follows the last epoch
+    assert not unfinished(folder)
+
+
+class Late(pl.Callback):
+    """Ctrl-C after the last epoch."""
+
+    def on_fit_end(self, trainer, pl_module):
+        raise KeyboardInterrupt

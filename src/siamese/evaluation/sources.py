@@ -130,14 +130,29 @@ def describe_run(
 
 
 def process_now() -> dict[str, Any]:
-    """Which process on which machine writes a run."""
-    return {"pid": os.getpid(), "host": platform.node()}
+    """Which process on which machine writes a run; pid, host, and when it was started."""
+    return {"pid": os.getpid(), "host": platform.node(), "started": _started(os.getpid())}
 
 
-def is_at_work(folder: Path) -> bool:
+def _started(pid: int) -> int | None:
+    """When a process was started, in ticks since the machine was; None where nobody tells.
+
+    The numbers of processes are given again, in containers soon.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def is_at_work(folder: Path, elsewhere: bool = True) -> bool:
     """Whether another process may be writing the run of a folder now.
 
-    That of another machine may; that of this one, if it lives.
+    That of this machine may if it lives; of another machine nobody knows.
+
+    Args:
+        folder: of the run.
+        elsewhere: what to say of a process of another machine.
     """
     try:
         process = read_object_of(folder / RUN)["process"]
@@ -146,8 +161,8 @@ def is_at_work(folder: Path) -> bool:
         return False
     pid, host = stored.pid, stored.host
     if host != platform.node():
-        return True
-    if pid == os.getpid():
+        return elsewhere
+    if pid == os.getpid() or (stored.started and stored.started != _started(pid)):
         return False
     try:
         os.kill(pid, 0)

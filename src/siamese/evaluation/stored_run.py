@@ -36,6 +36,7 @@ class StoredProcess(Struct):
 
     pid: Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
     host: str
+    started: Annotated[int, Meta(ge=0, le=(1 << 53))] | None = None  # see process_now
 
 
 def read_object_of(path: Path) -> dict[str, Any]:

@@ -131,7 +131,8 @@ class PreviousRun:
                 f"resume={run}: {checkpoint} is no checkpoint to go on from: it has no weights or "
                 f"no optimizer ({type(error).__name__}); give a run's folder"
             ) from error
-        if home.resolve() == folder.resolve() and is_at_work(home):
+        # A run that a cluster takes to another machine is gone on with there.
+        if home.resolve() == folder.resolve() and is_at_work(home, elsewhere=False):
             raise ConfigError(
                 f"resume={run}: another process is training there (run.json says which); wait for "
                 f"its end, or stop it"

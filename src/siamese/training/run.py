@@ -175,7 +175,9 @@ def train(
             previous.check_settings(description, module.describe(), allow_changes)
         goes_on = previous is not None and previous.lies_in(folder)
         check_folder(folder, images, overwrite or goes_on)
-        if not goes_on:
+        if goes_on:
+            (folder / FINISHED).unlink(missing_ok=True)
+        else:
             remove_results(folder)
         if reason is not None:
             print(f"note: {reason}")
