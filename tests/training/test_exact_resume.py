@@ -1,5 +1,6 @@
 """A run that is stopped anywhere ends as one that was not: weights, figures and history."""
 
+import csv
 import functools
 import os
 import signal
@@ -75,6 +76,11 @@ def stopped(root, folder, callback, schedule="cosine", **more):
     with pytest.raises(TrainingStoppedError) as caught:
         trained(root, folder, schedule, callbacks=[callback, *more.pop("callbacks", ())], **more)
     return caught.value
+
+
+def reversed_lines(path):
+    head, *lines = path.read_text().splitlines()
+    return [head, *reversed(lines)]
 
 
 def same(value, other):
@@ -202,6 +208,10 @@ def test_a_run_that_max_steps_ended_goes_on_with_the_next_batch(stop, whole, ide
         identities, tmp_path / "again", "constant", resume=tmp_path / "first", max_steps=12
     )
     assert same(whole("constant")[0], again[0])
+    # What the loggers call a step goes on, too.
+    rows = [(run[1].folder / "logs" / "csv" / "metrics.csv") for run in (whole("constant"), again)]
+    steps = [next(csv.DictReader(reversed_lines(path))) for path in rows]
+    assert steps[0]["step"] == steps[1]["step"]
 
 
 @pytest.mark.parametrize("every", [1, 3])
