@@ -354,3 +354,22 @@ def test_a_distance_that_is_not_fitted_is_not_saved(tmp_path):
     with pytest.raises(BundleError, match=r"plda.*not fitted.*siamese\.PldaDistance\.fit"):
         unfitted.save(tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    folder = bundle().save(tmp_path / "bundle")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename, failed = Path.rename, []
+
+    def fail(self, target):
+        if self.name.endswith(".tmp"):
+            failed.append(self)
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(BundleError, match="No space left"):
+        bundle().save(folder)
+    assert failed
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

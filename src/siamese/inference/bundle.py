@@ -184,6 +184,8 @@ class Bundle:
             temporary.rename(folder)
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            if old.exists() and not folder.exists():
+                old.rename(folder)
             reason = error.strerror or error
             raise BundleError(
                 f"{folder}: cannot be written ({reason}); free some space or choose another folder"
