@@ -8,14 +8,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from numbers import Real
 from typing import TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese.distances.arrays import as_row_numbers, as_threshold, check_mask, plain_tensor
 from siamese.distances.inputs import as_tensor
-from siamese.errors import ConfigError
+from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
 
 Values = TypeVar("Values", Tensor, np.ndarray)
@@ -41,23 +43,35 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
 
     Args:
         distance: a number, or an array or tensor of any shape.
-        threshold: a number of Python in the unit of the distance.
+        threshold: a number in the unit of the distance; it may be infinite.
 
     Returns:
-        bool, or booleans in the shape of ``distance``.
+        bool, or booleans in the shape of ``distance``; False for NaN.
+
+    Raises:
+        CalibrationError: a threshold that is no number, or NaN, or distances that are no real
+            numbers.
     """
-    if (
-        isinstance(distance, Tensor)
-        and distance.is_floating_point()
-        and distance.dtype != torch.float64
-    ):
-        return distance.float() <= float(floor(threshold))
-    if isinstance(distance, (np.ndarray, np.floating)) and distance.dtype in (
-        np.float16,
-        np.float32,
-    ):
-        return distance.astype(np.float32) <= floor(threshold)
-    return distance <= threshold
+    threshold = as_threshold(threshold)
+    if isinstance(distance, Tensor):
+        distance = plain_tensor(distance, "the distances")
+        if distance.dtype == torch.float64:
+            return distance <= threshold
+        if distance.is_floating_point():
+            return distance.float() <= float(floor(threshold))
+        if not distance.is_complex():
+            return distance.double() <= threshold
+    elif isinstance(distance, (np.ndarray, np.floating)) and distance.dtype.kind in "fiu":
+        check_mask(distance, "the distances")
+        if distance.dtype.kind == "f" and distance.dtype.itemsize <= 4:
+            return distance.astype(np.float32) <= floor(threshold)
+        return distance <= threshold
+    elif isinstance(distance, Real) and not isinstance(distance, bool):
+        return bool(distance <= threshold)
+    raise CalibrationError(
+        f"{type(distance).__name__} is no distance; give a real number, or an array or tensor of "
+        f"real numbers"
+    )
 
 
 def floor(threshold: float) -> np.float32:
@@ -130,7 +144,10 @@ class Distance(nn.Module):
 
     def __call__(self, a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> Tensor:
         """See :meth:`forward`."""
-        found: Tensor = super().__call__(as_tensor(a), as_tensor(b))
+        a, b = as_tensor(a), as_tensor(b)
+        if not a.ndim or not b.ndim:
+            raise CalibrationError("one number is no embedding; give (n, D) of them")
+        found: Tensor = super().__call__(a, b)
         return found
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -175,9 +192,17 @@ class Distance(nn.Module):
             a, b: (n, D) floating point.
 
         Returns:
-            (n,) float32, >= 0, without gradient.
+            (n,) float32, >= 0, without gradient; infinite or 0 where float32 does not hold it.
+
+        Raises:
+            CalibrationError: nothing that can be read as real numbers, or other shapes.
         """
-        a, b = as_tensor(a), as_tensor(b)
+        a, b = _two(a, b)
+        if a.shape != b.shape:
+            raise CalibrationError(
+                f"embeddings {tuple(a.shape)} and {tuple(b.shape)} do not match row by row; give "
+                f"as many of both, or compare every row with every row by matrix"
+            )
         with _evaluating(self), torch.autocast(a.device.type, enabled=False):
             measured: Tensor = (
                 self.of_rows(self.rows(a), self.rows(b)) if self.squared else self(a, b).float()
@@ -214,9 +239,10 @@ class Distance(nn.Module):
     def matrix(self, a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> Tensor:
         """Distances of every row of ``a`` (n, D) to every row of ``b`` (m, D), as (n, m) float32.
 
-        Computed in the pair form: the last bits of a matrix product depend on the tile.
+        Computed in the pair form: the last bits of a matrix product depend on the tile. Errors as
+        for :meth:`measure`.
         """
-        a, b = as_tensor(a), as_tensor(b)
+        a, b = _two(a, b)
         n, m = len(a), len(b)
         left = torch.arange(n, device=a.device).repeat_interleave(m)
         right = torch.arange(m, device=a.device).repeat(n)
@@ -241,10 +267,20 @@ class Distance(nn.Module):
             left, right: (n,) int64 row numbers.
 
         Returns:
-            (n,) float32 numpy array.
+            (n,) float32 numpy array; infinite or 0 where float32 does not hold the distance.
+
+        Raises:
+            CalibrationError: nothing that can be read as real numbers, or rows that there are not.
         """
-        embeddings = as_tensor(embeddings)
-        rows_a, rows_b = torch.as_tensor(left), torch.as_tensor(right)
+        embeddings = _two(embeddings, embeddings)[0]
+        rows_a, rows_b = (
+            torch.from_numpy(as_row_numbers(side, len(embeddings), name))
+            for side, name in ((left, "left"), (right, "right"))
+        )
+        if len(rows_a) != len(rows_b):
+            raise CalibrationError(
+                f"left names {len(rows_a)} rows and right {len(rows_b)}; give one of each per pair"
+            )
         step = max(1, BLOCK // max(1, embeddings.shape[1]))
         points = self.rows(embeddings) if self.squared else embeddings
         form = self.of_rows if self.squared else self.measure
@@ -253,6 +289,17 @@ class Distance(nn.Module):
             for i, j in zip(torch.split(rows_a, step), torch.split(rows_b, step), strict=True)
         ]
         return torch.cat(parts).numpy() if len(rows_a) else np.zeros(0, dtype=np.float32)
+
+
+def _two(a: Tensor | np.ndarray, b: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
+    """Two embedding matrices of rows of one length."""
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise CalibrationError(
+            f"embeddings {tuple(a.shape)} and {tuple(b.shape)} cannot be compared; give (n, D) and "
+            f"(m, D), of one network"
+        )
+    return a, b
 
 
 DISTANCES: Registry[Distance] = Registry("distance", "DISTANCES", "siamese.distances")

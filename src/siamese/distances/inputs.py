@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.errors import CalibrationError
+from siamese.distances.arrays import as_array, as_float64, check_mask, plain_tensor
+from siamese.errors import CalibrationError, first_line
+
+_NATIVE = (np.float64, np.float32, np.float16)
+_TORCH = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarray]:
@@ -26,13 +32,7 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
         raise CalibrationError(
             f"embeddings have shape {tuple(rows.shape)}; give (N, D), one row for each image"
         )
-    if rows.is_complex():
-        raise CalibrationError("the embeddings are complex numbers; give real ones")
-    if not rows.is_floating_point():
-        rows = rows.double()
-    who = (
-        identities.detach().cpu().numpy() if isinstance(identities, Tensor) else _names(identities)
-    )
+    who = as_identities(identities)
     if who.shape != (len(rows),):
         raise CalibrationError(
             f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for "
@@ -45,68 +45,146 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
             f"{len(bad)} of {len(rows)} embeddings are NaN or infinite (row {which}, counted from "
             f"0); leave these images out, or look for diverged training"
         )
-    if who.dtype.kind == "f" and not np.isfinite(who).all():
-        raise CalibrationError(
-            "some identities are NaN or infinite; give every image the number or name of its "
-            "identity"
-        )
-    try:
-        labels = np.unique(who, return_inverse=True)[1].reshape(-1)
-    except TypeError as error:
-        raise CalibrationError(
-            "identities of several types cannot be told apart; give all as strings or all as "
-            "numbers"
-        ) from error
-    return rows, labels
+    return rows, numbered(who)
 
 
 def as_tensor(embeddings: Any) -> Tensor:
-    """Embeddings as a tensor: one as it is, anything else copied.
+    """Embeddings as a floating point tensor: one as it is, anything else copied.
+
+    Whole numbers, booleans, fractions and numbers of more digits become float64.
 
     Raises:
-        CalibrationError: nothing that numpy or torch can read as numbers.
+        CalibrationError: nothing that numpy or torch can read as real numbers.
     """
     if isinstance(embeddings, Tensor):
-        return embeddings
+        return _real(embeddings)
     try:
         if (
             isinstance(embeddings, (list, tuple))
             and embeddings
             and all(isinstance(row, Tensor) for row in embeddings)
         ):
-            return torch.stack(list(embeddings))
-        return torch.from_numpy(np.array(embeddings))
-    except (TypeError, ValueError, RuntimeError) as error:
+            return _real(torch.stack([_real(row) for row in embeddings]))
+        check_mask(embeddings, "the embeddings")
+        array = np.array(embeddings)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise _unreadable(error) from error
+    if array.dtype in _NATIVE:
+        return torch.from_numpy(array)
+    if array.dtype.kind == "f" and array.dtype.itemsize <= 8:  # of the other byte order
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    if array.dtype.kind not in "biufO":
+        raise _unreadable("complex; give real ones" if array.dtype.kind == "c" else array.dtype)
+    return torch.from_numpy(as_float64(array, "the embeddings"))
+
+
+def _real(values: Tensor) -> Tensor:
+    """A tensor of real numbers in floating point."""
+    values = plain_tensor(values, "the embeddings")
+    if values.dtype in _TORCH:
+        return values
+    if values.is_complex():
+        raise CalibrationError("the embeddings are complex numbers; give real ones")
+    if values.is_floating_point():  # of 8 bits
+        return values.float()
+    made = as_float64(values.cpu().numpy(), "the embeddings")
+    return torch.from_numpy(made).to(values.device)
+
+
+def _unreadable(why: object) -> CalibrationError:
+    said = first_line(why) if isinstance(why, BaseException) else why
+    return CalibrationError(f"embeddings cannot be read as an array ({said}); give (N, D) numbers")
+
+
+def as_identities(identities: Any) -> np.ndarray:
+    """Identities as an array of numbers or names; what numpy would change silently is refused.
+
+    Raises:
+        CalibrationError: identities that are missing (None, NaN, infinite, masked), of several
+            types, or neither numbers nor names.
+    """
+    if isinstance(identities, Tensor):
+        who = as_array(identities, "the identities")
+    else:
+        who = _names(identities)
+    if who.dtype.kind in "cV":
         raise CalibrationError(
-            f"embeddings cannot be read as an array ({error}); give (N, D) numbers"
-        ) from error
+            f"identities are {who.dtype}, which has no order; give numbers or names"
+        )
+    missing = False
+    if who.dtype.kind == "f":
+        missing = not np.isfinite(who).all()
+    elif who.dtype.kind in "mM":
+        missing = bool(np.isnat(who).any())
+    if missing:
+        raise CalibrationError(
+            "some identities are NaN or infinite; give every image the number or name of its "
+            "identity"
+        )
+    return who
+
+
+def numbered(who: np.ndarray) -> np.ndarray:
+    """(N,) int64, one number per identity, in the order of (N,) identities.
+
+    Raises:
+        CalibrationError: identities that cannot be sorted.
+    """
+    try:
+        found, labels = np.unique(who, return_inverse=True)
+        # Of objects that have no one order, sets for instance, equal ones may lie apart.
+        if who.dtype == object and len(set(who.tolist())) != len(found):
+            raise TypeError
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise _several_types() from error
+    return labels.reshape(-1)
 
 
 def _names(identities: Any) -> np.ndarray:
     """Identities as an array; what numpy would silently convert to names is refused."""
-    who = np.asarray(identities)
-    if (
-        who.dtype.kind == "f"
-        and isinstance(identities, (list, tuple))
-        and any(isinstance(n, int) for n in identities)
-    ):
-        # As floats, large whole numbers would be rounded, and two identities would become one.
-        who = np.array(identities, dtype=object)
-    each = (
-        identities
-        if isinstance(identities, (list, tuple))
-        else who.tolist()
-        if who.dtype == object
-        else []
-    )
-    if any(name is None or (isinstance(name, float) and math.isnan(name)) for name in each):
+    who = as_array(identities, "the identities")
+    listed = isinstance(identities, (list, tuple))
+    if listed and _rounds_or_cuts(who, identities):
+        whole = np.empty(len(identities), dtype=object)
+        whole[:] = identities
+        who = whole
+    each: Iterable[Any] = ()
+    if listed or who.dtype == object:
+        each = identities if listed else who.ravel().tolist()
+    if any(_is_missing(name) for name in each):
         raise CalibrationError(
             "some identities are missing (None or NaN); give every image the number or name of "
             "its identity"
         )
-    if len({isinstance(name, str) for name in each}) > 1:
-        raise CalibrationError(
-            "identities of several types cannot be told apart; give all as strings or all as "
-            "numbers"
-        )
+    if len({1 if isinstance(n, str) else 2 if isinstance(n, bytes) else 0 for n in each}) > 1:
+        raise _several_types()
     return who
+
+
+def _rounds_or_cuts(who: np.ndarray, identities: Iterable[Any]) -> bool:
+    """Whether an array made of a list has other identities than the list."""
+    if who.ndim != 1:
+        return False
+    if who.dtype.kind in "fc":
+        # As floats, large whole numbers would be rounded, and two identities would become one.
+        return any(isinstance(n, numbers.Integral) for n in identities)
+    # numpy cuts zeros off the end of a name.
+    zeros = {"U": "\0", "S": b"\0"}.get(who.dtype.kind)
+    return zeros is not None and any(n[-1:] == zeros for n in identities if hasattr(n, "strip"))
+
+
+def _is_missing(name: Any) -> bool:
+    if name is None or name is np.ma.masked:
+        return True
+    if isinstance(name, numbers.Real) and not isinstance(name, numbers.Rational):
+        return not math.isfinite(name)
+    try:
+        return bool(name != name)  # decimals and dates that are none
+    except (TypeError, ValueError, ArithmeticError):
+        return True
+
+
+def _several_types() -> CalibrationError:
+    return CalibrationError(
+        "identities of several types cannot be told apart; give all as strings or all as numbers"
+    )

@@ -84,6 +84,11 @@ class LearnedDistance(Distance):
         return self._logits(a, b).float()
 
     def _logits(self, a: Tensor, b: Tensor) -> Tensor:
+        if a.ndim != 2 or b.ndim != 2:
+            raise ConfigError(
+                f"the learned distance compares (n, D) embeddings, not {tuple(a.shape)} and "
+                f"{tuple(b.shape)}"
+            )
         for x in (a, b):
             if x.shape[-1] != self.embedding_size:
                 raise ConfigError(

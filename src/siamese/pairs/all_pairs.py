@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from siamese.errors import CalibrationError
-from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
+from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs, labels_of
 
 
 @PAIR_RULES.register("all_pairs")
@@ -19,6 +19,7 @@ class AllPairs(PairRule):
     exhaustive: ClassVar[bool] = True
 
     def __call__(self, labels: np.ndarray) -> Pairs:
+        labels = labels_of(labels)
         n = len(labels)
         if n * (n - 1) // 2 > MAX_PAIRS:
             raise CalibrationError(
@@ -26,9 +27,10 @@ class AllPairs(PairRule):
                 f"use balanced_pairs"
             )
         left, right = np.triu_indices(n, 1)
-        return Pairs(left, right, np.asarray(labels)[left] == np.asarray(labels)[right])
+        return Pairs(left, right, labels[left] == labels[right])
 
     def counts(self, labels: np.ndarray) -> tuple[int, int]:
+        labels = labels_of(labels)
         # Python integers, which do not overflow; no pair is formed.
         sizes = np.unique(labels, return_counts=True)[1].astype(object)
         genuine = int((sizes * (sizes - 1) // 2).sum())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from siamese.errors import CalibrationError, ConfigError
-from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
+from siamese.bounds import check_whole
+from siamese.errors import CalibrationError
+from siamese.pairs.base import MAX_PAIRS, MOST_ROWS, PAIR_RULES, PairRule, Pairs, labels_of
 
 
 @PAIR_RULES.register("balanced_pairs")
@@ -31,16 +32,14 @@ class BalancedPairs(PairRule):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 1 or self.seed < 0:
-            raise ConfigError(
-                f"balanced_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}"
-            )
+        check_whole("limit of balanced_pairs", self.limit, 1, MOST_ROWS)
+        check_whole("seed of balanced_pairs", self.seed, 0, MOST_ROWS)
 
     def __call__(self, labels: np.ndarray) -> Pairs:
-        labels = np.asarray(labels)
+        labels = labels_of(labels)
         rng = np.random.default_rng([self.seed, 3])
         order = np.argsort(labels, kind="stable")
-        bounds = np.flatnonzero(np.diff(labels[order])) + 1
+        bounds = np.flatnonzero(labels[order][1:] != labels[order][:-1]) + 1
         rows = np.split(order, bounds)
         sizes = np.array([len(r) for r in rows], dtype=np.int64)
         n_genuine = int((sizes * (sizes - 1) // 2).sum())

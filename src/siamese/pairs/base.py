@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from siamese.errors import CalibrationError
+from siamese.errors import CalibrationError, first_line
 from siamese.registry import Registry
 
 # What an operating point calls pairs that no rule can draw again.
 FIXED = "fixed_pairs"
 # Beyond this number, all pairs take gigabytes and their intervals minutes.
 MAX_PAIRS = 5_000_000
+MOST_ROWS = 2**62
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Pairs:
         same: (n,) bool, True for a genuine pair (same identity).
 
     Raises:
-        CalibrationError: arrays of different lengths or not one-dimensional.
+        CalibrationError: arrays of different lengths or not one-dimensional, row numbers that are
+            no whole numbers from 0 on, or ``same`` that is neither booleans nor 0 and 1.
     """
 
     left: np.ndarray
@@ -36,6 +38,8 @@ class Pairs:
     same: np.ndarray
 
     def __post_init__(self) -> None:
+        for name in ("left", "right", "same"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name)))
         shapes = {np.shape(self.left), np.shape(self.right), np.shape(self.same)}
         if len(shapes) != 1 or len(shapes.pop()) != 1:
             raise CalibrationError(
@@ -58,6 +62,74 @@ class Pairs:
 
     def __repr__(self) -> str:
         return f"Pairs({self.genuine:,} genuine, {self.impostor:,} impostor)"
+
+
+def row_numbers(name: str, values: Any) -> np.ndarray:
+    """Row numbers as int64.
+
+    Raises:
+        CalibrationError: no whole numbers from 0 on.
+    """
+    found = as_plain_array(name, values)
+    if found.size and (found.dtype.kind not in "iu" or found.min() < 0 or found.max() > MOST_ROWS):
+        raise CalibrationError(
+            f"{name} must hold the row numbers of images, whole numbers from 0 on; it holds others "
+            f"({found.dtype})"
+        )
+    return found.astype(np.int64)
+
+
+def labels_of(identities: Any) -> np.ndarray:
+    """(N,) labels as an array: numbers or names, one per identity.
+
+    Raises:
+        CalibrationError: another shape, or labels that are missing (NaN, masked).
+    """
+    found = as_plain_array("labels", identities)
+    if found.ndim != 1 or (found.dtype.kind == "f" and not np.isfinite(found).all()):
+        raise CalibrationError(
+            f"labels of shape {found.shape} ({found.dtype}) are no identities; give (N,) numbers, "
+            f"one per identity, none of them NaN or infinite"
+        )
+    if found.dtype == object:
+        try:
+            found = np.unique(found, return_inverse=True)[1].reshape(-1)
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise CalibrationError(
+                "labels of several types cannot be told apart; give all as strings or all as "
+                "numbers"
+            ) from error
+    return found
+
+
+def as_plain_array(name: str, values: Any) -> np.ndarray:
+    """Values as an array of the machine's byte order.
+
+    Raises:
+        CalibrationError: they cannot be read as one, or lie behind a mask.
+    """
+    if np.ma.isMaskedArray(values) and np.ma.getmaskarray(values).any():
+        raise CalibrationError(f"{name} is masked in some places; leave these out")
+    try:
+        found = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CalibrationError(
+            f"{name} cannot be read as an array ({first_line(error)}); give one"
+        ) from error
+    return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+
+def _checked(name: str, values: Any) -> np.ndarray:
+    if name != "same":
+        return row_numbers(name, values)
+    found = as_plain_array(name, values)
+    if found.dtype != bool:
+        if found.size and (found.dtype.kind not in "iuf" or not np.isin(found, (0, 1)).all()):
+            raise CalibrationError(
+                "same must hold booleans, or 1 for the same identity and 0 for different ones"
+            )
+        found = found.astype(bool)
+    return found
 
 
 class PairRule:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from siamese.errors import CalibrationError
-from siamese.pairs.base import FIXED, PairRule, Pairs
+from siamese.pairs.base import FIXED, PairRule, Pairs, labels_of, row_numbers
 
 
 class FixedPairs(PairRule):
@@ -19,11 +19,11 @@ class FixedPairs(PairRule):
     """
 
     def __init__(self, left: np.ndarray, right: np.ndarray, source: str) -> None:
-        self.left, self.right = np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64)
+        self.left, self.right = row_numbers("left", left), row_numbers("right", right)
         self.source = source
 
     def __call__(self, labels: np.ndarray) -> Pairs:
-        labels = np.asarray(labels)
+        labels = labels_of(labels)
         rows = np.concatenate([self.left, self.right])
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(labels):
             raise CalibrationError(

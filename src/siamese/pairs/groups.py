@@ -17,11 +17,10 @@ class IdentityGroups:
     def __init__(self, labels: np.ndarray) -> None:
         labels = np.asarray(labels)
         self.order = np.argsort(labels, kind="stable")
-        self.starts = np.flatnonzero(
-            np.diff(
-                labels[self.order], prepend=-1 if not len(labels) else labels[self.order[0]] - 1
-            )
-        )
+        grouped = labels[self.order]
+        first = np.ones(len(labels), dtype=bool)
+        first[1:] = grouped[1:] != grouped[:-1]
+        self.starts = np.flatnonzero(first)
         self.sizes = np.diff(np.append(self.starts, len(labels)))
         # The end of each identity's ordered genuine pairs.
         self.ends = np.cumsum(self.sizes * (self.sizes - 1))

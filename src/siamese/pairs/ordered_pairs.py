@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from siamese.errors import ConfigError
-from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs
+from siamese.bounds import check_whole
+from siamese.pairs.base import MAX_PAIRS, MOST_ROWS, PAIR_RULES, PairRule, Pairs, labels_of
 from siamese.pairs.groups import IdentityGroups
 
 
@@ -30,14 +30,12 @@ class OrderedPairs(PairRule):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 1 or self.seed < 0:
-            raise ConfigError(
-                f"ordered_pairs needs limit >= 1 and seed >= 0, not {self.limit} and {self.seed}"
-            )
+        check_whole("limit of ordered_pairs", self.limit, 1, MOST_ROWS)
+        check_whole("seed of ordered_pairs", self.seed, 0, MOST_ROWS)
 
     def __call__(self, labels: np.ndarray) -> Pairs:
         rng = np.random.default_rng([self.seed, 5])
-        groups = IdentityGroups(labels)
+        groups = IdentityGroups(labels_of(labels))
         total = groups.ordered_genuine
         # No impostor pair or no genuine pair: the caller says what is missing.
         if len(groups.sizes) < 2 or not total:

@@ -14,7 +14,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from siamese.distances.arrays import plain_tensor
 from siamese.distances.base import Distance, as_distance
+from siamese.distances.inputs import as_tensor
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
@@ -90,6 +92,8 @@ class PairMetric(Metric):
                     f"{name} are no tensor but {type(given).__name__}; give tensors, as "
                     f"torch.as_tensor makes them"
                 )
+        embeddings, labels = as_tensor(embeddings), plain_tensor(labels, "the labels")
+        index = None if index is None else plain_tensor(index, "the numbers of index")
         for name, numbers in (("the labels", labels), ("the numbers of index", index)):
             if numbers is not None and (
                 numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool
@@ -97,6 +101,8 @@ class PairMetric(Metric):
                 raise CalibrationError(
                     f"{name} are {str(numbers.dtype).removeprefix('torch.')}; give (B,) integers"
                 )
+        if index is not None:
+            index = index.long()  # torch does not compare uint64
         if index is not None and bool((index < 0).any()):
             raise CalibrationError(
                 "an index is negative; give the row of the data set, or no index at all"

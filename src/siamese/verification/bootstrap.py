@@ -103,7 +103,7 @@ class IdentityBootstrap:
         ends = curve.next_distances(self.thresholds)[last]
         low = self.thresholds[here]
         below = np.nextafter(self.thresholds[0], -np.inf)
-        found: np.ndarray = np.where(columns < 0, below, (low + np.maximum(ends, low)) / 2)
+        found: np.ndarray = np.where(columns < 0, below, low / 2 + np.maximum(ends, low) / 2)
         return found
 
     def threshold_interval(self, policy: Policy, curve: ThresholdCurve) -> Interval:

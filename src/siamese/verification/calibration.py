@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from siamese.distances.arrays import as_threshold
 from siamese.errors import CalibrationError, first_line
 from siamese.reading import parse_json
 from siamese.registry import as_plain
@@ -304,9 +305,7 @@ class Calibration:
                 policy with a confidence where there are no intervals.
         """
         if is_number(policy):
-            number = float(policy)  # type: ignore[arg-type]
-            if not math.isfinite(number):
-                raise CalibrationError(f"a threshold must be a finite number, not {number}")
+            number = as_threshold(policy, finite=True)
             given = Assured(Choice(number, self.curve.at(number), None), math.nan)
             return make_calibration(
                 self.point, given, None, self.curve, self.draws, self.probability

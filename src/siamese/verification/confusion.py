@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from siamese.distances.arrays import as_array, as_float64, as_threshold
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 
@@ -66,7 +66,7 @@ def count_verdicts(distances: np.ndarray, same: np.ndarray, threshold: float) ->
     Raises:
         CalibrationError: a threshold that is not a number; otherwise see :func:`check_pairs`.
     """
-    check_threshold(threshold)
+    threshold = as_threshold(threshold)
     distances, same = check_pairs(distances, same)
     match = is_match(distances, threshold)
     tp, fp = int(np.count_nonzero(match & same)), int(np.count_nonzero(match & ~same))
@@ -74,22 +74,14 @@ def count_verdicts(distances: np.ndarray, same: np.ndarray, threshold: float) ->
     return Confusion(tp, fp, genuine - tp, len(same) - genuine - fp)
 
 
-def check_threshold(threshold: float) -> None:
-    """Raise :class:`CalibrationError` for NaN."""
-    if math.isnan(threshold):
-        raise CalibrationError(
-            "the threshold is not a number (NaN); calibrate first, or give a number"
-        )
-
-
 def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and labels as arrays that can be counted.
+    """Distances and labels as arrays that can be counted: float16, float32 or float64, and bool.
 
     Raises:
-        CalibrationError: different lengths, no pairs, NaN or infinite distances, labels that are
-            neither booleans nor 0 and 1.
+        CalibrationError: different lengths, no pairs, NaN or infinite distances, distances that
+            float64 does not hold, labels that are neither booleans nor 0 and 1.
     """
-    distances, same = np.asarray(distances), np.asarray(same)
+    distances, same = as_array(distances, "the distances"), as_array(same, "the labels (same)")
     if distances.ndim != 1 or distances.shape != same.shape:
         raise CalibrationError(
             f"distances {distances.shape} and same {same.shape} must both be (n,); give one label "
@@ -98,9 +90,16 @@ def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
     if not len(distances):
         raise CalibrationError("no pairs to count; give at least one genuine and one impostor pair")
     if distances.dtype.kind not in "fiu":
-        raise CalibrationError(f"distances must be numbers, not {distances.dtype}")
-    if distances.dtype.kind in "iu":
-        distances = distances.astype(np.float64)
+        raise CalibrationError(
+            f"distances must be numbers, not {distances.dtype}; give floating point numbers"
+        )
+    if distances.dtype.itemsize > 8 or distances.dtype.kind in "iu":
+        wide, distances = distances, as_float64(distances, "the distances")
+        if bool(((distances != wide) & np.isfinite(wide)).any()):
+            raise CalibrationError(
+                "the distances have more digits than float64, and so would differ from their "
+                "threshold; round them first: distances.astype(float)"
+            )
     if not np.isfinite(distances).all():
         bad = int(np.count_nonzero(~np.isfinite(distances)))
         raise CalibrationError(
@@ -108,7 +107,7 @@ def check_pairs(distances: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np
             f"or bad input"
         )
     if same.dtype != bool:
-        if not np.isin(same, (0, 1)).all():
+        if same.dtype.kind not in "iuf" or not np.isin(same, (0, 1)).all():
             raise CalibrationError(
                 "same must hold booleans, or 1 for the same identity and 0 for different ones"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from siamese.distances.arrays import as_threshold
 from siamese.errors import CalibrationError, ConfigError
-from siamese.verification.confusion import Confusion, check_pairs, check_threshold
+from siamese.verification.confusion import Confusion, check_pairs
 from siamese.verification.point import Interval
-from siamese.verification.policies.base import PEOPLE, Policy
+from siamese.verification.policies.base import PEOPLE, Policy, check_prevalence
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.smoothing import choose_smoothed
 
@@ -237,7 +239,6 @@ class ThresholdCurve:
         Raises:
             CalibrationError: a threshold that is not a number.
         """
-        check_threshold(threshold)
         before = self._before(threshold)
         tp, fp = (int(self.tp[before]), int(self.fp[before])) if before >= 0 else (0, 0)
         return Confusion(tp, fp, self.genuine - tp, self.impostor - fp)
@@ -311,7 +312,7 @@ class ThresholdCurve:
 
     def _before(self, threshold: float) -> int:
         """The last threshold of the curve that is not above another one; -1 for none."""
-        kind = self.thresholds.dtype.type
+        kind, threshold = self.thresholds.dtype.type, as_threshold(threshold)
         with np.errstate(over="ignore"):
             rounded = kind(threshold)
         # As is_match compares: the number as it is, not rounded up to the array's precision.
@@ -392,11 +393,7 @@ class ThresholdCurve:
     def _prevalence(self, prevalence: float | None) -> float:
         if prevalence is None:
             return self.prevalence
-        if not 0 < prevalence < 1:
-            raise ConfigError(
-                f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-            )
-        return prevalence
+        return check_prevalence(prevalence, ConfigError)
 
     def __repr__(self) -> str:
         return (
@@ -408,7 +405,8 @@ class ThresholdCurve:
 def middle(gap: Interval, kind: np.dtype) -> float:
     """The middle of a gap, rounded to a kind of floating point numbers."""
     low, high = gap
-    return float(kind.type(low + (high - low) / 2))
+    half = (high - low) / 2
+    return float(kind.type(low + half if math.isfinite(half) else low / 2 + high / 2))
 
 
 def _below(number: np.floating) -> np.floating:

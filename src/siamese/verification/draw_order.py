@@ -23,7 +23,8 @@ def draw_keys(embeddings: Tensor, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     Returns:
         (identities,) and (N,) uint64.
     """
-    values = embeddings.detach().cpu().double().contiguous().numpy().view(np.uint64)
+    # Adding 0 turns minus zero into zero: equal embeddings have equal keys.
+    values = (embeddings.detach().cpu().double().contiguous().numpy() + 0.0).view(np.uint64)
     weights = _mixed(np.arange(1, values.shape[1] + 1, dtype=np.uint64) * _STEP)
     rows = _mixed((_mixed(values) * weights).sum(axis=1, dtype=np.uint64))
     identities, identity = np.unique(labels, return_inverse=True)

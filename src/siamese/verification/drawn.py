@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from siamese.distances.arrays import as_threshold
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import (
     IdentityBootstrap,
@@ -19,7 +19,7 @@ from siamese.verification.confusion import Confusion
 from siamese.verification.curves import auc, crossing
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, figures_at, rates_at
-from siamese.verification.policies.base import RULE_OF
+from siamese.verification.policies.base import RULE_OF, check_prevalence
 from siamese.verification.policies.fmr import Fmr
 
 # False match rates at which the recall is stated, where the pairs support it.
@@ -105,14 +105,9 @@ def draw_figures(
         CalibrationError: no genuine or no impostor pair, or a distance, a threshold or a prevalence
             that is out of range.
     """
-    if not math.isfinite(threshold):
-        raise CalibrationError(
-            f"the threshold must be a finite number, not {threshold}; calibrate first, or give one"
-        )
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise CalibrationError(
-            f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-        )
+    threshold = as_threshold(threshold, finite=True)
+    if prevalence is not None:
+        prevalence = check_prevalence(prevalence, CalibrationError)
     distances.expect_draws()
     curve, counts = distances.curve(), distances.count_verdicts(threshold)
     area = auc(curve)  # raises where one kind of pairs is missing

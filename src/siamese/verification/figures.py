@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from siamese.distances.arrays import as_threshold
+from siamese.errors import CalibrationError
 from siamese.verification.confusion import Confusion
 from siamese.verification.draw_order import common_keys
 from siamese.verification.drawn import WEIGHED, draw_area, draw_figures, recalls_at_rates
@@ -16,6 +18,7 @@ from siamese.verification.group_figures import GroupEvaluation
 from siamese.verification.groups import evaluate_columns
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval
+from siamese.verification.policies.base import check_prevalence
 from siamese.verification.probability import ProbabilityMap, Reliability, reliability
 from siamese.verification.same_pairs import check_same_pairs, same_distances
 
@@ -141,6 +144,9 @@ def evaluate_pairs(
         CalibrationError: no genuine or no impostor pair, a distance, a threshold or a prevalence
             that is out of range, or groups that do not fit.
     """
+    threshold = as_threshold(threshold, finite=True)
+    if prevalence is not None:
+        prevalence = check_prevalence(prevalence, CalibrationError)
     found = draw_figures(distances, threshold, prevalence, seed)
     observed, counts = found.observed, found.counts
     assert counts is not None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from siamese.distances.arrays import as_array, as_threshold
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import check_pairs
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.policies.base import RULE_OF, Policy, as_policy
+from siamese.verification.policies.base import RULE_OF, Policy, as_policy, is_number
 from siamese.verification.policies.max_accuracy import MaxAccuracy
 
 RATES = (0.1, 0.01, 0.001)
@@ -179,26 +179,25 @@ def cross_validate(
             policy.
         ConfigError: an unknown policy.
     """
-    same, fold = np.asarray(same), np.asarray(fold)
-    none = np.zeros(len(same), bool)
-    refused = none if refused is None else np.asarray(refused, bool)
-    missing = none if missing is None else np.asarray(missing, bool)
-    if not same.shape == fold.shape == refused.shape == missing.shape == np.shape(distances):
+    distances, same = as_array(distances, "the distances"), as_array(same, "the labels (same)")
+    fold = as_array(fold, "the folds")
+    none = np.zeros(same.shape, bool)
+    refused = none if refused is None else _flags(refused, "refused")
+    missing = none if missing is None else _flags(missing, "missing")
+    if not same.shape == fold.shape == refused.shape == missing.shape == distances.shape:
         raise CalibrationError(
             "distances, same, fold and what is missing must be (n,) and equally long; give one "
             "entry per pair"
         )
     missing = missing | refused
-    distances, same = check_pairs(
-        np.where(refused, 0, distances).astype(np.asarray(distances).dtype), same
-    )
-    given = (
-        float(policy) if isinstance(policy, numbers.Real) and not isinstance(policy, bool) else None
-    )
-    if given is not None and not math.isfinite(given):
+    if distances.dtype.kind not in "fiu":
+        raise CalibrationError(f"distances must be numbers, not {distances.dtype}; give an array")
+    if fold.dtype.kind not in "iu":
         raise CalibrationError(
-            f"the threshold must be a finite number, not {given}; give one, or a policy"
+            f"fold must hold whole numbers, one per pair, not {fold.dtype}; number the folds"
         )
+    distances, same = check_pairs(np.where(refused, 0, distances).astype(distances.dtype), same)
+    given = as_threshold(policy, finite=True) if is_number(policy) else None
     rule = None if given is not None else as_policy(policy)  # type: ignore[arg-type]
     chosen = np.unique(fold).tolist() if tested is None else list(tested)
     if rule is not None and len(np.unique(fold)) < 2:
@@ -206,7 +205,7 @@ def cross_validate(
             f"{benchmark}: one fold alone chooses no threshold that it could be judged by; give a "
             f"threshold, or pairs in several folds"
         )
-    pools = [distances] * len(chosen) if choosing is None else np.asarray(choosing)
+    pools = [distances] * len(chosen) if choosing is None else as_array(choosing, "choosing")
     if np.shape(pools) != (len(chosen), len(same)):
         raise CalibrationError(
             f"choosing must be ({len(chosen)}, {len(same)}), one row for each tested fold, not "
@@ -243,6 +242,13 @@ def cross_validate(
     return FoldedEvaluation(
         benchmark, name, tuple(found), curve.auc if both else nan, curve.eer if both else nan, rates
     )
+
+
+def _flags(values: Any, name: str) -> np.ndarray:
+    found = as_array(values, name)
+    if found.dtype != bool and not (found.dtype.kind in "iuf" and np.isin(found, (0, 1)).all()):
+        raise CalibrationError(f"{name} must hold booleans, one per pair; give True or False")
+    return found.astype(bool)
 
 
 def _judge(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from siamese.datasets.identities import MAX_GROUPS
+from siamese.distances.arrays import as_threshold
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import MIN_IDENTITIES, unseen_error_rates
 from siamese.verification.draw_order import places
@@ -37,6 +38,7 @@ from siamese.verification.group_figures import (
 )
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval, rates_at
+from siamese.verification.policies.base import check_prevalence
 
 
 def evaluate_groups(
@@ -73,12 +75,9 @@ def evaluate_groups(
             threshold or prevalence that is out of range.
     """
     names, codes = _coded(groups, distances.images, column)
-    if not math.isfinite(threshold):
-        raise CalibrationError(f"the threshold must be a finite number, not {threshold}")
-    if prevalence is not None and not 0 < prevalence < 1:
-        raise CalibrationError(
-            f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-        )
+    threshold = as_threshold(threshold, finite=True)
+    if prevalence is not None:
+        prevalence = check_prevalence(prevalence, CalibrationError)
     keys = distances.draw_keys
     order = None if keys is None else places(keys)
     units = Units.of(distances.original_labels, codes, len(names), order)
@@ -100,9 +99,7 @@ def evaluate_groups(
         if (counted := [cell for cell in within if getattr(cell, rate) is not None])
     }
     unknown = int(np.count_nonzero(codes < 0))
-    return GroupEvaluation(
-        column, float(threshold), prevalence, names, unknown, tuple(cells), disparities
-    )
+    return GroupEvaluation(column, threshold, prevalence, names, unknown, tuple(cells), disparities)
 
 
 def evaluate_columns(
@@ -122,7 +119,11 @@ def evaluate_columns(
 
 def _text(value: Any) -> str:
     """A group's name; "" where it is unknown: None, NaN, or white space."""
-    unknown = value is None or (isinstance(value, (float, np.floating)) and math.isnan(value))
+    unknown = (
+        value is None
+        or value is np.ma.masked
+        or (isinstance(value, (float, np.floating)) and math.isnan(value))
+    )
     return "" if unknown else str(value).strip()
 
 

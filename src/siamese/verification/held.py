@@ -12,7 +12,7 @@ import numpy as np
 from siamese.distances.base import is_match
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.base import Pairs
-from siamese.verification.confusion import Confusion, check_threshold, count_verdicts
+from siamese.verification.confusion import Confusion, count_verdicts
 from siamese.verification.curves import Choice, ThresholdCurve, eer
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.policies.base import Policy
@@ -77,7 +77,6 @@ class HeldDistances(PairDistances):
         return self.pair_rule == AllPairs().describe() and len(self.pairs) == n * (n - 1) // 2
 
     def accepted(self, threshold: float, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
-        check_threshold(threshold)
         match = is_match(self.distances, threshold)
         visit(self.pairs.left[match], self.pairs.right[match])
 

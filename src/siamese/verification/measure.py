@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.base import DISTANCES, Distance, as_distance
-from siamese.distances.inputs import rows_and_labels
+from siamese.distances.inputs import as_identities, as_tensor, numbered, rows_and_labels
 from siamese.errors import CalibrationError
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.draw_order import draw_keys
@@ -21,6 +21,7 @@ from siamese.verification.streaming.tiles import longest_row
 # More pairs than this of an exhaustive rule are streamed. Their thresholds are the same, and their
 # intervals faster to compute.
 HELD = 500_000
+_LARGEST = np.uint64(np.iinfo(np.int64).max)
 
 
 def measure_pairs(
@@ -47,13 +48,17 @@ def measure_pairs(
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
-            or small that float32 does not hold their distances.
+            or small that float32, or a file, does not hold their distances.
         ConfigError: an unknown pair rule or distance, or a distance that is not fitted.
     """
     pairs, distance = as_pair_rule(pairs), as_distance(distance, to_be_fitted=to_be_fitted)
-    labels = np.asarray(identities.cpu() if isinstance(identities, Tensor) else identities)
+    labels = as_identities(identities)
     if not isinstance(embeddings, Tensor) or labels.dtype.kind not in "iu":
-        embeddings, labels = rows_and_labels(embeddings, identities)
+        embeddings, labels = rows_and_labels(embeddings, labels)
+    embeddings = as_tensor(embeddings).detach()
+    # Numbers that int64 does not hold get others.
+    fits = np.can_cast(labels.dtype, np.int64) or not (labels > _LARGEST).any()
+    labels = labels.astype(np.int64) if fits else numbered(labels)
     if embeddings.ndim != 2 or labels.shape != (len(embeddings),):
         raise CalibrationError(
             f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; "

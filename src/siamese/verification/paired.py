@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from siamese.distances.arrays import as_array, as_float64, as_threshold
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import MIN_IDENTITIES
@@ -17,6 +19,7 @@ from siamese.verification.held import HeldDistances
 from siamese.verification.mcnemar import McNemar, pairs_that_share
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import Interval
+from siamese.verification.policies.base import check_prevalence
 from siamese.verification.same_pairs import check_same_pairs, same_distances
 
 # In this order; those at a stated prevalence follow them, and the recalls at false match rates.
@@ -185,6 +188,9 @@ def compare_pairs(
             prevalence that is out of range.
     """
     check_same_pairs(a, b)
+    threshold_a, threshold_b = _thresholds(threshold_a), _thresholds(threshold_b)
+    if prevalence is not None:
+        prevalence = check_prevalence(prevalence, CalibrationError)
     judged = [_judged(d, t) for d, t in ((a, threshold_a), (b, threshold_b))]
     # The draws of both are of the same identities.
     keys = common_keys(a.draw_keys, b.draw_keys, a.identities)
@@ -229,6 +235,16 @@ def _why_no_interval(drawn: DrawnFigures, identities: int) -> str | None:
     return f"so few pairs cannot be drawn again: {what}; give more of both kinds"
 
 
+def _thresholds(given: Any) -> float | np.ndarray:
+    """One number, or an array of several as float64."""
+    if not isinstance(given, (Tensor, np.ndarray, list, tuple)) or not np.shape(given):
+        return as_threshold(given, finite=True)
+    several = as_float64(as_array(given, "the thresholds"), "the thresholds")
+    if not np.isfinite(several).all():
+        raise CalibrationError("thresholds must be finite numbers; calibrate first, or give some")
+    return several
+
+
 def _one(threshold: float | np.ndarray) -> float | None:
     return float(threshold) if np.ndim(threshold) == 0 else None
 
@@ -246,9 +262,7 @@ def _judged(distances: PairDistances, threshold: float | np.ndarray) -> tuple[Pa
             f"thresholds {np.shape(threshold)} do not fit {distances.genuine + distances.impostor} "
             f"pairs; give one number, or, for pairs that are held, one for each"
         )
-    if not np.isfinite(threshold).all():
-        raise CalibrationError("thresholds must be finite numbers; calibrate first, or give some")
-    beyond = distances.distances.astype(np.float64) - np.asarray(threshold, dtype=np.float64)
+    beyond = distances.distances.astype(np.float64) - threshold
     return replace(distances, distances=beyond), 0.0
 
 

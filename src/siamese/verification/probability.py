@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from torch import Tensor
 
+from siamese.distances.arrays import as_array, as_float64, in_words
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
 from siamese.registry import as_plain
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.falling_odds import fit_falling_odds
+from siamese.verification.policies.base import check_prevalence
 from siamese.verification.stored_point import Real, Share
 
 KINDS = ("isotonic", "platt")
@@ -63,7 +64,9 @@ class ProbabilityMap:
         d = as_distances(distance)
         if self.kind == "platt":
             slope, intercept = self.log_odds
-            odds = slope * d + intercept
+            with np.errstate(over="ignore"):
+                # A flat line is flat at infinity, too.
+                odds = slope * d + intercept if slope else np.full_like(d, intercept)
         else:
             odds = np.interp(d, self.distances, self.log_odds)
         p = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
@@ -78,10 +81,7 @@ class ProbabilityMap:
         Raises:
             ConfigError: a prevalence that is not between 0 and 1.
         """
-        if not 0 < prevalence < 1:
-            raise ConfigError(
-                f"prevalence must be between 0 and 1 (both excluded), not {prevalence!r}"
-            )
+        prevalence = check_prevalence(prevalence, ConfigError)
         shift = _log_odds(prevalence) - _log_odds(self.prevalence)
         if self.kind == "platt":
             slope, intercept = self.log_odds
@@ -183,12 +183,13 @@ def as_distances(distance: Any) -> np.ndarray:
         CalibrationError: something that is no number, or NaN.
     """
     try:
-        d = np.asarray(
-            distance.detach().cpu() if isinstance(distance, Tensor) else distance, dtype=np.float64
-        )
-    except (TypeError, ValueError) as error:
+        array = as_array(distance, "the distances")
+        if array.dtype == bool:
+            raise CalibrationError("truth values")
+        d = as_float64(array, "the distances")
+    except CalibrationError as error:
         raise CalibrationError(
-            f"{distance!r} is no distance; give a number, or an array of numbers"
+            f"{in_words(distance)} is no distance ({error}); give a number, or an array of numbers"
         ) from error
     if np.isnan(d).any():
         raise CalibrationError(

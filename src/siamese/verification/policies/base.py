@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from dataclasses import replace
 from fractions import Fraction
@@ -9,10 +10,15 @@ from typing import Any, ClassVar, Union
 
 import numpy as np
 
-from siamese.errors import CalibrationError, ConfigError
+from siamese.distances.arrays import in_words
+from siamese.errors import CalibrationError, ConfigError, SiameseError
 from siamese.registry import Registry
 
 Prevalence = Union[str, float]
+
+# Rates and prevalences are at least so large: with a smaller one no number of pairs is enough to
+# know anything, and what is left of 1 has no digits.
+LEAST = 1e-12
 
 PEOPLE = "people"
 OBSERVED, BALANCED = "observed", "balanced"
@@ -75,26 +81,25 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, np.generic):  # numpy's numbers are no plain JSON values
-                object.__setattr__(self, name, value.item())
+            object.__setattr__(self, name, _plain(value))
         p = self.prevalence
-        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else is_number(p) and 0 < p < 1
+        known = p in (OBSERVED, BALANCED) if isinstance(p, str) else _is_share(p)
         if not known:
             raise ConfigError(
-                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 (both "
-                f"excluded), not {p!r}"
+                f"prevalence must be {OBSERVED!r}, {BALANCED!r} or a number between 0 and 1 "
+                f"({LEAST:g} to 1 - {LEAST:g}), not {in_words(p)}"
             )
         if self.weights not in (None, PEOPLE):
             raise ConfigError(
                 f"weights must be {PEOPLE!r}, so that every identity counts alike, or None, so "
-                f"that every pair does, not {self.weights!r}"
+                f"that every pair does, not {in_words(self.weights)}"
             )
         c = getattr(self, "confidence", None)
         if c is not None and not (is_number(c) and 0.5 <= c <= MOST_CONFIDENT):
             raise ConfigError(
                 f"confidence must be a number from 0.5 to {MOST_CONFIDENT}, such as 0.95, not "
-                f"{c!r}; leave it out (in Python None) for a promise on the calibration identities "
-                f"alone"
+                f"{in_words(c)}; leave it out (in Python None) for a promise on the calibration "
+                f"identities alone"
             )
 
     @property
@@ -321,11 +326,48 @@ def check_rate(what: str, rate: Any, one: bool) -> None:
         ConfigError: it does not; ``what`` is what the message calls it.
     """
     if not is_number(rate):
-        raise ConfigError(f"{what} must be a number, not {rate!r}")
-    if not (0 < rate < 1 or (one and rate == 1)):
+        raise ConfigError(f"{what} must be a number, not {in_words(rate)}")
+    if not (LEAST <= rate < 1 or (one and rate == 1)):
         raise ConfigError(
-            f"{what} must be above 0 and {'at most' if one else 'below'} 1, not {rate!r}"
+            f"{what} must be above 0 ({LEAST:g} at the least) and {'at most' if one else 'below'} "
+            f"1, not {in_words(rate)}"
         )
+
+
+def check_prevalence(prevalence: Any, kind: type[SiameseError]) -> float:
+    """A share of genuine pairs as a number of Python.
+
+    Args:
+        prevalence: a number.
+        kind: of error.
+
+    Raises:
+        SiameseError: of that kind, for anything but a number between 0 and 1, 1e-12 from either.
+    """
+    share = _plain(prevalence)
+    if not _is_share(share):
+        raise kind(
+            f"prevalence must be between 0 and 1 (both excluded; {LEAST:g} to 1 - {LEAST:g}), not "
+            f"{in_words(prevalence)}"
+        )
+    return float(share)
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and LEAST <= value <= 1 - LEAST
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python has it, which JSON can hold: no fraction, and none of numpy's."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, numbers.Real) and not isinstance(value, (bool, numbers.Integral)):
+        with np.errstate(over="ignore", under="ignore"):
+            try:
+                return float(value)
+            except OverflowError:
+                return math.inf
+    return value
 
 
 def is_number(value: Any) -> bool:

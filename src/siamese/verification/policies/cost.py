@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from siamese.distances.arrays import in_words
 from siamese.errors import ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
@@ -14,6 +15,8 @@ from siamese.verification.policies.base import (
     Prevalence,
     is_number,
 )
+
+CHEAPEST, DEAREST = 1e-12, 1e12
 
 
 @POLICIES.register("cost")
@@ -25,8 +28,8 @@ class Cost(Policy):
     every pair can be best; the threshold then lies just below the smallest distance.
 
     Args:
-        false_match: cost of accepting a pair of different identities, > 0.
-        false_non_match: cost of refusing a pair of the same identity, > 0.
+        false_match: cost of accepting a pair of different identities, 1e-12 to 1e12.
+        false_non_match: cost of refusing a pair of the same identity, 1e-12 to 1e12.
         prevalence: see :class:`Policy`.
         confidence: with this confidence, 0.5 to 0.99, the cost on other identities is at most a
             bound, and the threshold is the one with the lowest bound; None for the lowest cost on
@@ -46,8 +49,12 @@ class Cost(Policy):
         super().__post_init__()
         for name in ("false_match", "false_non_match"):
             value = getattr(self, name)
-            if not is_number(value) or not 0 < value < float("inf"):
-                raise ConfigError(f"the cost {name} must be a number above 0, not {value!r}")
+            if not is_number(value) or not CHEAPEST <= value <= DEAREST:
+                raise ConfigError(
+                    f"the cost {name} must be a number above 0, from {CHEAPEST:g} to {DEAREST:g}, "
+                    f"not {in_words(value)}; only the ratio of both costs matters for the "
+                    f"threshold, so multiply both by one number"
+                )
 
     @property
     def limit(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from siamese.distances.arrays import in_words
 from siamese.errors import CalibrationError, ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
@@ -19,6 +20,8 @@ from siamese.verification.policies.base import (
     Prevalence,
     check_rate,
 )
+
+MOST = 10**12  # identities of a gallery
 
 
 @POLICIES.register("fmr")
@@ -66,10 +69,10 @@ class Fmr(Policy):
         if isinstance(self.gallery, float) and self.gallery.is_integer():  # typed as a setting
             object.__setattr__(self, "gallery", int(self.gallery))
         n = self.gallery
-        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST):
             raise ConfigError(
                 f"gallery must be the number of identities that a search compares with, a whole "
-                f"number from 1 on, or None for pairs, not {n!r}"
+                f"number from 1 to {MOST:,}, or None for pairs, not {in_words(n)}"
             )
 
     @property

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from siamese.distances.arrays import in_words
 from siamese.errors import ConfigError
 from siamese.verification.policies.base import (
     OBSERVED,
@@ -16,7 +15,8 @@ from siamese.verification.policies.base import (
     is_number,
 )
 
-LARGEST = float(np.finfo(np.float32).max)
+# Of a bandwidth: what no distance that is kept differs by, and the largest number of a setting.
+SMALLEST, LARGEST = 1e-30, 1e12
 
 
 @POLICIES.register("max_f1")
@@ -42,10 +42,10 @@ class MaxF1(Policy):
     def __post_init__(self) -> None:
         super().__post_init__()
         s = self.smooth
-        if s is not None and s != "auto" and not (is_number(s) and 0 < s <= LARGEST):  # type: ignore[operator]
+        if s is not None and s != "auto" and not (is_number(s) and SMALLEST <= s <= LARGEST):  # type: ignore[operator]
             raise ConfigError(
-                f"smooth must be 'auto', a finite bandwidth above 0 in the unit of the distance, "
-                f"or None, not {s!r}"
+                f"smooth must be 'auto', a bandwidth above 0 in the unit of the distance "
+                f"({SMALLEST:g} to {LARGEST:g}), or None, not {in_words(s)}"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:

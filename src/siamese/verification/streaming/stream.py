@@ -27,11 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.distances.arrays import as_threshold
 from siamese.distances.base import DISTANCES, Distance, floor
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
-from siamese.verification.confusion import Confusion, check_threshold
+from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
 from siamese.verification.grids import CELLS, guess_thresholds, is_fine_enough
 from siamese.verification.pair_distances import PairDistances, PairSample
@@ -200,8 +201,7 @@ class StreamedDistances(PairDistances):
         Raises:
             CalibrationError: a threshold that is not a number.
         """
-        check_threshold(threshold)
-        below = floor(threshold) + np.float32(0)  # turns minus zero into zero
+        below = floor(as_threshold(threshold)) + np.float32(0)  # turns minus zero into zero
         if below < 0:
             return Confusion(0, 0, self.genuine, self.impostor)
         genuine, impostor = self._histogram()
@@ -322,8 +322,7 @@ class StreamedDistances(PairDistances):
         return True
 
     def accepted(self, threshold: float, visit: Callable[[np.ndarray, np.ndarray], None]) -> None:
-        check_threshold(threshold)
-        below = floor(threshold) + np.float32(0)  # turns minus zero into zero
+        below = floor(as_threshold(threshold)) + np.float32(0)  # turns minus zero into zero
         if below < 0:
             return
         bins = len(self._tiles.edges)

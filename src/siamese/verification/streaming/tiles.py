@@ -53,6 +53,7 @@ MARGIN_STEPS = 8  # float32 steps from a bin's end in which a pair is doubtful
 UNIT = 2.0**-53
 MAX_THREADS = 8  # bounds the memory
 SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
+FARTHEST = 1e30  # what a stored operating point may hold (siamese.verification.stored_point.Real)
 
 
 @dataclass(frozen=True)
@@ -349,7 +350,8 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
     coordinate, at a right angle to all others.
 
     Raises:
-        CalibrationError: float32 does not hold the distances between rows of that length.
+        CalibrationError: float32, or a file, does not hold the distances between rows of that
+            length.
     """
     terms = distance.row_terms(rows)
     lengths = torch.linalg.vector_norm(rows, dim=1)
@@ -357,10 +359,10 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
         lengths = torch.hypot(lengths, terms.sqrt())
     longest = float(lengths.max())
     largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
-    if not largest < LARGEST / 2:
+    if not largest < FARTHEST:
         raise CalibrationError(
-            "the embeddings are too large: their distances overflow float32; divide them by their "
-            "largest norm"
+            f"the embeddings are too large: their distances exceed {FARTHEST:g}, beyond which no "
+            f"threshold is kept; divide them by their largest norm"
         )
     if largest < SMALLEST and bool(rows.any()):
         raise CalibrationError(
