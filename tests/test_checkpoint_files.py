@@ -144,3 +144,33 @@ def test_a_list_is_no_checkpoint(tmp_path):
     torch.save([1], tmp_path / "list.ckpt")
     with pytest.raises(CheckpointError, match="it holds a list"):
         read_checkpoint(tmp_path / "list.ckpt")
+
+
+class Huge:
+    """What torch makes without room for it being in the file."""
+
+    def __reduce__(self):
+        return (bytearray, (3_000_000_000,))
+
+
+def test_nothing_is_made_that_is_larger_than_the_file(tmp_path):
+    torch.save({"state_dict": {}, "x": Huge()}, tmp_path / "huge.ckpt")
+    assert (tmp_path / "huge.ckpt").stat().st_size < 2000
+    with pytest.raises(CheckpointError, match="bytearray"):
+        read_checkpoint(tmp_path / "huge.ckpt")
+
+
+def test_an_object_in_it_is_named(tmp_path):
+    torch.save({"state_dict": {}, "hyper_parameters": {"root": tmp_path}}, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(tmp_path / "x.ckpt")
+    assert_says(caught.value, "holds an object of pathlib", "leave it out", "save_hyperparameters")
+
+
+def test_parts_that_are_compressed_are_refused(path, tmp_path):
+    """They could unpack to any size."""
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "x.ckpt", "w", 8) as packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    with pytest.raises(CheckpointError, match="compressed"):
+        read_checkpoint(tmp_path / "x.ckpt")

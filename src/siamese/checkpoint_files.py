@@ -6,6 +6,8 @@ import contextlib
 import errno
 import io
 import os
+import pickletools
+import re
 import secrets
 import stat
 import zipfile
@@ -87,16 +89,31 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
         check_archive(path, path.stat().st_size)  # its parts are stored as they are
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
+            _check_pickles(path, archive)
         if damaged is not None:
             raise CheckpointError(f"{path}: damaged (the checksum of {damaged} is wrong)")
         content = torch.load(path, map_location=map_location, weights_only=True)
     except (FileNotFoundError, CheckpointError):
         raise
     except Exception as error:  # zipfile and torch raise many kinds for what is no checkpoint
+        if strange := re.search(r"Unsupported global: GLOBAL ([\w.]+)", str(error)):
+            raise CheckpointError(
+                f"{path}: holds an object of {strange[1]}, and checkpoints are read as data alone; "
+                f"leave it out of what is saved (save_hyperparameters, state_dict)"
+            ) from error
         raise CheckpointError(f"{path}: not a checkpoint ({first_line(error):.120})") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: not a checkpoint (it holds a {type(content).__name__})")
     return content
+
+
+def _check_pickles(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what torch would make without room for it being in the file: ``bytearray(10**9)``."""
+    for name in archive.namelist():
+        if name.endswith(".pkl"):
+            for operation, argument, _ in pickletools.genops(archive.read(name)):
+                if operation.name == "STACK_GLOBAL" or "bytearray" in str(argument or "")[:40]:
+                    raise CheckpointError(f"{path}: not a checkpoint (it holds a bytearray)")
 
 
 def sizes_of(tensors: Any) -> dict[str, tuple[int, ...]]:

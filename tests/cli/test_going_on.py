@@ -1,6 +1,7 @@
 """`siamese train` that was stopped: how to go on is said, and one command comes to the end."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -57,6 +58,15 @@ def test_a_stopped_command_says_how_to_go_on_and_does(number, code, words, monke
     assert [*Path("runs").glob("folder/*")] == [run]
     assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 9
     assert (run / "bundle").is_dir()
+
+
+def test_a_folder_with_a_name_that_needs_marks_of_quotation(words, monkeypatch, capsys):
+    Signals(monkeypatch, signal.SIGTERM, 4)
+    assert main(["train", *words, "max_epochs=3", 'hydra.run.dir="runs/a b,c"']) == 143
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    command = shlex.split(line.partition("go on with: siamese ")[2])
+    assert main(command) == 0
+    assert Path("runs/a b,c/bundle").is_dir()
 
 
 def test_one_command_comes_to_the_end_of_one_run(words, monkeypatch, capsys):

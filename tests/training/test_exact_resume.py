@@ -290,6 +290,112 @@ def test_a_failure_in_a_validation_loses_no_epoch(whole, identities, tmp_path):
     assert_same(whole("cosine"), trained(identities, tmp_path, resume="auto"))
 
 
+@pytest.mark.parametrize("step", [5, 9])
+def test_the_best_epoch_is_kept_where_the_runs_folder_was_moved(step, identities, tmp_path):
+    one = trained(identities, tmp_path / "whole", keep="best")
+    stopped(identities, tmp_path / "run", Signal(step=step), keep="best")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert_same(one, trained(identities, tmp_path / "moved", keep="best", resume="auto"))
+
+
+def test_the_best_epoch_is_kept_from_folder_to_folder(identities, tmp_path):
+    more = {"keep": "best", "schedule": "constant"}
+    one = trained(identities, tmp_path / "whole", max_epochs=5, **more)
+    trained(identities, tmp_path / "a", max_epochs=2, **more)
+    stopped(identities, tmp_path / "b", Signal(step=9), resume=tmp_path / "a", max_epochs=5, **more)
+    assert_same(one, trained(identities, tmp_path / "b", resume="auto", max_epochs=5, **more))
+
+
+class Drawing(BatchSampler):
+    """Draws each batch when it is asked for, from the global numbers of numpy and torch."""
+
+    def __init__(self):
+        super().__init__(range(20), 5, True)
+
+    def __iter__(self):
+        for _ in range(len(self)):
+            start = int(np.random.randint(5)) + int(torch.randint(0, 5, ()))  # noqa: NPY002
+            yield list(range(start, start + 5))
+
+
+def test_a_sampler_that_draws_batch_by_batch(identities, tmp_path):
+    one = trained(identities, tmp_path / "whole", sampler=Drawing())
+    stopped(identities, tmp_path / "run", Signal(step=6), sampler=Drawing())
+    np.random.seed(7)  # noqa: NPY002 - another process has others
+    assert_same(one, trained(identities, tmp_path / "run", resume="auto", sampler=Drawing()))
+
+
+class Ends(pl.Callback):
+    """Ends the training in its first epoch; the process is then killed."""
+
+    def __init__(self, killed):
+        self.killed = killed
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = True
+
+    def on_train_end(self, trainer, pl_module):
+        if self.killed:
+            raise KeyboardInterrupt
+
+
+def test_what_a_callback_ended_is_not_trained_on(identities, tmp_path):
+    one = trained(identities, tmp_path / "whole", callbacks=[Ends(False)])
+    with pytest.raises(KeyboardInterrupt):
+        trained(identities, tmp_path / "run", callbacks=[Ends(True)])
+    run = trained(identities, tmp_path / "run", resume="auto")
+    assert run[1].evaluation.bundle.provenance["epochs"] == 1
+    assert_same(one, run)
+
+
+class Logs(pl.Callback):
+    """Logs what is no mean."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        value = float(trainer.global_step % 5)
+        for name in ("max", "min", "sum"):
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, reduce_fx=name)
+
+
+def test_sums_and_extremes_are_logged_whole(identities, tmp_path):
+    one = trained(identities, tmp_path / "whole", callbacks=[Logs()])
+    stopped(identities, tmp_path / "run", Signal(step=6), callbacks=[Logs()])
+    assert_same(one, trained(identities, tmp_path / "run", resume="auto", callbacks=[Logs()]))
+
+
+def test_a_loader_that_is_not_stateful_is_no_obstacle(tmp_path):
+    """In a Trainer of the user's own; within an epoch it begins anew, as Lightning has it."""
+
+    class Plain(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 1)
+
+        def training_step(self, batch, batch_idx):
+            return self.layer(batch).square().mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1)
+
+    def trainer(**settings):
+        saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+        return pl.Trainer(
+            accelerator="cpu",
+            callbacks=[siamese.ExactResume(), saved],
+            plugins=[siamese.AtomicCheckpointIO()],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            **settings,
+        )
+
+    loader = torch.utils.data.DataLoader(torch.randn(12, 2), 4)
+    trainer(max_epochs=2).fit(Plain(), loader)
+    again = trainer(max_epochs=3)
+    again.fit(Plain(), loader, ckpt_path=tmp_path / "step=2.ckpt")
+    assert again.current_epoch == 3
+
+
 def counters(epoch, batch, *, of=4, begun=1, processed=0, completed=0, validated=True):
     """Lightning's, as they are in the given epoch after a batch."""
     epochs = {"ready": epoch + 1, "started": epoch + begun, "processed": epoch + processed}

@@ -555,7 +555,7 @@ def test_a_folder_is_kept_while_another_process_writes_there(identities, tmp_pat
     here = process_now()
     for process, free in (
         (here, True),  # failed in this process
-        (here | {"pid": os.getppid()}, False),
+        (here | {"pid": os.getppid(), "started": None}, False),
         (here | {"pid": 2**22 + 1}, True),  # gone
         (here | {"host": "another"}, False),
     ):

@@ -25,28 +25,33 @@ def with_run(argv: Sequence[str]) -> list[str]:
     named = [word for word in argv if word.startswith("resume=")]
     if not named:
         return list(argv)
-    value, given = named[-1].partition("=")[2], [w for w in argv if w.startswith(_DIR)]
+    value, given = unquoted(named[-1].partition("=")[2]), [w for w in argv if w.startswith(_DIR)]
     several = any(word in ("-m", "--multirun") for word in argv)
     if value != AUTO:
         here = not given and not several and _unfinished(Path(value).expanduser())
-        return [*argv, f"{_DIR}{value}"] if here else list(argv)
+        return [*argv, f'{_DIR}"{value}"'] if here else list(argv)
     if several:
         raise ConfigError(
             "resume=auto goes on with one run, not with a sweep: leave out one of the two"
         )
     rest = [word for word in argv if not word.startswith("resume=")]
     if given:
-        folder = Path(given[-1].removeprefix(_DIR)).expanduser()
+        folder = Path(unquoted(given[-1].removeprefix(_DIR))).expanduser()
         found = folder if (folder / "checkpoints" / "last.ckpt").is_file() else None
     else:
         found = newest(RUNS)
-        rest += [f"{_DIR}{found}"] if found else []
+        rest += [f'{_DIR}"{found}"'] if found else []
     if found is None:
         where = given[-1].removeprefix(_DIR) if given else f"{RUNS}/"
         print(f"resume=auto: no unfinished run in {where}; begins a new one")
         return rest
     print(f"resume=auto: goes on with {found}")
-    return [*rest, f"resume={found}"]
+    return [*rest, f'resume="{found}"']
+
+
+def unquoted(value: str) -> str:
+    """A value of Hydra's without the marks of quotation around it."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def newest(runs: Path) -> Path | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from siamese.cli.newest_run import unquoted
 from siamese.cli.recorded_paths import leads_outside
 from siamese.errors import ConfigError
 
@@ -36,7 +37,7 @@ def with_recorded_settings(
     named = [word.partition("=")[2] for word in argv if word.startswith("resume=")]
     if not named:
         return list(argv)
-    run = Path(named[-1]).expanduser()
+    run = Path(unquoted(named[-1])).expanduser()
     home = run if run.is_dir() else run.parent.parent  # a checkpoint lies in RUN/checkpoints
     recorded = home / ".hydra" / "overrides.yaml"
     if not recorded.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch.utils import data as torch_data
 from torch.utils.data.distributed import DistributedSampler
 
+from siamese.data.random_state import random_state, set_random_state
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.transforms import draw
 from siamese.errors import ConfigError
@@ -93,8 +95,9 @@ class TorchBatches:
     """A torch batch sampler in the form that a data module's loader reads.
 
     Which images are together is the sampler's affair. A checkpoint keeps the random numbers that it
-    draws from (torch's global ones and its own ``generator``), as they were when the epoch began: a
-    run that is resumed within it draws the epoch again and leaves out what was trained on. Several
+    draws from (the global ones of torch, numpy and Python, and its own ``generator`` of torch), as
+    they were when the epoch began: a run that is resumed within it draws the epoch again and leaves
+    out what was trained on. An epoch is drawn at once, when it begins. Several
     processes need a sampler that draws alike in each of them (a seeded generator), or a
     ``DistributedSampler``. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
     """
@@ -113,8 +116,8 @@ class TorchBatches:
                 f"{_IN_BATCHES if world == 1 else 'give more and smaller ones'}"
             )
         self.epoch = self.begun = 0
-        self._drawn_from: dict[str, torch.Tensor] = {}  # as this epoch began
-        self._begin_with: Mapping[str, torch.Tensor] = {}
+        self._drawn_from: dict[str, Any] = {}  # as this epoch began
+        self._begin_with: Mapping[str, Any] = {}
         self.sampler = self  # where Lightning looks for set_epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -123,11 +126,11 @@ class TorchBatches:
             if callable(announce := getattr(part, "set_epoch", None)):
                 announce(epoch)
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """The random numbers that the epoch was drawn from."""
         return self._drawn_from
 
-    def begin_at(self, step: int, state: Mapping[str, torch.Tensor] | None = None) -> None:
+    def begin_at(self, step: int, state: Mapping[str, Any] | None = None) -> None:
         """Let the next epoch that is drawn begin with a later step, once.
 
         Args:
@@ -142,33 +145,28 @@ class TorchBatches:
     def __len__(self) -> int:
         return len(self._sampler) // self._world  # type: ignore[arg-type]
 
-    def _draw(self, begun: int) -> Iterator[tuple[int, Any]]:
-        """The sampler's batches from one on, with their numbers."""
+    def _draw(self, begun: int) -> list[Any]:
+        """The sampler's batches of an epoch, drawn at once: nothing else draws in between."""
         generator, given = generator_of(self._sampler), self._begin_with if begun else {}
         self._begin_with = {}
-        now = torch.get_rng_state()
+        now = random_state()
         if given:
-            torch.set_rng_state(given["torch"])
+            set_random_state(given["random"])
             if generator is not None and "generator" in given:
                 generator.set_state(given["generator"])
-        self._drawn_from = {"torch": torch.get_rng_state()}
+        self._drawn_from = {"random": given["random"] if given else now}
         if generator is not None:
             self._drawn_from["generator"] = generator.get_state()
-        batches = enumerate(self._sampler)
-        for _ in range(begun * self._world):
-            next(batches)
+        batches = list(itertools.islice(self._sampler, len(self) * self._world))
         if given:  # the training's own have gone on since
-            torch.set_rng_state(now)
+            set_random_state(now)
         return batches
 
     def __iter__(self) -> Iterator[BatchPlan]:
         begun, self.begun = self.begun, 0
-        steps = len(self)
-        for turn, rows in self._draw(begun):
+        for turn, rows in enumerate(self._draw(begun)):
             step, rank = divmod(turn, self._world)
-            if step >= steps:
-                return
-            if rank == self._rank:
+            if step >= begun and rank == self._rank:
                 seed = (self._seed, self.epoch, step, rank)
                 yield BatchPlan(self._checked(rows), None, seed)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer
 from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from siamese.checkpoint_files import read_checkpoint
+from siamese.data.random_state import random_state, set_random_state
 from siamese.data.transforms import stable_seed
+from siamese.errors import CheckpointError
+from siamese.storage import write_whole
 from siamese.training.position import Position, place_loops
 
 
@@ -43,8 +46,9 @@ class ExactResume(pl.Callback):
 
         pl.Trainer(callbacks=[siamese.ExactResume()], plugins=[siamese.AtomicCheckpointIO()])
 
-    Not part of it: gradients that are being accumulated (checkpoints are written after a step), and
-    random numbers that an augmentation of your own draws inside a loader's process.
+    Not part of it: gradients that are being accumulated (checkpoints are written after a step),
+    random numbers that an augmentation of your own draws inside a loader's process, and the batches
+    of a loader that is not ``Stateful``, such as torch's own, within an epoch.
 
     Attributes:
         resumed_at: where the training that was resumed had been, ``(epoch, batch)``, both from 0;
@@ -63,9 +67,10 @@ class ExactResume(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         trainer = self._trainer
         return {
-            "random": _random_state(),
+            "random": random_state(),
             "means": dict(_sums(trainer)) | self._means,
             "plateau": _plateau_values(trainer),
+            "ended": _was_ended(trainer),
             "batches": trainer.num_training_batches,
             "max_epochs": trainer.max_epochs,
         }
@@ -80,6 +85,9 @@ class ExactResume(pl.Callback):
             return
         # Lightning hands on the states of callbacks after this.
         saved = checkpoint.get("callbacks", {}).get(self.state_key) or {}
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+                _bring_along(callback, checkpoint, Path(str(trainer.ckpt_path)).parent)
         batches = saved.get("batches")
         self._position = Position.of(checkpoint, batches if isinstance(batches, int) else None)
         if self._position is not None:
@@ -95,11 +103,13 @@ class ExactResume(pl.Callback):
             _begin_epoch(trainer)
             if position.schedules_due:
                 _step_plateaus(trainer, saved.get("plateau", {}))
-            _stop_early(trainer, position.epoch - 1, saved.get("max_epochs"))
         else:
             self._means = dict(saved.get("means", {}))
+        # What ended of itself is not trained on, unless it is made longer.
+        if saved.get("ended") and trainer.max_epochs == saved.get("max_epochs"):
+            trainer.should_stop = True
         if state := saved.get("random"):
-            _set_random_state(state)
+            set_random_state(state)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -132,8 +142,7 @@ class ExactResume(pl.Callback):
         if self._means:
             for key, metric in _metrics(trainer):
                 if (sums := self._means.pop(key, None)) is not None:
-                    metric.value = metric.value + sums[0]
-                    metric.cumulated_batch_size = metric.cumulated_batch_size + int(sums[1])
+                    _add(metric, *sums[:2])
 
 
 def _begin_epoch(trainer: pl.Trainer) -> None:
@@ -151,14 +160,49 @@ def _restarted(trainer: pl.Trainer) -> None:
     trainer.fit_loop._restarting = False
 
 
-def _stop_early(trainer: pl.Trainer, epoch: int, max_epochs: int | None) -> None:
-    """A run that early stopping had ended is not trained on, unless it is made longer."""
-    ended = any(
-        isinstance(callback, EarlyStopping) and 0 < callback.stopped_epoch == epoch
-        for callback in trainer.callbacks  # type: ignore[attr-defined]
-    )
-    if ended and trainer.max_epochs == max_epochs:
-        trainer.should_stop = True
+def _was_ended(trainer: pl.Trainer) -> bool:
+    """Whether a callback has ended the training for good; one that has no time left has not."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    timers = [callback for callback in callbacks if isinstance(callback, Timer)]
+    return trainer.should_stop and not any((t.time_remaining() or 0.0) <= 0 for t in timers)
+
+
+def _bring_along(best: ModelCheckpoint, checkpoint: dict[str, Any], home: Path) -> None:
+    """Let a run that goes on in another folder, or in a moved one, know its best epochs.
+
+    Lightning forgets them there, and would write over a better one.
+
+    Args:
+        best: a callback that keeps checkpoints by a figure.
+        checkpoint: that is resumed.
+        home: the folder where it lies.
+    """
+    state = checkpoint.get("callbacks", {}).get(best.state_key)
+    if not state or best.dirpath is None or state.get("dirpath") == best.dirpath:
+        return
+    kept: dict[str, Any] = {}
+    for path, score in dict(state.get("best_k_models") or {}).items():
+        here = Path(best.dirpath) / Path(path).name
+        places = (here, Path(path), home / here.name)
+        found = next((p for p in places if _is_of(p, checkpoint["global_step"])), None)
+        if found is None:
+            return
+        if found != here:
+            here.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(here, found.read_bytes())
+        kept[path] = (str(here), score)
+    state["dirpath"], state["last_model_path"] = best.dirpath, ""
+    state["best_k_models"] = dict(kept.values())
+    for name in ("best_model_path", "kth_best_model_path"):
+        state[name] = kept[state[name]][0] if state.get(name) in kept else ""
+
+
+def _is_of(path: Path, step: int) -> bool:
+    """Whether a checkpoint lies there that was written up to a step."""
+    try:
+        return int(read_checkpoint(path)["global_step"]) <= step
+    except (OSError, CheckpointError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _plateaus(trainer: pl.Trainer) -> Iterator[Any]:
@@ -185,36 +229,24 @@ def _step_plateaus(trainer: pl.Trainer, values: Mapping[str, float]) -> None:
 
 
 def _metrics(trainer: pl.Trainer) -> Iterator[tuple[str, Any]]:
-    """What is logged as a mean over the batches of a training epoch."""
+    """What is logged of the batches of a training epoch: means, sums, least and greatest values."""
     for key, metric in trainer.fit_loop.epoch_loop._results.items():
-        if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction:
+        if metric.is_tensor and metric.meta.on_epoch and not metric.meta.is_custom_reduction:
             yield str(key), metric
 
 
+def _add(metric: Any, value: float, weight: float) -> None:
+    before = torch.as_tensor(value, dtype=metric.value.dtype, device=metric.value.device)
+    if metric.meta.is_max_reduction or metric.meta.is_min_reduction:
+        metric.value = metric.meta.reduce_fx(before, metric.value)
+        return
+    metric.value = metric.value + before
+    if metric.meta.is_mean_reduction:
+        metric.cumulated_batch_size = metric.cumulated_batch_size + int(weight)
+
+
 def _sums(trainer: pl.Trainer) -> Iterator[tuple[str, list[Any]]]:
-    """Of each mean its sum, its weight, and the name under which it is logged."""
+    """Of each the value so far (a mean's sum), its weight, and the name that it is logged under."""
     for key, metric in _metrics(trainer):
-        name = str(metric.meta.name)
-        yield key, [float(metric.value), float(metric.cumulated_batch_size), name]
-
-
-def _random_state() -> dict[str, Any]:
-    """Of all generators that a training may draw from, as plain values and tensors."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
-    version, numbers, after = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [str(name), [int(k) for k in keys], int(position), int(has_gauss), float(gauss)],
-        "python": [version, list(numbers), after],
-    }
-
-
-def _set_random_state(state: Mapping[str, Any]) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002
-    version, numbers, after = state["python"]
-    random.setstate((version, tuple(numbers), after))
+        weight = float(metric.cumulated_batch_size) if metric.meta.is_mean_reduction else 1.0
+        yield key, [float(metric.value), weight, str(metric.meta.name)]

@@ -84,8 +84,6 @@ def place_loops(checkpoint: dict[str, Any], position: Position) -> None:
     _set(progress, position.batch)
     if progress["is_last_batch"]:  # the loader is not asked for another batch of this epoch
         state.pop("combined_loader", None)
-    else:
-        state.setdefault("combined_loader", [{"batch": position.batch}])
     if position.validating:  # Lightning then validates before it trains
         validation["total"].update(ready=1, started=1)
     if position.validating and not progress["is_last_batch"]:

@@ -144,10 +144,12 @@ class PreviousRun:
         known: History = {}
         for file in (home / "history.csv", home / "logs" / "csv" / "metrics.csv"):
             known = join_histories(known, read_history(file) if file.exists() else {})
-        before = {
-            n: ([e for e in es if e < ended], vs[: sum(e < ended for e in es)])
-            for n, (es, vs) in known.items()
-        }
+        # Of the epoch that goes on, what was validated in it; its means are made anew.
+        begun = position is not None and position.batch > 0
+        before = {}
+        for n, (es, vs) in known.items():
+            end = ended + (begun and not n.startswith("train/"))
+            before[n] = ([e for e in es if e < end], vs[: sum(e < end for e in es)])
         manifest = SplitManifest.load(split) if split.exists() else None
         validated = manifest.calibrating if manifest else "calibration"
         described = _described(home)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import threading
@@ -35,8 +36,7 @@ class TrainingStoppedError(KeyboardInterrupt):
     def __init__(self, number: int, folder: Path | None) -> None:
         self.signal, self.folder = signal.Signals(number), folder
         super().__init__(
-            f"interrupted ({self.signal.name}); go on with: "
-            f"siamese train resume={shlex.quote(os.path.relpath(folder))}"
+            f"interrupted ({self.signal.name}); go on with: siamese train {_word(folder)}"
             if folder is not None
             else f"interrupted ({self.signal.name}) before the first batch; nothing was kept"
         )
@@ -51,6 +51,17 @@ def told_how_to_go_on(folder: Path) -> Iterator[None]:
         raise
     except KeyboardInterrupt as stop:
         raise TrainingStoppedError(signal.SIGINT, folder if unfinished(folder) else None) from stop
+
+
+def _word(folder: Path) -> str:
+    """``resume=FOLDER`` as the command takes it, which has its own marks of quotation."""
+    try:
+        shown = os.path.relpath(folder)
+    except ValueError:  # on another drive
+        shown = str(folder)
+    if re.fullmatch(r"[\w./\\:+@-]+", shown):
+        return f"resume={shown}"
+    return shlex.quote(f'resume="{shown}"')
 
 
 class StopRequest:
