@@ -12,7 +12,7 @@ import torch
 from torch.utils import data as torch_data
 from torch.utils.data.distributed import DistributedSampler
 
-from siamese.data.random_state import random_state, set_random_state
+from siamese.data.random_numbers import random_state, set_random_state
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.transforms import draw
 from siamese.errors import ConfigError

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from siamese.bounds import shown
-from siamese.errors import CalibrationError, first_line
+from siamese.errors import CalibrationError, ConfigError, first_line
 
 # float64 holds every whole number up to here.
 WHOLE = 2**53
@@ -193,3 +193,15 @@ def as_row_numbers(values: Any, rows: int, what: str) -> np.ndarray:
             f"{rows} embeddings; give row numbers from 0 on"
         )
     return found.astype(np.int64)
+
+
+def given_threshold(value: Any) -> float:
+    """A threshold that a user gave, as :func:`as_threshold` reads it.
+
+    Raises:
+        ConfigError: no finite number.
+    """
+    try:
+        return as_threshold(value, finite=True)
+    except CalibrationError as error:
+        raise ConfigError(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
+from siamese.distances.arrays import given_threshold
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
     OTHER,
@@ -214,8 +214,8 @@ def _check(
         raise ConfigError("on=RUN (--on) names what is compared; leave out the data (--data)")
     if on is not None and tta is not None:
         raise ConfigError("on=RUN (--on) compares networks as they are; leave out tta (--tta)")
-    if threshold is not None and not math.isfinite(threshold):
-        raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+    if threshold is not None:
+        given_threshold(threshold)
     if policy is not None:
         as_policy(policy)
 

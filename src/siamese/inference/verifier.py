@@ -6,7 +6,6 @@ Imports neither Lightning nor Hydra nor albumentations.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
 from numbers import Integral
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from siamese.data.embedding import EVAL_BATCH, embed_batch
 from siamese.data.tta import TestTimeAugmentation
+from siamese.distances.arrays import given_threshold
 from siamese.distances.base import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
@@ -116,8 +116,7 @@ class Verifier:
                 f"Verifier takes a siamese.Bundle, not {bundle!r:.80}; write "
                 f"siamese.Verifier.{instead}"
             )
-        if threshold is not None and not math.isfinite(threshold):
-            raise ConfigError(f"the threshold must be a finite number, not {threshold}")
+        threshold = None if threshold is None else given_threshold(threshold)
         if threshold is not None and policy is not None:
             raise ConfigError(
                 "a threshold and a policy were given; a policy chooses the threshold, so leave out "

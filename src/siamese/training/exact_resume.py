@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from siamese.checkpoint_files import read_checkpoint
-from siamese.data.random_state import random_state, set_random_state
+from siamese.data.random_numbers import random_state, set_random_state
 from siamese.data.transforms import stable_seed
 from siamese.errors import CheckpointError
 from siamese.storage import write_whole
