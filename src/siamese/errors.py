@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+LINES = "\n\t"  # what a message of several lines is laid out with
 
 
 def first_line(error: BaseException) -> str:
@@ -13,7 +16,24 @@ def first_line(error: BaseException) -> str:
     """
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     kept = line if len(line) <= 500 else f"{line[:500]}..."
-    return "".join(c if c.isprintable() else "?" for c in kept)
+    return printable(kept)
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text that steers no terminal: what shows nothing is escaped, as ``\x1b``.
+
+    Args:
+        text: may hold names out of a file or of files.
+        keep: characters that stay, such as the ends of lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c
+        if c.isprintable() or c in keep or unicodedata.category(c) == "Zs"  # all kinds of spaces
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class SiameseError(Exception):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 
 import pytest
@@ -33,6 +35,37 @@ def test_text_and_json_say_the_same(people, tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "new" / "a.json").read_text())
     assert printed["same_files"][0]["files"] == ["person_00/0.png", "person_01/copy.png"]
+
+
+def test_no_name_steers_the_terminal(people, tmp_path, capsys):
+    evil = "\x1b]0;owned\x07\nnote: all is well\u202e"
+    for number in (0, 1):
+        (people / f"{evil}{number}").mkdir()
+        shutil.copy(people / "person_00" / "0.png", people / f"{evil}{number}" / "0.png")
+    (people / os.fsdecode(b"\xff\xe3\x80\x80")).mkdir()
+    shutil.copy(people / "person_00" / "0.png", people / os.fsdecode(b"\xff\xe3\x80\x80"))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"missing": evil}))
+    shown = r"\x1b]0;owned\x07"
+    assert main(["audit", str(people), "--bundle", "none"]) == 0
+    audited = capsys.readouterr()
+    assert f"{shown}\\nnote: all is well\\u202e0/0.png" in audited.out
+    assert r"\udcff" in audited.out
+    image = str(people / "person_00" / "0.png")
+    for words in (
+        ["verify", image, image, "--bundle", str(run)],
+        ["audit", str(people / f"{evil}0"), "--bundle", "none"],
+        ["audit", str(people / f"{evil}9")],
+        [f"verify{evil}"],
+    ):
+        with contextlib.suppress(SystemExit):  # of a word that is no command
+            main(words)
+        said = capsys.readouterr()
+        assert shown in said.err
+        assert "\nnote: all is well" not in said.err or words[0] == "audit"
+        audited += said
+    assert not set("".join(audited)) & set("\x1b\x07\u202e\udcff")
 
 
 def test_a_bundle_and_how_much_is_shown(people, tmp_path, capsys):

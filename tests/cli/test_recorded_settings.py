@@ -1,16 +1,18 @@
 """`resume=RUN` takes over a run's settings, whatever group they choose from, and nothing else."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.helpers import write_identities
+from omegaconf import OmegaConf
+from tests.helpers import assert_says, write_identities
 
 import siamese
 from siamese.cli.main import main
 from siamese.cli.overrides import groups
-from siamese.cli.recorded_settings import roots, today, with_recorded_settings
+from siamese.cli.recorded_settings import _Flat, roots, today, with_recorded_settings
 from siamese.cli.train import config_folder
 from siamese.errors import ConfigError
 
@@ -123,6 +125,57 @@ def test_only_what_cannot_execute_is_taken_over(tmp_path):
     for word in (*strange, "data.root=${oc.env:HOME}", "policy=mine", "max_epochs"):
         with pytest.raises(ConfigError, match="may bring with it"):
             taken(word)
+
+
+def test_a_record_that_would_take_all_memory_or_never_end_is_refused_at_once(tmp_path):
+    record = tmp_path / ".hydra" / "overrides.yaml"
+    record.parent.mkdir()
+    bomb = ["- &a0 [x, x]", *(f"- &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+
+    def refused(reason):
+        with pytest.raises(ConfigError, match=reason) as caught:
+            with_recorded_settings([f"resume={tmp_path}"], {}, config_folder())
+        assert_says(caught.value, "overrides.yaml", "not a list of settings", "remove this file")
+
+    for content, reason in [
+        ("\n".join(bomb), "alias"),
+        ("- &a seed=3\n- *a", "alias"),
+        ("&a\n- *a", "alias"),
+        ("[" * 500_000, "a list"),
+        ("- {a: 1}", "a dictionary"),
+        ("- seed=3\n" * 200_000, "1,048,576 bytes"),
+        ("- !!python/object/apply:os.system [ls]", "list"),
+        ("- !!python/name:os.system x", "could not determine"),
+        ("- 'seed", "scanning"),
+        ("- \x1b]0;owned", "unacceptable"),
+        ("- 2024-99-99", "month"),
+        ("seed: 3", "list"),
+        ("", "list"),
+    ]:
+        record.write_text(content)
+        refused(reason)
+    record.write_bytes(b"- \xff\xfe\x80")
+    refused("not a list")
+    record.unlink()
+    os.mkfifo(record)
+    refused("regular file")
+
+
+def test_all_that_hydra_records_is_read(tmp_path):
+    """The oracle is what Hydra itself writes and reads with."""
+    words = [
+        "seed=3",
+        "a='b c'",
+        'x="y: z"',
+        "~module.schedule",
+        "+a=[1,2]",
+        "m=#1",
+        "u=\xe9\u4e2d",
+    ]
+    words += ["k='*a'", "k=&b", "long=" + "x y " * 200, "- a", "e=", "k=1\n2", "yes", "&a", "*b"]
+    record = tmp_path / "overrides.yaml"
+    OmegaConf.save(OmegaConf.create(words), record)
+    assert yaml.load(record.read_text(encoding="utf-8"), _Flat) == words
 
 
 def test_this_commands_settings_win(tmp_path):

@@ -6,6 +6,7 @@ runs, so that a sweep that looks at anything else finds another best.
 
 import csv
 import json
+import os
 import pickle
 import shutil
 from types import SimpleNamespace
@@ -295,3 +296,27 @@ def test_the_runs_of_a_sweep_show_no_figures_of_test_people(training, capsys):
 def test_values_to_be_chosen_need_a_sweeper_that_chooses(training, capsys):
     assert main([*SWEEP, "module.loss.margin=interval(0.5,2)"]) == 2
     assert "add hydra/sweeper=optuna" in capsys.readouterr().err
+
+
+def test_a_run_whose_files_are_damaged_counts_as_not_finished(tmp_path):
+    files = {
+        "bundle/bundle.json": '{"operating_point": {"split": "calibration"}}',
+        "evaluation.json": '{"calibration": {"eer": 0.1}}',
+        "split.json": '{"splits": {"calibration": [{"file": "a.png"}]}}',
+        ".hydra/overrides.yaml": "[]",
+    }
+    for name, content in files.items():
+        path = tmp_path / "0" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert [run.people for run in read_sweep(tmp_path)] == [{"a.png"}]
+    for name in list(files)[:3]:
+        path = tmp_path / "0" / name
+        for damage in ("[1]", '{"splits": 3, "operating_point": 3}', '{"a": NaN', "[" * 100_000):
+            path.write_text(damage)
+            assert [run.failure for run in read_sweep(tmp_path)] == ["not finished"]
+        path.unlink()
+        os.mkfifo(path)  # would never end
+        assert [run.failure for run in read_sweep(tmp_path)] == ["not finished"]
+        path.unlink()
+        path.write_text(files[name])

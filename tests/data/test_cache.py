@@ -4,9 +4,11 @@ import os
 import time
 
 import pytest
+import torch
 from tests.helpers import assert_says, write_identities
 
 import siamese
+from siamese.backbones.descriptor_cache import described, descriptors_kept
 from siamese.cli.main import main
 from siamese.errors import CacheError
 
@@ -17,8 +19,9 @@ def cache(tmp_path):
     siamese.crop_files(
         sorted(people.rglob("*.png")), siamese.NoCropper(16), cache=tmp_path / "cache", workers=1
     )
-    (tmp_path / "cache" / "descriptors" / "ab").mkdir(parents=True)
-    (tmp_path / "cache" / "descriptors" / "ab" / "x.f16").write_bytes(b"12")
+    with descriptors_kept(tmp_path / "cache"):
+        image = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        described(image, lambda images: torch.ones(len(images), 1), 1, "some numbers")
     (tmp_path / "cache" / "mine.txt").write_text("not of the cache")
     return tmp_path / "cache"
 
@@ -39,9 +42,41 @@ def test_wiping_leaves_what_is_not_of_the_cache(cache):
     assert siamese.clear_cache(cache / "absent") == 0
 
 
+def test_a_file_of_somebody_else_is_left_alone_wherever_it_lies(cache):
+    crop = next(cache.rglob("*-x.png"))
+    numbers = next(cache.rglob("*.f16"))
+    others = [
+        cache / "crops" / "harvest.csv",
+        cache / "crops" / "2024" / "photo.png",
+        cache / "crops" / crop.name,
+        crop.parents[2] / "folder" / crop.parent.name / crop.name,
+        crop.parents[1] / "me.png",
+        crop.parents[1] / crop.name,
+        crop.with_name("me.png"),
+        crop.with_name("0" * 64 + "-x.png"),  # in the shard of another
+        crop.with_name(crop.name + ".bak"),
+        crop.with_name("notes.tmp"),
+        crop.parent / crop.parent.name / crop.name,
+        numbers.with_name("thesis.f16"),
+        numbers.with_suffix(".png"),
+        numbers.parents[2] / "numbers.f16",
+    ]
+    before = siamese.cache_parts(cache)
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    own = crop.with_name(f".{crop.name}.12.0123abcd.tmp")  # of a writer that was killed
+    assert siamese.cache_parts(cache) == before
+    own.write_text("")
+    assert siamese.clear_cache(cache) == 8
+    left = {path for path in cache.rglob("*") if path.is_file()}
+    assert left == {*others, cache / "mine.txt"}
+
+
 def test_only_what_is_older(cache):
     old = next(cache.rglob("*-x.png"))
     os.utime(old, (time.time() - 3 * 86_400,) * 2)
+    assert [part.files for part in siamese.cache_parts(cache, older_than=2)] == [1, 0]
     assert siamese.clear_cache(cache, older_than=2) == 1
     assert not old.exists()
     assert siamese.cache_parts(cache)[0].files == 5
@@ -70,3 +105,18 @@ def test_the_command(cache, capsys, monkeypatch):
     monkeypatch.setenv("SIAMESE_CACHE", str(cache))
     assert main(["cache"]) == 0
     assert f"cache: {cache}" in capsys.readouterr().out
+
+
+def test_the_command_says_how_many_before_it_asks(cache, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "n")
+    words = ["cache", "clear", "--cache", str(cache), "--older-than"]
+    assert main([*words, "2"]) == 0
+    assert "older than 2 days: 0 files" in capsys.readouterr().out
+    old = next(cache.rglob("*-x.png"))
+    os.utime(old, (time.time() - 3 * 86_400,) * 2)
+    assert main([*words, "2"]) == 0
+    assert "older than 2 days: 1 files" in capsys.readouterr().out
+    assert asked == ["remove 1 files? [y/N] "]
+    assert old.exists()

@@ -98,6 +98,43 @@ def test_a_file_that_is_lost_from_the_accounts_is_a_loud_fault(tmp_path, monkeyp
         Accounts(5, 3, {"empty": 1})
 
 
+def test_files_that_come_and_go_meanwhile_are_no_fault(tmp_path, monkeypatch):
+    root = write_identities(tmp_path / "people", [2, 2])
+    take = audit.take_fingerprints
+
+    def meanwhile(paths, **kwargs):
+        shutil.copy(root / "person_00" / "0.png", root / "person_01" / "late.png")
+        (root / "person_00" / "1.png").unlink()
+        return take(paths, **kwargs)
+
+    monkeypatch.setattr(audit, "take_fingerprints", meanwhile)
+    found = audit_data(root, progress=False)
+    assert str(found.accounts) == "4 files: 3 used, 1 left out (1 missing)"
+    assert "files changed meanwhile: 2 came or went" in found.notes[-1]
+
+
+def test_files_that_come_while_the_folder_is_listed_are_no_fault(tmp_path, monkeypatch):
+    root = write_identities(tmp_path / "people", [2, 2])
+    read, count = audit.read_data, iter(range(100))
+
+    def read_data(*given):
+        found = read(*given)
+        (root / "person_00" / f"late{next(count)}.png").write_bytes(PNG.getvalue())
+        return found
+
+    monkeypatch.setattr(audit, "read_data", read_data)
+    found = audit_data(root, progress=False)
+    assert found.accounts.files == found.accounts.used == 4 + next(count) - 1
+    assert "files changed meanwhile: 1 came or went" in found.notes[-1]
+
+
+def test_a_cache_below_the_folder_is_no_change(people):
+    found = audit_data(people, bundle=bundle(), cache=people / "cache", progress=False)
+    assert list((people / "cache").rglob("*.png"))
+    assert str(found.accounts) == "12 files: 12 used, 0 left out"
+    assert not any("meanwhile" in note for note in found.notes)
+
+
 @pytest.fixture
 def people(tmp_path):
     """Four people; all images differ, and have detail as photographs have."""

@@ -16,7 +16,7 @@ from tests.helpers import assert_says, random_image
 from siamese.errors import ImageError
 from siamese.faces import detect, images
 from siamese.faces.images import decode_image, to_rgb
-from siamese.faces.scans import MAX_SCANS, scans_of
+from siamese.faces.scans import MAX_SCANS, has_too_many_scans, scans_of
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -132,6 +132,47 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_before_one_is_decoded():
     with pytest.raises(ImageError) as caught:
         decode_image(progressive(1000), "a.jpg")
     assert_says(caught.value, "a.jpg", "more than 100 scans")
+
+
+def hidden(between: bytes, copies: int = 1000) -> bytes:
+    """As :func:`progressive`, with some bytes before each further scan."""
+    content = progressive(1)
+    place = content.rindex(b"\xff\xda")
+    return content[:place] + (between + content[place:-2]) * copies + content[-2:]
+
+
+def test_no_bytes_before_a_scan_hide_it():
+    """What libjpeg passes over, however its length would read."""
+    for between in (
+        b"\xff\x01",  # TEM
+        b"\xff\x02",  # reserved; skipped where a restart is looked for
+        b"\xff\xbf",
+        b"\xff\xd0",  # a restart that nobody asked for
+        b"\xff\xff\xff",  # filling
+        b"\x00\x80\xff\x00",  # no segment at all
+        b"\xff\xfe\x00\x00",  # a comment that is shorter than its own length
+        b"\xff\xfe\x00\x01",
+    ):
+        assert scans_of(hidden(between)) == MAX_SCANS + 1
+        with pytest.raises(ImageError, match="more than 100 scans"):
+            decode_image(hidden(between))
+    # A comment's content is none.
+    assert scans_of(hidden(b"\xff\xfe\x00\x04\xff\xda", 20)) < 40
+    assert not has_too_many_scans(VARIETIES["rgb"] + b"\xff\xda" * 200)
+
+
+def test_scans_of_a_file_that_is_not_progressive_are_counted_too():
+    """One colour a scan, as in files that are not progressive; and what libjpeg makes of it."""
+    content = encode(PICTURE.convert("L"), "JPEG")
+    place = content.index(b"\xff\xda")
+    # Three components, each scanned alone: the header says so, and the grey scan is of the first.
+    frame = content.index(b"\xff\xc0")
+    head = content[frame : frame + 9] + b"\x03" + b"\x01\x11\x00\x02\x11\x00\x03\x11\x00"
+    head = head[:2] + struct.pack(">H", 17) + head[4:]
+    before = content[:frame] + head + content[frame + 13 : place]
+    assert decode_image(before + content[place:-2] * 3 + content[-2:]).shape == (37, 53, 3)
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode_image(before + content[place:-2] * 1000 + content[-2:])
 
 
 def test_texts_that_unpack_to_more_than_memory_are_refused():

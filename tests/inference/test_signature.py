@@ -47,6 +47,23 @@ def test_what_was_signed_is_loaded_and_nothing_else(signed, key, tmp_path):
     refused(bundle().save(tmp_path / "plain"), [key[0]], "not signed")
 
 
+def test_what_is_signed_is_what_was_checked(tmp_path, key, monkeypatch):
+    """Files that are replaced after they were read are not signed."""
+    folder = bundle().save(tmp_path / "bundle")
+    build = Bundle._build
+
+    def replaced_meanwhile(*given):
+        made = build(*given)
+        edit_bundle(folder, lambda d: d["operating_point"].update(threshold=0.75))
+        return made
+
+    monkeypatch.setattr(Bundle, "_build", replaced_meanwhile)
+    sign(folder, key[1])
+    monkeypatch.undo()
+    assert Bundle.load(folder).operating_point.threshold == 0.75
+    refused(folder, [key[0]], "altered after it was signed")
+
+
 def test_any_change_after_signing_is_seen(signed, key):
     kept = (signed / "bundle.json").read_bytes()
     # Not what was signed, though the digest fits.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options
 from siamese.cli.options import LATEST, PRETRAINED
-from siamese.errors import ConfigError, MissingDependencyError
+from siamese.errors import ConfigError, MissingDependencyError, printable
 
 if TYPE_CHECKING:
     from siamese.evaluation.audit import Audit, Doublet
@@ -126,8 +126,8 @@ def _bundle(name: str | None) -> Bundle | None:
 
 def _lines(found: Audit, show: int) -> Iterable[str]:
     """What is printed."""
-    yield f"{found.name}: {found.identities:,} identities"
-    yield f"{found.accounts}"
+    yield printable(f"{found.name}: {found.identities:,} identities")
+    yield printable(f"{found.accounts}")
     across = [d for d in (*found.same_files, *found.same_pixels, *found.near) if d.is_across]
     names = "under two names or in two splits"
     sections: list[tuple[str, Sequence[Any]]] = [
@@ -155,7 +155,7 @@ def _lines(found: Audit, show: int) -> Iterable[str]:
         if not finds:
             continue
         yield f"\n{title}: {len(finds):,}"
-        yield from (f"  {find}" for find in finds[:show])
+        yield from (f"  {printable(str(find))}" for find in finds[:show])
         if len(finds) > show:
             yield f"  and {len(finds) - show:,} more (--show N, --json, --out FILE)"
 

@@ -36,12 +36,18 @@ def run(args: argparse.Namespace) -> int:
     for part in parts:
         size = part.bytes / 1e6
         print(f"{part.name}: {part.files:,} files, {size:,.1f} MB ({PARTS[part.name]})")
-    if args.action is None or not any(part.files for part in parts):
+    if args.action is None:
+        return 0
+    chosen = cache_parts(args.cache, args.older_than)
+    count, size = sum(part.files for part in chosen), sum(part.bytes for part in chosen) / 1e6
+    if args.older_than is not None:
+        print(f"older than {args.older_than:g} days: {count:,} files, {size:,.1f} MB")
+    if not count:
         return 0
     if not args.yes:
         if not sys.stdin.isatty():
             raise ConfigError("nobody can be asked here: add --yes to remove these files")
-        if input("remove them? [y/N] ").strip().lower() not in ("y", "yes"):
+        if input(f"remove {count:,} files? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing is removed")
             return 0
     print(f"{clear_cache(args.cache, args.older_than):,} files removed")

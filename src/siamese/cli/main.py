@@ -29,7 +29,7 @@ from siamese.cli import (
     train,
     verify,
 )
-from siamese.errors import SiameseError, did_you_mean
+from siamese.errors import LINES, SiameseError, did_you_mean, printable
 
 COMMANDS = {
     "train": train,
@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
 
     def check_words(self, argv: Sequence[str]) -> None:
         """Refuse unknown options and settings before argparse says what is missing because of them.
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(name, str(error), as_json="--json" in argv)
     except KeyboardInterrupt as stop:
         # That of a training says which signal it was and how to go on.
-        print(f"siamese {name}: {stop if str(stop) else 'interrupted'}", file=sys.stderr)
+        print(f"siamese {name}: {printable(str(stop), LINES) or 'interrupted'}", file=sys.stderr)
         return 128 + int(getattr(stop, "signal", signal.SIGINT))
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -199,13 +199,13 @@ def _as_note(
     line: str | None = None,
 ) -> str:
     """A warning as a user reads it: without the place in the code."""
-    return f"note: {message}\n"
+    return f"note: {printable(str(message), LINES)}\n"
 
 
 def _fail(command: str, message: str, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": message}))
-    print(f"siamese {command}: error: {message}", file=sys.stderr)
+    print(f"siamese {command}: error: {printable(message, LINES)}", file=sys.stderr)
     return 2
 
 

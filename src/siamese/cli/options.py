@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.errors import ConfigError, MissingDependencyError, first_line
+from siamese.errors import LINES, ConfigError, MissingDependencyError, first_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -285,7 +285,7 @@ def device(name: str) -> str:
 
 def note(text: str) -> None:
     """Something to know beside the output, on standard error."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    print(f"note: {printable(text, LINES)}", file=sys.stderr, flush=True)
 
 
 def note_few_identities(identities: int | None) -> None:

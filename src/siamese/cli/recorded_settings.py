@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from siamese.cli.newest_run import unquoted
 from siamese.cli.recorded_paths import leads_outside
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, first_line
+from siamese.reading import Unreadable, exists, read_text
 
 _KEY = re.compile(r"(?:\+{0,2}|~)[A-Za-z][\w./]*")
 # What earlier versions called settings, in runs that can still be resumed.
@@ -18,6 +22,7 @@ _RENAMED = (
     (re.compile(r"(\+{0,2}data\.sampler\.)people(=.*)"), r"\1identities\2"),
     (re.compile(r"(\+{0,2}module\.loss\.(?:[\w.]+\.)?)people(=.*)"), r"\1identities\2"),
 )
+_LARGEST = 1 << 20  # bytes of a record; the longest command line has less
 _REMEDY = "give the settings on the command line and remove this file"
 
 
@@ -40,7 +45,7 @@ def with_recorded_settings(
     run = Path(unquoted(named[-1])).expanduser()
     home = run if run.is_dir() else run.parent.parent  # a checkpoint lies in RUN/checkpoints
     recorded = home / ".hydra" / "overrides.yaml"
-    if not recorded.is_file():
+    if not exists(recorded):
         return list(argv)
     # What was said of the folder of that run holds for no other.
     given = {_key(word) for word in argv} | {"resume", "overwrite", "allow_changes"}
@@ -76,12 +81,12 @@ def _read(
     path: Path, groups: Mapping[str, Sequence[str]], known: frozenset[str], given: set[str]
 ) -> list[str]:
     """The recorded words, but for those whose settings this command gives anew."""
-    from omegaconf import OmegaConf
-
     try:
-        words = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # whatever YAML can be wrong in
-        raise ConfigError(f"{path}: not a list of settings; {_REMEDY}") from error
+        words = yaml.load(read_text(path, _LARGEST), _Flat)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: not a list of settings ({first_line(error)}); {_REMEDY}"
+        ) from error
     if not isinstance(words, list):
         raise ConfigError(f"{path}: not a list of settings; {_REMEDY}")
     found = [today(word) if isinstance(word, str) else word for word in words]
@@ -95,6 +100,19 @@ def _read(
                 f"--config-dir if it had one"
             )
     return found
+
+
+class _Flat(yaml.SafeLoader):  # type: ignore[misc]  # has no types
+    """Reads a list of strings, as Hydra writes it; nothing in it stands for something else."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse what can unpack to more than stands in the file, or nest without end."""
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise Unreadable("it has an alias")
+        if parent is not None and isinstance(event, yaml.CollectionStartEvent):
+            raise Unreadable("it has a list or a dictionary in it")
+        return super().compose_node(parent, index)
 
 
 def today(word: str) -> str:

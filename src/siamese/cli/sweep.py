@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from siamese.cli.run_folder import HYDRAS, MARK, RunFolder, Sweep
 from siamese.errors import first_line
 from siamese.inference.bundle import DESCRIPTION, SWEEP
+from siamese.reading import read_object
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
 from siamese.storage import write_whole
 
@@ -140,12 +140,12 @@ def _read_run(folder: Path, sweep: Path) -> SweepRun:
         reason = why.read_text(encoding="utf-8").strip()
         return SweepRun(folder, name, settings, failure=f"failed: {reason}")
     try:
-        bundle = json.loads((folder / "bundle" / DESCRIPTION).read_text(encoding="utf-8"))
+        bundle = read_object(folder / "bundle" / DESCRIPTION)
         split = str(bundle["operating_point"]["split"])
-        figures = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))[split]
-        manifest = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+        figures = read_object(folder / "evaluation.json")[split]
+        manifest = read_object(folder / "split.json")
         people = frozenset(str(entry["file"]) for entry in manifest["splits"].get(split, []))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut off, or not ours
         return SweepRun(folder, name, settings, failure="not finished")
     return SweepRun(folder, name, settings, split, figures, people)
 

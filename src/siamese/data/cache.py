@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from siamese.errors import CacheError
 from siamese.faces.crops import default_cache
 
-# The folders that the cache consists of; nothing else in its folder is ever touched.
+# The folders that the cache consists of.
 PARTS = {"crops": "faces cut out of images, PNG", "descriptors": "numbers computed from crops"}
+# Of one cropper's settings, or of one descriptor's: the folders in a part.
+_KEYS = {"crops": re.compile(r".+-[0-9a-f]{12}"), "descriptors": re.compile(r"[0-9a-f]{12}")}
+# What is written in those (by faces/crops.py and backbones/descriptor_cache.py), and what a killed
+# writer left (storage.py). A file of any other name or place is not ours: another folder may have
+# been named as the cache by mistake.
+_TEMPORARY = r"\.[0-9]+\.[0-9a-f]{8}\.tmp"
+
+
+def _written(name: str, beside: str = "") -> re.Pattern[str]:
+    """Paths in such a folder: of files in the shard that begins their names, or beside shards."""
+    file = rf"([0-9a-f]{{2}})/(?:\1{name}|\.\1{name}{_TEMPORARY})"
+    if beside:
+        file = rf"(?:{file}|{beside}|\.{beside}{_TEMPORARY})"
+    return re.compile(file)
+
+
+_WRITTEN = {
+    "crops": _written(r"[0-9a-f]{62}-(?:x|[0-9]+)\.png", r"settings\.json"),
+    "descriptors": _written(r"[0-9a-f]{62}\.f16"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,18 +52,22 @@ class CachePart:
     bytes: int
 
 
-def cache_parts(cache: str | Path | None = None) -> list[CachePart]:
-    """What the cache holds.
+def cache_parts(
+    cache: str | Path | None = None, older_than: float | None = None
+) -> list[CachePart]:
+    """What the cache holds; files that are not of the cache do not count.
 
     Args:
         cache: its folder; by default ``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder.
+        older_than: days; only what was written before. All by default.
 
     Raises:
-        CacheError: it cannot be read.
+        CacheError: it cannot be read, or a negative number of days.
     """
+    latest = _latest(older_than)
     found = []
     for name in PARTS:
-        sizes = [status.st_size for _, status in _files(_folder(cache) / name)]
+        sizes = [status.st_size for _, status in _files(_folder(cache), name, latest)]
         found.append(CachePart(name, len(sizes), sum(sizes)))
     return found
 
@@ -50,7 +76,7 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
     """Remove crops and descriptors; they are made again where they are needed.
 
     Run nothing that uses the cache at the same time. Files are unlinked, not overwritten: see
-    docs/privacy.md.
+    docs/privacy.md. What the cache did not write is left alone, wherever it lies.
 
     Args:
         cache: its folder; by default as for :func:`cache_parts`.
@@ -62,49 +88,66 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
     Raises:
         CacheError: a file cannot be removed, or a negative number of days.
     """
-    if older_than is not None and not older_than >= 0:
-        raise CacheError(f"older_than must be a number of days of at least 0, not {older_than}")
-    latest = time.time() - older_than * 86_400 if older_than is not None else None
+    latest = _latest(older_than)
     removed = 0
     for name in PARTS:
-        folder = _folder(cache) / name
-        for path, status in _files(folder):
-            if latest is None or status.st_mtime < latest:
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise _unusable(path, error) from error
-                removed += 1
-        _remove_empty(folder)
+        folders = {_folder(cache) / name}
+        for path, _ in _files(_folder(cache), name, latest):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise _unusable(path, error) from error
+            removed += 1
+            folders |= {path.parent, path.parent.parent}
+        _remove_empty(folders)
     return removed
+
+
+def _latest(older_than: float | None) -> float:
+    """Before when a file must have been written."""
+    if older_than is None:
+        return float("inf")
+    if not older_than >= 0:
+        raise CacheError(f"older_than must be a number of days of at least 0, not {older_than}")
+    return time.time() - older_than * 86_400
 
 
 def _folder(cache: str | Path | None) -> Path:
     return Path(cache).expanduser() if cache is not None else default_cache()
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All files below a folder; links are not followed."""
+def _files(cache: Path, name: str, latest: float) -> Iterator[tuple[Path, os.stat_result]]:
+    """What the cache wrote into one of its parts before then; links are not followed."""
+    part = cache / name
 
     def fail(error: OSError) -> None:
-        raise _unusable(folder, error) from error
+        raise _unusable(part, error) from error
 
-    if folder.is_symlink() or not folder.is_dir():
+    if part.is_symlink() or not part.is_dir():
         return
-    for home, _, names in os.walk(folder, onerror=fail):
-        for name in names:
-            path = Path(home) / name
+    for home, folders, names in os.walk(part, onerror=fail):
+        place = Path(home).relative_to(part).parts
+        if len(place) == 0:  # hardly enter what is not ours
+            folders[:] = [folder for folder in folders if _KEYS[name].fullmatch(folder)]
+            continue
+        if len(place) == 2:
+            folders.clear()
+        for file in names:
+            if not _WRITTEN[name].fullmatch("/".join((*place[1:], file))):
+                continue
+            path = Path(home) / file
             with contextlib.suppress(FileNotFoundError):  # of another process
-                yield path, path.lstat()
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < latest:
+                    yield path, status
 
 
-def _remove_empty(folder: Path) -> None:
-    """The folders that hold nothing any more."""
-    if folder.is_symlink():
-        return
-    for home, _, _ in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):
-            Path(home).rmdir()
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Those of these folders that hold nothing any more, the innermost first."""
+    for folder in sorted(folders, key=lambda one: -len(one.parts)):
+        if not folder.is_symlink():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _unusable(path: Path, error: OSError) -> CacheError:

@@ -18,13 +18,14 @@ from siamese.datasets.identities import normalise_identity
 from siamese.datasets.names import look_alikes, merged
 from siamese.evaluation.audited import Audited, files_below, read_data
 from siamese.evaluation.suspicions import doubt_labels
-from siamese.faces.crops import crop_files, kind_of
+from siamese.faces.crops import crop_files, default_cache, kind_of
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import with_no_face
 
 # Of 256 bits. In LFW all pairs of two people's images up to it show one photograph; the next pair
 # that does not differs in 40.
 NEAR_BITS = 32
+_TRIES = 5  # to list a folder while nothing in it changes
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def audit_data(
         CacheError: crops cannot be written.
         AssertionError: a file was lost from the accounts, which is a fault of the library.
     """
-    found = read_data(data, root)
+    found, below = _listed(data, root)
     prints = take_fingerprints(found.paths, progress=progress)
     reasons = {
         file: kind_of(one.reason)
@@ -193,16 +194,44 @@ def audit_data(
         doubted, faceless = _doubted(found, prints, bundle, cache, device, progress)
         made = replace(made, **doubted)
         reasons |= faceless
-    return replace(made, accounts=_accounts(found, reasons), notes=tuple(notes))
+    if changed := _changed(found.root, below, cache):
+        notes.append(
+            f"files changed meanwhile: {changed:,} came or went; what came later is not looked at"
+        )
+    return replace(made, accounts=_accounts(found, below, reasons), notes=tuple(notes))
 
 
-def _accounts(found: Audited, reasons: Mapping[str, str]) -> Accounts:
-    """Every file that lies below the folder or is listed: counted twice, each time in another way.
+def _listed(data: Any, root: str | Path | None) -> tuple[Audited, set[str]]:
+    """What is audited, and all files below its folder, listed in two ways at nearly one time."""
+    before: set[str] = set()
+    for _ in range(_TRIES):
+        found = read_data(data, root)
+        below = files_below(found.root)
+        counted = set(found.beside) | (below & set(found.files))
+        odd = below ^ counted
+        # What is odd twice was not changed between the two, but lost: the accounts will say so.
+        if not odd or odd == before:
+            return found, below
+        before = odd
+    return found, counted  # something writes there all the time
+
+
+def _changed(root: Path, below: set[str], cache: str | Path | None) -> int:
+    """How many files came or went since; those of the cache are our own."""
+    home = (Path(cache).expanduser() if cache else default_cache()).resolve()
+    try:
+        differ = below ^ files_below(root)
+    except OSError:  # the folder itself has gone
+        return len(below)
+    return sum(not (root / file).resolve().is_relative_to(home) for file in differ)
+
+
+def _accounts(found: Audited, below: set[str], reasons: Mapping[str, str]) -> Accounts:
+    """Every file that lay below the folder or is listed: counted twice, each time in another way.
 
     Raises:
         AssertionError: the two counts differ.
     """
-    below = files_below(found.root)
     elsewhere = {file for file in found.files if file not in below} if below else set()
     used = [file for file in found.files if file not in reasons]
     left_out = [*reasons.values(), *found.beside.values()]

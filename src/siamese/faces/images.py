@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from siamese.errors import ImageError, first_line
 from siamese.faces.files import read_bytes
 from siamese.faces.formats import format_of, is_heic, is_readable, other_format
-from siamese.faces.scans import MAX_SCANS, scans_of
+from siamese.faces.scans import MAX_SCANS, has_too_many_scans
 
 # Pillow's own threshold for decompression bombs (1 GiB of RGBA / 3); checked on the header, before
 # a pixel is decoded.
@@ -77,7 +77,7 @@ def decode_image(content: bytes, path: object = "<image>") -> np.ndarray:
         # would make Python repeat every other warning of the process.
         with Image.open(io.BytesIO(content), formats=[kind.name]) as image:
             _check_size(image, path)
-            if image.info.get("progressive") and scans_of(content) > MAX_SCANS:
+            if has_too_many_scans(content):
                 raise ImageError(
                     path, f"a JPEG of more than {MAX_SCANS} scans", "save it again, or remove it"
                 )

@@ -1,4 +1,4 @@
-"""How often a progressive JPEG goes over its pixels: a scan costs time, but hardly a byte."""
+"""How often a JPEG goes over its pixels: a scan costs time, but hardly a byte."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ import re
 # libtiff refuses more, too. Photographs have about ten; a file of 10 kB can have a thousand, each
 # of which takes as long as decoding a photograph.
 MAX_SCANS = 100
-# A marker: what follows 0xFF but for a stuffed byte, a restart, and filling.
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+# A marker with a length behind it. The others are passed over as libjpeg does: a stuffed byte,
+# restarts, filling, and all below 0xC0, which it knows (TEM), refuses, or skips inside a scan.
+_MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd8-\xfe])")
 _START_OF_SCAN, _END, _BEGIN = 0xDA, 0xD9, 0xD8
+_SCAN = b"\xff\xda"
+
+
+def has_too_many_scans(content: bytes) -> bool:
+    """Whether a JPEG file has more than ``MAX_SCANS`` scans, progressive or not.
+
+    Args:
+        content: of a file in any format; one that is no JPEG has none.
+    """
+    # No scan begins without these two bytes, and counting them costs next to nothing.
+    if not content.startswith(b"\xff\xd8") or content.count(_SCAN) <= MAX_SCANS:
+        return False
+    return scans_of(content) > MAX_SCANS
 
 
 def scans_of(content: bytes) -> int:
     """Number of scans of the first image in a JPEG file, counted up to ``MAX_SCANS`` + 1.
+
+    Where a segment is shorter than its own length, nobody knows where the next one begins: then
+    all that can be the start of a scan counts.
 
     Source: ITU-T T.81, annex B.
     """
@@ -24,7 +41,9 @@ def scans_of(content: bytes) -> int:
             break
         if marker == _BEGIN:
             continue
+        length = int.from_bytes(content[place : place + 2])
+        if length < 2:
+            return min(content.count(_SCAN), MAX_SCANS + 1)
         scans += marker == _START_OF_SCAN
-        # Over the segment: its length stands first. Pixels follow that of a scan.
-        place += int.from_bytes(content[place : place + 2])
+        place += length  # over the segment; pixels follow that of a scan
     return scans

@@ -229,6 +229,13 @@ class Bundle:
     @classmethod
     def _load(cls, folder: str | Path, keys: frozenset[str] | None) -> Bundle:
         """From a folder; ``keys`` as from :func:`wanted_keys`."""
+        return cls._load_with_sums(folder, keys)[0]
+
+    @classmethod
+    def _load_with_sums(
+        cls, folder: str | Path, keys: frozenset[str] | None
+    ) -> tuple[Bundle, bytes | None]:
+        """The same, and the digest that it was checked against; None where it has none."""
         folder = Path(folder).expanduser()
         if folder.name == DESCRIPTION:  # the file in it was given
             folder = folder.parent
@@ -240,7 +247,7 @@ class Bundle:
             stored = checked(description)
             if isinstance(stored, EarlierBundle):
                 _check_weights(folder, stored, weights)
-            return cls._build(folder, stored, weights)
+            return cls._build(folder, stored, weights), sums
         except (BundleError, MissingDependencyError):  # of a plug-in
             raise
         except UnknownNameError as error:
@@ -368,7 +375,7 @@ def _why_none(run: Path) -> str:
     """Why a run's folder holds no bundle."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if reason := read_object(run / RUN).get("missing"):
-            return str(reason)[:500].replace("\n", " ")
+            return " ".join(str(reason)[:500].split())
     if not (run / "checkpoints" / "last.ckpt").is_file():
         return "the run ended before its first epoch did, and has no bundle; train again"
     return (

@@ -17,7 +17,7 @@ from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
 from siamese.inference.room import check_room
-from siamese.inference.stored_bundle import check_complete, check_whole
+from siamese.inference.stored_bundle import check_all_given, check_complete
 from siamese.registry import Registry
 
 
@@ -81,7 +81,7 @@ class Components:
         """
         try:
             if whole:
-                _check_whole(description)
+                _check_all_given(description)
             if shapes is not None and _is_own(description):
                 check_room(lambda: _modules(description), shapes)
             return cls._build(description)
@@ -147,14 +147,14 @@ def _is_own(description: Mapping[str, Any]) -> bool:
     return True
 
 
-def _check_whole(description: Mapping[str, Any]) -> None:
+def _check_all_given(description: Mapping[str, Any]) -> None:
     registries: tuple[tuple[str, Registry[Any]], ...] = (
         ("backbone", BACKBONES),
         ("distance", DISTANCES),
         ("cropper", CROPPERS),
     )
     for part, registry in registries:
-        check_whole(part, registry, description[part])
+        check_all_given(part, registry, description[part])
     if changes := description["augmentation"]:
         check_complete("augmentation", changes, tuple(f.name for f in fields(Augmentation)))
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from siamese.errors import BundleError, ConfigError, MissingDependencyError, first_line
-from siamese.inference.sums import LARGEST_SUMS, SUMS
-from siamese.reading import Unreadable, read_bytes, read_json, read_text
+from siamese.inference.sums import SUMS
+from siamese.reading import read_bytes, read_json, read_text
 from siamese.storage import write_json
 
 SIGNATURE = "signature.json"
@@ -95,21 +95,21 @@ def sign(bundle: str | Path, key: str | Path) -> str:
     private = _private(Path(key).expanduser())
     folder = Path(bundle).expanduser()
     folder = bundle_in(folder) or folder
-    Bundle._load(folder, None)
-    try:
-        sums = read_bytes(folder / SUMS, LARGEST_SUMS)
-        content = {
-            "algorithm": "ed25519",
-            "public_key": _public(private.public_key()),
-            "signature": private.sign(_PURPOSE + sums).hex(),
-        }
-        write_json(folder / SIGNATURE, content)
-    except FileNotFoundError as error:
+    # Not read again: the files may have been replaced since they were checked.
+    _, sums = Bundle._load_with_sums(folder, None)
+    if sums is None:
         raise BundleError(
             f"{folder}: of an earlier version, which has no {SUMS} to be signed; write it again: "
             f"siamese.Bundle.load(folder).save(folder)"
-        ) from error
-    except (OSError, Unreadable) as error:
+        )
+    content = {
+        "algorithm": "ed25519",
+        "public_key": _public(private.public_key()),
+        "signature": private.sign(_PURPOSE + sums).hex(),
+    }
+    try:
+        write_json(folder / SIGNATURE, content)
+    except OSError as error:
         raise BundleError(f"{folder}: cannot be signed ({first_line(error)})") from error
     return str(content["public_key"])
 

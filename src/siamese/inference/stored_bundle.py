@@ -119,7 +119,7 @@ def check_complete(place: str, values: dict[str, Any], wanted: tuple[str, ...]) 
         raise Unreadable(f"{place} has no {missing[0]}")
 
 
-def check_whole(place: str, registry: Registry[Any], settings: dict[str, Any]) -> None:
+def check_all_given(place: str, registry: Registry[Any], settings: dict[str, Any]) -> None:
     """Check that no setting of a component lacks: its class's default may be another value.
 
     Raises:
@@ -134,4 +134,4 @@ def check_whole(place: str, registry: Registry[Any], settings: dict[str, Any]) -
         if isinstance(value, dict) and value.keys() == {"backbone"}:
             inner = value["backbone"]
             if isinstance(inner, dict):
-                check_whole(f"{place}.{argument}", registry, inner)
+                check_all_given(f"{place}.{argument}", registry, inner)

@@ -7,6 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from siamese.errors import first_line
+from siamese.notices import warn_once
+from siamese.reading import LARGEST_TEXT, Unreadable, read_bytes
 from siamese.storage import write_whole
 
 # Name -> (epochs, values).
@@ -18,16 +21,61 @@ def read_history(metrics_csv: str | Path) -> dict[str, tuple[list[int], list[flo
 
     A resumed run repeats the epoch in which it was stopped: the last value of an epoch counts. Rows
     without an epoch (of a LearningRateMonitor, say) are left out.
+
+    A file that a power failure cut off or overwrote is read up to the damage, with a warning; one
+    that cannot be read at all gives an empty history. It is a record beside the run: neither keeps
+    one from going on.
     """
+    path = Path(metrics_csv)
+    try:
+        content = read_bytes(path, LARGEST_TEXT)
+    except (OSError, Unreadable) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        warn_once(f"{path}: no metrics are read ({reason}); those curves will lack")
+        return {}
     found: dict[str, dict[int, float]] = {}
-    with Path(metrics_csv).open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value and row["epoch"]:
-                    found.setdefault(name, {})[int(row["epoch"])] = float(value)
+    # Every row ends with the end of a line: what comes after the last one may be half a number.
+    whole, end, rest = content.rpartition(b"\n")
+    text = (whole + end).decode("utf-8-sig", "replace")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            for name, (epoch, value) in _values(row).items():
+                found.setdefault(name, {})[epoch] = value
+        if rest:
+            raise ValueError("cut off")
+    except (ValueError, csv.Error):
+        warn_once(
+            f"{path}: damaged near line {reader.line_num}; the metrics before it are kept, the "
+            f"rest will lack"
+        )
     return {
         name: (sorted(values), [values[epoch] for epoch in sorted(values)])
         for name, values in found.items()
+    }
+
+
+def _values(row: Mapping[str | None, str | None]) -> dict[str, tuple[int, float]]:
+    """Name -> (epoch, value) of one row.
+
+    Raises:
+        ValueError: it is cut off, or holds something else than numbers.
+    """
+    # DictReader gives None for cells that lack, and as the name of those that are too many.
+    if (
+        None in row
+        or None in row.values()
+        or "epoch" not in row
+        or "\ufffd" in "".join(map(str, row))
+    ):
+        raise ValueError("not a row of metrics")
+    epoch = row["epoch"]
+    if not epoch:
+        return {}
+    return {
+        str(name): (int(epoch), float(value))
+        for name, value in row.items()
+        if name not in ("epoch", "step") and value
     }
 
 
