@@ -84,7 +84,8 @@ def test_one_command_comes_to_the_end_of_one_run(words, monkeypatch, capsys):
 
 
 def test_auto_takes_the_newest_unfinished_run(words, monkeypatch, capsys):
-    for name, age in (("old", 300), ("new", 200), ("finished", 100)):
+    places = {"old": 300, "new": 200, "finished": 100, "../named": 250}
+    for name, age in places.items():
         last = Path("runs") / "folder" / name / "checkpoints" / "last.ckpt"
         last.parent.mkdir(parents=True)
         last.write_bytes(b"")
@@ -92,6 +93,9 @@ def test_auto_takes_the_newest_unfinished_run(words, monkeypatch, capsys):
     Path("runs/folder/finished/timing.json").write_text("{}")
     Path("runs/latest").symlink_to("folder/finished")
     assert newest(Path("runs")) == Path("runs/folder/new")
+    os.utime(Path("runs/named/checkpoints/last.ckpt"), (time.time(),) * 2)
+    assert newest(Path("runs")) == Path("runs/named")
+    os.utime(Path("runs/named/checkpoints/last.ckpt"), (0, 0))
     assert main(["train", "resume=auto"]) == 2
     assert "goes on with runs/folder/new" in capsys.readouterr().out
     assert main(["train", "--multirun", "seed=0,1", "resume=auto"]) == 2
@@ -108,6 +112,8 @@ def test_other_settings_are_named_and_refused(words, monkeypatch, capsys):
     assert "module.optimizer.lr: 0.002 -> 0.5; leave" in said
     assert "allow_changes=true" in said
     assert read_checkpoint(Path("run/checkpoints/last.ckpt"))["global_step"] == before
+    recorded = yaml.safe_load(Path("run/.hydra/overrides.yaml").read_text())
+    assert not any("0.5" in word for word in recorded)  # what was refused is not remembered
     assert main([*changed, "allow_changes=true"]) == 0
     assert "note: goes on with other settings" in capsys.readouterr().out
 

@@ -45,7 +45,8 @@ def with_run(argv: Sequence[str]) -> list[str]:
         where = given[-1].removeprefix(_DIR) if given else f"{RUNS}/"
         print(f"resume=auto: no unfinished run in {where}; begins a new one")
         return rest
-    print(f"resume=auto: goes on with {found}")
+    if _unfinished(found):
+        print(f"resume=auto: goes on with {found}")
     return [*rest, f'resume="{found}"']
 
 
@@ -58,8 +59,9 @@ def newest(runs: Path) -> Path | None:
     """The unfinished run whose last checkpoint is the newest; of single runs, not of sweeps."""
     found = [
         path.parents[1]
-        for path in runs.glob("*/*/checkpoints/last.ckpt")
-        if _unfinished(path.parents[1])
+        for depth in ("*", "*/*")
+        for path in runs.glob(f"{depth}/checkpoints/last.ckpt")
+        if _unfinished(path.parents[1]) and not path.parents[1].is_symlink()
     ]
     return max(found, key=_written, default=None)
 

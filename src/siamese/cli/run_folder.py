@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from hydra.experimental.callback import Callback
 
 from siamese.errors import ConfigError, SiameseError
+from siamese.storage import write_whole
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,6 +38,7 @@ class Sweep(NamedTuple):
         folder: where its runs lie.
         name: as it was given, or empty.
         mark: what only the runs of this sweep have in the file :data:`MARK` of their folder.
+        recorded: what lay there of an earlier run's settings and description.
         before: names of what lay in the folder before.
     """
 
@@ -57,6 +61,7 @@ class RunFolder(Callback):
     """
 
     sweep: ClassVar[Sweep | None] = None
+    recorded: ClassVar[Mapping[Path, bytes]] = MappingProxyType({})
     before: ClassVar[frozenset[str]] = frozenset()
     mark: str = ""
 
@@ -65,6 +70,9 @@ class RunFolder(Callback):
         folder = _resolved(config, "hydra.run.dir")
         _check(folder, folder, config)
         RunFolder.before = _names(folder)
+        home = folder.resolve()
+        files = [*(home / ".hydra").glob("*.yaml"), home / "run.json"]
+        RunFolder.recorded = {path: path.read_bytes() for path in files if path.is_file()}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a folder where other runs lie in the places of this sweep's runs."""
@@ -82,6 +90,19 @@ class RunFolder(Callback):
         path = Path(config.hydra.runtime.output_dir) / MARK
         if self.mark and path.parent.is_dir():
             path.write_text(self.mark, encoding="utf-8")
+
+
+def restore_settings(folder: Path) -> None:
+    """Put back the settings of the run that was to go on there, if the new ones were refused.
+
+    Hydra writes the new ones before they are looked at; a run that begins describes itself.
+    """
+    described = folder.resolve() / "run.json"
+    recorded = RunFolder.recorded
+    if described not in recorded or described.read_bytes() != recorded[described]:
+        return
+    for path, content in recorded.items():
+        write_whole(path, content)
 
 
 def is_taken(folder: Path, config: DictConfig) -> bool:

@@ -99,7 +99,8 @@ def run_words(argv: Sequence[str]) -> int:
     from siamese.cli.sweep import show_sweep
 
     folder, before = config_folder(), sys.argv
-    RunFolder.before = frozenset()  # of a run before, in the same process
+    # Of a run before, in the same process.
+    RunFolder.before, RunFolder.recorded = frozenset(), {}
     automatic = "resume=auto" in argv
     argv = with_recorded_settings(with_run(argv), groups(folder), folder)
     check_flags(argv, folder)
@@ -130,7 +131,7 @@ def _job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from siamese.cli.run_folder import Refused, RunFolder, is_taken
+    from siamese.cli.run_folder import Refused, RunFolder, is_taken, restore_settings
     from siamese.cli.sweep import forget_failure, note_failure
 
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -144,6 +145,8 @@ def _job(config: DictConfig) -> float:
             _link_latest(folder)
         return objective(result)
     except Exception as error:
+        if not sweeping:
+            restore_settings(folder)
         if sweeping and not taken:  # the sweeper decides whether the other runs go on
             note_failure(folder, error)
         if not sweeping and isinstance(error, SiameseError):

@@ -58,6 +58,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def note_of_length(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say that a run is made longer or shorter, which is allowed."""
+    old, new = before.get("max_epochs"), now.get("max_epochs")
+    if old is not None and old != new:
+        print(f"note: max_epochs: {old} -> {new}; a schedule that depends on it is another one now")
+
+
 def check_changes(found: list[str], allowed: bool) -> None:
     """Refuse changes, or show them where they are allowed.
 

@@ -17,7 +17,7 @@ from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import RUN
 from siamese.reading import read_object
 from siamese.report.history import History, join_histories, read_history
-from siamese.training.changes import check_changes, differences
+from siamese.training.changes import check_changes, differences, note_of_length
 from siamese.training.description import KEY
 from siamese.training.exact_resume import ExactResume
 from siamese.training.folder import FINISHED
@@ -260,7 +260,9 @@ class PreviousRun:
         before, now = dict(self.made_of), dict(made_of)
         facts = [dict(run.get("provenance") or {}) for run in (before, now)]
         if all("config" in of for of in facts):  # both by the command: its own words
-            found = differences(*(of["config"] for of in facts))
+            configs = [dict(of["config"]) for of in facts]
+            found = differences(*configs)
+            note_of_length(*configs)
         else:
             found = differences(
                 *(
