@@ -178,7 +178,7 @@ class Torture:
                 wrong.append(f"left behind: {left}")
             return f"differs in {wrong}" if wrong else f"equal ({killed})"
         except (OSError, RuntimeError, subprocess.SubprocessError, Exception) as error:
-            return f"failed: {type(error).__name__}: {error}"
+            return f"failed: {type(error).__name__}: {' '.join(str(error).split())}"
         finally:
             shutil.rmtree(run, ignore_errors=True)
 
@@ -281,6 +281,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--disks", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--place", choices=("anywhere", "write", "batch", "disk"), help="only these"
+    )
     parser.add_argument("--tmpdir", type=Path, default=Path("/dev/shm"), help="another file system")
     args = parser.parse_args(argv)
     start = time.perf_counter()
@@ -292,6 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{'another' if elsewhere else 'THE SAME'} file system"
         )
         planned = trials(args.kills, args.disks, args.seed)
+        planned = [trial for trial in planned if args.place in (None, trial.place)]
         with ThreadPoolExecutor(args.processes) as pool:
             came = list(pool.map(torture, planned))
     counts: Counter[tuple[str, str, str]] = Counter()

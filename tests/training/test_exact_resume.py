@@ -4,6 +4,7 @@ import csv
 import functools
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import BatchSampler, RandomSampler, SubsetRandomSampler
 
 import siamese
+from siamese import checkpoint_files
 from siamese.errors import ConfigError
 from siamese.report.history import read_history
 from siamese.training.position import Position, place_loops
@@ -250,6 +252,29 @@ def test_what_early_stopping_ended_is_not_trained_on(identities, tmp_path):
     run = trained(identities, tmp_path / "run", resume="auto", callbacks=[early()], max_epochs=9)
     assert run[1].evaluation.bundle.provenance["epochs"] == 2
     assert_same(one, run)
+
+
+@pytest.mark.parametrize(("name", "epoch"), [("best.ckpt", 0), ("last.ckpt", 0), ("last.ckpt", 1)])
+def test_killed_between_two_writings(name, epoch, identities, whole, tmp_path, monkeypatch):
+    """As soon as a checkpoint is there: what is written or logged after it is missing."""
+    write = checkpoint_files.write_checkpoint
+
+    class Killed(BaseException):
+        """Nothing catches it, and nothing is written after it."""
+
+    def writes(content, path):
+        write(content, path)
+        if Path(path).name == name and content["global_step"] == STEPS * (epoch + 1):
+            monkeypatch.setattr(pl.loggers.CSVLogger, "finalize", lambda *_: None)
+            raise Killed
+
+    monkeypatch.setattr("siamese.training.checkpoint_io.write_checkpoint", writes)
+    with pytest.raises(Killed):
+        trained(identities, tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "checkpoints" / ".last.ckpt.1.aa.tmp").write_bytes(b"")
+    assert_same(whole("cosine"), trained(identities, tmp_path, resume="auto"))
+    assert not [*(tmp_path / "checkpoints").glob(".*")]
 
 
 def test_a_finished_run_is_not_begun_again(identities, tmp_path):

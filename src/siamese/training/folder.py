@@ -31,8 +31,15 @@ RESULTS = (
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a folder holds a run: one that came as far as a checkpoint, or is still at work."""
-    return is_at_work(folder) or any((folder / name).exists() for name in RESULTS)
+    """Whether a folder holds a run: one that came as far as a checkpoint, or is still at work.
+
+    A run that was killed in its first epoch may have a best checkpoint, and no last one to go on
+    from: nothing is lost where it begins again.
+    """
+    found = [name for name in RESULTS if (folder / name).exists()]
+    if found == ["checkpoints/best.ckpt"] and (folder / "run.json").is_file():
+        found = []
+    return bool(found) or is_at_work(folder)
 
 
 def unfinished(folder: Path) -> bool:

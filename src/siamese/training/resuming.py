@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.checkpoint_files import read_checkpoint
@@ -37,6 +38,14 @@ def _described(folder: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
         return read_object(folder / RUN)
     return {}
+
+
+def _last_means(saved: Mapping[str, Any], epoch: int) -> History:
+    """What is logged at the end of an epoch, after its checkpoint: a kill may come in between."""
+    return {
+        str(name): ([epoch], [float(torch.tensor(total) / int(weight))])
+        for total, weight, name in saved.get("means", {}).values()
+    }
 
 
 def _logged_today(name: str, split: str) -> str:
@@ -150,6 +159,8 @@ class PreviousRun:
         for n, (es, vs) in known.items():
             end = ended + (begun and not n.startswith("train/"))
             before[n] = ([e for e in es if e < end], vs[: sum(e < end for e in es)])
+        if position is not None and position.schedules_due:
+            before = join_histories(_last_means(saved, ended - 1), before)
         manifest = SplitManifest.load(split) if split.exists() else None
         validated = manifest.calibrating if manifest else "calibration"
         described = _described(home)
