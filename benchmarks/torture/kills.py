@@ -159,7 +159,12 @@ class Torture:
     def _finish(self, schedule: str, run: Path) -> None:
         words = command(self.script, self.people, run, schedule)
         done = subprocess.run(
-            words, env=self.environment, capture_output=True, text=True, timeout=LIMIT
+            words,
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
         )
         if done.returncode:
             raise RuntimeError(f"exit {done.returncode}: {done.stderr[-400:]}")
@@ -198,7 +203,11 @@ class Torture:
             }
         words = command(self.script, self.people, run, trial.schedule)
         process = subprocess.Popen(
-            words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            words,
+            env=environment,
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         start = time.perf_counter()
         while process.poll() is None and time.perf_counter() - start < LIMIT:
@@ -229,6 +238,7 @@ class Torture:
         done = subprocess.run(
             ["unshare", "-rm", "bash", "-c", shell],
             env=self.environment,
+            cwd=self.home,
             capture_output=True,
             text=True,
             timeout=LIMIT,
