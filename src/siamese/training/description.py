@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from siamese import checkpoint_files
 from siamese.backbones.base import BACKBONES, own_network
+from siamese.checkpoint_files import read_checkpoint
 from siamese.distances.base import DISTANCES
 from siamese.errors import ConfigError, SiameseError, first_line
 from siamese.losses.base import LOSSES
@@ -151,7 +151,7 @@ def _build_schedule(settings: Any) -> Any:
     return _build_torch(settings, scheduler, scheduler.LRScheduler)
 
 
-def read_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
+def read_module_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
     """A checkpoint's content, as data: nothing in it is executed.
 
     Raises:
@@ -159,7 +159,7 @@ def read_checkpoint(path: Any, map_location: Any = None) -> dict[str, Any]:
     """
     try:
         if isinstance(path, (str, Path)):
-            content = checkpoint_files.read_checkpoint(path, map_location or "cpu")
+            content = read_checkpoint(path, map_location or "cpu")
         else:  # an open file
             content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         if "state_dict" not in content:

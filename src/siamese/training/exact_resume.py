@@ -49,14 +49,9 @@ class ExactResume(pl.Callback):
     Not part of it: gradients that are being accumulated (checkpoints are written after a step),
     random numbers that an augmentation of your own draws inside a loader's process, and the batches
     of a loader that is not ``Stateful``, such as torch's own, within an epoch.
-
-    Attributes:
-        resumed_at: where the training that was resumed had been, ``(epoch, batch)``, both from 0;
-            None for one that began anew.
     """
 
     def __init__(self) -> None:
-        self.resumed_at: tuple[int, int] | None = None
         self._saved: dict[str, Any] | None = None
         self._position: Position | None = None
         self._means: dict[str, list[Any]] = {}
@@ -95,10 +90,9 @@ class ExactResume(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         position, saved = self._position, self._saved or {}
-        self._position, self._saved, self._means, self.resumed_at = None, None, {}, None
+        self._position, self._saved, self._means = None, None, {}
         if position is None:
             return
-        self.resumed_at = (position.epoch, position.batch)
         if position.whole:
             _begin_epoch(trainer)
             if position.schedules_due:
@@ -119,6 +113,7 @@ class ExactResume(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
             _restarted(trainer)
+            # What callbacks after this one have logged of the last batch.
             self._add_means(trainer)
 
     def on_train_batch_end(

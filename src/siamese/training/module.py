@@ -24,7 +24,12 @@ from siamese.losses.base import LOSSES, EmbeddingLoss
 from siamese.notices import warn_once
 from siamese.pairs.base import PairRule
 from siamese.registry import Registry, as_plain
-from siamese.training.description import KEY, build_parts, describe_module, read_checkpoint
+from siamese.training.description import (
+    KEY,
+    build_parts,
+    describe_module,
+    read_module_checkpoint,
+)
 from siamese.training.monitors import full_monitor
 from siamese.training.schedules import StepFactorLR, WarmupCosine
 from siamese.training.split_outputs import (
@@ -423,7 +428,7 @@ class SiameseModule(pl.LightningModule):
             raise ConfigError("checkpoints are read as data alone: leave out weights_only")
         if hparams_file is not None:
             raise ConfigError("a checkpoint needs no hparams_file: leave it out")
-        content = read_checkpoint(checkpoint_path, map_location)
+        content = read_module_checkpoint(checkpoint_path, map_location)
         where = str(checkpoint_path)
         module = cls(**build_parts(content.get(KEY), parts, where))
         try:

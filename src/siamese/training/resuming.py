@@ -65,7 +65,6 @@ class PreviousRun:
     Attributes:
         checkpoint: the run's last one, or the one that was named.
         epochs: how many came to their end.
-        batch: how many batches of the epoch after these were trained on.
         manifest: its ``split.json``; None if there is only a checkpoint.
         history: losses and figures of its whole epochs.
         shapes: of the checkpoint's weights, by name.
@@ -81,7 +80,6 @@ class PreviousRun:
 
     checkpoint: Path
     epochs: int
-    batch: int
     manifest: SplitManifest | None
     history: History
     shapes: Mapping[str, tuple[int, ...]]
@@ -168,7 +166,6 @@ class PreviousRun:
         return cls(
             checkpoint,
             ended,
-            position.batch if position else 0,
             manifest,
             {_logged_today(name, validated): values for name, values in before.items()},
             shapes,

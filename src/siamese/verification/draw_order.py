@@ -8,6 +8,7 @@ from torch import Tensor
 # Odd, so that no bit is lost: the golden ratio, and a constant of MurmurHash3's finaliser.
 _STEP, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFF51AFD7ED558CCD)
 _HALF = np.uint64(33)
+_BLOCK = 4096  # rows at a time: memory does not grow with their number
 
 
 def draw_keys(embeddings: Tensor, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,10 +24,13 @@ def draw_keys(embeddings: Tensor, labels: np.ndarray) -> tuple[np.ndarray, np.nd
     Returns:
         (identities,) and (N,) uint64.
     """
-    # Adding 0 turns minus zero into zero: equal embeddings have equal keys.
-    values = (embeddings.detach().cpu().double().contiguous().numpy() + 0.0).view(np.uint64)
-    weights = _mixed(np.arange(1, values.shape[1] + 1, dtype=np.uint64) * _STEP)
-    rows = _mixed((_mixed(values) * weights).sum(axis=1, dtype=np.uint64))
+    weights = _mixed(np.arange(1, embeddings.shape[1] + 1, dtype=np.uint64) * _STEP)
+    rows = np.empty(len(embeddings), dtype=np.uint64)
+    for start in range(0, len(rows), _BLOCK):
+        block = embeddings[start : start + _BLOCK].detach().cpu().double().contiguous().numpy()
+        # Adding 0 turns minus zero into zero: equal embeddings have equal keys.
+        mixed = _mixed((block + 0.0).view(np.uint64)) * weights
+        rows[start : start + _BLOCK] = _mixed(mixed.sum(axis=1, dtype=np.uint64))
     identities, identity = np.unique(labels, return_inverse=True)
     keys = np.zeros(len(identities), dtype=np.uint64)
     np.add.at(keys, identity, rows)  # a sum does not depend on the order
