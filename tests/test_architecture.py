@@ -17,6 +17,7 @@ RANKS = [
         "plugins",
         "progress",
         "notices",
+        "processes",
         "weight_files",
     },
     {"distances", "pairs"},
