@@ -18,6 +18,7 @@ RANKS = [
         "progress",
         "notices",
         "processes",
+        "launched",
         "weight_files",
     },
     {"distances", "pairs"},
@@ -38,6 +39,8 @@ ACQUAINTED = {
     ("plugins", "errors"),
     ("weight_files", "errors"),
     ("checkpoint_files", "errors"),
+    ("notices", "launched"),
+    ("processes", "launched"),
     ("checkpoint_files", "reading"),
 }
 # Which of our rooms may import which packages that are slow to load or dangerous to spread.

@@ -74,6 +74,10 @@ class LoaderError(SiameseError):
     """A process that loads batches was killed, or the system gives no more of what it needs."""
 
 
+class ProcessError(SiameseError):
+    """Another process that works on the same thing has ended, or several cannot work on it."""
+
+
 class SplitError(SiameseError):
     """A split cannot be made, or a saved one no longer holds."""
 

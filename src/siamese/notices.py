@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import warnings
 
+from siamese.launched import follows
+
 _said: set[str] = set()
 _lock = threading.Lock()
 
 
 def warn_once(text: str, stacklevel: int = 1, *, about: str | None = None) -> None:
-    """Warn, unless these very words were said before.
+    """Warn, unless these very words were said before, or another process says them for all.
 
     Python's own rule for that is undone by every ``warnings.catch_warnings`` that a library enters.
 
@@ -22,7 +24,7 @@ def warn_once(text: str, stacklevel: int = 1, *, about: str | None = None) -> No
     """
     cause = text if about is None else about
     with _lock:
-        if cause in _said:
+        if cause in _said or follows():
             return
     warnings.warn(text, stacklevel=stacklevel + 1)  # may be an error, if the user wants it so
     with _lock:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import distributed
+
+from siamese.launched import by_torchrun, local_rank
 
 T = TypeVar("T")
 
@@ -91,6 +92,44 @@ class Processes:
         given: T = found[0]
         return given
 
+    def by_first(self, work: Callable[[], T]) -> T:
+        """Let the first process do something; all get what it returns, or its error.
+
+        What only one process did, and failed at, the others would wait for.
+        """
+        if self.count == 1:
+            return work()
+        done: tuple[Any, Exception | None] = (None, None)
+        if self.first:
+            try:
+                done = (work(), None)
+            except Exception as error:
+                done = (None, error)
+        value, failure = self.from_first(done)
+        if failure is not None:
+            raise failure
+        given: T = value
+        return given
+
+    def by_some(self, work: Callable[[], object], mine: bool) -> None:
+        """Let some processes do something; the others wait, and get the first one's error.
+
+        Args:
+            work: what is done.
+            mine: whether this process does it.
+        """
+        failure: Exception | None = None
+        if mine:
+            try:
+                work()
+            except Exception as error:
+                if self.count == 1:
+                    raise
+                failure = error
+        for one in self.gather(failure):
+            if one is not None:
+                raise one
+
     def any(self, value: bool) -> bool:
         """Whether it is so in one of the processes, at least."""
         return bool(self.add_up(np.array([int(value)]))[0])
@@ -140,18 +179,12 @@ def together() -> Processes:
     return _together.get()
 
 
-def launched() -> bool:
-    """Whether torchrun, or srun of SLURM by torch's variables, has started this process."""
-    known = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return all(name in os.environ for name in known) and int(os.environ["WORLD_SIZE"]) > 1
-
-
 def meet() -> Processes:
-    """Begin torch.distributed where torchrun has started this process; see :func:`launched`."""
-    if launched() and not distributed.is_initialized():
+    """Begin torch.distributed where torchrun has started this process with others."""
+    if by_torchrun() and not distributed.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         if backend == "nccl":
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(local_rank())
         distributed.init_process_group(backend, timeout=PATIENCE)
     return all_processes()
 

@@ -16,6 +16,7 @@ from siamese.data.random_numbers import random_state, set_random_state
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.transforms import draw
 from siamese.errors import ConfigError
+from siamese.processes import all_processes
 
 Augment = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]
 _SINGLE = (
@@ -97,9 +98,9 @@ class TorchBatches:
     Which images are together is the sampler's affair. A checkpoint keeps the random numbers that it
     draws from (the global ones of torch, numpy and Python, and its own ``generator`` of torch), as
     they were when the epoch began: a run that is resumed within it draws the epoch again and leaves
-    out what was trained on. An epoch is drawn at once, when it begins. Several
-    processes need a sampler that draws alike in each of them (a seeded generator), or a
-    ``DistributedSampler``. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
+    out what was trained on. An epoch is drawn at once, when it begins; of several processes the
+    first one draws for all, unless the sampler is a ``DistributedSampler``, which divides its rows
+    itself. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
     """
 
     def __init__(
@@ -107,8 +108,9 @@ class TorchBatches:
     ) -> None:
         self._sampler, self._images, self._seed = sampler, images, seed
         parts = (sampler, getattr(sampler, "sampler", None))
-        if any(isinstance(part, DistributedSampler) for part in parts):
-            rank, world = 0, 1  # it shards itself
+        self._divides = any(isinstance(part, DistributedSampler) for part in parts)
+        if self._divides:
+            rank, world = 0, 1
         self._rank, self._world = rank, world
         if len(sampler) < world:  # type: ignore[arg-type]
             raise ConfigError(
@@ -158,6 +160,8 @@ class TorchBatches:
         if generator is not None:
             self._drawn_from["generator"] = generator.get_state()
         batches = list(itertools.islice(self._sampler, len(self) * self._world))
+        if not self._divides:  # each process may have random numbers of its own
+            batches = all_processes().from_first(batches)
         if given:  # the training's own have gone on since
             set_random_state(now)
         return batches

@@ -27,6 +27,7 @@ from siamese.data.loader_process import begin_worker
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
 from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
+from siamese.data.samplers.divided_batches import DividedBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, SplitProtocol
 from siamese.data.split_protocols.identity_disjoint import IdentityDisjoint
@@ -43,6 +44,8 @@ from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.registry import Registry
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
+SPLIT = "split"  # a module's ``data_parallel``: each batch is divided over the processes
+Batches = PlannedBatches | TorchBatches | DividedBatches
 
 
 class DataSettings(TypedDict, total=False):
@@ -264,12 +267,24 @@ class ImageDataModule(pl.LightningDataModule):
         assert origin is not None  # made above
         return origin.pair_rule
 
-    def training_batches(self) -> PlannedBatches | TorchBatches:
-        """Which images are together in which training batch."""
+    def training_batches(self) -> Batches:
+        """Which images are together in which training batch, on this process.
+
+        A module that says ``data_parallel = "split"`` (:class:`siamese.SiameseModule`) gets a part
+        of the batches that one process would have; any other gets batches of its own.
+        """
         labels = self.dataset("train").labels
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
-        return self.batch_sampler.batches(labels, self.batch_seed, *self._rank(), pairs=chosen)
+        rank, world = self._rank()
+        if world == 1 or not self._splits_batches():
+            return self.batch_sampler.batches(labels, self.batch_seed, rank, world, pairs=chosen)
+        whole = self.batch_sampler.batches(labels, self.batch_seed, pairs=chosen)
+        return DividedBatches(whole, rank, world)
+
+    def _splits_batches(self) -> bool:
+        module = None if self.trainer is None else self.trainer.lightning_module
+        return getattr(module, "data_parallel", None) == SPLIT
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Sampled, augmented batches of the training split."""
@@ -288,14 +303,16 @@ class ImageDataModule(pl.LightningDataModule):
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> DataLoader[dict[str, Any]]:
-        """Any split, each image once, in order, without augmentation."""
+        """Any split, each image once, in order, without augmentation.
+
+        Several processes take a batch each in turn; the last batch may be repeated, so that all
+        have equally many (see :class:`siamese.data.samplers.base.SequentialBatches`).
+        """
         data = self.dataset(split)
-        # Complete on every process of a distributed run: with uneven shards, processes would wait
-        # for each other. The calibrator counts each row once.
-        return self._loader(data, SequentialBatches(len(data), EVAL_BATCH))
+        return self._loader(data, SequentialBatches(len(data), EVAL_BATCH, *self._rank()))
 
     def _loader(
-        self, data: CropDataset, batches: PlannedBatches | SequentialBatches | TorchBatches
+        self, data: CropDataset, batches: Batches | SequentialBatches
     ) -> DataLoader[dict[str, Any]]:
         # A function of a user's own may draw from the random numbers of the training.
         augment = data.augment

@@ -98,13 +98,14 @@ class CropDataset(Dataset[dict[str, Any]]):
 
         Returns:
             ``image`` (B, 3, size, size) uint8, ``label`` (B,) int64, ``index`` (B,) int64 and,
-            where the plan names pairs, ``pairs`` (2, n) int64 positions in the batch.
+            where the plan names pairs, ``pairs`` (2, n) int64 positions in the batch, of which a
+            part is loaded only where several processes share it.
         """
         images = []
         for slot, index in enumerate(plan.indices):
             image = self.image(int(index))
             if plan.seed is not None and self.augment is not None:
-                image = _augmented(self.augment, image, (*plan.seed, slot))
+                image = _augmented(self.augment, image, (*plan.seed, plan.first + slot))
             images.append(image)
         batch = {
             "image": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),

@@ -12,10 +12,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
 
 from siamese.data.samplers.base import BatchPlan
 
 AHEAD = 2  # batches that are loaded before they are asked for
+
+
+class _Divided(DistributedSampler[Any]):
+    """Tells Lightning that the batches are divided over processes already.
+
+    Otherwise its Trainer would make the batch sampler anew, without its arguments, unless it is
+    given ``use_distributed_sampler=False``.
+    """
 
 
 class BatchLoader(DataLoader[dict[str, Any]]):
@@ -39,6 +48,8 @@ class BatchLoader(DataLoader[dict[str, Any]]):
     def __init__(self, *arguments: Any, ahead: bool = True, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._ahead, self._given = ahead, 0
+        # Not by assignment, which a DataLoader refuses. Nothing is drawn from it.
+        self.__dict__["sampler"] = _Divided(self.dataset, num_replicas=1, rank=0)
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches of this epoch were given out, and what the sampler must know."""

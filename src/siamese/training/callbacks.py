@@ -17,6 +17,7 @@ from siamese.errors import CalibrationError, ConfigError
 from siamese.notices import warn_once
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.training.logged_alike import log_alike
 from siamese.training.metrics import PairMetric, VerificationThreshold
 from siamese.training.split_outputs import FIGURES
 from siamese.verification.calibration import Calibration
@@ -193,7 +194,8 @@ class ThresholdCalibrator(pl.Callback):
                 stacklevel=2,
             )
             return
-        self.calibration = self._calibrated(distances, trainer.current_epoch, trainer.global_step)
+        epoch, step = trainer.current_epoch, trainer.global_step
+        self.calibration = self._calibrated(distances, epoch, step)
         point, curve = self.calibration.point, self.calibration.curve
         _store(pl_module, point)
         figures = {
@@ -203,12 +205,8 @@ class ThresholdCalibrator(pl.Callback):
             "eer": distances.eer() if curve.weighted is None else eer(curve),
         }
         for name, value in figures.items():
-            pl_module.log(
-                f"{self.prefix}{name}",
-                value,
-                prog_bar=name in ("f1", "threshold"),
-                rank_zero_only=False,
-            )
+            shown = name in ("f1", "threshold")
+            log_alike(pl_module, f"{self.prefix}{name}", value, prog_bar=shown)
 
     def _calibrated(self, distances: PairDistances, epoch: int, step: int) -> Calibration:
         """With the policy, or, where its promise cannot be made yet, without its confidence."""

@@ -13,9 +13,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from siamese.checkpoint_files import read_checkpoint
+from siamese.data.datamodule import SPLIT
 from siamese.data.random_numbers import random_state, set_random_state
 from siamese.data.transforms import stable_seed
-from siamese.errors import CheckpointError
+from siamese.errors import CheckpointError, ConfigError
+from siamese.processes import all_processes
 from siamese.storage import write_whole
 from siamese.training.position import Position, place_loops
 
@@ -30,7 +32,9 @@ class EpochSeeds(pl.Callback):
         self._seed = seed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        torch.manual_seed(stable_seed(self._seed, 9, trainer.current_epoch))
+        # Each process draws for its own images.
+        of_process = (trainer.global_rank,) if trainer.global_rank else ()
+        torch.manual_seed(stable_seed(self._seed, 9, trainer.current_epoch, *of_process))
 
 
 class ExactResume(pl.Callback):
@@ -61,9 +65,11 @@ class ExactResume(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         trainer = self._trainer
+        own = {"random": random_state(), "means": dict(_sums(trainer)) | self._means}
+        of_processes = all_processes().gather(own) if trainer.world_size > 1 else [own]
         return {
-            "random": random_state(),
-            "means": dict(_sums(trainer)) | self._means,
+            **of_processes[0],
+            "others": of_processes[1:],
             "plateau": _plateau_values(trainer),
             "ended": _was_ended(trainer),
             "batches": trainer.num_training_batches,
@@ -97,12 +103,16 @@ class ExactResume(pl.Callback):
             _begin_epoch(trainer)
             if position.schedules_due:
                 _step_plateaus(trainer, saved.get("plateau", {}))
-        else:
-            self._means = dict(saved.get("means", {}))
+        of_processes = [saved, *saved.get("others", [])]
+        same = len(of_processes) == trainer.world_size
+        own = of_processes[trainer.global_rank] if same else saved
+        if not position.whole:
+            _check_processes(pl_module, len(of_processes), trainer.world_size)
+            self._means = dict(own.get("means", {}))
         # What ended of itself is not trained on, unless it is made longer.
         if saved.get("ended") and trainer.max_epochs == saved.get("max_epochs"):
             trainer.should_stop = True
-        if state := saved.get("random"):
+        if state := own.get("random"):
             set_random_state(state)
 
     def on_train_batch_start(
@@ -138,6 +148,21 @@ class ExactResume(pl.Callback):
             for key, metric in _metrics(trainer):
                 if (sums := self._means.pop(key, None)) is not None:
                     _add(metric, *sums[:2])
+
+
+def _check_processes(module: pl.LightningModule, before: int, now: int) -> None:
+    """Refuse to go on within an epoch where its batches were those of other processes.
+
+    Raises:
+        ConfigError: see above.
+    """
+    divided = getattr(module, "data_parallel", None) == SPLIT
+    if before != now and not divided:
+        raise ConfigError(
+            f"the run was stopped within an epoch of {before} processes, each with batches of its "
+            f"own, and cannot go on with {now}: give as many as before, or a checkpoint of an "
+            f"epoch's end"
+        )
 
 
 def _begin_epoch(trainer: pl.Trainer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -12,14 +13,19 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.checkpoint_files import read_checkpoint, remove_leftovers
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.loader_faults import loader_error
-from siamese.errors import LoaderError
+from siamese.errors import LoaderError, ProcessError, first_line
+from siamese.launched import follows
+from siamese.processes import Processes
 from siamese.report.history import write_history
 from siamese.storage import write_whole
+from siamese.training.description import KEY
 from siamese.training.folder import unfinished
 from siamese.training.module import SiameseModule
 from siamese.training.resuming import PreviousRun
 from siamese.training.stopping import StoppedTraining, StopRequest, TrainingStoppedError
 
+# How torch says that another process is gone: gloo, and NCCL.
+_CUT_OFF = ("gloo", "onnection closed by peer", "onnection reset by peer", "NCCL")
 Weights = tuple[int | None, int | None]  # epoch, counted from 0, and step that they are of
 
 
@@ -38,8 +44,10 @@ def fit(
     """
     start = time.perf_counter()
     checkpoints = folder / "checkpoints"
-    remove_leftovers(checkpoints)
-    if previous:  # before the logger begins anew: a run stopped again must not lose what came first
+    if not follows():
+        remove_leftovers(checkpoints)
+    # Before the logger begins anew: a run stopped again must not lose what came first.
+    if previous and not follows():
         write_history(folder / "history.csv", previous.history)
     checkpoint = previous.checkpoint if previous else None
     if not module.training:  # as another training has left it
@@ -53,26 +61,50 @@ def fit(
         number = stop.signal or signal.SIGINT
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
     except (RuntimeError, OSError, EOFError) as error:
-        if (fault := loader_error(error)) is None:
-            raise
         kept = unfinished(folder)
         remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
+        if trainer.world_size > 1 and any(word in str(error) for word in _CUT_OFF):
+            raise ProcessError(
+                f"another process of this run has ended, and this one cannot go on alone"
+                f"{remedy} ({first_line(error):.100})"
+            ) from error
+        if (fault := loader_error(error)) is None:
+            raise
         raise LoaderError(f"{fault}{remedy}") from error
     last = checkpoints / "last.ckpt"
-    if checkpoint is not None and not last.exists():  # no epoch was left: only what follows
+    # No epoch was left: only what follows.
+    if checkpoint is not None and not follows() and not last.exists():
         checkpoints.mkdir(parents=True, exist_ok=True)
         write_whole(last, checkpoint.read_bytes())
     return time.perf_counter() - start
 
 
 def best_weights(
-    module: SiameseModule, best: ModelCheckpoint, folder: Path, previous: PreviousRun | None
+    module: SiameseModule,
+    best: ModelCheckpoint,
+    folder: Path,
+    previous: PreviousRun | None,
+    here: Processes,
 ) -> Weights | None:
     """Put the best epoch's weights into the module, also where a previous run had it.
+
+    The first process reads them for all, which need not see its disk.
 
     Returns:
         which epoch they are of; None where none was called the best.
     """
+    content = here.by_first(lambda: _best_checkpoint(best, folder, previous))
+    if content is None:
+        return None
+    module.load_state_dict(content["state_dict"])
+    module.on_load_checkpoint(content)
+    return content["epoch"], content["global_step"]
+
+
+def _best_checkpoint(
+    best: ModelCheckpoint, folder: Path, previous: PreviousRun | None
+) -> dict[str, Any] | None:
+    """The checkpoint that was kept as the best, after it was put into the folder."""
     assert best.monitor is not None
     kept = folder / "checkpoints" / "best.ckpt"
     if previous and (better := previous.better(best.monitor, best.mode, best)):
@@ -82,6 +114,5 @@ def best_weights(
     elif best.best_model_score is None or not kept.is_file():
         return None
     content = read_checkpoint(kept)
-    module.load_state_dict(content["state_dict"])
-    module.on_load_checkpoint(content)
-    return content["epoch"], content["global_step"]
+    used = ("state_dict", "epoch", "global_step", "operating_point", KEY)
+    return {name: content[name] for name in used if name in content}

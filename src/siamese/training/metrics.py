@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
@@ -41,8 +41,8 @@ class PairMetric(Metric):
     sampler adds to make its shards equally long. Without one, every row counts.
 
     ``compute`` needs genuine and impostor pairs, and the two batches of Lightning's sanity check
-    may have too few: give ``Trainer(num_sanity_val_steps=0)`` or -1. Every process must have added
-    a batch.
+    may have too few: give ``Trainer(num_sanity_val_steps=0)`` or -1. A process that has added no
+    batch takes part all the same.
 
     Args:
         pairs: which pairs, a pair rule or its name; by default all of them, in memory that does not
@@ -153,7 +153,7 @@ class PairMetric(Metric):
         Raises:
             CalibrationError: no batches, or rows of one index that show different identities.
         """
-        if isinstance(self.embeddings, list) and not self.embeddings:
+        if not len(self.embeddings):
             raise CalibrationError("no batches were added; call update first")
         index = dim_zero_cat(self.indices)
         order = torch.argsort(index, stable=True)
@@ -172,6 +172,25 @@ class PairMetric(Metric):
             )
         order = order[first]
         return dim_zero_cat(self.embeddings)[order], labels[order]
+
+    def _sync_dist(self, *arguments: Any, **named: Any) -> None:
+        """Gather, also where some processes have no row.
+
+        torchmetrics would send a row of no numbers for them, on which gloo ends the process.
+        """
+        if distributed.is_available() and distributed.is_initialized():
+            own = self.embeddings
+            kind = (own[0].shape[1], own[0].dtype) if own else None
+            group = named.get("process_group") or self.process_group
+            kinds: list[Any] = [None] * distributed.get_world_size(group)
+            distributed.all_gather_object(kinds, kind, group=group)
+            known = next((kind for kind in kinds if kind is not None), None)
+            if not own and known is not None:
+                size, dtype = known
+                self.embeddings = [torch.empty(0, size, dtype=dtype, device=self.device)]
+                for rows in ("labels", "indices"):
+                    setattr(self, rows, [torch.empty(0, dtype=torch.int64, device=self.device)])
+        super()._sync_dist(*arguments, **named)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:

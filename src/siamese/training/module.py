@@ -14,11 +14,11 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from siamese.backbones.base import BACKBONES, as_backbone
-from siamese.data.datamodule import ImageDataModule
+from siamese.data.datamodule import SPLIT, ImageDataModule
 from siamese.data.dataset import CropDataset, SplitOrigin
 from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
-from siamese.errors import ConfigError, first_line
+from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.evaluation.data import pair_rule_of
 from siamese.losses.base import LOSSES, EmbeddingLoss
 from siamese.notices import warn_once
@@ -30,6 +30,7 @@ from siamese.training.description import (
     describe_module,
     read_module_checkpoint,
 )
+from siamese.training.logged_alike import log_alike
 from siamese.training.monitors import full_monitor
 from siamese.training.schedules import StepFactorLR, WarmupCosine
 from siamese.training.split_outputs import (
@@ -40,6 +41,7 @@ from siamese.training.split_outputs import (
     measured,
     some_pairs,
 )
+from siamese.training.whole_batch import DATA_PARALLEL, SEPARATE, whole_batch
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import as_policy
 
@@ -89,6 +91,17 @@ class SiameseModule(pl.LightningModule):
         layer_decay: learning rate of each layer of the backbone, as a share of the next one's, 0 <
             layer_decay <= 1: below 1, a pretrained network changes least where it is most general.
             Loss and distance learn at the full rate. See :meth:`siamese.Backbone.learning_rates`.
+        data_parallel: what several processes (Lightning's ``ddp``) do with batches:
+
+            * ``"split"``: each batch that one process would have is divided over them, and the loss
+              sees all of it. The training is that of one process, but for the order in which
+              numbers are added, and for dropout, which every process draws for itself; batch
+              normalisation needs :class:`siamese.SyncedBatchNorm`.
+            * ``"joined"``: each process draws batches of its own; the loss sees them as one, with
+              pairs across processes.
+            * ``"separate"``: each process draws batches of its own, and its loss sees these alone.
+              With data that are not of :class:`siamese.ImageDataModule`, ``"split"`` is
+              ``"joined"`` where batches name no pairs.
 
     Attributes:
         threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
@@ -106,8 +119,14 @@ class SiameseModule(pl.LightningModule):
         schedule: Callable[[torch.optim.Optimizer], Any] | None = WarmupCosine(),  # noqa: B008
         decay_matrices_only: bool = True,
         layer_decay: float = 1.0,
+        data_parallel: str = SPLIT,
     ) -> None:
         super().__init__()
+        if data_parallel not in DATA_PARALLEL:
+            raise ConfigError(
+                f"data_parallel={data_parallel!r} is not "
+                f"known{did_you_mean(data_parallel, DATA_PARALLEL)}"
+            )
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
         self.backbone = as_backbone(_made("backbone", backbone, BACKBONES))
@@ -123,6 +142,7 @@ class SiameseModule(pl.LightningModule):
         )
         self.schedule = schedule
         self.decay_matrices_only, self.layer_decay = decay_matrices_only, layer_decay
+        self.data_parallel = data_parallel
         self.operating_point: OperatingPoint | None = None
         self.register_buffer("threshold", torch.tensor(float("nan"), dtype=torch.float64))
         # The threshold among embeddings as the loss sees them, where these are others.
@@ -135,19 +155,22 @@ class SiameseModule(pl.LightningModule):
         return embeddings
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        embeddings, pairs = self(batch["image"]), batch.get("pairs")
-        loss: Tensor = self.loss(embeddings, batch["label"], pairs)
-        self.log(
-            "train/loss",
-            loss,
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(batch["label"]),
-        )
-        if (right := self._train_accuracy(embeddings.detach(), batch["label"], pairs)) is not None:
-            size = len(batch["label"])
-            self.log("train/accuracy", right, on_step=False, on_epoch=True, batch_size=size)
+        embeddings, labels, pairs = self(batch["image"]), batch["label"], batch.get("pairs")
+        separate = self.data_parallel == SEPARATE
+        if self._trainer is not None and self.trainer.world_size > 1 and not separate:
+            shared = self.data_parallel == SPLIT
+            embeddings, labels, pairs = whole_batch(embeddings, labels, pairs, shared=shared)
+        loss: Tensor = self.loss(embeddings, labels, pairs)
+        # Of a whole batch all processes have the same.
+        common: dict[str, Any] = {
+            "on_step": False,
+            "on_epoch": True,
+            "batch_size": len(labels),
+            "sync_dist": separate,
+        }
+        log_alike(self, "train/loss", loss, prog_bar=True, **common)
+        if (right := self._train_accuracy(embeddings.detach(), labels, pairs)) is not None:
+            log_alike(self, "train/accuracy", right, **common)
         return loss
 
     @torch.no_grad()
@@ -255,7 +278,7 @@ class SiameseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         outputs, self._outputs = self._outputs, None
-        if outputs is None or outputs.empty:
+        if outputs is None or outputs.empty():
             return
         origin = self._origin()
         split = origin.split if origin else self._validated_split()
@@ -269,7 +292,7 @@ class SiameseModule(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         outputs, self._outputs = self._outputs, None
-        if outputs is None or outputs.empty:
+        if outputs is None or outputs.empty():
             return
         origin = self._origin()
         split = origin.split if origin else "test"
@@ -290,7 +313,7 @@ class SiameseModule(pl.LightningModule):
             return
         loss = outputs.mean_loss(self.loss, origin)
         if loss is not None:
-            self.log(f"{split}/loss", loss, rank_zero_only=False)
+            log_alike(self, f"{split}/loss", loss)
 
     def _rule(self, outputs: SplitOutputs, origin: SplitOrigin | None) -> PairRule:
         """The pairs that the split protocol chose, or else those of the threshold's rule."""
@@ -307,7 +330,7 @@ class SiameseModule(pl.LightningModule):
                 f"logged: give the trainer callbacks=[siamese.ThresholdCalibrator()] in fit"
             )
         for name, value in figures_of(distances, self.operating_point).items():
-            self.log(f"{split}/{name}", value, rank_zero_only=False)
+            log_alike(self, f"{split}/{name}", value)
 
     def _threshold_of_loss(
         self, outputs: SplitOutputs, origin: SplitOrigin | None, point: OperatingPoint
@@ -361,7 +384,7 @@ class SiameseModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("train/lr", rate, on_step=False, on_epoch=True, batch_size=1)
+        log_alike(self, "train/lr", rate, on_step=False, on_epoch=True, batch_size=1)
 
     def set_operating_point(self, point: OperatingPoint) -> None:
         """Set ``threshold`` and ``operating_point`` together."""
@@ -383,10 +406,12 @@ class SiameseModule(pl.LightningModule):
     def describe(self) -> dict[str, Any]:
         """What it is made of, plain JSON values without weights; as checkpoints hold it."""
         parts = {"backbone": self.backbone, "loss": self.loss, "distance": self.distance}
-        settings = {
+        settings: dict[str, Any] = {
             "decay_matrices_only": self.decay_matrices_only,
             "layer_decay": self.layer_decay,
         }
+        if self.data_parallel != SPLIT:  # which no checkpoint of an earlier version has
+            settings["data_parallel"] = self.data_parallel
         return describe_module(parts, self.optimizer, self.schedule, settings)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

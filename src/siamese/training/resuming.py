@@ -16,6 +16,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.errors import CheckpointError, ConfigError, NothingLeftError
 from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import RUN
+from siamese.launched import follows
 from siamese.reading import read_object
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.changes import check_changes, differences, note_of_length
@@ -139,7 +140,8 @@ class PreviousRun:
                 f"no optimizer ({type(error).__name__}); give a run's folder"
             ) from error
         # A run that a cluster takes to another machine is gone on with there.
-        if home.resolve() == folder.resolve() and is_at_work(home, elsewhere=False):
+        here = home.resolve() == folder.resolve()
+        if here and not follows() and is_at_work(home, elsewhere=False):
             raise ConfigError(
                 f"resume={run}: another process is training there (run.json says which); wait for "
                 f"its end, or stop it"

@@ -29,9 +29,11 @@ from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.bundle import RUN
 from siamese.inference.components import Components
+from siamese.launched import follows
 from siamese.losses.base import EmbeddingLoss
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.processes import across_processes
 from siamese.report import plots as pictures
 from siamese.report import skew, tables
 from siamese.report.history import History, join_histories, read_history, write_history
@@ -41,6 +43,7 @@ from siamese.training.checks import check_run, has_weights, unnamed
 from siamese.training.exact_resume import EpochSeeds
 from siamese.training.fitting import Weights, best_weights, fit
 from siamese.training.folder import FINISHED, check_folder, remove_results
+from siamese.training.joining import join_run, lead, one_speaks, set_up
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
 from siamese.training.resuming import PreviousRun
@@ -83,6 +86,10 @@ def train(
 
     Call ``siamese.seed_everything`` before the module is made if its initial weights are to be
     repeatable.
+
+    With several devices (``trainer={"devices": 2, "strategy": "ddp"}``, or under ``torchrun``) each
+    process calls this function and gets the same run; one of them writes. See
+    :class:`siamese.SiameseModule` for what they do with batches.
 
     Args:
         module: backbone, loss and distance. The backbone's class should be registered, so that a
@@ -131,22 +138,27 @@ def train(
         TrainingStoppedError: a ``KeyboardInterrupt``, after Ctrl-C or SIGTERM: training stopped
             after the batch that was being computed, with a checkpoint. (In a thread of your own
             signals are not seen.)
+        ProcessError: another process of the run has ended.
     """
     if trainer is not None and not isinstance(trainer, Mapping):
         raise ConfigError(
             f"trainer takes arguments of pytorch_lightning.Trainer, as a dictionary, not a "
             f"{type(trainer).__name__}: trainer={{'accelerator': 'cpu'}}"
         )
-    folder, rule = Path(folder).expanduser(), as_policy(policy)
+    here = join_run()
+    folder, rule = Path(here.from_first(str(Path(folder).expanduser()))), as_policy(policy)
+    verbose = verbose and not follows()
     compared = check_baselines(baselines)
     check_run(module, data, max_epochs, keep, monitor)
     # Where this module was trained before.
     module.distance = _unfitted(module.distance)
     module.backbone.unfit()
     previous = PreviousRun.find(resume, folder) if resume is not None else None
+    here.wait()  # before the first process changes anything in the folder
     stop = StopRequest()
-    with no_advertisements():
+    with no_advertisements(), one_speaks():
         data.progress = data.progress and verbose
+        set_up(data, here)
         images = EvaluationData.of_module(data, as_pair_rule(pairs or BalancedPairs()))
         _bind(module, images)
         if previous:
@@ -173,30 +185,35 @@ def train(
         description = describe_run(components, pairs_of_run, rule, facts, reason)
         if previous:
             previous.check_settings(description, module.describe(), allow_changes)
-        goes_on = previous is not None and previous.lies_in(folder)
-        check_folder(folder, images, overwrite or goes_on)
-        if goes_on:
-            (folder / FINISHED).unlink(missing_ok=True)
-        else:
-            remove_results(folder)
-        if reason is not None:
-            print(f"note: {reason}")
-        write_json(folder / RUN, description)
-        _describe(folder, images, data, plots, verbose)
+
+        def begin() -> None:
+            goes_on = previous is not None and previous.lies_in(folder)
+            check_folder(folder, images, overwrite or goes_on)
+            if goes_on:
+                (folder / FINISHED).unlink(missing_ok=True)
+            else:
+                remove_results(folder)
+            if reason is not None:
+                print(f"note: {reason}")
+            write_json(folder / RUN, description)
+            _describe(folder, images, data, plots, verbose)
+
+        lead(here, begin)
         trained = has_weights(module)
         seconds = fit(fitting, module, data, folder, previous, stop) if trained else 0.0
-    with told_how_to_go_on(folder):
+    with told_how_to_go_on(folder), one_speaks(), across_processes() as here:
         weights: Weights = (fitting.current_epoch - 1, fitting.global_step)
-        chosen_best = best_weights(module, best, folder, previous) if keep == "best" else None
+        best_kept = keep == "best" and trained
+        chosen_best = best_weights(module, best, folder, previous, here) if best_kept else None
         if chosen_best:
             weights = chosen_best
         facts |= {"epochs": fitting.current_epoch, "kept": "best" if chosen_best else "last"}
         evaluation = _conclude(module, components, images, rule, weights, facts)
-        notes = notes_of(previous, trained and keep == "best" and not chosen_best)
+        notes = notes_of(previous, best_kept and not chosen_best)
         evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
         epochs = fitting.current_epoch - (previous.epochs if previous else 0)
         run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
-        _write(run, previous.history if previous else {}, plots)
+        lead(here, lambda: _write(run, previous.history if previous else {}, plots))
         # The run is complete; nothing that happens to a baseline can lose it.
         compared = tuple(
             name
@@ -206,8 +223,7 @@ def train(
         run = replace(
             run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
         )
-        write_json(folder / "evaluation.json", run.evaluation.to_dict())
-        _write_timing(run)
+        lead(here, lambda: _write_end(run))
     if verbose:
         show(run, trained)
     return run
@@ -314,8 +330,9 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
     run.evaluation.write(folder, plots=draw, overwrite=True)
 
 
-def _write_timing(run: TrainingRun) -> None:
-    """The last file of a run: where it lies, nothing is left to be done."""
+def _write_end(run: TrainingRun) -> None:
+    """The figures with baselines, and the last file of a run: where it lies, nothing is left."""
+    write_json(run.folder / "evaluation.json", run.evaluation.to_dict())
     timing = {
         "training_seconds": round(run.seconds, 2),
         "seconds_per_epoch": round(run.seconds_per_epoch, 3),

@@ -15,6 +15,7 @@ from siamese.distances.base import Distance, is_match
 from siamese.errors import DataError
 from siamese.losses.base import all_pairs
 from siamese.pairs.base import PairRule
+from siamese.processes import all_processes
 from siamese.training.metrics import PairMetric
 from siamese.verification.curves import auc
 from siamese.verification.pair_distances import PairDistances
@@ -47,17 +48,24 @@ class SplitOutputs:
         for rows in (self._seen, self._at_use):
             rows.distance = distance  # fitted or not yet
         self.size, self._keep = size, keep
-        self.empty, self.known_to_loss = True, True
+        self.known_to_loss, self._none = True, True
 
     def add(self, at_use: Tensor, seen: Tensor | None, labels: Tensor, index: Tensor) -> None:
         """Add a batch: (B, D) embeddings at use, (B, E) of the loss, (B,) labels, (B,) rows."""
-        self.empty = False
+        self._none = False
         if seen is None:
             self.known_to_loss = False
         else:
             self._seen.update(seen, labels, index)
         if self._keep:
             self._at_use.update(at_use, labels, index)
+
+    def empty(self) -> bool:
+        """Whether no process has seen an image; all of them must ask."""
+        every = all_processes().gather((self._none, self.known_to_loss))
+        # One without images does not know what the loss sees.
+        self.known_to_loss = all(known for _, known in every)
+        return all(none for none, _ in every)
 
     def complete(self) -> bool:
         """Whether every image of the split was seen: only then can pairs chosen for it be found."""

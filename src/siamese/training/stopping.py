@@ -20,6 +20,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from siamese.processes import all_processes
 from siamese.training.folder import unfinished
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -123,12 +124,19 @@ class GracefulStop(Checkpoint):
         self._request.listen()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._request.signal is not None:
+        if self._asked(trainer):
             raise StoppedTraining
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._request.signal is not None:
+        if self._asked(trainer):
             raise StoppedTraining
+
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        """Whether to stop: of several processes all do, after the same batch."""
+        if trainer.world_size > 1:
+            signals = all_processes().gather(self._request.signal)
+            self._request.signal = next((one for one in signals if one is not None), None)
+        return self._request.signal is not None
 
     def on_train_batch_end(
         self,
@@ -138,7 +146,7 @@ class GracefulStop(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if self._request.signal is None or trainer.fit_loop._should_accumulate():
+        if not self._asked(trainer) or trainer.fit_loop._should_accumulate():
             return
         if not trainer.fit_loop.epoch_loop._num_ready_batches_reached():
             trainer.save_checkpoint(self._checkpoint)
@@ -148,8 +156,8 @@ class GracefulStop(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Keep what was trained before a failure between two batches, or in a validation."""
-        if isinstance(exception, (StoppedTraining, KeyboardInterrupt)):
-            return
+        if isinstance(exception, (StoppedTraining, KeyboardInterrupt)) or trainer.world_size > 1:
+            return  # of several processes the others may be elsewhere: a checkpoint needs all
         counts = trainer.fit_loop.epoch_loop.batch_progress.current
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         between = 0 < counts.ready == counts.completed and not trainer.fit_loop._should_accumulate()

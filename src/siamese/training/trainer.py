@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import CheckpointIO
+from pytorch_lightning.plugins.layer_sync import LayerSync
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
     MisconfigurationException,
 )
@@ -21,7 +25,9 @@ from siamese.errors import ConfigError, first_line
 from siamese.training.checkpoint_io import AtomicCheckpointIO
 from siamese.training.exact_resume import ExactResume
 from siamese.training.given_rates import GivenRates
+from siamese.training.joining import asks_for_several, started_devices
 from siamese.training.stopping import GracefulStop, StopRequest
+from siamese.training.synced_batch_norm import SyncedBatchNorm
 
 
 def make_trainer(
@@ -41,7 +47,8 @@ def make_trainer(
         stop: how a signal asks the training to stop.
 
     Raises:
-        ConfigError: settings that the Trainer refuses, or more than one device.
+        ConfigError: settings that the Trainer refuses, or several processes that ``ddp`` did not
+            start.
     """
     logs = folder / "logs"
     # Not `save_last` of the best one: that file is only brought up to date when a best is saved.
@@ -62,7 +69,7 @@ def make_trainer(
         # Lightning would rebuild the samplers without their arguments; ours shard themselves.
         "use_distributed_sampler": False,
     }
-    merged = defaults | dict(settings)
+    merged = defaults | started_devices() | dict(settings)
     own = merged.pop("callbacks", None) or []
     callbacks = [*callbacks, *(own if isinstance(own, (list, tuple)) else [own])]
     plugins = merged.pop("plugins", None) or []
@@ -79,12 +86,10 @@ def make_trainer(
     # One that goes on in its own folder finds its files there, and keeps what they held.
     for text in ("Checkpoint directory .* exists", "Experiment logs directory .* exists"):
         warnings.filterwarnings("ignore", message=text)
-    if merged["devices"] not in (1, "1", "auto") or merged.get("num_nodes", 1) != 1:
-        raise ConfigError(
-            "siamese.train uses one device: leave out trainer.devices and trainer.num_nodes"
-        )
+    if asks_for_several(merged):
+        _normalise_over_processes(merged, plugins)
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **merged,
             plugins=plugins,
             callbacks=[
@@ -102,6 +107,38 @@ def make_trainer(
             f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
             f"correct trainer.*"
         ) from error
+    _check_strategy(trainer)
+    return trainer
+
+
+def _normalise_over_processes(settings: dict[str, Any], plugins: list[Any]) -> None:
+    """Let batch normalisation see whole batches: torch's layer does on GPUs, ours anywhere."""
+    given = "sync_batchnorm" in settings or any(isinstance(p, LayerSync) for p in plugins)
+    if given:
+        return
+    accelerator = settings.get("accelerator")
+    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
+        settings["sync_batchnorm"] = True
+    else:
+        plugins.append(SyncedBatchNorm())
+
+
+def _check_strategy(trainer: pl.Trainer) -> None:
+    """Refuse ways to use several processes in which a run would not know its end.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if trainer.world_size == 1:
+        return
+    strategy = trainer.strategy
+    if not isinstance(strategy, DDPStrategy) or isinstance(
+        strategy.launcher, _MultiProcessingLauncher
+    ):
+        raise ConfigError(
+            "siamese.train uses several devices by trainer.strategy=ddp alone: in a script, by the "
+            "command (siamese train trainer.devices=2, from a notebook, too), or under torchrun"
+        )
 
 
 def _loggers(given: Any, logs: Path) -> list[Any]:

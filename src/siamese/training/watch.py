@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
+from siamese.data.datamodule import SPLIT
 from siamese.errors import ConfigError
+from siamese.launched import follows
+from siamese.processes import all_processes
 from siamese.training.embedding_checks import area, median_distance, scale_of
 from siamese.training.one_embedding import Labelled, labels_of, loss_of_one
+from siamese.training.whole_batch import SEPARATE, whole_batch
 
 # Half of the pairs of different validation identities nearer than this share of the loss's margin,
 # or of the embeddings' length where the loss has none: nothing can be told apart.
@@ -78,6 +84,7 @@ class LearningWatch(pl.Callback):
         self._appended = False  # whether that is another thing than what is used
         self._embeddings: list[Tensor] = []  # of this validation
         self._labels: list[Tensor] = []
+        self._index: list[Tensor] = []
         self._before: Tensor | None = None
         self._epoch = self._judged = -1
 
@@ -89,6 +96,8 @@ class LearningWatch(pl.Callback):
         """
         if what not in self._said:
             self._said.add(what)
+            if follows():
+                return
             # The line that is shown is the first, which says who speaks.
             warnings.warn_explicit(text, UserWarning, __file__, 1, __name__, registry={})
 
@@ -129,6 +138,8 @@ class LearningWatch(pl.Callback):
         self._losses.append(loss.detach().float().reshape(()) * trainer.accumulate_grad_batches)
         wanted = batch_idx % EVERY == 0 and len(self._labelled) < BATCHES
         if wanted and (labelled := labels_of(batch)) is not None:
+            if trainer.world_size > 1:
+                labelled = _of_whole_batch(labelled, pl_module)
             self._labelled.append(labelled)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -175,7 +186,7 @@ class LearningWatch(pl.Callback):
             )
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._embeddings, self._labels, self._area = [], [], None
+        self._embeddings, self._labels, self._index, self._area = [], [], [], None
 
     def on_validation_batch_end(
         self,
@@ -194,15 +205,22 @@ class LearningWatch(pl.Callback):
                 self._embeddings.append(found.detach().float().cpu())
                 if isinstance(labels, Tensor) and labels.shape == found.shape[:1]:
                     self._labels.append(labels.detach().cpu())
+                index = outputs.get("index")
+                if isinstance(index, Tensor) and index.shape == found.shape[:1]:
+                    self._index.append(index.detach().cpu())
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self._embeddings or trainer.sanity_checking:
+        if trainer.sanity_checking:
+            return
+        if trainer.world_size > 1:
+            self._gather()
+        if not self._embeddings:
             return
         if len({rows.shape[1] for rows in self._embeddings}) > 1:  # nothing that can be compared
             return
         epoch, now = trainer.current_epoch, torch.cat(self._embeddings)
         labels = torch.cat(self._labels) if self._labels else now[:0, 0]
-        self._embeddings, self._labels = [], []
+        self._embeddings, self._labels, self._index = [], [], []
         known = labels if len(labels) == len(now) else None
         apart, scale = median_distance(now, known), scale_of(pl_module, now)
         finite = bool(now.isfinite().all())
@@ -229,6 +247,23 @@ class LearningWatch(pl.Callback):
                 f"parameters and the learning rate",
             )
 
+    def _gather(self) -> None:
+        """Take the rows of all processes, each index once, in the order of one process."""
+        own = (self._embeddings, self._labels, self._index)
+        gathered = all_processes().gather(own)
+        every: list[list[Tensor]] = [
+            list(itertools.chain.from_iterable(parts)) for parts in zip(*gathered, strict=True)
+        ]
+        self._embeddings, self._labels, self._index = every
+        sizes = [[len(rows) for rows in parts] for parts in every]
+        if sizes[0] and sizes[0] == sizes[2]:
+            index = torch.cat(self._index).numpy()
+            rows = torch.from_numpy(np.unique(index, return_index=True)[1])
+            if sizes[0] == sizes[1]:
+                self._labels = [torch.cat(self._labels)[rows]]
+            if len({part.shape[1] for part in self._embeddings}) == 1:
+                self._embeddings = [torch.cat(self._embeddings)[rows]]
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -244,6 +279,16 @@ class LearningWatch(pl.Callback):
                 f"that of guessing ({seen:.3f}): look at the labels and the pictures of training "
                 f"pairs, or at the learning rate",
             )
+
+
+def _of_whole_batch(labelled: Labelled, module: pl.LightningModule) -> Labelled:
+    """What the loss sees where the processes share a batch; see ``data_parallel``."""
+    labels, pairs = labelled
+    way = getattr(module, "data_parallel", SEPARATE)
+    if way == SEPARATE:
+        return labelled
+    rows = labels.new_zeros(len(labels), 1, dtype=torch.float32)
+    return whole_batch(rows, labels, pairs, shared=way == SPLIT)[1:]
 
 
 def _logged_area(trainer: pl.Trainer) -> float | None:

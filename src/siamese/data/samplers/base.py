@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from siamese.errors import DataError
+from siamese.errors import ConfigError, DataError
 from siamese.pairs.groups import IdentityGroups
 
 
@@ -22,11 +22,29 @@ class BatchPlan:
             batch.
         seed: what the batch's augmentation is drawn from: (seed, epoch, step, rank); None for no
             augmentation.
+        first: of a part of a batch, the position of its first image in the whole; ``pairs`` are
+            positions in the whole.
     """
 
     indices: np.ndarray
     pairs: np.ndarray | None = None
     seed: tuple[int, ...] | None = None
+    first: int = 0
+
+    def part(self, rank: int, world: int) -> BatchPlan:
+        """The images that one of ``world`` processes embeds: consecutive ones, one at least.
+
+        Raises:
+            ConfigError: fewer images than processes.
+        """
+        n = len(self.indices)
+        if n < world:
+            raise ConfigError(
+                f"a batch of {n} images cannot be divided over {world} processes: draw larger "
+                f"batches (data.sampler), or use fewer processes"
+            )
+        begin, end = n * rank // world, n * (rank + 1) // world
+        return replace(self, indices=self.indices[begin:end], first=self.first + begin)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -176,11 +194,15 @@ def pair_plan(rows: np.ndarray, seed: tuple[int, ...]) -> BatchPlan:
 class SequentialBatches:
     """Every row once, in order, without augmentation: for evaluation.
 
-    Process ``rank`` of ``world`` takes each world-th batch.
+    Process ``rank`` of ``world`` takes each world-th batch, so that every image is in the same
+    batch as in one process, and its embedding is the same in all bits. All processes have equally
+    many batches, since they may wait for each other in each: one that would have a batch less
+    repeats the last of all. Whoever gathers the rows counts each index once.
     """
 
     def __init__(self, n: int, size: int, rank: int = 0, world: int = 1) -> None:
         rows = np.array_split(np.arange(n), range(size, n, size))
+        rows += rows[-1:] * (-len(rows) % world)
         self._plans = [BatchPlan(batch) for batch in rows[rank::world]]
 
     def __len__(self) -> int:
