@@ -30,6 +30,7 @@ from siamese.cli import (
     verify,
 )
 from siamese.errors import LINES, SiameseError, did_you_mean, printable
+from siamese.launched import follows
 
 COMMANDS = {
     "train": train,
@@ -203,6 +204,8 @@ def _as_note(
 
 
 def _fail(command: str, message: str, as_json: bool) -> int:
+    if follows():  # the first process of several says it
+        return 2
     if as_json:
         print(json.dumps({"error": message}))
     print(f"siamese {command}: error: {printable(message, LINES)}", file=sys.stderr)

@@ -20,6 +20,7 @@ from siamese.errors import (
     did_you_mean,
     first_line,
 )
+from siamese.launched import by_slurm, by_torchrun, follows
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -90,6 +91,7 @@ def run_words(argv: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from siamese.cli.company import dismiss, follow
     from siamese.cli.flags import check_flags
     from siamese.cli.newest_run import with_run
     from siamese.cli.overrides import complete_overrides, groups
@@ -98,6 +100,11 @@ def run_words(argv: Sequence[str]) -> int:
     from siamese.cli.run_folder import Refused, RunFolder
     from siamese.cli.sweep import show_sweep
 
+    if by_torchrun() or by_slurm():
+        from siamese.training.joining import join_run
+
+        if not join_run().first:
+            return follow()
     folder, before = config_folder(), sys.argv
     # Of a run before, in the same process.
     RunFolder.before, RunFolder.recorded = frozenset(), {}
@@ -124,6 +131,8 @@ def run_words(argv: Sequence[str]) -> int:
     finally:
         sys.argv = before
         show_sweep()  # also of a sweep that was stopped, or of which a run failed
+    if by_torchrun():
+        dismiss()
     return 0
 
 
@@ -140,10 +149,10 @@ def _job(config: DictConfig) -> float:
     try:
         if not taken:
             forget_failure(folder)
-        result = _train(config, folder)
+        found = _run(config, folder)
         if not sweeping:
             _link_latest(folder)
-        return objective(result)
+        return found
     except Exception as error:
         if not sweeping:
             restore_settings(folder)
@@ -156,6 +165,25 @@ def _job(config: DictConfig) -> float:
         _remove_if_empty(folder, () if sweeping else RunFolder.before)
 
 
+def _run(config: DictConfig, folder: Path) -> float:
+    """Run a job: in this process, in others of this machine, or with those of torchrun."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from siamese.cli.company import in_company, lead, run_in_processes, wanted_processes
+
+    job = (config, OmegaConf.create({"hydra": HydraConfig.get()}), str(folder))
+    given: Any = OmegaConf.select(config, "trainer")
+    count = wanted_processes(OmegaConf.to_container(given) if given else {})  # type: ignore[arg-type]
+    if count > 1:
+        _check_given(config)
+        return run_in_processes(count, job)
+    if by_torchrun():
+        lead(job)
+        return in_company(job)
+    return objective(train_as_told(config, folder))
+
+
 def objective(result: TrainingRun) -> float:
     """What a sweep makes as small as it can: the EER, 0..1, of those who chose the threshold.
 
@@ -165,12 +193,13 @@ def objective(result: TrainingRun) -> float:
     return result.evaluations[result.operating_point.split].eer
 
 
-def _train(config: DictConfig, folder: Path) -> TrainingRun:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from hydra.utils import get_original_cwd, instantiate
+def _check_given(config: DictConfig) -> None:
+    """See what is missing or wrong before anything slow is begun.
+
+    Raises:
+        ConfigError, SplitError: something is.
+    """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     missing = OmegaConf.missing_keys(config)
     if missing:
@@ -182,6 +211,21 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
     if not isinstance(config.seed, int) or config.seed < 0:
         raise ConfigError(f"seed must be a whole number of at least 0, not {config.seed!r}")
     _look_for_files(config)
+
+
+def train_as_told(config: DictConfig, folder: Path) -> TrainingRun:
+    """The run that settings describe, in this process, or with those that it has joined.
+
+    Raises:
+        SiameseError: see :func:`siamese.train`.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from hydra.utils import get_original_cwd, instantiate
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    _check_given(config)
     # Only now, since it takes seconds.
     import pytorch_lightning as pl
 
@@ -224,6 +268,8 @@ def _train(config: DictConfig, folder: Path) -> TrainingRun:
         # The figures of test people are nothing to compare runs by; they are in the runs' folders.
         verbose=not sweeping,
     )
+    if follows():
+        return result
     if sweeping:
         split = result.operating_point.split
         shown = f"EER {result.evaluations[split].eer:.3f} on the {split} people"

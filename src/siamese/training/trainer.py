@@ -16,7 +16,6 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher
 from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
     MisconfigurationException,
 )
@@ -111,6 +110,26 @@ def make_trainer(
     return trainer
 
 
+def count_devices(settings: Mapping[str, Any]) -> int:
+    """How many processes Lightning's ``ddp`` would use on this machine.
+
+    Raises:
+        ConfigError: the Trainer refuses the settings.
+    """
+    names = ("accelerator", "devices", "strategy")
+    given: dict[str, Any] = {name: settings[name] for name in names if name in settings}
+    try:
+        with no_advertisements():
+            trainer = pl.Trainer(**given, logger=False, enable_checkpointing=False)
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"pytorch_lightning.Trainer refuses its settings: {first_line(error)}; "
+            f"correct trainer.*"
+        ) from error
+    _check_strategy(trainer)
+    return int(trainer.num_devices)
+
+
 def _normalise_over_processes(settings: dict[str, Any], plugins: list[Any]) -> None:
     """Let batch normalisation see whole batches: torch's layer does on GPUs, ours anywhere."""
     given = "sync_batchnorm" in settings or any(isinstance(p, LayerSync) for p in plugins)
@@ -132,9 +151,8 @@ def _check_strategy(trainer: pl.Trainer) -> None:
     if trainer.world_size == 1:
         return
     strategy = trainer.strategy
-    if not isinstance(strategy, DDPStrategy) or isinstance(
-        strategy.launcher, _MultiProcessingLauncher
-    ):
+    forked = getattr(strategy, "_start_method", "popen") != "popen"
+    if not isinstance(strategy, DDPStrategy) or forked:
         raise ConfigError(
             "siamese.train uses several devices by trainer.strategy=ddp alone: in a script, by the "
             "command (siamese train trainer.devices=2, from a notebook, too), or under torchrun"

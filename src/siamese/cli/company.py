@@ -1,0 +1,214 @@
+"""A run in several processes: started here, or by torchrun; the others follow the first one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese import errors
+from siamese.errors import ProcessError, SiameseError, first_line
+from siamese.launched import by_torchrun
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+# A job: its settings, Hydra's own, and the folder of the run.
+Job = tuple["DictConfig", "DictConfig", str]
+
+
+def wanted_processes(trainer: Mapping[str, Any]) -> int:
+    """How many processes of this machine the settings of a Trainer ask for, 1 or more.
+
+    1 in a process that torchrun has started: all are there.
+
+    Raises:
+        ConfigError: several machines, whose processes torchrun must start.
+    """
+    one = trainer.get("devices", 1) in (1, "1")
+    if by_torchrun() or (one and trainer.get("num_nodes", 1) in (1, "1")):
+        return 1
+    if trainer.get("num_nodes", 1) not in (1, "1"):
+        raise errors.ConfigError(
+            f"trainer.num_nodes={trainer['num_nodes']}: start the command on each machine by "
+            f"torchrun, which tells the processes of each other: torchrun --nnodes=2 "
+            f"--nproc-per-node=DEVICES --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT -m siamese "
+            f"train ..."
+        )
+    from siamese.training.trainer import count_devices
+
+    return count_devices(trainer)
+
+
+def run_in_processes(count: int, job: Job) -> float:
+    """Run a job in processes of this machine, by torch's elastic launcher, as torchrun would.
+
+    They end with the job: the next one of a sweep gets new ones.
+
+    Returns:
+        what a sweep looks at; see :func:`siamese.cli.train.objective`.
+
+    Raises:
+        SiameseError: that of the job, or that one of the processes was killed.
+        TrainingStoppedError: a signal stopped it.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    settings = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        monitor_interval=0.2,
+        start_method="spawn",
+    )
+    with tempfile.TemporaryDirectory() as reports, _threads(count), _own_signals():
+        try:
+            given = elastic_launch(settings, _work)(job, reports)
+            return float(given[0])
+        except ChildFailedError as failed:
+            raise _reported(Path(reports)) or _of_killed(failed, job[2]) from failed
+        except SignalException as stopped:
+            raise _reported(Path(reports)) or KeyboardInterrupt from stopped
+
+
+def _work(job: Job, reports: str) -> float:
+    """What each of the processes does."""
+    # Ctrl-C in a terminal goes to the whole group of processes; these are told by their launcher.
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpgid(0, 0)
+    try:
+        return in_company(job)
+    except (SiameseError, KeyboardInterrupt) as error:
+        told: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
+        if (number := getattr(error, "signal", None)) is not None:
+            told |= {"signal": int(number), "folder": getattr(error, "folder", None)}
+        report = Path(reports) / f"{os.environ['RANK']}.json"
+        report.write_text(json.dumps(told, default=str), encoding="utf-8")
+        os._exit(2)  # the launcher would print where the error was raised
+
+
+def in_company(job: Job) -> float:
+    """Run a job as one of the processes that torch.distributed joins."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import setup_globals
+
+    from siamese.cli.train import objective, train_as_told
+
+    config, hydra, folder = job
+    setup_globals()
+    HydraConfig.instance().set_config(hydra)
+    return objective(train_as_told(config, Path(folder)))
+
+
+def lead(job: Job) -> None:
+    """Tell the processes that torchrun has started what to do; they wait in :func:`follow`."""
+    from siamese.processes import all_processes
+
+    all_processes().from_first(job)
+
+
+def dismiss() -> None:
+    """Tell them that nothing is left to be done."""
+    from siamese.processes import all_processes
+
+    all_processes().from_first(None)
+
+
+def follow() -> int:
+    """Do what the first process tells, until nothing is left; returns 0.
+
+    Raises:
+        ProcessError: the first process has ended.
+    """
+    from siamese.processes import all_processes
+
+    here = all_processes()
+    while True:
+        try:
+            job: Job | None = here.from_first(None)
+        except RuntimeError as error:
+            raise ProcessError("the first process has ended") from error
+        if job is None:
+            return 0
+        with contextlib.suppress(SiameseError):  # the first one says it, and ends or goes on
+            in_company(job)
+
+
+def _reported(reports: Path) -> BaseException | None:
+    """The error that a process has left; the first one's before all, and what is no echo."""
+    told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(reports.iterdir())]
+    told.sort(key=lambda one: one["kind"] == ProcessError.__name__)
+    if not told:
+        return None
+    one = told[0]
+    if "signal" in one:
+        from siamese.training.stopping import TrainingStoppedError
+
+        return TrainingStoppedError(one["signal"], one["folder"] and Path(one["folder"]))
+    if one["kind"] == KeyboardInterrupt.__name__:
+        return KeyboardInterrupt(one["text"])
+    kind = getattr(errors, one["kind"], SiameseError)
+    error = SiameseError(one["text"])
+    with contextlib.suppress(TypeError):  # some take several arguments
+        error = kind(one["text"])
+    return error if str(error) == one["text"] else SiameseError(one["text"])
+
+
+def _of_killed(failed: Any, folder: str) -> SiameseError:
+    """What to say of a process that left no error of ours."""
+    from siamese.training.folder import unfinished
+
+    rank, failure = failed.get_first_failure()
+    code = failure.exitcode
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            code = signal.Signals(-code).name
+        what = f"was killed ({code})"
+    else:
+        what = f"ended with exit code {code}"
+        if isinstance(failure.message, str) and "Signal" not in failure.message:
+            what += f": {first_line(Exception(failure.message)):.200}"
+    kept = unfinished(Path(folder))
+    remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
+    return ProcessError(f"process {rank} of the run {what}, and the others were ended{remedy}")
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Divide the cores: processes that use all of them at once slow one another tenfold."""
+    from siamese.faces.crops import usable_cores
+
+    name = "OMP_NUM_THREADS"
+    given = os.environ.get(name)
+    os.environ.setdefault(name, str(max(1, usable_cores() // count)))
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put back what the launcher makes of signals."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            with contextlib.suppress(ValueError, TypeError):
+                signal.signal(number, handler)
