@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese import errors
-from siamese.errors import ProcessError, SiameseError, first_line
+from siamese.errors import ProcessError, SiameseError
 from siamese.launched import by_torchrun
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A job: its settings, Hydra's own, and the folder of the run.
 Job = tuple["DictConfig", "DictConfig", str]
+TOLD = 2  # the exit code of a process that has left its error in a file
 
 
 def wanted_processes(trainer: Mapping[str, Any]) -> int:
@@ -74,12 +76,15 @@ def run_in_processes(count: int, job: Job) -> float:
         monitor_interval=0.2,
         start_method="spawn",
     )
-    with tempfile.TemporaryDirectory() as reports, _threads(count), _own_signals():
+    with tempfile.TemporaryDirectory() as reports, _threads(count), _own_signals(), _quiet():
         try:
             given = elastic_launch(settings, _work)(job, reports)
             return float(given[0])
         except ChildFailedError as failed:
-            raise _reported(Path(reports)) or _of_killed(failed, job[2]) from failed
+            told = _reported(Path(reports))
+            if told is None or isinstance(told, ProcessError):  # an echo of what happened
+                told = _of_killed(failed, job[2]) or told
+            raise told or ProcessError("a process of the run has ended") from failed
         except SignalException as stopped:
             raise _reported(Path(reports)) or KeyboardInterrupt from stopped
 
@@ -97,7 +102,7 @@ def _work(job: Job, reports: str) -> float:
             told |= {"signal": int(number), "folder": getattr(error, "folder", None)}
         report = Path(reports) / f"{os.environ['RANK']}.json"
         report.write_text(json.dumps(told, default=str), encoding="utf-8")
-        os._exit(2)  # the launcher would print where the error was raised
+        os._exit(TOLD)  # the launcher would print where the error was raised
 
 
 def in_company(job: Job) -> float:
@@ -167,23 +172,40 @@ def _reported(reports: Path) -> BaseException | None:
     return error if str(error) == one["text"] else SiameseError(one["text"])
 
 
-def _of_killed(failed: Any, folder: str) -> SiameseError:
-    """What to say of a process that left no error of ours."""
+def _of_killed(failed: Any, folder: str) -> SiameseError | None:
+    """What to say of a process that left no error of ours; None where all have."""
     from siamese.training.folder import unfinished
 
-    rank, failure = failed.get_first_failure()
+    ended = {rank: one for rank, one in failed.failures.items() if one.exitcode != TOLD}
+    if not ended:
+        return None
+    rank, failure = min(ended.items(), key=lambda item: (item[1].timestamp, item[0]))
     code = failure.exitcode
     if code < 0:
         with contextlib.suppress(ValueError):
             code = signal.Signals(-code).name
         what = f"was killed ({code})"
     else:
-        what = f"ended with exit code {code}"
-        if isinstance(failure.message, str) and "Signal" not in failure.message:
-            what += f": {first_line(Exception(failure.message)):.200}"
+        message = failure.message
+        last = message.strip().splitlines()[-1:] if isinstance(message, str) else []
+        what = f"ended with exit code {code}{': ' if last else ''}{''.join(last):.200}"
     kept = unfinished(Path(folder))
-    remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
-    return ProcessError(f"process {rank} of the run {what}, and the others were ended{remedy}")
+    remedy = f"; what was trained is kept: go on with resume={os.path.relpath(folder)}"
+    return ProcessError(
+        f"process {rank} of the run {what}, and the others were ended{remedy if kept else ''}"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the launcher's own report of failures off the console: its first line says nothing."""
+    logger = logging.getLogger("torch.distributed.elastic")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager
