@@ -104,8 +104,14 @@ def test_evaluation_meets_every_row_exactly_once_in_order(n, size, world):
     assert [len(SequentialBatches(n, size, rank, world)) for rank in range(world)] == [
         len(plans) for plans in ranks
     ]
+    assert len({len(plans) for plans in ranks}) == 1
     turns = [ranks[turn % world][turn // world] for turn in range(sum(map(len, ranks)))]
-    assert np.concatenate([plan.indices for plan in turns]).tolist() == list(range(n))
-    assert all(len(plan) == size for plan in turns[:-1])
+    whole = -(-n // size)
+    assert np.concatenate([plan.indices for plan in turns[:whole]]).tolist() == list(range(n))
+    # All have equally many: the last batch of all is repeated where one would have fewer.
+    assert len(turns) - whole < world
+    for plan in turns[whole:]:
+        assert plan.indices.tolist() == turns[whole - 1].indices.tolist()
+    assert all(len(plan) == size for plan in turns[: whole - 1])
     assert 1 <= len(turns[-1]) <= size
     assert all(plan.seed is None and plan.pairs is None for plan in turns)

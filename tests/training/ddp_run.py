@@ -46,9 +46,7 @@ def data() -> torch.utils.data.TensorDataset:
     return torch.utils.data.TensorDataset(vectors, who, torch.arange(ROWS))
 
 
-def main() -> None:
-    processes, folder = int(sys.argv[1]), Path(sys.argv[2])
-    checkpoint = sys.argv[3] if len(sys.argv) > 3 else None
+def run(processes: int, folder: Path, checkpoint: str | None = None) -> None:
     module = Scaled()
     # The last one's threshold is the module's.
     calibrators = [
@@ -99,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

@@ -7,33 +7,40 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.processes import run_in
+from tests.training.ddp_run import run
 
 SCRIPT = Path(__file__).with_name("ddp_run.py")
 
 
-def started(processes, folder, checkpoint=None):
-    """What each process of a run wrote."""
-    folder.mkdir()
-    unset = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT", "PYTEST_XDIST_WORKER")
-    environment = {k: v for k, v in os.environ.items() if k not in unset} | {"OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        str(SCRIPT),
-        str(processes),
-        str(folder),
-        *([str(checkpoint)] if checkpoint else []),
-    ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+def written(folder, processes):
     ranks = sorted(folder.glob("rank*.json"))
     assert len(ranks) == processes
     return [json.loads(rank.read_text()) for rank in ranks]
 
 
+def forked(processes, folder):
+    """What each process of a run wrote; they are started as torchrun would."""
+    folder.mkdir()
+    run_in(processes, run, processes, folder)
+    return written(folder, processes)
+
+
+def started(processes, folder, checkpoint):
+    """The same, started by Lightning: the script runs once more in each process."""
+    folder.mkdir()
+    unset = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_PORT", "PYTEST_XDIST_WORKER")
+    environment = {k: v for k, v in os.environ.items() if k not in unset} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), str(processes), str(folder), str(checkpoint)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return written(folder, processes)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes") / "one"
-    return folder, started(1, folder)[0]
+    return folder, forked(1, folder)[0]
 
 
 def test_alone_it_streams_all_pairs_and_counts_each_row_once(alone):
@@ -49,7 +56,7 @@ def test_alone_it_streams_all_pairs_and_counts_each_row_once(alone):
 @pytest.mark.parametrize("processes", [2, 3])
 def test_more_processes_find_the_same_bit_for_bit(alone, tmp_path, processes):
     _, expected = alone
-    for found in started(processes, tmp_path / "more"):
+    for found in forked(processes, tmp_path / "more"):
         assert found == expected
 
 

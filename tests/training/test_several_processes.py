@@ -12,7 +12,6 @@ from tests.processes import run_in
 from torch import nn
 
 import siamese
-from siamese.data.samplers.base import SequentialBatches
 from siamese.errors import ConfigError
 from siamese.processes import all_processes
 from siamese.training.stopping import TrainingStoppedError
@@ -198,18 +197,6 @@ def test_batch_normalisation_over_processes_is_that_of_the_whole_batch(sizes, di
     for parts, whole in run_in(len(sizes), normalised, sizes, dimensions):
         for one, other in zip(parts, whole, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("n", [1, 5, 64, 65, 129, 300])
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_evaluation_batches_are_those_of_one_process_and_equally_many(n, world):
-    alone = [plan.indices.tolist() for plan in SequentialBatches(n, 64)]
-    parts = [SequentialBatches(n, 64, rank, world) for rank in range(world)]
-    assert len({len(part) for part in parts}) == 1
-    found = [plan.indices.tolist() for part in parts for plan in part]
-    assert all(batch in alone for batch in found)
-    assert {tuple(batch) for batch in found} == {tuple(batch) for batch in alone}
-    assert len(found) < len(alone) + world  # no process repeats what others do
 
 
 def metric_with_an_idle_process():

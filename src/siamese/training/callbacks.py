@@ -17,6 +17,7 @@ from siamese.errors import CalibrationError, ConfigError
 from siamese.notices import warn_once
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
+from siamese.training.joining import shared
 from siamese.training.logged_alike import log_alike
 from siamese.training.metrics import PairMetric, VerificationThreshold
 from siamese.training.split_outputs import FIGURES
@@ -180,8 +181,12 @@ class ThresholdCalibrator(pl.Callback):
         # `trainer.validate` uses a threshold, it does not choose one.
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        with shared(trainer):
+            self._calibrate(trainer, pl_module)
+
+    def _calibrate(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the threshold: every process gathers all rows and finds the same."""
         assert self._metric is not None
-        # Every process gathers all rows and finds the same threshold.
         with self._metric.gathered():
             distances = self._metric.pair_distances()
         self._metric.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.checkpoint_files import read_checkpoint, remove_leftovers
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.loader_faults import loader_error
-from siamese.errors import LoaderError, ProcessError, first_line
+from siamese.errors import LoaderError, ProcessError
 from siamese.launched import follows
 from siamese.processes import Processes
 from siamese.report.history import write_history
@@ -62,11 +63,12 @@ def fit(
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
     except (RuntimeError, OSError, EOFError) as error:
         kept = unfinished(folder)
-        remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
+        shown = os.path.relpath(folder)
+        remedy = f"; what was trained is kept: go on with resume={shown}" if kept else ""
         if trainer.world_size > 1 and any(word in str(error) for word in _CUT_OFF):
             raise ProcessError(
-                f"another process of this run has ended, and this one cannot go on alone"
-                f"{remedy} ({first_line(error):.100})"
+                f"another process of this run has ended, or cannot be reached, and this one cannot "
+                f"go on alone{remedy}"
             ) from error
         if (fault := loader_error(error)) is None:
             raise

@@ -7,8 +7,10 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from siamese.data.datamodule import ImageDataModule
@@ -20,7 +22,7 @@ from siamese.launched import (
     machines,
     on_this_machine,
 )
-from siamese.processes import Processes, meet
+from siamese.processes import Processes, across_processes, meet
 
 T = TypeVar("T")
 
@@ -82,6 +84,11 @@ def one_speaks() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def shared(trainer: pl.Trainer) -> AbstractContextManager[object]:
+    """Inside, the processes of a Trainer divide what can be divided, such as tiles of pairs."""
+    return across_processes() if trainer.world_size > 1 else contextlib.nullcontext()
 
 
 def asks_for_several(settings: Mapping[str, Any]) -> bool:

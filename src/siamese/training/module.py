@@ -30,6 +30,7 @@ from siamese.training.description import (
     describe_module,
     read_module_checkpoint,
 )
+from siamese.training.joining import shared
 from siamese.training.logged_alike import log_alike
 from siamese.training.monitors import full_monitor
 from siamese.training.schedules import StepFactorLR, WarmupCosine
@@ -283,12 +284,13 @@ class SiameseModule(pl.LightningModule):
         origin = self._origin()
         split = origin.split if origin else self._validated_split()
         self._log_loss(outputs, split, origin)
-        if self.trainer.state.fn != TrainerFn.FITTING:
-            self._log_figures(outputs, split, origin)
-        elif self.operating_point is not None and not self.backbone.same_at_use:
-            self._training_threshold = self._threshold_of_loss(
-                outputs, origin, self.operating_point
-            )
+        with shared(self.trainer):
+            if self.trainer.state.fn != TrainerFn.FITTING:
+                self._log_figures(outputs, split, origin)
+            elif self.operating_point is not None and not self.backbone.same_at_use:
+                self._training_threshold = self._threshold_of_loss(
+                    outputs, origin, self.operating_point
+                )
 
     def on_test_epoch_end(self) -> None:
         outputs, self._outputs = self._outputs, None
@@ -297,7 +299,8 @@ class SiameseModule(pl.LightningModule):
         origin = self._origin()
         split = origin.split if origin else "test"
         self._log_loss(outputs, split, origin)
-        self._log_figures(outputs, split, origin)
+        with shared(self.trainer):
+            self._log_figures(outputs, split, origin)
 
     def _validated_split(self) -> str:
         """What the split that is validated in training is called, where its data do not say."""
