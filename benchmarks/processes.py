@@ -90,7 +90,7 @@ def started(processes: int, folder: Path, *words: str) -> dict[str, float]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
+        raise SystemExit(done.stderr[-12000:])
     found: dict[str, float] = json.loads((folder / "answer.json").read_text())
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -186,6 +187,7 @@ def meet() -> Processes:
         if backend == "nccl":
             torch.cuda.set_device(local_rank())
         distributed.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(part)  # gloo's threads, left to themselves, now and then abort the process
     return all_processes()
 
 
