@@ -56,7 +56,7 @@ def trained(loss: str, double: bool, epochs: int, folder: Path) -> dict[str, obj
     data.setup()
     if double and loss == "margin_softmax_loss":
         people = len(data.table("train").distinct_identities)
-        module.loss.bind(people, module.backbone.trained_size)
+        module.loss.bind(people, 64)
         module.loss.double()
     settings = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}
     run = siamese.train(

@@ -28,7 +28,7 @@ def run_in(count: int, function: Callable[..., Any], *arguments: Any) -> list[An
     """
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
+        port = free_port()
         started = [
             context.Process(target=_work, args=(rank, count, port, folder, function, arguments))
             for rank in range(count)
@@ -82,7 +82,8 @@ def _work(
     os._exit(0)  # not through what pytest has registered
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens at, just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

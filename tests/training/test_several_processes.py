@@ -8,12 +8,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from tests.helpers import write_identities
-from tests.processes import run_in
+from tests.processes import free_port, run_in
 from torch import nn
 
 import siamese
 from siamese.errors import ConfigError
-from siamese.processes import all_processes
+from siamese.processes import all_processes, part
+from siamese.training.joining import join_run, started_devices
 from siamese.training.stopping import TrainingStoppedError
 from siamese.training.synced_batch_norm import SyncedBatchNorm
 from siamese.training.whole_batch import whole_batch
@@ -171,22 +172,22 @@ def normalised(sizes, dimensions):
     weight = torch.randn(shape, generator=generator, dtype=torch.float64)
     kind = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions]
     answers = []
-    for part in (True, False):
+    for divided in (True, False):
         layer = nn.Sequential(kind(4).double())
         nn.init.normal_(layer[0].weight, generator=torch.Generator().manual_seed(1))
         begin = sum(sizes[: here.rank])
         rows = slice(begin, begin + sizes[here.rank])
-        given = (whole[rows] if part else whole).clone().requires_grad_()
-        if part:
+        given = (whole[rows] if divided else whole).clone().requires_grad_()
+        if divided:
             SyncedBatchNorm().apply(layer)
         found = layer(given)
-        (found * (weight[rows] if part else weight)).square().sum().backward()
+        (found * (weight[rows] if divided else weight)).square().sum().backward()
         gradients = [p.grad.numpy() for p in layer.parameters()]
-        if part:
+        if divided:
             gradients = [here.add_up(g) for g in gradients]
             SyncedBatchNorm().revert(layer)
             assert type(layer[0]) is kind
-        own = (found, given.grad) if part else (found[rows], given.grad[rows])
+        own = (found, given.grad) if divided else (found[rows], given.grad[rows])
         buffers = list(layer.buffers())
         answers.append([t.detach().numpy() for t in (*own, *buffers)] + gradients)
     return answers
@@ -311,3 +312,30 @@ def test_figures_of_the_same_weights_are_the_same_in_all_bits(people, tmp_path):
     assert "test/f1" in alone[1][0]
     assert run_in(2, evaluated, people, tmp_path) == [alone] * 2
     assert run_in(3, evaluated, people, tmp_path) == [alone] * 3
+
+
+def joined_as_srun_would(port):
+    rank = int(os.environ["RANK"])
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name)
+    part()
+    os.environ |= {
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": str(rank),
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS": "2",
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "1",
+        "SLURM_JOB_NAME": "siamese",
+        "SLURM_JOB_ID": "7",
+        "SLURM_NODELIST": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    here = join_run()
+    return here.rank, here.count, here.gather(rank), started_devices()
+
+
+def test_processes_that_srun_started_find_each_other():
+    expected = {"devices": 2, "num_nodes": 1, "strategy": "ddp"}
+    found = run_in(2, joined_as_srun_would, free_port())
+    assert found == [(0, 2, [0, 1], expected), (1, 2, [0, 1], expected)]

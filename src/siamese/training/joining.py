@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from siamese.data.datamodule import ImageDataModule
+from siamese.errors import ConfigError, first_line
 from siamese.launched import (
     by_slurm,
     by_torchrun,
@@ -32,9 +33,15 @@ def join_run() -> Processes:
 
     Those that Lightning's ``ddp`` starts meet later, when the training begins: until then each is
     alone, and all but the first (:func:`siamese.launched.follows`) write nothing.
+
+    Raises:
+        ConfigError: tasks of SLURM that are not asked for as Lightning understands them.
     """
     if by_slurm() and not by_torchrun():
-        slurm = SLURMEnvironment()
+        try:
+            slurm = SLURMEnvironment()
+        except RuntimeError as error:
+            raise ConfigError(f"SLURM: {first_line(error)}") from error
         os.environ |= {
             "MASTER_ADDR": slurm.main_address,
             "MASTER_PORT": str(slurm.main_port),
