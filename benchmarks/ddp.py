@@ -1,8 +1,8 @@
 """Trainings by 1, 2 and 3 processes: what differs, and pictures per second.
 
-    python benchmarks/processes.py            the ORL faces, three losses, 1, 2 and 3 processes
-    python benchmarks/processes.py --double   the same with a network of float64 numbers
-    python benchmarks/processes.py --speed    pictures per second of 2 processes against 1
+    python benchmarks/ddp.py            the ORL faces, three losses, 1, 2 and 3 processes
+    python benchmarks/ddp.py --double   the same with a network of float64 numbers
+    python benchmarks/ddp.py --speed    pictures per second of 2 processes against 1
 
 Each process has one thread; processes are started by torchrun. The network has no dropout, which
 every process draws for itself.
