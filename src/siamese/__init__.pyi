@@ -74,6 +74,7 @@ from .data.samplers.base import BatchPlan as BatchPlan
 from .data.samplers.base import IdentityRows as IdentityRows
 from .data.samplers.base import PlannedBatches as PlannedBatches
 from .data.adapters import TorchBatches as TorchBatches
+from .data.samplers.divided_batches import DividedBatches as DividedBatches
 from .data.samplers.identity_sampler import IdentitySampler as IdentitySampler
 from .data.samplers.balanced_pair_sampler import BalancedPairSampler as BalancedPairSampler
 from .data.samplers.chosen_pair_sampler import ChosenPairSampler as ChosenPairSampler
@@ -167,6 +168,7 @@ from .verification.thresholds import BestThreshold as BestThreshold
 from .training.schedules import WarmupCosine as WarmupCosine
 from .training.watch import LearningWatch as LearningWatch
 from .training.exact_resume import ExactResume as ExactResume
+from .training.synced_batch_norm import SyncedBatchNorm as SyncedBatchNorm
 from .training.checkpoint_io import AtomicCheckpointIO as AtomicCheckpointIO
 from .training.stopping import TrainingStoppedError as TrainingStoppedError
 from .training.metrics import PairMetric as PairMetric

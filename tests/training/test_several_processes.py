@@ -14,10 +14,10 @@ from torch import nn
 import siamese
 from siamese.errors import ConfigError
 from siamese.processes import all_processes, part
+from siamese.training.gathering import whole_batch
 from siamese.training.joining import join_run, started_devices
 from siamese.training.stopping import TrainingStoppedError
 from siamese.training.synced_batch_norm import SyncedBatchNorm
-from siamese.training.whole_batch import whole_batch
 
 
 class Wide(nn.Module):

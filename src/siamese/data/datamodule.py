@@ -267,7 +267,7 @@ class ImageDataModule(pl.LightningDataModule):
         assert origin is not None  # made above
         return origin.pair_rule
 
-    def training_batches(self) -> Batches:
+    def training_batches(self) -> PlannedBatches | TorchBatches | DividedBatches:
         """Which images are together in which training batch, on this process.
 
         A module that says ``data_parallel = "split"`` (:class:`siamese.SiameseModule`) gets a part

@@ -30,6 +30,7 @@ from siamese.training.description import (
     describe_module,
     read_module_checkpoint,
 )
+from siamese.training.gathering import DATA_PARALLEL, SEPARATE, whole_batch
 from siamese.training.joining import shared
 from siamese.training.logged_alike import log_alike
 from siamese.training.monitors import full_monitor
@@ -42,7 +43,6 @@ from siamese.training.split_outputs import (
     measured,
     some_pairs,
 )
-from siamese.training.whole_batch import DATA_PARALLEL, SEPARATE, whole_batch
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import as_policy
 

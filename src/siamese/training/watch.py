@@ -19,8 +19,8 @@ from siamese.errors import ConfigError
 from siamese.launched import follows
 from siamese.processes import all_processes
 from siamese.training.embedding_checks import area, median_distance, scale_of
+from siamese.training.gathering import SEPARATE, whole_batch
 from siamese.training.one_embedding import Labelled, labels_of, loss_of_one
-from siamese.training.whole_batch import SEPARATE, whole_batch
 
 # Half of the pairs of different validation identities nearer than this share of the loss's margin,
 # or of the embeddings' length where the loss has none: nothing can be told apart.
