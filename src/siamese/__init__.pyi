@@ -17,6 +17,10 @@ from .evaluation.run import evaluate_run as evaluate_run
 from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
 
+# work divided over the processes of torch.distributed
+from .processes import across_processes as across_processes
+from .processes import Processes as Processes
+
 # what evaluating gives
 from .evaluation.stages import RunEvaluation as RunEvaluation
 from .evaluation.recalibration import Recalibration as Recalibration

@@ -185,20 +185,24 @@ class Tiles:
         beside = [place for blocks in self._blocks for place in itertools.combinations(blocks, 2)]
         return list(itertools.combinations(self._parts, 2)) + beside
 
+    def every(self) -> list[Place]:
+        """All tiles."""
+        return self.diagonal() + self.rest()
+
     def among(self, count: int) -> list[Place]:
         """Tiles of all pairs i < j of the first rows, at most so many."""
         size = max(rows.stop - rows.start for rows in self._parts)
         parts = _parts(self.labels[:count], size)
         return [(rows, rows) for rows in parts] + list(itertools.combinations(parts, 2))
 
-    def each(self, work: Callable[[Tile], None], places: list[Place] | None = None) -> None:
-        """Call ``work`` with every tile, from several threads at once where torch may use several.
+    def each(self, work: Callable[[Tile], None], places: list[Place]) -> None:
+        """Call ``work`` with tiles, from several threads at once where torch may use several.
 
         Args:
             work: must guard what it changes.
-            places: which tiles, by default all.
+            places: which tiles.
         """
-        waiting = iter(self.diagonal() + self.rest() if places is None else places)
+        waiting = iter(places)
         before = torch.get_num_threads()
         threads = min(before, MAX_THREADS) if self._distance.squared else 1
         if threads == 1:
