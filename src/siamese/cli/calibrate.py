@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these data."""
     from siamese.evaluation.recalibration import recalibrate
+    from siamese.processes import across_processes
     from siamese.report import tables
     from siamese.report.group_tables import show_groups
 
@@ -60,21 +61,24 @@ def run(args: argparse.Namespace) -> int:
     pretrained = args.run == PRETRAINED
     bundle = options.open_bundle(args.run) if pretrained else args.run
     out = _free(args.out, args.run, args.overwrite) if args.out else None
-    found = recalibrate(
-        bundle,
-        args.data,
-        options.parse_policy(args.policy),
-        distance=args.distance,
-        pairs=args.pairs,
-        probability=args.probability,
-        tta=args.tta,
-        no_face=args.no_face,
-        root=args.root,
-        bad_images=args.bad_images,
-        cache=args.cache,
-        device=options.device(args.device),
-        progress=not args.json,
-    )
+    with across_processes() as processes:
+        found = recalibrate(
+            bundle,
+            args.data,
+            options.parse_policy(args.policy),
+            distance=args.distance,
+            pairs=args.pairs,
+            probability=args.probability,
+            tta=args.tta,
+            no_face=args.no_face,
+            root=args.root,
+            bad_images=args.bad_images,
+            cache=args.cache,
+            device=options.device(args.device),
+            progress=not args.json,
+        )
+    if not processes.first:
+        return 0
     for text in found.notes:
         options.note(text)
     options.note_no_search(found.bundle.cropper, found.data)

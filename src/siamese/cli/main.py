@@ -25,6 +25,7 @@ from siamese.cli import (
     demo,
     download,
     evaluate,
+    several,
     sign,
     train,
     verify,
@@ -115,8 +116,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown command {name!r}{did_you_mean(name, COMMANDS)}")
     warnings.formatwarning = _as_note
     try:
-        code = _run(name, argv, parser, own)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        with several.one_speaker(name):
+            code = _run(name, argv, parser, own)
+            sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
         return code
     except SiameseError as error:
         return _fail(name, str(error), as_json="--json" in argv)
