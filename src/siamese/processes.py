@@ -140,6 +140,16 @@ def together() -> Processes:
     return _together.get()
 
 
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Inside, this process works by itself, though it is within :func:`across_processes`."""
+    token = _together.set(ALONE)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
 def launched() -> bool:
     """Whether torchrun, or srun of SLURM by torch's variables, has started this process."""
     known = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

@@ -24,6 +24,7 @@ from siamese.cli import (
     compare,
     demo,
     download,
+    embed,
     evaluate,
     several,
     sign,
@@ -43,6 +44,7 @@ COMMANDS = {
     "cache": cache,
     "demo": demo,
     "download": download,
+    "embed": embed,
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}
