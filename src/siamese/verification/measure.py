@@ -9,7 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.base import DISTANCES, Distance, as_distance
-from siamese.distances.inputs import as_identities, as_tensor, numbered, rows_and_labels
+from siamese.distances.inputs import (
+    as_identities,
+    as_tensor,
+    infinite_rows,
+    numbered,
+    rows_and_labels,
+)
 from siamese.errors import CalibrationError
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.draw_order import draw_keys
@@ -64,11 +70,10 @@ def measure_pairs(
             f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; "
             f"give (N, D) embeddings and (N,) labels"
         )
-    if not bool(embeddings.isfinite().all()):
-        bad = int((~embeddings.isfinite().all(dim=1)).sum())
+    if bad := infinite_rows(embeddings):
         raise CalibrationError(
-            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; "
-            f"lower the learning rate"
+            f"{len(bad)} of {len(embeddings)} embeddings are NaN or infinite: the training "
+            f"diverged; lower the learning rate"
         )
     if pairs.exhaustive and sum(pairs.counts(labels)) > (HELD if limit is None else limit):
         return StreamedDistances(embeddings, labels, distance)

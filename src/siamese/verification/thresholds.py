@@ -43,7 +43,10 @@ def calibrate(
 ) -> Calibration:
     """Choose the threshold for embeddings of any network, over all pairs, exactly.
 
-    Memory does not grow with the number of pairs. Calibrate on identities that the network was not
+    Memory does not grow with the number of pairs: N x D numbers of 8 bytes are taken, and a copy of
+    the embeddings, unless they are a tensor on the CPU or a memory map (``np.load(file,
+    mmap_mode="r")``). Inside :func:`siamese.across_processes` the pairs are divided over the
+    processes. Calibrate on identities that the network was not
     trained on.
 
     Args:

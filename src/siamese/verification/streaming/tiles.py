@@ -51,6 +51,7 @@ SHIFT = 13  # lower bits of a float32 number that a bin ignores: 2^(23 - 13) bin
 OCTAVES = 120
 MARGIN_STEPS = 8  # float32 steps from a bin's end in which a pair is doubtful
 UNIT = 2.0**-53
+BLOCK = 4096  # rows that are made at once: bounds the memory
 MAX_THREADS = 8  # bounds the memory
 SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 FARTHEST = 1e30  # what a stored operating point may hold (siamese.verification.stored_point.Real)
@@ -128,6 +129,10 @@ class Tile:
 class Tiles:
     """Rows grouped by identity, and every pair i < j of them.
 
+    Its memory: N x D numbers of 8 bytes, about 40 bytes for each row, and some MB for each thread.
+    The embeddings are not copied where they lie on the CPU, in memory or mapped from a file; the
+    few that are measured one by one are looked up there.
+
     Args:
         embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
         labels: (N,) integers, one number per identity.
@@ -159,19 +164,36 @@ class Tiles:
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
         # Half of a tile on the diagonal is no pair i < j, and of smaller tiles less is.
         self._blocks = [_halves(self.labels, part) for part in self._parts]
-        self._given = embeddings.detach().cpu()[torch.from_numpy(self.order)]
+        self._given = embeddings.detach().cpu()
         self._scale = 1.0
         if distance.squared:
-            rows = distance.rows(self._given)
-            terms = distance.row_terms(rows)
+            rows = self._points()
+            blocks = [slice(b, b + BLOCK) for b in range(0, len(rows), BLOCK)]
+            terms = [distance.row_terms(rows[block]) for block in blocks]
             self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
-            rows = rows * self._scale  # not in place: they may be the user's
+            rows.mul_(self._scale)
             # Far from the origin a product's error would hide the distances.
             self._rows = rows.sub_(rows.mean(dim=0))
-            self._squares = self._rows.square().sum(dim=1)
-            if terms is not None:
-                self._squares += terms * self._scale**2
+            self._squares = torch.cat([rows[block].square().sum(dim=1) for block in blocks])
+            for block, term in zip(blocks, terms, strict=True):
+                if term is not None:
+                    self._squares[block] += term * self._scale**2
         self._low, self.edges = self._grid()
+
+    def _points(self) -> Tensor:
+        """(N, K) float64 :meth:`Distance.rows` in the order of the tiles, made in blocks."""
+        found: Tensor | None = None
+        for start in range(0, len(self.order), BLOCK):
+            part = self._distance.rows(self._ordered(slice(start, start + BLOCK)))
+            if found is None:
+                found = torch.empty(len(self.order), part.shape[1], dtype=part.dtype)
+            found[start : start + BLOCK] = part
+        assert found is not None
+        return found
+
+    def _ordered(self, rows: slice | np.ndarray) -> Tensor:
+        """Given embeddings by the numbers of tiles' rows."""
+        return self._given[torch.from_numpy(self.order[rows])]
 
     def diagonal(self) -> list[Place]:
         """The tiles on the diagonal, of about half as many rows as the others.
@@ -234,7 +256,7 @@ class Tiles:
         """(n,) float32 distances of pairs of rows, as ``measure`` gives them; in blocks."""
         found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
         for start in range(0, len(i), step):
-            a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
+            a, b = (self._ordered(v[start : start + step]) for v in (i, j))
             # Not `measure`, which changes the distance's mode: several threads use it.
             if self._distance.squared:
                 a, b = self._distance.rows(a), self._distance.rows(b)
@@ -334,7 +356,7 @@ class Tiles:
     # --- pair by pair ---
 
     def _pair_by_pair(self, i: slice, j: slice) -> Tile:
-        a, b = self._given[i], self._given[j]
+        a, b = self._ordered(i), self._ordered(j)
         # Adding 0 turns minus zero into zero.
         values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0
         if not bool(values.isfinite().all()):
@@ -357,18 +379,21 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
         CalibrationError: float32, or a file, does not hold the distances between rows of that
             length.
     """
-    terms = distance.row_terms(rows)
-    lengths = torch.linalg.vector_norm(rows, dim=1)
-    if terms is not None:
-        lengths = torch.hypot(lengths, terms.sqrt())
-    longest = float(lengths.max())
+    longest, some = 0.0, False
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        terms = distance.row_terms(block)
+        lengths = torch.linalg.vector_norm(block, dim=1)
+        if terms is not None:
+            lengths = torch.hypot(lengths, terms.sqrt())
+        longest, some = max(longest, float(lengths.max())), some or bool(block.any())
     largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
     if not largest < FARTHEST:
         raise CalibrationError(
             f"the embeddings are too large: their distances exceed {FARTHEST:g}, beyond which no "
             f"threshold is kept; divide them by their largest norm"
         )
-    if largest < SMALLEST and bool(rows.any()):
+    if largest < SMALLEST and some:
         raise CalibrationError(
             "the embeddings are too small: their distances vanish in float32; divide them by "
             "their largest norm"
