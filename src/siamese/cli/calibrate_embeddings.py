@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             distance=args.distance or "euclidean",
             pairs=args.pairs or "all_pairs",
             probability=args.probability,
+            device=options.device(args.device),
         )
     if not processes.first:
         return 0

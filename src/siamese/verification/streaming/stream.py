@@ -45,7 +45,7 @@ from siamese.verification.policies.base import Policy
 from siamese.verification.streaming import passes
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
-from siamese.verification.streaming.tiles import SHIFT, TILE, Place, Tile, Tiles
+from siamese.verification.streaming.tiles import SHIFT, Place, Tile, Tiles
 from siamese.verification.weights import pair_weights
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
@@ -71,11 +71,14 @@ class StreamedDistances(PairDistances):
     """Every pair i < j of N embeddings, in tiles; see the module's description.
 
     Args:
-        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        embeddings: (N, D) floating point, finite, N >= 2.
         labels: (N,) integers, one number per identity.
         distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by
             pair otherwise (slow).
-        tile: rows of a tile; the results do not depend on it.
+        tile: rows of a tile, by default as many as suit the place; the results do not depend on
+            it.
+        device: where the pairs are counted, by default where the embeddings are; see
+            :class:`siamese.verification.streaming.tiles.Tiles`.
 
     Attributes:
         labels: (N,) numbers of identities, grouped.
@@ -85,9 +88,14 @@ class StreamedDistances(PairDistances):
     """
 
     def __init__(
-        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE
+        self,
+        embeddings: Tensor,
+        labels: np.ndarray,
+        distance: Distance,
+        tile: int | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
-        self._tiles = Tiles(embeddings, labels, distance, tile)
+        self._tiles = Tiles(embeddings, labels, distance, tile, device)
         self.labels, self._original_labels = self._tiles.labels, np.asarray(labels)
         self.draw_keys = self._tiles.keys
         self.distance, self.pair_rule = DISTANCES.name(distance), AllPairs().describe()
@@ -244,7 +252,8 @@ class StreamedDistances(PairDistances):
             empty = thresholds < edges[self._filled()[0]]
             if (empty | (upto[np.maximum(ends - 1, 0)] == thresholds)).all():
                 return merged(known.own, ends), merged(known.others, ends)
-        counts = IdentityCounts(self.labels, np.searchsorted(thresholds, edges, side="left"))
+        column = np.searchsorted(thresholds, edges, side="left")
+        counts = IdentityCounts(self.labels, column, self._tiles.device)
         self._pass(
             lambda tile: counts.add(tile, self._tiles.genuine(tile), self._moved(tile)),
             (counts.own, counts.others),
@@ -257,20 +266,19 @@ class StreamedDistances(PairDistances):
         Memory grows with the square of the number of identities.
         """
         columns, identities = len(thresholds) + 1, int(self.labels[-1]) + 1
-        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
+        places, device = np.searchsorted(thresholds, self._tiles.edges), self._tiles.device
+        column = torch.from_numpy(places).to(device)
         counts = np.zeros(identities * identities * columns, dtype=np.int64)
-        identity = torch.from_numpy(self.labels)
+        identity = torch.from_numpy(self.labels).to(device)
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
             a = identity[tile.first : tile.first + tile.height, None]
             b = identity[None, tile.second : tile.second + tile.width]
             keys = ((a * identities + b) * columns + where).view(-1)
-            counted = torch.bincount(
-                keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)
-            ).numpy()
+            counted = torch.bincount(keys[tile.upper() & (a != b).view(-1)], minlength=len(counts))
             with self._guard:
-                np.add(counts, counted, out=counts)
+                np.add(counts, counted.cpu().numpy(), out=counts)
 
         self._pass(count, (counts,))
         return counts.reshape(identities, identities, columns)
@@ -429,7 +437,7 @@ class StreamedDistances(PairDistances):
             people = None
             if ends is not None:
                 column = np.searchsorted(ends, np.arange(bins), side="left")
-                people = IdentityCounts(self.labels, column)
+                people = IdentityCounts(self.labels, column, self._tiles.device)
             diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
             self._pass(lambda tile: self._count(tile, every, same, people), (every, same), diagonal)
             watched = self._expect(policy, same, every - same) if policy and rest else None
@@ -462,21 +470,21 @@ class StreamedDistances(PairDistances):
         """Count the pairs of a tile, and its genuine pairs, by their true bins."""
         counted = torch.bincount(
             tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)
-        ).numpy()
+        )
         genuine, moved = self._tiles.genuine(tile), self._moved(tile)
         if people is not None:
             people.add(tile, genuine, moved)
         with self._guard:
-            every += counted
+            every += counted.cpu().numpy()
             if genuine is not None:
-                np.add.at(same, tile.bins.numpy()[genuine], 1)
+                np.add.at(same, tile.bins_at(genuine), 1)
             for counts, these in ((every, slice(None)), (same, moved.same)):
                 np.subtract.at(counts, moved.before[these], 1)
                 np.add.at(counts, moved.after[these], 1)
 
     def _moved(self, tile: Tile) -> Moved:
         """The pairs of a tile whose true bin is not the one in ``Tile.bins``."""
-        before = tile.bins.numpy()[tile.doubtful]
+        before = tile.bins_at(tile.doubtful)
         after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
         moved = np.flatnonzero(before != after)
         flat = tile.doubtful[moved]

@@ -17,6 +17,12 @@ from both ends of the bound, and where the two differ, about once in ten million
 :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict compares,
 whatever the tile, the number of threads or of processes.
 
+On CUDA the same holds: its float64 products are sums of rounded products in some order, and a fused
+multiply-add rounds once where two roundings are allowed for. Tensor cores multiply float64 without
+rounding the factors. What the bound does not cover is cuBLAS's emulation of float64 by integers,
+which is off unless it is asked for (``CUBLAS_EMULATE_DOUBLE_PRECISION``). Subnormal float32 numbers
+are below the first bin, so it does not matter how a device rounds to them.
+
 Rows may have terms of their own (:meth:`Distance.row_terms`): a square is then ``|a - b|^2 + s +
 t`` with s, t >= 0. All of the above holds with ``|a|^2 + s`` for ``|a|^2``. Both are added to the
 product as one number; s and t are the same numbers here and in :meth:`Distance.of_rows`, so the
@@ -44,6 +50,9 @@ from siamese.verification.draw_order import draw_keys, places
 
 Place = tuple[slice, slice]  # rows and columns of a tile
 
+# Tests set it: what runs on a device is run on the CPU, where there is no device.
+COUNT_AS_ON_A_DEVICE = False
+DEVICE_TILE = 4096  # rows of a tile on a device: enough work for all of it, some 400 MB
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
 SHIFT = 13  # lower bits of a float32 number that a bin ignores: 2^(23 - 13) bins per octave
 # Octaves of squares, below the largest possible one: nearly all that float32 has. Closer pairs are
@@ -103,6 +112,15 @@ class Tile:
         above = torch.ones(self.height, self.width, dtype=torch.bool)
         return (above.triu_(1) if self.diagonal else above).view(-1)
 
+    def bins_at(self, flat: np.ndarray) -> np.ndarray:
+        """(n,) int32 what ``bins`` has at flat positions."""
+        found: np.ndarray = self.bins.numpy()[flat]
+        return found
+
+    def values_at(self, flat: np.ndarray) -> Tensor:
+        """(n,) what ``values`` has at flat positions, on the CPU."""
+        return self.values[torch.from_numpy(flat)]
+
     def candidates(self, wanted: np.ndarray) -> np.ndarray:
         """Flat positions of all pairs i < j whose true bin is wanted, and of some others.
 
@@ -112,10 +130,7 @@ class Tile:
         Args:
             wanted: (bins,) bool, one of them at least.
         """
-        maybe = wanted.copy()
-        maybe[1:] |= wanted[:-1]
-        if wanted[: self.blind + 1].any():
-            maybe[: self.blind + 1] = True
+        maybe = self._maybe(wanted)
         inside = np.flatnonzero(maybe)
         low, high = int(inside[0]), int(inside[-1])
         # Unsigned: bins below low become very large numbers.
@@ -124,6 +139,14 @@ class Tile:
         if len(inside) <= high - low:
             found = found[maybe[self.bins.numpy()[found]]]
         return self.counted(found)
+
+    def _maybe(self, wanted: np.ndarray) -> np.ndarray:
+        """(bins,) bool: the values of ``bins`` of pairs whose true bin may be wanted."""
+        maybe = wanted.copy()
+        maybe[1:] |= wanted[:-1]
+        if wanted[: self.blind + 1].any():
+            maybe[: self.blind + 1] = True
+        return maybe
 
 
 class Tiles:
@@ -134,13 +157,17 @@ class Tiles:
     few that are measured one by one are looked up there.
 
     Args:
-        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        embeddings: (N, D) floating point, finite, N >= 2.
         labels: (N,) integers, one number per identity.
         distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise
             (slow).
-        size: rows of a tile.
+        size: rows of a tile; by default as many as suit the place.
+        device: where tiles are made and counted; by default where the embeddings are. Rows that the
+            distance does not make points of (:attr:`Distance.squared`), and all where a device has
+            no float64, are on the CPU.
 
     Attributes:
+        device: where the tensors of tiles are.
         keys: (identities,) uint64 a hash of each given identity.
         places: (identities,) the number of each of them: in the order of the hashes, because
             neighbours in the given order (for example by name) may be alike.
@@ -153,8 +180,17 @@ class Tiles:
     """
 
     def __init__(
-        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE
+        self,
+        embeddings: Tensor,
+        labels: np.ndarray,
+        distance: Distance,
+        size: int | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
+        self.device = _device_for(distance, embeddings.device if device is None else device)
+        self._counts_there = self.device.type != "cpu" or COUNT_AS_ON_A_DEVICE
+        if size is None:
+            size = DEVICE_TILE if self._counts_there else TILE
         identity = np.unique(labels, return_inverse=True)[1]
         self.keys, hashes = draw_keys(embeddings, labels)
         self.places = places(self.keys)
@@ -178,6 +214,8 @@ class Tiles:
             for block, term in zip(blocks, terms, strict=True):
                 if term is not None:
                     self._squares[block] += term * self._scale**2
+            self._rows = self._rows.to(self.device)
+            self._squares = self._squares.to(self.device)
         self._low, self.edges = self._grid()
 
     def _points(self) -> Tensor:
@@ -226,7 +264,8 @@ class Tiles:
         """
         waiting = iter(places)
         before = torch.get_num_threads()
-        threads = min(before, MAX_THREADS) if self._distance.squared else 1
+        several = self._distance.squared and not self._counts_there
+        threads = min(before, MAX_THREADS) if several else 1
         if threads == 1:
             self._work(work, waiting)
             return
@@ -248,7 +287,9 @@ class Tiles:
 
     @torch.no_grad()
     def _work(self, work: Callable[[Tile], None], waiting: Iterator[Place]) -> None:
-        made = self._by_products() if self._distance.squared else self._pair_by_pair
+        made: Callable[[slice, slice], Tile] = self._pair_by_pair
+        if self._distance.squared:
+            made = self._on_device() if self._counts_there else self._by_products()
         for place in waiting:
             work(made(*place))
 
@@ -267,7 +308,7 @@ class Tiles:
 
     def exact(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
         """(n,) float32 distances of pairs of a tile, as ``measure`` gives them."""
-        values = tile.values[torch.from_numpy(flat)]
+        values = tile.values_at(flat)
         if not self._distance.squared:
             return values.numpy()
         low, high = (self._rounded(values + error) for error in (-tile.error, tile.error))
@@ -302,7 +343,7 @@ class Tiles:
         d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
         wide, narrow = torch.empty(most, dtype=torch.float64), torch.empty(most)
         bits = np.empty(most, dtype=np.int32)
-        floor = float(_number(self._low + 2 * MARGIN_STEPS))
+        floor = float(to_float(self._low + 2 * MARGIN_STEPS))
 
         def made(i: slice, j: slice) -> Tile:
             a, b = self._rows[i], self._rows[j]
@@ -317,8 +358,7 @@ class Tiles:
             doubtful = lower < 2 * MARGIN_STEPS
             longest = math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))
             error = 4 * (d + 7) * UNIT * longest**2
-            # Where the error is more than a quarter of a float32 step, the bin is not certain.
-            blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
+            blind = blind_bins(error, self._low, len(self.edges))
             if blind and int(steps.min()) < blind << SHIFT:
                 doubtful |= steps.numpy() < blind << SHIFT
             flat = np.flatnonzero(doubtful)
@@ -337,17 +377,23 @@ class Tiles:
 
         return made
 
+    def _on_device(self) -> Callable[[slice, slice], Tile]:
+        from siamese.verification.streaming.device_tiles import tile_maker
+
+        most = max(rows.stop - rows.start for rows in self._parts) ** 2
+        return tile_maker(self._rows, self._squares, self._low, len(self.edges), most)
+
     def _grid(self) -> tuple[int, np.ndarray]:
         """The key at which the first bin's codes begin, and the bins' edges as distances."""
         if not self._distance.squared:  # a code is the distance itself
             ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
-            return 0, _number(np.minimum(ends, _key(LARGEST)))
+            return 0, to_float(np.minimum(ends, _key(LARGEST)))
         # 4 is the square of the distance between two opposite rows of length 1.
         top = _key(4.0) + 2 * MARGIN_STEPS
         low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
         bins = ((top - low) >> SHIFT) + 1
         ends = low + MARGIN_STEPS + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
-        return low, self._rounded(torch.from_numpy(_number(ends).astype(np.float64))).numpy()
+        return low, self._rounded(torch.from_numpy(to_float(ends).astype(np.float64))).numpy()
 
     def _rounded(self, squares: Tensor) -> Tensor:
         """float32 distances of scaled squares (float64)."""
@@ -367,6 +413,23 @@ class Tiles:
         return Tile(
             i.start, j.start, len(a), len(b), bins, values, 0.0, np.zeros(0, dtype=np.int64), 0
         )
+
+
+def blind_bins(error: float, low: int, bins: int) -> int:
+    """How many bins are so close that the error is more than a quarter of a float32 step there.
+
+    Args:
+        error: of a scaled square.
+        low: the key at which the first bin's codes begin.
+        bins: how many there are.
+    """
+    return min(max(0, (_key(error * 2.0**26) - low >> SHIFT) + 1), bins)
+
+
+def _device_for(distance: Distance, device: str | torch.device) -> torch.device:
+    """Where the tiles of a distance are made."""
+    wanted = torch.device(device)
+    return wanted if distance.squared and wanted.type != "mps" else torch.device("cpu")
 
 
 def longest_row(rows: Tensor, distance: Distance) -> float:
@@ -427,5 +490,6 @@ def _key(number: float) -> int:
     return int(np.float32(number).view(np.int32))
 
 
-def _number(keys: int | np.ndarray) -> np.ndarray:
+def to_float(keys: int | np.ndarray) -> np.ndarray:
+    """float32 numbers of bit patterns."""
     return np.asarray(keys, dtype=np.int32).view(np.float32)
