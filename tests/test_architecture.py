@@ -50,6 +50,7 @@ OWNERS = {
     "torchmetrics": {"training"},
     "matplotlib": {"report"},
     "cryptography": {"inference"},
+    "pyarrow": {"datasets", "evaluation"},
 }
 
 
