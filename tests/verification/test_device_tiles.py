@@ -15,6 +15,7 @@ from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.streaming import tiles
 from siamese.verification.streaming.device_tiles import DeviceTile
 from siamese.verification.streaming.stream import StreamedDistances
+from siamese.verification.streaming.tile import Tile
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
@@ -70,7 +71,7 @@ def test_a_learned_distance_stays_on_the_cpu(as_on_a_device, monkeypatch):
     rows, labels = crowd(60, 12, 8)
     kinds = made_tiles(monkeypatch)
     StreamedDistances(rows, labels, LearnedDistance(8).eval(), device="meta").choose(MaxF1())
-    assert kinds == {tiles.Tile}
+    assert kinds == {Tile}
 
 
 @on_cuda

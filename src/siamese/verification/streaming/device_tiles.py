@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.verification.streaming.tile import Tile
 from siamese.verification.streaming.tiles import (
     MARGIN_STEPS,
     SHIFT,
     UNIT,
-    Tile,
     blind_bins,
     to_float,
 )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.verification.streaming.tiles import Tile
+from siamese.verification.streaming.tile import Tile
 
 
 @dataclass(frozen=True)

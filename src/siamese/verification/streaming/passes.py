@@ -15,7 +15,8 @@ import numpy as np
 
 from siamese.errors import CalibrationError
 from siamese.processes import Processes, together
-from siamese.verification.streaming.tiles import Place, Tile, Tiles
+from siamese.verification.streaming.tile import Tile
+from siamese.verification.streaming.tiles import Place, Tiles
 
 _BLOCK = 1 << 21  # numbers that are added up at once: bounds the memory
 _ROUND = 8  # tiles of each process whose pairs are shown at once: bounds the memory

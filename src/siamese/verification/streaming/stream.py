@@ -45,7 +45,8 @@ from siamese.verification.policies.base import Policy
 from siamese.verification.streaming import passes
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
-from siamese.verification.streaming.tiles import SHIFT, Place, Tile, Tiles
+from siamese.verification.streaming.tile import Tile
+from siamese.verification.streaming.tiles import SHIFT, Place, Tiles
 from siamese.verification.weights import pair_weights
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
