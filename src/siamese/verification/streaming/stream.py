@@ -44,6 +44,7 @@ from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
 from siamese.verification.streaming import passes
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
+from siamese.verification.streaming.extremes import Extremes
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
 from siamese.verification.streaming.tile import Tile
 from siamese.verification.streaming.tiles import SHIFT, Place, Tiles
@@ -303,15 +304,7 @@ class StreamedDistances(PairDistances):
         place = np.arange(len(genuine))
         close = place <= np.searchsorted(np.cumsum(impostor), min(count, self.impostor))
         distant = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
-        none = np.zeros(0, dtype=np.int64)
-        kept: dict[bool, tuple[np.ndarray, ...]] = dict.fromkeys(
-            (False, True), (none, none, none.astype(np.float32))
-        )
-
-        def keep(kind: bool, found: tuple[np.ndarray, ...]) -> None:
-            i, j, values = map(np.concatenate, zip(kept[kind], found, strict=True))
-            best = np.lexsort((j, i, -values if kind else values))[:count]
-            kept[kind] = (i[best], j[best], values[best])
+        kept = Extremes(count)
 
         def look(tile: Tile) -> None:
             own = self._tiles.genuine(tile)
@@ -319,22 +312,15 @@ class StreamedDistances(PairDistances):
             wanted = {False: near[~self._tiles.same(tile, near)]}
             if own is not None:
                 wanted[True] = own[np.isin(own, tile.candidates(distant), assume_unique=True)]
-            for kind, flat in wanted.items():
+            for same, flat in wanted.items():
                 if len(flat):
-                    a, b = self._given_rows(tile, flat)
-                    found = (np.minimum(a, b), np.maximum(a, b), self._tiles.exact(tile, flat))
+                    one, other = self._given_rows(tile, flat)
+                    found = self._tiles.exact(tile, flat)
                     with self._guard:
-                        keep(kind, found)
+                        kept.add(same, one, other, found)
 
-        processes = self._pass(look)
-        if processes.count > 1:
-            for kind in (False, True):
-                everybody = processes.gather(kept[kind])
-                kept[kind] = (none, none, none.astype(np.float32))
-                for found in everybody:
-                    keep(kind, found)
-        left, right, distances = map(np.concatenate, zip(kept[False], kept[True], strict=True))
-        return left, right, distances
+        kept.join(self._pass(look))
+        return kept.pairs()
 
     def _given_rows(self, tile: Tile, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows of pairs of a tile, numbered as they were given."""
