@@ -1,6 +1,7 @@
 """Choose the F1-optimal threshold over all pairs with siamese, scikit-learn and torchmetrics.
 
     python benchmarks/calibration.py EMBEDDINGS.npz [--rounds R] [--images N] [--growth]
+    python benchmarks/calibration.py --processes K [--rounds R] [--images N]
 
 EMBEDDINGS.npz holds `embeddings` (N, D) and `identities` (N,), as benchmarks/lfw_descriptors.py
 writes them. From embeddings to threshold every way runs in a process of its own, one after the
@@ -8,7 +9,8 @@ other, R times; imports and reading are not counted. Memory is the peak of the p
 held before (Linux only). The other libraries get their distances from a float64 matrix product in
 blocks, which is quicker than any call of theirs for it. `--images` takes N of the images, all that
 there are of people drawn at random. `--growth` runs siamese on made-up embeddings of 10,000 to
-40,000 images as well.
+40,000 images as well. `--processes` compares K processes with one on N made-up embeddings, by
+default 100,000: benchmarks/processes.py does it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import processes
 
 BLOCK = 1024
 
@@ -232,12 +236,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", metavar="EMBEDDINGS.npz")
+    parser.add_argument("source", nargs="?", metavar="EMBEDDINGS.npz")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, metavar="N")
     parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--processes", type=int, metavar="K")
     parser.add_argument("--one", metavar="WAY", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.processes:
+        images = args.images or processes.IMAGES
+        processes.compare(images, images // 10, args.processes, args.rounds)
+        return
+    if args.source is None:
+        parser.error("give EMBEDDINGS.npz, or --processes")
     if args.one:
         one(args.one, args.source, args.images)
         return

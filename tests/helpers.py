@@ -140,3 +140,16 @@ def as_of_version(folder: Path, version: int) -> Path:
     edit_bundle(folder, lambda description: description.update(summed))
     (folder / "SHA256SUMS").unlink()
     return folder
+
+
+def note_passes(monkeypatch: pytest.MonkeyPatch, found: list[Any]) -> None:
+    """Write down which tiles each pass over pairs has; () stands for all of them."""
+    from siamese.verification.streaming.tiles import Tiles
+
+    each = Tiles.each
+
+    def noted(self: Any, work: Any, places: Any) -> None:
+        found.append(() if places == self.every() else tuple(places))
+        each(self, work, places)
+
+    monkeypatch.setattr(Tiles, "each", noted)

@@ -53,6 +53,7 @@ OWNERS = {
     "torchmetrics": {"training"},
     "matplotlib": {"report"},
     "cryptography": {"inference"},
+    "pyarrow": {"datasets", "evaluation"},
 }
 
 

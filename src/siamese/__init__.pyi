@@ -17,6 +17,15 @@ from .evaluation.run import evaluate_run as evaluate_run
 from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
 
+# embeddings in files
+from .evaluation.embedding_parts import embed_files as embed_files
+from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
+from .evaluation.embedding_files import read_embeddings as read_embeddings
+
+# work divided over the processes of torch.distributed
+from .processes import across_processes as across_processes
+from .processes import Processes as Processes
+
 # what evaluating gives
 from .evaluation.stages import RunEvaluation as RunEvaluation
 from .evaluation.recalibration import Recalibration as Recalibration

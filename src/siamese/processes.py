@@ -180,6 +180,16 @@ def together() -> Processes:
     return _together.get()
 
 
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Inside, this process works by itself, though it is within :func:`across_processes`."""
+    token = _together.set(ALONE)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+
+
 def meet() -> Processes:
     """Begin torch.distributed where torchrun has started this process with others."""
     if by_torchrun() and not distributed.is_initialized():

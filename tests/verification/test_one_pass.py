@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from tests.helpers import note_passes
 from tests.strategies import crowd
 
 from siamese.distances.cosine import CosineDistance
@@ -16,7 +17,7 @@ from siamese.verification.bootstrap import bootstrap_identities
 from siamese.verification.grids import draw_grid, guess_thresholds, is_fine_enough
 from siamese.verification.measure import measure_pairs
 from siamese.verification.policies.max_f1 import MaxF1
-from siamese.verification.streaming import stream, tiles
+from siamese.verification.streaming import stream
 from siamese.verification.streaming.identity_counts import merged
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate
@@ -31,10 +32,8 @@ def small_samples(monkeypatch):
 @pytest.fixture
 def passes(monkeypatch):
     """The places of every pass; () stands for all tiles."""
-    found, each = [], tiles.Tiles.each
-    monkeypatch.setattr(
-        tiles.Tiles, "each", lambda self, *a: (found.append(a[1:]), each(self, *a))[1]
-    )
+    found = []
+    note_passes(monkeypatch, found)
     return found
 
 

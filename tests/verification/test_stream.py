@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.helpers import assert_in_the_middle, assert_says
+from tests.helpers import assert_in_the_middle, assert_says, note_passes
 from tests.strategies import crowd
 
 from siamese.distances.base import DISTANCES
@@ -362,10 +362,7 @@ def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, 
         return cells.Counter(found.start, found.end, 0)
 
     monkeypatch.setattr(StreamedDistances, "_expect", counter)
-    each = tiles.Tiles.each
-    monkeypatch.setattr(
-        tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
-    )
+    note_passes(monkeypatch, passes)
     streamed = StreamedDistances(rows, labels, EuclideanDistance(), tile=100)
     assert streamed.choose(MaxF1()) == expected
     assert passes[-1] == ()  # over all tiles, once more
@@ -373,10 +370,8 @@ def test_a_threshold_where_none_was_expected_is_found_all_the_same(monkeypatch, 
 
 def test_where_it_is_expected_one_pass_is_enough(monkeypatch):
     rows, labels = crowd(2000, 300)
-    passes, each = [], tiles.Tiles.each
-    monkeypatch.setattr(
-        tiles.Tiles, "each", lambda self, *a: (passes.append(a[1:]), each(self, *a))[1]
-    )
+    passes = []
+    note_passes(monkeypatch, passes)
     StreamedDistances(rows, labels, EuclideanDistance(), tile=400).choose(MaxF1())
     assert () not in passes
 

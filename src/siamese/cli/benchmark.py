@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.evaluation.artifacts import make_room
     from siamese.evaluation.benchmark import embed_benchmark
     from siamese.evaluation.fitted_folds import check_folds
+    from siamese.processes import across_processes
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
 
@@ -51,15 +52,18 @@ def run(args: argparse.Namespace) -> int:
     policy = options.parse_policy(args.policy) or (MaxAccuracy() if given is None else given)
     for text in notes_on(bundle, pairs, args.benchmark, args.run == PRETRAINED):
         options.note(text)
-    embedded = embed_benchmark(
-        bundle.backbone.for_inference().to(where),
-        bundle.cropper,
-        pairs,
-        tta=bundle.test_time_augmentation,
-        cache=args.cache,
-        bad_images=args.bad_images,
-        progress=not args.json,
-    )
+    with across_processes() as processes:
+        embedded = embed_benchmark(
+            bundle.backbone.for_inference().to(where),
+            bundle.cropper,
+            pairs,
+            tta=bundle.test_time_augmentation,
+            cache=args.cache,
+            bad_images=args.bad_images,
+            progress=not args.json,
+        )
+    if not processes.first:
+        return 0
     measured = embedded.measured(bundle.distance.to(where))
     found, own = measured.evaluate(policy), measured.evaluate(own_threshold)
     facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}

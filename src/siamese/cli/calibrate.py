@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from siamese.cli import options
+from siamese.cli import calibrate_embeddings, options
 from siamese.cli.options import LATEST, PRETRAINED
+from siamese.errors import ConfigError
 
 if TYPE_CHECKING:
     from siamese.evaluation.recalibration import Recalibration
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 HELP = "choose a finished bundle's threshold anew, on your own data"
 DESCRIPTION = (
     "Choose the threshold of a finished bundle anew, on data of your own, and say how the old one "
-    "would have done there. The network stays as it is. Without --out nothing is written."
+    "would have done there. The network stays as it is. Without --out nothing is written. Or, with "
+    "--embeddings, choose one for embeddings of any network."
 )
 
 
@@ -24,9 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     from siamese.verification.probability import KINDS
 
-    what = "bundle, or folder of a training run (default: %(default)s)"
-    options.add_run(parser, "BUNDLE", what, LATEST)
-    options.add_data(parser, "identities that the network was not trained on", required=True)
+    what = f"bundle, or folder of a training run (default: {LATEST})"
+    options.add_run(parser, "BUNDLE", what, None)
+    options.add_data(parser, "identities that the network was not trained on")
+    calibrate_embeddings.add_arguments(parser)
     options.add_policy(parser, "how to choose (default: as the bundle's was chosen)")
     options.add_distance(
         parser, "plda is fitted to half of the identities, the threshold chosen on the others"
@@ -53,28 +56,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these data."""
     from siamese.evaluation.recalibration import recalibrate
+    from siamese.processes import across_processes
     from siamese.report import tables
     from siamese.report.group_tables import show_groups
 
     options.import_plugins(args)
+    if args.embeddings:
+        return calibrate_embeddings.run(args)
+    if args.identities:
+        raise ConfigError("--identities are those of --embeddings; leave them out with --data")
+    if not args.data:
+        raise ConfigError("give people (--data PATH), or embeddings (--embeddings FILE)")
+    args.run = args.run or LATEST
     pretrained = args.run == PRETRAINED
     bundle = options.open_bundle(args.run) if pretrained else args.run
     out = _free(args.out, args.run, args.overwrite) if args.out else None
-    found = recalibrate(
-        bundle,
-        args.data,
-        options.parse_policy(args.policy),
-        distance=args.distance,
-        pairs=args.pairs,
-        probability=args.probability,
-        tta=args.tta,
-        no_face=args.no_face,
-        root=args.root,
-        bad_images=args.bad_images,
-        cache=args.cache,
-        device=options.device(args.device),
-        progress=not args.json,
-    )
+    with across_processes() as processes:
+        found = recalibrate(
+            bundle,
+            args.data,
+            options.parse_policy(args.policy),
+            distance=args.distance,
+            pairs=args.pairs,
+            probability=args.probability,
+            tta=args.tta,
+            no_face=args.no_face,
+            root=args.root,
+            bad_images=args.bad_images,
+            cache=args.cache,
+            device=options.device(args.device),
+            progress=not args.json,
+        )
+    if not processes.first:
+        return 0
     for text in found.notes:
         options.note(text)
     options.note_no_search(found.bundle.cropper, found.data)
@@ -137,7 +151,6 @@ def _verdict(found: Recalibration) -> str:
 
 def _free(out: str, bundle: str, overwrite: bool) -> Path:
     """Where to write, if that can be written and is not what was read, nor another bundle."""
-    from siamese.errors import ConfigError
     from siamese.inference.bundle import DESCRIPTION as FILE
     from siamese.inference.bundle import free_folder
 

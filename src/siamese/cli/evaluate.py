@@ -93,26 +93,30 @@ def _evaluate(args: argparse.Namespace) -> int:
     """Figures of a run on its splits, or on other data."""
     from siamese.evaluation.artifacts import make_room, split_of_groups
     from siamese.evaluation.run import evaluate_run
+    from siamese.processes import across_processes
     from siamese.report import tables
     from siamese.report.group_tables import show_groups
 
     pretrained = args.run == PRETRAINED
-    found = evaluate_run(
-        options.open_bundle(args.run) if pretrained else args.run,
-        args.data,
-        on=args.on,
-        splits=args.splits,
-        policy=options.parse_policy(args.policy),
-        threshold=args.threshold,
-        pairs=args.pairs,
-        tta=args.tta,
-        no_face=args.no_face,
-        root=args.root,
-        bad_images=args.bad_images,
-        cache=args.cache,
-        device=options.device(args.device),
-        progress=not args.json,
-    )
+    with across_processes() as processes:
+        found = evaluate_run(
+            options.open_bundle(args.run) if pretrained else args.run,
+            args.data,
+            on=args.on,
+            splits=args.splits,
+            policy=options.parse_policy(args.policy),
+            threshold=args.threshold,
+            pairs=args.pairs,
+            tta=args.tta,
+            no_face=args.no_face,
+            root=args.root,
+            bad_images=args.bad_images,
+            cache=args.cache,
+            device=options.device(args.device),
+            progress=not args.json,
+        )
+    if not processes.first:  # what is drawn takes further passes, by this one alone
+        return 0
     for text in found.notes:
         options.note(text)
     if args.data:

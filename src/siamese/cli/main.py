@@ -24,13 +24,14 @@ from siamese.cli import (
     compare,
     demo,
     download,
+    embed,
     evaluate,
+    several,
     sign,
     train,
     verify,
 )
 from siamese.errors import LINES, SiameseError, did_you_mean, printable
-from siamese.launched import follows
 
 COMMANDS = {
     "train": train,
@@ -43,6 +44,7 @@ COMMANDS = {
     "cache": cache,
     "demo": demo,
     "download": download,
+    "embed": embed,
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}
@@ -116,8 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unknown command {name!r}{did_you_mean(name, COMMANDS)}")
     warnings.formatwarning = _as_note
     try:
-        code = _run(name, argv, parser, own)
-        sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
+        with several.one_speaker(name):
+            code = _run(name, argv, parser, own)
+            sys.stdout.flush()  # a reader that has gone is noticed here, not at exit
         return code
     except SiameseError as error:
         return _fail(name, str(error), as_json="--json" in argv)
@@ -204,8 +207,6 @@ def _as_note(
 
 
 def _fail(command: str, message: str, as_json: bool) -> int:
-    if follows():  # the first process of several says it
-        return 2
     if as_json:
         print(json.dumps({"error": message}))
     print(f"siamese {command}: error: {printable(message, LINES)}", file=sys.stderr)

@@ -27,8 +27,9 @@ def opened(out: str | None, run: str, overwrite: bool) -> Iterator[None]:
         OSError: it cannot be made.
     """
     from siamese.evaluation.artifacts import check_room
+    from siamese.processes import all_processes
 
-    if not out:
+    if not out or not all_processes().first:  # of several processes, the first one writes
         yield
         return
     folder = Path(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from siamese.backbones.layers.views import mean_over_views
 from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import SequentialBatches
 from siamese.data.tta import TestTimeAugmentation
+from siamese.processes import together
 
 EVAL_BATCH = 64
 
@@ -26,6 +28,9 @@ def embed(
     tta: TestTimeAugmentation | None = None,
 ) -> Tensor:
     """Embed all N images of a data set; fixed descriptors are kept beside its crops.
+
+    Inside :func:`siamese.across_processes` each process embeds some of the batches, whole ones, and
+    gets the embeddings of all: the same bits as by one process with as many threads.
 
     Args:
         model: (B, 3, H, W) uint8 to (B, D); run in evaluation mode on the device it is on, and left
@@ -44,9 +49,25 @@ def embed(
         plans = SequentialBatches(len(data), batch)
         # Copies for test-time augmentation would fill the cache.
         with descriptors_kept(data.cache if tta is None else None):
-            return torch.cat([embed_batch(model, data[plan]["image"], tta).cpu() for plan in plans])
+            return _divided(
+                [*plans], lambda plan: embed_batch(model, data[plan]["image"], tta).cpu()
+            )
     finally:
         model.train(was_training)
+
+
+def _divided(plans: Sequence[Any], embedded: Callable[[Any], Tensor]) -> Tensor:
+    """The embeddings of all batches in order, each made by one of the processes."""
+    processes = together()
+    if processes.count == 1:
+        return torch.cat([embedded(plan) for plan in plans])
+    # Neighbours, so that the rows of all processes are in order when they are joined.
+    ends = [len(plans) * rank // processes.count for rank in range(processes.count + 1)]
+    mine = plans[ends[processes.rank] : ends[processes.rank + 1]]
+    rows = torch.cat([embedded(plan) for plan in mine]) if mine else None
+    width = max(processes.gather(0 if rows is None else rows.shape[1]))
+    own = np.zeros((0, width), dtype=np.float32) if rows is None else rows.numpy()
+    return torch.from_numpy(processes.join(own))
 
 
 @torch.no_grad()

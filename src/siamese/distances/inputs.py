@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from siamese.distances.arrays import as_array, as_float64, check_mask, plain_ten
 from siamese.errors import CalibrationError, first_line
 
 _NATIVE = (np.float64, np.float32, np.float16)
+_BLOCK = 4096  # rows that are looked at at once: bounds the memory
 _TORCH = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -38,7 +40,7 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
             f"{len(rows)} embeddings, but identities of shape {who.shape}; give one identity for "
             f"each embedding"
         )
-    bad = (~rows.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    bad = infinite_rows(rows)
     if bad:
         which = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         raise CalibrationError(
@@ -48,8 +50,20 @@ def rows_and_labels(embeddings: Any, identities: Any) -> tuple[Tensor, np.ndarra
     return rows, numbered(who)
 
 
+def infinite_rows(rows: Tensor) -> list[int]:
+    """The rows of an (N, D) matrix that hold NaN or an infinite number; in blocks."""
+    found: list[int] = []
+    for start in range(0, len(rows), _BLOCK):
+        bad = ~rows[start : start + _BLOCK].isfinite().all(dim=1)
+        found += (bad.nonzero().flatten() + start).tolist()
+    return found
+
+
 def as_tensor(embeddings: Any) -> Tensor:
     """Embeddings as a floating point tensor: one as it is, anything else copied.
+
+    Only a memory map (``np.memmap``) of floating point numbers is not: its file is read where it is
+    looked at, and nothing writes to it.
 
     Whole numbers, booleans, fractions and numbers of more digits become float64.
 
@@ -66,6 +80,8 @@ def as_tensor(embeddings: Any) -> Tensor:
         ):
             return _real(torch.stack([_real(row) for row in embeddings]))
         check_mask(embeddings, "the embeddings")
+        if isinstance(embeddings, np.memmap) and (mapped := _mapped(embeddings)) is not None:
+            return mapped
         array = np.array(embeddings)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise _unreadable(error) from error
@@ -76,6 +92,17 @@ def as_tensor(embeddings: Any) -> Tensor:
     if array.dtype.kind not in "biufO":
         raise _unreadable("complex; give real ones" if array.dtype.kind == "c" else array.dtype)
     return torch.from_numpy(as_float64(array, "the embeddings"))
+
+
+def _mapped(embeddings: np.memmap[Any, Any]) -> Tensor | None:
+    """A memory map as a tensor that is not copied; None where torch has no such tensor."""
+    array = np.asarray(embeddings)
+    plain = array.dtype in _NATIVE and array.dtype.isnative and array.flags.aligned
+    if not plain or not array.size or min(array.strides, default=0) < 0:
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _real(values: Tensor) -> Tensor:

@@ -144,26 +144,34 @@ def other_manifest(data: IdentityTable | str | Path, root: str | Path | None) ->
     """All images of a table, a folder of identities or a CSV file, as one split.
 
     Raises:
+        ConfigError, DataError: see :func:`other_table`.
+    """
+    table = other_table(data, root)
+    return SplitManifest.make(table, {OTHER: np.arange(len(table))}, protocol="all identities")
+
+
+def other_table(data: IdentityTable | str | Path, root: str | Path | None) -> IdentityTable:
+    """All images of a folder of identities or a CSV file; a table as it is.
+
+    Raises:
         ConfigError: a ``root`` for anything but a CSV file.
         DataError: no such folder or file, or one that is not as described.
     """
     if isinstance(data, IdentityTable):
-        table = data
-    elif not isinstance(data, (str, Path)):
+        return data
+    if not isinstance(data, (str, Path)):
         raise ConfigError(
             f"data is a {type(data).__name__}: give a folder of one folder per identity, a CSV "
             f"file, or a siamese.IdentityTable"
         )
-    elif Path(data).suffix.lower() == ".csv":
-        table = IdentityTable.from_csv(data, root)
-    elif root is not None:
+    if Path(data).suffix.lower() == ".csv":
+        return IdentityTable.from_csv(data, root)
+    if root is not None:
         raise ConfigError(
             "--root tells where the images of a CSV file or of the run lie; leave it out with a "
             "folder"
         )
-    else:
-        table = IdentityTable.from_folder(data)
-    return SplitManifest.make(table, {OTHER: np.arange(len(table))}, protocol="all identities")
+    return IdentityTable.from_folder(data)
 
 
 def keep_splits(manifest: SplitManifest, names: list[str]) -> None:

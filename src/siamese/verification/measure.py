@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from siamese.distances.base import DISTANCES, Distance, as_distance
-from siamese.distances.inputs import as_identities, as_tensor, numbered, rows_and_labels
+from siamese.distances.inputs import (
+    as_identities,
+    as_tensor,
+    infinite_rows,
+    numbered,
+    rows_and_labels,
+)
 from siamese.errors import CalibrationError
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.verification.draw_order import draw_keys
@@ -32,6 +39,7 @@ def measure_pairs(
     limit: int | None = None,
     *,
     to_be_fitted: bool = False,
+    device: str | torch.device | None = None,
 ) -> PairDistances:
     """Choose pairs by who is on the images and measure their distances.
 
@@ -45,6 +53,9 @@ def measure_pairs(
         limit: pairs that are held in memory, with their distances; by default 500,000.
         to_be_fitted: whether a distance may be one that is not fitted yet, and measures otherwise
             than it will, as while a network is trained.
+        device: where pairs are counted that are streamed, by default where the embeddings are: on
+            CUDA with the same counts, bit for bit. Distances of a learned distance, and of pairs
+            that are held, do not heed it.
 
     Raises:
         CalibrationError: shapes that do not fit, embeddings that are NaN or infinite, or so large
@@ -52,6 +63,8 @@ def measure_pairs(
         ConfigError: an unknown pair rule or distance, or a distance that is not fitted.
     """
     pairs, distance = as_pair_rule(pairs), as_distance(distance, to_be_fitted=to_be_fitted)
+    if device is None and isinstance(embeddings, Tensor):
+        device = embeddings.device
     labels = as_identities(identities)
     if not isinstance(embeddings, Tensor) or labels.dtype.kind not in "iu":
         embeddings, labels = rows_and_labels(embeddings, labels)
@@ -64,14 +77,13 @@ def measure_pairs(
             f"embeddings {tuple(embeddings.shape)} and labels {labels.shape} do not fit; "
             f"give (N, D) embeddings and (N,) labels"
         )
-    if not bool(embeddings.isfinite().all()):
-        bad = int((~embeddings.isfinite().all(dim=1)).sum())
+    if bad := infinite_rows(embeddings):
         raise CalibrationError(
-            f"{bad} of {len(embeddings)} embeddings are NaN or infinite: the training diverged; "
-            f"lower the learning rate"
+            f"{len(bad)} of {len(embeddings)} embeddings are NaN or infinite: the training "
+            f"diverged; lower the learning rate"
         )
     if pairs.exhaustive and sum(pairs.counts(labels)) > (HELD if limit is None else limit):
-        return StreamedDistances(embeddings, labels, distance)
+        return StreamedDistances(embeddings, labels, distance, device=device)
     if distance.squared and len(embeddings):
         longest_row(distance.rows(embeddings), distance)
     chosen = pairs(labels)

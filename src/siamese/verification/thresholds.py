@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from siamese.distances.base import Distance, as_distance
@@ -40,10 +41,14 @@ def calibrate(
     probability: str | None = "isotonic",
     intervals: bool = True,
     seed: int = 0,
+    device: str | torch.device | None = None,
 ) -> Calibration:
     """Choose the threshold for embeddings of any network, over all pairs, exactly.
 
-    Memory does not grow with the number of pairs. Calibrate on identities that the network was not
+    Memory does not grow with the number of pairs: N x D numbers of 8 bytes are taken, and a copy of
+    the embeddings, unless they are a tensor on the CPU or a memory map (``np.load(file,
+    mmap_mode="r")``). Inside :func:`siamese.across_processes` the pairs are divided over the
+    processes. Calibrate on identities that the network was not
     trained on.
 
     Args:
@@ -61,6 +66,9 @@ def calibrate(
             out.
         intervals: whether to draw identities again for 95 % intervals.
         seed: of these draws.
+        device: where all pairs are counted, by default where the embeddings are; see
+            :func:`siamese.measure_pairs`. For several devices, one process for each:
+            :func:`siamese.across_processes`.
 
     Returns:
         the threshold with its origin, curve, probability and intervals. There is a warning where
@@ -77,7 +85,10 @@ def calibrate(
     if not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"seed must be a whole number from 0 on, not {seed!r}")
     measured, rule = as_distance(distance), as_pair_rule(pairs)
-    distances = measure_pairs(*rows_and_labels(embeddings, identities), rule, measured)
+    if device is None and isinstance(embeddings, Tensor):
+        device = embeddings.device
+    rows, labels = rows_and_labels(embeddings, identities)
+    distances = measure_pairs(rows, labels, rule, measured, device=device)
     return calibrate_pairs(
         distances, chosen, probability=probability, intervals=intervals, seed=seed
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from siamese.processes import Processes
 from siamese.verification.policies.base import NEAR, Policy, scale
 
 # Keys that wait to be counted: bounds the memory of a Counter, together with the number of
@@ -129,6 +130,16 @@ class Counter:
         self._count += int(np.count_nonzero(inside))
         if self._count > WAITING:
             self._settle()
+
+    def join(self, processes: Processes) -> None:
+        """Add what the counters of all processes have counted, which count in the same cells."""
+        if processes.count == 1:
+            return
+        self._settle()
+        groups, pairs = processes.join(self._group), processes.join(self._pairs.T)
+        self._group, place = np.unique(groups, return_inverse=True)
+        self._pairs = np.zeros((2, len(self._group)), dtype=np.int64)
+        np.add.at(self._pairs.T, place, pairs)
 
     def covers(self, cells: Cells) -> bool:
         """Whether all keys in these cells were counted, each by itself."""

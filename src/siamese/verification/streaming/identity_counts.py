@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese.verification.streaming.tiles import Tile
+from siamese.verification.streaming.tile import Tile
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,20 @@ class IdentityCounts:
     Args:
         labels: (N,) consecutive numbers of identities, ascending.
         column: (bins,) integers, ascending from 0: the column of each bin.
+        device: where the tensors of tiles are.
 
     Attributes:
         own: (identities, columns) integers, genuine pairs of each identity.
         others: (identities, columns) integers, impostor pairs that each identity takes part in.
     """
 
-    def __init__(self, labels: np.ndarray, column: np.ndarray) -> None:
+    def __init__(
+        self, labels: np.ndarray, column: np.ndarray, device: torch.device | None = None
+    ) -> None:
         sizes, self._columns = np.bincount(labels), int(column[-1]) + 1
-        self._column = torch.from_numpy(column.astype(np.int32))
-        self._identity = torch.from_numpy(labels.astype(np.int32))
+        self._column_of, self._identity_of = column.astype(np.int32), labels.astype(np.int32)
+        self._column = torch.from_numpy(self._column_of).to(device)
+        self._identity = torch.from_numpy(self._identity_of).to(device)
         kind = np.int32 if int(sizes.max()) * len(labels) < 2**31 else np.int64
         self.own, self.others = (np.zeros((len(sizes), self._columns), kind) for _ in range(2))
         self._guard = threading.Lock()
@@ -68,7 +72,7 @@ class IdentityCounts:
         hits = [(a, _count(keys, a, columns))]
         own = None
         if genuine is not None:
-            own = _count(keys[torch.from_numpy(genuine)], a, columns)
+            own = _count(keys[torch.from_numpy(genuine).to(keys.device)], a, columns)
         square += sides - rows
         hits.append((b, _count(keys, b, columns)))
         with self._guard:
@@ -81,13 +85,13 @@ class IdentityCounts:
             self._move(tile, moved)
 
     def _move(self, tile: Tile, moved: Moved) -> None:
-        column = self._column.numpy()
+        column = self._column_of
         before, after = column[moved.before], column[moved.after]
         places = tile.rows(moved.flat)
         for table, kind, sides in ((self.own, True, places[:1]), (self.others, False, places)):
             these = np.flatnonzero((before != after) & (moved.same == kind))
             for rows in sides:
-                who = self._identity.numpy()[rows[these]]
+                who = self._identity_of[rows[these]]
                 np.subtract.at(table, (who, before[these]), 1)
                 np.add.at(table, (who, after[these]), 1)
 
@@ -117,4 +121,4 @@ def _count(keys: Tensor, who: Tensor, columns: int) -> np.ndarray:
     """
     identities = int(who[-1] - who[0]) + 1
     counted = torch.bincount(keys, minlength=identities * columns).int()
-    return counted.view(identities, columns)[:, :-1].numpy()
+    return counted.view(identities, columns)[:, :-1].cpu().numpy()

@@ -16,6 +16,9 @@ The second count is usually not needed. The tiles on the diagonal are counted fi
 genuine pairs and a sample of the impostor pairs, and so predict where the best threshold is; from
 then on pairs near it are counted one by one. If it turns out to be elsewhere, a second pass counts
 what is missing.
+
+Inside :func:`siamese.across_processes` the tiles of each pass are divided over the processes, and
+what they count is added up (:mod:`siamese.verification.streaming.passes`).
 """
 
 from __future__ import annotations
@@ -32,15 +35,19 @@ from siamese.distances.base import DISTANCES, Distance, floor
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs
+from siamese.processes import Processes
 from siamese.verification.confusion import Confusion
 from siamese.verification.curves import Choice, ThresholdCurve, eer, middle
 from siamese.verification.grids import CELLS, guess_thresholds, is_fine_enough
 from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
+from siamese.verification.streaming import passes
 from siamese.verification.streaming.cells import Cells, Counter, from_keys, to_keys
+from siamese.verification.streaming.extremes import Extremes
 from siamese.verification.streaming.identity_counts import IdentityCounts, Moved, merged
-from siamese.verification.streaming.tiles import SHIFT, TILE, Tile, Tiles
+from siamese.verification.streaming.tile import Tile
+from siamese.verification.streaming.tiles import SHIFT, Place, Tiles
 from siamese.verification.weights import pair_weights
 
 RESOLUTION = 2.0 ** (SHIFT - 23)  # of cosine; of euclidean distances half of it
@@ -66,11 +73,14 @@ class StreamedDistances(PairDistances):
     """Every pair i < j of N embeddings, in tiles; see the module's description.
 
     Args:
-        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        embeddings: (N, D) floating point, finite, N >= 2.
         labels: (N,) integers, one number per identity.
         distance: between them; by matrix products where it is :attr:`Distance.squared`, pair by
             pair otherwise (slow).
-        tile: rows of a tile; the results do not depend on it.
+        tile: rows of a tile, by default as many as suit the place; the results do not depend on
+            it.
+        device: where the pairs are counted, by default where the embeddings are; see
+            :class:`siamese.verification.streaming.tiles.Tiles`.
 
     Attributes:
         labels: (N,) numbers of identities, grouped.
@@ -80,9 +90,14 @@ class StreamedDistances(PairDistances):
     """
 
     def __init__(
-        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, tile: int = TILE
+        self,
+        embeddings: Tensor,
+        labels: np.ndarray,
+        distance: Distance,
+        tile: int | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
-        self._tiles = Tiles(embeddings, labels, distance, tile)
+        self._tiles = Tiles(embeddings, labels, distance, tile, device)
         self.labels, self._original_labels = self._tiles.labels, np.asarray(labels)
         self.draw_keys = self._tiles.keys
         self.distance, self.pair_rule = DISTANCES.name(distance), AllPairs().describe()
@@ -239,9 +254,11 @@ class StreamedDistances(PairDistances):
             empty = thresholds < edges[self._filled()[0]]
             if (empty | (upto[np.maximum(ends - 1, 0)] == thresholds)).all():
                 return merged(known.own, ends), merged(known.others, ends)
-        counts = IdentityCounts(self.labels, np.searchsorted(thresholds, edges, side="left"))
-        self._tiles.each(
-            lambda tile: counts.add(tile, self._tiles.genuine(tile), self._moved(tile))
+        column = np.searchsorted(thresholds, edges, side="left")
+        counts = IdentityCounts(self.labels, column, self._tiles.device)
+        self._pass(
+            lambda tile: counts.add(tile, self._tiles.genuine(tile), self._moved(tile)),
+            (counts.own, counts.others),
         )
         return counts.own, counts.others
 
@@ -251,22 +268,21 @@ class StreamedDistances(PairDistances):
         Memory grows with the square of the number of identities.
         """
         columns, identities = len(thresholds) + 1, int(self.labels[-1]) + 1
-        column = torch.from_numpy(np.searchsorted(thresholds, self._tiles.edges, side="left"))
+        places, device = np.searchsorted(thresholds, self._tiles.edges), self._tiles.device
+        column = torch.from_numpy(places).to(device)
         counts = np.zeros(identities * identities * columns, dtype=np.int64)
-        identity = torch.from_numpy(self.labels)
+        identity = torch.from_numpy(self.labels).to(device)
 
         def count(tile: Tile) -> None:
             where = torch.index_select(column, 0, tile.bins).view(tile.height, tile.width)
             a = identity[tile.first : tile.first + tile.height, None]
             b = identity[None, tile.second : tile.second + tile.width]
             keys = ((a * identities + b) * columns + where).view(-1)
-            counted = torch.bincount(
-                keys[tile.upper() & (a != b).view(-1)], minlength=len(counts)
-            ).numpy()
+            counted = torch.bincount(keys[tile.upper() & (a != b).view(-1)], minlength=len(counts))
             with self._guard:
-                np.add(counts, counted, out=counts)
+                np.add(counts, counted.cpu().numpy(), out=counts)
 
-        self._tiles.each(count)
+        self._pass(count, (counts,))
         return counts.reshape(identities, identities, columns)
 
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -278,7 +294,7 @@ class StreamedDistances(PairDistances):
     def extremes(self, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The ``count`` closest impostor pairs and the ``count`` farthest genuine ones.
 
-        Which of several equal ones are taken is not defined.
+        Of several equal ones those of the smallest left rows, and then right ones, come first.
 
         Returns:
             rows (n,) and (n,), the smaller one left, numbered as they were given; (n,) float32
@@ -288,12 +304,7 @@ class StreamedDistances(PairDistances):
         place = np.arange(len(genuine))
         close = place <= np.searchsorted(np.cumsum(impostor), min(count, self.impostor))
         distant = place[::-1] <= np.searchsorted(np.cumsum(genuine[::-1]), min(count, self.genuine))
-        none = (
-            np.zeros(0, dtype=np.int64),
-            np.zeros(0, dtype=np.int64),
-            np.zeros(0, dtype=np.float32),
-        )
-        kept: dict[bool, tuple[np.ndarray, ...]] = {False: none, True: none}
+        kept = Extremes(count)
 
         def look(tile: Tile) -> None:
             own = self._tiles.genuine(tile)
@@ -301,17 +312,20 @@ class StreamedDistances(PairDistances):
             wanted = {False: near[~self._tiles.same(tile, near)]}
             if own is not None:
                 wanted[True] = own[np.isin(own, tile.candidates(distant), assume_unique=True)]
-            for kind, flat in wanted.items():
-                found = (*tile.rows(flat), self._tiles.exact(tile, flat))
-                with self._guard:
-                    joined = [np.concatenate(both) for both in zip(kept[kind], found, strict=True)]
-                    best = np.argsort(-joined[2] if kind else joined[2], kind="stable")[:count]
-                    kept[kind] = tuple(part[best] for part in joined)
+            for same, flat in wanted.items():
+                if len(flat):
+                    one, other = self._given_rows(tile, flat)
+                    found = self._tiles.exact(tile, flat)
+                    with self._guard:
+                        kept.add(same, one, other, found)
 
-        self._tiles.each(look)
-        i, j, found = (np.concatenate(parts) for parts in zip(kept[False], kept[True], strict=True))
-        i, j = self._tiles.order[i], self._tiles.order[j]
-        return np.minimum(i, j), np.maximum(i, j), found
+        kept.join(self._pass(look))
+        return kept.pairs()
+
+    def _given_rows(self, tile: Tile, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of pairs of a tile, numbered as they were given."""
+        i, j = tile.rows(flat)
+        return self._tiles.order[i], self._tiles.order[j]
 
     @property
     def original_labels(self) -> np.ndarray:
@@ -328,14 +342,11 @@ class StreamedDistances(PairDistances):
         bins = len(self._tiles.edges)
         wanted = np.arange(bins) <= min(int(self._tiles.bin_of(np.asarray(below))), bins - 1)
 
-        def look(tile: Tile) -> None:
+        def look(tile: Tile) -> tuple[np.ndarray, np.ndarray]:
             flat = tile.candidates(wanted)
-            flat = flat[self._tiles.exact(tile, flat) <= below]
-            i, j = tile.rows(flat)
-            with self._guard:
-                visit(self._tiles.order[i], self._tiles.order[j])
+            return self._given_rows(tile, flat[self._tiles.exact(tile, flat) <= below])
 
-        self._tiles.each(look)
+        passes.show(self._tiles, look, visit, self._tiles.every())
 
     def expect_draws(self) -> None:
         self._draws_expected = self._counts is None
@@ -383,32 +394,57 @@ class StreamedDistances(PairDistances):
 
     # --- passes over the pairs ---
 
+    def _pass(
+        self,
+        work: Callable[[Tile], None],
+        counts: tuple[np.ndarray, ...] = (),
+        places: list[Place] | None = None,
+    ) -> Processes:
+        """Call ``work`` with all tiles, or those at some places, divided over the processes.
+
+        Args:
+            work: must guard what it changes.
+            counts: integers that it counts into, 0 before; afterwards those of all processes.
+            places: of the tiles, by default all.
+        """
+        places = self._tiles.every() if places is None else places
+        processes = passes.each(self._tiles, work, places)
+        passes.add_up(processes, *counts)
+        return processes
+
     def _histogram(self, policy: Policy | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(bins,) int64 genuine and impostor pairs of each bin; computed once.
 
         A policy says near which threshold pairs are counted one by one.
         """
         if self._counts is None:
-            every, same = (np.zeros(len(self._tiles.edges), dtype=np.int64) for _ in range(2))
+            bins = len(self._tiles.edges)
+            every, same = (np.zeros(bins, dtype=np.int64) for _ in range(2))
             ends = self._expected_ends() if self._draws_expected else None
             people = None
             if ends is not None:
-                bins = np.arange(len(every))
-                people = IdentityCounts(self.labels, np.searchsorted(ends, bins, side="left"))
+                column = np.searchsorted(ends, np.arange(bins), side="left")
+                people = IdentityCounts(self.labels, column, self._tiles.device)
             diagonal, rest = self._tiles.diagonal(), self._tiles.rest()
-            self._tiles.each(lambda tile: self._count(tile, every, same, people), diagonal)
+            self._pass(lambda tile: self._count(tile, every, same, people), (every, same), diagonal)
             watched = self._expect(policy, same, every - same) if policy and rest else None
             wanted = self._cells_needed(watched) if watched else None
+            more, more_same = (np.zeros(bins, dtype=np.int64) for _ in range(2))
 
             def work(tile: Tile) -> None:
-                self._count(tile, every, same, people)
+                self._count(tile, more, more_same, people)
                 self._watch(tile, watched, wanted)
 
-            self._tiles.each(work, rest)
+            tables = (people.own, people.others) if people else ()
+            self._pass(work, (more, more_same, *tables), rest)
             if watched:
-                self._tiles.each(lambda tile: self._watch(tile, watched, wanted), diagonal)
-            self._counts, self._watched = (same, every - same), watched
-            self._by_identity = people
+                processes = self._pass(
+                    lambda tile: self._watch(tile, watched, wanted), places=diagonal
+                )
+                watched.join(processes)
+            same += more_same
+            self._counts = (same, every + more - same)
+            self._watched, self._by_identity = watched, people
         return self._counts
 
     def _count(
@@ -421,21 +457,21 @@ class StreamedDistances(PairDistances):
         """Count the pairs of a tile, and its genuine pairs, by their true bins."""
         counted = torch.bincount(
             tile.bins[tile.upper()] if tile.diagonal else tile.bins, minlength=len(every)
-        ).numpy()
+        )
         genuine, moved = self._tiles.genuine(tile), self._moved(tile)
         if people is not None:
             people.add(tile, genuine, moved)
         with self._guard:
-            every += counted
+            every += counted.cpu().numpy()
             if genuine is not None:
-                np.add.at(same, tile.bins.numpy()[genuine], 1)
+                np.add.at(same, tile.bins_at(genuine), 1)
             for counts, these in ((every, slice(None)), (same, moved.same)):
                 np.subtract.at(counts, moved.before[these], 1)
                 np.add.at(counts, moved.after[these], 1)
 
     def _moved(self, tile: Tile) -> Moved:
         """The pairs of a tile whose true bin is not the one in ``Tile.bins``."""
-        before = tile.bins.numpy()[tile.doubtful]
+        before = tile.bins_at(tile.doubtful)
         after = self._tiles.bin_of(self._tiles.exact(tile, tile.doubtful))
         moved = np.flatnonzero(before != after)
         flat = tile.doubtful[moved]
@@ -533,7 +569,7 @@ class StreamedDistances(PairDistances):
             return self._watched.cells(cells)
         counter = Counter(cells.start, cells.end, shift)
         wanted = self._cells_needed(counter)
-        self._tiles.each(lambda tile: self._watch(tile, counter, wanted))
+        counter.join(self._pass(lambda tile: self._watch(tile, counter, wanted)))
         return counter.cells(cells)
 
     def _with_all(self, curve: ThresholdCurve, bins: np.ndarray) -> ThresholdCurve:

@@ -17,6 +17,12 @@ from both ends of the bound, and where the two differ, about once in ten million
 :meth:`Distance.measure` does. So every pair is in the bin of the distance that a verdict compares,
 whatever the tile, the number of threads or of processes.
 
+On CUDA the same holds: its float64 products are sums of rounded products in some order, and a fused
+multiply-add rounds once where two roundings are allowed for. Tensor cores multiply float64 without
+rounding the factors. What the bound does not cover is cuBLAS's emulation of float64 by integers,
+which is off unless it is asked for (``CUBLAS_EMULATE_DOUBLE_PRECISION``). Subnormal float32 numbers
+are below the first bin, so it does not matter how a device rounds to them.
+
 Rows may have terms of their own (:meth:`Distance.row_terms`): a square is then ``|a - b|^2 + s +
 t`` with s, t >= 0. All of the above holds with ``|a|^2 + s`` for ``|a|^2``. Both are added to the
 product as one number; s and t are the same numbers here and in :meth:`Distance.of_rows`, so the
@@ -32,7 +38,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -41,9 +47,13 @@ from torch import Tensor
 from siamese.distances.base import Distance
 from siamese.errors import CalibrationError
 from siamese.verification.draw_order import draw_keys, places
+from siamese.verification.streaming.tile import Tile
 
 Place = tuple[slice, slice]  # rows and columns of a tile
 
+# Tests set it: what runs on a device is run on the CPU, where there is no device.
+COUNT_AS_ON_A_DEVICE = False
+DEVICE_TILE = 4096  # rows of a tile on a device: enough work for all of it, some 400 MB
 TILE = 768  # rows and columns: what a tile holds stays in the processor's cache
 SHIFT = 13  # lower bits of a float32 number that a bin ignores: 2^(23 - 13) bins per octave
 # Octaves of squares, below the largest possible one: nearly all that float32 has. Closer pairs are
@@ -51,91 +61,31 @@ SHIFT = 13  # lower bits of a float32 number that a bin ignores: 2^(23 - 13) bin
 OCTAVES = 120
 MARGIN_STEPS = 8  # float32 steps from a bin's end in which a pair is doubtful
 UNIT = 2.0**-53
+BLOCK = 4096  # rows that are made at once: bounds the memory
 MAX_THREADS = 8  # bounds the memory
 SMALLEST, LARGEST = 1e-18, float(np.finfo(np.float32).max)
 FARTHEST = 1e30  # what a stored operating point may hold (siamese.verification.stored_point.Real)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Pairs of consecutive rows of :class:`Tiles`.
-
-    Its tensors are used again by the worker's next tile.
-
-    Attributes:
-        first, second: first row and first column.
-        height, width: rows and columns; a pair is named by its flat position, row * width + column.
-        bins: (height * width,) int32.
-        values: (height * width,) scaled squared distances, float64, to within ``error``; or
-            distances, float32, exactly.
-        error: see ``values``; 0 for exact distances.
-        doubtful: (d,) flat positions of pairs i < j whose bin is not certain.
-        blind: number of first bins that are not certain: all their pairs are doubtful, and may be
-            in any of them or in the next one.
-    """
-
-    first: int
-    second: int
-    height: int
-    width: int
-    bins: Tensor
-    values: Tensor
-    error: float
-    doubtful: np.ndarray
-    blind: int
-
-    def rows(self, flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows i and j of flat positions."""
-        return self.first + flat // self.width, self.second + flat % self.width
-
-    @property
-    def diagonal(self) -> bool:
-        """Whether rows and columns are the same rows: only pairs above its diagonal count."""
-        return self.first == self.second
-
-    def counted(self, flat: np.ndarray) -> np.ndarray:
-        """Those of (n,) flat positions whose pairs count, i < j."""
-        return flat[flat // self.width < flat % self.width] if self.diagonal else flat
-
-    def upper(self) -> Tensor:
-        """(height * width,) bool: the pairs i < j."""
-        above = torch.ones(self.height, self.width, dtype=torch.bool)
-        return (above.triu_(1) if self.diagonal else above).view(-1)
-
-    def candidates(self, wanted: np.ndarray) -> np.ndarray:
-        """Flat positions of all pairs i < j whose true bin is wanted, and of some others.
-
-        A doubtful pair's true bin is the one in ``bins``, or the one before; that of a pair in the
-        first ``blind`` bins is any up to ``blind``.
-
-        Args:
-            wanted: (bins,) bool, one of them at least.
-        """
-        maybe = wanted.copy()
-        maybe[1:] |= wanted[:-1]
-        if wanted[: self.blind + 1].any():
-            maybe[: self.blind + 1] = True
-        inside = np.flatnonzero(maybe)
-        low, high = int(inside[0]), int(inside[-1])
-        # Unsigned: bins below low become very large numbers.
-        above = np.subtract(self.bins.numpy(), low, dtype=np.int32).view(np.uint32)
-        found = np.flatnonzero(above <= np.uint32(high - low))
-        if len(inside) <= high - low:
-            found = found[maybe[self.bins.numpy()[found]]]
-        return self.counted(found)
-
-
 class Tiles:
     """Rows grouped by identity, and every pair i < j of them.
 
+    Its memory: N x D numbers of 8 bytes, about 40 bytes for each row, and some MB for each thread.
+    The embeddings are not copied where they lie on the CPU, in memory or mapped from a file; the
+    few that are measured one by one are looked up there.
+
     Args:
-        embeddings: (N, D) floating point, finite, N >= 2; computed on the CPU.
+        embeddings: (N, D) floating point, finite, N >= 2.
         labels: (N,) integers, one number per identity.
         distance: by matrix products where it is :attr:`Distance.squared`, pair by pair otherwise
             (slow).
-        size: rows of a tile.
+        size: rows of a tile; by default as many as suit the place.
+        device: where tiles are made and counted; by default where the embeddings are. Rows that the
+            distance does not make points of (:attr:`Distance.squared`), and all where a device has
+            no float64, are on the CPU.
 
     Attributes:
+        device: where the tensors of tiles are.
         keys: (identities,) uint64 a hash of each given identity.
         places: (identities,) the number of each of them: in the order of the hashes, because
             neighbours in the given order (for example by name) may be alike.
@@ -148,8 +98,17 @@ class Tiles:
     """
 
     def __init__(
-        self, embeddings: Tensor, labels: np.ndarray, distance: Distance, size: int = TILE
+        self,
+        embeddings: Tensor,
+        labels: np.ndarray,
+        distance: Distance,
+        size: int | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
+        self.device = _device_for(distance, embeddings.device if device is None else device)
+        self._counts_there = self.device.type != "cpu" or COUNT_AS_ON_A_DEVICE
+        if size is None:
+            size = DEVICE_TILE if self._counts_there else TILE
         identity = np.unique(labels, return_inverse=True)[1]
         self.keys, hashes = draw_keys(embeddings, labels)
         self.places = places(self.keys)
@@ -159,19 +118,38 @@ class Tiles:
         self._distance, self._parts = distance, _parts(self.labels, max(1, size))
         # Half of a tile on the diagonal is no pair i < j, and of smaller tiles less is.
         self._blocks = [_halves(self.labels, part) for part in self._parts]
-        self._given = embeddings.detach().cpu()[torch.from_numpy(self.order)]
+        self._given = embeddings.detach().cpu()
         self._scale = 1.0
         if distance.squared:
-            rows = distance.rows(self._given)
-            terms = distance.row_terms(rows)
+            rows = self._points()
+            blocks = [slice(b, b + BLOCK) for b in range(0, len(rows), BLOCK)]
+            terms = [distance.row_terms(rows[block]) for block in blocks]
             self._scale = 2.0 ** -math.frexp(longest_row(rows, distance))[1]
-            rows = rows * self._scale  # not in place: they may be the user's
+            rows.mul_(self._scale)
             # Far from the origin a product's error would hide the distances.
             self._rows = rows.sub_(rows.mean(dim=0))
-            self._squares = self._rows.square().sum(dim=1)
-            if terms is not None:
-                self._squares += terms * self._scale**2
+            self._squares = torch.cat([rows[block].square().sum(dim=1) for block in blocks])
+            for block, term in zip(blocks, terms, strict=True):
+                if term is not None:
+                    self._squares[block] += term * self._scale**2
+            self._rows = self._rows.to(self.device)
+            self._squares = self._squares.to(self.device)
         self._low, self.edges = self._grid()
+
+    def _points(self) -> Tensor:
+        """(N, K) float64 :meth:`Distance.rows` in the order of the tiles, made in blocks."""
+        found: Tensor | None = None
+        for start in range(0, len(self.order), BLOCK):
+            part = self._distance.rows(self._ordered(slice(start, start + BLOCK)))
+            if found is None:
+                found = torch.empty(len(self.order), part.shape[1], dtype=part.dtype)
+            found[start : start + BLOCK] = part
+        assert found is not None
+        return found
+
+    def _ordered(self, rows: slice | np.ndarray) -> Tensor:
+        """Given embeddings by the numbers of tiles' rows."""
+        return self._given[torch.from_numpy(self.order[rows])]
 
     def diagonal(self) -> list[Place]:
         """The tiles on the diagonal, of about half as many rows as the others.
@@ -185,22 +163,27 @@ class Tiles:
         beside = [place for blocks in self._blocks for place in itertools.combinations(blocks, 2)]
         return list(itertools.combinations(self._parts, 2)) + beside
 
+    def every(self) -> list[Place]:
+        """All tiles."""
+        return self.diagonal() + self.rest()
+
     def among(self, count: int) -> list[Place]:
         """Tiles of all pairs i < j of the first rows, at most so many."""
         size = max(rows.stop - rows.start for rows in self._parts)
         parts = _parts(self.labels[:count], size)
         return [(rows, rows) for rows in parts] + list(itertools.combinations(parts, 2))
 
-    def each(self, work: Callable[[Tile], None], places: list[Place] | None = None) -> None:
-        """Call ``work`` with every tile, from several threads at once where torch may use several.
+    def each(self, work: Callable[[Tile], None], places: list[Place]) -> None:
+        """Call ``work`` with tiles, from several threads at once where torch may use several.
 
         Args:
             work: must guard what it changes.
-            places: which tiles, by default all.
+            places: which tiles.
         """
-        waiting = iter(self.diagonal() + self.rest() if places is None else places)
+        waiting = iter(places)
         before = torch.get_num_threads()
-        threads = min(before, MAX_THREADS) if self._distance.squared else 1
+        several = self._distance.squared and not self._counts_there
+        threads = min(before, MAX_THREADS) if several else 1
         if threads == 1:
             self._work(work, waiting)
             return
@@ -222,7 +205,9 @@ class Tiles:
 
     @torch.no_grad()
     def _work(self, work: Callable[[Tile], None], waiting: Iterator[Place]) -> None:
-        made = self._by_products() if self._distance.squared else self._pair_by_pair
+        made: Callable[[slice, slice], Tile] = self._pair_by_pair
+        if self._distance.squared:
+            made = self._on_device() if self._counts_there else self._by_products()
         for place in waiting:
             work(made(*place))
 
@@ -230,7 +215,7 @@ class Tiles:
         """(n,) float32 distances of pairs of rows, as ``measure`` gives them; in blocks."""
         found, step = np.empty(len(i), dtype=np.float32), max(1, (1 << 20) // self._given.shape[1])
         for start in range(0, len(i), step):
-            a, b = (self._given[torch.from_numpy(v[start : start + step])] for v in (i, j))
+            a, b = (self._ordered(v[start : start + step]) for v in (i, j))
             # Not `measure`, which changes the distance's mode: several threads use it.
             if self._distance.squared:
                 a, b = self._distance.rows(a), self._distance.rows(b)
@@ -241,7 +226,7 @@ class Tiles:
 
     def exact(self, tile: Tile, flat: np.ndarray) -> np.ndarray:
         """(n,) float32 distances of pairs of a tile, as ``measure`` gives them."""
-        values = tile.values[torch.from_numpy(flat)]
+        values = tile.values_at(flat)
         if not self._distance.squared:
             return values.numpy()
         low, high = (self._rounded(values + error) for error in (-tile.error, tile.error))
@@ -276,7 +261,7 @@ class Tiles:
         d, most = self._rows.shape[1], max(rows.stop - rows.start for rows in self._parts) ** 2
         wide, narrow = torch.empty(most, dtype=torch.float64), torch.empty(most)
         bits = np.empty(most, dtype=np.int32)
-        floor = float(_number(self._low + 2 * MARGIN_STEPS))
+        floor = float(to_float(self._low + 2 * MARGIN_STEPS))
 
         def made(i: slice, j: slice) -> Tile:
             a, b = self._rows[i], self._rows[j]
@@ -291,8 +276,7 @@ class Tiles:
             doubtful = lower < 2 * MARGIN_STEPS
             longest = math.sqrt(float(sa.max())) + math.sqrt(float(sb.max()))
             error = 4 * (d + 7) * UNIT * longest**2
-            # Where the error is more than a quarter of a float32 step, the bin is not certain.
-            blind = min(max(0, (_key(error * 2.0**26) - self._low >> SHIFT) + 1), len(self.edges))
+            blind = blind_bins(error, self._low, len(self.edges))
             if blind and int(steps.min()) < blind << SHIFT:
                 doubtful |= steps.numpy() < blind << SHIFT
             flat = np.flatnonzero(doubtful)
@@ -311,17 +295,23 @@ class Tiles:
 
         return made
 
+    def _on_device(self) -> Callable[[slice, slice], Tile]:
+        from siamese.verification.streaming.device_tiles import tile_maker
+
+        most = max(rows.stop - rows.start for rows in self._parts) ** 2
+        return tile_maker(self._rows, self._squares, self._low, len(self.edges), most)
+
     def _grid(self) -> tuple[int, np.ndarray]:
         """The key at which the first bin's codes begin, and the bins' edges as distances."""
         if not self._distance.squared:  # a code is the distance itself
             ends = (np.arange(1, (_key(LARGEST) >> SHIFT) + 2, dtype=np.int64) << SHIFT) - 1
-            return 0, _number(np.minimum(ends, _key(LARGEST)))
+            return 0, to_float(np.minimum(ends, _key(LARGEST)))
         # 4 is the square of the distance between two opposite rows of length 1.
         top = _key(4.0) + 2 * MARGIN_STEPS
         low = (top - (OCTAVES << 23)) >> SHIFT << SHIFT
         bins = ((top - low) >> SHIFT) + 1
         ends = low + MARGIN_STEPS + (np.arange(1, bins + 1, dtype=np.int64) << SHIFT)
-        return low, self._rounded(torch.from_numpy(_number(ends).astype(np.float64))).numpy()
+        return low, self._rounded(torch.from_numpy(to_float(ends).astype(np.float64))).numpy()
 
     def _rounded(self, squares: Tensor) -> Tensor:
         """float32 distances of scaled squares (float64)."""
@@ -330,7 +320,7 @@ class Tiles:
     # --- pair by pair ---
 
     def _pair_by_pair(self, i: slice, j: slice) -> Tile:
-        a, b = self._given[i], self._given[j]
+        a, b = self._ordered(i), self._ordered(j)
         # Adding 0 turns minus zero into zero.
         values = self._distance.matrix(a, b).contiguous().view(-1) + 0.0
         if not bool(values.isfinite().all()):
@@ -343,6 +333,23 @@ class Tiles:
         )
 
 
+def blind_bins(error: float, low: int, bins: int) -> int:
+    """How many bins are so close that the error is more than a quarter of a float32 step there.
+
+    Args:
+        error: of a scaled square.
+        low: the key at which the first bin's codes begin.
+        bins: how many there are.
+    """
+    return min(max(0, (_key(error * 2.0**26) - low >> SHIFT) + 1), bins)
+
+
+def _device_for(distance: Distance, device: str | torch.device) -> torch.device:
+    """Where the tiles of a distance are made."""
+    wanted = torch.device(device)
+    return wanted if distance.squared and wanted.type != "mps" else torch.device("cpu")
+
+
 def longest_row(rows: Tensor, distance: Distance) -> float:
     """Largest length of :meth:`Distance.rows`, of a squared distance.
 
@@ -353,18 +360,21 @@ def longest_row(rows: Tensor, distance: Distance) -> float:
         CalibrationError: float32, or a file, does not hold the distances between rows of that
             length.
     """
-    terms = distance.row_terms(rows)
-    lengths = torch.linalg.vector_norm(rows, dim=1)
-    if terms is not None:
-        lengths = torch.hypot(lengths, terms.sqrt())
-    longest = float(lengths.max())
+    longest, some = 0.0, False
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        terms = distance.row_terms(block)
+        lengths = torch.linalg.vector_norm(block, dim=1)
+        if terms is not None:
+            lengths = torch.hypot(lengths, terms.sqrt())
+        longest, some = max(longest, float(lengths.max())), some or bool(block.any())
     largest = float(distance.of_squares(torch.tensor([4 * longest * longest], dtype=torch.float64)))
     if not largest < FARTHEST:
         raise CalibrationError(
             f"the embeddings are too large: their distances exceed {FARTHEST:g}, beyond which no "
             f"threshold is kept; divide them by their largest norm"
         )
-    if largest < SMALLEST and bool(rows.any()):
+    if largest < SMALLEST and some:
         raise CalibrationError(
             "the embeddings are too small: their distances vanish in float32; divide them by "
             "their largest norm"
@@ -398,5 +408,6 @@ def _key(number: float) -> int:
     return int(np.float32(number).view(np.int32))
 
 
-def _number(keys: int | np.ndarray) -> np.ndarray:
+def to_float(keys: int | np.ndarray) -> np.ndarray:
+    """float32 numbers of bit patterns."""
     return np.asarray(keys, dtype=np.int32).view(np.float32)

@@ -1,0 +1,81 @@
+"""`siamese embed RUN --data PATH --out FILE`: all images of a data set to a file of embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+
+from siamese.cli import options
+from siamese.cli.options import LATEST, PRETRAINED
+
+HELP = "embed all images of a data set, into a file"
+DESCRIPTION = (
+    "Embed all images of a data set with a bundle's network, and write embeddings, files and "
+    "identities to one file, which siamese calibrate --embeddings reads. Where it is stopped, the "
+    "same command goes on. By several processes: torchrun --nproc-per-node 2 -m siamese embed ..."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    what = "bundle, or folder of a training run (default: %(default)s)"
+    options.add_run(parser, "RUN", what, LATEST)
+    options.add_data(parser, "images, or a split.json (default: those of the run)")
+    parser.add_argument(
+        "--splits", nargs="+", metavar="NAME", help="only these splits of the run, e.g. test"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        required=True,
+        help="where to: .npz (arrays embeddings, files, identities), .npy (with a .csv of files "
+        "and identities beside it) or .parquet",
+    )
+    options.add_overwrite(parser)
+    options.add_tta(parser, "the embeddings are those averages")
+    options.add_no_face(parser)
+    options.add_cropping(parser)
+    options.add_plugin(parser)
+    options.add_device(parser)
+    options.add_json(parser, "path, images, kept, size, left_out, parts, found")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print how many images were embedded, and why others were not."""
+    from siamese.evaluation.embedding_parts import embed_files
+    from siamese.processes import across_processes
+
+    options.import_plugins(args)
+    pretrained = args.run == PRETRAINED
+    with across_processes() as processes:
+        found = embed_files(
+            options.open_bundle(args.run) if pretrained else args.run,
+            args.data,
+            args.out,
+            splits=args.splits,
+            tta=args.tta,
+            no_face=args.no_face,
+            root=args.root,
+            bad_images=args.bad_images,
+            cache=args.cache,
+            device=options.device(args.device),
+            progress=not args.json,
+            overwrite=args.overwrite,
+        )
+    if not processes.first:
+        return 0
+    for text in found.notes:
+        options.note(text)
+    if args.json:
+        print(json.dumps(found.to_dict(), allow_nan=False))
+        return 0
+    if found.found:
+        print(f"{found.found} of {found.parts} parts were there from a run that was stopped")
+    print(f"{found.kept:,} of {found.images:,} images: {found.size} numbers each in {found.path}")
+    for reason, count in sorted(Counter(found.left_out.values()).items()):
+        files = [file for file, why in found.left_out.items() if why == reason]
+        more = ", ..." if count > 3 else ""
+        print(f"left out, {reason}: {count:,} ({', '.join(files[:3])}{more})")
+    print(f"next: siamese calibrate --embeddings {found.path}")
+    return 0

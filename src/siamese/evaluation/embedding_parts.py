@@ -1,0 +1,333 @@
+"""embed_files: all images of a data set to a file of embeddings, in parts, by any processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from siamese.data.dataset import CropDataset
+from siamese.data.embedding import EVAL_BATCH, embed
+from siamese.data.manifest import SplitManifest
+from siamese.data.tta import TestTimeAugmentation
+from siamese.datasets.identities import IdentityTable
+from siamese.errors import ConfigError, DataError
+from siamese.evaluation.data import keep_splits, other_table, run_manifest
+from siamese.evaluation.embedding_files import check_suffix, labels_file, write_embeddings
+from siamese.evaluation.run import Work, finished_bundle
+from siamese.evaluation.sources import Source, home_of, open_source, place_of
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.crops import crop_files, kind_of, usable_cores
+from siamese.inference.bundle import Bundle
+from siamese.inference.components import with_no_face
+from siamese.processes import apart, together
+from siamese.progress import progress_bar
+from siamese.storage import write_whole
+
+PART = 4096  # images: some minutes of work are lost at most, and some dozens of MB held
+FORMAT = 1  # of a part; raised where the same settings give other embeddings than before
+
+# The name of a part, and what it is called until it is complete.
+_OWN = re.compile(r"(\d{9}-[0-9a-f]{24}\.npz|\.\d{9}-[0-9a-f]{24}\.npz\..*\.tmp)")
+
+
+@dataclass(frozen=True)
+class EmbeddedFiles:
+    """What :func:`embed_files` wrote.
+
+    Attributes:
+        path: of the file with the embeddings.
+        images, kept: how many images there are, and of how many there are embeddings.
+        size: numbers of an embedding.
+        left_out: file -> why it has none: "no face", "several faces", or why it cannot be read.
+        parts, found: number of parts, and how many of them an earlier, stopped run had made.
+        notes: what must be known beside it, in sentences.
+    """
+
+    path: Path
+    images: int
+    kept: int
+    size: int
+    left_out: Mapping[str, str]
+    parts: int
+    found: int
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON: path, images, kept, size, left_out, parts, found."""
+        return {
+            "path": str(self.path),
+            "images": self.images,
+            "kept": self.kept,
+            "size": self.size,
+            "left_out": dict(self.left_out),
+            "parts": self.parts,
+            "found": self.found,
+        }
+
+    def __repr__(self) -> str:
+        return f"EmbeddedFiles({self.kept:,} of {self.images:,} images, {self.path})"
+
+
+def embed_files(
+    run: Source,
+    data: IdentityTable | str | Path | None,
+    out: str | Path,
+    *,
+    splits: str | Sequence[str] | None = None,
+    tta: int | None = None,
+    no_face: str | None = None,
+    root: str | Path | None = None,
+    bad_images: str = "error",
+    cache: str | Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+    overwrite: bool = False,
+    part: int = PART,
+) -> EmbeddedFiles:
+    """Embed all images of a data set with a bundle's network, and write them to one file.
+
+    The images are cropped and embedded in parts, which are kept beside the file until it is
+    written. Where it is stopped, in whatever way, the same call goes on with the parts that are
+    missing. Memory does not grow with the number of images, but for their names.
+
+    Inside :func:`siamese.across_processes` the parts are divided over the processes, which must see
+    the same folders. The embeddings are the same bits for any number of them: a batch holds the
+    same images whoever embeds it, on machines of one kind with as many threads.
+
+    Args:
+        run: a bundle or its folder, or a run or its folder.
+        data: a table, a folder of one folder per identity (LFW's, too), a CSV file (path,
+            identity), or a ``split.json``; None for the images of the run.
+        out: the file; its name ends in ``.npz``, ``.npy`` or ``.parquet``: see
+            :func:`siamese.evaluation.embedding_files.write_embeddings`.
+        splits: only these splits, of the run or of a ``split.json``.
+        tta: changed copies over which each embedding is averaged, 0 for none; by default the
+            bundle's.
+        no_face, root, bad_images, cache, device, progress: as for :func:`siamese.evaluate_run`.
+        overwrite: whether a file that is there is replaced.
+        part: images of a part.
+
+    Raises:
+        ConfigError: arguments that contradict each other, or a file that may not be replaced.
+        BundleError: no bundle, or a damaged one.
+        DataError, FaceError, CacheError, SplitError: from reading and cropping, or no image is
+            left.
+    """
+    out = check_suffix(out)
+    if part < 1:
+        raise ConfigError(f"a part needs one image at least, not {part}")
+    processes = together()
+    _check_room(out, overwrite)
+    work = Work(None, bad_images, cache, device, progress and processes.first, no_face)
+    bundle, note = finished_bundle(open_source(place_of(run)), work)
+    table = _table(run, data, root, splits)
+    views = bundle.tta if tta is None else tta
+    task = _Task.of(bundle, table, work, TestTimeAugmentation.of(bundle.augmentation, views))
+    folder = out.with_name(f"{out.name}.parts")
+    parts = [
+        _Part(folder / f"{start:09d}-{task.key(rows)}.npz", rows)
+        for start in range(0, len(table), part)
+        for rows in [range(start, min(start + part, len(table)))]
+    ]
+    # What is there is looked up by one process: files may appear meanwhile.
+    missing = processes.from_first([p for p in parts if not _is_whole(p.file)])
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+    mine = processes.share(missing)
+    with (
+        apart(),
+        progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance,
+    ):
+        for one in mine:
+            task.make(one)
+            advance(len(one.rows))
+    processes.wait()
+    found = None
+    if processes.first:
+        found = _joined(out, table, parts, len(parts) - len(missing), note)
+        _remove_parts(folder)
+    shared = processes.from_first(found)
+    assert shared is not None
+    return shared
+
+
+class _Part(NamedTuple):
+    """Neighbouring images of the table, and the file of their embeddings."""
+
+    file: Path
+    rows: range
+
+
+class _Task(NamedTuple):
+    """How images become embeddings."""
+
+    table: IdentityTable
+    network: torch.nn.Module
+    cropper: Cropper
+    views: TestTimeAugmentation | None
+    work: Work
+    digest: str  # of all that an embedding depends on, but for the image
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, table: IdentityTable, work: Work, views: TestTimeAugmentation | None
+    ) -> _Task:
+        refuses = getattr(bundle.cropper, "no_face", None) == "error"
+        cropper = with_no_face(bundle.cropper, work.no_face or ("skip" if refuses else None))
+        facts = {
+            "format": FORMAT,
+            "components": bundle.components.describe(),
+            "no_face": getattr(cropper, "no_face", None),
+            "copies": views.copies if views else 0,
+            "batch": EVAL_BATCH,
+            "torch": torch.__version__,
+            "device": work.device,
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+        for name, tensor in sorted(bundle.components.tensors().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(
+                tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            )
+        network = bundle.backbone.for_inference().to(work.device)
+        return cls(table, network, cropper, views, work, digest.hexdigest())
+
+    def key(self, rows: range) -> str:
+        """Names a part: another one where an image, or how it is embedded, has changed."""
+        digest = hashlib.sha256(self.digest.encode())
+        for row in rows:
+            name = self.table.files[row]
+            try:
+                status = (self.table.root / name).stat()
+                about = f"{status.st_size} {status.st_mtime_ns}"
+            except OSError:  # cropping says so
+                about = "missing"
+            digest.update(f"{name}\0{about}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:24]
+
+    def make(self, part: _Part) -> None:
+        """Crop and embed the images of a part, and write its file."""
+        paths = [self.table.root / self.table.files[row] for row in part.rows]
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share the cores
+        crops = crop_files(
+            paths,
+            self.cropper,
+            cache=self.work.cache,
+            workers=None if local == 1 else max(1, usable_cores() // local),
+            bad_images=self.work.bad_images,
+            progress=False,
+        )
+        files = [file for file in crops.files if file is not None]
+        rows = np.array([r for r, f in zip(part.rows, crops.files, strict=True) if f is not None])
+        reasons = {part.rows.start + row: kind_of(reason) for row, reason in crops.bad.items()}
+        for row in crops.skipped:
+            reasons[part.rows.start + row] = "several faces" if crops.faces[row] else "no face"
+        found = np.zeros((0, 0), dtype=np.float32)
+        if files:
+            data = CropDataset(files, np.zeros(len(files), dtype=np.int64), in_memory=False)
+            found = embed(self.network, data, tta=self.views).numpy()
+        content = io.BytesIO()
+        left_out = np.frombuffer(json.dumps(reasons).encode(), dtype=np.uint8)
+        np.savez(content, embeddings=found, rows=rows.astype(np.int64), left_out=left_out)
+        write_whole(part.file, content.getvalue())
+
+
+def _joined(
+    out: Path, table: IdentityTable, parts: Sequence[_Part], found: int, note: str | None
+) -> EmbeddedFiles:
+    """Write the embeddings of all parts to one file."""
+    rows: list[int] = []
+    left_out: dict[str, str] = {}
+    size = 0
+    for part in parts:
+        with np.load(part.file, allow_pickle=False) as stored:
+            rows += stored["rows"].tolist()
+            size = max(size, stored["embeddings"].shape[1])
+            reasons = json.loads(stored["left_out"].tobytes())
+        left_out |= {table.files[int(row)]: reason for row, reason in reasons.items()}
+    if not rows:
+        why = ", ".join(sorted(set(left_out.values())))
+        raise DataError(f"none of the {len(table):,} images can be embedded: {why}")
+
+    def blocks() -> Iterator[np.ndarray]:
+        for part in parts:
+            with np.load(part.file, allow_pickle=False) as stored:
+                if len(block := stored["embeddings"]):
+                    yield block
+
+    names, who = ([of[row] for row in rows] for of in (table.files, table.identities))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_embeddings(out, blocks(), (len(rows), size), names, who)
+    notes = (note,) if note else ()
+    return EmbeddedFiles(out, len(table), len(rows), size, left_out, len(parts), found, notes)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove the files that were made here, those of earlier settings, too; nothing else."""
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            if _OWN.fullmatch(file.name):
+                file.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a part is there, and is what was written: its checksums are those of a zip file."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return len(stored["rows"]) == len(stored["embeddings"])
+    except FileNotFoundError:
+        return False
+    except Exception:  # a power failure can leave anything
+        file.unlink(missing_ok=True)
+        return False
+
+
+def _table(
+    run: Source,
+    data: IdentityTable | str | Path | None,
+    root: str | Path | None,
+    splits: str | Sequence[str] | None,
+) -> IdentityTable:
+    """The images: of a table, folder, CSV file or manifest, or of the run itself."""
+    is_manifest = isinstance(data, (str, Path)) and Path(data).suffix.lower() == ".json"
+    if data is not None and not is_manifest:
+        if splits:
+            raise ConfigError(
+                "splits (--splits) are those of a run or of a split.json; leave them out with "
+                "other data"
+            )
+        return other_table(data, root)
+    if data is None:
+        home = home_of(run)
+        if isinstance(home, Bundle):
+            raise ConfigError("a bundle alone knows no images; give some: data=PATH (--data PATH)")
+        manifest = run_manifest(home, root)
+    else:
+        assert not isinstance(data, IdentityTable)
+        manifest = SplitManifest.load(data, root=root)
+    if splits:
+        keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
+    entries = [entry for split in manifest.splits for entry in manifest.usable(split)]
+    return manifest.table_of(sorted(entries, key=lambda entry: str(entry["file"])))
+
+
+def _check_room(out: Path, overwrite: bool) -> None:
+    beside = [labels_file(out)] if out.suffix.lower() == ".npy" else []
+    there = [file for file in (out, *beside) if file.exists()]
+    if there and not overwrite:
+        raise ConfigError(
+            f"{there[0]} is there already: give another name, or replace it (overwrite=True; on "
+            f"the command line --overwrite)"
+        )
