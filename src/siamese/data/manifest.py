@@ -13,7 +13,7 @@ import numpy as np
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, Split, SplitProtocol
 from siamese.datasets.identities import IdentityTable, normalise_identity
 from siamese.errors import ImageError, SplitError, first_line
-from siamese.faces.crops import hash_files
+from siamese.faces.hashing import hash_files
 from siamese.reading import read_object
 from siamese.storage import write_json
 
@@ -62,11 +62,18 @@ class SplitManifest:
         protocol: str = "identity_disjoint",
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        backend: str | None = None,
     ) -> SplitManifest:
-        """Write down a split of ``table`` (or split name -> row numbers), hashing every file."""
+        """Write down a split of ``table`` (or split name -> row numbers), hashing every file.
+
+        Args:
+            table, split: what is divided, and how.
+            protocol, seed, settings: as the attributes.
+            backend: where the files are hashed, as for :func:`siamese.crop_files`.
+        """
         made = split if isinstance(split, Split) else Split(dict(split))
         rows = made.rows
-        hashes = hash_files(table.paths)
+        hashes = hash_files(table.paths, backend)
         splits = {
             split: [
                 {
@@ -204,8 +211,11 @@ class SplitManifest:
         """SHA-256 of each row of ``table(split)``."""
         return [e["sha256"] for e in self.usable(split)]
 
-    def verify_files(self) -> None:
+    def verify_files(self, backend: str | None = None) -> None:
         """Check that every file still exists and is unchanged.
+
+        Args:
+            backend: where the files are hashed, as for :func:`siamese.crop_files`.
 
         Raises:
             SplitError: a file is gone or was changed.
@@ -213,7 +223,7 @@ class SplitManifest:
         for split in self.splits:
             table = self.table(split)
             for file, was, now in zip(
-                table.files, self.hashes(split), hash_files(table.paths), strict=True
+                table.files, self.hashes(split), hash_files(table.paths, backend), strict=True
             ):
                 if now != was:
                     what = (

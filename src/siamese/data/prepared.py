@@ -15,7 +15,8 @@ from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import SplitError
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import CropResult, crop_files, hash_files, kind_of
+from siamese.faces.crops import CropResult, crop_files, kind_of
+from siamese.faces.hashing import hash_files
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def prepare(
     bad_images: str = "error",
     progress: bool = True,
     beside: Mapping[str, int] | None = None,
+    backend: str | None = None,
 ) -> PreparedData:
     """Crop all images of a manifest at once; bad images are entered in its quarantine.
 
@@ -110,6 +112,7 @@ def prepare(
         workers=workers,
         bad_images=bad_images,
         progress=progress,
+        backend=backend,
     )
     for row, reason in result.bad.items():
         manifest.quarantine[every[row]["file"]] = reason

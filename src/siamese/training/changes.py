@@ -25,6 +25,7 @@ _FREE = (
     "data.cache",
     "data.workers",
     "data.crop_workers",
+    "data.crop_backend",
     "data.in_memory",
     "data.progress",
     "trainer.logger",
