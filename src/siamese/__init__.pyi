@@ -45,6 +45,7 @@ from .data.datamodule import ImageDataModule as ImageDataModule
 from .data.datamodule import CsvDataModule as CsvDataModule
 from .data.datamodule import LfwDataModule as LfwDataModule
 from .data.datamodule import OrlDataModule as OrlDataModule
+from .data.datamodule import ParquetDataModule as ParquetDataModule
 from .datasets.identities import IdentityTable as IdentityTable
 from .data.manifest import SplitManifest as SplitManifest
 from .data.cache import cache_parts as cache_parts

@@ -147,8 +147,8 @@ def _first_image(on: str, root: str | None) -> list[Path]:
     from siamese.evaluation.data import manifest_path
 
     if Path(on).suffix.lower() == ".csv":
-        return IdentityTable.from_csv(on, root).paths[:1]
-    return [] if manifest_path(on) is not None else IdentityTable.from_folder(on).paths[:1]
+        return list(IdentityTable.from_csv(on, root).paths[:1])
+    return [] if manifest_path(on) is not None else list(IdentityTable.from_folder(on).paths[:1])
 
 
 def _show(found: Comparison, a: str, b: str) -> None:

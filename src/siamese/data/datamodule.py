@@ -429,13 +429,35 @@ class CsvDataModule(ImageDataModule):
         super().__init__(lambda: IdentityTable.from_csv(csv, root), **settings)
 
 
+class ParquetDataModule(ImageDataModule):
+    """Your own images from a Parquet file with the columns path and identity: millions of them.
+
+    Columns of groups are as in :class:`CsvDataModule`. Extra ``parquet``. Other arguments as
+    :class:`ImageDataModule`.
+
+    Args:
+        parquet: the Parquet file.
+        root: the folder that its paths are relative to; by default the file's own.
+    """
+
+    @arguments_of(ImageDataModule, "table")
+    def __init__(
+        self,
+        parquet: str | Path,
+        root: str | Path | None = None,
+        **settings: Unpack[DataSettings],
+    ) -> None:
+        super().__init__(lambda: IdentityTable.from_parquet(parquet, root), **settings)
+
+
 def _explain_shared_arguments() -> None:
     """Let ``help`` of each data module show the arguments that all of them share."""
     if ImageDataModule.__doc__ is None:  # python -OO
         return
     text = inspect.cleandoc(ImageDataModule.__doc__)
     shared = text[text.index("    cropper:") : text.index("Raises:")].rstrip()
-    for cls in (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule):
+    modules = (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule, ParquetDataModule)
+    for cls in modules:
         own = inspect.cleandoc(cls.__doc__ or "")
         heading = "" if "Args:" in own else "\n\nArgs:"
         cls.__doc__ = f"{own}{heading}\n{shared}\n"

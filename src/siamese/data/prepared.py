@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ def prepare(
 def _prepare_split(
     manifest: SplitManifest,
     name: str,
-    entries: list[dict[str, Any]],
+    entries: Sequence[dict[str, Any]],
     rows: range,
     result: CropResult,
     pairs: np.ndarray | None,

@@ -87,7 +87,7 @@ def read_data(data: Any, root: str | Path | None = None) -> Audited:
             f"a {type(data).__name__} cannot be audited: give a folder, a CSV file, a run, a "
             f"siamese.IdentityTable, a siamese.SplitManifest or a siamese.PairsFile"
         )
-    return _with_others(data.name, data.root, data.files, data.identities, {})
+    return _with_others(data.name, data.root, tuple(data.files), tuple(data.identities), {})
 
 
 def _with_others(
