@@ -180,11 +180,26 @@ def can_be_named(file: str) -> bool:
     return bool(file) and "\0" not in file and not PurePath(file).is_absolute()
 
 
-def shared_files(one: Entries, other: Entries) -> set[str]:
-    """Some of the files that are in both; empty if none is."""
-    a, b = one.files.keys(), other.files.keys()
-    both = np.intersect1d(a, b)
-    return set(one.files.take(np.isin(a, both))) & set(other.files.take(np.isin(b, both)))
+def same_images(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
+    """Whether two splits hold the same entries, whatever their groups."""
+    if isinstance(one, Entries) and isinstance(other, Entries):
+        return one.same_images(other)
+    keys = ("file", "identity", "sha256")
+    return len(one) == len(other) and all(
+        a[key] == b[key] for a, b in zip(one, other, strict=True) for key in keys
+    )
+
+
+def files_of(entries: Sequence[dict[str, Any]]) -> Sequence[str]:
+    """The file of each entry."""
+    return entries.files if isinstance(entries, Entries) else [e["file"] for e in entries]
+
+
+def files_in_two(splits: Mapping[str, Entries]) -> dict[str, set[str]]:
+    """Of each split the files that may be in another one, too: all that are, and hardly more."""
+    keys = {name: entries.files.keys() for name, entries in splits.items()}
+    twice = _repeated(np.concatenate([np.unique(of) for of in keys.values()]))
+    return {name: set(e.files.take(np.isin(keys[name], twice))) for name, e in splits.items()}
 
 
 def rows_of_equal_content(splits: Mapping[str, Entries]) -> dict[str, Entries]:
@@ -193,9 +208,14 @@ def rows_of_equal_content(splits: Mapping[str, Entries]) -> dict[str, Entries]:
         name: np.ascontiguousarray(e.digests[:, :8]).view(np.uint64)[:, 0]
         for name, e in splits.items()
     }
-    distinct, times = np.unique(np.concatenate(list(heads.values())), return_counts=True)
-    twice = distinct[times > 1]
+    twice = _repeated(np.concatenate(list(heads.values())))
     return {name: e.take(np.isin(heads[name], twice)) for name, e in splits.items()}
+
+
+def _repeated(numbers: np.ndarray) -> np.ndarray:
+    """The distinct ones of those that stand twice or more; sorts them in place."""
+    numbers.sort()
+    return np.unique(numbers[1:][numbers[1:] == numbers[:-1]])
 
 
 def write_rows(folder: Path, stem: str, splits: Mapping[str, Entries]) -> dict[str, str]:

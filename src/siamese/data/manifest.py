@@ -15,15 +15,16 @@ from siamese.data.entries import (
     MOST_IN_JSON,
     Entries,
     Hashes,
-    can_be_named,
+    files_of,
     read_rows,
     rows_of_equal_content,
-    shared_files,
+    same_images,
     write_rows,
 )
+from siamese.data.manifest_checks import check_disjoint, check_form, check_pairs
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, Split, SplitProtocol
 from siamese.datasets.columns import TextColumn
-from siamese.datasets.identities import IdentityTable, normalise_identity
+from siamese.datasets.identities import IdentityTable
 from siamese.datasets.parquet_file import arrow
 from siamese.errors import ImageError, SplitError, first_line
 from siamese.faces.hashing import each_hash, hash_columns, hash_files
@@ -32,7 +33,6 @@ from siamese.storage import write_json
 
 VERSION = 2
 IN_COLUMNS = 3  # the version of a manifest whose rows lie in a Parquet file beside it
-_ENTRY = {"file", "identity", "sha256"}
 
 
 @dataclass
@@ -121,101 +121,9 @@ class SplitManifest:
         Raises:
             SplitError: names what is of a wrong type, or the identity or file and its two splits.
         """
-        for name, kind in (
-            ("dataset", str),
-            ("root", str),
-            ("protocol", str),
-            ("seed", int),
-            ("splits", dict),
-            ("quarantine", dict),
-            ("pairs", dict),
-            ("settings", dict),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise SplitError(
-                    f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new "
-                    f"split"
-                )
-        for split, entries in self.splits.items():
-            if not split.isprintable():
-                raise SplitError(
-                    f"the manifest's split {split!r:.80} has a name that cannot be printed: it was "
-                    f"altered; make a new split"
-                )
-            if isinstance(entries, Entries):
-                entries.check(split)
-                continue
-            if not isinstance(entries, list) or not all(
-                isinstance(e, dict) and set(e) >= _ENTRY for e in entries
-            ):
-                raise SplitError(
-                    f"the manifest's split {split!r} is no list of file, identity and sha256: it "
-                    f"was altered; make a new split"
-                )
-            for e in entries:
-                if not (
-                    isinstance(e["file"], str)
-                    and isinstance(e["identity"], str)
-                    and isinstance(e["sha256"], (str, type(None)))
-                    and can_be_named(e["file"])
-                    and _are_groups(e.get("groups", {}))
-                ):
-                    raise SplitError(
-                        f"the manifest's split {split!r} has an entry of a wrong type: it was "
-                        f"altered; make a new split"
-                    )
-        if not all(isinstance(word, str) for words in self.quarantine.items() for word in words):
-            raise SplitError(
-                "the manifest's quarantine is not file -> reason: it was altered; make a new split"
-            )
-        self._check_pairs()
-        self._check_disjoint()
-
-    def _check_pairs(self) -> None:
-        for split, pairs in self.pairs.items():
-            rows = (
-                [pairs.get(side) for side in ("left", "right")] if isinstance(pairs, dict) else []
-            )
-            n = len(self.splits.get(split, []))
-            if not (
-                len(rows) == 2
-                and all(
-                    isinstance(r, list) and all(type(i) is int and 0 <= i < n for i in r)
-                    for r in rows
-                )
-                and len(rows[0] or []) == len(rows[1] or [])
-            ):
-                raise SplitError(
-                    f"the manifest's pairs of {split!r} are not row numbers of that split: it was "
-                    f"altered; make a new split"
-                )
-
-    def _check_disjoint(self) -> None:
-        may_share = self._protocol.may_share
-        for key in ("identity", "file"):
-            seen: dict[str, set[str]] = {}
-            for split in self.splits:
-                for value in self._met(split, key):
-                    for other in sorted(seen.setdefault(value, set())):
-                        if key == "file" or frozenset((other, split)) not in may_share:
-                            raise SplitError(
-                                f"{key} {value!r:.200} is in both {other:.80} and {split:.80}: "
-                                f"the manifest was altered; make a new split"
-                            )
-                    seen[value].add(split)
-
-    def _met(self, split: str, key: str) -> set[str]:
-        """The distinct identities or files of a split; of many files those of other splits."""
-        entries = self.splits[split]
-        if not isinstance(entries, Entries):
-            return {normalise_identity(e[key]) if key == "identity" else e[key] for e in entries}
-        if key == "identity":
-            return set(map(normalise_identity, entries.identities.values))
-        others = [e for name, e in self.splits.items() if name != split]
-        if any(not isinstance(e, Entries) for e in others):
-            return set(entries.files)
-        return set().union(*(shared_files(entries, e) for e in others if isinstance(e, Entries)))
+        check_form(self)
+        check_pairs(self)
+        check_disjoint(self)
 
     def usable(self, split: str) -> Sequence[dict[str, Any]]:
         """The entries of a split that are not in quarantine."""
@@ -225,9 +133,8 @@ class SplitManifest:
 
     def _kept(self, split: str) -> np.ndarray:
         """(N,) bool: which entries of a split are not in quarantine."""
-        entries = self.splits[split]
-        files = entries.files if isinstance(entries, Entries) else [e["file"] for e in entries]
-        return np.fromiter((file not in self.quarantine for file in files), bool, len(entries))
+        files = files_of(self.splits[split])
+        return np.fromiter((file not in self.quarantine for file in files), bool, len(files))
 
     def table(self, split: str) -> IdentityTable:
         """The images of one split, without those in quarantine."""
@@ -289,15 +196,15 @@ class SplitManifest:
     @property
     def caution(self) -> str:
         """What must stand beside the figures where splits share identities; empty otherwise."""
-        return self._protocol.caution(self.calibrating)
+        return self.protocol_class.caution(self.calibrating)
 
     @property
     def is_given(self) -> bool:
         """Whether others chose the split, as the folds of a benchmark."""
-        return self._protocol.is_given
+        return self.protocol_class.is_given
 
     @property
-    def _protocol(self) -> type[SplitProtocol]:
+    def protocol_class(self) -> type[SplitProtocol]:
         """The split protocol's class; of an unknown one the base class, which shares nothing."""
         known = self.protocol in SPLIT_PROTOCOLS
         return SPLIT_PROTOCOLS[self.protocol] if known else SplitProtocol
@@ -318,9 +225,9 @@ class SplitManifest:
 
         Groups do not count: an earlier version did not read them.
         """
-        if list(self.splits) != list(other.splits) or self.pairs != other.pairs:
+        if self.splits.keys() != other.splits.keys() or self.pairs != other.pairs:
             return False
-        return all(_same_images(self.splits[name], other.splits[name]) for name in self.splits)
+        return all(same_images(self.splits[name], other.splits[name]) for name in self.splits)
 
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
@@ -429,8 +336,7 @@ class SplitManifest:
 
     def _check_below_root(self, path: str | Path) -> None:
         for entries in self.splits.values():
-            files = entries.files if isinstance(entries, Entries) else (e["file"] for e in entries)
-            for file in files:
+            for file in files_of(entries):
                 if ".." in file and PurePath(os.path.normpath(file)).parts[:1] == (os.pardir,):
                     raise SplitError(
                         f"{path}: its file {file!r:.200} lies outside the folder that was "
@@ -446,22 +352,6 @@ def _groups_of(table: IdentityTable, row: int) -> dict[str, Any]:
     """What an entry holds of a row's groups; nothing where the table has none."""
     found = {column: values[row] for column, values in table.groups.items()}
     return {"groups": found} if found else {}
-
-
-def _are_groups(value: Any) -> bool:
-    """Whether a value of a manifest is a dictionary from column to group."""
-    return isinstance(value, dict) and all(
-        isinstance(word, str) for words in value.items() for word in words
-    )
-
-
-def _same_images(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:
-    """Whether two splits hold the same entries, whatever their groups."""
-    if isinstance(one, Entries) and isinstance(other, Entries):
-        return one.same_images(other)
-    return len(one) == len(other) and all(
-        a[key] == b[key] for a, b in zip(one, other, strict=True) for key in _ENTRY
-    )
 
 
 def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:
