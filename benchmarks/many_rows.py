@@ -45,17 +45,19 @@ class Steps:
     """Prints the seconds of each step, and the peak so far."""
 
     def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._first = self._start
+        self._start, self._cpu = time.perf_counter(), time.process_time()
+        self._first = self._start, self._cpu
 
     def done(self, name: str) -> None:
-        now = time.perf_counter()
+        now, cpu = time.perf_counter(), time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{name}: {now - self._start:.1f} s, peak {peak:,.0f} MB", flush=True)
-        self._start = time.perf_counter()
+        took = f"{now - self._start:.1f} s ({cpu - self._cpu:.1f} of a core)"
+        print(f"{name}: {took}, peak {peak:,.0f} MB", flush=True)
+        self._start, self._cpu = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
-        print(f"all: {time.perf_counter() - self._first:.1f} s")
+        took = time.perf_counter() - self._first[0]
+        print(f"all: {took:.1f} s ({time.process_time() - self._first[1]:.1f} of a core)")
 
 
 def main() -> None:

@@ -51,6 +51,7 @@ from .data.manifest import SplitManifest as SplitManifest
 from .data.cache import cache_parts as cache_parts
 from .data.cache import CachePart as CachePart
 from .data.cache import clear_cache as clear_cache
+from .data.cache import pack_cache as pack_cache
 from .data.prepared import PreparedData as PreparedData
 from .data.prepared import PreparedSplit as PreparedSplit
 from .data.dataset import CropDataset as CropDataset

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from siamese.faces.croppers.base import Cropper
 from siamese.faces.files import read_bytes
 from siamese.faces.hashing import hash_files
 from siamese.faces.images import decode_image
+from siamese.faces.packs import CROP_NAME, damaged_pack, packed_crop, packs_of
 from siamese.faces.tasks import check_backend
 from siamese.storage import write_whole
 
@@ -45,7 +45,6 @@ _KINDS = {
     "has changed": "changed since the split",
     "does not touch": "beside the cropper's box (cropped already? data/cropper=none)",
 }
-_CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see crop_path
 
 
 @dataclass(frozen=True)
@@ -176,18 +175,34 @@ def crop_files(
 
 
 def read_crop(path: Path) -> np.ndarray:
-    """Read a cached crop, (size, size, 3) uint8.
+    """Read a cached crop, (size, size, 3) uint8, out of its file or a pack.
 
     Raises:
         CacheError: it is gone or damaged.
     """
+    if (packed := packed_crop(path)) is None:
+        try:
+            content = read_bytes(path)
+        except ImageError as error:
+            if len(path.parents) > 1:  # it was packed since this process looked, perhaps
+                packs_of(path.parents[1], fresh=True)
+            if (packed := packed_crop(path)) is None:
+                raise _lost(path, error) from error
+    content, pack = packed or (content, None)
     try:
-        return decode_image(read_bytes(path), path)
+        return decode_image(content, path)
     except ImageError as error:
-        raise CacheError(
-            f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and "
-            f"run again"
-        ) from error
+        if pack is not None:
+            what = f"holds a crop that cannot be read ({path.name}: {error.reason})"
+            raise damaged_pack(pack, what) from error
+        raise _lost(path, error) from error
+
+
+def _lost(path: Path, error: ImageError) -> CacheError:
+    return CacheError(
+        f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run "
+        f"again"
+    )
 
 
 def _missing(
@@ -224,7 +239,7 @@ def _scan(folder: Path) -> dict[str, int | None]:
             return cached
         shards = [shard.path for shard in os.scandir(folder) if shard.is_dir()]
         for entry in (entry for shard in shards for entry in os.scandir(shard)):
-            crop = _CROP_NAME.fullmatch(entry.name)
+            crop = CROP_NAME.fullmatch(entry.name)
             if crop is None and not entry.name.endswith(".tmp"):
                 continue
             # Missing if another process has just renamed or removed it.
@@ -235,6 +250,8 @@ def _scan(folder: Path) -> dict[str, int | None]:
                 # A power failure can leave a renamed file empty.
                 elif crop is not None and status.st_size:
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
+        if (packs := packs_of(folder, fresh=True)) is not None:
+            cached.update(packs.contents())
     except OSError as error:
         raise CacheError(
             f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its "
