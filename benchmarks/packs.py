@@ -36,7 +36,7 @@ def reader(store: str, home: Path, crops: list[Path]) -> Any:
         from litdata import StreamingDataset
 
         data = StreamingDataset(str(home))
-        return lambda row: data[row]
+        return lambda row: bytes(data[row])
     return lambda row: read_bytes(crops[row])
 
 

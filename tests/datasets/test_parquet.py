@@ -19,6 +19,7 @@ from siamese.datasets import identities, parquet_file
 from siamese.datasets.columns import CodedColumn, TextColumn
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import DataError, MissingDependencyError
+from siamese.faces.crop_jobs import CropPaths
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -220,24 +221,50 @@ def test_without_pyarrow(tmp_path, monkeypatch):
     assert_says(caught.value, "siamese-lightning[parquet]")
 
 
-def test_from_parquet_to_crops(tmp_path):
-    files = [f"p{p}/{i}.png" for p in range(8) for i in range(3)]
+@pytest.mark.filterwarnings("ignore:.* in two splits")
+def test_from_parquet_to_crops(tmp_path, monkeypatch):
+    """With a file that is no image, one that is empty, and one image in two splits."""
+    files = [f"p{p}/{i}.png" for p in range(12) for i in range(5)]
     for seed, file in enumerate(files):
         write_image(tmp_path / file, seed)
-    path = write(tmp_path, path=files, identity=[f.split("/")[0] for f in files])
-    settings = {"cropper": siamese.NoCropper(32), "cache": tmp_path / "cache", "progress": False}
-    data = siamese.ParquetDataModule(path, **settings)
-    data.setup()
-    folder = tmp_path / "folder"
-    for file in files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).symlink_to(tmp_path / file)
-    other = siamese.FolderDataModule(folder, **settings)
+    settings = {"cropper": siamese.NoCropper(32), "progress": False, "bad_images": "quarantine"}
+    settings |= {"duplicates": "leave_out", "in_memory": False}
+    rows = siamese.split_identities(IdentityTable(tmp_path, tuple(files), who(files)))
+    train, test = rows["train"], rows["test"]
+    (tmp_path / files[train[3]]).write_bytes(b"no image")
+    (tmp_path / files[test[4]]).write_bytes(b"")
+    (tmp_path / files[test[2]]).write_bytes((tmp_path / files[train[0]]).read_bytes())
+    path = write(tmp_path, path=files, identity=who(files), group_x=[f[-5] for f in files])
+    table = IdentityTable.build(
+        tmp_path, files, who(files), "rows", {"group_x": [f[-5] for f in files]}
+    )
+    other = siamese.ImageDataModule(table, cache=tmp_path / "other", **settings)
     other.setup()
-    assert data.manifest.has_split_of(other.manifest)
-    for one, same in zip(data.train_dataloader(), other.train_dataloader(), strict=True):
-        assert one["image"].equal(same["image"])
-        assert one["label"].equal(same["label"])
+    monkeypatch.setattr("siamese.faces.crops.MANY", 1)
+    data = siamese.ParquetDataModule(path, cache=tmp_path / "cache", **settings)
+    data.setup()
+    assert len(data.manifest.quarantine) == 3
+    assert isinstance(data.prepared.splits["train"].crops, CropPaths)
+    assert data.manifest == other.manifest
+    assert data.prepared.summary()["splits"] == other.prepared.summary()["splits"]
+    assert data.prepared.accounts == other.prepared.accounts
+    assert data.prepared.accounts.to_dict()["left_out"]
+    for split in data.splits:
+        assert data.table(split) == other.table(split)
+        for one, same in zip(
+            data.eval_dataloader(split), other.eval_dataloader(split), strict=True
+        ):
+            assert one["image"].equal(same["image"])
+            assert one["label"].equal(same["label"])
+    saved = data.manifest.save(tmp_path / "run" / "split.json")
+    again = siamese.ImageDataModule(manifest=saved, cache=tmp_path / "cache", **settings)
+    again.setup()
+    assert again.prepared.summary()["splits"] == other.prepared.summary()["splits"]
+    assert again.prepared.computed == 0
+
+
+def who(files) -> tuple[str, ...]:
+    return tuple(file.split("/")[0] for file in files)
 
 
 def test_columns_are_sequences():

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, overload
 
@@ -158,18 +158,31 @@ class Entries(Sequence[dict[str, Any]]):
 
 
 class Hashes(Sequence[Any]):
-    """SHA-256 of N entries in hexadecimal, each made when it is asked for."""
+    """SHA-256 of N entries in hexadecimal, each made when it is asked for.
 
-    def __init__(self, entries: Entries) -> None:
-        self._entries = entries
+    Args:
+        entries: of these.
+        others: row -> what stands for it instead.
+    """
+
+    def __init__(self, entries: Entries, others: Mapping[int, Any] | None = None) -> None:
+        self._entries, self._others = entries, others or {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return self._entries.hashes(row)
-        return self._entries.hashes(slice(row, row + 1 or None))[0]
+        if not isinstance(row, slice):
+            return self[slice(row, row + 1 or None)][0]
+        found: list[Any] = list(self._entries.hashes(row))
+        if self._others:
+            for place, one in enumerate(range(*row.indices(len(self)))):
+                found[place] = self._others.get(one, found[place])
+        return found
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self[start : start + _BLOCK]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and self[:] == other[:]
@@ -178,6 +191,16 @@ class Hashes(Sequence[Any]):
 def can_be_named(file: str) -> bool:
     """Whether a file may stand in a manifest: relative to the root, and no NUL in it."""
     return bool(file) and "\0" not in file and not PurePath(file).is_absolute()
+
+
+def joined(parts: Sequence[Entries]) -> Entries:
+    """The entries of all parts, one after the other; their groups are left out."""
+    return Entries(
+        _joined_text([part.files for part in parts]),
+        _joined_codes([part.identities for part in parts]),
+        np.concatenate([part.digests for part in parts]),
+        np.concatenate([part.known for part in parts]),
+    )
 
 
 def same_images(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from siamese.errors import CacheError, ImageError
@@ -22,6 +23,7 @@ from siamese.plugins import file_of, import_plugin
 from siamese.progress import progress_bar
 from siamese.storage import write_whole
 
+LEFT_OUT = -2  # instead of a number of faces
 _CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a millisecond
 # Seconds until a crop that another machine has written must be seen here: network file systems
 # remember for a while what is not there.
@@ -34,6 +36,66 @@ class Job(NamedTuple):
     row: int
     path: Path
     content: str
+
+
+class Jobs(Sequence[Job]):
+    """Jobs that are made when they are asked for, since there may be millions of them.
+
+    Args:
+        rows: which rows are to be cropped.
+        paths: of all rows.
+        hashes: of all rows.
+    """
+
+    def __init__(self, rows: Sequence[int], paths: Sequence[Path], hashes: Sequence[Any]) -> None:
+        self._rows, self._paths, self._hashes = rows, paths, hashes
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._job(row) for row in self._rows[place]]
+        return self._job(self._rows[place])
+
+    def _job(self, row: int) -> Job:
+        return Job(row, Path(self._paths[row]), self._hashes[row])
+
+
+class CropPaths(Sequence[Path | None]):
+    """The crops of N images, None where one is left out; each path is made when it is asked for.
+
+    Args:
+        folder: of the cropper's settings.
+        digests: (N, 32) uint8, SHA-256 of each image.
+        faces: (N,) int32, how many were found; -1 where none were looked for, -2 where the image is
+            left out.
+    """
+
+    def __init__(self, folder: Path, digests: np.ndarray, faces: np.ndarray) -> None:
+        self._folder, self._digests, self._faces = folder, digests, faces
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return CropPaths(self._folder, self._digests[row], self._faces[row])
+        found = int(self._faces[row])
+        if found == LEFT_OUT:
+            return None
+        content = self._digests[row].tobytes().hex()
+        return crop_path(self._folder, content, None if found < 0 else found)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(N,) bool: which rows have a crop."""
+        kept: np.ndarray = self._faces != LEFT_OUT
+        return kept
+
+    def without_left_out(self) -> CropPaths:
+        """Those that have a crop alone."""
+        return CropPaths(self._folder, self._digests[self.kept], self._faces[self.kept])
 
 
 class Done(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
-from siamese.faces.crop_jobs import Job, cache_error, crop_path, do_jobs
+from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, do_jobs
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.files import read_bytes
 from siamese.faces.hashing import hash_files
@@ -24,6 +24,8 @@ from siamese.faces.packs import CROP_NAME, damaged_pack, packed_crop, packs_of
 from siamese.faces.tasks import check_backend
 from siamese.storage import write_whole
 
+# Images from which paths of crops are made when they are asked for.
+MANY = 200_000
 # To be raised whenever the same settings give other pixels than before: then old crops are no
 # longer found. It was not where the search was bounded (siamese.faces.detect): of an image of more
 # than 50 million pixels with no face of 80 pixels an old crop may show a smaller one.
@@ -52,14 +54,15 @@ class CropResult:
     """What cropping a list of N images gave.
 
     Attributes:
-        files: N paths of the crops (PNG, RGB, size x size); None where the image is left out.
+        files: N paths of the crops (PNG, RGB, size x size); None where the image is left out. From
+            200,000 on they are made when they are asked for.
         faces: N numbers of faces found; None where none were looked for or the image is bad.
         bad: row -> reason, of images that cannot be read.
         skipped: rows left out by the cropper's policy for no face / several faces.
         computed, seconds: images cropped now (the others were in the cache), and how long it took.
     """
 
-    files: list[Path | None]
+    files: Sequence[Path | None]
     faces: list[int | None]
     bad: dict[int, str]
     skipped: list[int]
@@ -140,7 +143,8 @@ def crop_files(
     computed = 0
     # An image that occurs twice is cropped once. Only if its first file has changed is the next one
     # tried.
-    while jobs := _missing(paths, hashes, cached, bad):
+    while rows := _missing(hashes, cached, bad):
+        jobs = Jobs(rows, paths, hashes)
         if not computed:
             cropper.check()
             _make_folder(folder, cropper)
@@ -152,25 +156,33 @@ def crop_files(
                 cached[job.content] = faces
             else:
                 bad[job.row] = reason
-    files: list[Path | None] = []
+    digests = np.zeros((len(paths), 32), dtype=np.uint8)
+    codes = np.full(len(paths), LEFT_OUT, dtype=np.int32)
     found: list[int | None] = []
     skipped, forbidden = [], []
     for row, content in enumerate(hashes):
         if row in bad or not isinstance(content, str):
-            files.append(None)
             found.append(None)
             continue
         verdict = cropper.verdict(cached[content])
         skipped += [row] if verdict == "skip" else []
         forbidden += [row] if verdict == "error" else []
         found.append(cached[content])
-        files.append(crop_path(folder, content, cached[content]) if verdict == "keep" else None)
+        if verdict == "keep":
+            digests[row] = np.frombuffer(bytes.fromhex(content), dtype=np.uint8)
+            codes[row] = -1 if found[-1] is None else found[-1]
+    files = CropPaths(folder, digests, codes)
     if bad and bad_images != "quarantine":
         raise DataError(_bad_message(paths, bad))
     if forbidden:
         raise FaceError(_forbidden_message(paths, forbidden, found))
     return CropResult(
-        files, found, dict(sorted(bad.items())), skipped, computed, time.perf_counter() - start
+        files if len(files) >= MANY else list(files),
+        found,
+        dict(sorted(bad.items())),
+        skipped,
+        computed,
+        time.perf_counter() - start,
     )
 
 
@@ -206,17 +218,17 @@ def _lost(path: Path, error: ImageError) -> CacheError:
 
 
 def _missing(
-    paths: Sequence[Path],
-    hashes: Sequence[str | ImageError],
-    cached: dict[str, int | None],
-    bad: dict[int, str],
-) -> list[Job]:
-    """One job for each content that has no crop yet."""
-    jobs: dict[str, Job] = {}
-    for row, (path, content) in enumerate(zip(paths, hashes, strict=True)):
-        if row not in bad and isinstance(content, str) and content not in cached:
-            jobs.setdefault(content, Job(row, Path(path), content))
-    return list(jobs.values())
+    hashes: Sequence[str | ImageError], cached: dict[str, int | None], bad: dict[int, str]
+) -> list[int]:
+    """The first row of each content that has no crop yet."""
+    rows: list[int] = []
+    met: set[str] = set()
+    for row, content in enumerate(hashes):
+        if isinstance(content, str) and content not in cached and row not in bad:
+            if content not in met:
+                rows.append(row)
+            met.add(content)
+    return rows
 
 
 def _settings_folder(cache: Path, cropper: Cropper) -> Path:

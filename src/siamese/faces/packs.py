@@ -80,10 +80,13 @@ class Packs:
     def find(self, content: str, faces: int | None) -> Place | None:
         """Where the crop of an image lies; None where it is not here."""
         wanted = bytes.fromhex(content)
-        head = np.frombuffer(wanted[:8], dtype=">u8").astype(np.uint64)[0]
-        first, last = (np.searchsorted(self._heads, head, side) for side in ("left", "right"))
-        for number in self._order[first:last].tolist():
-            pack = int(np.searchsorted(self._starts, number, "right")) - 1
+        head = np.uint64(int.from_bytes(wanted[:8], "big"))
+        first = int(self._heads.searchsorted(head))
+        for place in range(first, len(self._heads)):
+            if self._heads[place] != head:
+                break
+            number = int(self._order[place])
+            pack = int(self._starts.searchsorted(number, "right")) - 1
             entry = self._indices[pack][number - self._starts[pack]]
             if bytes(entry["content"]) == wanted and entry["faces"] == _code(faces):
                 return Place(self._archives[pack], int(entry["start"]), int(entry["size"]))
@@ -280,7 +283,7 @@ def _read_index(path: Path) -> np.ndarray:
     whole = -(-(end + 2 * _BLOCK) // _RECORD) * _RECORD  # tar ends with two empty blocks
     if (starts < _BLOCK).any() or (sizes < 1).any() or size != whole:
         raise damaged_pack(archive, f"has {size:,} bytes instead of {whole:,}")
-    return index  # type: ignore[no-any-return]
+    return np.asarray(index)  # single entries of a mapped array are slow to take
 
 
 def _heads(index: np.ndarray) -> np.ndarray:
