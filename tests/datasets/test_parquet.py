@@ -10,6 +10,7 @@ import pytest
 from tests.helpers import assert_says, write_image
 
 import siamese
+from siamese.cli.compare import _first_image
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.held_out_identities import HeldOutIdentities
@@ -19,6 +20,8 @@ from siamese.datasets import identities, parquet_file
 from siamese.datasets.columns import CodedColumn, TextColumn
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import DataError, MissingDependencyError
+from siamese.evaluation.audited import read_data
+from siamese.evaluation.data import other_manifest
 from siamese.faces.crop_jobs import CropPaths
 
 pa = pytest.importorskip("pyarrow")
@@ -212,6 +215,23 @@ def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(tmp_path,
         IdentityTable.from_parquet(path)
     assert_says(caught.value, "too much text")
     assert pa.total_allocated_bytes() - before < 1 << 24
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "PARQUET"])
+def test_other_data_than_a_runs_may_be_a_file_of_either_kind(tmp_path, suffix):
+    files = [f"p{p}/{i}.png" for p in range(3) for i in range(2)]
+    for seed, file in enumerate(files):
+        write_image(tmp_path / file, seed)
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "csv":
+        lines = ["path,identity", *(f"{file},{file.split('/')[0]}" for file in files)]
+        path.write_text("\n".join(lines))
+    else:
+        pq.write_table(pa.table({"path": files, "identity": who(files)}), path)
+    (split,) = other_manifest(path, None).splits.values()
+    assert [entry["file"] for entry in split] == files
+    assert read_data(path).identities == who(files)
+    assert _first_image(str(path), None) == [tmp_path / files[0]]
 
 
 def test_without_pyarrow(tmp_path, monkeypatch):

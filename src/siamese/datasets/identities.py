@@ -19,6 +19,7 @@ from siamese.datasets.suffixes import LeftOut
 from siamese.errors import DataError
 from siamese.notices import warn_once
 
+TABLES = (".csv", ".parquet")  # suffixes of files that list images
 MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
 
 
@@ -237,6 +238,12 @@ class IdentityTable:
         root = existing_folder(root if root is not None else path.parent)
         rows = read_rows(path, root)
         return cls.build(root, rows.files, rows.identities, name or path.stem, rows.groups)
+
+    @classmethod
+    def from_file(cls, path: str | Path, root: str | Path | None = None) -> IdentityTable:
+        """Read a CSV or a Parquet file, as :meth:`from_csv` and :meth:`from_parquet`."""
+        parquet = Path(path).suffix.lower() == ".parquet"
+        return cls.from_parquet(path, root) if parquet else cls.from_csv(path, root)
 
     @classmethod
     def from_parquet(
