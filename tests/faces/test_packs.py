@@ -233,6 +233,19 @@ def test_killed_while_packing_no_crop_is_lost(paths, cache, delay, tmp_path):
     assert len(held) == N + 400
 
 
+def test_a_pack_that_is_not_read_back_as_written_costs_no_crop(paths, cache, monkeypatch):
+    result = crop(paths, cache)
+    real = packs._write_pack
+
+    def on_a_bad_disk(home, files):
+        real(home, files)
+        damage(next(home.glob("*.tar")), "other")
+
+    monkeypatch.setattr(packs, "_write_pack", on_a_bad_disk)
+    siamese.pack_cache(cache, progress=False)
+    assert all(file.is_file() for file in result.files)
+
+
 def damage(path: Path, how: str) -> None:
     content = path.read_bytes()
     if how == "gone":
