@@ -130,7 +130,8 @@ def test_verifiers_are_made_alike():
 
 
 @pytest.mark.parametrize(
-    "name", ["FolderDataModule", "CsvDataModule", "LfwDataModule", "OrlDataModule"]
+    "name",
+    ["FolderDataModule", "CsvDataModule", "LfwDataModule", "OrlDataModule", "ParquetDataModule"],
 )
 def test_data_modules_show_their_arguments(name):
     shown = inspect.signature(getattr(siamese, name)).parameters

@@ -54,11 +54,13 @@ from .data.datamodule import ImageDataModule as ImageDataModule
 from .data.datamodule import CsvDataModule as CsvDataModule
 from .data.datamodule import LfwDataModule as LfwDataModule
 from .data.datamodule import OrlDataModule as OrlDataModule
+from .data.datamodule import ParquetDataModule as ParquetDataModule
 from .datasets.identities import IdentityTable as IdentityTable
 from .data.manifest import SplitManifest as SplitManifest
 from .data.cache import cache_parts as cache_parts
 from .data.cache import CachePart as CachePart
 from .data.cache import clear_cache as clear_cache
+from .data.cache import pack_cache as pack_cache
 from .data.prepared import PreparedData as PreparedData
 from .data.prepared import PreparedSplit as PreparedSplit
 from .data.dataset import CropDataset as CropDataset

@@ -41,9 +41,12 @@ def composed(*overrides):
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_composes_and_is_built(group, choice, tmp_path):
-    needed = {"lfw": ["data.root=x"], "folder": ["data.root=x"], "csv": ["data.csv=x"]}.get(
-        choice, []
-    )
+    needed = {
+        "lfw": ["data.root=x"],
+        "folder": ["data.root=x"],
+        "csv": ["data.csv=x"],
+        "parquet": ["data.parquet=x"],
+    }.get(choice, [])
     needed = (
         ["data.root=x"]
         if group == "experiment" and (choice.startswith("face_") or choice in ("finetune", "lfw"))
@@ -60,10 +63,12 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
         assert type(built).__name__ == config[part]._target_.rsplit(".", 1)[-1]
 
 
-@pytest.mark.parametrize("data", ["orl", "lfw", "folder", "csv"])
+@pytest.mark.parametrize("data", ["orl", "lfw", "folder", "csv", "parquet"])
 @pytest.mark.parametrize(("group", "choice"), [c for c in CHOICES if c[0].startswith("data/")])
 def test_a_choice_means_the_same_whatever_the_data(data, group, choice):
-    needed = {"orl": [], "csv": ["data.csv=x"]}.get(data, ["data.root=x"])
+    needed = {"orl": [], "csv": ["data.csv=x"], "parquet": ["data.parquet=x"]}.get(
+        data, ["data.root=x"]
+    )
     part = group.split("/")[1]
     found = instantiate(
         composed(f"data={data}", f"{group}={choice}", *needed).data[part], _convert_="all"

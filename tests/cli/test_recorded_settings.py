@@ -193,3 +193,12 @@ def test_this_commands_settings_win(tmp_path):
     argv.append("plugins=[mine.py]")
     found = with_recorded_settings(argv, groups(config_folder()), config_folder())
     assert found == ["--config-dir", "conf", "seed=3", *argv[2:]]
+
+
+def test_a_record_names_no_cluster(tmp_path):
+    """What a Dask scheduler sends is unpickled: one that a stranger's run names would execute."""
+    (tmp_path / ".hydra").mkdir()
+    words = ["data.crop_backend=dask:tcp://there:8786", "max_epochs=3"]
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(yaml.dump(words))
+    taken = with_recorded_settings([f"resume={tmp_path}"], groups(config_folder()), config_folder())
+    assert taken == ["max_epochs=3", f"resume={tmp_path}"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.helpers import assert_says
 
-from siamese.data.manifest import VERSION, SplitManifest
+from siamese.data.manifest import IN_COLUMNS, SplitManifest
 from siamese.data.split_protocols.base import SPLITS
 from siamese.data.split_protocols.identity_disjoint import split_identities
 from siamese.datasets.identities import IdentityTable
@@ -128,7 +128,7 @@ def test_a_file_in_two_splits_is_refused(manifest, tmp_path):
 def test_a_newer_version_is_refused(manifest, tmp_path):
     with pytest.raises(SplitError) as caught:
         SplitManifest.load(
-            altered(manifest, tmp_path / "split.json", lambda c: c | {"version": VERSION + 1})
+            altered(manifest, tmp_path / "split.json", lambda c: c | {"version": IN_COLUMNS + 1})
         )
     assert_says(caught.value, tmp_path / "split.json", "newer", "upgrade")
 

@@ -22,8 +22,9 @@ from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
-from siamese.faces.crops import CropResult, crop_files, hash_files, read_crop
+from siamese.faces.crops import CropResult, crop_files, read_crop
 from siamese.faces.detect import Detection
+from siamese.faces.hashing import hash_files
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
 

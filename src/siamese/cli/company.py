@@ -211,7 +211,7 @@ def _quiet() -> Iterator[None]:
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
     """Divide the cores: processes that use all of them at once slow one another tenfold."""
-    from siamese.faces.crops import usable_cores
+    from siamese.faces.crop_jobs import usable_cores
 
     name = "OMP_NUM_THREADS"
     given = os.environ.get(name)

@@ -143,12 +143,12 @@ def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[st
 
 def _first_image(on: str, root: str | None) -> list[Path]:
     """An image of a folder or a CSV file; none of a run, which was cropped as its own are."""
-    from siamese.datasets.identities import IdentityTable
+    from siamese.datasets.identities import TABLES, IdentityTable
     from siamese.evaluation.data import manifest_path
 
-    if Path(on).suffix.lower() == ".csv":
-        return IdentityTable.from_csv(on, root).paths[:1]
-    return [] if manifest_path(on) is not None else IdentityTable.from_folder(on).paths[:1]
+    if Path(on).suffix.lower() in TABLES:
+        return list(IdentityTable.from_file(on, root).paths[:1])
+    return [] if manifest_path(on) is not None else list(IdentityTable.from_folder(on).paths[:1])
 
 
 def _show(found: Comparison, a: str, b: str) -> None:

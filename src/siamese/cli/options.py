@@ -43,8 +43,8 @@ def add_data(parser: argparse.ArgumentParser, what: str, required: bool = False)
         "--data",
         metavar="PATH",
         required=required,
-        help=f"{what}: a folder of one folder per identity, or a CSV file (path, identity; columns "
-        f"named group or group_... give figures by group)",
+        help=f"{what}: a folder of one folder per identity, or a CSV or Parquet file (path, "
+        f"identity; columns named group or group_... give figures by group)",
     )
     parser.add_argument(
         "--root", metavar="DIR", help="where the images of a CSV file, or of the run, lie now"

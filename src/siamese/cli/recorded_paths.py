@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 # Read as images, as a list of them, or as weights, and never executed.
-_READ = re.compile(r"data\.(root|csv|manifest)|module\.([\w.]+\.)?weights")
+_READ = re.compile(r"data\.(root|csv|parquet|manifest)|module\.([\w.]+\.)?weights")
 # The last words of settings that name a place to write to.
 _WRITTEN = frozenset(
     {"cache", "default_root_dir", "save_dir", "root_dir", "dirpath", "log_dir", "dir", "filename"}

@@ -49,6 +49,8 @@ def with_recorded_settings(
         return list(argv)
     # What was said of the folder of that run holds for no other.
     given = {_key(word) for word in argv} | {"resume", "overwrite", "allow_changes"}
+    # A cluster executes what it is sent and sends what is executed: no record names one.
+    given |= {"data.crop_backend"}
     words = _read(recorded, groups, roots(folder), given)
     for word in words:
         key, _, value = word.partition("=")

@@ -38,6 +38,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train data=lfw data.root=PATH          Labeled Faces in the Wild
   siamese train data=folder data.root=PATH       your own images, PATH/<identity>/<image>.jpg
   siamese train data=csv data.csv=FILE           your own images, columns path,identity
+  siamese train data=parquet data.parquet=FILE   the same for millions of images
   siamese train data/cropper=dlib_hog data.cropper.margin=0.3 module.loss.margin=1.5
   siamese train experiment=balanced_pairs        a ready-made experiment
   siamese train resume=runs/latest max_epochs=48 go on with an earlier run, with its settings

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from siamese.errors import CacheError
 from siamese.faces.crops import default_cache
+from siamese.faces.packs import FOLDER, PACK_NAME, pack_crops
 
 # The folders that the cache consists of.
 PARTS = {"crops": "faces cut out of images, PNG", "descriptors": "numbers computed from crops"}
@@ -28,12 +29,16 @@ def _written(name: str, beside: str = "") -> re.Pattern[str]:
     """Paths in such a folder: of files in the shard that begins their names, or beside shards."""
     file = rf"([0-9a-f]{{2}})/(?:\1{name}|\.\1{name}{_TEMPORARY})"
     if beside:
-        file = rf"(?:{file}|{beside}|\.{beside}{_TEMPORARY})"
+        file = (
+            rf"(?:{file}|{beside}|\.settings\.json{_TEMPORARY}|{FOLDER}/\.{PACK_NAME}{_TEMPORARY})"
+        )
     return re.compile(file)
 
 
 _WRITTEN = {
-    "crops": _written(r"[0-9a-f]{62}-(?:x|[0-9]+)\.png", r"settings\.json"),
+    "crops": _written(
+        r"[0-9a-f]{62}-(?:x|[0-9]+)\.png", rf"(?:settings\.json|{FOLDER}/{PACK_NAME})"
+    ),
     "descriptors": _written(r"[0-9a-f]{62}\.f16"),
 }
 
@@ -101,6 +106,35 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
             folders |= {path.parent, path.parent.parent}
         _remove_empty(folders)
     return removed
+
+
+def pack_cache(cache: str | Path | None = None, progress: bool = True) -> int:
+    """Put the crops, each of which is a small file, into archives of up to 100,000 of them.
+
+    They are found and read as before, the same bytes. Of millions of files most file systems are
+    slow to handle. A run may read the cache meanwhile; a killed call is simply made again. Crops
+    that are made later are files, until this is called again.
+
+    Args:
+        cache: its folder; by default as for :func:`cache_parts`.
+        progress: show a progress bar on standard error.
+
+    Returns:
+        how many crops were packed.
+
+    Raises:
+        CacheError: it cannot be read or written, or a pack is damaged.
+    """
+    part = _folder(cache) / "crops"
+    try:
+        folders = sorted(part.iterdir()) if part.is_dir() and not part.is_symlink() else []
+    except OSError as error:
+        raise _unusable(part, error) from error
+    return sum(
+        pack_crops(folder, progress)
+        for folder in folders
+        if _KEYS["crops"].fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+    )
 
 
 def _latest(older_than: float | None) -> float:

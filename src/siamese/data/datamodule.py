@@ -36,9 +36,10 @@ from siamese.datasets.identities import IdentityTable
 from siamese.datasets.lfw import load_lfw
 from siamese.datasets.orl import load_orl
 from siamese.errors import ConfigError, SplitError, did_you_mean
+from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibHogCropper
-from siamese.faces.crops import usable_cores
+from siamese.faces.tasks import check_backend
 from siamese.notices import warn_once
 from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.registry import Registry
@@ -61,6 +62,7 @@ class DataSettings(TypedDict, total=False):
     cache: str | Path | None
     workers: int | None
     crop_workers: int | None
+    crop_backend: str | None
     bad_images: str
     duplicates: str
     in_memory: bool | None
@@ -94,6 +96,8 @@ class ImageDataModule(pl.LightningDataModule):
             loaded in a thread beside the training; with an augmentation that is a function of
             your own, which may use random numbers of the training, in the training itself.
         crop_workers: cropping processes; by default one per usable core where that is faster.
+        crop_backend: where images are hashed and cropped: on a cluster
+            (``"dask:tcp://host:8786"``) instead of this machine, see :func:`siamese.crop_files`.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``)
             and reported.
         duplicates: files of the same content in two splits are an ``"error"``; ``"leave_out"`` uses
@@ -123,6 +127,7 @@ class ImageDataModule(pl.LightningDataModule):
         cache: str | Path | None = None,
         workers: int | None = None,
         crop_workers: int | None = None,
+        crop_backend: str | None = None,
         bad_images: str = "error",
         duplicates: str = "error",
         in_memory: bool | None = None,
@@ -135,6 +140,7 @@ class ImageDataModule(pl.LightningDataModule):
                 f"known{did_you_mean(bad_images, BAD_IMAGE_POLICIES)}"
             )
         check_policy(duplicates)
+        check_backend(crop_backend)
         if (workers is not None and workers < 0) or (crop_workers is not None and crop_workers < 1):
             raise ConfigError(
                 f"data.workers must be at least 0 and data.crop_workers at least 1, not {workers} "
@@ -161,7 +167,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = seed
         self.batch_seed = seed if batch_seed is None else batch_seed
         self.cache, self.crop_workers, self.bad_images = cache, crop_workers, bad_images
-        self.duplicates = duplicates
+        self.crop_backend, self.duplicates = crop_backend, duplicates
         self.workers = max(0, min(4, usable_cores() - 2)) if workers is None else workers
         self.in_memory, self.progress = in_memory, progress
         self._manifest_path = manifest
@@ -193,6 +199,7 @@ class ImageDataModule(pl.LightningDataModule):
             bad_images=self.bad_images,
             progress=self.progress,
             beside=_beside(manifest, table),
+            backend=self.crop_backend,
         )
 
     def _make_manifest(self, table: IdentityTable | None) -> SplitManifest:
@@ -209,13 +216,18 @@ class ImageDataModule(pl.LightningDataModule):
                     f"{self._manifest_path}: has no split {missing[0]!r}; training needs train, "
                     f"test, and calibration or validation"
                 )
-            manifest.verify_files()
+            manifest.verify_files(self.crop_backend)
             return manifest
         assert table is not None  # the constructor checked it
         settings = SPLIT_PROTOCOLS.settings(self.split)
         name = settings.pop("name")
         return SplitManifest.make(
-            table, self.split(table, self.seed), protocol=name, seed=self.seed, settings=settings
+            table,
+            self.split(table, self.seed),
+            protocol=name,
+            seed=self.seed,
+            settings=settings,
+            backend=self.crop_backend,
         )
 
     def dataset(self, split: str) -> CropDataset:
@@ -434,13 +446,35 @@ class CsvDataModule(ImageDataModule):
         super().__init__(lambda: IdentityTable.from_csv(csv, root), **settings)
 
 
+class ParquetDataModule(ImageDataModule):
+    """Your own images from a Parquet file with the columns path and identity: millions of them.
+
+    Columns of groups are as in :class:`CsvDataModule`. Extra ``parquet``. Other arguments as
+    :class:`ImageDataModule`.
+
+    Args:
+        parquet: the Parquet file.
+        root: the folder that its paths are relative to; by default the file's own.
+    """
+
+    @arguments_of(ImageDataModule, "table")
+    def __init__(
+        self,
+        parquet: str | Path,
+        root: str | Path | None = None,
+        **settings: Unpack[DataSettings],
+    ) -> None:
+        super().__init__(lambda: IdentityTable.from_parquet(parquet, root), **settings)
+
+
 def _explain_shared_arguments() -> None:
     """Let ``help`` of each data module show the arguments that all of them share."""
     if ImageDataModule.__doc__ is None:  # python -OO
         return
     text = inspect.cleandoc(ImageDataModule.__doc__)
     shared = text[text.index("    cropper:") : text.index("Raises:")].rstrip()
-    for cls in (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule):
+    modules = (OrlDataModule, LfwDataModule, FolderDataModule, CsvDataModule, ParquetDataModule)
+    for cls in modules:
         own = inspect.cleandoc(cls.__doc__ or "")
         heading = "" if "Args:" in own else "\n\nArgs:"
         cls.__doc__ = f"{own}{heading}\n{shared}\n"

@@ -69,7 +69,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         origin: SplitOrigin | None = None,
     ) -> None:
         self.origin = origin
-        self.files, self.labels, self.augment = list(files), labels, augment
+        self.files, self.labels, self.augment = files, labels, augment
         first = read_crop(self.files[0])
         if in_memory is None:
             in_memory = first.nbytes * len(self.files) < min(MEMORY_LIMIT, _free_memory() // 4)

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from siamese.errors import ImageError
-from siamese.faces.crops import content_hash, usable_cores
+from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.files import read_bytes
+from siamese.faces.hashing import content_hash
 from siamese.faces.images import decode_image
 from siamese.progress import progress_bar
 

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from siamese.data.entries import (
+    MOST_IN_JSON,
+    Entries,
+    Hashes,
+    files_of,
+    read_rows,
+    rows_of_equal_content,
+    same_images,
+    write_rows,
+)
+from siamese.data.manifest_checks import check_disjoint, check_form, check_pairs
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, Split, SplitProtocol
-from siamese.datasets.identities import IdentityTable, normalise_identity
+from siamese.datasets.columns import TextColumn
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.parquet_file import arrow
 from siamese.errors import ImageError, SplitError, first_line
-from siamese.faces.crops import hash_files
+from siamese.faces.hashing import each_hash, hash_columns, hash_files
 from siamese.reading import read_object
 from siamese.storage import write_json
 
 VERSION = 2
-_ENTRY = {"file", "identity", "sha256"}
+IN_COLUMNS = 3  # the version of a manifest whose rows lie in a Parquet file beside it
 
 
 @dataclass
@@ -34,6 +48,7 @@ class SplitManifest:
             other settings.
         splits: split -> list of ``{"file", "identity", "sha256"}``, sorted by file; sha256 is None
             for an unreadable file. Where the data set has groups, ``"groups"`` is column -> value.
+            Of large data sets :class:`siamese.data.entries.Entries` instead of a list.
         quarantine: file -> reason, for images that could not be read, or are the same as one in an
             earlier split (they stay in their split and are never used).
         pairs: split -> ``{"left": [...], "right": [...]}``, positions in ``splits[split]``, where
@@ -45,7 +60,7 @@ class SplitManifest:
     protocol: str
     seed: int
     settings: dict[str, Any]
-    splits: dict[str, list[dict[str, Any]]]
+    splits: dict[str, Sequence[dict[str, Any]]]
     quarantine: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     version: int = VERSION
@@ -62,12 +77,28 @@ class SplitManifest:
         protocol: str = "identity_disjoint",
         seed: int = 0,
         settings: Mapping[str, Any] | None = None,
+        backend: str | None = None,
     ) -> SplitManifest:
-        """Write down a split of ``table`` (or split name -> row numbers), hashing every file."""
+        """Write down a split of ``table`` (or split name -> row numbers), hashing every file.
+
+        Args:
+            table, split: what is divided, and how.
+            protocol, seed, settings: as the attributes.
+            backend: where the files are hashed, as for :func:`siamese.crop_files`.
+        """
         made = split if isinstance(split, Split) else Split(dict(split))
         rows = made.rows
-        hashes = hash_files(table.paths)
-        splits = {
+        pairs = {
+            name: {"left": p[0].tolist(), "right": p[1].tolist()} for name, p in made.pairs.items()
+        }
+        given = (table.name, str(table.root), protocol, seed, dict(settings or {}))
+        if isinstance(table.files, TextColumn):
+            if len(table) > MOST_IN_JSON:
+                arrow(f"{table.name}: a manifest of {len(table):,} images")
+            whole = Entries.of_table(table, *hash_columns(table.paths, backend))
+            return cls(*given, {s: whole.take(r) for s, r in rows.items()}, {}, pairs)
+        hashes = hash_files(table.paths, backend)
+        splits: dict[str, Sequence[dict[str, Any]]] = {
             split: [
                 {
                     "file": table.files[r],
@@ -79,12 +110,7 @@ class SplitManifest:
             ]
             for split in rows
         }
-        pairs = {
-            name: {"left": p[0].tolist(), "right": p[1].tolist()} for name, p in made.pairs.items()
-        }
-        return cls(
-            table.name, str(table.root), protocol, seed, dict(settings or {}), splits, {}, pairs
-        )
+        return cls(*given, splits, {}, pairs)
 
     def check(self) -> None:
         """Check the form and the rule of the split protocol.
@@ -95,92 +121,20 @@ class SplitManifest:
         Raises:
             SplitError: names what is of a wrong type, or the identity or file and its two splits.
         """
-        for name, kind in (
-            ("dataset", str),
-            ("root", str),
-            ("protocol", str),
-            ("seed", int),
-            ("splits", dict),
-            ("quarantine", dict),
-            ("pairs", dict),
-            ("settings", dict),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, kind) or isinstance(value, bool):
-                raise SplitError(
-                    f"the manifest's {name} is not a {kind.__name__}: it was altered; make a new "
-                    f"split"
-                )
-        for split, entries in self.splits.items():
-            if not split.isprintable():
-                raise SplitError(
-                    f"the manifest's split {split!r:.80} has a name that cannot be printed: it was "
-                    f"altered; make a new split"
-                )
-            if not isinstance(entries, list) or not all(
-                isinstance(e, dict) and set(e) >= _ENTRY for e in entries
-            ):
-                raise SplitError(
-                    f"the manifest's split {split!r} is no list of file, identity and sha256: it "
-                    f"was altered; make a new split"
-                )
-            for e in entries:
-                if not (
-                    isinstance(e["file"], str)
-                    and isinstance(e["identity"], str)
-                    and isinstance(e["sha256"], (str, type(None)))
-                    and _can_be_named(e["file"])
-                    and _are_groups(e.get("groups", {}))
-                ):
-                    raise SplitError(
-                        f"the manifest's split {split!r} has an entry of a wrong type: it was "
-                        f"altered; make a new split"
-                    )
-        if not all(isinstance(word, str) for words in self.quarantine.items() for word in words):
-            raise SplitError(
-                "the manifest's quarantine is not file -> reason: it was altered; make a new split"
-            )
-        self._check_pairs()
-        self._check_disjoint()
+        check_form(self)
+        check_pairs(self)
+        check_disjoint(self)
 
-    def _check_pairs(self) -> None:
-        for split, pairs in self.pairs.items():
-            rows = (
-                [pairs.get(side) for side in ("left", "right")] if isinstance(pairs, dict) else []
-            )
-            n = len(self.splits.get(split, []))
-            if not (
-                len(rows) == 2
-                and all(
-                    isinstance(r, list) and all(type(i) is int and 0 <= i < n for i in r)
-                    for r in rows
-                )
-                and len(rows[0] or []) == len(rows[1] or [])
-            ):
-                raise SplitError(
-                    f"the manifest's pairs of {split!r} are not row numbers of that split: it was "
-                    f"altered; make a new split"
-                )
-
-    def _check_disjoint(self) -> None:
-        may_share = self._protocol.may_share
-        for key in ("identity", "file"):
-            seen: dict[str, set[str]] = {}
-            for split, entries in self.splits.items():
-                for value in {
-                    normalise_identity(e[key]) if key == "identity" else e[key] for e in entries
-                }:
-                    for other in sorted(seen.setdefault(value, set())):
-                        if key == "file" or frozenset((other, split)) not in may_share:
-                            raise SplitError(
-                                f"{key} {value!r:.200} is in both {other:.80} and {split:.80}: "
-                                f"the manifest was altered; make a new split"
-                            )
-                    seen[value].add(split)
-
-    def usable(self, split: str) -> list[dict[str, Any]]:
+    def usable(self, split: str) -> Sequence[dict[str, Any]]:
         """The entries of a split that are not in quarantine."""
+        if isinstance(entries := self.splits[split], Entries):
+            return entries if not self.quarantine else entries.take(self._kept(split))
         return [e for e in self.splits[split] if e["file"] not in self.quarantine]
+
+    def _kept(self, split: str) -> np.ndarray:
+        """(N,) bool: which entries of a split are not in quarantine."""
+        files = files_of(self.splits[split])
+        return np.fromiter((file not in self.quarantine for file in files), bool, len(files))
 
     def table(self, split: str) -> IdentityTable:
         """The images of one split, without those in quarantine."""
@@ -188,6 +142,10 @@ class SplitManifest:
 
     def table_of(self, entries: Sequence[Mapping[str, Any]]) -> IdentityTable:
         """The table of some entries; a group that an entry lacks is unknown, ""."""
+        if isinstance(entries, Entries):
+            return IdentityTable(
+                Path(self.root), entries.files, entries.identities, self.dataset, entries.groups
+            )
         columns = dict.fromkeys(column for e in entries for column in e.get("groups", ()))
         return IdentityTable(
             Path(self.root),
@@ -200,31 +158,35 @@ class SplitManifest:
             },
         )
 
-    def hashes(self, split: str) -> list[str]:
+    def hashes(self, split: str) -> Sequence[str]:
         """SHA-256 of each row of ``table(split)``."""
+        if isinstance(entries := self.usable(split), Entries):
+            return Hashes(entries)
         return [e["sha256"] for e in self.usable(split)]
 
-    def verify_files(self) -> None:
+    def verify_files(self, backend: str | None = None) -> None:
         """Check that every file still exists and is unchanged.
+
+        Args:
+            backend: where the files are hashed, as for :func:`siamese.crop_files`.
 
         Raises:
             SplitError: a file is gone or was changed.
         """
         for split in self.splits:
-            table = self.table(split)
-            for file, was, now in zip(
-                table.files, self.hashes(split), hash_files(table.paths), strict=True
-            ):
-                if now != was:
-                    what = (
-                        f"cannot be read ({now.reason})"
-                        if isinstance(now, ImageError)
-                        else "has changed since the split was made"
-                    )
-                    raise SplitError(
-                        f"{table.root / file}: {what}; restore it, give its new folder (siamese "
-                        f"evaluate: --root DIR), or make a new split"
-                    )
+            table, hashes = self.table(split), self.hashes(split)
+            for start, found in each_hash(table.paths, backend):
+                for row, now in enumerate(found, start):
+                    if now != hashes[row]:
+                        what = (
+                            f"cannot be read ({now.reason})"
+                            if isinstance(now, ImageError)
+                            else "has changed since the split was made"
+                        )
+                        raise SplitError(
+                            f"{table.root / table.files[row]}: {what}; restore it, give its new "
+                            f"folder (siamese evaluate: --root DIR), or make a new split"
+                        )
 
     @property
     def calibrating(self) -> str:
@@ -234,15 +196,15 @@ class SplitManifest:
     @property
     def caution(self) -> str:
         """What must stand beside the figures where splits share identities; empty otherwise."""
-        return self._protocol.caution(self.calibrating)
+        return self.protocol_class.caution(self.calibrating)
 
     @property
     def is_given(self) -> bool:
         """Whether others chose the split, as the folds of a benchmark."""
-        return self._protocol.is_given
+        return self.protocol_class.is_given
 
     @property
-    def _protocol(self) -> type[SplitProtocol]:
+    def protocol_class(self) -> type[SplitProtocol]:
         """The split protocol's class; of an unknown one the base class, which shares nothing."""
         known = self.protocol in SPLIT_PROTOCOLS
         return SPLIT_PROTOCOLS[self.protocol] if known else SplitProtocol
@@ -254,21 +216,18 @@ class SplitManifest:
         """
         if split not in self.pairs:
             return None
-        kept = np.array([e["file"] not in self.quarantine for e in self.splits[split]], dtype=bool)
-        return pairs_among(
-            np.array([self.pairs[split]["left"], self.pairs[split]["right"]], dtype=np.int64), kept
-        )
+        pairs = self.pairs[split]
+        both = np.array([pairs["left"], pairs["right"]], dtype=np.int64)
+        return pairs_among(both, self._kept(split))
 
     def has_split_of(self, other: SplitManifest) -> bool:
         """Whether the same files of the same identities are in the same splits, and the same pairs.
 
         Groups do not count: an earlier version did not read them.
         """
-        mine, others = (
-            {s: [{k: e[k] for k in _ENTRY} for e in entries] for s, entries in m.splits.items()}
-            for m in (self, other)
-        )
-        return mine == others and self.pairs == other.pairs
+        if self.splits.keys() != other.splits.keys() or self.pairs != other.pairs:
+            return False
+        return all(same_images(self.splits[name], other.splits[name]) for name in self.splits)
 
     def shared_images(self) -> list[tuple[str, str]]:
         """Pairs of files in different splits with exactly the same content.
@@ -277,8 +236,12 @@ class SplitManifest:
         """
         first: dict[str, tuple[str, str]] = {}
         twins = []
-        for split in self.splits:
-            for e in self.usable(split):
+        usable = {split: self.usable(split) for split in self.splits}
+        columns = {split: e for split, e in usable.items() if isinstance(e, Entries)}
+        if columns and len(columns) == len(usable):
+            usable = dict(rows_of_equal_content(columns))
+        for split, entries in usable.items():
+            for e in entries:
                 if e["sha256"] is None:
                     continue
                 other_split, other_file = first.setdefault(e["sha256"], (split, e["file"]))
@@ -286,9 +249,38 @@ class SplitManifest:
                     twins.append((other_file, e["file"]))
         return twins
 
-    def save(self, path: str | Path) -> Path:
-        """Write the manifest as JSON; it appears complete or not at all."""
-        return write_json(path, asdict(self))
+    def save(self, path: str | Path, parquet: bool | None = None) -> Path:
+        """Write the manifest as JSON; it appears complete or not at all.
+
+        Args:
+            path: of the JSON file.
+            parquet: write the entries as Parquet, into a file beside it that the JSON names: for
+                large data sets. By default where they are in columns, and pyarrow is installed.
+
+        Raises:
+            MissingDependencyError: pyarrow is needed and not installed.
+            SplitError: a file name that is not UTF-8, which Parquet does not hold.
+            OSError: as from writing.
+        """
+        path = Path(path)
+        if parquet is None:
+            many = sum(map(len, self.splits.values())) > MOST_IN_JSON
+            columns = any(isinstance(e, Entries) for e in self.splits.values())
+            parquet = columns and (many or find_spec("pyarrow") is not None)
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not parquet:
+            return write_json(path, shown | {"splits": {s: [*e] for s, e in self.splits.items()}})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        entries = {split: Entries.of(e) for split, e in self.splits.items()}
+        return write_json(
+            path,
+            shown
+            | {
+                "version": IN_COLUMNS,
+                "splits": {split: len(e) for split, e in entries.items()},
+                "rows": write_rows(path.parent, path.stem, entries),
+            },
+        )
 
     @classmethod
     def load(cls, path: str | Path, root: str | Path | None = None) -> SplitManifest:
@@ -309,7 +301,11 @@ class SplitManifest:
             version = content["version"]
             if type(version) is not int:
                 raise TypeError(f"its version is no whole number but {version!r:.40}")
-            if version > VERSION:
+            if version == IN_COLUMNS:
+                rows = read_rows(Path(path).expanduser().parent, content["rows"], content["splits"])
+                content = content | {"version": VERSION, "splits": rows}
+                del content["rows"]
+            elif version > VERSION:
                 raise SplitError(
                     f"{path}: written by a newer siamese (manifest version {version}); upgrade "
                     f"siamese"
@@ -340,10 +336,10 @@ class SplitManifest:
 
     def _check_below_root(self, path: str | Path) -> None:
         for entries in self.splits.values():
-            for e in entries:
-                if PurePath(os.path.normpath(e["file"])).parts[:1] == (os.pardir,):
+            for file in files_of(entries):
+                if ".." in file and PurePath(os.path.normpath(file)).parts[:1] == (os.pardir,):
                     raise SplitError(
-                        f"{path}: its file {e['file']!r:.200} lies outside the folder that was "
+                        f"{path}: its file {file!r:.200} lies outside the folder that was "
                         f"given; use the manifest without another root, or make a new split"
                     )
 
@@ -356,18 +352,6 @@ def _groups_of(table: IdentityTable, row: int) -> dict[str, Any]:
     """What an entry holds of a row's groups; nothing where the table has none."""
     found = {column: values[row] for column, values in table.groups.items()}
     return {"groups": found} if found else {}
-
-
-def _are_groups(value: Any) -> bool:
-    """Whether a value of a manifest is a dictionary from column to group."""
-    return isinstance(value, dict) and all(
-        isinstance(word, str) for words in value.items() for word in words
-    )
-
-
-def _can_be_named(file: str) -> bool:
-    """Whether a file may stand in a manifest: relative to the root, and no NUL in it."""
-    return bool(file) and "\0" not in file and not PurePath(file).is_absolute()
 
 
 def pairs_among(pairs: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from siamese.data.accounts import Accounts
+from siamese.data.entries import Entries, Hashes, joined
 from siamese.data.manifest import SplitManifest, pairs_among
+from siamese.datasets.columns import Paths
 from siamese.datasets.identities import IdentityTable
-from siamese.errors import SplitError
+from siamese.errors import ImageError, SplitError
+from siamese.faces.crop_jobs import CropPaths
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import CropResult, crop_files, hash_files, kind_of
+from siamese.faces.crops import CropResult, crop_files, kind_of
+from siamese.faces.hashing import hash_files
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class PreparedSplit:
     """
 
     table: IdentityTable
-    crops: list[Path]
+    crops: Sequence[Path]
     counts: dict[str, int]
     pairs: np.ndarray | None = None
 
@@ -83,6 +87,7 @@ def prepare(
     bad_images: str = "error",
     progress: bool = True,
     beside: Mapping[str, int] | None = None,
+    backend: str | None = None,
 ) -> PreparedData:
     """Crop all images of a manifest at once; bad images are entered in its quarantine.
 
@@ -95,13 +100,7 @@ def prepare(
     """
     entries = {name: manifest.usable(name) for name in manifest.splits}
     pairs = {name: manifest.chosen_pairs(name) for name in entries}
-    every = [entry for of_split in entries.values() for entry in of_split]
-    paths = [Path(manifest.root) / entry["file"] for entry in every]
-    # A file that could not be hashed has no hash in the manifest: only such a file is read again,
-    # to learn the reason.
-    hashes = [
-        entry["sha256"] or hash_files([path])[0] for path, entry in zip(paths, every, strict=True)
-    ]
+    every, paths, hashes = _all_files(manifest, entries)
     result = crop_files(
         paths,
         cropper,
@@ -110,6 +109,7 @@ def prepare(
         workers=workers,
         bad_images=bad_images,
         progress=progress,
+        backend=backend,
     )
     for row, reason in result.bad.items():
         manifest.quarantine[every[row]["file"]] = reason
@@ -117,9 +117,7 @@ def prepare(
     why += ["no face" if not result.faces[row] else "several faces" for row in result.skipped]
     why += [reason for reason, n in (beside or {}).items() for _ in range(n)]
     in_splits = sum(len(of_split) for of_split in manifest.splits.values())
-    accounts = Accounts.of(
-        in_splits + sum((beside or {}).values()), sum(map(bool, result.files)), why
-    )
+    accounts = Accounts.of(in_splits + sum((beside or {}).values()), _number_kept(result), why)
     prepared, start = {}, 0
     for name, of_split in entries.items():
         rows = range(start, start + len(of_split))
@@ -128,10 +126,39 @@ def prepare(
     return PreparedData(prepared, result.computed, result.seconds, accounts)
 
 
+def _all_files(
+    manifest: SplitManifest, entries: Mapping[str, Sequence[dict[str, Any]]]
+) -> tuple[Sequence[dict[str, Any]], Sequence[Path], Sequence[str | ImageError]]:
+    """The entries of all splits, one after the other, their paths and their hashes.
+
+    A file that could not be hashed has no hash in the manifest: only such a file is read again, to
+    learn the reason.
+    """
+    root = Path(manifest.root)
+    columns = [part for part in entries.values() if isinstance(part, Entries)]
+    if columns and len(columns) == len(entries):
+        every = joined(columns)
+        paths = Paths(root, every.files)
+        again = {row: hash_files([paths[row]])[0] for row in np.flatnonzero(~every.known).tolist()}
+        return every, paths, Hashes(every, again)
+    listed = [entry for part in entries.values() for entry in part]
+    places = [root / entry["file"] for entry in listed]
+    return (
+        listed,
+        places,
+        [e["sha256"] or hash_files([path])[0] for path, e in zip(places, listed, strict=True)],
+    )
+
+
+def _number_kept(result: CropResult) -> int:
+    files = result.files
+    return int(files.kept.sum()) if isinstance(files, CropPaths) else sum(map(bool, files))
+
+
 def _prepare_split(
     manifest: SplitManifest,
     name: str,
-    entries: list[dict[str, Any]],
+    entries: Sequence[dict[str, Any]],
     rows: range,
     result: CropResult,
     pairs: np.ndarray | None,
@@ -147,7 +174,13 @@ def _prepare_split(
         pairs: (2, m) int64 positions in ``entries``, where the split protocol chose pairs.
     """
     files, faces = result.files[rows.start : rows.stop], result.faces[rows.start : rows.stop]
-    kept = [entry for entry, file in zip(entries, files, strict=True) if file is not None]
+    used = np.array([file is not None for file in files], dtype=bool)
+    if isinstance(files, CropPaths):
+        used, files = files.kept, files.without_left_out()
+    if isinstance(entries, Entries):
+        kept: Sequence[dict[str, Any]] = entries.take(used)
+    else:
+        kept = [entry for entry, use in zip(entries, used.tolist(), strict=True) if use]
     known_bad = len(manifest.splits[name]) - len(entries)
     counts = {
         "images": len(manifest.splits[name]),
@@ -157,7 +190,10 @@ def _prepare_split(
         "skipped": sum(row in rows for row in result.skipped),
         "bad": sum(row in rows for row in result.bad) + known_bad,
     }
-    identities = Counter(entry["identity"] for entry in kept)
+    if isinstance(kept, Entries):
+        identities = Counter(dict(enumerate(kept.identities.sizes.tolist())))
+    else:
+        identities = Counter(entry["identity"] for entry in kept)
     if len(identities) < 2 or max(identities.values()) < 2:
         lacking = (
             "all show one identity, so that there is no pair of two"
@@ -173,9 +209,12 @@ def _prepare_split(
         )
     table = manifest.table_of(kept)
     if pairs is not None:
-        pairs = pairs_among(pairs, np.array([file is not None for file in files], dtype=bool))
+        pairs = pairs_among(pairs, used)
         _check_pairs(name, table, pairs)
-    return PreparedSplit(table, [file for file in files if file is not None], counts, pairs)
+    if not isinstance(files, CropPaths):
+        files = [file for file in files if file is not None]
+    crops = cast("Sequence[Path]", files)  # none is left out any more
+    return PreparedSplit(table, crops, counts, pairs)
 
 
 def _check_pairs(name: str, table: IdentityTable, pairs: np.ndarray) -> None:

@@ -1,22 +1,25 @@
-"""IdentityTable: which identity each image shows, read from a folder or from a CSV file."""
+"""IdentityTable: which identity each image shows, read from a folder, a CSV or Parquet file."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from siamese.datasets.columns import MANY, CodedColumn, Paths, TextColumn
 from siamese.datasets.csv_file import read_rows
+from siamese.datasets.parquet_file import read_parquet
 from siamese.datasets.scanning import NO_IMAGE, OUTSIDE, UNNUMBERED, scan, scan_flat
 from siamese.datasets.suffixes import LeftOut
 from siamese.errors import DataError
 from siamese.notices import warn_once
 
+TABLES = (".csv", ".parquet")  # suffixes of files that list images
 MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
 
 
@@ -32,7 +35,10 @@ class IdentityTable:
         groups: column -> N values, a property of each image (``"group_age"`` -> ``"20-29"``, ...),
             by which figures are stated separately; "" where it is unknown. Empty for folders.
         left_out: reason -> number of files beside these that were met in the folder; a hidden
-            folder counts as one. Empty for a CSV file.
+            folder counts as one. Empty for a file.
+
+    Up to 200,000 rows ``files``, ``identities`` and groups are tuples; above, they are sequences
+    that make each value when it is asked for, and take about 40 bytes per row.
 
     Raises:
         DataError: no rows, lists of different lengths, a group that is not text, more than 30
@@ -40,10 +46,10 @@ class IdentityTable:
     """
 
     root: Path
-    files: tuple[str, ...]
-    identities: tuple[str, ...]
+    files: Sequence[str]
+    identities: Sequence[str]
     name: str = "data"
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,9 +64,10 @@ class IdentityTable:
                     f"{len(self.files)} files but {len(values)} values of {column!r}: give one "
                     f"group per file, empty where it is unknown"
                 )
-            if not all(isinstance(value, str) for value in values):
+            distinct = set(values.values if isinstance(values, CodedColumn) else values)
+            if not all(isinstance(value, str) for value in distinct):
                 raise DataError(f"the values of {column!r} must be text: write numbers as '30'")
-            if (number := len(set(values) - {""})) > MAX_GROUPS:
+            if (number := len(distinct - {""})) > MAX_GROUPS:
                 raise DataError(
                     f"{column!r} has {number} groups, and at most {MAX_GROUPS} are compared: merge "
                     f"some (ages to 20-29, 30-39, ...), or rename the column if it holds no groups"
@@ -69,11 +76,14 @@ class IdentityTable:
             raise DataError(
                 f"{self.root}: no images found; expected {self.root}/<identity>/<image>.jpg"
             )
-        twice = [f for f, n in Counter(self.files).items() if n > 1]
-        if twice:
+        if isinstance(self.files, TextColumn):
+            twice = self.files.repeated()
+        else:
+            twice = next((f for f, n in Counter(self.files).items() if n > 1), None)
+        if twice is not None:
             raise DataError(
-                f"{self.root}: {twice[0]!r} is listed {self.files.count(twice[0])} times; list "
-                f"each file once"
+                f"{self.root}: {twice!r} is listed {self.files.count(twice)} times; list each file "
+                f"once"
             )
 
     def __len__(self) -> int:
@@ -82,32 +92,43 @@ class IdentityTable:
     @cached_property
     def distinct_identities(self) -> tuple[str, ...]:
         """The distinct identities, sorted."""
+        if isinstance(self.identities, CodedColumn):
+            return self.identities.values
         return tuple(sorted(set(self.identities)))
 
     @cached_property
     def labels(self) -> np.ndarray:
         """(N,) int64: each row's position in ``distinct_identities``."""
+        if isinstance(self.identities, CodedColumn):
+            return self.identities.codes.astype(np.int64)
         position = {identity: i for i, identity in enumerate(self.distinct_identities)}
         return np.array([position[i] for i in self.identities], dtype=np.int64)
 
     @cached_property
     def counts(self) -> dict[str, int]:
         """Number of images of each identity."""
-        return dict(Counter(self.identities))
+        return dict(zip(self.distinct_identities, self.sizes.tolist(), strict=True))
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Number of images of each of ``distinct_identities``, int64."""
+        return np.bincount(self.labels, minlength=len(self.distinct_identities))
 
     @property
-    def paths(self) -> list[Path]:
+    def paths(self) -> Sequence[Path]:
         """Absolute paths of all rows."""
+        if isinstance(self.files, TextColumn):
+            return Paths(self.root, self.files)
         return [self.root / f for f in self.files]
 
     def select(self, rows: Sequence[int] | np.ndarray) -> IdentityTable:
         """The table of the given row numbers only."""
         return IdentityTable(
             self.root,
-            tuple(self.files[i] for i in rows),
-            tuple(self.identities[i] for i in rows),
+            _taken(self.files, rows),
+            _taken(self.identities, rows),
             self.name,
-            {column: tuple(values[i] for i in rows) for column, values in self.groups.items()},
+            {column: _taken(values, rows) for column, values in self.groups.items()},
         )
 
     @classmethod
@@ -219,6 +240,38 @@ class IdentityTable:
         return cls.build(root, rows.files, rows.identities, name or path.stem, rows.groups)
 
     @classmethod
+    def from_file(cls, path: str | Path, root: str | Path | None = None) -> IdentityTable:
+        """Read a CSV or a Parquet file, as :meth:`from_csv` and :meth:`from_parquet`."""
+        parquet = Path(path).suffix.lower() == ".parquet"
+        return cls.from_parquet(path, root) if parquet else cls.from_csv(path, root)
+
+    @classmethod
+    def from_parquet(
+        cls, path: str | Path, root: str | Path | None = None, name: str | None = None
+    ) -> IdentityTable:
+        """Read a Parquet file with the columns ``path`` and ``identity``: for millions of rows.
+
+        Columns of groups are as in :meth:`from_csv`. Identities and groups may be whole numbers.
+        Other than there, files are not looked for: that one is missing is known when they are
+        hashed, and it is then a bad image (``bad_images``). Extra ``parquet``.
+
+        Args:
+            path: the Parquet file.
+            root: the folder that its paths are relative to; by default the file's own.
+
+        Raises:
+            DataError: the file is missing, no Parquet, lacks a column, has an empty cell or a
+                column of another type, or lists a file twice.
+            MissingDependencyError: pyarrow is not installed.
+        """
+        path = Path(path)
+        root = existing_folder(root if root is not None else path.parent)
+        files, written, groups = read_parquet(path)
+        spelt = one_spelling(root, written.values, stacklevel=3)
+        identities = CodedColumn.merged(written.codes, spelt)
+        return cls(root, files, identities, name or path.stem, groups)
+
+    @classmethod
     def build(
         cls,
         root: Path,
@@ -229,20 +282,28 @@ class IdentityTable:
         left_out: Mapping[str, int] | None = None,
     ) -> IdentityTable:
         """Normalise the names, sort the rows by file, and warn where two spellings became one."""
-        spelling: dict[str, str] = {}
-        for written in identities:
-            first = spelling.setdefault(normalise_identity(written), written)
-            if first != written:
-                warn_once(
-                    f"{root}: {first!r} and {written!r} are taken for the same identity; rename "
-                    f"one if not",
-                    stacklevel=3,
-                )
+        known = dict.fromkeys(identities)  # in the order in which they are met
+        normal = dict(zip(known, one_spelling(root, known, stacklevel=4), strict=True))
+        if len(files) >= MANY and len(identities) == len(files):
+            places = np.array(sorted(range(len(files)), key=files.__getitem__))
+            return cls(
+                root,
+                TextColumn.of(files).take(places),
+                CodedColumn.of(normal[name] for name in identities).take(places),
+                name,
+                {
+                    column: CodedColumn.of(values).take(places)
+                    if len(values) == len(files)
+                    else (*values,)
+                    for column, values in (groups or {}).items()
+                },
+                dict(left_out or {}),
+            )
         order = sorted(range(len(files)), key=lambda i: files[i])
         return cls(
             root,
             tuple(files[i] for i in order),
-            tuple(normalise_identity(identities[i]) for i in order),
+            tuple(normal[identities[i]] for i in order),
             name,
             {
                 column: tuple(values[i] for i in order) if len(values) == len(files) else (*values,)
@@ -256,6 +317,30 @@ class IdentityTable:
             f"IdentityTable({self.name!r}: {len(self):,} images of "
             f"{len(self.distinct_identities):,} identities in {str(self.root)!r})"
         )
+
+
+def one_spelling(root: Path, written: Iterable[str], stacklevel: int) -> list[str]:
+    """Each name as :func:`normalise_identity` writes it; warns where two became one."""
+    spelling: dict[str, str] = {}
+    normal = []
+    for name in written:
+        normal.append(normalise_identity(name))
+        first = spelling.setdefault(normal[-1], name)
+        if first != name:
+            warn_once(
+                f"{root}: {first!r} and {name!r} are taken for the same identity; rename one if "
+                f"not",
+                stacklevel=stacklevel,
+            )
+    return normal
+
+
+def _taken(values: Sequence[str], rows: Sequence[int] | np.ndarray) -> Sequence[str]:
+    """Some rows of a column."""
+    if isinstance(values, (TextColumn, CodedColumn)):
+        taken: Sequence[str] = values.take(np.asarray(rows))
+        return taken
+    return tuple(values[i] for i in rows)
 
 
 def normalise_identity(name: str) -> str:

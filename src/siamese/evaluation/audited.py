@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.data.manifest import SplitManifest
-from siamese.datasets.identities import IdentityTable
+from siamese.datasets.identities import TABLES, IdentityTable
 from siamese.datasets.pairs_file import PairsFile
 from siamese.datasets.scanning import is_flat, scan, scan_flat
 from siamese.errors import ConfigError
@@ -53,8 +53,8 @@ def read_data(data: Any, root: str | Path | None = None) -> Audited:
     """
     if isinstance(data, (str, Path)):
         path = Path(data).expanduser()
-        if path.suffix.lower() == ".csv":
-            data = IdentityTable.from_csv(path, root)
+        if path.suffix.lower() in TABLES:
+            data = IdentityTable.from_file(path, root)
         elif path.suffix.lower() == ".json" or manifest_path(path) is not None:
             data = SplitManifest.load(manifest_path(path) or path, root)
         elif root is not None:
@@ -87,7 +87,7 @@ def read_data(data: Any, root: str | Path | None = None) -> Audited:
             f"a {type(data).__name__} cannot be audited: give a folder, a CSV file, a run, a "
             f"siamese.IdentityTable, a siamese.SplitManifest or a siamese.PairsFile"
         )
-    return _with_others(data.name, data.root, data.files, data.identities, {})
+    return _with_others(data.name, data.root, tuple(data.files), tuple(data.identities), {})
 
 
 def _with_others(

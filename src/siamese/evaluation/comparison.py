@@ -327,7 +327,7 @@ def _only(data: EvaluationData, files: Mapping[str, set[str]]) -> EvaluationData
     for split, part in data.prepared.splits.items():
         kept = np.array([file in files[split] for file in part.table.files], dtype=bool)
         rows = np.flatnonzero(kept)
-        crops = [part.crops[row] for row in rows]
+        crops = [part.crops[int(row)] for row in rows]
         splits[split] = PreparedSplit(part.table.select(rows), crops, part.counts)
         if isinstance(rule := rules[split], FixedPairs):
             left, right = pairs_among(np.stack([rule.left, rule.right]), kept)

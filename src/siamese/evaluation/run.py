@@ -10,7 +10,7 @@ from typing import Any
 from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
-from siamese.datasets.identities import IdentityTable
+from siamese.datasets.identities import TABLES, IdentityTable
 from siamese.distances.arrays import given_threshold
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
@@ -221,7 +221,7 @@ def _check(
 
 
 def _is_csv(data: IdentityTable | str | Path) -> bool:
-    return not isinstance(data, IdentityTable) and Path(data).suffix.lower() == ".csv"
+    return not isinstance(data, IdentityTable) and Path(data).suffix.lower() in TABLES
 
 
 def _needs_own_images(tta: int) -> ConfigError:

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
-import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
-from siamese.faces.croppers.base import CROPPERS, Cropper
-from siamese.faces.files import hash_file, read_bytes
+from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, do_jobs
+from siamese.faces.croppers.base import Cropper
+from siamese.faces.files import read_bytes
+from siamese.faces.hashing import hash_files
 from siamese.faces.images import decode_image
-from siamese.plugins import file_of, import_plugin
-from siamese.progress import progress_bar
+from siamese.faces.packs import CROP_NAME, damaged_pack, packed_crop, packs_of
+from siamese.faces.tasks import check_backend
 from siamese.storage import write_whole
 
+# Images from which paths of crops are made when they are asked for.
+MANY = 200_000
 # To be raised whenever the same settings give other pixels than before: then old crops are no
 # longer found. It was not where the search was bounded (siamese.faces.detect): of an image of more
 # than 50 million pixels with no face of 80 pixels an old crop may show a smaller one.
 FORMAT = 1
-_CHUNK = 32  # images per task: about 0.3 s of work, while sending it takes a millisecond
 _STALE_SECONDS = 86_400.0
 # Words of a reason for which an image is bad -> what such images are counted as.
 _KINDS = {
@@ -49,7 +47,6 @@ _KINDS = {
     "has changed": "changed since the split",
     "does not touch": "beside the cropper's box (cropped already? data/cropper=none)",
 }
-_CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]+)\.png")  # see _crop_path
 
 
 @dataclass(frozen=True)
@@ -57,14 +54,15 @@ class CropResult:
     """What cropping a list of N images gave.
 
     Attributes:
-        files: N paths of the crops (PNG, RGB, size x size); None where the image is left out.
+        files: N paths of the crops (PNG, RGB, size x size); None where the image is left out. From
+            200,000 on they are made when they are asked for.
         faces: N numbers of faces found; None where none were looked for or the image is bad.
         bad: row -> reason, of images that cannot be read.
         skipped: rows left out by the cropper's policy for no face / several faces.
         computed, seconds: images cropped now (the others were in the cache), and how long it took.
     """
 
-    files: list[Path | None]
+    files: Sequence[Path | None]
     faces: list[int | None]
     bad: dict[int, str]
     skipped: list[int]
@@ -79,12 +77,6 @@ class CropResult:
         )
 
 
-class _Job(NamedTuple):
-    row: int
-    path: Path
-    content: str
-
-
 def default_cache() -> Path:
     """``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder."""
     if folder := os.environ.get("SIAMESE_CACHE"):
@@ -96,26 +88,8 @@ def default_cache() -> Path:
 
 def cache_of(crop: Path) -> Path | None:
     """The cache in which a crop lies; None for a file that lies in none."""
-    place = crop.parents  # cache / crops / settings / shard / file, see _crop_path
+    place = crop.parents  # cache / crops / settings / shard / file, see crop_path
     return place[3] if len(place) > 3 and place[2].name == "crops" else None
-
-
-def content_hash(content: bytes) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def hash_files(paths: Sequence[Path]) -> list[str | ImageError]:
-    """SHA-256 of each file, or the error that reading it gave; reads in a few threads."""
-
-    def one(path: Path) -> str | ImageError:
-        try:
-            return hash_file(path)
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return list(pool.map(one, paths, chunksize=64))
 
 
 def crop_files(
@@ -127,6 +101,7 @@ def crop_files(
     workers: int | None = None,
     bad_images: str = "error",
     progress: bool = True,
+    backend: str | None = None,
 ) -> CropResult:
     """Crop every image, or find its crop in the cache.
 
@@ -140,88 +115,120 @@ def crop_files(
         cache: the cache's folder; by default :func:`default_cache`.
         hashes: N results of :func:`hash_files`, if they are known already.
         workers: processes; by default one per usable core, or none (this process) where there is
-            little to do.
+            little to do. A Dask cluster has its own number.
         bad_images: images that cannot be read are an ``error``, or are put in ``quarantine``: left
             out and reported.
         progress: show a progress bar on standard error.
+        backend: where the images are hashed and cropped. None: in processes of this machine.
+            ``"dask:tcp://host:8786"``: on the Dask cluster of that scheduler; ``"dask"``: on the
+            one that this program is connected to. Any other one that is registered with joblib:
+            ``"ray"``, after ``ray.util.joblib.register_ray()``. Its workers must see the images and
+            the cache under the same paths, and have the same version of siamese.
 
     Raises:
-        DataError: bad images, and ``bad_images`` is ``"error"``.
+        DataError: bad images, and ``bad_images`` is ``"error"``; or a worker does not see an image
+            that is here.
+        ConfigError, MissingDependencyError: the backend is not known, does not answer, or is not
+            installed.
         FaceError: the cropper's policy is ``"error"`` and an image falls under it.
-        CacheError: a crop cannot be written (disk full, no permission).
+        CacheError: a crop cannot be written (disk full, no permission), or is written where this
+            process does not see it.
     """
     start = time.perf_counter()
-    hashes = hash_files(paths) if hashes is None else hashes
+    check_backend(backend)
+    hashes = hash_files(paths, backend) if hashes is None else hashes
     folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
     cached = _scan(folder)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0
     # An image that occurs twice is cropped once. Only if its first file has changed is the next one
     # tried.
-    while jobs := _missing(paths, hashes, cached, bad):
+    while rows := _missing(hashes, cached, bad):
+        jobs = Jobs(rows, paths, hashes)
         if not computed:
             cropper.check()
             _make_folder(folder, cropper)
         computed += len(jobs)
-        for job, faces, reason in _run(jobs, cropper, folder, workers, progress):
+        for job, faces, reason in do_jobs(
+            jobs, cropper, folder, workers=workers, backend=backend, progress=progress
+        ):
             if reason is None:
                 cached[job.content] = faces
             else:
                 bad[job.row] = reason
-    files: list[Path | None] = []
+    digests = np.zeros((len(paths), 32), dtype=np.uint8)
+    codes = np.full(len(paths), LEFT_OUT, dtype=np.int32)
     found: list[int | None] = []
     skipped, forbidden = [], []
     for row, content in enumerate(hashes):
         if row in bad or not isinstance(content, str):
-            files.append(None)
             found.append(None)
             continue
         verdict = cropper.verdict(cached[content])
         skipped += [row] if verdict == "skip" else []
         forbidden += [row] if verdict == "error" else []
         found.append(cached[content])
-        files.append(_crop_path(folder, content, cached[content]) if verdict == "keep" else None)
+        if verdict == "keep":
+            digests[row] = np.frombuffer(bytes.fromhex(content), dtype=np.uint8)
+            codes[row] = -1 if found[-1] is None else found[-1]
+    files = CropPaths(folder, digests, codes)
     if bad and bad_images != "quarantine":
         raise DataError(_bad_message(paths, bad))
     if forbidden:
         raise FaceError(_forbidden_message(paths, forbidden, found))
     return CropResult(
-        files, found, dict(sorted(bad.items())), skipped, computed, time.perf_counter() - start
+        files if len(files) >= MANY else list(files),
+        found,
+        dict(sorted(bad.items())),
+        skipped,
+        computed,
+        time.perf_counter() - start,
     )
 
 
 def read_crop(path: Path) -> np.ndarray:
-    """Read a cached crop, (size, size, 3) uint8.
+    """Read a cached crop, (size, size, 3) uint8, out of its file or a pack.
 
     Raises:
         CacheError: it is gone or damaged.
     """
+    if (packed := packed_crop(path)) is None:
+        try:
+            content = read_bytes(path)
+        except ImageError as error:
+            if len(path.parents) > 1:  # it was packed since this process looked, perhaps
+                packs_of(path.parents[1], fresh=True)
+            if (packed := packed_crop(path)) is None:
+                raise _lost(path, error) from error
+    content, pack = packed or (content, None)
     try:
-        return decode_image(read_bytes(path), path)
+        return decode_image(content, path)
     except ImageError as error:
-        raise CacheError(
-            f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and "
-            f"run again"
-        ) from error
+        if pack is not None:
+            what = f"holds a crop that cannot be read ({path.name}: {error.reason})"
+            raise damaged_pack(pack, what) from error
+        raise _lost(path, error) from error
 
 
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _lost(path: Path, error: ImageError) -> CacheError:
+    return CacheError(
+        f"{path}: cached crop is lost ({error.reason}); delete that file if it is there and run "
+        f"again"
+    )
 
 
 def _missing(
-    paths: Sequence[Path],
-    hashes: Sequence[str | ImageError],
-    cached: dict[str, int | None],
-    bad: dict[int, str],
-) -> list[_Job]:
-    """One job for each content that has no crop yet."""
-    jobs: dict[str, _Job] = {}
-    for row, (path, content) in enumerate(zip(paths, hashes, strict=True)):
-        if row not in bad and isinstance(content, str) and content not in cached:
-            jobs.setdefault(content, _Job(row, Path(path), content))
-    return list(jobs.values())
+    hashes: Sequence[str | ImageError], cached: dict[str, int | None], bad: dict[int, str]
+) -> list[int]:
+    """The first row of each content that has no crop yet."""
+    rows: list[int] = []
+    met: set[str] = set()
+    for row, content in enumerate(hashes):
+        if isinstance(content, str) and content not in cached and row not in bad:
+            if content not in met:
+                rows.append(row)
+            met.add(content)
+    return rows
 
 
 def _settings_folder(cache: Path, cropper: Cropper) -> Path:
@@ -231,12 +238,6 @@ def _settings_folder(cache: Path, cropper: Cropper) -> Path:
         / "crops"
         / f"{cropper.pixel_settings()['name']}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
     )
-
-
-def _crop_path(folder: Path, content: str, faces: int | None) -> Path:
-    # The number of faces is part of the name: listing the folders gives all outcomes, and there is
-    # no second file that could contradict the crop.
-    return folder / content[:2] / f"{content}-{'x' if faces is None else faces}.png"
 
 
 def _scan(folder: Path) -> dict[str, int | None]:
@@ -250,7 +251,7 @@ def _scan(folder: Path) -> dict[str, int | None]:
             return cached
         shards = [shard.path for shard in os.scandir(folder) if shard.is_dir()]
         for entry in (entry for shard in shards for entry in os.scandir(shard)):
-            crop = _CROP_NAME.fullmatch(entry.name)
+            crop = CROP_NAME.fullmatch(entry.name)
             if crop is None and not entry.name.endswith(".tmp"):
                 continue
             # Missing if another process has just renamed or removed it.
@@ -261,6 +262,8 @@ def _scan(folder: Path) -> dict[str, int | None]:
                 # A power failure can leave a renamed file empty.
                 elif crop is not None and status.st_size:
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
+        if (packs := packs_of(folder, fresh=True)) is not None:
+            cached.update(packs.contents())
     except OSError as error:
         raise CacheError(
             f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its "
@@ -277,102 +280,7 @@ def _make_folder(folder: Path, cropper: Cropper) -> None:
             json.dumps(cropper.pixel_settings(), indent=1, sort_keys=True).encode(),
         )
     except OSError as error:
-        raise _cache_error(folder, error) from error
-
-
-def _run(
-    jobs: list[_Job], cropper: Cropper, folder: Path, workers: int | None, progress: bool
-) -> Iterator[tuple[_Job, int | None, str | None]]:
-    if not jobs:
-        return
-    # Starting a process and its detector takes about a second: this pays only for more work than
-    # that.
-    wanted = min(usable_cores(), 1 + len(jobs) // 256) if workers is None else max(1, workers)
-    chunks = [jobs[i : i + _CHUNK] for i in range(0, len(jobs), _CHUNK)]
-    if wanted == 1:
-        results: Iterator[list[tuple[_Job, int | None, str | None]]] = (
-            _crop_chunk(c, cropper, folder) for c in chunks
-        )
-    else:
-        results = _in_processes(chunks, cropper, folder, wanted)
-    with progress_bar("cropping", len(jobs), progress) as advance:
-        for chunk in results:
-            advance(len(chunk))
-            yield from chunk
-
-
-def _in_processes(
-    chunks: list[list[_Job]], cropper: Cropper, folder: Path, workers: int
-) -> Iterator[list[tuple[_Job, int | None, str | None]]]:
-    # joblib's processes neither fork a process that has threads nor import the user's script again,
-    # as `spawn` would.
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    work: Callable[..., list[tuple[_Job, int | None, str | None]]] = _crop_chunk
-    given: tuple[Any, ...] = (cropper,)
-    if (file := file_of(type(cropper))) is not None:  # the processes do not know that class
-        work, given = _crop_chunk_by_plugin, (file, CROPPERS.settings(cropper))
-    parallel = Parallel(
-        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
-    )
-    try:
-        yield from parallel(delayed(work)(chunk, *given, folder) for chunk in chunks)
-    except TerminatedWorkerError as error:
-        raise CacheError(
-            "a cropping process was killed, probably for memory; run again with fewer workers "
-            "(they resume)"
-        ) from error
-
-
-def _crop_chunk_by_plugin(
-    jobs: list[_Job], file: str, settings: dict[str, Any], folder: Path
-) -> list[tuple[_Job, int | None, str | None]]:
-    """As :func:`_crop_chunk`, with a cropper whose class a file of the user's defines."""
-    import_plugin(file)
-    return _crop_chunk(jobs, CROPPERS.build(settings), folder)
-
-
-def _crop_chunk(
-    jobs: list[_Job], cropper: Cropper, folder: Path
-) -> list[tuple[_Job, int | None, str | None]]:
-    done: list[tuple[_Job, int | None, str | None]] = []
-    for job in jobs:
-        try:
-            content = read_bytes(job.path)
-            if content_hash(content) != job.content:
-                raise ImageError(
-                    job.path,
-                    "its content has changed since it was hashed for the split",
-                    "restore it or make a new split",
-                )
-            crop = cropper(decode_image(content, job.path))
-        except ImageError as error:
-            done.append((job, None, error.reason))
-            continue
-        except MemoryError:
-            done.append((job, None, "needs more memory than there is"))
-            continue
-        except ValueError as error:  # a fixed box beside the image
-            done.append((job, None, str(error)))
-            continue
-        buffer = io.BytesIO()
-        Image.fromarray(crop.image).save(buffer, "PNG", compress_level=1)
-        path = _crop_path(folder, job.content, crop.faces)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, buffer.getvalue())
-        except OSError as error:
-            raise _cache_error(path.parent, error) from error
-        done.append((job, crop.faces, None))
-    return done
-
-
-def _cache_error(folder: Path, error: OSError) -> CacheError:
-    return CacheError(
-        f"{folder}: cannot write crops ({error.strerror or error}); free some space or choose "
-        f"another folder (SIAMESE_CACHE, data.cache); what is cropped already is kept"
-    )
+        raise cache_error(folder, error) from error
 
 
 def _bad_message(paths: Sequence[Path], bad: dict[int, str]) -> str:

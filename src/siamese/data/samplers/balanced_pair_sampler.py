@@ -30,7 +30,7 @@ class BalancedPairSampler(Sampler):
             raise ValueError(f"pairs must be even and at least 2, not {self.pairs}")
 
     def default_steps(self, identities: IdentityRows) -> int:
-        return -(-sum(len(rows) for rows in identities.rows) // (2 * self.pairs))
+        return -(-len(identities.labels) // (2 * self.pairs))
 
     def plan(
         self,

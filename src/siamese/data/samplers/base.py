@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,26 @@ class BatchPlan:
         return f"BatchPlan({len(self)} images, {pairs}, seed={self.seed})"
 
 
+class _Parts(Sequence[np.ndarray]):
+    """Parts of one array, one after the other: of 500,000 identities a list would take 60 MB.
+
+    Args:
+        whole: (N,) int64.
+        bounds: (parts + 1,) int64: where the parts begin, and the last one's end.
+    """
+
+    def __init__(self, whole: np.ndarray, bounds: np.ndarray) -> None:
+        self._whole, self._bounds = whole, bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def __getitem__(self, part: Any) -> Any:
+        if not 0 <= part < len(self):
+            raise IndexError(part)
+        return self._whole[self._bounds[part] : self._bounds[part + 1]]
+
+
 class IdentityRows:
     """Rows grouped by identity.
 
@@ -67,17 +88,18 @@ class IdentityRows:
         self._last: tuple[tuple[int, ...], np.ndarray] | None = None
         order = np.argsort(labels, kind="stable")
         starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-        self.rows: list[np.ndarray] = np.split(order, starts[1:]) if len(order) else []
+        self._bounds = np.append(starts, len(order))
+        self.rows: Sequence[np.ndarray] = _Parts(order, self._bounds)
 
     @cached_property
     def several(self) -> np.ndarray:
         """The identities with two images or more."""
-        return np.array([i for i, rows in enumerate(self.rows) if len(rows) > 1], dtype=np.int64)
+        return np.flatnonzero(self.sizes > 1)
 
     @cached_property
     def sizes(self) -> np.ndarray:
         """(identities,) int64: how many images each has."""
-        return np.array([len(rows) for rows in self.rows], dtype=np.int64)
+        return np.diff(self._bounds)
 
     @cached_property
     def groups(self) -> IdentityGroups:

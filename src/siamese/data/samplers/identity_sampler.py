@@ -44,9 +44,8 @@ class IdentitySampler(Sampler):
             raise ValueError(f"most must be at least 1, or None, not {self.most}")
 
     def default_steps(self, identities: IdentityRows) -> int:
-        drawn = range(len(identities.rows)) if self.most else identities.several
-        images = sum(len(identities.rows[i]) for i in drawn)
-        return -(-images // (self.identities * self.images))
+        drawn = identities.sizes if self.most else identities.sizes[identities.several]
+        return -(-int(drawn.sum()) // (self.identities * self.images))
 
     def plan(
         self,

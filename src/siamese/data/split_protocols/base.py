@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +83,7 @@ SPLIT_PROTOCOLS: Registry[SplitProtocol] = Registry(
 )
 
 
-def has_both_kinds(identities: Sequence[str]) -> bool:
-    """Whether images of these identities form a genuine and an impostor pair."""
-    counts = Counter(identities)
-    return len(counts) > 1 and max(counts.values()) > 1
+def has_both_kinds(table: IdentityTable, rows: Sequence[int] | np.ndarray) -> bool:
+    """Whether the images of these rows form a genuine and an impostor pair."""
+    counts = np.bincount(table.labels[np.asarray(rows, dtype=np.int64)])
+    return int((counts > 0).sum()) > 1 and int(counts.max()) > 1

@@ -78,7 +78,7 @@ class BenchmarkFolds(SplitProtocol):
             "test": test,
         }
         for name, found in rows.items():
-            if not has_both_kinds([table.identities[row] for row in found]):
+            if not has_both_kinds(table, found):
                 raise SplitError(
                     f"the {name} split of {table.name} has no two identities and no pair of the "
                     f"same identity: test fewer folds, or change data.split.calibration"

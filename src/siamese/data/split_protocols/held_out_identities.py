@@ -106,11 +106,7 @@ class HeldOutIdentities(SplitProtocol):
 
 def _poor(table: IdentityTable, masks: dict[str, np.ndarray]) -> list[str]:
     """The splits without a genuine or without an impostor pair."""
-    return [
-        name
-        for name, mask in masks.items()
-        if not has_both_kinds([table.identities[i] for i in np.flatnonzero(mask)])
-    ]
+    return [name for name, mask in masks.items() if not has_both_kinds(table, np.flatnonzero(mask))]
 
 
 def _refusal(table: IdentityTable, poor: str) -> SplitError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ def split_identities(
         raise SplitError(
             f"shares must be three numbers above 0 (train, calibration, test), not {tuple(shares)}"
         )
-    several = sum(n > 1 for n in table.counts.values())
+    several = int((table.sizes > 1).sum())
     if len(table.distinct_identities) < 2 * len(SPLITS):
         raise SplitError(
             f"{table.name} has {len(table.distinct_identities)} "
@@ -81,17 +80,13 @@ def split_identities(
     # again.
     for _ in range(1000):
         rows = _deal(table, numbers, rng)
-        poor = [
-            split
-            for split in SPLITS
-            if not has_both_kinds([table.identities[r] for r in rows[split]])
-        ]
+        poor = [split for split in SPLITS if not has_both_kinds(table, rows[split])]
         if not poor:
-            return {split: np.array(r, dtype=np.int64) for split, r in rows.items()}
-    got = Counter(table.identities[r] for r in rows[poor[0]])
+            return rows
+    got = np.bincount(table.labels[rows[poor[0]]])
     raise SplitError(
-        f"the {poor[0]} split of {table.name} got {len(got)} identities, "
-        f"{sum(n > 1 for n in got.values())} of them with two images or more; it needs two "
+        f"the {poor[0]} split of {table.name} got {(got > 0).sum()} identities, "
+        f"{(got > 1).sum()} of them with two images or more; it needs two "
         f"identities and a pair of the same identity: add data or change data.split.shares"
     )
 
@@ -116,21 +111,18 @@ def _numbers(identities: int, shares: Sequence[float]) -> list[int]:
 
 def _deal(
     table: IdentityTable, numbers: Sequence[int], rng: np.random.Generator
-) -> dict[str, list[int]]:
-    identities = np.array(table.distinct_identities)[
-        rng.permutation(len(table.distinct_identities))
-    ]
+) -> dict[str, np.ndarray]:
+    identities = rng.permutation(len(table.distinct_identities))
     # Most images first, so that the identities that can form genuine pairs are divided evenly.
-    identities = identities[np.argsort([-table.counts[p] for p in identities], kind="stable")]
-    owner = dict(zip(identities.tolist(), _turns(len(identities), numbers, rng), strict=True))
-    rows: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for row, identity in enumerate(table.identities):
-        rows[owner[identity]].append(row)
-    return rows
+    identities = identities[np.argsort(-table.sizes[identities], kind="stable")]
+    owner = np.empty(len(identities), dtype=np.int64)
+    owner[identities] = _turns(len(identities), numbers, rng)
+    turn = owner[table.labels]
+    return {split: np.flatnonzero(turn == i) for i, split in enumerate(SPLITS)}
 
 
-def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[str]:
-    """The split of each of n identities in order.
+def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[int]:
+    """Which of the splits each of n identities belongs to, in order.
 
     Whole turns keep the exact shares; the order within a turn is random.
     """
@@ -146,4 +138,4 @@ def _turns(n: int, shares: Sequence[float], rng: np.random.Generator) -> list[st
     for start in range(0, n, period):
         rng.shuffle(view := np.array(order[start : start + period]))
         order[start : start + period] = view.tolist()
-    return [SPLITS[turn] for turn in order]
+    return order

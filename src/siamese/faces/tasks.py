@@ -1,0 +1,201 @@
+"""Tasks over processes: joblib's own on this machine, or any of its backends, such as Dask."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from siamese.errors import (
+    CacheError,
+    ConfigError,
+    DataError,
+    MissingDependencyError,
+    did_you_mean,
+    first_line,
+)
+from siamese.reading import exists
+
+T = TypeVar("T")
+WAIT_FOR_WORKERS = 300  # seconds: a queue of a cluster may start them later than this process
+_DASK = "dask"
+_AHEAD = 4  # tasks per worker, so that none waits for its next one
+
+
+def over_processes(
+    work: Callable[..., T],
+    tasks: Iterable[tuple[Any, ...]],
+    *,
+    workers: int | None = None,
+    backend: str | None = None,
+) -> Iterator[T]:
+    """What ``work(*task)`` gives for each task, in the order in which they end.
+
+    Tasks are taken from the iterable when they are needed, four per worker ahead: there may be
+    millions of them. On a Dask cluster a task whose worker is killed is done again by another one.
+
+    Args:
+        work: a function that the processes can import, and that may be called twice for one task.
+        tasks: its arguments, which can be pickled.
+        workers: processes; with a backend all that it has by default.
+        backend: see :func:`check_backend`.
+
+    Raises:
+        ConfigError: the backend is not known, or does not answer.
+        MissingDependencyError: it is not installed.
+        CacheError: a process was killed.
+    """
+    check_backend(backend)
+    if backend is None:
+        yield from _joblib(work, tasks, workers)
+    elif backend.partition(":")[0] == _DASK:
+        with _dask_client(backend) as client:
+            yield from _dask(work, tasks, client, backend)
+    else:
+        from joblib import parallel_config
+
+        with parallel_config(backend=backend):
+            yield from _joblib(work, tasks, -1 if workers is None else workers)
+
+
+def check_backend(backend: str | None) -> None:
+    """Check the name of a backend, without asking it anything.
+
+    Args:
+        backend: None for processes of this machine; ``"dask:tcp://host:8786"`` for the Dask cluster
+            of that scheduler; ``"dask"`` for the one that this program is connected to, or that the
+            variable ``DASK_SCHEDULER_ADDRESS`` names; or any other backend that is registered with
+            joblib (``"ray"``, after ``ray.util.joblib.register_ray()``).
+
+    Raises:
+        ConfigError: no backend is registered under that name.
+        MissingDependencyError: Dask is not installed.
+    """
+    from joblib.parallel import BACKENDS, EXTERNAL_BACKENDS
+
+    if backend is None:
+        return
+    if not isinstance(backend, str):
+        raise ConfigError(f"crop_backend must be a name such as 'dask', not {backend!r:.80}")
+    name, _, address = backend.partition(":")
+    if name not in (known := {*BACKENDS, *EXTERNAL_BACKENDS}):
+        raise ConfigError(
+            f"crop_backend={backend!r:.80} is not registered with joblib"
+            f"{did_you_mean(name, known)}; Ray's is after ray.util.joblib.register_ray()"
+        )
+    if address and name != _DASK:
+        raise ConfigError(f"crop_backend={backend!r:.80}: only dask takes an address")
+    if name == _DASK and importlib.util.find_spec("distributed") is None:
+        raise MissingDependencyError(
+            f"crop_backend={backend}: Dask is not installed: pip install 'siamese-lightning[dask]'"
+        )
+
+
+def _joblib(
+    work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], workers: int | None
+) -> Iterator[T]:
+    # joblib's processes neither fork a process that has threads nor import the user's script again,
+    # as `spawn` would.
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    parallel = Parallel(
+        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
+    )
+    try:
+        yield from parallel(delayed(work)(*task) for task in tasks)
+    except TerminatedWorkerError as error:
+        raise CacheError(
+            "a cropping process was killed, probably for memory; run again with fewer workers "
+            "(they resume)"
+        ) from error
+
+
+def _dask(
+    work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], client: Any, backend: str
+) -> Iterator[T]:
+    """As :func:`over_processes`, on a Dask cluster.
+
+    joblib's own backend for Dask waits for ever where a task has killed its workers too often: it
+    does not hear of errors of the cluster itself (joblib 1.6).
+    """
+    from distributed import KilledWorker, as_completed
+
+    try:
+        client.submit(int, pure=False).result(timeout=WAIT_FOR_WORKERS)
+        left = iter(tasks)
+        # Results are fetched as soon as they are there: they are lost with their worker.
+        ended = as_completed(loop=client.loop, with_results=True)
+        ahead = _AHEAD * sum(client.nthreads().values())
+        for count, found in enumerate(itertools.chain([None], ended)):
+            if found is not None:
+                yield found[1]
+            if not count % 100:  # workers come and go
+                ahead = _AHEAD * max(1, sum(client.nthreads().values()))
+            for task in itertools.islice(left, max(0, ahead - ended.count())):
+                ended.add(client.submit(work, *task, pure=False))
+    except TimeoutError as error:
+        raise ConfigError(
+            f"crop_backend={backend}: no worker is there after {WAIT_FOR_WORKERS} s; start some "
+            f"(dask worker ADDRESS) and run again"
+        ) from error
+    except KilledWorker as error:
+        raise CacheError(
+            f"crop_backend={backend}: workers were killed again and again over the same images, "
+            f"probably for memory; run again with workers that have more of it (what is cropped "
+            f"already is kept)"
+        ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"crop_backend={backend}: a worker cannot import what it needs ({first_line(error)}); "
+            f"install the same version of siamese there, with the same extras"
+        ) from error
+
+
+@contextlib.contextmanager
+def _dask_client(backend: str) -> Iterator[Any]:
+    """A connection to the scheduler; one that the program has already stays open."""
+    import dask
+    from distributed import Client, get_client
+
+    address = backend.partition(":")[2] or dask.config.get("scheduler-address", None)
+    if not address:
+        try:
+            yield get_client()
+        except ValueError as error:
+            raise ConfigError(
+                f"crop_backend={backend}: this program is connected to no Dask cluster; name its "
+                f"scheduler, crop_backend=dask:tcp://HOST:8786, or make a distributed.Client first"
+            ) from error
+        return
+    try:
+        client = Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"crop_backend={backend}: no Dask scheduler answers at {address} "
+            f"({first_line(error)}); start one (dask scheduler), or correct the address"
+        ) from error
+    with client:
+        yield client
+
+
+def refuse_what_is_here(path: Path, reason: str, backend: str) -> None:
+    """Refuse to take a file for a missing one that a worker alone does not find.
+
+    Args:
+        path: an image.
+        reason: why the worker could not read it.
+        backend: of the worker.
+
+    Raises:
+        DataError: it is not there for the worker, but it is here.
+    """
+    if "no such file" in reason and exists(path):
+        raise DataError(
+            f"{path}: this file is here, and a worker of crop_backend={backend} does not find it; "
+            f"put the images into a folder that all machines see under the same path, or leave "
+            f"crop_backend out"
+        )

@@ -1,0 +1,346 @@
+"""Packs of crops: the same bytes as the files had; kills, damage, other readers meanwhile."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers import assert_says, random_image, write_image
+
+import siamese
+from siamese.cli.main import main
+from siamese.data.dataset import CropDataset
+from siamese.errors import CacheError
+from siamese.faces import packs
+from siamese.faces.croppers.fixed_box import FixedBoxCropper
+from siamese.faces.crops import CropResult, crop_files, read_crop
+from siamese.faces.packs import pack_crops, packed_crop, packs_of
+
+BOX = FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30)
+N = 12
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    return [write_image(tmp_path / "in" / f"{i:04d}.png", i) for i in range(N)]
+
+
+def crop(paths: list[Path], cache: Path) -> CropResult:
+    return crop_files(paths, BOX, cache=cache, progress=False, workers=1)
+
+
+def folder_of(result: CropResult) -> Path:
+    return result.files[0].parents[1]
+
+
+def assert_whole(result: CropResult) -> None:
+    for seed, file in enumerate(result.files):
+        np.testing.assert_array_equal(read_crop(file), BOX(random_image(seed)).image)
+
+
+def files_in(cache: Path) -> list[str]:
+    return sorted(f.suffix for f in cache.rglob("*") if f.is_file())
+
+
+def test_packed_crops_are_found_and_read_as_before(paths, cache, monkeypatch):
+    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    before = crop(paths, cache)
+    written = [file.read_bytes() for file in before.files]
+    assert siamese.pack_cache(cache, progress=False) == N
+    assert files_in(cache) == [".json", ".npy", ".npy", ".npy", ".tar", ".tar", ".tar"]
+    assert [packed_crop(file)[0] for file in before.files] == written
+    monkeypatch.setattr(FixedBoxCropper, "__call__", None)  # calling it would raise
+    after = crop(paths, cache)
+    assert (after.files, after.faces, after.computed) == (before.files, before.faces, 0)
+    assert siamese.pack_cache(cache, progress=False) == 0
+    monkeypatch.undo()
+    assert_whole(after)
+
+
+def test_the_number_of_faces_is_kept(tmp_path):
+    for faces, shown in ((None, "x"), (0, "0"), (3, "3")):
+        content = f"{faces or 0:064x}"
+        file = tmp_path / content[:2] / f"{content}-{shown}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(shown.encode())
+        pack_crops(tmp_path, progress=False)
+        found = packs_of(tmp_path)
+        assert (content, faces) in set(found.contents())
+        assert found.find(content, 7) is None
+        assert packed_crop(file)[0] == shown.encode()
+
+
+def test_new_crops_are_files_until_they_are_packed_too(paths, cache):
+    crop(paths[:7], cache)
+    siamese.pack_cache(cache, progress=False)
+    result = crop(paths, cache)
+    assert result.computed == N - 7
+    assert_whole(result)
+    assert siamese.pack_cache(cache, progress=False) == N - 7
+    assert_whole(result)
+    assert files_in(cache).count(".tar") == 2
+
+
+def test_an_archive_is_a_tar_that_others_read(paths, cache):
+    result = crop(paths, cache)
+    written = {file.name: file.read_bytes() for file in result.files}
+    siamese.pack_cache(cache, progress=False)
+    with tarfile.open(next(cache.rglob("*.tar"))) as archive:
+        members = archive.getmembers()
+        assert [m.name for m in members] == sorted(written)
+        assert {m.name: archive.extractfile(m).read() for m in members} == written
+        assert {(m.mtime, m.uid, m.uname) for m in members} == {(0, 0, "")}
+
+
+def test_webdataset_reads_it(paths, cache):
+    webdataset = pytest.importorskip("webdataset")
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    read = list(webdataset.WebDataset(str(next(cache.rglob("*.tar"))), shardshuffle=False))
+    assert sorted(f"{sample['__key__']}.png" for sample in read) == sorted(
+        file.name for file in result.files
+    )
+    folder = folder_of(result)
+    for sample in read:
+        assert sample["png"] == packed_crop(folder / "00" / f"{sample['__key__']}.png")[0]
+
+
+def test_a_reader_that_began_before_goes_on(paths, cache):
+    result = crop(paths, cache)
+    data = CropDataset(result.files, np.arange(N), in_memory=False)
+    before = [data.image(i) for i in range(N)]
+    subprocess.run(
+        [sys.executable, "-m", "siamese", "cache", "pack", "--cache", str(cache)], check=True
+    )
+    for i in range(N):
+        np.testing.assert_array_equal(data.image(i), before[i])
+
+
+def _read_all(files: list[Path]) -> list[bytes]:
+    return [read_crop(file).tobytes() for file in files]
+
+
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_each_process_opens_the_archives_for_itself(paths, cache, method):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    expected = _read_all(result.files)  # they are open here now
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(_read_all, [result.files] * 4) == [expected] * 4
+    opened = packs_of(folder_of(result))._open
+    assert {pid for pid, _ in opened} == {os.getpid()}
+    packs_of(folder_of(result)).close()
+    assert not opened
+    assert _read_all(result.files) == expected
+
+
+def test_threads_read_at_the_same_time(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    expected, found = _read_all(result.files), []
+    threads = [
+        threading.Thread(target=lambda: found.append(_read_all(result.files * 5))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected * 5] * 4
+
+
+@pytest.mark.parametrize("stop", range(30))
+def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
+    """Each call that changes the disk, or waits for it, is the last one in turn."""
+    crop(paths, cache)
+    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    calls = []
+
+    class Killed(BaseException):
+        pass
+
+    def until(real):
+        def call(*given, **named):
+            if len(calls) == stop:
+                raise Killed
+            calls.append(real)
+            return real(*given, **named)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", until(os.replace))
+        patch.setattr(os, "fsync", until(os.fsync))
+        patch.setattr(packs, "write_whole", until(packs.write_whole))
+        patch.setattr(Path, "unlink", until(Path.unlink))
+        patch.setattr(tarfile.TarFile, "addfile", until(tarfile.TarFile.addfile))
+        try:
+            siamese.pack_cache(cache, progress=False)
+        except Killed:
+            assert len(calls) == stop
+    packs._known.clear()  # as in a new process
+    after = crop(paths, cache)
+    assert after.computed == 0
+    assert_whole(after)
+    siamese.pack_cache(cache, progress=False)
+    assert_whole(crop(paths, cache))
+    assert ".png" not in files_in(cache)
+
+
+PACKING = """
+import sys
+from siamese.data.cache import pack_cache
+print("ready", flush=True)
+pack_cache(sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.004, 0.012])
+def test_killed_while_packing_no_crop_is_lost(paths, cache, delay, tmp_path):
+    result = crop(paths, cache)
+    folder = folder_of(result)
+    for i in range(400):  # more to do: content of no image
+        name = f"{i:02x}"[:2] + f"{i:062x}-x.png"
+        (folder / name[:2]).mkdir(exist_ok=True)
+        (folder / name[:2] / name).write_bytes(b"crop %d" % i)
+    packing = subprocess.Popen(
+        [sys.executable, "-c", PACKING, str(cache)], stdout=subprocess.PIPE, text=True
+    )
+    assert packing.stdout.readline() == "ready\n"
+    time.sleep(delay)
+    packing.send_signal(signal.SIGKILL)
+    packing.wait()
+    after = crop(paths, cache)
+    assert after.computed == 0
+    assert_whole(after)
+    held = {
+        content for content, _ in (packs_of(folder, fresh=True) or packs.Packs(folder)).contents()
+    }
+    held |= {f.name[:64] for f in folder.rglob("*.png") if not f.name.startswith(".")}
+    assert len(held) == N + 400
+
+
+def test_a_pack_that_is_not_read_back_as_written_costs_no_crop(paths, cache, monkeypatch):
+    result = crop(paths, cache)
+    real = packs._write_pack
+
+    def on_a_bad_disk(home, files):
+        real(home, files)
+        damage(next(home.glob("*.tar")), "other")
+
+    monkeypatch.setattr(packs, "_write_pack", on_a_bad_disk)
+    siamese.pack_cache(cache, progress=False)
+    assert all(file.is_file() for file in result.files)
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": content[:-700], "empty": b"", "other": b"x" * len(content)}[how])
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "empty"])
+def test_a_damaged_archive_is_reported_and_can_be_made_anew(paths, cache, how):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    archive = next(cache.rglob("*.tar"))
+    damage(archive, how)
+    packs._known.clear()
+    for use in (lambda: crop(paths, cache), lambda: read_crop(result.files[3])):
+        with pytest.raises(CacheError) as caught:
+            use()
+        assert_says(caught.value, archive, archive.with_suffix(".npy").name, "remove", "run again")
+    archive.unlink(missing_ok=True)
+    archive.with_suffix(".npy").unlink()
+    again = crop(paths, cache)
+    assert again.computed == N
+    assert_whole(again)
+
+
+def test_an_archive_that_is_cut_off_while_it_is_open(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    last = max(result.files)
+    read_crop(min(result.files))
+    archive = next(cache.rglob("*.tar"))
+    os.truncate(archive, 3000)
+    with pytest.raises(CacheError) as caught:
+        read_crop(last)
+    assert_says(caught.value, archive, "cut off")
+
+
+def test_a_crop_that_is_damaged_in_its_pack_is_named(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    damage(next(cache.rglob("*.tar")), "other")
+    packs._known.clear()
+    with pytest.raises(CacheError) as caught:
+        read_crop(result.files[0])
+    assert_says(caught.value, next(cache.rglob("*.tar")), "run again")
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "other"])
+def test_a_damaged_index_is_reported(paths, cache, how):
+    crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    index = next(cache.rglob("*.npy"))
+    damage(index, how)
+    with pytest.raises(CacheError) as caught:
+        crop(paths, cache)
+    assert_says(caught.value, index, "no index", "run again")
+
+
+def test_an_index_of_pickles_executes_nothing(paths, cache, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "executed",))
+
+    crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    index = next(cache.rglob("*.npy"))
+    np.save(index, np.array([Evil()], dtype=object), allow_pickle=True)
+    with pytest.raises(CacheError):
+        crop(paths, cache)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_full_disk_loses_nothing(paths, cache, monkeypatch):
+    result = crop(paths, cache)
+
+    def full(*given):
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "addfile", full)
+        with pytest.raises(CacheError) as caught:
+            siamese.pack_cache(cache, progress=False)
+    assert_says(caught.value, os.strerror(28), "still there")
+    assert not list(cache.rglob("*.tmp"))
+    assert_whole(result)
+
+
+def test_the_command_packs_shows_and_wipes(paths, cache, capsys):
+    crop(paths, cache)
+    (folder_of(crop(paths, cache)) / "packs").mkdir()
+    (folder_of(crop(paths, cache)) / "packs" / "mine.tar").write_text("not of the cache")
+    assert main(["cache", "pack", "--cache", str(cache)]) == 0
+    assert capsys.readouterr().out == f"{N} crops packed\n"
+    assert main(["cache", "--cache", str(cache)]) == 0
+    assert "crops: 3 files" in capsys.readouterr().out  # settings, archive, index
+    assert siamese.clear_cache(cache) == 3
+    assert [f.name for f in cache.rglob("*") if f.is_file()] == ["mine.tar"]
