@@ -49,7 +49,7 @@ class BatchLoader(DataLoader[dict[str, Any]]):
         super().__init__(*arguments, **named)
         self._ahead, self._given = ahead, 0
         # Not by assignment, which a DataLoader refuses. Nothing is drawn from it.
-        self.__dict__["sampler"] = _Divided(self.dataset, num_replicas=1, rank=0)
+        self.__dict__["sampler"] = _Divided((), num_replicas=1, rank=0)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches of this epoch were given out, and what the sampler must know."""

@@ -26,8 +26,9 @@ from siamese.evaluation.data import keep_splits, other_table, run_manifest
 from siamese.evaluation.embedding_files import check_suffix, labels_file, write_embeddings
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, home_of, open_source, place_of
+from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import crop_files, kind_of, usable_cores
+from siamese.faces.crops import crop_files, kind_of
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import with_no_face
 from siamese.processes import apart, together
