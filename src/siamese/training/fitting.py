@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -63,8 +62,7 @@ def fit(
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
     except (RuntimeError, OSError, EOFError) as error:
         kept = unfinished(folder)
-        shown = os.path.relpath(folder)
-        remedy = f"; what was trained is kept: go on with resume={shown}" if kept else ""
+        remedy = f"; what was trained is kept: go on with resume={folder}" if kept else ""
         if trainer.world_size > 1 and any(word in str(error) for word in _CUT_OFF):
             raise ProcessError(
                 f"another process of this run has ended, or cannot be reached, and this one cannot "
