@@ -385,6 +385,9 @@ def _beside(manifest: SplitManifest, table: IdentityTable | None) -> dict[str, i
     """Reason -> number of the files that were met and are in no split."""
     if table is None:
         return {}
+    in_splits = sum(len(entries) for entries in manifest.splits.values())
+    if len(table) == in_splits:  # an image is in one split; of millions no set is made then
+        return dict(table.left_out)
     met = {entry["file"] for entries in manifest.splits.values() for entry in entries}
     none = sum(file not in met for file in table.files)
     return {**table.left_out, **({"in no split": none} if none else {})}

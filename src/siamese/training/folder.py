@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+from siamese.datasets.suffixes import is_image
 from siamese.errors import ConfigError
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.sources import is_at_work
@@ -70,6 +72,8 @@ def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
             f"folder, or let it be removed (overwrite=True; on the command line overwrite=true)"
         )
     home, root = folder.resolve(), Path(images.manifest.root)
+    if not _holds_images(home):  # to look where each of millions of images lies would take hours
+        return
     for entries in images.manifest.splits.values():
         for entry in entries:
             if (root / entry["file"]).resolve().is_relative_to(home):
@@ -77,6 +81,11 @@ def check_folder(folder: Path, images: EvaluationData, overwrite: bool) -> None:
                     f"{folder} holds the images to train on; give another folder for the run's "
                     f"files, or they would be read as images the next time"
                 )
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there is any file in a folder that might be an image, however deep."""
+    return any(is_image(name) for _, _, names in os.walk(folder) for name in names)
 
 
 def remove_results(folder: Path) -> None:
