@@ -121,7 +121,9 @@ def main() -> None:
     print(f"\nall {pairs:.3g} pairs: {shown(pairs / rates['pairs calibrated'])} core-hours")
     for classes in (1_000, 10_000, 100_000):
         seconds, size = softmax_step(classes)
-        print(f"margin softmax, {classes:,} classes: {seconds * 1e3:.1f} ms, {size:.3f} GB of weights")
+        print(
+            f"margin softmax, {classes:,} classes: {seconds * 1e3:.1f} ms, {size:.3f} GB of weights"
+        )
 
 
 if __name__ == "__main__":

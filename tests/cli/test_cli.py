@@ -289,7 +289,7 @@ def test_help(command, capsys):
         (["max_epochs=abc"], "max_epochs must be"),
         (["max_epochs=0"], "max_epochs must be"),
         (["trainer.accelerator=cuda"], "Trainer refuses its settings"),
-        (["trainer.devices=2"], "one device"),
+        (["trainer.devices=2", "trainer.strategy=ddp_spawn"], "trainer.strategy=ddp alone"),
         (["data.workers=-1"], "data.workers must be"),
         (["module.optimizer.lr=abc"], "optimizer"),
         (["monitor.name=val/f2"], "is not logged"),

@@ -20,11 +20,11 @@ from siamese.errors import ConfigError, did_you_mean
 
 
 def groups(folder: Path) -> dict[str, list[str]]:
-    """Config group -> its choices, read from the folder of YAML files."""
+    """Config group -> its choices, read from the folder of YAML files; without Hydra's own."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("*.yaml")):
         group = path.parent.relative_to(folder).as_posix()
-        if group != ".":
+        if group != "." and not group.startswith("hydra/"):
             found.setdefault(group, []).append(path.stem)
     return found
 

@@ -49,6 +49,8 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train --multirun hydra/sweeper=optuna 'module.loss.margin=interval(0.5,2)'
                                                  settings that Optuna chooses, by the EER of the
                                                  calibration people (pip: hydra-optuna-sweeper)
+  siamese train --multirun hydra/launcher=slurm ...         its runs as jobs of SLURM (extra slurm)
+  siamese train trainer.devices=2                two processes, on two GPUs or cores
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.workers,
