@@ -40,7 +40,7 @@ def rate(count: int, work: Callable[[], object], rounds: int = 3) -> float:
 def measured(lfw: Path, share: float) -> dict[str, float]:
     table = siamese.IdentityTable.from_folder(lfw)
     paths = [table.root / file for file in table.files[: int(1000 * share)]]
-    found = {"read and hash": rate(len(paths), lambda: hash_files(paths, workers=1))}
+    found = {"read and hash": rate(len(paths), lambda: hash_files(paths))}
     few = paths[: int(300 * share)]
 
     def crop() -> None:
