@@ -41,6 +41,7 @@ ACQUAINTED = {
     ("checkpoint_files", "errors"),
     ("notices", "launched"),
     ("processes", "launched"),
+    ("processes", "errors"),
     ("checkpoint_files", "reading"),
 }
 # Which of our rooms may import which packages that are slow to load or dangerous to spread.

@@ -1,9 +1,12 @@
 """Processes that work together: what they send, sum and share."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.processes import run_in
 
+from siamese.errors import SplitError
 from siamese.processes import across_processes, all_processes, together
 
 
@@ -48,6 +51,50 @@ def test_what_processes_tell_each_other(count):
         assert f["shared"] == (count, f["rank"])
         assert f["outside"] == 1
     assert sorted(i for f in found for i in f["share"]) == list(range(7))
+
+
+class Odd(Exception):
+    """Cannot be made again of what it says."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} in {where}")
+        self.held = Path(where).open()  # cannot be sent either
+
+
+def _caught(work):
+    try:
+        work()
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return "nothing", ""
+
+
+def _errors():
+    here = all_processes()
+
+    def plain():
+        raise SplitError("no split")
+
+    def odd():
+        raise Odd("odd", "/dev/null")
+
+    return [
+        here.by_first(lambda: here.rank + 10),
+        _caught(lambda: here.by_first(plain)),
+        _caught(lambda: here.by_first(odd)),
+        _caught(lambda: here.by_some(odd, here.rank == 1)),
+        _caught(lambda: here.by_some(plain, here.rank > 5)),
+        here.gather("still in step"),
+    ]
+
+
+def test_an_error_of_one_process_reaches_all_and_they_stay_in_step():
+    first, second = run_in(2, _errors)
+    plain, text = ("SplitError", "no split"), "Odd: odd in /dev/null"
+    own, told = ("Odd", "odd in /dev/null"), ("ProcessError", text)
+    still = ["still in step"] * 2
+    assert first == [10, plain, own, told, ("nothing", ""), still]
+    assert second == [10, plain, told, own, ("nothing", ""), still]
 
 
 def _fail():

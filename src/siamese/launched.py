@@ -14,8 +14,12 @@ def by_torchrun() -> bool:
 
 
 def by_slurm() -> bool:
-    """Whether ``srun`` has started this process as one of several tasks (no interactive shell)."""
-    several = "SLURM_PROCID" in os.environ and _number("SLURM_NTASKS") > 1
+    """Whether ``srun`` has started this process as one of several tasks.
+
+    A script of sbatch has the variables of its job, too, but is one process: it is no step.
+    """
+    step = os.environ.get("SLURM_STEP_ID", "").isdigit()
+    several = step and "SLURM_PROCID" in os.environ and _number("SLURM_STEP_NUM_TASKS") > 1
     return several and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
@@ -26,7 +30,7 @@ def follows() -> bool:
     if by_slurm():
         return _number("SLURM_PROCID") > 0
     # Lightning's ddp, which starts the script once more for each device.
-    return "LOCAL_RANK" in os.environ and _number("LOCAL_RANK") + _number("NODE_RANK") > 0
+    return _number("LOCAL_RANK") + _number("NODE_RANK") > 0
 
 
 def local_rank() -> int:
@@ -38,14 +42,14 @@ def on_this_machine() -> int:
     """How many of the processes that torchrun or srun has started are on this machine."""
     if by_torchrun():
         return _number("LOCAL_WORLD_SIZE") or _number("WORLD_SIZE")
-    return _number("SLURM_NTASKS") // max(1, machines()) if by_slurm() else 1
+    return _number("SLURM_STEP_NUM_TASKS") // max(1, machines()) if by_slurm() else 1
 
 
 def machines() -> int:
     """Over how many machines torchrun or srun has started processes."""
     if by_torchrun():
         return max(1, _number("WORLD_SIZE") // on_this_machine())
-    return max(1, _number("SLURM_NNODES")) if by_slurm() else 1
+    return max(1, _number("SLURM_STEP_NUM_NODES") or _number("SLURM_NNODES")) if by_slurm() else 1
 
 
 def _number(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import distributed
 
+from siamese.errors import ProcessError
 from siamese.launched import by_torchrun, local_rank
 
 T = TypeVar("T")
@@ -105,7 +107,8 @@ class Processes:
             try:
                 done = (work(), None)
             except Exception as error:
-                done = (None, error)
+                self.from_first((None, _sendable(error)))
+                raise
         value, failure = self.from_first(done)
         if failure is not None:
             raise failure
@@ -124,10 +127,11 @@ class Processes:
             try:
                 work()
             except Exception as error:
-                if self.count == 1:
-                    raise
                 failure = error
-        for one in self.gather(failure):
+        every = self.gather(None if failure is None else _sendable(failure))
+        if failure is not None:
+            raise failure
+        for one in every:
             if one is not None:
                 raise one
 
@@ -193,9 +197,11 @@ def apart() -> Iterator[None]:
 def meet() -> Processes:
     """Begin torch.distributed where torchrun has started this process with others."""
     if by_torchrun() and not distributed.is_initialized():
-        backend = "nccl" if torch.cuda.is_available() else "gloo"
-        if backend == "nccl":
+        # For both kinds of devices: a run may be told to use the CPUs of a machine with GPUs.
+        several = torch.cuda.is_available() and distributed.is_nccl_available()
+        if several and local_rank() < torch.cuda.device_count():
             torch.cuda.set_device(local_rank())
+        backend = "cpu:gloo,cuda:nccl" if several else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(part)  # gloo's threads, left to themselves, now and then abort the process
     return all_processes()
@@ -206,6 +212,16 @@ def part() -> None:
     _groups.clear()
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error as another process can read it; of one that cannot be sent, what it says."""
+    try:
+        if str(pickle.loads(pickle.dumps(error))) == str(error):
+            return error
+    except Exception:  # pickling calls code of any kind
+        pass
+    return ProcessError(f"{type(error).__name__}: {error}")
 
 
 def _cpu_group() -> Any:

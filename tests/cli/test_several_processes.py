@@ -133,6 +133,58 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(people):
     assert "go on with: siamese train resume=killed" in said
 
 
+PLUGIN = """
+import os
+import siamese
+
+@siamese.LOSSES.register("failing_loss")
+class FailingLoss(siamese.ContrastiveLoss):
+    def forward(self, embeddings, labels, pairs=None):
+        if os.environ["RANK"] in os.environ["FAILING"]:
+            raise {error}
+        return super().forward(embeddings, labels, pairs)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["own", "torchrun"])
+@pytest.mark.parametrize("failing", ["1", "01"])
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ('siamese.errors.DataError("the disk is gone")', "error: the disk is gone"),
+        ('RuntimeError("a mistake")', "mine.py, line 10, which is no part of siamese"),
+    ],
+)
+def test_an_error_in_a_process_is_said_and_ends_all(
+    people, monkeypatch, launcher, failing, error, message
+):
+    (people / "mine.py").write_text(PLUGIN.format(error=error))
+    monkeypatch.setenv("FAILING", failing)
+    given = words("max_epochs=1", "plugins=[mine.py]", "+module.loss._target_=mine.FailingLoss")
+    begin = [sys.executable, "-m", "siamese"]
+    if launcher == "torchrun":
+        begin = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+        begin += ["-m", "siamese"]
+    else:
+        given.append("trainer.devices=2")
+    process = started([*begin, *given])
+    _, said = process.communicate(timeout=100)
+    assert process.returncode
+    assert message in said
+
+
+@pytest.mark.slow
+def test_a_finished_run_that_torchrun_starts_once_more_is_no_failure(people):
+    begin = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "siamese"]
+    run = [*begin, *words("max_epochs=1", "resume=auto")]
+    for _ in range(2):
+        process = started(run)
+        out, said = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+    assert "is finished" in out
+
+
 @pytest.mark.slow
 def test_a_sweep_starts_processes_for_each_run_and_under_torchrun_it_is_one_sweep(people):
     sweep = words("max_epochs=1", "--multirun", "module.loss.margin=1,1.5")

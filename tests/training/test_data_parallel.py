@@ -164,6 +164,95 @@ def test_joined_batches_have_the_gradient_of_one_large_batch(people, pairs):
         np.testing.assert_allclose(mean, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
+def gradient_of_a_sum(count):
+    """Of rows that are gathered and added to others, made before."""
+    other = torch.ones(2, 1, requires_grad=True)
+    own = torch.ones(1, 1, requires_grad=True)
+    whole = whole_batch(own, torch.tensor([0]), None, shared=True)[0]
+    (whole + other).sum().backward()
+    return float(own.grad), other.grad.flatten().tolist()
+
+
+def test_the_gradients_of_others_are_left_alone():
+    assert run_in(2, gradient_of_a_sum, 2) == [(2.0, [1.0, 1.0])] * 2
+
+
+class Recording(siamese.SiameseModule):
+    """Its own step sees the batch as the data module gives it."""
+
+    def training_step(self, batch, batch_idx):
+        self.seen = [*getattr(self, "seen", []), batch]
+        return self.loss(self(batch["image"]), batch["label"], batch.get("pairs"))
+
+
+def rows_seen(root, divided):
+    """Rows that a module with a step of its own gets, and the sizes of its batches."""
+    torch.manual_seed(0)
+    data = data_of(root, siamese.BalancedPairSampler(12))
+    if divided:  # by torch itself
+        rows = torch.utils.data.DistributedSampler(range(len(data.dataset("train"))), shuffle=False)
+        data = data_of(root, torch.utils.data.BatchSampler(rows, 5, drop_last=False))
+    module = (siamese.SiameseModule if divided else Recording)(Wide(), "contrastive_loss")
+    seen = []
+
+    class Look(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append({name: value.tolist() for name, value in batch.items() if name != "image"})
+
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp",
+        max_epochs=1,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[Look()],
+        plugins=[SyncedBatchNorm()],
+    )
+    trainer.fit(module, data)
+    return seen, len(data.dataset("train"))
+
+
+def test_a_step_of_ones_own_gets_whole_batches(people):
+    for seen, _ in run_in(2, rows_seen, people, False):
+        assert seen
+        for batch in seen:
+            assert "whole" not in batch
+            assert max(max(side) for side in batch["pairs"]) < len(batch["label"])
+
+
+def test_a_sampler_that_divides_itself_is_not_divided_again(people):
+    parts = run_in(2, rows_seen, people, True)
+    rows = [row for seen, _ in parts for batch in seen for row in batch["index"]]
+    assert sorted(set(rows)) == list(range(parts[0][1]))
+    assert all("whole" not in batch for seen, _ in parts for batch in seen)
+
+
+def trained_with_pictures(root, folder):
+    data = data_of(root)
+    data.setup()
+    rows = torch.utils.data.RandomSampler(data.dataset("train"))
+    batches = torch.utils.data.BatchSampler(rows, 16, drop_last=True)
+    run = siamese.train(
+        siamese.SiameseModule(Wide(), "contrastive_loss"),
+        data_of(root, batches),
+        folder,
+        max_epochs=1,
+        baselines=(),
+        verbose=False,
+    )
+    return run.operating_point.threshold
+
+
+def test_pictures_of_a_torch_samplers_batches_are_drawn_by_one_process(people, tmp_path):
+    one, other = run_in(2, trained_with_pictures, people, tmp_path)
+    assert one == other
+    assert (tmp_path / "plots" / "training_pairs.png").is_file()
+
+
 def normalised(sizes, dimensions):
     here = all_processes()
     generator = torch.Generator().manual_seed(0)
@@ -225,6 +314,7 @@ def drawn_from_the_global_numbers(root):
     labels = np.arange(40) // 4
     here = all_processes()
     batches = siamese.data.adapters.TorchSampler(sampler).batches(labels, 0, here.rank, here.count)
+    batches.first_draws = True  # as the data module says
     return [plan.indices.tolist() for plan in batches]
 
 
@@ -232,6 +322,7 @@ def test_of_a_torch_sampler_the_first_process_draws_for_all(people):
     parts = run_in(3, drawn_from_the_global_numbers, people)
     drawn = [row for part in parts for batch in part for row in batch]
     assert len(drawn) == len(set(drawn)) == 36  # two batches each, no row twice
+    assert [len(batches) for batches in parts] == [2, 2, 2]
 
 
 def test_a_batch_smaller_than_the_processes_is_refused():
@@ -324,6 +415,8 @@ def joined_as_srun_would(port):
         "SLURM_LOCALID": str(rank),
         "SLURM_NODEID": "0",
         "SLURM_NTASKS": "2",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NNODES": "1",
         "SLURM_JOB_NAME": "siamese",

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
+import sys
 import tempfile
+import threading
+import time
+import traceback
 import uuid
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from siamese import errors
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
 # A job: its settings, Hydra's own, and the folder of the run.
 Job = tuple["DictConfig", "DictConfig", str]
 TOLD = 2  # the exit code of a process that has left its error in a file
+ALIKE = 60.0  # seconds within which processes fail that fail alike
+_FAILURES = "siamese/failures"  # in the store of the processes
 
 
 def wanted_processes(trainer: Mapping[str, Any]) -> int:
@@ -33,6 +42,7 @@ def wanted_processes(trainer: Mapping[str, Any]) -> int:
     Raises:
         ConfigError: several machines, whose processes torchrun must start.
     """
+    trainer = {name: value for name, value in trainer.items() if value is not None}
     one = trainer.get("devices", 1) in (1, "1")
     if by_torchrun() or (one and trainer.get("num_nodes", 1) in (1, "1")):
         return 1
@@ -60,7 +70,6 @@ def run_in_processes(count: int, job: Job) -> float:
         SiameseError: that of the job, or that one of the processes was killed.
         TrainingStoppedError: a signal stopped it.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -76,7 +85,7 @@ def run_in_processes(count: int, job: Job) -> float:
         monitor_interval=0.2,
         start_method="spawn",
     )
-    with tempfile.TemporaryDirectory() as reports, _threads(count), _own_signals(), _quiet():
+    with tempfile.TemporaryDirectory() as reports, _threads(count), _signals_passed_on(), _quiet():
         try:
             given = elastic_launch(settings, _work)(job, reports)
             return float(given[0])
@@ -85,24 +94,31 @@ def run_in_processes(count: int, job: Job) -> float:
             if told is None or isinstance(told, ProcessError):  # an echo of what happened
                 told = _of_killed(failed, job[2]) or told
             raise told or ProcessError("a process of the run has ended") from failed
-        except SignalException as stopped:
-            raise _reported(Path(reports)) or KeyboardInterrupt from stopped
 
 
 def _work(job: Job, reports: str) -> float:
     """What each of the processes does."""
+    from siamese.cli.main import as_note, explain
+
     # Ctrl-C in a terminal goes to the whole group of processes; these are told by their launcher.
     with contextlib.suppress(OSError, AttributeError):
         os.setpgid(0, 0)
+    warnings.formatwarning = as_note
+    told: dict[str, Any] = {}
     try:
-        return in_company(job)
+        with _quiet():
+            return in_company(job)
     except (SiameseError, KeyboardInterrupt) as error:
-        told: dict[str, Any] = {"kind": type(error).__name__, "text": str(error)}
+        told = {"kind": type(error).__name__, "text": str(error)}
         if (number := getattr(error, "signal", None)) is not None:
             told |= {"signal": int(number), "folder": getattr(error, "folder", None)}
-        report = Path(reports) / f"{os.environ['RANK']}.json"
-        report.write_text(json.dumps(told, default=str), encoding="utf-8")
-        os._exit(TOLD)  # the launcher would print where the error was raised
+    except Exception as error:
+        text, expected = explain(error)
+        told = {"kind": "", "text": text, "traceback": "" if expected else traceback.format_exc()}
+    told["time"] = time.time()
+    report = Path(reports) / f"{os.environ['RANK']}.json"
+    report.write_text(json.dumps(told, default=str), encoding="utf-8")
+    os._exit(TOLD)  # the launcher would print where the error was raised
 
 
 def in_company(job: Job) -> float:
@@ -118,11 +134,16 @@ def in_company(job: Job) -> float:
     return objective(train_as_told(config, Path(folder)))
 
 
-def lead(job: Job) -> None:
-    """Tell the processes that torchrun has started what to do; they wait in :func:`follow`."""
+def lead(job: Job) -> float:
+    """Do a job with the processes that torchrun has started; they wait in :func:`follow`."""
     from siamese.processes import all_processes
 
     all_processes().from_first(job)
+    try:
+        return in_company(job)
+    except SiameseError:
+        _count_failure()
+        raise
 
 
 def dismiss() -> None:
@@ -137,10 +158,12 @@ def follow() -> int:
 
     Raises:
         ProcessError: the first process has ended.
+        SiameseError: that of a job which other processes have not failed at; they wait for this
+            one, and learn of its end.
     """
     from siamese.processes import all_processes
 
-    here = all_processes()
+    here, failures = all_processes(), 0
     while True:
         try:
             job: Job | None = here.from_first(None)
@@ -148,17 +171,41 @@ def follow() -> int:
             raise ProcessError("the first process has ended") from error
         if job is None:
             return 0
-        with contextlib.suppress(SiameseError):  # the first one says it, and ends or goes on
+        try:
             in_company(job)
+        except SiameseError:
+            failures += 1
+            if not _all_have_failed(failures * here.count):
+                raise
+            # The first one says it, and ends or goes on.
+
+
+def _count_failure() -> int:
+    """Note that this process has failed at a job; how often that happened in all processes."""
+    from torch.distributed import distributed_c10d
+
+    return int(distributed_c10d._get_default_store().add(_FAILURES, 1))
+
+
+def _all_have_failed(wanted: int) -> bool:
+    """Whether all processes fail at the job that this one has failed at; waits a minute for it."""
+    from torch.distributed import distributed_c10d
+
+    found, end = _count_failure(), time.monotonic() + ALIKE
+    while found < wanted and time.monotonic() < end:
+        time.sleep(0.1)
+        found = int(distributed_c10d._get_default_store().add(_FAILURES, 0))
+    return found >= wanted
 
 
 def _reported(reports: Path) -> BaseException | None:
-    """The error that a process has left; the first one's before all, and what is no echo."""
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(reports.iterdir())]
-    told.sort(key=lambda one: one["kind"] == ProcessError.__name__)
-    if not told:
+    """The first error that a process has left, before those that are echoes of it."""
+    every = [json.loads(path.read_text(encoding="utf-8")) for path in reports.iterdir()]
+    if not every:
         return None
-    one = told[0]
+    one = min(every, key=lambda told: (told["kind"] == ProcessError.__name__, told["time"]))
+    if shown := one.get("traceback"):
+        print(shown, end="", file=sys.stderr)
     if "signal" in one:
         from siamese.training.stopping import TrainingStoppedError
 
@@ -199,13 +246,16 @@ def _of_killed(failed: Any, folder: str) -> SiameseError | None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the launcher's own report of failures off the console: its first line says nothing."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    names = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -224,13 +274,33 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Put back what the launcher makes of signals."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    before = {number: signal.getsignal(number) for number in numbers}
+def _signals_passed_on() -> Iterator[None]:
+    """Hand SIGTERM and Ctrl-C on to the processes, which end their batch and leave a checkpoint.
+
+    torch's launcher would give them 30 seconds, and kill them.
+    """
+    name, numbers = "TORCHELASTIC_SIGNALS_TO_HANDLE", (signal.SIGTERM, signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    given, before = os.environ.get(name), {number: signal.getsignal(number) for number in numbers}
+    others = (signal.SIGHUP, signal.SIGQUIT)
+    before |= {number: signal.getsignal(number) for number in others}
+    os.environ[name] = "SIGQUIT"
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in multiprocessing.active_children():
+            with contextlib.suppress(OSError):
+                os.kill(process.pid, number)  # type: ignore[arg-type]
+
     try:
+        for number in numbers:
+            signal.signal(number, pass_on)
         yield
     finally:
         for number, handler in before.items():
             with contextlib.suppress(ValueError, TypeError):
                 signal.signal(number, handler)
+        os.environ.pop(name)
+        if given is not None:
+            os.environ[name] = given

@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if not name.startswith("-") and name not in COMMANDS:
         parser.error(f"unknown command {name!r}{did_you_mean(name, COMMANDS)}")
-    warnings.formatwarning = _as_note
+    warnings.formatwarning = as_note
     try:
         with several.one_speaker(name):
             code = _run(name, argv, parser, own)
@@ -131,17 +131,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, `head` say, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-    except OSError as error:
+    except Exception as error:
+        message, expected = explain(error)
+        if not expected:
+            traceback.print_exc()
+        return _fail(name, message, "--json" in argv)
+
+
+def explain(error: Exception) -> tuple[str, bool]:
+    """What to say of an error that is none of ours, and whether that says all there is to know."""
+    if isinstance(error, OSError):
         what = f"{error.filename or 'system'}: {error.strerror or error}"
         remedy = _REMEDIES.get(error.errno or 0, "check the path, permissions and space")
-        return _fail(name, f"{what}; {remedy}", "--json" in argv)
-    except Exception as error:
-        # Never exit code 1 by accident: for `verify` that means "different people".
-        traceback.print_exc()
-        what = f"unexpected {type(error).__name__} (above)"
-        if (place := _own_code(error)) is not None:
-            return _fail(name, f"{what} in {place}, which is no part of siamese", "--json" in argv)
-        return _fail(name, f"{what}: this is a bug in siamese, please report it", "--json" in argv)
+        return f"{what}; {remedy}", True
+    # Never exit code 1 by accident: for `verify` that means "different people".
+    what = f"unexpected {type(error).__name__} (above)"
+    if (place := _own_code(error)) is not None:
+        return f"{what} in {place}, which is no part of siamese", False
+    return f"{what}: this is a bug in siamese, please report it", False
 
 
 def command() -> int:
@@ -195,7 +202,7 @@ def _run(name: str, argv: list[str], parser: Parser, own: Parser | None) -> int:
     return int(run(args))
 
 
-def _as_note(
+def as_note(
     message: Warning | str,
     category: type[Warning],
     filename: str,

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from siamese.launched import by_torchrun
+from siamese.launched import by_slurm, by_torchrun
 
 # Commands that divide their work.
 DIVIDED = ("train", "evaluate", "calibrate", "embed")
@@ -31,6 +31,10 @@ def one_speaker(command: str) -> Iterator[None]:
     Raises:
         SystemExit: with code 2, where the command failed and another process says why.
     """
+    if command in DIVIDED and by_slurm():
+        from siamese.training.joining import speak_as_torchrun
+
+        speak_as_torchrun()
     if command not in DIVIDED or not by_torchrun():
         yield
         return

@@ -94,7 +94,7 @@ def run_words(argv: Sequence[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from siamese.cli.company import dismiss, follow
+    from siamese.cli.company import follow
     from siamese.cli.flags import check_flags
     from siamese.cli.newest_run import with_run
     from siamese.cli.overrides import complete_overrides, groups
@@ -122,7 +122,7 @@ def run_words(argv: Sequence[str]) -> int:
     except Refused as refused:
         if automatic and isinstance(refused.error, NothingLeftError):  # given once more: no failure
             print(refused.error)
-            return 0
+            return _done()
         raise refused.error from refused
     except (HydraException, OmegaConfBaseException) as error:
         if "does not support sweep type" in str(error):
@@ -131,9 +131,20 @@ def run_words(argv: Sequence[str]) -> int:
                 "values: add hydra/sweeper=optuna (pip install hydra-optuna-sweeper)"
             ) from error
         raise ConfigError(_one_line(error)) from error
+    except SystemExit as ended:  # --hydra-help and the like
+        if not ended.code:
+            _done()
+        raise
     finally:
         sys.argv = before
         show_sweep()  # also of a sweep that was stopped, or of which a run failed
+    return _done()
+
+
+def _done() -> int:
+    """Let the processes that torchrun has started go, too; returns 0."""
+    from siamese.cli.company import dismiss
+
     if by_torchrun():
         dismiss()
     return 0
@@ -171,19 +182,22 @@ def _job(config: DictConfig) -> float:
 def _run(config: DictConfig, folder: Path) -> float:
     """Run a job: in this process, in others of this machine, or with those of torchrun."""
     from hydra.core.hydra_config import HydraConfig
+    from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    from siamese.cli.company import in_company, lead, run_in_processes, wanted_processes
+    from siamese.cli.company import lead, run_in_processes, wanted_processes
 
     job = (config, OmegaConf.create({"hydra": HydraConfig.get()}), str(folder))
     given: Any = OmegaConf.select(config, "trainer")
-    count = wanted_processes(OmegaConf.to_container(given) if given else {})  # type: ignore[arg-type]
+    settings: Any = OmegaConf.to_container(given, resolve=True) if given else {}
+    if isinstance(settings.get("strategy"), dict):
+        settings["strategy"] = instantiate(given.strategy, _convert_="all")
+    count = wanted_processes(settings)
     if count > 1:
         _check_given(config)
         return run_in_processes(count, job)
     if by_torchrun():
-        lead(job)
-        return in_company(job)
+        return lead(job)
     return objective(train_as_told(config, folder))
 
 

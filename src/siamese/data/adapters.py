@@ -101,6 +101,10 @@ class TorchBatches:
     out what was trained on. An epoch is drawn at once, when it begins; of several processes the
     first one draws for all, unless the sampler is a ``DistributedSampler``, which divides its rows
     itself. The augmentation depends on ``(seed, epoch, step, rank)``, as ever.
+
+    Attributes:
+        divides_itself: whether the sampler is a ``DistributedSampler``.
+        first_draws: whether the first process draws for all; then all must begin an epoch.
     """
 
     def __init__(
@@ -108,8 +112,9 @@ class TorchBatches:
     ) -> None:
         self._sampler, self._images, self._seed = sampler, images, seed
         parts = (sampler, getattr(sampler, "sampler", None))
-        self._divides = any(isinstance(part, DistributedSampler) for part in parts)
-        if self._divides:
+        self.divides_itself = any(isinstance(part, DistributedSampler) for part in parts)
+        self.first_draws = False
+        if self.divides_itself:
             rank, world = 0, 1
         self._rank, self._world = rank, world
         if len(sampler) < world:  # type: ignore[arg-type]
@@ -160,7 +165,7 @@ class TorchBatches:
         if generator is not None:
             self._drawn_from["generator"] = generator.get_state()
         batches = list(itertools.islice(self._sampler, len(self) * self._world))
-        if not self._divides:  # each process may have random numbers of its own
+        if self.first_draws:  # each process may have random numbers of its own
             batches = all_processes().from_first(batches)
         if given:  # the training's own have gone on since
             set_random_state(now)

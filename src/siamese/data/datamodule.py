@@ -26,7 +26,7 @@ from siamese.data.loader import BatchLoader
 from siamese.data.loader_process import begin_worker
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
-from siamese.data.samplers.base import PlannedBatches, Sampler, SequentialBatches
+from siamese.data.samplers.base import BatchPlan, PlannedBatches, Sampler, SequentialBatches
 from siamese.data.samplers.divided_batches import DividedBatches
 from siamese.data.samplers.identity_sampler import IdentitySampler
 from siamese.data.split_protocols.base import SPLIT_PROTOCOLS, SplitProtocol
@@ -45,7 +45,6 @@ from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.registry import Registry
 
 BAD_IMAGE_POLICIES = ("error", "quarantine")
-SPLIT = "split"  # a module's ``data_parallel``: each batch is divided over the processes
 Batches = PlannedBatches | TorchBatches | DividedBatches
 
 
@@ -282,21 +281,30 @@ class ImageDataModule(pl.LightningDataModule):
     def training_batches(self) -> PlannedBatches | TorchBatches | DividedBatches:
         """Which images are together in which training batch, on this process.
 
-        A module that says ``data_parallel = "split"`` (:class:`siamese.SiameseModule`) gets a part
-        of the batches that one process would have; any other gets batches of its own.
+        A module with an attribute ``loads_parts`` that is True (:class:`siamese.SiameseModule`, by
+        its ``data_parallel``) gets a part of each batch that one process would have; any other gets
+        batches of its own. A ``DistributedSampler`` divides its rows itself.
         """
+        module = None if self.trainer is None else self.trainer.lightning_module
+        rank, world = self._rank()
+        parts = world > 1 and bool(getattr(module, "loads_parts", False))
+        batches = self._batches(0, 1) if parts else self._batches(rank, world)
+        if not isinstance(batches, TorchBatches):
+            return DividedBatches(batches, rank, world) if parts else batches
+        if batches.divides_itself:
+            return self._batches(rank, world)
+        batches.first_draws = world > 1
+        return DividedBatches(batches, rank, world) if parts else batches
+
+    def first_batch(self) -> BatchPlan:
+        """The first training batch of one process, whichever processes train."""
+        return next(iter(self._batches(0, 1)))
+
+    def _batches(self, rank: int, world: int) -> PlannedBatches | TorchBatches:
         labels = self.dataset("train").labels
         assert self.prepared is not None
         chosen = self.prepared.splits["train"].pairs
-        rank, world = self._rank()
-        if world == 1 or not self._splits_batches():
-            return self.batch_sampler.batches(labels, self.batch_seed, rank, world, pairs=chosen)
-        whole = self.batch_sampler.batches(labels, self.batch_seed, pairs=chosen)
-        return DividedBatches(whole, rank, world)
-
-    def _splits_batches(self) -> bool:
-        module = None if self.trainer is None else self.trainer.lightning_module
-        return getattr(module, "data_parallel", None) == SPLIT
+        return self.batch_sampler.batches(labels, self.batch_seed, rank, world, pairs=chosen)
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Sampled, augmented batches of the training split."""

@@ -98,8 +98,8 @@ class CropDataset(Dataset[dict[str, Any]]):
 
         Returns:
             ``image`` (B, 3, size, size) uint8, ``label`` (B,) int64, ``index`` (B,) int64 and,
-            where the plan names pairs, ``pairs`` (2, n) int64 positions in the batch, of which a
-            part is loaded only where several processes share it.
+            where the plan names pairs, ``pairs`` (2, n) int64 positions in the batch. Of a part of
+            a batch these are positions in the whole, and ``whole``, () int64, is its size.
         """
         images = []
         for slot, index in enumerate(plan.indices):
@@ -114,6 +114,8 @@ class CropDataset(Dataset[dict[str, Any]]):
         }
         if plan.pairs is not None:
             batch["pairs"] = torch.from_numpy(plan.pairs)
+        if plan.whole is not None:
+            batch["whole"] = torch.tensor(plan.whole)
         return batch
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +57,8 @@ def identities_of(prepared: PreparedData) -> dict[str, Sequence[str]]:
     return {"all": everything, **splits}
 
 
-def write_training_pairs(batches: Iterable[BatchPlan], data: CropDataset, folder: Path) -> None:
+def write_training_pairs(plan: BatchPlan, data: CropDataset, folder: Path) -> None:
     """``plots/training_pairs.png``: pairs of the first batch, augmented as for the network."""
-    plan = next(iter(batches))
     batch = data[plan]
     labels, images = batch["label"].numpy(), batch["image"].permute(0, 2, 3, 1).numpy()
     every = np.triu_indices(len(labels), 1)

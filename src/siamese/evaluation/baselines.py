@@ -7,6 +7,7 @@ same policy on the calibrating split, judged on the same pairs.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ from siamese.evaluation.baseline import BASELINES, Baseline
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.components import Components, with_no_face
+from siamese.processes import apart, together
 from siamese.verification.figures import gain_in_auc
 from siamese.verification.point import Interval
 from siamese.verification.policies.base import Policy
@@ -72,18 +74,33 @@ def beside_baselines(
         untrained: the run's components with the weights that they had before training.
         policy: how thresholds are chosen.
         cache: of crops.
+
+    Of several processes the first one measures, and tells the others.
     """
     found, notes = [], []
     for name in names:
         try:
-            components, data = _prepared(name, run, untrained, cache)
-            found.append(_compared(name, conclude(components, data, policy), run))
+            measure = functools.partial(_measured, name, run, untrained, policy, cache)
+            found.append(together().by_first(measure))
         except Exception as error:  # the run is saved: no baseline is worth an error
             reason = first_line(error) or type(error).__name__
             notes.append(f"no baseline {BASELINES[name]!r}: {reason}")
     compared = replace(run, baselines=tuple(found))
     said = note_on_training(compared)
     return replace(compared, notes=(*([said] if said else []), *run.notes, *notes))
+
+
+def _measured(
+    name: str,
+    run: RunEvaluation,
+    untrained: Components,
+    policy: Policy,
+    cache: str | Path | None,
+) -> Baseline:
+    """A baseline beside a run; by one process: it may fail, and others would wait for it."""
+    with apart():
+        components, data = _prepared(name, run, untrained, cache)
+        return _compared(name, conclude(components, data, policy), run)
 
 
 def before_training(components: Components) -> Components:

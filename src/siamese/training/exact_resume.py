@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from siamese.checkpoint_files import read_checkpoint
-from siamese.data.datamodule import SPLIT
 from siamese.data.random_numbers import random_state, set_random_state
 from siamese.data.transforms import stable_seed
 from siamese.errors import CheckpointError, ConfigError
@@ -114,6 +113,8 @@ class ExactResume(pl.Callback):
             trainer.should_stop = True
         if state := own.get("random"):
             set_random_state(state)
+            if not same and trainer.global_rank:  # each process draws for its own images
+                torch.manual_seed(stable_seed(torch.initial_seed() % 2**32, trainer.global_rank))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -139,8 +140,11 @@ class ExactResume(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # All its batches were trained on before: no means were made anew.
         means, self._means = self._means, {}
-        for total, weight, name in means.values():
-            pl_module.log(name, torch.tensor(total) / int(weight))
+        if not means:
+            return
+        every = all_processes().gather(means) if trainer.world_size > 1 else [means]
+        for name, value in means_of(every).items():
+            pl_module.log(name, torch.tensor(value))
 
     def _add_means(self, trainer: pl.Trainer) -> None:
         """Add what the means held when the run was stopped, once a batch has made them anew."""
@@ -150,13 +154,27 @@ class ExactResume(pl.Callback):
                     _add(metric, *sums[:2])
 
 
+def means_of(every: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Logged name -> mean of an epoch, out of the sums of all processes.
+
+    Where they shared their batches, all have the same sums, and the mean is that of the first.
+    """
+    found = {}
+    for key, (total, weight, name) in every[0].items():
+        sums = [means[key] for means in every if key in means]
+        if any(one != sums[0] for one in sums):
+            total, weight = (sum(float(one[i]) for one in sums) for i in (0, 1))
+        found[str(name)] = float(torch.tensor(total) / int(weight))
+    return found
+
+
 def _check_processes(module: pl.LightningModule, before: int, now: int) -> None:
     """Refuse to go on within an epoch where its batches were those of other processes.
 
     Raises:
         ConfigError: see above.
     """
-    divided = getattr(module, "data_parallel", None) == SPLIT
+    divided = bool(getattr(module, "loads_parts", False))
     if before != now and not divided:
         raise ConfigError(
             f"the run was stopped within an epoch of {before} processes, each with batches of its "

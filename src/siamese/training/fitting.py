@@ -55,10 +55,10 @@ def fit(
     try:
         with stop.listening():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-            if stop.signal is not None:  # after the last epoch
+            if stop.agreed is not None:  # after the last epoch
                 raise StoppedTraining
     except (StoppedTraining, SystemExit) as stopped:  # the latter is Lightning's answer to Ctrl-C
-        number = stop.signal or signal.SIGINT
+        number = stop.agreed or stop.signal or signal.SIGINT
         raise TrainingStoppedError(number, folder if unfinished(folder) else None) from stopped
     except (RuntimeError, OSError, EOFError) as error:
         kept = unfinished(folder)

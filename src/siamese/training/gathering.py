@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from siamese.data.datamodule import SPLIT
-
-JOINED, SEPARATE = "joined", "separate"
+SPLIT, JOINED, SEPARATE = "split", "joined", "separate"
 # What several processes do with batches; see :class:`siamese.SiameseModule`.
 DATA_PARALLEL = (SPLIT, JOINED, SEPARATE)
 
@@ -25,7 +23,8 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         # The sum over processes: DistributedDataParallel will take the mean over as many.
-        gradient = gradient.contiguous()
+        # A copy: what came in may be needed by others.
+        gradient = gradient.contiguous().clone()
         distributed.all_reduce(gradient)
         begin = sum(ctx.sizes[: distributed.get_rank()])
         return gradient[begin : begin + ctx.sizes[distributed.get_rank()]], None

@@ -37,7 +37,18 @@ def join_run() -> Processes:
     Raises:
         ConfigError: tasks of SLURM that are not asked for as Lightning understands them.
     """
+    speak_as_torchrun()
+    return meet()
+
+
+def speak_as_torchrun() -> None:
+    """Give a process that srun has started the variables that torchrun would have given.
+
+    Raises:
+        ConfigError: tasks of SLURM that are not asked for as Lightning understands them.
+    """
     if by_slurm() and not by_torchrun():
+        on_machine = on_this_machine()
         try:
             slurm = SLURMEnvironment()
         except RuntimeError as error:
@@ -48,9 +59,8 @@ def join_run() -> Processes:
             "RANK": str(slurm.global_rank()),
             "LOCAL_RANK": str(slurm.local_rank()),
             "WORLD_SIZE": str(slurm.world_size()),
-            "LOCAL_WORLD_SIZE": str(on_this_machine()),
+            "LOCAL_WORLD_SIZE": str(on_machine),
         }
-    return meet()
 
 
 def started_devices() -> dict[str, Any]:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-_named: set[str] = set()
-
 
 def log_alike(module: pl.LightningModule, name: str, value: Any, **options: Any) -> None:
     """``module.log``, where all processes have the same value, such as one of gathered rows.
@@ -17,8 +15,6 @@ def log_alike(module: pl.LightningModule, name: str, value: Any, **options: Any)
     Lightning would advise a mean over processes (``sync_dist=True``): of three equal numbers it is
     another one, in the last bit.
     """
-    if name not in _named:
-        _named.add(name)
-        text = rf"It is recommended to use `self\.log\('{re.escape(name)}'"
-        warnings.filterwarnings("ignore", message=text)
+    text = rf"It is recommended to use `self\.log\('{re.escape(name)}'"
+    warnings.filterwarnings("ignore", message=text)
     module.log(name, value, **options)

@@ -14,7 +14,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from siamese.backbones.base import BACKBONES, as_backbone
-from siamese.data.datamodule import SPLIT, ImageDataModule
+from siamese.data.datamodule import ImageDataModule
 from siamese.data.dataset import CropDataset, SplitOrigin
 from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
@@ -30,7 +30,7 @@ from siamese.training.description import (
     describe_module,
     read_module_checkpoint,
 )
-from siamese.training.gathering import DATA_PARALLEL, SEPARATE, whole_batch
+from siamese.training.gathering import DATA_PARALLEL, SEPARATE, SPLIT, whole_batch
 from siamese.training.joining import shared
 from siamese.training.logged_alike import log_alike
 from siamese.training.monitors import full_monitor
@@ -100,9 +100,11 @@ class SiameseModule(pl.LightningModule):
               normalisation needs :class:`siamese.SyncedBatchNorm`.
             * ``"joined"``: each process draws batches of its own; the loss sees them as one, with
               pairs across processes.
-            * ``"separate"``: each process draws batches of its own, and its loss sees these alone.
-              With data that are not of :class:`siamese.ImageDataModule`, ``"split"`` is
-              ``"joined"`` where batches name no pairs.
+            * ``"separate"``: each process draws batches of its own, and its loss sees these alone;
+              ``train/accuracy`` is that of the first process.
+
+            Loaders that do not divide batches (of your own, or with a ``DistributedSampler``) make
+            ``"split"`` to ``"joined"``, and so does a ``training_step`` of your own.
 
     Attributes:
         threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
@@ -150,6 +152,12 @@ class SiameseModule(pl.LightningModule):
         self._training_threshold: float | None = None
         self._outputs: SplitOutputs | None = None
 
+    @property
+    def loads_parts(self) -> bool:
+        """Whether each process needs a part of a batch alone; the data module asks."""
+        own = type(self).training_step is SiameseModule.training_step
+        return own and self.data_parallel == SPLIT
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) uint8 or floating point 0..1 -> (B, D)."""
         embeddings: Tensor = self.backbone(images)
@@ -159,17 +167,12 @@ class SiameseModule(pl.LightningModule):
         embeddings, labels, pairs = self(batch["image"]), batch["label"], batch.get("pairs")
         separate = self.data_parallel == SEPARATE
         if self._trainer is not None and self.trainer.world_size > 1 and not separate:
-            shared = self.data_parallel == SPLIT
+            shared = "whole" in batch
             embeddings, labels, pairs = whole_batch(embeddings, labels, pairs, shared=shared)
         loss: Tensor = self.loss(embeddings, labels, pairs)
+        common: dict[str, Any] = {"on_step": False, "on_epoch": True, "batch_size": len(labels)}
         # Of a whole batch all processes have the same.
-        common: dict[str, Any] = {
-            "on_step": False,
-            "on_epoch": True,
-            "batch_size": len(labels),
-            "sync_dist": separate,
-        }
-        log_alike(self, "train/loss", loss, prog_bar=True, **common)
+        log_alike(self, "train/loss", loss, prog_bar=True, sync_dist=separate, **common)
         if (right := self._train_accuracy(embeddings.detach(), labels, pairs)) is not None:
             log_alike(self, "train/accuracy", right, **common)
         return loss

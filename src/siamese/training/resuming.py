@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from siamese.checkpoint_files import read_checkpoint
@@ -21,7 +20,7 @@ from siamese.reading import read_object
 from siamese.report.history import History, join_histories, read_history
 from siamese.training.changes import check_changes, differences, note_of_length
 from siamese.training.description import KEY
-from siamese.training.exact_resume import ExactResume
+from siamese.training.exact_resume import ExactResume, means_of
 from siamese.training.folder import FINISHED
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import short_monitor
@@ -43,10 +42,8 @@ def _described(folder: Path) -> dict[str, Any]:
 
 def _last_means(saved: Mapping[str, Any], epoch: int) -> History:
     """What is logged at the end of an epoch, after its checkpoint: a kill may come in between."""
-    return {
-        str(name): ([epoch], [float(torch.tensor(total) / int(weight))])
-        for total, weight, name in saved.get("means", {}).values()
-    }
+    every = [one.get("means", {}) for one in (saved, *saved.get("others", []))]
+    return {name: ([epoch], [value]) for name, value in means_of(every).items()}
 
 
 def _logged_today(name: str, split: str) -> str:

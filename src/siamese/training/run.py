@@ -307,7 +307,7 @@ def _describe(
     """Write, and show, what the run is made of."""
     write_data(images.manifest, images.prepared, folder, draw)
     if draw:
-        write_training_pairs(data.training_batches(), images.datasets["train"], folder)
+        write_training_pairs(data.first_batch(), images.datasets["train"], folder)
     if not verbose:
         return
     whole = identities_of(images.prepared)

@@ -66,15 +66,21 @@ def _word(folder: Path) -> str:
 
 
 class StopRequest:
-    """What the signals have asked for, since :meth:`listening` began."""
+    """What the signals have asked for, since :meth:`listening` began.
+
+    Attributes:
+        signal: that this process got; None before.
+        agreed: that one of the processes of the run got, when all have heard of it.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.agreed: int | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Note a first signal; a second one interrupts at once. In the main thread only."""
-        self.signal = None
+        self.signal = self.agreed = None
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -133,10 +139,12 @@ class GracefulStop(Checkpoint):
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         """Whether to stop: of several processes all do, after the same batch."""
-        if trainer.world_size > 1:
-            signals = all_processes().gather(self._request.signal)
-            self._request.signal = next((one for one in signals if one is not None), None)
-        return self._request.signal is not None
+        asked = self._request
+        signals = [asked.signal]
+        if trainer.world_size > 1:  # not into `signal`: this process's own first one may yet come
+            signals = all_processes().gather(asked.signal)
+        asked.agreed = next((one for one in signals if one is not None), None)
+        return asked.agreed is not None
 
     def on_train_batch_end(
         self,

@@ -9,6 +9,8 @@ from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from siamese.notices import warn_once
+
 
 class SyncedBatchNorm(LayerSync):
     """Lets batch normalisation see the whole batch, of which each process has a part.
@@ -19,17 +21,27 @@ class SyncedBatchNorm(LayerSync):
         pl.Trainer(devices=2, strategy="ddp", plugins=[siamese.SyncedBatchNorm()])
 
     The layers keep their names and weights, and are what they were when the training has ended.
+    Classes that inherit from torch's are left as they are, and a warning names them.
     """
+
+    applied = 0  # to models that are trained now; without one, layers and their copies are torch's
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Change the layers of a model in place; returns it."""
+        SyncedBatchNorm.applied += 1
         for layer in model.modules():
             if type(layer) in _WHOLE:
                 layer.__class__ = _WHOLE[type(layer)]
+            elif isinstance(layer, _BatchNorm) and not isinstance(layer, nn.SyncBatchNorm):
+                warn_once(
+                    f"{type(layer).__name__} normalises the part of a batch that a process has: "
+                    f"only torch's own BatchNorm1d, 2d and 3d are changed"
+                )
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
         """The reverse of :meth:`apply`."""
+        SyncedBatchNorm.applied = max(0, SyncedBatchNorm.applied - 1)
         before = {whole: plain for plain, whole in _WHOLE.items()}
         for layer in model.modules():
             layer.__class__ = before.get(type(layer), type(layer))
@@ -61,7 +73,7 @@ class _OverProcesses(_BatchNorm):
     """Ioffe & Szegedy, *Batch Normalization*, 2015, with mean and variance of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:
-        alone = not distributed.is_initialized() or distributed.get_world_size() == 1
+        alone = not SyncedBatchNorm.applied or not distributed.is_initialized()
         if not self.training or alone:
             return super().forward(input)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]

@@ -68,7 +68,11 @@ def make_trainer(
         # Lightning would rebuild the samplers without their arguments; ours shard themselves.
         "use_distributed_sampler": False,
     }
-    merged = defaults | started_devices() | dict(settings)
+    merged = defaults | {"strategy": "auto"} | dict(settings)
+    started = started_devices()  # they are there, whatever an earlier run was given
+    if merged["strategy"] != "auto":
+        started.pop("strategy", None)
+    merged |= started
     own = merged.pop("callbacks", None) or []
     callbacks = [*callbacks, *(own if isinstance(own, (list, tuple)) else [own])]
     plugins = merged.pop("plugins", None) or []

@@ -14,7 +14,6 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
-from siamese.data.datamodule import SPLIT
 from siamese.errors import ConfigError
 from siamese.launched import follows
 from siamese.processes import all_processes
@@ -139,7 +138,7 @@ class LearningWatch(pl.Callback):
         wanted = batch_idx % EVERY == 0 and len(self._labelled) < BATCHES
         if wanted and (labelled := labels_of(batch)) is not None:
             if trainer.world_size > 1:
-                labelled = _of_whole_batch(labelled, pl_module)
+                labelled = _of_whole_batch(labelled, pl_module, "whole" in batch)
             self._labelled.append(labelled)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -281,14 +280,13 @@ class LearningWatch(pl.Callback):
             )
 
 
-def _of_whole_batch(labelled: Labelled, module: pl.LightningModule) -> Labelled:
+def _of_whole_batch(labelled: Labelled, module: pl.LightningModule, shared: bool) -> Labelled:
     """What the loss sees where the processes share a batch; see ``data_parallel``."""
     labels, pairs = labelled
-    way = getattr(module, "data_parallel", SEPARATE)
-    if way == SEPARATE:
+    if getattr(module, "data_parallel", SEPARATE) == SEPARATE:
         return labelled
     rows = labels.new_zeros(len(labels), 1, dtype=torch.float32)
-    return whole_batch(rows, labels, pairs, shared=way == SPLIT)[1:]
+    return whole_batch(rows, labels, pairs, shared=shared)[1:]
 
 
 def _logged_area(trainer: pl.Trainer) -> float | None:

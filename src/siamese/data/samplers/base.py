@@ -25,12 +25,14 @@ class BatchPlan:
             augmentation.
         first: of a part of a batch, the position of its first image in the whole; ``pairs`` are
             positions in the whole.
+        whole: images in the whole batch, of which this is a part; None if it is no part.
     """
 
     indices: np.ndarray
     pairs: np.ndarray | None = None
     seed: tuple[int, ...] | None = None
     first: int = 0
+    whole: int | None = None
 
     def part(self, rank: int, world: int) -> BatchPlan:
         """The images that one of ``world`` processes embeds: consecutive ones, one at least.
@@ -45,7 +47,7 @@ class BatchPlan:
                 f"batches (data.sampler), or use fewer processes"
             )
         begin, end = n * rank // world, n * (rank + 1) // world
-        return replace(self, indices=self.indices[begin:end], first=self.first + begin)
+        return replace(self, indices=self.indices[begin:end], first=begin, whole=n)
 
     def __len__(self) -> int:
         return len(self.indices)
