@@ -58,7 +58,7 @@ class Odd(Exception):
 
     def __init__(self, what, where):
         super().__init__(f"{what} in {where}")
-        self.held = Path(where).open()  # cannot be sent either
+        self.held = Path(where).open()  # noqa: SIM115 - cannot be sent either
 
 
 def _caught(work):

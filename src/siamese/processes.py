@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -203,15 +204,21 @@ def meet() -> Processes:
             torch.cuda.set_device(local_rank())
         backend = "cpu:gloo,cuda:nccl" if several else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
-        atexit.register(part)  # gloo's threads, left to themselves, now and then abort the process
+        atexit.register(part)
     return all_processes()
 
 
 def part() -> None:
-    """End torch.distributed, if it has begun."""
+    """End torch.distributed, if it has begun.
+
+    What still holds its groups, such as a network that was trained, is let go before: threads of
+    gloo that outlive the interpreter abort the process, now and then.
+    """
     _groups.clear()
     if distributed.is_available() and distributed.is_initialized():
+        gc.collect()
         distributed.destroy_process_group()
+        gc.collect()
 
 
 def _sendable(error: Exception) -> Exception:

@@ -153,7 +153,7 @@ class FailingLoss(siamese.ContrastiveLoss):
     ("error", "message"),
     [
         ('siamese.errors.DataError("the disk is gone")', "error: the disk is gone"),
-        ('RuntimeError("a mistake")', "mine.py, line 10, which is no part of siamese"),
+        ('RuntimeError("a mistake")', "mine.py, line 9, which is no part of siamese"),
     ],
 )
 def test_an_error_in_a_process_is_said_and_ends_all(
@@ -161,7 +161,7 @@ def test_an_error_in_a_process_is_said_and_ends_all(
 ):
     (people / "mine.py").write_text(PLUGIN.format(error=error))
     monkeypatch.setenv("FAILING", failing)
-    given = words("max_epochs=1", "plugins=[mine.py]", "+module.loss._target_=mine.FailingLoss")
+    given = words("max_epochs=1", "plugins=[mine.py]", "module.loss._target_=mine.FailingLoss")
     begin = [sys.executable, "-m", "siamese"]
     if launcher == "torchrun":
         begin = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]

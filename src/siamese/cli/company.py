@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 Job = tuple["DictConfig", "DictConfig", str]
 TOLD = 2  # the exit code of a process that has left its error in a file
 ALIKE = 60.0  # seconds within which processes fail that fail alike
+_LEFT = "SIGQUIT"  # what torch's launcher may do with signals as it likes
 _FAILURES = "siamese/failures"  # in the store of the processes
 
 
@@ -85,6 +86,8 @@ def run_in_processes(count: int, job: Job) -> float:
         monitor_interval=0.2,
         start_method="spawn",
     )
+    if hasattr(settings, "signals_to_handle"):  # torch 2.4 reads the variable alone
+        settings.signals_to_handle = _LEFT
     with tempfile.TemporaryDirectory() as reports, _threads(count), _signals_passed_on(), _quiet():
         try:
             given = elastic_launch(settings, _work)(job, reports)
@@ -286,7 +289,7 @@ def _signals_passed_on() -> Iterator[None]:
     given, before = os.environ.get(name), {number: signal.getsignal(number) for number in numbers}
     others = (signal.SIGHUP, signal.SIGQUIT)
     before |= {number: signal.getsignal(number) for number in others}
-    os.environ[name] = "SIGQUIT"
+    os.environ[name] = _LEFT
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         for process in multiprocessing.active_children():

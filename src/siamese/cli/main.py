@@ -32,6 +32,7 @@ from siamese.cli import (
     verify,
 )
 from siamese.errors import LINES, SiameseError, did_you_mean, printable
+from siamese.launched import by_torchrun
 
 COMMANDS = {
     "train": train,
@@ -157,6 +158,11 @@ def command() -> int:
     Most of it is the import of torch. Much of that second would go into looking for garbage among
     objects that all stay, and into freeing them one by one at the end.
     """
+    if by_torchrun():
+        code = main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # threads of torch.distributed may outlive the interpreter, and abort
     if sys.argv[1:2] != ["verify"]:
         return main()
     gc.disable()
