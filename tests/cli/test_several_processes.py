@@ -177,7 +177,7 @@ def test_an_error_in_a_process_is_said_and_ends_all(
 @pytest.mark.slow
 def test_a_finished_run_that_torchrun_starts_once_more_is_no_failure(people):
     begin = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "siamese"]
-    run = [*begin, *words("max_epochs=1", "resume=auto")]
+    run = [*begin, *words("max_epochs=1", "resume=auto", "hydra.run.dir=once")]
     for _ in range(2):
         process = started(run)
         out, said = process.communicate(timeout=100)
