@@ -206,3 +206,26 @@ def test_embedding_divides_whole_batches(bundle, people, images):
     for count in (2, 3):
         for found in run_in(count, _embedded_at_once, bundle, files, 4):
             assert torch.equal(found, alone)
+
+
+def _fails_in_one(bundle, people, out, rank, where):
+    """The error that each process gets of what one fails at, and a step that all take then."""
+
+    def fail(*_):
+        raise DataError("the disk is full")
+
+    with across_processes() as processes:
+        if processes.rank == rank:
+            target = embedding_parts if hasattr(embedding_parts, where) else embedding_parts._Task
+            setattr(target, where, fail)
+        try:
+            siamese.embed_files(bundle, people, out, part=7, progress=False)
+        except DataError as error:
+            return str(error), processes.gather(processes.rank)
+    return None
+
+
+@pytest.mark.parametrize(("rank", "where"), [(0, "_joined"), (0, "_is_whole"), (1, "make")])
+def test_what_one_process_fails_at_is_raised_in_all(bundle, people, tmp_path, rank, where):
+    found = run_in(2, _fails_in_one, bundle, people, tmp_path / "e.npz", rank, where)
+    assert found == [("the disk is full", [0, 1])] * 2

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,26 +141,27 @@ def embed_files(
         for start in range(0, len(table), part)
         for rows in [range(start, min(start + part, len(table)))]
     ]
-    # What is there is looked up by one process: files may appear meanwhile.
-    missing = processes.from_first([p for p in parts if not _is_whole(p.file)])
-    if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-    mine = processes.share(missing)
-    with (
-        apart(),
-        progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance,
-    ):
-        for one in mine:
-            task.make(one)
-            advance(len(one.rows))
-    processes.wait()
-    found = None
-    if processes.first:
+
+    def look() -> list[_Part]:
+        """The parts that are missing, by one process: files may appear meanwhile."""
+        missing = [part for part in parts if not _is_whole(part.file)]
+        if missing:
+            folder.mkdir(parents=True, exist_ok=True)
+        return missing
+
+    def finish() -> EmbeddedFiles:
         found = _joined(out, table, parts, len(parts) - len(missing), note)
         _remove_parts(folder)
-    shared = processes.from_first(found)
-    assert shared is not None
-    return shared
+        return found
+
+    missing = processes.by_first(look)
+    mine = processes.share(missing)
+    with progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance:
+        # In turns, as many in each process: what one of them fails at, all learn after the turn.
+        for turn in range(0, len(missing), processes.count):
+            some = processes.share(missing[turn : turn + processes.count])
+            processes.by_some(lambda some=some: task.make_all(some, advance), bool(some))
+    return processes.by_first(finish)
 
 
 class _Part(NamedTuple):
@@ -216,6 +217,13 @@ class _Task(NamedTuple):
                 about = "missing"
             digest.update(f"{name}\0{about}\0".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:24]
+
+    def make_all(self, parts: Sequence[_Part], advance: Callable[[int], None]) -> None:
+        """Make some parts, by this process alone; ``advance`` is told the images of each."""
+        with apart():
+            for part in parts:
+                self.make(part)
+                advance(len(part.rows))
 
     def make(self, part: _Part) -> None:
         """Crop and embed the images of a part, and write its file."""
