@@ -208,6 +208,57 @@ def test_embedding_divides_whole_batches(bundle, people, images):
             assert torch.equal(found, alone)
 
 
+def _stopped_before_the_end(bundle, people, out, **settings):
+    """Make all parts, and stop where they would be joined."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(embedding_parts, "_joined", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            embedded(bundle, people, out, **settings)
+    return sorted(out.with_name(f"{out.name}.parts").glob("0*.npz"))
+
+
+def test_a_part_with_a_flipped_bit_anywhere_is_made_anew(bundle, people, tmp_path):
+    out = tmp_path / "e.npz"
+    whole = embedded(bundle, people, tmp_path / "whole.npz").path.read_bytes()
+    for word in (b"no face", b"rows.npy", b"descr"):
+        part = _stopped_before_the_end(bundle, people, out, overwrite=True)[0]
+        content = part.read_bytes()
+        assert word in content
+        part.write_bytes(content.replace(word, b"#" + word[1:]))
+        found = embedded(bundle, people, out, overwrite=True)
+        assert (found.parts, found.found) == (6, 5)
+        assert out.read_bytes() == whole
+
+
+def test_a_part_that_cannot_be_read_just_now_is_kept(bundle, people, tmp_path, monkeypatch):
+    parts = _stopped_before_the_end(bundle, people, tmp_path / "e.npz")
+
+    def stale(self):
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", stale)
+    with pytest.raises(DataError, match="Stale file handle"):
+        embedded(bundle, people, tmp_path / "e.npz")
+    assert all(part.exists() for part in parts)
+
+
+def test_parts_without_bad_images_do_not_hide_them_later(bundle, tmp_path):
+    people = write_identities(tmp_path / "people", [5] * 8)
+    next(people.rglob("*.png")).write_bytes(b"none")
+    out = tmp_path / "e.npz"
+    _stopped_before_the_end(bundle, people, out, bad_images="quarantine")
+    with pytest.raises(DataError, match="cannot be read"):
+        embedded(bundle, people, out)
+    found = embedded(bundle, people, out, bad_images="quarantine")
+    assert (found.parts, found.found) == (6, 6)
+
+
+def test_parts_of_other_numbers_of_threads_are_not_used(bundle, people, tmp_path, monkeypatch):
+    _stopped_before_the_end(bundle, people, tmp_path / "e.npz")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    assert embedded(bundle, people, tmp_path / "e.npz").found == 0
+
+
 def _fails_in_one(bundle, people, out, rank, where):
     """The error that each process gets of what one fails at, and a step that all take then."""
 
@@ -225,7 +276,7 @@ def _fails_in_one(bundle, people, out, rank, where):
     return None
 
 
-@pytest.mark.parametrize(("rank", "where"), [(0, "_joined"), (0, "_is_whole"), (1, "make")])
+@pytest.mark.parametrize(("rank", "where"), [(0, "_joined"), (0, "_serves"), (1, "make")])
 def test_what_one_process_fails_at_is_raised_in_all(bundle, people, tmp_path, rank, where):
     found = run_in(2, _fails_in_one, bundle, people, tmp_path / "e.npz", rank, where)
     assert found == [("the disk is full", [0, 1])] * 2

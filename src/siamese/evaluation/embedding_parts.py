@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,15 @@ from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation.data import keep_splits, other_table, run_manifest
 from siamese.evaluation.embedding_files import check_suffix, labels_file, write_embeddings
+from siamese.evaluation.part_files import (
+    NO_FACE,
+    SEVERAL_FACES,
+    Part,
+    StoredPart,
+    read_part,
+    remove_parts,
+    write_part,
+)
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, home_of, open_source, place_of
 from siamese.faces.crop_jobs import usable_cores
@@ -33,13 +40,9 @@ from siamese.inference.bundle import Bundle
 from siamese.inference.components import with_no_face
 from siamese.processes import apart, together
 from siamese.progress import progress_bar
-from siamese.storage import write_whole
 
 PART = 4096  # images: some minutes of work are lost at most, and some dozens of MB held
 FORMAT = 1  # of a part; raised where the same settings give other embeddings than before
-
-# The name of a part, and what it is called until it is complete.
-_OWN = re.compile(r"(\d{9}-[0-9a-f]{24}\.npz|\.\d{9}-[0-9a-f]{24}\.npz\..*\.tmp)")
 
 
 @dataclass(frozen=True)
@@ -137,21 +140,21 @@ def embed_files(
     task = _Task.of(bundle, table, work, TestTimeAugmentation.of(bundle.augmentation, views))
     folder = out.with_name(f"{out.name}.parts")
     parts = [
-        _Part(folder / f"{start:09d}-{task.key(rows)}.npz", rows)
+        Part(folder / f"{start:09d}-{task.key(rows)}.npz", rows)
         for start in range(0, len(table), part)
         for rows in [range(start, min(start + part, len(table)))]
     ]
 
-    def look() -> list[_Part]:
+    def look() -> list[Part]:
         """The parts that are missing, by one process: files may appear meanwhile."""
-        missing = [part for part in parts if not _is_whole(part.file)]
+        missing = [part for part in parts if not _serves(part, bad_images)]
         if missing:
             folder.mkdir(parents=True, exist_ok=True)
         return missing
 
     def finish() -> EmbeddedFiles:
         found = _joined(out, table, parts, len(parts) - len(missing), note)
-        _remove_parts(folder)
+        remove_parts(folder)
         return found
 
     missing = processes.by_first(look)
@@ -160,15 +163,8 @@ def embed_files(
         # In turns, as many in each process: what one of them fails at, all learn after the turn.
         for turn in range(0, len(missing), processes.count):
             some = processes.share(missing[turn : turn + processes.count])
-            processes.by_some(lambda some=some: task.make_all(some, advance), bool(some))
+            processes.by_some(functools.partial(task.make_all, some, advance), bool(some))
     return processes.by_first(finish)
-
-
-class _Part(NamedTuple):
-    """Neighbouring images of the table, and the file of their embeddings."""
-
-    file: Path
-    rows: range
 
 
 class _Task(NamedTuple):
@@ -194,7 +190,9 @@ class _Task(NamedTuple):
             "copies": views.copies if views else 0,
             "batch": EVAL_BATCH,
             "torch": torch.__version__,
-            "device": work.device,
+            "device": torch.device(work.device).type,
+            # Of the CPU: with another number the last bits of an embedding may differ.
+            "threads": torch.get_num_threads() if work.device == "cpu" else None,
         }
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name, tensor in sorted(bundle.components.tensors().items()):
@@ -218,14 +216,14 @@ class _Task(NamedTuple):
             digest.update(f"{name}\0{about}\0".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:24]
 
-    def make_all(self, parts: Sequence[_Part], advance: Callable[[int], None]) -> None:
+    def make_all(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
         """Make some parts, by this process alone; ``advance`` is told the images of each."""
         with apart():
             for part in parts:
                 self.make(part)
                 advance(len(part.rows))
 
-    def make(self, part: _Part) -> None:
+    def make(self, part: Part) -> None:
         """Crop and embed the images of a part, and write its file."""
         paths = [self.table.root / self.table.files[row] for row in part.rows]
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share the cores
@@ -241,39 +239,34 @@ class _Task(NamedTuple):
         rows = np.array([r for r, f in zip(part.rows, crops.files, strict=True) if f is not None])
         reasons = {part.rows.start + row: kind_of(reason) for row, reason in crops.bad.items()}
         for row in crops.skipped:
-            reasons[part.rows.start + row] = "several faces" if crops.faces[row] else "no face"
+            reasons[part.rows.start + row] = SEVERAL_FACES if crops.faces[row] else NO_FACE
         found = np.zeros((0, 0), dtype=np.float32)
         if files:
             data = CropDataset(files, np.zeros(len(files), dtype=np.int64), in_memory=False)
             found = embed(self.network, data, tta=self.views).numpy()
-        content = io.BytesIO()
-        left_out = np.frombuffer(json.dumps(reasons).encode(), dtype=np.uint8)
-        np.savez(content, embeddings=found, rows=rows.astype(np.int64), left_out=left_out)
-        write_whole(part.file, content.getvalue())
+        write_part(part, StoredPart(found, rows.astype(np.int64), reasons))
 
 
 def _joined(
-    out: Path, table: IdentityTable, parts: Sequence[_Part], found: int, note: str | None
+    out: Path, table: IdentityTable, parts: Sequence[Part], found: int, note: str | None
 ) -> EmbeddedFiles:
     """Write the embeddings of all parts to one file."""
     rows: list[int] = []
     left_out: dict[str, str] = {}
     size = 0
     for part in parts:
-        with np.load(part.file, allow_pickle=False) as stored:
-            rows += stored["rows"].tolist()
-            size = max(size, stored["embeddings"].shape[1])
-            reasons = json.loads(stored["left_out"].tobytes())
-        left_out |= {table.files[int(row)]: reason for row, reason in reasons.items()}
+        stored = _whole(part)
+        rows += stored.rows.tolist()
+        size = max(size, stored.embeddings.shape[1])
+        left_out |= {table.files[row]: reason for row, reason in stored.left_out.items()}
     if not rows:
         why = ", ".join(sorted(set(left_out.values())))
         raise DataError(f"none of the {len(table):,} images can be embedded: {why}")
 
     def blocks() -> Iterator[np.ndarray]:
         for part in parts:
-            with np.load(part.file, allow_pickle=False) as stored:
-                if len(block := stored["embeddings"]):
-                    yield block
+            if len(block := _whole(part).embeddings):
+                yield block
 
     names, who = ([of[row] for row in rows] for of in (table.files, table.identities))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -282,25 +275,19 @@ def _joined(
     return EmbeddedFiles(out, len(table), len(rows), size, left_out, len(parts), found, notes)
 
 
-def _remove_parts(folder: Path) -> None:
-    """Remove the files that were made here, those of earlier settings, too; nothing else."""
-    with contextlib.suppress(OSError):
-        for file in folder.iterdir():
-            if _OWN.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-        folder.rmdir()
+def _serves(part: Part, bad_images: str) -> bool:
+    """Whether an earlier run has made a part as this one would.
+
+    With bad images left out it serves one alone that leaves them out.
+    """
+    stored = read_part(part)
+    return stored is not None and (bad_images == "quarantine" or not stored.has_bad_images)
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether a part is there, and is what was written: its checksums are those of a zip file."""
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return len(stored["rows"]) == len(stored["embeddings"])
-    except FileNotFoundError:
-        return False
-    except Exception:  # a power failure can leave anything
-        file.unlink(missing_ok=True)
-        return False
+def _whole(part: Part) -> StoredPart:
+    if (stored := read_part(part)) is None:
+        raise DataError(f"{part.file}: the part was removed or damaged meanwhile; run again")
+    return stored
 
 
 def _table(
