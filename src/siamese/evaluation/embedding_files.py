@@ -53,7 +53,8 @@ def write_embeddings(
 ) -> Path:
     """Write embeddings so that the file appears whole or not at all.
 
-    The same content gives the same bytes.
+    The same content gives the same bytes. Of two files the ``.csv`` appears last: one that was
+    there before is removed first, so that it never lies beside embeddings of other rows.
 
     Args:
         path: what it ends in says how: ``.npz`` holds the arrays embeddings (N, D) float32, files
@@ -70,13 +71,10 @@ def write_embeddings(
     path = check_suffix(path)
     kind = path.suffix.lower()
     if kind == ".npy":
-        with _whole(labels_file(path)) as stream:
-            text = _Text(stream)
-            csv.writer(text).writerows([["path", "identity"], *zip(files, identities, strict=True)])
+        _write_with_labels(path, blocks, shape, files, identities)
+        return path
     with _whole(path) as stream:
-        if kind == ".npy":
-            _write_array(stream, blocks, shape)
-        elif kind == ".npz":
+        if kind == ".npz":
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
                 with archive.open(zipfile.ZipInfo("embeddings.npy"), "w", force_zip64=True) as to:
                     _write_array(to, blocks, shape)
@@ -161,6 +159,24 @@ def _write_array(stream: IO[bytes], blocks: Iterable[np.ndarray], shape: tuple[i
     np.lib.format.write_array_header_2_0(stream, header)
     for block in blocks:
         stream.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+
+
+def _write_with_labels(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, int],
+    files: Sequence[str],
+    identities: Sequence[str],
+) -> None:
+    """A .npy file, and the .csv file beside it; neither ever lies beside an earlier other one."""
+    labels = labels_file(path)
+    with _whole(labels) as text:
+        lines = [["path", "identity"], *zip(files, identities, strict=True)]
+        csv.writer(_Text(text)).writerows(lines)
+        with _whole(path) as stream:
+            _write_array(stream, blocks, shape)
+            stream.flush()  # what fails, fails before anything is removed
+            labels.unlink(missing_ok=True)
 
 
 def _member(path: Path, name: str) -> np.ndarray:
