@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +207,75 @@ def test_embedding_divides_whole_batches(bundle, people, images):
     for count in (2, 3):
         for found in run_in(count, _embedded_at_once, bundle, files, 4):
             assert torch.equal(found, alone)
+
+
+def _killed_while_joining(step, bundle, people, out):
+    """Embed, in a process that ends before the step-th change of a folder after the parts."""
+    calls, join = iter(range(100)), embedding_parts._joined
+
+    def ending(change):
+        def changed(*arguments, **settings):
+            if next(calls) == step:
+                os._exit(9)
+            return change(*arguments, **settings)
+
+        return changed
+
+    def joined(*arguments):
+        for owner, name in ((os, "replace"), (Path, "unlink"), (Path, "rmdir")):
+            setattr(owner, name, ending(getattr(owner, name)))
+        return join(*arguments)
+
+    embedding_parts._joined = joined
+    torch.set_num_threads(1)
+    embedded(bundle, people, out, 1000)
+
+
+@pytest.mark.parametrize(("suffix", "steps"), [("npz", 5), ("npy", 7)])
+def test_killed_while_it_joins_the_same_call_goes_on(bundle, people, tmp_path, suffix, steps):
+    name = f"e.{suffix}"
+    whole = embedded(bundle, people, tmp_path / "whole" / name, 1000).path.read_bytes()
+    for step in range(100):
+        folder = tmp_path / f"{step}"
+        process = multiprocessing.get_context("fork").Process(
+            target=_killed_while_joining, args=(step, bundle, people, folder / name)
+        )
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == 9
+        if (folder / f"{name}.parts" / "joining").exists():
+            embedded(bundle, people, folder / name, 1000)
+        assert (folder / name).read_bytes() == whole
+        names = {name, "e.csv"} if suffix == "npy" else {name}
+        assert {path.name for path in folder.iterdir()} - {f"{name}.parts"} == names
+    assert step == steps
+
+
+def _embedded_meanwhile(bundle, people, out):
+    torch.set_num_threads(1)
+    with pytest.raises(ConfigError, match="another siamese embed"):
+        embedded(bundle, people, out, 9)
+
+
+def test_two_that_make_one_file_are_told_so(bundle, people, tmp_path, monkeypatch):
+    exits = []
+
+    def joined(*arguments):
+        other = multiprocessing.get_context("fork").Process(
+            target=_embedded_meanwhile, args=(bundle, people, tmp_path / "e.npz")
+        )
+        other.start()
+        other.join()
+        exits.append(other.exitcode)
+        return join(*arguments)
+
+    join = embedding_parts._joined
+    monkeypatch.setattr(embedding_parts, "_joined", joined)
+    embedded(bundle, people, tmp_path / "e.npz")
+    assert exits == [0]
+    assert [path.name for path in tmp_path.iterdir()] == ["e.npz"]
 
 
 def _stopped_before_the_end(bundle, people, out, **settings):

@@ -26,9 +26,9 @@ from siamese.evaluation.part_files import (
     NO_FACE,
     SEVERAL_FACES,
     Part,
+    PartsFolder,
     StoredPart,
     read_part,
-    remove_parts,
     write_part,
 )
 from siamese.evaluation.run import Work, finished_bundle
@@ -103,7 +103,8 @@ def embed_files(
 
     The images are cropped and embedded in parts, which are kept beside the file until it is
     written. Where it is stopped, in whatever way, the same call goes on with the parts that are
-    missing. Memory does not grow with the number of images, but for their names.
+    missing. Two programs that make the same file at once are told so. Memory does not grow with the
+    number of images, but for their names.
 
     Inside :func:`siamese.across_processes` the parts are divided over the processes, which must see
     the same folders. The embeddings are the same bits for any number of them: a batch holds the
@@ -123,7 +124,8 @@ def embed_files(
         part: images of a part.
 
     Raises:
-        ConfigError: arguments that contradict each other, or a file that may not be replaced.
+        ConfigError: arguments that contradict each other, a file that may not be replaced, or that
+            another program is making.
         BundleError: no bundle, or a damaged one.
         DataError, FaceError, CacheError, SplitError: from reading and cropping, or no image is
             left.
@@ -132,39 +134,43 @@ def embed_files(
     if part < 1:
         raise ConfigError(f"a part needs one image at least, not {part}")
     processes = together()
-    _check_room(out, overwrite)
+    folder = PartsFolder(out)
+    if not folder.is_joining():
+        _check_room(out, overwrite)
     work = Work(None, bad_images, cache, device, progress and processes.first, no_face)
     bundle, note = finished_bundle(open_source(place_of(run)), work)
     table = _table(run, data, root, splits)
     views = bundle.tta if tta is None else tta
     task = _Task.of(bundle, table, work, TestTimeAugmentation.of(bundle.augmentation, views))
-    folder = out.with_name(f"{out.name}.parts")
     parts = [
-        Part(folder / f"{start:09d}-{task.key(rows)}.npz", rows)
+        Part(folder.path / f"{start:09d}-{task.key(rows)}.npz", rows)
         for start in range(0, len(table), part)
         for rows in [range(start, min(start + part, len(table)))]
     ]
 
     def look() -> list[Part]:
         """The parts that are missing, by one process: files may appear meanwhile."""
-        missing = [part for part in parts if not _serves(part, bad_images)]
-        if missing:
-            folder.mkdir(parents=True, exist_ok=True)
-        return missing
+        folder.take()
+        if not folder.is_joining(parts):
+            _check_room(out, overwrite)
+        return [part for part in parts if not _serves(part, bad_images)]
 
     def finish() -> EmbeddedFiles:
-        found = _joined(out, table, parts, len(parts) - len(missing), note)
-        remove_parts(folder)
+        with folder.joining(parts):
+            found = _joined(out, table, parts, len(parts) - len(missing), note)
         return found
 
-    missing = processes.by_first(look)
-    mine = processes.share(missing)
-    with progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance:
-        # In turns, as many in each process: what one of them fails at, all learn after the turn.
-        for turn in range(0, len(missing), processes.count):
-            some = processes.share(missing[turn : turn + processes.count])
-            processes.by_some(functools.partial(task.make_all, some, advance), bool(some))
-    return processes.by_first(finish)
+    try:
+        missing = processes.by_first(look)
+        mine = processes.share(missing)
+        with progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance:
+            # In turns, as many in each process: what one fails at, all learn after the turn.
+            for turn in range(0, len(missing), processes.count):
+                some = processes.share(missing[turn : turn + processes.count])
+                processes.by_some(functools.partial(task.make_all, some, advance), bool(some))
+        return processes.by_first(finish)
+    finally:
+        folder.release()
 
 
 class _Task(NamedTuple):
