@@ -111,13 +111,13 @@ def test_any_number_of_processes_writes_the_same_bytes(bundle, people, tmp_path,
 
 
 def _slowly(bundle, people, out):
-    make = embedding_parts._Task.make
+    write = embedding_parts.write_part
 
-    def slow(self, part):
-        make(self, part)
+    def slow(*arguments):
+        write(*arguments)
         time.sleep(0.05)
 
-    embedding_parts._Task.make = slow
+    embedding_parts.write_part = slow
     torch.set_num_threads(1)
     embedded(bundle, people, out)
 
@@ -149,10 +149,8 @@ def test_a_killed_process_goes_on_and_gives_the_same_file(bundle, people, tmp_pa
 def test_parts_of_other_settings_or_images_are_not_used(bundle, people, tmp_path, monkeypatch):
     copy = write_identities(tmp_path / "people", [5] * 8)
     made = []
-    make = embedding_parts._Task.make
-    monkeypatch.setattr(
-        embedding_parts._Task, "make", lambda self, part: (made.append(part), make(self, part))
-    )
+    write = embedding_parts.write_part
+    monkeypatch.setattr(embedding_parts, "write_part", lambda *of: (made.append(of[0]), write(*of)))
     monkeypatch.setattr(embedding_parts, "_joined", lambda *_: 1 / 0)
     out = tmp_path / "e.npz"
 
@@ -185,6 +183,18 @@ def test_what_lies_there_is_not_replaced_unasked(bundle, people, tmp_path):
     embedded(bundle, people, out, overwrite=True)
     assert out.read_bytes() != b"mine"
     assert own.read_text() == "not ours"
+
+
+def test_many_parts_are_cropped_at_once(bundle, people, tmp_path, monkeypatch):
+    whole = embedded(bundle, people, tmp_path / "whole.npz", 5).path.read_bytes()
+    calls, crop = [], embedding_parts.crop_files
+    monkeypatch.setattr(
+        embedding_parts, "crop_files", lambda *a, **k: (calls.append(len(a[0])), crop(*a, **k))[1]
+    )
+    monkeypatch.setattr(embedding_parts, "TURN", 17)
+    found = embedded(bundle, people, tmp_path / "e.npz", 5)
+    assert (found.parts, calls) == (8, [15, 15, 10])
+    assert found.path.read_bytes() == whole
 
 
 def test_nothing_to_embed_is_said(bundle, people, tmp_path):
