@@ -13,8 +13,9 @@ from tests.helpers import assert_says
 import siamese
 from siamese.cli.main import main
 from siamese.errors import DataError
-from siamese.evaluation import embedding_files
-from siamese.evaluation.embedding_files import read_embeddings, write_embeddings
+from siamese.evaluation import embedding_files, embedding_reading
+from siamese.evaluation.embedding_files import write_embeddings
+from siamese.evaluation.embedding_reading import read_embeddings
 
 KINDS = ["npz", "npy", "parquet"]
 
@@ -36,6 +37,7 @@ def test_what_was_written_is_read(made, tmp_path, kind, monkeypatch):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
     monkeypatch.setattr(embedding_files, "_BLOCK", 7)
+    monkeypatch.setattr(embedding_reading, "_BLOCK", 7 * 6)
     rows, who = read_embeddings(written(made, tmp_path / f"e.{kind}"))
     assert rows.dtype == np.float32
     assert (rows == made[0]).all()

@@ -197,6 +197,15 @@ def test_many_parts_are_cropped_at_once(bundle, people, tmp_path, monkeypatch):
     assert found.path.read_bytes() == whole
 
 
+def test_names_that_the_file_cannot_hold_are_refused_before_anything(bundle, people, tmp_path):
+    pytest.importorskip("pyarrow")
+    table = siamese.IdentityTable.from_folder(people)
+    odd = replace(table, files=("a\udcff.png", *table.files[1:]))
+    with pytest.raises(DataError, match="UTF-8"):
+        embedded(bundle, odd, tmp_path / "e.parquet")
+    assert not list(tmp_path.glob("*.parts/*.npz"))
+
+
 def test_nothing_to_embed_is_said(bundle, people, tmp_path):
     with pytest.raises(DataError, match="none of the 40 images can be embedded: no face"):
         embedded(replace(bundle, cropper=Blind(32)), people, tmp_path / "e.npz")

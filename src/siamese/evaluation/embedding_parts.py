@@ -21,7 +21,12 @@ from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation.data import keep_splits, other_table, run_manifest
-from siamese.evaluation.embedding_files import check_suffix, labels_file, write_embeddings
+from siamese.evaluation.embedding_files import (
+    check_names,
+    check_suffix,
+    labels_file,
+    write_embeddings,
+)
 from siamese.evaluation.part_files import (
     NO_FACE,
     SEVERAL_FACES,
@@ -156,6 +161,7 @@ def embed_files(
         ]
         if not folder.is_joining(parts):
             _check_room(out, overwrite)
+        check_names(out, table.files, table.identities)
         return parts, [part for part in parts if not _serves(part, bad_images)]
 
     def finish() -> EmbeddedFiles:
