@@ -199,6 +199,7 @@ class _Task(NamedTuple):
     ) -> _Task:
         refuses = getattr(bundle.cropper, "no_face", None) == "error"
         cropper = with_no_face(bundle.cropper, work.no_face or ("skip" if refuses else None))
+        device = torch.device(work.device).type
         facts = {
             "format": FORMAT,
             "components": bundle.components.describe(),
@@ -206,9 +207,9 @@ class _Task(NamedTuple):
             "copies": views.copies if views else 0,
             "batch": EVAL_BATCH,
             "torch": torch.__version__,
-            "device": torch.device(work.device).type,
+            "device": device,
             # Of the CPU: with another number the last bits of an embedding may differ.
-            "threads": torch.get_num_threads() if work.device == "cpu" else None,
+            "threads": torch.get_num_threads() if device == "cpu" else None,
         }
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name, tensor in sorted(bundle.components.tensors().items()):
