@@ -16,6 +16,8 @@ from tests.processes import run_in
 import siamese
 from siamese.data import embedding
 from siamese.data.dataset import CropDataset
+from siamese.data.entries import Entries
+from siamese.data.manifest import SplitManifest
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation import embedding_parts
 from siamese.faces.croppers.base import CROPPERS, Crop
@@ -195,6 +197,22 @@ def test_many_parts_are_cropped_at_once(bundle, people, tmp_path, monkeypatch):
     found = embedded(bundle, people, tmp_path / "e.npz", 5)
     assert (found.parts, calls) == (8, [15, 15, 10])
     assert found.path.read_bytes() == whole
+
+
+def test_a_manifest_in_columns_gives_the_same_file(bundle, people, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    table = siamese.IdentityTable.from_folder(people)
+    rows = {"train": np.arange(0, 40, 2), "test": np.arange(1, 40, 2)}
+    files = []
+    for name in ("plain", "columns"):
+        manifest = SplitManifest.make(table, rows, protocol="image_disjoint")
+        if name == "columns":
+            manifest.splits = {k: Entries.of(e) for k, e in manifest.splits.items()}
+            monkeypatch.setattr(Entries, "__getitem__", None)
+            monkeypatch.setattr(Entries, "__iter__", None)
+        monkeypatch.setattr(SplitManifest, "load", lambda *_, manifest=manifest, **__: manifest)
+        files.append(embedded(bundle, "split.json", tmp_path / f"{name}.npz").path.read_bytes())
+    assert files[0] == files[1]
 
 
 def test_names_that_the_file_cannot_hold_are_refused_before_anything(bundle, people, tmp_path):

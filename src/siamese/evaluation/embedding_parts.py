@@ -16,8 +16,10 @@ import torch
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH, embed
+from siamese.data.entries import Entries, joined
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
+from siamese.datasets.columns import CodedColumn, TextColumn
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation.data import keep_splits, other_table, run_manifest
@@ -276,15 +278,16 @@ def _joined(
     out: Path, table: IdentityTable, parts: Sequence[Part], found: int, note: str | None
 ) -> EmbeddedFiles:
     """Write the embeddings of all parts to one file."""
-    rows: list[int] = []
+    kept: list[np.ndarray] = []
     left_out: dict[str, str] = {}
     size = 0
     for part in parts:
         stored = _whole(part)
-        rows += stored.rows.tolist()
+        kept.append(stored.rows)
         size = max(size, stored.embeddings.shape[1])
         left_out |= {table.files[row]: reason for row, reason in stored.left_out.items()}
-    if not rows:
+    rows = np.concatenate(kept)
+    if not len(rows):
         why = ", ".join(sorted(set(left_out.values())))
         raise DataError(f"none of the {len(table):,} images can be embedded: {why}")
 
@@ -293,11 +296,18 @@ def _joined(
             if len(block := _whole(part).embeddings):
                 yield block
 
-    names, who = ([of[row] for row in rows] for of in (table.files, table.identities))
+    names, who = (_taken(of, rows) for of in (table.files, table.identities))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_embeddings(out, blocks(), (len(rows), size), names, who)
     notes = (note,) if note else ()
     return EmbeddedFiles(out, len(table), len(rows), size, left_out, len(parts), found, notes)
+
+
+def _taken(names: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+    if isinstance(names, (TextColumn, CodedColumn)):
+        taken: Sequence[str] = names.take(rows)
+        return taken
+    return [names[row] for row in rows.tolist()]
 
 
 def _serves(part: Part, bad_images: str) -> bool:
@@ -340,7 +350,12 @@ def _table(
         manifest = SplitManifest.load(data, root=root)
     if splits:
         keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
-    entries = [entry for split in manifest.splits for entry in manifest.usable(split)]
+    parts = [manifest.usable(split) for split in manifest.splits]
+    columns = [part for part in parts if isinstance(part, Entries)]
+    if columns and len(columns) == len(parts):  # without an object for each of millions
+        every = joined(columns)
+        return manifest.table_of(every.take(every.files.order()))
+    entries = [entry for part in parts for entry in part]
     return manifest.table_of(sorted(entries, key=lambda entry: str(entry["file"])))
 
 
