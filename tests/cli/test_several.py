@@ -76,6 +76,17 @@ def _counts_crops(folder):
     crops.do_jobs = counted
 
 
+def test_names_that_steer_a_terminal_or_are_no_utf8_are_shown_escaped(bundle, tmp_path, capsys):
+    people = write_identities(tmp_path / "people", [5] * 2)
+    name = os.fsdecode(b"\x1b[2J\xff.png")
+    (next(people.iterdir()) / name).write_bytes(b"none")
+    words = ["embed", bundle, "--data", people, "--bad-images", "quarantine", "--out"]
+    assert main([str(word) for word in [*words, tmp_path / "e.npz"]]) == 0
+    said = capsys.readouterr().out
+    assert r"\x1b[2J\udcff.png" in said
+    assert name not in said
+
+
 @pytest.mark.parametrize("command", ["evaluate", "calibrate"])
 def test_one_process_of_a_machine_crops(bundle, people, tmp_path, command):
     counts = tmp_path / "counts"
