@@ -128,10 +128,10 @@ def prepare_once(manifest: SplitManifest, cropper: Cropper, **settings: Any) -> 
         DataError, FaceError, CacheError, SplitError: as there, in all processes.
     """
     processes, made = together(), list[PreparedData]()
-    processes.by_some(
-        lambda: made.append(prepare(manifest, cropper, **settings)), processes.leads_machine()
-    )
-    return made[0] if made else prepare(manifest, cropper, **settings)
+    leads = processes.leads_machine()
+    for mine in (leads, not leads):
+        processes.by_some(lambda: made.append(prepare(manifest, cropper, **settings)), mine)
+    return made[0]
 
 
 def run_manifest(run: str | Path, root: str | Path | None = None) -> SplitManifest:

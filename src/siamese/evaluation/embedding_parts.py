@@ -117,8 +117,9 @@ def embed_files(
     number of images, but for their names.
 
     Inside :func:`siamese.across_processes` the parts are divided over the processes, which must see
-    the same folders. The embeddings are the same bits for any number of them: a batch holds the
-    same images whoever embeds it, on machines of one kind with as many threads.
+    the same folders; what one of them fails at, while parts are made or joined, is raised in all.
+    The embeddings are the same bits for any number of them: a batch holds the same images whoever
+    embeds it, on machines of one kind with as many threads.
 
     Args:
         run: a bundle or its folder, or a run or its folder.
@@ -137,8 +138,9 @@ def embed_files(
         ConfigError: arguments that contradict each other, a file that may not be replaced, or that
             another program is making.
         BundleError: no bundle, or a damaged one.
-        DataError, FaceError, CacheError, SplitError: from reading and cropping, or no image is
-            left.
+        DataError, FaceError, CacheError, SplitError: from reading and cropping; no image is left;
+            or names that the file cannot hold
+            (:func:`siamese.evaluation.embedding_files.write_embeddings`).
     """
     out = check_suffix(out)
     if part < 1:
