@@ -1,5 +1,7 @@
 """Processes that work together: what they send, sum and share."""
 
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +106,16 @@ def _fail():
 def test_a_failure_in_one_process_fails_the_test():
     with pytest.raises(AssertionError, match="of the second"):
         run_in(2, _fail)
+
+
+def _leads(names):
+    here = all_processes()
+    as_started = here.leads_machine()
+    del os.environ["LOCAL_RANK"]
+    socket.gethostname = lambda: names[here.rank]
+    return as_started, here.leads_machine()
+
+
+def test_one_process_leads_each_machine():
+    found = run_in(3, _leads, ["a", "b", "a"])
+    assert found == [(True, True), (False, True), (False, False)]

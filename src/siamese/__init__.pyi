@@ -20,7 +20,7 @@ from .training.seeding import seed_everything as seed_everything
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
 from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
-from .evaluation.embedding_files import read_embeddings as read_embeddings
+from .evaluation.embedding_reading import read_embeddings as read_embeddings
 
 # work divided over the processes of torch.distributed
 from .processes import across_processes as across_processes

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
@@ -135,6 +137,17 @@ class Processes:
         for one in every:
             if one is not None:
                 raise one
+
+    def leads_machine(self) -> bool:
+        """Whether this process is the first one of its machine.
+
+        It has the local rank 0, or, where nobody has set one, is the first of those whose machines
+        have the same name.
+        """
+        names = self.gather(socket.gethostname())
+        if "LOCAL_RANK" in os.environ:
+            return local_rank() == 0
+        return names.index(names[self.rank]) == self.rank
 
     def any(self, value: bool) -> bool:
         """Whether it is so in one of the processes, at least."""

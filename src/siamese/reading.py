@@ -10,7 +10,7 @@ import stat
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 # Of JSON: nesting, digits of a whole number, and values in all, each about 100 bytes in memory.
 DEEPEST, DIGITS, MOST_VALUES = 64, 18, 20_000_000
@@ -36,19 +36,29 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         Unreadable: no regular file, a larger one, or a path with a NUL.
         OSError: as from opening and reading.
     """
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        # No more than is there: room is made for all that is asked for.
+        content = stream.read(size + 1) if size <= most else b""
+    if max(size, len(content)) > most:
+        raise Unreadable(f"it has more than {most:,} bytes")
+    return content
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, opened to be read; a pipe or a device, which would block, is refused.
+
+    Raises:
+        Unreadable: no regular file, or a path with a NUL.
+        OSError: as from opening.
+    """
     if "\0" in str(path):
         raise Unreadable("a path with a NUL character")
     # Without waiting for a writer, should it be a pipe.
     descriptor = os.open(
         path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     )
-    with os.fdopen(_regular(descriptor, path), "rb") as stream:
-        size = os.fstat(descriptor).st_size
-        # No more than is there: room is made for all that is asked for.
-        content = stream.read(size + 1) if size <= most else b""
-    if max(size, len(content)) > most:
-        raise Unreadable(f"it has more than {most:,} bytes")
-    return content
+    return os.fdopen(_regular(descriptor, path), "rb")
 
 
 def _regular(descriptor: int, path: str | Path) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.processes import run_in
 import siamese
 from siamese.cli.main import main
 from siamese.errors import DataError
+from siamese.faces import crops
 from siamese.processes import all_processes
 from siamese.verification import measure
 from siamese.verification.thresholds import calibrate
@@ -61,6 +63,46 @@ def said(words, held=0, fault=None):
 def alone(monkeypatch):
     monkeypatch.setattr(measure, "HELD", 0)
     return said
+
+
+def _counts_crops(folder):
+    """Write how many images each process crops, a file for each time."""
+    do_jobs = crops.do_jobs
+
+    def counted(jobs, *arguments, **settings):
+        (folder / f"{all_processes().rank}").write_text(f"{len(jobs)}")
+        return do_jobs(jobs, *arguments, **settings)
+
+    crops.do_jobs = counted
+
+
+def test_names_that_steer_a_terminal_or_are_no_utf8_are_shown_escaped(bundle, tmp_path, capsys):
+    people = write_identities(tmp_path / "people", [5] * 2)
+    name = os.fsdecode(b"\x1b[2J\xff.png")
+    (next(people.iterdir()) / name).write_bytes(b"none")
+    words = ["embed", bundle, "--data", people, "--bad-images", "quarantine", "--out"]
+    assert main([str(word) for word in [*words, tmp_path / "e.npz"]]) == 0
+    said = capsys.readouterr().out
+    assert r"\x1b[2J\udcff.png" in said
+    assert name not in said
+
+
+@pytest.mark.parametrize("command", ["evaluate", "calibrate"])
+def test_one_process_of_a_machine_crops(bundle, people, tmp_path, command):
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    words = [command, bundle, "--data", people, "--cache", tmp_path / "cache"]
+    found = run_in(2, said, words, 0, partial(_counts_crops, counts))
+    assert [code for code, _, _ in found] == [0, 0]
+    assert {file.name: file.read_text() for file in counts.iterdir()} == {"0": "80"}
+
+
+def test_what_the_one_fails_at_all_say_once(bundle, tmp_path):
+    people = write_identities(tmp_path / "people", [5] * 8)
+    next(people.rglob("*.png")).write_bytes(b"none")
+    found = run_in(2, said, ["evaluate", bundle, "--data", people])
+    assert sorted(code for code, _, _ in found) == [2, 2]
+    assert sum("cannot be read" in err for _, _, err in found) == 1
 
 
 @pytest.mark.parametrize("count", [2, 3])

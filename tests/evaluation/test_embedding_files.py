@@ -1,7 +1,10 @@
 """Embeddings in files: read as they were written, by this package and by others."""
 
 import json
+import multiprocessing
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ from tests.helpers import assert_says
 import siamese
 from siamese.cli.main import main
 from siamese.errors import DataError
-from siamese.evaluation import embedding_files
-from siamese.evaluation.embedding_files import read_embeddings, write_embeddings
+from siamese.evaluation import embedding_files, embedding_reading
+from siamese.evaluation.embedding_files import write_embeddings
+from siamese.evaluation.embedding_reading import read_embeddings
 
 KINDS = ["npz", "npy", "parquet"]
 
@@ -33,12 +37,48 @@ def test_what_was_written_is_read(made, tmp_path, kind, monkeypatch):
     if kind == "parquet":
         pytest.importorskip("pyarrow")
     monkeypatch.setattr(embedding_files, "_BLOCK", 7)
+    monkeypatch.setattr(embedding_reading, "_BLOCK", 7 * 6)
     rows, who = read_embeddings(written(made, tmp_path / f"e.{kind}"))
     assert rows.dtype == np.float32
     assert (rows == made[0]).all()
     assert who.tolist() == made[1]
     assert isinstance(rows, np.memmap) == (kind != "parquet")
     assert rows.flags.aligned
+
+
+def _killed_at(step, made, path):
+    """Write, in a process that ends before the step-th change of the folder."""
+    calls = iter(range(100))
+
+    def ending(change):
+        def changed(*arguments, **settings):
+            if next(calls) == step:
+                os._exit(9)
+            return change(*arguments, **settings)
+
+        return changed
+
+    os.replace, Path.unlink = ending(os.replace), ending(Path.unlink)
+    written(made, path)
+
+
+def test_an_array_never_lies_beside_names_of_other_rows(made, tmp_path):
+    path, old = tmp_path / "e.npy", (made[0] + 1, made[1][::-1], made[2])
+    for step in range(100):
+        written(old, path)
+        process = multiprocessing.get_context("fork").Process(
+            target=_killed_at, args=(step, made, path)
+        )
+        process.start()
+        process.join()
+        if path.with_suffix(".csv").exists():
+            rows, who = read_embeddings(path)
+            now = made if (rows == made[0]).all() else old
+            assert (rows == now[0]).all()
+            assert who.tolist() == now[1]
+        if process.exitcode == 0:
+            break
+    assert step == 3
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

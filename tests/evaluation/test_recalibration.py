@@ -11,6 +11,7 @@ from PIL import Image
 import siamese
 from siamese.cli.main import main
 from siamese.errors import ConfigError
+from siamese.evaluation import embedding
 from siamese.verification.thresholds import calibrate
 
 
@@ -56,6 +57,21 @@ def test_data_of_the_same_kind_show_no_drift_and_others_do(bundle, tmp_path):
     low, high = other.shift
     assert low < other.new.threshold - bundle.operating_point.threshold < high
     assert other.reliability.calibration_error > same.reliability.calibration_error
+
+
+def test_pairs_are_counted_where_the_network_computes(bundle, tmp_path, monkeypatch):
+    data, asked = write(tmp_path / "data", 20, 0.05, 3), []
+    measure_pairs = embedding.measure_pairs
+
+    def measured(*arguments, device=None):
+        asked.append(device)
+        return measure_pairs(*arguments, device=device)
+
+    monkeypatch.setattr(embedding, "measure_pairs", measured)
+    settings = {"pairs": "all_pairs", "device": "cpu:0", "progress": False}
+    siamese.recalibrate(bundle, data, distance="cosine", **settings)
+    siamese.evaluate_run(bundle, data, **settings)
+    assert asked == ["cpu:0"] * 3
 
 
 def grey(root, count):

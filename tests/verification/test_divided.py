@@ -18,7 +18,7 @@ from siamese.verification.groups import evaluate_groups
 from siamese.verification.policies.fmr import Fmr
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.policies.recall import Recall
-from siamese.verification.streaming import stream
+from siamese.verification.streaming import passes, stream
 from siamese.verification.streaming.stream import StreamedDistances
 from siamese.verification.thresholds import calibrate_pairs
 
@@ -186,3 +186,32 @@ def test_all_processes_learn_of_an_error_of_one():
     one, other = run_in(2, _nan)
     assert one == other
     assert "NaN" in one
+
+
+def _told(size):
+    """What each call of a function that is shown all pairs gets, and of how many tiles at once."""
+    passes._ROUND, passes._SHOWN = 2 * 17 * 17, size
+    rows, who, distance, _ = case(1)
+    told, tiles_at_once = [], []
+    each = passes.each
+
+    def counted(tiles, work, places):
+        tiles_at_once.append(len(places))
+        return each(tiles, work, places)
+
+    passes.each = counted
+    with siamese.across_processes():
+        pairs = StreamedDistances(rows, who, distance, 17)
+        pairs.accepted(1e9, lambda i, j: told.append(np.stack([i, j], axis=1)))
+    return told, max(tiles_at_once, default=0)
+
+
+def test_pairs_are_shown_in_blocks_of_pairs_whatever_a_tile_holds():
+    alone = np.concatenate(_told(50)[0])
+    for count in (2, 3):
+        found = run_in(count, _told, 50)
+        assert len({plain(told)[0][2] for told, _ in found}) == 1
+        for told, at_once in found:
+            assert max(map(len, told)) <= 50
+            assert at_once <= 2 * count
+            assert sorted(map(tuple, np.concatenate(told))) == sorted(map(tuple, alone))

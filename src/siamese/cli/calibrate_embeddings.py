@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the threshold with its figures; keep the calibration in ``--out``."""
-    from siamese.evaluation.embedding_files import read_embeddings
+    from siamese.evaluation.embedding_reading import read_embeddings
     from siamese.processes import across_processes
     from siamese.verification.thresholds import calibrate
 

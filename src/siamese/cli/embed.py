@@ -8,6 +8,7 @@ from collections import Counter
 
 from siamese.cli import options
 from siamese.cli.options import LATEST, PRETRAINED
+from siamese.errors import printable
 
 HELP = "embed all images of a data set, into a file"
 DESCRIPTION = (
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"{found.kept:,} of {found.images:,} images: {found.size} numbers each in {found.path}")
     for reason, count in sorted(Counter(found.left_out.values()).items()):
         files = [file for file, why in found.left_out.items() if why == reason]
-        more = ", ..." if count > 3 else ""
-        print(f"left out, {reason}: {count:,} ({', '.join(files[:3])}{more})")
+        shown = printable(", ".join(files[:3]))  # a name may be no UTF-8, or steer a terminal
+        print(f"left out, {reason}: {count:,} ({shown}{', ...' if count > 3 else ''})")
     print(f"next: siamese calibrate --embeddings {found.path}")
     return 0

@@ -109,6 +109,11 @@ class TextColumn(_Column):
             content[to[0] : to[-1]] = self.content[np.arange(to[0], to[-1]) + shift]
         return TextColumn(content, offsets)
 
+    def order(self) -> np.ndarray:
+        """(N,) int64: the rows in the order of their bytes; equal texts as they stand."""
+        texts = self._bytes(0, len(self))
+        return np.array(sorted(range(len(self)), key=texts.__getitem__), dtype=np.int64)
+
     def keys(self) -> np.ndarray:
         """(N,) int64 that are equal where texts are; different texts hardly ever share one.
 

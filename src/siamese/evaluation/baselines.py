@@ -24,12 +24,11 @@ from siamese.backbones.descriptor_net import DescriptorNet
 from siamese.backbones.layers.whitening import Whitening
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
-from siamese.data.prepared import prepare
 from siamese.data.samplers.base import BatchPlan
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_line
 from siamese.evaluation.baseline import BASELINES, Baseline
-from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.data import EvaluationData, prepare_once
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.components import Components, with_no_face
 from siamese.processes import apart, together
@@ -197,7 +196,7 @@ def _cropped_for(
         pairs={k: v for k, v in data.manifest.pairs.items() if k in splits},
     )
     cropper = with_no_face(parts.cropper, "whole_image")
-    prepared = prepare(manifest, cropper, cache=cache, bad_images="quarantine", progress=False)
+    prepared = prepare_once(manifest, cropper, cache=cache, bad_images="quarantine", progress=False)
     if any(len(prepared.splits[s].crops) != len(data.datasets[s]) for s in splits):
         raise CalibrationError("it does not see the same images: some were left out")
     return EvaluationData.of_prepared(manifest, prepared, data.pair_rules)

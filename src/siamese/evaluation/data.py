@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from siamese.inference.seen import Seen
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import FIXED, PAIR_RULES, PairRule
 from siamese.pairs.fixed_pairs import FixedPairs
+from siamese.processes import together
 from siamese.verification.point import OperatingPoint
 
 if TYPE_CHECKING:  # evaluating a bundle needs no Lightning
@@ -77,9 +78,12 @@ class EvaluationData:
             cache, bad_images, progress: as for :func:`siamese.crop_files`.
 
         Raises:
-            DataError, FaceError, CacheError, SplitError: from cropping.
+            DataError, FaceError, CacheError, SplitError: from cropping, in all processes that work
+                together (:func:`siamese.across_processes`).
         """
-        prepared = prepare(manifest, cropper, cache=cache, bad_images=bad_images, progress=progress)
+        prepared = prepare_once(
+            manifest, cropper, cache=cache, bad_images=bad_images, progress=progress
+        )
         rules = {
             split: rule
             if asked or part.pairs is None
@@ -111,6 +115,23 @@ class EvaluationData:
 
     def __repr__(self) -> str:
         return f"EvaluationData({self.manifest!r})"
+
+
+def prepare_once(manifest: SplitManifest, cropper: Cropper, **settings: Any) -> PreparedData:
+    """:func:`prepare`: one process of each machine crops, then the others find the crops.
+
+    Args:
+        manifest, cropper: as there.
+        settings: more of its arguments.
+
+    Raises:
+        DataError, FaceError, CacheError, SplitError: as there, in all processes.
+    """
+    processes, made = together(), list[PreparedData]()
+    leads = processes.leads_machine()
+    for mine in (leads, not leads):
+        processes.by_some(lambda: made.append(prepare(manifest, cropper, **settings)), mine)
+    return made[0]
 
 
 def run_manifest(run: str | Path, root: str | Path | None = None) -> SplitManifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from siamese.data.dataset import CropDataset
@@ -21,6 +22,7 @@ def measure_splits(
     datasets: Mapping[str, CropDataset],
     pair_rules: Mapping[str, PairRule],
     tta: TestTimeAugmentation | None = None,
+    device: str | torch.device | None = None,
 ) -> dict[str, PairDistances]:
     """Embed each split and measure the distances of its pairs.
 
@@ -30,12 +32,14 @@ def measure_splits(
         datasets: split -> its crops.
         pair_rules: split -> which pairs.
         tta: changed copies over which each embedding is averaged.
+        device: where pairs are counted that are streamed (:func:`siamese.measure_pairs`); by
+            default on the CPU, where the embeddings are.
 
     Raises:
         CalibrationError: embeddings that are NaN or infinite.
     """
     embeddings = embed_splits(model, datasets, tta)
-    return measure_embedded(embeddings, distance, datasets, pair_rules)
+    return measure_embedded(embeddings, distance, datasets, pair_rules, device)
 
 
 def embed_splits(
@@ -52,9 +56,12 @@ def measure_embedded(
     distance: Distance,
     datasets: Mapping[str, CropDataset],
     pair_rules: Mapping[str, PairRule],
+    device: str | torch.device | None = None,
 ) -> dict[str, PairDistances]:
-    """Split -> the distances of its pairs; errors as for :func:`measure_splits`."""
+    """Split -> the distances of its pairs; arguments and errors as for :func:`measure_splits`."""
     return {
-        split: measure_pairs(embeddings[split], data.labels, pair_rules[split], distance)
+        split: measure_pairs(
+            embeddings[split], data.labels, pair_rules[split], distance, device=device
+        )
         for split, data in datasets.items()
     }

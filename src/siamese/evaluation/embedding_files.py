@@ -1,11 +1,12 @@
-"""Embeddings in files (.npz, .npy with a .csv, .parquet), written and read in bounded memory."""
+"""Embeddings in files (.npz, .npy with a .csv, .parquet), written in bounded memory."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+import re
 import secrets
-import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,11 +15,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from siamese.errors import DataError, MissingDependencyError, first_line
+from siamese.errors import DataError, MissingDependencyError
 
 SUFFIXES = (".npz", ".npy", ".parquet")
-_BLOCK = 1 << 16  # rows of Parquet that are read at once
-_BROKEN = (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, struct.error)
+# An array of names has room for the longest in each of them. More than so many bytes, and than so
+# many times what the names are, is refused.
+MOST_PADDED, PADDING = 1 << 28, 16
+_HALF = re.compile("[\ud800-\udfff]")  # stands for bytes that are not UTF-8
+_BLOCK = 1 << 16  # names that are written at once
 
 
 def check_suffix(path: str | Path) -> Path:
@@ -53,7 +57,8 @@ def write_embeddings(
 ) -> Path:
     """Write embeddings so that the file appears whole or not at all.
 
-    The same content gives the same bytes.
+    The same content gives the same bytes. Of two files the ``.csv`` appears last: one that was
+    there before is removed first, so that it never lies beside embeddings of other rows.
 
     Args:
         path: what it ends in says how: ``.npz`` holds the arrays embeddings (N, D) float32, files
@@ -64,93 +69,29 @@ def write_embeddings(
         files, identities: N of each.
 
     Raises:
-        DataError, MissingDependencyError: see :func:`check_suffix`.
+        DataError, MissingDependencyError: see :func:`check_suffix`; names that are not UTF-8, in
+            Parquet; one that is so long that an array of all names, which are padded to one length,
+            would take more than 256 MiB and 16 times what they are.
         OSError: as from writing.
     """
     path = check_suffix(path)
+    check_names(path, files, identities)
     kind = path.suffix.lower()
     if kind == ".npy":
-        with _whole(labels_file(path)) as stream:
-            text = _Text(stream)
-            csv.writer(text).writerows([["path", "identity"], *zip(files, identities, strict=True)])
+        _write_with_labels(path, blocks, shape, files, identities)
+        return path
     with _whole(path) as stream:
-        if kind == ".npy":
-            _write_array(stream, blocks, shape)
-        elif kind == ".npz":
+        if kind == ".npz":
             with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
                 with archive.open(zipfile.ZipInfo("embeddings.npy"), "w", force_zip64=True) as to:
                     _write_array(to, blocks, shape)
-                for name, values in (("files", files), ("identities", identities)):
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as to:
-                        np.lib.format.write_array(to, np.array(values), allow_pickle=False)
+                with archive.open(zipfile.ZipInfo("files.npy"), "w", force_zip64=True) as to:
+                    _write_names(to, files, "file name")
+                with archive.open(zipfile.ZipInfo("identities.npy"), "w", force_zip64=True) as to:
+                    _write_names(to, identities, "identity")
         else:
             _write_parquet(stream, blocks, shape[1], files, identities)
     return path
-
-
-def read_embeddings(
-    path: str | Path, identities: str | Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings and identities of a file that :func:`write_embeddings` or others wrote.
-
-    Of ``.npy`` and of ``.npz`` that is not compressed the embeddings are mapped, not read: memory
-    is taken for what is looked at. Nothing is executed: arrays of Python objects are refused.
-
-    Args:
-        path: ``.npz`` with the arrays embeddings and identities; ``.npy``, whose identities lie in
-            a ``.csv`` of the same name; or ``.parquet`` with the columns embedding (lists of one
-            length) and identity.
-        identities: where the identities lie instead: ``.npy``, ``.csv`` with a column identity, or
-            text with one identity a line.
-
-    Returns:
-        (N, D) floating point, and (N,) identities.
-
-    Raises:
-        DataError: no such file, one that is damaged, or without what is needed.
-        MissingDependencyError: see :func:`check_suffix`.
-    """
-    path = check_suffix(path)
-    kind = path.suffix.lower()
-    rows: np.ndarray
-    who: np.ndarray | None = None
-    try:
-        if kind == ".npy":
-            rows = np.load(path, mmap_mode="r", allow_pickle=False)
-            who = _read_identities(labels_file(path) if identities is None else Path(identities))
-        elif kind == ".npz":
-            rows = _member(path, "embeddings")
-            if identities is None:
-                who = _member(path, "identities")
-        else:
-            rows, who = _read_parquet(path, identities is None)
-        if who is None:
-            assert identities is not None
-            who = _read_identities(Path(identities))
-    except FileNotFoundError as error:
-        missing = error.filename or path
-        raise DataError(
-            f"{missing}: no such file; "
-            + (
-                "the identities of a .npy file lie in a .csv of the same name (columns path, "
-                "identity), or in the file that --identities names"
-                if str(missing) != str(path)
-                else "give a file of embeddings"
-            )
-        ) from error
-    except KeyError as error:
-        raise DataError(
-            f"{path}: it has no {error.args[0]}; it needs embeddings (Parquet: embedding) and "
-            f"identities (Parquet: identity), or give the latter by --identities FILE"
-        ) from error
-    except _BROKEN as error:
-        raise DataError(f"{path}: cannot be read ({first_line(error)}); write it anew") from error
-    if rows.ndim != 2 or who.shape != (len(rows),):
-        raise DataError(
-            f"{path}: embeddings of shape {rows.shape} and identities of shape {who.shape} do not "
-            f"fit; give (N, D) embeddings and one identity for each"
-        )
-    return rows, who
 
 
 # --- .npy and .npz ---
@@ -163,43 +104,65 @@ def _write_array(stream: IO[bytes], blocks: Iterable[np.ndarray], shape: tuple[i
         stream.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
 
 
-def _member(path: Path, name: str) -> np.ndarray:
-    """An array of an archive: mapped where it lies there as it is, else read."""
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(f"{name}.npy")
-        if info.compress_type != zipfile.ZIP_STORED or name != "embeddings":
-            with archive.open(info) as stream:
-                found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
-            return found
-    with path.open("rb") as stream:
-        stream.seek(info.header_offset)
-        # The local header: 30 bytes, the last four of which tell how long name and extra field are.
-        before = sum(struct.unpack("<HH", stream.read(30)[26:30]))
-        stream.seek(info.header_offset + 30 + before)
-        version = np.lib.format.read_magic(stream)
-        headers = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        shape, fortran, kind = headers[version](stream)
-        if kind.hasobject:
-            raise ValueError("it holds Python objects")
-        order: Any = "F" if fortran else "C"
-        return np.memmap(path, kind, "r", stream.tell(), shape, order)
+def _write_with_labels(
+    path: Path,
+    blocks: Iterable[np.ndarray],
+    shape: tuple[int, int],
+    files: Sequence[str],
+    identities: Sequence[str],
+) -> None:
+    """A .npy file, and the .csv file beside it; neither ever lies beside an earlier other one."""
+    labels = labels_file(path)
+    with _whole(labels) as text:
+        lines = [["path", "identity"], *zip(files, identities, strict=True)]
+        csv.writer(_Text(text)).writerows(lines)
+        with _whole(path) as stream:
+            _write_array(stream, blocks, shape)
+            stream.flush()  # what fails, fails before anything is removed
+            labels.unlink(missing_ok=True)
 
 
-def _read_identities(path: Path) -> np.ndarray:
-    path = path.expanduser()
-    if path.suffix.lower() == ".npy":
-        found: np.ndarray = np.load(path, allow_pickle=False)
-        return found
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        if path.suffix.lower() == ".csv":
-            table = csv.DictReader(stream)
-            if "identity" not in (table.fieldnames or ()):
-                raise ValueError(f"{path} has no column identity")
-            return np.array([row["identity"] or "" for row in table])
-        return np.array(stream.read().splitlines())
+def check_names(path: Path, files: Sequence[str], identities: Sequence[str]) -> None:
+    """Find out whether a file of embeddings can hold these names, before they are made.
+
+    Raises:
+        DataError: it cannot; see :func:`write_embeddings`.
+    """
+    width_of(identities, "identity")
+    kind = path.suffix.lower()
+    if kind == ".npz":
+        width_of(files, "file name")
+    if kind == ".parquet":
+        for name in itertools.chain(files, identities):
+            if not name.isascii() and _HALF.search(name):
+                raise DataError(
+                    f"{path}: the name {name!r:.200} is not UTF-8, which Parquet wants: rename it, "
+                    f"or take .npz or .npy"
+                )
+
+
+def width_of(names: Sequence[str], what: str) -> int:
+    """Characters of an array of names, as many as the longest has.
+
+    Raises:
+        DataError: it has so many that the array would be very much larger than the names are.
+    """
+    longest = max(map(len, names), default=0)
+    if len(names) * longest * 4 > max(MOST_PADDED, PADDING * 4 * sum(map(len, names))):
+        raise DataError(
+            f"one {what} has {longest:,} characters, and an array of numpy has as much room for "
+            f"each of the {len(names):,}, {len(names) * longest * 4:,} bytes: shorten it"
+            + ("; .npy and .parquet keep file names of any length" if what != "identity" else "")
+        )
+    return max(1, longest)
+
+
+def _write_names(stream: IO[bytes], names: Sequence[str], what: str) -> None:
+    width = width_of(names, what)
+    header = {"descr": f"<U{width}", "fortran_order": False, "shape": (len(names),)}
+    np.lib.format.write_array_header_2_0(stream, header)
+    for start in range(0, len(names), _BLOCK):
+        stream.write(np.array(names[start : start + _BLOCK], dtype=f"<U{width}").tobytes())
 
 
 # --- Parquet ---
@@ -235,43 +198,6 @@ def _write_parquet(
             names = (pa.array(of[start:stop], pa.string()) for of in (files, identities))
             writer.write_table(pa.table([*names, vectors], schema=schema))
             start = stop
-
-
-def _read_parquet(path: Path, with_identities: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    with _parquet().ParquetFile(path) as table:
-        for name in ("embedding", *(["identity"] if with_identities else [])):
-            if name not in table.schema_arrow.names:
-                raise KeyError(f"column {name}")
-        blocks: Iterator[np.ndarray] = (
-            _vectors(batch.column(0)) for batch in table.iter_batches(_BLOCK, columns=["embedding"])
-        )
-        count, start = table.metadata.num_rows, 0
-        rows = np.zeros((0, 0), dtype=np.float32)
-        for block in blocks:
-            if not start:
-                rows = np.empty((count, block.shape[1]), dtype=block.dtype)
-            if block.shape[1] != rows.shape[1]:
-                raise ValueError("embeddings of several lengths")
-            rows[start : start + len(block)] = block
-            start += len(block)
-        if not with_identities:
-            return rows, None
-        names = [n for b in table.iter_batches(_BLOCK, columns=["identity"]) for n in b.column(0)]
-        return rows, np.array([name.as_py() for name in names])
-
-
-def _vectors(column: Any) -> np.ndarray:
-    """(n, D) of a column of n lists."""
-    if column.null_count:
-        raise ValueError("an embedding is missing")
-    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
-    if len(column) and len(flat) % len(column):
-        raise ValueError("embeddings of several lengths")
-    if hasattr(column, "value_lengths"):  # of lists, which may differ
-        lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-        if len(lengths) and (lengths != lengths[0]).any():
-            raise ValueError("embeddings of several lengths")
-    return flat.reshape(len(column), -1)
 
 
 # --- files that appear whole ---

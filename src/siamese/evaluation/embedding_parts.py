@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import io
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,28 +16,43 @@ import torch
 
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH, embed
+from siamese.data.entries import Entries, joined
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
+from siamese.datasets.columns import CodedColumn, TextColumn
 from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation.data import keep_splits, other_table, run_manifest
-from siamese.evaluation.embedding_files import check_suffix, labels_file, write_embeddings
+from siamese.evaluation.embedding_files import (
+    check_names,
+    check_suffix,
+    labels_file,
+    write_embeddings,
+)
+from siamese.evaluation.part_files import (
+    NO_FACE,
+    SEVERAL_FACES,
+    Part,
+    PartsFolder,
+    StoredPart,
+    read_part,
+    write_part,
+)
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, home_of, open_source, place_of
 from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.croppers.base import Cropper
-from siamese.faces.crops import crop_files, kind_of
+from siamese.faces.crops import CropResult, crop_files, kind_of
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import with_no_face
 from siamese.processes import apart, together
 from siamese.progress import progress_bar
-from siamese.storage import write_whole
 
 PART = 4096  # images: some minutes of work are lost at most, and some dozens of MB held
+# Images that a process crops at once, where parts are smaller: each time the whole cache of crops
+# is looked through, which takes 0.6 s for 100,000 of them.
+TURN = 1 << 16
 FORMAT = 1  # of a part; raised where the same settings give other embeddings than before
-
-# The name of a part, and what it is called until it is complete.
-_OWN = re.compile(r"(\d{9}-[0-9a-f]{24}\.npz|\.\d{9}-[0-9a-f]{24}\.npz\..*\.tmp)")
 
 
 @dataclass(frozen=True)
@@ -100,11 +113,13 @@ def embed_files(
 
     The images are cropped and embedded in parts, which are kept beside the file until it is
     written. Where it is stopped, in whatever way, the same call goes on with the parts that are
-    missing. Memory does not grow with the number of images, but for their names.
+    missing. Two programs that make the same file at once are told so. Memory does not grow with the
+    number of images, but for their names.
 
     Inside :func:`siamese.across_processes` the parts are divided over the processes, which must see
-    the same folders. The embeddings are the same bits for any number of them: a batch holds the
-    same images whoever embeds it, on machines of one kind with as many threads.
+    the same folders; what one of them fails at, while parts are made or joined, is raised in all.
+    The embeddings are the same bits for any number of them: a batch holds the same images whoever
+    embeds it, on machines of one kind with as many threads.
 
     Args:
         run: a bundle or its folder, or a run or its folder.
@@ -120,54 +135,56 @@ def embed_files(
         part: images of a part.
 
     Raises:
-        ConfigError: arguments that contradict each other, or a file that may not be replaced.
+        ConfigError: arguments that contradict each other, a file that may not be replaced, or that
+            another program is making.
         BundleError: no bundle, or a damaged one.
-        DataError, FaceError, CacheError, SplitError: from reading and cropping, or no image is
-            left.
+        DataError, FaceError, CacheError, SplitError: from reading and cropping; no image is left;
+            or names that the file cannot hold
+            (:func:`siamese.evaluation.embedding_files.write_embeddings`).
     """
     out = check_suffix(out)
     if part < 1:
         raise ConfigError(f"a part needs one image at least, not {part}")
     processes = together()
-    _check_room(out, overwrite)
+    folder = PartsFolder(out)
+    if not folder.is_joining():
+        _check_room(out, overwrite)
     work = Work(None, bad_images, cache, device, progress and processes.first, no_face)
     bundle, note = finished_bundle(open_source(place_of(run)), work)
     table = _table(run, data, root, splits)
     views = bundle.tta if tta is None else tta
     task = _Task.of(bundle, table, work, TestTimeAugmentation.of(bundle.augmentation, views))
-    folder = out.with_name(f"{out.name}.parts")
-    parts = [
-        _Part(folder / f"{start:09d}-{task.key(rows)}.npz", rows)
-        for start in range(0, len(table), part)
-        for rows in [range(start, min(start + part, len(table)))]
-    ]
-    # What is there is looked up by one process: files may appear meanwhile.
-    missing = processes.from_first([p for p in parts if not _is_whole(p.file)])
-    if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-    mine = processes.share(missing)
-    with (
-        apart(),
-        progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance,
-    ):
-        for one in mine:
-            task.make(one)
-            advance(len(one.rows))
-    processes.wait()
-    found = None
-    if processes.first:
-        found = _joined(out, table, parts, len(parts) - len(missing), note)
-        _remove_parts(folder)
-    shared = processes.from_first(found)
-    assert shared is not None
-    return shared
 
+    def look() -> tuple[list[Part], list[Part]]:
+        """All parts and the missing ones, by one process: files may appear or change meanwhile."""
+        folder.take()
+        parts = [
+            Part(folder.path / f"{start:09d}-{task.key(rows)}.npz", rows)
+            for start in range(0, len(table), part)
+            for rows in [range(start, min(start + part, len(table)))]
+        ]
+        if not folder.is_joining(parts):
+            _check_room(out, overwrite)
+        check_names(out, table.files, table.identities)
+        return parts, [part for part in parts if not _serves(part, bad_images)]
 
-class _Part(NamedTuple):
-    """Neighbouring images of the table, and the file of their embeddings."""
+    def finish() -> EmbeddedFiles:
+        with folder.joining(parts):
+            found = _joined(out, table, parts, len(parts) - len(missing), note)
+        return found
 
-    file: Path
-    rows: range
+    try:
+        parts, missing = processes.by_first(look)
+        mine = processes.share(missing)
+        with progress_bar("embedding", sum(len(p.rows) for p in mine), work.progress) as advance:
+            # In turns, as many in each process: what one fails at, all learn after the turn.
+            step = max(1, TURN // part) * processes.count
+            for turn in range(0, len(missing), step):
+                some = processes.share(missing[turn : turn + step])
+                processes.by_some(functools.partial(task.make, some, advance), bool(some))
+        return processes.by_first(finish)
+    finally:
+        folder.release()
 
 
 class _Task(NamedTuple):
@@ -186,6 +203,7 @@ class _Task(NamedTuple):
     ) -> _Task:
         refuses = getattr(bundle.cropper, "no_face", None) == "error"
         cropper = with_no_face(bundle.cropper, work.no_face or ("skip" if refuses else None))
+        device = torch.device(work.device).type
         facts = {
             "format": FORMAT,
             "components": bundle.components.describe(),
@@ -193,7 +211,9 @@ class _Task(NamedTuple):
             "copies": views.copies if views else 0,
             "batch": EVAL_BATCH,
             "torch": torch.__version__,
-            "device": work.device,
+            "device": device,
+            # Of the CPU: with another number the last bits of an embedding may differ.
+            "threads": torch.get_num_threads() if device == "cpu" else None,
         }
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name, tensor in sorted(bundle.components.tensors().items()):
@@ -217,82 +237,94 @@ class _Task(NamedTuple):
             digest.update(f"{name}\0{about}\0".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:24]
 
-    def make(self, part: _Part) -> None:
-        """Crop and embed the images of a part, and write its file."""
-        paths = [self.table.root / self.table.files[row] for row in part.rows]
+    def make(self, parts: Sequence[Part], advance: Callable[[int], None]) -> None:
+        """Crop the images of some parts at once, then embed and write one part after the other.
+
+        This process works alone; ``advance`` is told the images of each part.
+        """
+        rows = [row for part in parts for row in part.rows]
+        with apart():
+            crops = self._crop(rows)
+            reasons = {rows[n]: kind_of(reason) for n, reason in crops.bad.items()}
+            for n in crops.skipped:
+                reasons[rows[n]] = SEVERAL_FACES if crops.faces[n] else NO_FACE
+            files = iter(crops.files)
+            for part in parts:
+                here = {row: file for row, file in zip(part.rows, files, strict=False) if file}
+                left_out = {row: reasons[row] for row in part.rows if row in reasons}
+                self._embed(part, here, left_out)
+                advance(len(part.rows))
+
+    def _crop(self, rows: Sequence[int]) -> CropResult:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share the cores
-        crops = crop_files(
-            paths,
+        return crop_files(
+            [self.table.root / self.table.files[row] for row in rows],
             self.cropper,
             cache=self.work.cache,
             workers=None if local == 1 else max(1, usable_cores() // local),
             bad_images=self.work.bad_images,
             progress=False,
         )
-        files = [file for file in crops.files if file is not None]
-        rows = np.array([r for r, f in zip(part.rows, crops.files, strict=True) if f is not None])
-        reasons = {part.rows.start + row: kind_of(reason) for row, reason in crops.bad.items()}
-        for row in crops.skipped:
-            reasons[part.rows.start + row] = "several faces" if crops.faces[row] else "no face"
+
+    def _embed(self, part: Part, crops: Mapping[int, Path], left_out: Mapping[int, str]) -> None:
+        """Embed the crops of a part, row -> file, and write its file."""
         found = np.zeros((0, 0), dtype=np.float32)
-        if files:
-            data = CropDataset(files, np.zeros(len(files), dtype=np.int64), in_memory=False)
+        if crops:
+            labels = np.zeros(len(crops), dtype=np.int64)
+            data = CropDataset([*crops.values()], labels, in_memory=False)
             found = embed(self.network, data, tta=self.views).numpy()
-        content = io.BytesIO()
-        left_out = np.frombuffer(json.dumps(reasons).encode(), dtype=np.uint8)
-        np.savez(content, embeddings=found, rows=rows.astype(np.int64), left_out=left_out)
-        write_whole(part.file, content.getvalue())
+        write_part(part, StoredPart(found, np.array([*crops], dtype=np.int64), left_out))
 
 
 def _joined(
-    out: Path, table: IdentityTable, parts: Sequence[_Part], found: int, note: str | None
+    out: Path, table: IdentityTable, parts: Sequence[Part], found: int, note: str | None
 ) -> EmbeddedFiles:
     """Write the embeddings of all parts to one file."""
-    rows: list[int] = []
+    kept: list[np.ndarray] = []
     left_out: dict[str, str] = {}
     size = 0
     for part in parts:
-        with np.load(part.file, allow_pickle=False) as stored:
-            rows += stored["rows"].tolist()
-            size = max(size, stored["embeddings"].shape[1])
-            reasons = json.loads(stored["left_out"].tobytes())
-        left_out |= {table.files[int(row)]: reason for row, reason in reasons.items()}
-    if not rows:
+        stored = _whole(part)
+        kept.append(stored.rows)
+        size = max(size, stored.embeddings.shape[1])
+        left_out |= {table.files[row]: reason for row, reason in stored.left_out.items()}
+    rows = np.concatenate(kept)
+    if not len(rows):
         why = ", ".join(sorted(set(left_out.values())))
         raise DataError(f"none of the {len(table):,} images can be embedded: {why}")
 
     def blocks() -> Iterator[np.ndarray]:
         for part in parts:
-            with np.load(part.file, allow_pickle=False) as stored:
-                if len(block := stored["embeddings"]):
-                    yield block
+            if len(block := _whole(part).embeddings):
+                yield block
 
-    names, who = ([of[row] for row in rows] for of in (table.files, table.identities))
+    names, who = (_taken(of, rows) for of in (table.files, table.identities))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_embeddings(out, blocks(), (len(rows), size), names, who)
     notes = (note,) if note else ()
     return EmbeddedFiles(out, len(table), len(rows), size, left_out, len(parts), found, notes)
 
 
-def _remove_parts(folder: Path) -> None:
-    """Remove the files that were made here, those of earlier settings, too; nothing else."""
-    with contextlib.suppress(OSError):
-        for file in folder.iterdir():
-            if _OWN.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-        folder.rmdir()
+def _taken(names: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+    if isinstance(names, (TextColumn, CodedColumn)):
+        taken: Sequence[str] = names.take(rows)
+        return taken
+    return [names[row] for row in rows.tolist()]
 
 
-def _is_whole(file: Path) -> bool:
-    """Whether a part is there, and is what was written: its checksums are those of a zip file."""
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return len(stored["rows"]) == len(stored["embeddings"])
-    except FileNotFoundError:
-        return False
-    except Exception:  # a power failure can leave anything
-        file.unlink(missing_ok=True)
-        return False
+def _serves(part: Part, bad_images: str) -> bool:
+    """Whether an earlier run has made a part as this one would.
+
+    With bad images left out it serves one alone that leaves them out.
+    """
+    stored = read_part(part)
+    return stored is not None and (bad_images == "quarantine" or not stored.has_bad_images)
+
+
+def _whole(part: Part) -> StoredPart:
+    if (stored := read_part(part)) is None:
+        raise DataError(f"{part.file}: the part was removed or damaged meanwhile; run again")
+    return stored
 
 
 def _table(
@@ -320,7 +352,12 @@ def _table(
         manifest = SplitManifest.load(data, root=root)
     if splits:
         keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
-    entries = [entry for split in manifest.splits for entry in manifest.usable(split)]
+    parts = [manifest.usable(split) for split in manifest.splits]
+    columns = [part for part in parts if isinstance(part, Entries)]
+    if columns and len(columns) == len(parts):  # without an object for each of millions
+        every = joined(columns)
+        return manifest.table_of(every.take(every.files.order()))
+    entries = [entry for part in parts for entry in part]
     return manifest.table_of(sorted(entries, key=lambda entry: str(entry["file"])))
 
 

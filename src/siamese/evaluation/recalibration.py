@@ -253,14 +253,15 @@ def _measured(
     embeddings = embed_splits(source.backbone.for_inference().to(work.device), data.datasets, views)
     only = {OTHER: data.datasets[OTHER]}
     own = source.distance.to(work.device)
-    measured = measure_embedded(embeddings, own, only, data.pair_rules)[OTHER]
+    measured = measure_embedded(embeddings, own, only, data.pair_rules, work.device)[OTHER]
     if other is None:
         return _Measured(source.distance, measured, measured, None)
     people = 0
     if FITTING in embeddings:
         labels = data.datasets[FITTING].labels
         other, people = other.fitted_to(embeddings[FITTING], labels), len(set(labels.tolist()))
-    new = measure_embedded(embeddings, other.to(work.device), only, data.pair_rules)[OTHER]
+    there = other.to(work.device)
+    new = measure_embedded(embeddings, there, only, data.pair_rules, work.device)[OTHER]
     return _Measured(other, new, measured, DistanceGain.of(new, measured, people))
 
 

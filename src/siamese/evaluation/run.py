@@ -61,7 +61,7 @@ class Work:
             out and counted.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
         cache: folder of the crop cache.
-        device: where to compute.
+        device: where to compute; all pairs, where they are many, are counted there, too.
         progress: show progress bars.
     """
 
@@ -97,6 +97,7 @@ class Work:
             data.datasets,
             data.pair_rules,
             tta,
+            self.device,
         )
 
 
@@ -144,7 +145,7 @@ def evaluate_run(
         root: where the images of the CSV file ``data`` lie, or else those of the run.
         bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
         cache: folder of the crop cache.
-        device: where to compute.
+        device: where to compute; all pairs, where they are many, are counted there, too.
         progress: show progress bars.
 
     Raises:

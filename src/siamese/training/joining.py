@@ -19,7 +19,6 @@ from siamese.launched import (
     by_slurm,
     by_torchrun,
     follows,
-    local_rank,
     machines,
     on_this_machine,
 )
@@ -87,7 +86,7 @@ def set_up(data: ImageDataModule, here: Processes) -> None:
     cache of their own.
     """
     if here.count > 1:
-        mine = local_rank() == 0 if data.prepare_data_per_node else here.first
+        mine = here.leads_machine() if data.prepare_data_per_node else here.first
         here.by_some(data.setup, mine)
     data.setup()
 

@@ -9,7 +9,7 @@ that asked for it: worker threads do not know.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from siamese.verification.streaming.tile import Tile
 from siamese.verification.streaming.tiles import Place, Tiles
 
 _BLOCK = 1 << 21  # numbers that are added up at once: bounds the memory
-_ROUND = 8  # tiles of each process whose pairs are shown at once: bounds the memory
+# Pairs of the tiles that a process looks through before what it has found is shown, one tile at
+# least; and pairs that are shown at once: both bound the memory.
+_ROUND, _SHOWN = 1 << 22, 1 << 20
 
 
 def each(tiles: Tiles, work: Callable[[Tile], None], places: list[Place]) -> Processes:
@@ -88,9 +90,7 @@ def show(
 
         tiles.each(look, places)
         return
-    step = _ROUND * processes.count
-    for start in range(0, len(places), step):
-        some = places[start : start + step]
+    for some in _rounds(places, processes.count):
         kept: dict[tuple[int, int], np.ndarray] = {}
 
         def keep(tile: Tile, kept: dict[tuple[int, int], np.ndarray] = kept) -> None:
@@ -101,7 +101,28 @@ def show(
         each(tiles, keep, some)
         for turn in range(0, len(some), processes.count):
             now = processes.share(some[turn : turn + processes.count])
-            mine = [kept[rows.start, columns.start] for rows, columns in now]
-            none = np.zeros((0, 2), dtype=np.int64)
-            for part in processes.gather(mine[0] if mine else none):
-                visit(part[:, 0], part[:, 1])
+            mine = [kept.pop((rows.start, columns.start)) for rows, columns in now]
+            _show_in_order(processes, mine[0] if mine else np.zeros((0, 2), np.int64), visit)
+
+
+def _rounds(places: list[Place], count: int) -> Iterator[list[Place]]:
+    """Tiles that are looked through before what ``count`` processes have found is shown."""
+    largest = max(((i.stop - i.start) * (j.stop - j.start) for i, j in places), default=1)
+    step = count * max(1, _ROUND // largest)
+    for start in range(0, len(places), step):
+        yield places[start : start + step]
+
+
+def _show_in_order(
+    processes: Processes, mine: np.ndarray, visit: Callable[[np.ndarray, np.ndarray], None]
+) -> None:
+    """Show the pairs of all processes, (n, 2) of each, in the order of their ranks."""
+    sizes = processes.gather(len(mine))
+    ends = np.cumsum([0, *sizes])
+    first, last = int(ends[processes.rank]), int(ends[processes.rank + 1])
+    step = max(1, _SHOWN // processes.count)  # each makes room for as many of every other one
+    for start in range(0, int(ends[-1]), step):
+        # What lies within the next pairs of all.
+        low, high = max(start, first), min(start + step, last)
+        part = processes.join(mine[max(0, low - first) : max(0, high - first)])
+        visit(part[:, 0], part[:, 1])
