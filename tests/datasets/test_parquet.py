@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -203,18 +204,55 @@ def test_what_is_no_parquet_is_refused(tmp_path):
     assert_says(caught.value, "no such file")
 
 
-def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(tmp_path, monkeypatch):
-    """A dictionary of one long text for many rows: 20 kB that would be 4 GB."""
-    long = pa.DictionaryArray.from_arrays(np.zeros(400_000, np.int32), ["x" * 10_000])
+@pytest.mark.parametrize(
+    ("length", "rows", "words"),
+    [(10_000, 150_000, "more than 4,096 bytes"), (4_000, 150_000, "too much text")],
+)
+def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(
+    tmp_path, length, rows, words
+):
+    """A dictionary of one long text for many rows: some kB that would be gigabytes."""
+    long = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["x" * length])
+    one = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["p"])
     path = tmp_path / "bomb.parquet"
-    pq.write_table(pa.table({"path": long, "identity": long}), path)
+    pq.write_table(pa.table({"path": long, "identity": one}), path, compression="zstd")
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(parquet_file, "MOST_TEXT", 1 << 28)
-    before = pa.total_allocated_bytes()
+    before, arrow = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, pa.total_allocated_bytes()
     with pytest.raises(DataError) as caught:
         IdentityTable.from_parquet(path)
-    assert_says(caught.value, "too much text")
-    assert pa.total_allocated_bytes() - before < 1 << 24
+    assert_says(caught.value, words)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) * 1024 < 1 << 30
+    assert pa.total_allocated_bytes() - arrow < 1 << 24
+
+
+def test_the_text_that_a_file_may_have_grows_with_it(tmp_path, monkeypatch):
+    path = write(tmp_path, path=[f"{i:020d}" for i in range(500)], identity=["x"] * 500)
+    monkeypatch.setattr(parquet_file, "MOST_TEXT", 1)
+    assert len(IdentityTable.from_parquet(path)) == 500
+
+
+@pytest.mark.parametrize("paged", [1 << 10, 1 << 30])
+def test_each_text_of_a_dictionary_is_looked_at_once(tmp_path, monkeypatch, paged):
+    """However many batches a row group is read in, and where only a part is in a dictionary."""
+    names = [f"{i * 7919 % 5000:05d}" for i in range(20_000)]
+    files = [f"{i}.jpg" for i in range(20_000)]
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"path": files, "identity": names})
+    pq.write_table(table, path, dictionary_pagesize_limit=paged)
+    monkeypatch.setattr(parquet_file, "_BATCH", 500)
+    checked = []
+    real = parquet_file._check_text
+    monkeypatch.setattr(
+        parquet_file,
+        "_check_text",
+        lambda name, values, pa: checked.append((name, len(values))) or real(name, values, pa),
+    )
+    table = IdentityTable.from_parquet(path)
+    order = np.argsort(files)
+    assert list(table.identities) == [names[i] for i in order]
+    assert sum(n for name, n in checked if name == "identity") == 5000
+    assert sum(n for name, n in checked if name == "path") == 20_000
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "PARQUET"])
