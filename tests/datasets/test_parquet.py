@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import resource
 from pathlib import Path
@@ -149,6 +150,35 @@ def test_numbers_name_identities_and_odd_paths_become_usual_ones(tmp_path):
     table = IdentityTable.from_parquet(path)
     assert table.files == ("a.jpg", "b/2.jpg", "c/1.jpg")
     assert table.identities == ("7", "7", "12")
+
+
+def test_paths_and_identities_are_taken_as_in_a_csv_file(tmp_path):
+    """Absolute paths, white space of every script, and cells that hold nothing else."""
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "in" / name, 0)
+    root = tmp_path / "in"
+    for path, who in (
+        (str(root / "a.png"), "x"),
+        (f"{tmp_path}//in/./b.png", "x"),
+        ("\u00a0c.png\u3000", "\u2003x\x1f"),
+        ("../in/c.png", "x"),
+        ("\u3000", "x"),
+        (" ", "x"),
+        ("a.png", "  "),
+        ("a.png", "\u00a0"),
+    ):
+        found = []
+        with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([["path", "identity"], [path, who]])
+        for file in (tmp_path / "rows.csv", write(tmp_path, path=[path], identity=[who])):
+            try:
+                table = IdentityTable.from_file(file, root)
+                found.append((tuple(table.files), tuple(table.identities)))
+            except DataError as error:
+                assert_says(error, file, "empty path or identity; fill in both")
+                found.append(None)
+        assert found[0] == found[1]
+        assert (found[0] is None) == (not path.strip() or not who.strip())
 
 
 def test_two_spellings_of_one_identity_are_said(tmp_path):

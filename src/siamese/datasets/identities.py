@@ -266,7 +266,7 @@ class IdentityTable:
         """
         path = Path(path)
         root = existing_folder(root if root is not None else path.parent)
-        files, written, groups = read_parquet(path)
+        files, written, groups = read_parquet(path, root)
         spelt = one_spelling(root, written.values, stacklevel=3)
         identities = CodedColumn.merged(written.codes, spelt)
         return cls(root, files, identities, name or path.stem, groups)

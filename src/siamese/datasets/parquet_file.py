@@ -20,7 +20,9 @@ LONGEST_TEXT = 4_096  # bytes of one: Linux opens no longer path
 MOST_TEXT, MOST_TIMES = 256 << 20, 100
 _BATCH = 65_536  # rows that are read at a time
 # Paths that are not yet as the library writes them: with //, /./, /../, or white space around.
-_UNUSUAL = r"//|(^|/)\.\.?(/|$)|/$|\\|^\s|\s$|^/"
+# White space is that of str.strip; RE2's \s has that of ASCII alone.
+_WHITE = r"[\p{Z}\x{9}-\x{d}\x{1c}-\x{1f}\x{85}]"
+_UNUSUAL = rf"//|(^|/)\.\.?(/|$)|/$|\\|^{_WHITE}|{_WHITE}$|^/"
 
 
 class BadParquet(ValueError):
@@ -44,8 +46,12 @@ def arrow(what: str) -> Any:
     return pyarrow
 
 
-def read_parquet(path: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedColumn]]:
-    """Files, identities and groups, sorted by file.
+def read_parquet(path: Path, root: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedColumn]]:
+    """Files, identities and groups, sorted by file; by the rules of a CSV file.
+
+    Args:
+        path: the Parquet file.
+        root: the folder that its paths are relative to.
 
     Returns:
         files, N relative paths with ``/`` between folders; identities, as they are written, N; and
@@ -68,9 +74,10 @@ def read_parquet(path: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedCo
     identities: CodedColumn = columns.pop("identity")
     if not len(files):
         raise DataError(f"{path}: no rows; list one image per row")
-    if "" in identities.values or not files.lengths.all():
+    usual = _usual(files, root) if files.lengths.all() else None
+    if usual is None or not all(map(str.strip, identities.values)):
         raise DataError(f"{path}: empty path or identity; fill in both")
-    files = _usual(files)
+    files = usual
     order = _order(files)
     return files.take(order), identities.take(order), {k: v.take(order) for k, v in columns.items()}
 
@@ -84,7 +91,8 @@ def read_columns(
         path: of the file.
         texts: columns of different texts; they become :class:`TextColumn`.
         coded: columns of which many texts are equal, or whole numbers; they become
-            :class:`CodedColumn`. By default ``identity`` and the columns of groups.
+            :class:`CodedColumn`. By default ``identity`` and the columns of groups, of whose texts
+            outer white space is stripped.
         binary: column -> bytes of each value; they become (N, bytes) uint8 and a mask of those that
             are there.
 
@@ -112,7 +120,9 @@ def read_columns(
             parts: dict[str, list[Any]] = {name: [] for name in [*wanted, *binary]}
             most = max(MOST_TEXT, MOST_TIMES * path.stat().st_size)
             makers = {
-                name: _Texts(most) if name in texts else _Codes(empty=name != NEEDED[1])
+                name: _Texts(most)
+                if name in texts
+                else _Codes(empty=name != NEEDED[1], strip=coded is None and name != NEEDED[1])
                 for name in wanted
             } | {name: _Binary(size) for name, size in binary.items()}
             rows = 0
@@ -204,10 +214,11 @@ class _Codes:
 
     Args:
         empty: whether a cell may be empty: then it is "".
+        strip: take outer white space away.
     """
 
-    def __init__(self, empty: bool) -> None:
-        self._empty, self._number = empty, dict[str, int]()
+    def __init__(self, empty: bool, strip: bool) -> None:
+        self._empty, self._strip, self._number = empty, strip, dict[str, int]()
         self._codes: list[np.ndarray] = []
         self._distinct, self._places = _Distinct(), np.zeros(0, dtype=np.int32)
 
@@ -217,7 +228,7 @@ class _Codes:
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         met, new = self._distinct.new(name, values.dictionary, pa)
-        texts = [str(text).strip() if self._empty else str(text) for text in new.to_pylist()]
+        texts = [str(text).strip() if self._strip else str(text) for text in new.to_pylist()]
         added = [self._number.setdefault(text, len(self._number)) for text in texts]
         self._places = np.append(self._places[:met], np.array(added, dtype=np.int32))
         place = self._places
@@ -271,8 +282,8 @@ def _check_text(name: str, values: Any, pa: Any) -> None:
         raise BadParquet(f"{name!r:.80} has a NUL character")
 
 
-def _usual(files: TextColumn) -> TextColumn:
-    """Relative paths with one ``/`` between folders."""
+def _usual(files: TextColumn, root: Path) -> TextColumn | None:
+    """Relative paths with one ``/`` between folders; None where one is white space alone."""
     pa = arrow("Parquet")
     odd = pa.compute.match_substring_regex(_as_arrow(files, pa), _UNUSUAL)
     rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
@@ -280,7 +291,9 @@ def _usual(files: TextColumn) -> TextColumn:
         return files
     new = list(files)
     for row in rows.tolist():
-        new[row] = Path(os.path.normpath(new[row].strip())).as_posix()
+        if not (written := new[row].strip()):
+            return None
+        new[row] = Path(os.path.relpath(root / written, root)).as_posix()
     return TextColumn.of(new)
 
 
