@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,13 @@ def test_a_reader_that_began_before_goes_on(paths, cache):
         np.testing.assert_array_equal(data.image(i), before[i])
 
 
+def open_files(cache: Path) -> list[str]:
+    """What this process has open, or mapped, in the cache."""
+    found = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    found += Path("/proc/self/maps").read_text().splitlines()
+    return [name for name in found if str(cache) in name]
+
+
 def _read_all(files: list[Path]) -> list[bytes]:
     return [read_crop(file).tobytes() for file in files]
 
@@ -141,10 +150,9 @@ def test_each_process_opens_the_archives_for_itself(paths, cache, method):
     expected = _read_all(result.files)  # they are open here now
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(_read_all, [result.files] * 4) == [expected] * 4
-    opened = packs_of(folder_of(result))._open
-    assert {pid for pid, _ in opened} == {os.getpid()}
-    packs_of(folder_of(result)).close()
-    assert not opened
+    assert open_files(cache)
+    packs.forget_packs()
+    assert not open_files(cache)
     assert _read_all(result.files) == expected
 
 
@@ -191,7 +199,7 @@ def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
             siamese.pack_cache(cache, progress=False)
         except Killed:
             assert len(calls) == stop
-    packs._known.clear()  # as in a new process
+    packs.forget_packs()  # as in a new process
     after = crop(paths, cache)
     assert after.computed == 0
     assert_whole(after)
@@ -260,7 +268,7 @@ def test_a_damaged_archive_is_reported_and_can_be_made_anew(paths, cache, how):
     siamese.pack_cache(cache, progress=False)
     archive = next(cache.rglob("*.tar"))
     damage(archive, how)
-    packs._known.clear()
+    packs.forget_packs()
     for use in (lambda: crop(paths, cache), lambda: read_crop(result.files[3])):
         with pytest.raises(CacheError) as caught:
             use()
@@ -288,7 +296,7 @@ def test_a_crop_that_is_damaged_in_its_pack_is_named(paths, cache):
     result = crop(paths, cache)
     siamese.pack_cache(cache, progress=False)
     damage(next(cache.rglob("*.tar")), "other")
-    packs._known.clear()
+    packs.forget_packs()
     with pytest.raises(CacheError) as caught:
         read_crop(result.files[0])
     assert_says(caught.value, next(cache.rglob("*.tar")), "run again")
@@ -303,6 +311,111 @@ def test_a_damaged_index_is_reported(paths, cache, how):
     with pytest.raises(CacheError) as caught:
         crop(paths, cache)
     assert_says(caught.value, index, "no index", "run again")
+
+
+def header(text: str, version: bytes = b"\x01\x00") -> bytes:
+    size = len(text).to_bytes(2 if version == b"\x01\x00" else 4, "little")
+    return b"\x93NUMPY" + version + size + text.encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        header("(" * 900),
+        header("(" * 9000),
+        header("-" * 900 + "1"),
+        header("-" * 9000 + "1", b"\x02\x00"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,), }"),
+        header(f"{{'descr': {packs._ENTRY.descr}, 'fortran_order': False, 'shape': ({2**64},), }}"),
+        header("{'descr': [], 'fortran_order': False, 'shape': (1,), }"),
+        header("{'descr': '<f4', 3: 4}"),
+        header("\0\xff"),
+        None,
+    ],
+)
+def test_a_hostile_index_is_refused_in_one_line(paths, cache, hostile):
+    crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    index = next(cache.rglob("*.npy"))
+    index.unlink()
+    if hostile is None:
+        os.mkfifo(index)  # nobody writes into it
+    else:
+        index.write_bytes(hostile)
+    with pytest.raises(CacheError) as caught:
+        crop(paths, cache)
+    assert_says(caught.value, index, "no", "run again")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("start", 2**63 - 1), ("start", 2**62), ("start", -1), ("size", 2**31 - 1), ("size", 0)],
+)
+def test_places_beyond_the_archive_are_refused(paths, cache, field, value):
+    crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    index = next(cache.rglob("*.npy"))
+    entries = np.load(index)
+    entries[field][0] = value
+    np.save(index, entries)
+    with pytest.raises(CacheError) as caught:
+        crop(paths, cache)
+    assert_says(caught.value, index.with_suffix(".tar").name, index.name, "run again")
+
+
+def test_no_more_files_are_open_the_more_is_read(paths, cache, monkeypatch):
+    monkeypatch.setattr(packs, "MOST_CROPS", 1)
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    few = lru_cache(maxsize=4)(packs._opened.__wrapped__)
+    packs.forget_packs()
+    monkeypatch.setattr(packs, "_opened", few)
+    first = packs_of(folder_of(result), fresh=True)
+    for _ in range(3):
+        assert_whole(crop(paths, cache))
+        assert packs_of(folder_of(result)) is first  # nothing has changed
+        assert len(open_files(cache)) == 4
+    few.cache_clear()
+    assert not open_files(cache)
+
+
+def test_an_archive_that_was_replaced_is_opened_anew(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    assert_whole(result)
+    for file in cache.rglob("packs/*"):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+    before = set(open_files(cache))
+    assert all("(deleted)" in name for name in before)
+    assert_whole(crop(paths, cache))
+    packs_of(folder_of(result), fresh=True)
+    assert any("(deleted)" not in name for name in open_files(cache))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("known", [False, True])
+def test_an_error_of_the_system_is_not_called_damage(paths, cache, monkeypatch, number, known):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    packs.forget_packs()
+    if known:
+        packs_of(folder_of(result))
+    real = os.open
+
+    def failing(path, *given, **named):
+        if "packs" in str(path):
+            raise OSError(number, os.strerror(number))
+        return real(path, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", failing)
+        with pytest.raises(CacheError) as caught:
+            read_crop(result.files[0])
+    assert_says(caught.value, os.strerror(number), "run again")
+    assert "remove" not in str(caught.value)
+    assert_whole(result)
 
 
 def test_an_index_of_pickles_executes_nothing(paths, cache, tmp_path):
