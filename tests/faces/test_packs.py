@@ -22,10 +22,11 @@ import siamese
 from siamese.cli.main import main
 from siamese.data.dataset import CropDataset
 from siamese.errors import CacheError
-from siamese.faces import packs
+from siamese.faces import packing, packs
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.crops import CropResult, crop_files, read_crop
-from siamese.faces.packs import pack_crops, packed_crop, packs_of
+from siamese.faces.packing import pack_crops
+from siamese.faces.packs import packed_crop, packs_of
 
 BOX = FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30)
 N = 12
@@ -59,11 +60,11 @@ def files_in(cache: Path) -> list[str]:
 
 
 def test_packed_crops_are_found_and_read_as_before(paths, cache, monkeypatch):
-    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    monkeypatch.setattr(packing, "MOST_CROPS", 5)
     before = crop(paths, cache)
     written = [file.read_bytes() for file in before.files]
     assert siamese.pack_cache(cache, progress=False) == N
-    assert files_in(cache) == [".json", ".npy", ".npy", ".npy", ".tar", ".tar", ".tar"]
+    assert files_in(cache) == ["", ".json", ".npy", ".npy", ".npy", ".tar", ".tar", ".tar"]
     assert [packed_crop(file)[0] for file in before.files] == written
     monkeypatch.setattr(FixedBoxCropper, "__call__", None)  # calling it would raise
     after = crop(paths, cache)
@@ -174,7 +175,7 @@ def test_threads_read_at_the_same_time(paths, cache):
 def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
     """Each call that changes the disk, or waits for it, is the last one in turn."""
     crop(paths, cache)
-    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    monkeypatch.setattr(packing, "MOST_CROPS", 5)
     calls = []
 
     class Killed(BaseException):
@@ -192,7 +193,7 @@ def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", until(os.replace))
         patch.setattr(os, "fsync", until(os.fsync))
-        patch.setattr(packs, "write_whole", until(packs.write_whole))
+        patch.setattr(packing, "write_whole", until(packing.write_whole))
         patch.setattr(Path, "unlink", until(Path.unlink))
         patch.setattr(tarfile.TarFile, "addfile", until(tarfile.TarFile.addfile))
         try:
@@ -243,13 +244,14 @@ def test_killed_while_packing_no_crop_is_lost(paths, cache, delay, tmp_path):
 
 def test_a_pack_that_is_not_read_back_as_written_costs_no_crop(paths, cache, monkeypatch):
     result = crop(paths, cache)
-    real = packs._write_pack
+    real = packing._write_pack
 
     def on_a_bad_disk(home, files):
-        real(home, files)
+        count = real(home, files)
         damage(next(home.glob("*.tar")), "other")
+        return count
 
-    monkeypatch.setattr(packs, "_write_pack", on_a_bad_disk)
+    monkeypatch.setattr(packing, "_write_pack", on_a_bad_disk)
     siamese.pack_cache(cache, progress=False)
     assert all(file.is_file() for file in result.files)
 
@@ -326,7 +328,7 @@ def header(text: str, version: bytes = b"\x01\x00") -> bytes:
         header("-" * 900 + "1"),
         header("-" * 9000 + "1", b"\x02\x00"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808,), }"),
-        header(f"{{'descr': {packs._ENTRY.descr}, 'fortran_order': False, 'shape': ({2**64},), }}"),
+        header(f"{{'descr': {packs.ENTRY.descr}, 'fortran_order': False, 'shape': ({2**64},), }}"),
         header("{'descr': [], 'fortran_order': False, 'shape': (1,), }"),
         header("{'descr': '<f4', 3: 4}"),
         header("\0\xff"),
@@ -364,7 +366,7 @@ def test_places_beyond_the_archive_are_refused(paths, cache, field, value):
 
 
 def test_no_more_files_are_open_the_more_is_read(paths, cache, monkeypatch):
-    monkeypatch.setattr(packs, "MOST_CROPS", 1)
+    monkeypatch.setattr(packing, "MOST_CROPS", 1)
     result = crop(paths, cache)
     siamese.pack_cache(cache, progress=False)
     few = lru_cache(maxsize=4)(packs._opened.__wrapped__)
@@ -454,6 +456,57 @@ def test_the_command_packs_shows_and_wipes(paths, cache, capsys):
     assert main(["cache", "pack", "--cache", str(cache)]) == 0
     assert capsys.readouterr().out == f"{N} crops packed\n"
     assert main(["cache", "--cache", str(cache)]) == 0
-    assert "crops: 3 files" in capsys.readouterr().out  # settings, archive, index
-    assert siamese.clear_cache(cache) == 3
+    assert "crops: 4 files" in capsys.readouterr().out  # settings, archive, index, lock
+    assert siamese.clear_cache(cache) == 4
     assert [f.name for f in cache.rglob("*") if f.is_file()] == ["mine.tar"]
+
+
+def test_only_one_process_packs(paths, cache):
+    result = crop(paths, cache)
+    home = folder_of(result) / "packs"
+    home.mkdir()
+    with packing.FileLock(home / packs.LOCK), pytest.raises(CacheError) as caught:
+        siamese.pack_cache(cache, progress=False)
+    assert_says(caught.value, home, "another process is packing", "wait")
+    assert siamese.pack_cache(cache, progress=False) == N
+
+
+@pytest.mark.parametrize("gone", [3, N])
+def test_crops_that_are_removed_meanwhile_are_passed_over(paths, cache, monkeypatch, gone):
+    result = crop(paths, cache)
+    real = packing._parts
+
+    def parts(files):
+        for file in result.files[:gone]:
+            file.unlink()
+        return real(files)
+
+    monkeypatch.setattr(packing, "_parts", parts)
+    assert siamese.pack_cache(cache, progress=False) == N - gone
+    assert crop(paths, cache).computed == gone
+
+
+def test_what_is_cleared_is_let_go_of(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    read_crop(result.files[0])
+    assert open_files(cache)
+    siamese.clear_cache(cache)
+    assert not open_files(cache)
+    with pytest.raises(CacheError) as caught:
+        read_crop(result.files[0])
+    assert_says(caught.value, result.files[0], "lost")
+    assert crop(paths, cache).computed == N
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".npy"])
+def test_an_archive_and_its_index_are_of_one_age(paths, cache, suffix):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    home = folder_of(result) / "packs"
+    os.utime(next(home.glob(f"*{suffix}")), (1, 1))
+    assert siamese.clear_cache(cache, older_than=1) == 0
+    assert crop(paths, cache).computed == 0
+    for file in home.iterdir():
+        os.utime(file, (1, 1))
+    assert siamese.clear_cache(cache, older_than=1) == 3

@@ -1,5 +1,7 @@
 """Packs: many crops in one file, read at random; millions of small files are slow to handle.
 
+They are written by :mod:`siamese.faces.packing`.
+
 A pack is a tar archive, so that other tools read it, and an index beside it: which crop begins
 where. Batches are planned as row numbers, in any order, so that a run that stops can go on exactly:
 what reads archives from their beginning to their end does not serve.
@@ -7,16 +9,13 @@ what reads archives from their beginning to their end does not serve.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import hashlib
 import io
 import os
 import re
-import secrets
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from tokenize import TokenError
@@ -25,20 +24,18 @@ from typing import NamedTuple
 import numpy as np
 
 from siamese.errors import CacheError
-from siamese.progress import progress_bar
-from siamese.storage import write_whole
 
 FOLDER = "packs"
+LOCK = ".lock"  # beside the packs, held by who is packing
 CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]{1,9})\.png")
 PACK_NAME = r"[0-9a-f]{16}\.(?:tar|npy)"  # the archive, and its index
-MOST_CROPS, MOST_BYTES = 100_000, 4 << 30  # in one pack
 MOST_OPEN = 128  # archives and indices in a process; systems allow 256 to 1024 files
 _LARGEST_INDEX = 1 << 26  # bytes; one of 100,000 crops has 4.8 million
 _LONGEST_HEADER = 1_024  # bytes that numpy writes before the entries of an index: 192
-_BLOCK, _RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
+BLOCK, _RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 # Of a crop: SHA-256 of its image, faces found (-1: none were looked for), where its bytes begin in
 # the archive, and how many they are.
-_ENTRY = np.dtype([("content", "V32"), ("faces", "<i4"), ("start", "<i8"), ("size", "<i4")])
+ENTRY = np.dtype([("content", "V32"), ("faces", "<i4"), ("start", "<i8"), ("size", "<i4")])
 
 
 class Place(NamedTuple):
@@ -139,7 +136,7 @@ class Packs:
             CacheError: an index cannot be read.
         """
         for index, entry in self._of(content):
-            if entry["faces"] == _code(faces):
+            if entry["faces"] == code_of(faces):
                 return Place(index.with_suffix(".tar"), int(entry["start"]), int(entry["size"]))
         return None
 
@@ -153,10 +150,8 @@ class Packs:
             number = int(self._order[place])
             pack = int(self._starts.searchsorted(number, "right")) - 1
             row = number - int(self._starts[pack])
-            begin = self._begin[pack] + row * _ENTRY.itemsize
-            entry = np.frombuffer(self._read(self._indices[pack], _ENTRY.itemsize, begin), _ENTRY)[
-                0
-            ]
+            begin = self._begin[pack] + row * ENTRY.itemsize
+            entry = np.frombuffer(self._read(self._indices[pack], ENTRY.itemsize, begin), ENTRY)[0]
             if bytes(entry["content"]) == wanted:
                 yield self._indices[pack], entry
 
@@ -236,115 +231,8 @@ def packed_crop(path: Path) -> tuple[bytes, Path] | None:
     return None if place is None else (packs.read(place), place.archive)
 
 
-def pack_crops(folder: Path, progress: bool = True) -> int:
-    """Put all crops of one folder that are files into packs, and remove the files.
-
-    A file is removed when its bytes were read again from a pack that is complete on the disk: at
-    whatever moment this is killed, each crop is in a file or in a pack. Others may read meanwhile.
-
-    Args:
-        folder: of one cropper's settings.
-        progress: show a progress bar on standard error.
-
-    Returns:
-        how many crops were packed.
-
-    Raises:
-        CacheError: a pack cannot be written, or one is damaged.
-    """
-    files = sorted(
-        file
-        for shard in folder.glob("[0-9a-f][0-9a-f]")
-        for file in shard.iterdir()
-        if CROP_NAME.fullmatch(file.name) and file.name[:2] == shard.name and file.stat().st_size
-    )
-    home = folder / FOLDER
-    try:
-        with progress_bar("packing", len(files), progress) as advance:
-            for part in _parts(files):
-                home.mkdir(exist_ok=True)
-                _write_pack(home, part)
-                packs = packs_of(folder, fresh=True)
-                for file in part:
-                    _remove_if_packed(file, packs)
-                advance(len(part))
-    except OSError as error:
-        raise CacheError(
-            f"{home}: cannot write packs ({error.strerror or error}); free some space; each crop "
-            f"is still there, as a file or in a pack"
-        ) from error
-    for shard in folder.glob("[0-9a-f][0-9a-f]"):
-        with contextlib.suppress(OSError):  # not empty
-            shard.rmdir()
-    return len(files)
-
-
-def _parts(files: Sequence[Path]) -> Iterator[list[Path]]:
-    part: list[Path] = []
-    size = 0
-    for file in files:
-        if part and (len(part) == MOST_CROPS or size > MOST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(file)
-        size += file.stat().st_size
-    if part:
-        yield part
-
-
-def _write_pack(home: Path, files: Sequence[Path]) -> None:
-    """Write an archive of these crops, and then, when it is on the disk, its index."""
-    name = hashlib.sha256("\n".join(file.name for file in files).encode()).hexdigest()[:16]
-    entries = np.zeros(len(files), dtype=_ENTRY)
-    temporary = home / f".{name}.tar.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    try:
-        with (
-            temporary.open("wb") as stream,
-            tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-        ):
-            for row, file in enumerate(files):
-                content = file.read_bytes()
-                member = tarfile.TarInfo(file.name)  # no owner, no time: the same crops, same bytes
-                member.size = len(content)
-                parts = CROP_NAME.fullmatch(file.name)
-                assert parts is not None  # pack_crops chose them
-                faces = _code(None if parts[2] == "x" else int(parts[2]))
-                place = archive.offset + _BLOCK
-                entries[row] = (bytes.fromhex(parts[1]), faces, place, len(content))
-                archive.addfile(member, io.BytesIO(content))
-        _to_disk(temporary)
-        os.replace(temporary, home / f"{name}.tar")
-        _to_disk(home)
-    finally:
-        temporary.unlink(missing_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, entries, allow_pickle=False)
-    write_whole(home / f"{name}.npy", buffer.getvalue())
-    _to_disk(home / f"{name}.npy")
-    _to_disk(home)
-
-
-def _remove_if_packed(file: Path, packs: Packs | None) -> None:
-    name = CROP_NAME.fullmatch(file.name)
-    assert name is not None
-    place = packs and packs.find(name[1], None if name[2] == "x" else int(name[2]))
-    if packs and place and packs.read(place) == file.read_bytes():
-        file.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or a folder is on the disk; of a folder where the system can do that."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _read_index(path: Path) -> tuple[np.ndarray, int]:
-    """(n,) ``_ENTRY``, and where they begin in the file; its archive is as long as it must be.
+    """(n,) ``ENTRY``, and where they begin in the file; its archive is as long as it must be.
 
     Raises:
         CacheError: it is not so, or cannot be read.
@@ -354,7 +242,7 @@ def _read_index(path: Path) -> tuple[np.ndarray, int]:
         file = _OpenFile(path)
         written = path.stat().st_size
         begin = _begin(file.read(_LONGEST_HEADER, 0))
-        number = (written - begin) // _ENTRY.itemsize
+        number = (written - begin) // ENTRY.itemsize
         size = archive.stat().st_size
         fits = begin and written <= _LARGEST_INDEX
         content = file.read(written - begin, begin) if fits else b""
@@ -362,14 +250,14 @@ def _read_index(path: Path) -> tuple[np.ndarray, int]:
         raise damaged_pack(archive, "is missing") from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not content or len(content) != number * _ENTRY.itemsize or begin + len(content) != written:
+    if not content or len(content) != number * ENTRY.itemsize or begin + len(content) != written:
         raise damaged_pack(path, "is no index")
-    index = np.frombuffer(content, _ENTRY)
+    index = np.frombuffer(content, ENTRY)
     starts, sizes = index["start"].astype(np.int64), index["size"].astype(np.int64)
-    if (starts < _BLOCK).any() or (starts > size).any() or (sizes < 1).any():
+    if (starts < BLOCK).any() or (starts > size).any() or (sizes < 1).any():
         raise damaged_pack(path, "names crops that are not in its archive")
-    end = int((starts + (sizes + _BLOCK - 1) // _BLOCK * _BLOCK).max())
-    whole = -(-(end + 2 * _BLOCK) // _RECORD) * _RECORD  # tar ends with two empty blocks
+    end = int((starts + (sizes + BLOCK - 1) // BLOCK * BLOCK).max())
+    whole = -(-(end + 2 * BLOCK) // _RECORD) * _RECORD  # tar ends with two empty blocks
     if size != whole:
         raise damaged_pack(archive, f"has {size:,} bytes instead of {whole:,}")
     return index, begin
@@ -385,7 +273,7 @@ def _begin(head: bytes) -> int:
     # Whatever a parser of Python's literals raises over hostile text.
     except (ValueError, EOFError, SyntaxError, TokenError, MemoryError, RecursionError, TypeError):
         return 0
-    return stream.tell() if kind == _ENTRY and len(shape) == 1 else 0
+    return stream.tell() if kind == ENTRY and len(shape) == 1 else 0
 
 
 def _heads(index: np.ndarray) -> np.ndarray:
@@ -393,7 +281,8 @@ def _heads(index: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(content[:, :8]).view(">u8")[:, 0].astype(np.uint64)
 
 
-def _code(faces: int | None) -> int:
+def code_of(faces: int | None) -> int:
+    """How an index writes a number of faces."""
     return -1 if faces is None else faces
 
 
