@@ -16,6 +16,7 @@ from siamese.faces import crop_jobs, tasks
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.crops import CropResult, crop_files, read_crop
 from siamese.faces.hashing import hash_files
+from siamese.faces.packing import pack_crops
 from siamese.faces.tasks import check_backend, over_processes
 
 distributed = pytest.importorskip("distributed")
@@ -138,6 +139,19 @@ def test_a_crop_that_appears_late_is_waited_for(tmp_path, threads, monkeypatch):
     real = crop_jobs.write_whole
     monkeypatch.setattr(crop_jobs, "write_whole", lambda *given: late.append(given))
     monkeypatch.setattr(crop_jobs.time, "sleep", lambda seconds: real(*late.pop()))
+    assert_whole(crop(paths, tmp_path / "cache", threads))
+
+
+def test_a_crop_that_somebody_packs_at_once_is_seen(tmp_path, threads, monkeypatch):
+    paths = images(tmp_path / "in", 3)
+    monkeypatch.setattr(crop_jobs, "PATIENCE", 0.0)
+    real = crop_jobs._check_seen
+
+    def check(chunk, folder, backend):
+        pack_crops(folder, progress=False)
+        real(chunk, folder, backend)
+
+    monkeypatch.setattr(crop_jobs, "_check_seen", check)
     assert_whole(crop(paths, tmp_path / "cache", threads))
 
 
