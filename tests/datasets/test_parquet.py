@@ -71,6 +71,24 @@ class TestTheSame:
         assert list(columns.paths) == tuples.paths
         assert columns.paths[3:5] == tuples.paths[3:5]
 
+    def test_hash(self, columns, tuples):
+        assert hash(columns) == hash(tuples)
+        assert len({columns, tuples}) == 1
+
+    @pytest.mark.parametrize("chosen", [[-1], [0, -599, 599], (3,), np.arange(600) % 7 == 0])
+    def test_selection_by_other_rows(self, columns, tuples, chosen):
+        assert columns.select(chosen) == tuples.select(chosen)
+        assert len(columns.select(chosen)) == (86 if len(chosen) == 600 else len(chosen))
+
+    @pytest.mark.parametrize(("chosen", "error"), [([], DataError), ([600], IndexError)])
+    def test_selection_of_no_rows(self, columns, tuples, chosen, error):
+        messages = []
+        for table in (columns, tuples):
+            with pytest.raises(error) as caught:
+                table.select(chosen)
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+
     def test_selection(self, columns, tuples):
         chosen = np.random.default_rng(0).permutation(600)[:77]
         assert columns.select(chosen) == tuples.select(chosen)
@@ -367,7 +385,12 @@ def test_columns_are_sequences():
         assert column.take(np.array([4, 0, 0])) == [texts[4], "b", "b"]
         assert column.take(np.array([], dtype=np.int64)) == []
         assert column.index("ä") == 2
-        assert hash(column) == hash(type(column).of(texts))
+        assert hash(column) == hash(tuple(texts))
+        assert column.take(np.array([-1, 2, -5])) == [texts[-1], texts[2], texts[-5]]
+        assert column.take(np.arange(5) > 2) == texts[3:]
+        for beyond in ([5], [-6], [0.5], [True] * 4):
+            with pytest.raises(IndexError):
+                column.take(np.array(beyond))
         assert re.fullmatch(r"\w+\(5: 'b', '', 'ä', ...\)", repr(column))
         with pytest.raises(IndexError):
             column[5]
