@@ -112,6 +112,18 @@ def test_groups_that_are_no_columns_are_kept(many, plain, identity_folder, monke
     assert SplitManifest.make(table, split_identities(table, seed=5), seed=5) == plain
 
 
+@pytest.mark.parametrize("parquet", [True, False])
+def test_what_docs_privacy_says_finds_a_person(plain, tmp_path, parquet, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    someone = plain.splits["test"][0]["identity"]
+    plain.save(tmp_path / "runs" / "lfw" / "1" / "split.json", parquet)
+    monkeypatch.chdir(tmp_path)
+    for name, found in ((someone.upper(), str(Path("runs", "lfw", "1"))), ("nobody", "")):
+        exec(code.replace("Jane_Doe", name), {})
+        assert capsys.readouterr().out.strip() == found
+
+
 def test_files_are_verified_alike(plain, many, identity_folder):
     for manifest in (plain, many):
         manifest.quarantine |= {
