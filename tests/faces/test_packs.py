@@ -10,6 +10,7 @@ import sys
 import tarfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -153,6 +154,16 @@ def test_threads_read_at_the_same_time(paths, cache):
     for thread in threads:
         thread.join()
     assert found == [expected * 5] * 4
+
+
+def test_threads_that_look_anew_at_the_same_time(paths, cache):
+    folder = folder_of(crop(paths, cache))
+    siamese.pack_cache(cache, progress=False)
+    index = next((folder / "packs").glob("*.npy"))
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(30):
+            os.utime(index, (i, i))
+            assert {len(p) for p in pool.map(packs_of, [folder] * 8, [True] * 8)} == {N}
 
 
 @pytest.mark.parametrize("stop", range(30))

@@ -186,11 +186,13 @@ def packs_of(folder: Path, fresh: bool = False) -> Packs | None:
     Raises:
         CacheError: one is damaged, or cannot be read.
     """
-    if fresh and (known := _known.get(folder)) and known.marks != _marks(folder / FOLDER):
-        del _known[folder]
-    if _known.get(folder) is None and (fresh or folder not in _known):
-        _known[folder] = Packs(folder) or None if (folder / FOLDER).is_dir() else None
-    return _known[folder]
+    known = _known.get(folder)
+    if known is not None and fresh and known.marks != _marks(folder / FOLDER):
+        known = None
+    if known is None and (fresh or folder not in _known):
+        known = Packs(folder) or None if (folder / FOLDER).is_dir() else None
+        _known[folder] = known
+    return known
 
 
 def forget_packs() -> None:
@@ -207,9 +209,9 @@ def _marks(home: Path) -> dict[Path, tuple[int, ...]]:
             for path in (index, index.with_suffix(".tar")):
                 try:
                     status = path.stat()
-                except FileNotFoundError as error:
-                    raise damaged_pack(path, "is missing") from error
                 except OSError as error:
+                    if path == index and isinstance(error, FileNotFoundError):
+                        break  # cleared meanwhile, the index first
                     raise _unreadable(path, error) from error
                 found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
     return found
