@@ -1,4 +1,4 @@
-"""Random reads of crops: files in folders, packs, and litdata and WebDataset where installed.
+"""Random reads of crops: files in folders, packs, and litdata where it is installed.
 
     python benchmarks/packs.py CROPS [--rounds R] [--reads N]
 
@@ -25,7 +25,8 @@ from typing import Any
 
 from siamese.faces.files import read_bytes
 from siamese.faces.images import decode_image
-from siamese.faces.packs import pack_crops, packed_crop
+from siamese.faces.packing import pack_crops
+from siamese.faces.packs import packed_crop
 
 
 def reader(store: str, home: Path, crops: list[Path]) -> Any:

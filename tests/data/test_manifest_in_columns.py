@@ -91,6 +91,39 @@ def test_a_small_manifest_is_saved_as_json_unless_asked(plain, tmp_path):
     assert json.loads(path.read_text())["version"] == IN_COLUMNS
 
 
+@pytest.mark.parametrize("column", ["age", "split", "path", "groups.x", "group_age"])
+def test_groups_of_any_name_and_value_are_kept(plain, tmp_path, column):
+    """A group may be called as a column of the file, and values may differ by white space alone."""
+    for name, entries in plain.splits.items():
+        for i, entry in enumerate(entries):
+            entry["groups"] = {column: (" a", "a", "a ", "")[i % 4], f"{column}2": name}
+    plain.splits = {f" {name} ": entries for name, entries in plain.splits.items()}
+    path = plain.save(tmp_path / "split.json", parquet=True)
+    loaded = SplitManifest.load(path)
+    assert loaded == plain
+    loaded.save(tmp_path / "json.json", parquet=False)
+    assert SplitManifest.load(tmp_path / "json.json") == plain
+
+
+def test_groups_that_are_no_columns_are_kept(many, plain, identity_folder, monkeypatch):
+    monkeypatch.setattr(identities, "MANY", 1)
+    table = IdentityTable.from_folder(identity_folder)
+    table = replace(table, groups={"group_age": tuple("ab"[len(f) % 2] for f in table.files)})
+    assert SplitManifest.make(table, split_identities(table, seed=5), seed=5) == plain
+
+
+@pytest.mark.parametrize("parquet", [True, False])
+def test_what_docs_privacy_says_finds_a_person(plain, tmp_path, parquet, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    someone = plain.splits["test"][0]["identity"]
+    plain.save(tmp_path / "runs" / "lfw" / "1" / "split.json", parquet)
+    monkeypatch.chdir(tmp_path)
+    for name, found in ((someone.upper(), str(Path("runs", "lfw", "1"))), ("nobody", "")):
+        exec(code.replace("Jane_Doe", name), {})
+        assert capsys.readouterr().out.strip() == found
+
+
 def test_files_are_verified_alike(plain, many, identity_folder):
     for manifest in (plain, many):
         manifest.quarantine |= {

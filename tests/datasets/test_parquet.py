@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import re
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,24 @@ class TestTheSame:
         assert columns.counts == tuples.counts
         assert list(columns.paths) == tuples.paths
         assert columns.paths[3:5] == tuples.paths[3:5]
+
+    def test_hash(self, columns, tuples):
+        assert hash(columns) == hash(tuples)
+        assert len({columns, tuples}) == 1
+
+    @pytest.mark.parametrize("chosen", [[-1], [0, -599, 599], (3,), np.arange(600) % 7 == 0])
+    def test_selection_by_other_rows(self, columns, tuples, chosen):
+        assert columns.select(chosen) == tuples.select(chosen)
+        assert len(columns.select(chosen)) == (86 if len(chosen) == 600 else len(chosen))
+
+    @pytest.mark.parametrize(("chosen", "error"), [([], DataError), ([600], IndexError)])
+    def test_selection_of_no_rows(self, columns, tuples, chosen, error):
+        messages = []
+        for table in (columns, tuples):
+            with pytest.raises(error) as caught:
+                table.select(chosen)
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
 
     def test_selection(self, columns, tuples):
         chosen = np.random.default_rng(0).permutation(600)[:77]
@@ -150,6 +170,35 @@ def test_numbers_name_identities_and_odd_paths_become_usual_ones(tmp_path):
     assert table.identities == ("7", "7", "12")
 
 
+def test_paths_and_identities_are_taken_as_in_a_csv_file(tmp_path):
+    """Absolute paths, white space of every script, and cells that hold nothing else."""
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "in" / name, 0)
+    root = tmp_path / "in"
+    for path, who in (
+        (str(root / "a.png"), "x"),
+        (f"{tmp_path}//in/./b.png", "x"),
+        ("\u00a0c.png\u3000", "\u2003x\x1f"),
+        ("../in/c.png", "x"),
+        ("\u3000", "x"),
+        (" ", "x"),
+        ("a.png", "  "),
+        ("a.png", "\u00a0"),
+    ):
+        found = []
+        with (tmp_path / "rows.csv").open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([["path", "identity"], [path, who]])
+        for file in (tmp_path / "rows.csv", write(tmp_path, path=[path], identity=[who])):
+            try:
+                table = IdentityTable.from_file(file, root)
+                found.append((tuple(table.files), tuple(table.identities)))
+            except DataError as error:
+                assert_says(error, file, "empty path or identity; fill in both")
+                found.append(None)
+        assert found[0] == found[1]
+        assert (found[0] is None) == (not path.strip() or not who.strip())
+
+
 def test_two_spellings_of_one_identity_are_said(tmp_path):
     path = write(tmp_path, path=["1", "2", "3"], identity=["Ann", "ann ", "Bob"])
     with pytest.warns(UserWarning, match="are taken for the same identity"):
@@ -203,18 +252,55 @@ def test_what_is_no_parquet_is_refused(tmp_path):
     assert_says(caught.value, "no such file")
 
 
-def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(tmp_path, monkeypatch):
-    """A dictionary of one long text for many rows: 20 kB that would be 4 GB."""
-    long = pa.DictionaryArray.from_arrays(np.zeros(400_000, np.int32), ["x" * 10_000])
+@pytest.mark.parametrize(
+    ("length", "rows", "words"),
+    [(10_000, 150_000, "more than 4,096 bytes"), (4_000, 150_000, "too much text")],
+)
+def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(
+    tmp_path, length, rows, words
+):
+    """A dictionary of one long text for many rows: some kB that would be gigabytes."""
+    long = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["x" * length])
+    one = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), ["p"])
     path = tmp_path / "bomb.parquet"
-    pq.write_table(pa.table({"path": long, "identity": long}), path)
+    pq.write_table(pa.table({"path": long, "identity": one}), path, compression="zstd")
     assert path.stat().st_size < 100_000
-    monkeypatch.setattr(parquet_file, "MOST_TEXT", 1 << 28)
-    before = pa.total_allocated_bytes()
+    before, arrow = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, pa.total_allocated_bytes()
     with pytest.raises(DataError) as caught:
         IdentityTable.from_parquet(path)
-    assert_says(caught.value, "too much text")
-    assert pa.total_allocated_bytes() - before < 1 << 24
+    assert_says(caught.value, words)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert (after - before) * 1024 < 1 << 30
+    assert pa.total_allocated_bytes() - arrow < 1 << 24
+
+
+def test_the_text_that_a_file_may_have_grows_with_it(tmp_path, monkeypatch):
+    path = write(tmp_path, path=[f"{i:020d}" for i in range(500)], identity=["x"] * 500)
+    monkeypatch.setattr(parquet_file, "MOST_TEXT", 1)
+    assert len(IdentityTable.from_parquet(path)) == 500
+
+
+@pytest.mark.parametrize("paged", [1 << 10, 1 << 30])
+def test_each_text_of_a_dictionary_is_looked_at_once(tmp_path, monkeypatch, paged):
+    """However many batches a row group is read in, and where only a part is in a dictionary."""
+    names = [f"{i * 7919 % 5000:05d}" for i in range(20_000)]
+    files = [f"{i}.jpg" for i in range(20_000)]
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"path": files, "identity": names})
+    pq.write_table(table, path, dictionary_pagesize_limit=paged)
+    monkeypatch.setattr(parquet_file, "_BATCH", 500)
+    checked = []
+    real = parquet_file._check_text
+    monkeypatch.setattr(
+        parquet_file,
+        "_check_text",
+        lambda name, values, pa: checked.append((name, len(values))) or real(name, values, pa),
+    )
+    table = IdentityTable.from_parquet(path)
+    order = np.argsort(files)
+    assert list(table.identities) == [names[i] for i in order]
+    assert sum(n for name, n in checked if name == "identity") == 5000
+    assert sum(n for name, n in checked if name == "path") == 20_000
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "PARQUET"])
@@ -299,7 +385,12 @@ def test_columns_are_sequences():
         assert column.take(np.array([4, 0, 0])) == [texts[4], "b", "b"]
         assert column.take(np.array([], dtype=np.int64)) == []
         assert column.index("ä") == 2
-        assert hash(column) == hash(type(column).of(texts))
+        assert hash(column) == hash(tuple(texts))
+        assert column.take(np.array([-1, 2, -5])) == [texts[-1], texts[2], texts[-5]]
+        assert column.take(np.arange(5) > 2) == texts[3:]
+        for beyond in ([5], [-6], [0.5], [True] * 4):
+            with pytest.raises(IndexError):
+                column.take(np.array(beyond))
         assert re.fullmatch(r"\w+\(5: 'b', '', 'ä', ...\)", repr(column))
         with pytest.raises(IndexError):
             column[5]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from siamese.faces import crop_jobs, tasks
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.crops import CropResult, crop_files, read_crop
 from siamese.faces.hashing import hash_files
+from siamese.faces.packing import pack_crops
 from siamese.faces.tasks import check_backend, over_processes
 
 distributed = pytest.importorskip("distributed")
@@ -137,7 +140,20 @@ def test_a_crop_that_appears_late_is_waited_for(tmp_path, threads, monkeypatch):
     paths, late = images(tmp_path / "in", 1), []
     real = crop_jobs.write_whole
     monkeypatch.setattr(crop_jobs, "write_whole", lambda *given: late.append(given))
-    monkeypatch.setattr(crop_jobs.time, "sleep", lambda seconds: real(*late.pop()))
+    monkeypatch.setattr(crop_jobs.time, "sleep", lambda seconds: late and real(*late.pop()))
+    assert_whole(crop(paths, tmp_path / "cache", threads))
+
+
+def test_a_crop_that_somebody_packs_at_once_is_seen(tmp_path, threads, monkeypatch):
+    paths = images(tmp_path / "in", 3)
+    monkeypatch.setattr(crop_jobs, "PATIENCE", 0.0)
+    real = crop_jobs._check_seen
+
+    def check(chunk, folder, backend):
+        pack_crops(folder, progress=False)
+        real(chunk, folder, backend)
+
+    monkeypatch.setattr(crop_jobs, "_check_seen", check)
     assert_whole(crop(paths, tmp_path / "cache", threads))
 
 
@@ -241,6 +257,50 @@ def test_a_worker_killed_in_the_middle_costs_nothing_but_time(tmp_path, processe
     assert killed
     assert result.computed == 200
     assert_whole(result)
+
+
+@pytest.fixture
+def short_lived():
+    """A cluster of one worker for one test, which ends parts of it."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+def done_until(cluster, then, work=time.sleep, given=0.05) -> list[object]:
+    """Twenty tasks, and what is done with the cluster after two of them."""
+    done = []
+    backend = f"dask:{cluster.scheduler_address}"
+    for one in over_processes(work, [(given,)] * 20, backend=backend):
+        done.append(one)
+        if len(done) == 2:
+            then()
+    return done
+
+
+def test_a_scheduler_that_ends_is_an_error(short_lived):
+    with pytest.raises(CacheError) as caught:
+        done_until(short_lived, short_lived.close)
+    assert_says(caught.value, "scheduler was lost", "run again")
+
+
+def test_workers_that_all_end_are_waited_for_and_then_an_error(short_lived, monkeypatch):
+    monkeypatch.setattr(tasks, "WAIT_FOR_WORKERS", 0.3)
+    monkeypatch.setattr(tasks, "_ASK", 0.05)
+    with pytest.raises(ConfigError) as caught:
+        done_until(short_lived, lambda: short_lived.scale(0))
+    assert_says(caught.value, "no worker was there for 0.3 s", "run again")
+
+
+def test_a_worker_that_comes_back_in_time_goes_on(short_lived, monkeypatch):
+    monkeypatch.setattr(tasks, "_ASK", 0.05)
+
+    def away():
+        short_lived.scale(0)
+        threading.Timer(0.3, short_lived.scale, (1,)).start()
+
+    assert done_until(short_lived, away) == [None] * 20
 
 
 @pytest.mark.slow

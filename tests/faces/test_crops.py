@@ -25,6 +25,7 @@ from siamese.faces.croppers.none import NoCropper
 from siamese.faces.crops import CropResult, crop_files, read_crop
 from siamese.faces.detect import Detection
 from siamese.faces.hashing import hash_files
+from siamese.faces.packing import pack_crops
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
 
@@ -67,6 +68,36 @@ def test_new_images_alone_are_computed(paths, cache):
     result = crop(paths, cache=cache)
     assert result.computed == 2
     assert result.files == crop(paths, cache=cache).files
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_few_images_are_looked_for_by_name_and_found_alike(
+    with_faces, cache, packed, monkeypatch
+):
+    """Whatever the number of faces, in files or in packs, and however many others lie there."""
+    hog = DlibHogCropper(size=16, several_faces="largest", no_face="whole_image")
+    whole = crop(with_faces, hog, cache=cache)
+    folder = whole.files[0].parents[1]
+    empty = whole.files[1]
+    if packed:
+        pack_crops(folder, progress=False)
+    else:
+        empty.write_bytes(b"")  # by a power failure
+    listed = []
+    real = crops.os.scandir
+    monkeypatch.setattr(crops.os, "scandir", lambda path: listed.append(path) or real(path))
+    hashes = hash_files(with_faces)
+    found = crops._scan(folder, set(hashes))
+    shards = [name for path in listed if len(name := Path(path).name) == 2]
+    assert set(shards) <= {h[:2] for h in hashes}
+    if packed:
+        assert not shards
+    assert found == crops._scan(folder)
+    assert len(found) == len(set(hashes)) - (not packed)
+    assert crops._scan(folder, {hashes[0], "0" * 64}) == {hashes[0]: found[hashes[0]]}
+    listed.clear()
+    assert crops._scan(folder, {h for h in hashes if found.get(h, 2) in (0, 1)})
+    assert not [path for path in listed if len(Path(path).name) == 2]
 
 
 def test_one_image_under_two_names_is_cropped_once(paths, cache):

@@ -10,23 +10,24 @@ import sys
 import tarfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers import assert_says, random_image, write_image
+from tests.faces.packed import N, assert_whole, crop, folder_of
+from tests.helpers import assert_says, write_image
 
 import siamese
 from siamese.cli.main import main
 from siamese.data.dataset import CropDataset
 from siamese.errors import CacheError
-from siamese.faces import packs
+from siamese.faces import packing, packs
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
-from siamese.faces.crops import CropResult, crop_files, read_crop
-from siamese.faces.packs import pack_crops, packed_crop, packs_of
-
-BOX = FixedBoxCropper(size=32, left=2, top=2, right=30, bottom=30)
-N = 12
+from siamese.faces.crops import read_crop
+from siamese.faces.packing import pack_crops
+from siamese.faces.packs import packed_crop, packs_of
 
 
 @pytest.fixture
@@ -39,29 +40,16 @@ def paths(tmp_path: Path) -> list[Path]:
     return [write_image(tmp_path / "in" / f"{i:04d}.png", i) for i in range(N)]
 
 
-def crop(paths: list[Path], cache: Path) -> CropResult:
-    return crop_files(paths, BOX, cache=cache, progress=False, workers=1)
-
-
-def folder_of(result: CropResult) -> Path:
-    return result.files[0].parents[1]
-
-
-def assert_whole(result: CropResult) -> None:
-    for seed, file in enumerate(result.files):
-        np.testing.assert_array_equal(read_crop(file), BOX(random_image(seed)).image)
-
-
 def files_in(cache: Path) -> list[str]:
     return sorted(f.suffix for f in cache.rglob("*") if f.is_file())
 
 
 def test_packed_crops_are_found_and_read_as_before(paths, cache, monkeypatch):
-    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    monkeypatch.setattr(packing, "MOST_CROPS", 5)
     before = crop(paths, cache)
     written = [file.read_bytes() for file in before.files]
     assert siamese.pack_cache(cache, progress=False) == N
-    assert files_in(cache) == [".json", ".npy", ".npy", ".npy", ".tar", ".tar", ".tar"]
+    assert files_in(cache) == ["", ".json", ".npy", ".npy", ".npy", ".tar", ".tar", ".tar"]
     assert [packed_crop(file)[0] for file in before.files] == written
     monkeypatch.setattr(FixedBoxCropper, "__call__", None)  # calling it would raise
     after = crop(paths, cache)
@@ -130,6 +118,13 @@ def test_a_reader_that_began_before_goes_on(paths, cache):
         np.testing.assert_array_equal(data.image(i), before[i])
 
 
+def open_files(cache: Path) -> list[str]:
+    """What this process has open, or mapped, in the cache."""
+    found = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    found += Path("/proc/self/maps").read_text().splitlines()
+    return [name for name in found if str(cache) in name]
+
+
 def _read_all(files: list[Path]) -> list[bytes]:
     return [read_crop(file).tobytes() for file in files]
 
@@ -141,10 +136,9 @@ def test_each_process_opens_the_archives_for_itself(paths, cache, method):
     expected = _read_all(result.files)  # they are open here now
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(_read_all, [result.files] * 4) == [expected] * 4
-    opened = packs_of(folder_of(result))._open
-    assert {pid for pid, _ in opened} == {os.getpid()}
-    packs_of(folder_of(result)).close()
-    assert not opened
+    assert open_files(cache)
+    packs.forget_packs()
+    assert not open_files(cache)
     assert _read_all(result.files) == expected
 
 
@@ -162,11 +156,21 @@ def test_threads_read_at_the_same_time(paths, cache):
     assert found == [expected * 5] * 4
 
 
+def test_threads_that_look_anew_at_the_same_time(paths, cache):
+    folder = folder_of(crop(paths, cache))
+    siamese.pack_cache(cache, progress=False)
+    index = next((folder / "packs").glob("*.npy"))
+    with ThreadPoolExecutor(4) as pool:
+        for i in range(30):
+            os.utime(index, (i, i))
+            assert {len(p) for p in pool.map(packs_of, [folder] * 8, [True] * 8)} == {N}
+
+
 @pytest.mark.parametrize("stop", range(30))
 def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
     """Each call that changes the disk, or waits for it, is the last one in turn."""
     crop(paths, cache)
-    monkeypatch.setattr(packs, "MOST_CROPS", 5)
+    monkeypatch.setattr(packing, "MOST_CROPS", 5)
     calls = []
 
     class Killed(BaseException):
@@ -184,14 +188,14 @@ def test_stopped_at_any_step_no_crop_is_lost(paths, cache, monkeypatch, stop):
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", until(os.replace))
         patch.setattr(os, "fsync", until(os.fsync))
-        patch.setattr(packs, "write_whole", until(packs.write_whole))
+        patch.setattr(packing, "write_whole", until(packing.write_whole))
         patch.setattr(Path, "unlink", until(Path.unlink))
         patch.setattr(tarfile.TarFile, "addfile", until(tarfile.TarFile.addfile))
         try:
             siamese.pack_cache(cache, progress=False)
         except Killed:
             assert len(calls) == stop
-    packs._known.clear()  # as in a new process
+    packs.forget_packs()  # as in a new process
     after = crop(paths, cache)
     assert after.computed == 0
     assert_whole(after)
@@ -233,105 +237,35 @@ def test_killed_while_packing_no_crop_is_lost(paths, cache, delay, tmp_path):
     assert len(held) == N + 400
 
 
-def test_a_pack_that_is_not_read_back_as_written_costs_no_crop(paths, cache, monkeypatch):
-    result = crop(paths, cache)
-    real = packs._write_pack
-
-    def on_a_bad_disk(home, files):
-        real(home, files)
-        damage(next(home.glob("*.tar")), "other")
-
-    monkeypatch.setattr(packs, "_write_pack", on_a_bad_disk)
-    siamese.pack_cache(cache, progress=False)
-    assert all(file.is_file() for file in result.files)
-
-
-def damage(path: Path, how: str) -> None:
-    content = path.read_bytes()
-    if how == "gone":
-        path.unlink()
-    else:
-        path.write_bytes({"cut": content[:-700], "empty": b"", "other": b"x" * len(content)}[how])
-
-
-@pytest.mark.parametrize("how", ["gone", "cut", "empty"])
-def test_a_damaged_archive_is_reported_and_can_be_made_anew(paths, cache, how):
+def test_no_more_files_are_open_the_more_is_read(paths, cache, monkeypatch):
+    monkeypatch.setattr(packing, "MOST_CROPS", 1)
     result = crop(paths, cache)
     siamese.pack_cache(cache, progress=False)
-    archive = next(cache.rglob("*.tar"))
-    damage(archive, how)
-    packs._known.clear()
-    for use in (lambda: crop(paths, cache), lambda: read_crop(result.files[3])):
-        with pytest.raises(CacheError) as caught:
-            use()
-        assert_says(caught.value, archive, archive.with_suffix(".npy").name, "remove", "run again")
-    archive.unlink(missing_ok=True)
-    archive.with_suffix(".npy").unlink()
-    again = crop(paths, cache)
-    assert again.computed == N
-    assert_whole(again)
+    few = lru_cache(maxsize=4)(packs._opened.__wrapped__)
+    packs.forget_packs()
+    monkeypatch.setattr(packs, "_opened", few)
+    first = packs_of(folder_of(result), fresh=True)
+    for _ in range(3):
+        assert_whole(crop(paths, cache))
+        assert packs_of(folder_of(result)) is first  # nothing has changed
+        assert len(open_files(cache)) == 4
+    few.cache_clear()
+    assert not open_files(cache)
 
 
-def test_an_archive_that_is_cut_off_while_it_is_open(paths, cache):
+def test_an_archive_that_was_replaced_is_opened_anew(paths, cache):
     result = crop(paths, cache)
     siamese.pack_cache(cache, progress=False)
-    last = max(result.files)
-    read_crop(min(result.files))
-    archive = next(cache.rglob("*.tar"))
-    os.truncate(archive, 3000)
-    with pytest.raises(CacheError) as caught:
-        read_crop(last)
-    assert_says(caught.value, archive, "cut off")
-
-
-def test_a_crop_that_is_damaged_in_its_pack_is_named(paths, cache):
-    result = crop(paths, cache)
-    siamese.pack_cache(cache, progress=False)
-    damage(next(cache.rglob("*.tar")), "other")
-    packs._known.clear()
-    with pytest.raises(CacheError) as caught:
-        read_crop(result.files[0])
-    assert_says(caught.value, next(cache.rglob("*.tar")), "run again")
-
-
-@pytest.mark.parametrize("how", ["cut", "empty", "other"])
-def test_a_damaged_index_is_reported(paths, cache, how):
-    crop(paths, cache)
-    siamese.pack_cache(cache, progress=False)
-    index = next(cache.rglob("*.npy"))
-    damage(index, how)
-    with pytest.raises(CacheError) as caught:
-        crop(paths, cache)
-    assert_says(caught.value, index, "no index", "run again")
-
-
-def test_an_index_of_pickles_executes_nothing(paths, cache, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "executed",))
-
-    crop(paths, cache)
-    siamese.pack_cache(cache, progress=False)
-    index = next(cache.rglob("*.npy"))
-    np.save(index, np.array([Evil()], dtype=object), allow_pickle=True)
-    with pytest.raises(CacheError):
-        crop(paths, cache)
-    assert not (tmp_path / "executed").exists()
-
-
-def test_a_full_disk_loses_nothing(paths, cache, monkeypatch):
-    result = crop(paths, cache)
-
-    def full(*given):
-        raise OSError(28, os.strerror(28))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(tarfile.TarFile, "addfile", full)
-        with pytest.raises(CacheError) as caught:
-            siamese.pack_cache(cache, progress=False)
-    assert_says(caught.value, os.strerror(28), "still there")
-    assert not list(cache.rglob("*.tmp"))
     assert_whole(result)
+    for file in cache.rglob("packs/*"):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+    before = set(open_files(cache))
+    assert all("(deleted)" in name for name in before)
+    assert_whole(crop(paths, cache))
+    packs_of(folder_of(result), fresh=True)
+    assert any("(deleted)" not in name for name in open_files(cache))
 
 
 def test_the_command_packs_shows_and_wipes(paths, cache, capsys):
@@ -341,6 +275,57 @@ def test_the_command_packs_shows_and_wipes(paths, cache, capsys):
     assert main(["cache", "pack", "--cache", str(cache)]) == 0
     assert capsys.readouterr().out == f"{N} crops packed\n"
     assert main(["cache", "--cache", str(cache)]) == 0
-    assert "crops: 3 files" in capsys.readouterr().out  # settings, archive, index
-    assert siamese.clear_cache(cache) == 3
+    assert "crops: 4 files" in capsys.readouterr().out  # settings, archive, index, lock
+    assert siamese.clear_cache(cache) == 4
     assert [f.name for f in cache.rglob("*") if f.is_file()] == ["mine.tar"]
+
+
+def test_only_one_process_packs(paths, cache):
+    result = crop(paths, cache)
+    home = folder_of(result) / "packs"
+    home.mkdir()
+    with packing.FileLock(home / packs.LOCK), pytest.raises(CacheError) as caught:
+        siamese.pack_cache(cache, progress=False)
+    assert_says(caught.value, home, "another process is packing", "wait")
+    assert siamese.pack_cache(cache, progress=False) == N
+
+
+@pytest.mark.parametrize("gone", [3, N])
+def test_crops_that_are_removed_meanwhile_are_passed_over(paths, cache, monkeypatch, gone):
+    result = crop(paths, cache)
+    real = packing._parts
+
+    def parts(files):
+        for file in result.files[:gone]:
+            file.unlink()
+        return real(files)
+
+    monkeypatch.setattr(packing, "_parts", parts)
+    assert siamese.pack_cache(cache, progress=False) == N - gone
+    assert crop(paths, cache).computed == gone
+
+
+def test_what_is_cleared_is_let_go_of(paths, cache):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    read_crop(result.files[0])
+    assert open_files(cache)
+    siamese.clear_cache(cache)
+    assert not open_files(cache)
+    with pytest.raises(CacheError) as caught:
+        read_crop(result.files[0])
+    assert_says(caught.value, result.files[0], "lost")
+    assert crop(paths, cache).computed == N
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".npy"])
+def test_an_archive_and_its_index_are_of_one_age(paths, cache, suffix):
+    result = crop(paths, cache)
+    siamese.pack_cache(cache, progress=False)
+    home = folder_of(result) / "packs"
+    os.utime(next(home.glob(f"*{suffix}")), (1, 1))
+    assert siamese.clear_cache(cache, older_than=1) == 0
+    assert crop(paths, cache).computed == 0
+    for file in home.iterdir():
+        os.utime(file, (1, 1))
+    assert siamese.clear_cache(cache, older_than=1) == 3

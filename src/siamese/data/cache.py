@@ -13,7 +13,8 @@ from pathlib import Path
 
 from siamese.errors import CacheError
 from siamese.faces.crops import default_cache
-from siamese.faces.packs import FOLDER, PACK_NAME, pack_crops
+from siamese.faces.packing import pack_crops
+from siamese.faces.packs import FOLDER, LOCK, PACK_NAME, forget_packs
 
 # The folders that the cache consists of.
 PARTS = {"crops": "faces cut out of images, PNG", "descriptors": "numbers computed from crops"}
@@ -37,7 +38,8 @@ def _written(name: str, beside: str = "") -> re.Pattern[str]:
 
 _WRITTEN = {
     "crops": _written(
-        r"[0-9a-f]{62}-(?:x|[0-9]+)\.png", rf"(?:settings\.json|{FOLDER}/{PACK_NAME})"
+        r"[0-9a-f]{62}-(?:x|[0-9]+)\.png",
+        rf"(?:settings\.json|{FOLDER}/(?:{PACK_NAME}|{re.escape(LOCK)}))",
     ),
     "descriptors": _written(r"[0-9a-f]{62}\.f16"),
 }
@@ -95,6 +97,7 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
     """
     latest = _latest(older_than)
     removed = 0
+    forget_packs()  # what is open takes room on the disk, and would still be read
     for name in PARTS:
         folders = {_folder(cache) / name}
         for path, _ in _files(_folder(cache), name, latest):
@@ -166,14 +169,24 @@ def _files(cache: Path, name: str, latest: float) -> Iterator[tuple[Path, os.sta
             continue
         if len(place) == 2:
             folders.clear()
-        for file in names:
+        for file in sorted(names):  # an index before its archive, which may lie there without it
             if not _WRITTEN[name].fullmatch("/".join((*place[1:], file))):
                 continue
             path = Path(home) / file
             with contextlib.suppress(FileNotFoundError):  # of another process
                 status = path.lstat()
-                if stat.S_ISREG(status.st_mode) and status.st_mtime < latest:
+                if stat.S_ISREG(status.st_mode) and _written_at(path, status) < latest:
                     yield path, status
+
+
+def _written_at(path: Path, status: os.stat_result) -> float:
+    """When a file was written; an archive of crops and its index are one."""
+    written = status.st_mtime
+    other = {".tar": ".npy", ".npy": ".tar"}.get(path.suffix)
+    if other is not None and path.parent.name == FOLDER:
+        with contextlib.suppress(OSError):
+            written = max(written, path.with_suffix(other).lstat().st_mtime)
+    return written
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:

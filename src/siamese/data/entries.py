@@ -13,7 +13,6 @@ from typing import Any, overload
 import numpy as np
 
 from siamese.datasets.columns import CodedColumn, TextColumn
-from siamese.datasets.csv_file import is_group_column
 from siamese.datasets.identities import IdentityTable
 from siamese.datasets.parquet_file import BadParquet, read_columns, write_columns
 from siamese.errors import SplitError
@@ -25,6 +24,7 @@ SHA256 = 32  # bytes
 _ROWS_FILE = re.compile(r"[\w.-]{1,200}-[0-9a-f]{16}\.parquet")
 _BLOCK = 65_536
 _SPLIT = "split"
+_GROUP = "groups."  # before the name of a column of groups, which may be called as another column
 
 
 class Entries(Sequence[dict[str, Any]]):
@@ -70,7 +70,10 @@ class Entries(Sequence[dict[str, Any]]):
         """The rows of a table that is in columns, with their hashes."""
         assert isinstance(table.files, TextColumn)
         assert isinstance(table.identities, CodedColumn)
-        groups = {c: v for c, v in table.groups.items() if isinstance(v, CodedColumn)}
+        groups = {
+            c: v if isinstance(v, CodedColumn) else CodedColumn.of(v)
+            for c, v in table.groups.items()
+        }
         return cls(table.files, table.identities, digests, known, groups)
 
     def __len__(self) -> int:
@@ -269,7 +272,7 @@ def write_rows(folder: Path, stem: str, splits: Mapping[str, Entries]) -> dict[s
     }
     for column in dict.fromkeys(c for part in parts for c in part.groups):
         none = [CodedColumn(np.zeros(len(part), np.int32), ("",)) for part in parts]
-        columns[column] = _joined_codes(
+        columns[_GROUP + column] = _joined_codes(
             [part.groups.get(column, none[i]) for i, part in enumerate(parts)]
         )
     try:
@@ -316,7 +319,9 @@ def read_rows(folder: Path, named: Any, sizes: Any) -> dict[str, Entries]:
     groups = _group_columns(path)
     columns = read_columns(path, ("path",), (_SPLIT, "identity", *groups), {"sha256": SHA256})
     (digests, known), of = columns.pop("sha256"), columns.pop(_SPLIT)
-    whole = Entries(columns.pop("path"), columns.pop("identity"), digests, known, columns)
+    files, identities = columns.pop("path"), columns.pop("identity")
+    found_groups = {name.removeprefix(_GROUP): values for name, values in columns.items()}
+    whole = Entries(files, identities, digests, known, found_groups)
     found = dict(zip(of.values, of.sizes.tolist(), strict=True))
     if found != {name: n for name, n in sizes.items() if n}:
         raise ValueError(f"{named['file']} has {found} entries in its splits, not {sizes}")
@@ -332,7 +337,7 @@ def _group_columns(path: Path) -> list[str]:
         names: list[str] = pa.parquet.read_schema(path).names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadParquet(f"{path.name} is no Parquet file") from error
-    return [name for name in names if is_group_column(name)]
+    return [name for name in names if name.startswith(_GROUP)]
 
 
 def _digest(path: Path) -> str:

@@ -16,6 +16,31 @@ _BLOCK = 65_536  # rows that are turned into Python objects at a time
 _ERRORS = "surrogateescape"
 
 
+def row_numbers(rows: Sequence[int] | np.ndarray, number: int) -> np.ndarray:
+    """(n,) int64 rows from 0 on, of row numbers (of which -1 is the last), or of a mask, (N,) bool.
+
+    Args:
+        rows: as for a list: the rows that are taken.
+        number: N, how many there are.
+
+    Raises:
+        IndexError: beyond them, a mask of another length, or numbers that are not whole.
+    """
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (number,):
+            raise IndexError(f"a mask of {rows.size} values for {number} rows")
+        return np.flatnonzero(rows)
+    if not rows.size:
+        return np.zeros(0, dtype=np.int64)
+    if rows.dtype.kind not in "iu":
+        raise IndexError(f"row numbers must be whole numbers, not {rows.dtype}")
+    if rows.min() < -number or rows.max() >= number:
+        raise IndexError(f"row numbers must be from {-number} to {number - 1}")
+    rows = rows.astype(np.int64, copy=False)
+    return np.where(rows < 0, rows + number, rows) if rows.min() < 0 else rows
+
+
 class _Column(Sequence[Any]):
     """N values that are made when they are asked for; equal to any sequence of the same values."""
 
@@ -23,7 +48,7 @@ class _Column(Sequence[Any]):
         raise NotImplementedError
 
     def take(self, rows: np.ndarray) -> Any:
-        """The column of the given row numbers, (n,) int64, or mask, (N,) bool."""
+        """The column of the given rows, as :func:`row_numbers` takes them."""
         raise NotImplementedError
 
     @overload
@@ -52,7 +77,7 @@ class _Column(Sequence[Any]):
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
     def __hash__(self) -> int:
-        return hash((len(self), *self[:8]))
+        return hash(tuple(self))  # that of the tuple which it is equal to
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3]))
@@ -98,7 +123,7 @@ class TextColumn(_Column):
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray) -> TextColumn:
-        rows = np.flatnonzero(rows) if rows.dtype == bool else np.asarray(rows, dtype=np.int64)
+        rows = row_numbers(rows, len(self))
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(self.lengths[rows], out=offsets[1:])
         content = np.empty(offsets[-1], dtype=np.uint8)
@@ -180,7 +205,7 @@ class CodedColumn(_Column):
         return [self.values[code] for code in self.codes[start:stop].tolist()]
 
     def take(self, rows: np.ndarray) -> CodedColumn:
-        codes = self.codes[rows]
+        codes = self.codes[row_numbers(rows, len(self))]
         occurs = np.zeros(len(self.values), dtype=bool)
         occurs[codes] = True
         place = (np.cumsum(occurs) - 1).astype(np.int32)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.datasets.columns import MANY, CodedColumn, Paths, TextColumn
+from siamese.datasets.columns import MANY, CodedColumn, Paths, TextColumn, row_numbers
 from siamese.datasets.csv_file import read_rows
 from siamese.datasets.parquet_file import read_parquet
 from siamese.datasets.scanning import NO_IMAGE, OUTSIDE, UNNUMBERED, scan, scan_flat
@@ -89,6 +89,9 @@ class IdentityTable:
     def __len__(self) -> int:
         return len(self.files)
 
+    def __hash__(self) -> int:  # of millions of rows not of all
+        return hash((self.root, self.name, len(self), self.files[0], self.identities[0]))
+
     @cached_property
     def distinct_identities(self) -> tuple[str, ...]:
         """The distinct identities, sorted."""
@@ -122,7 +125,13 @@ class IdentityTable:
         return [self.root / f for f in self.files]
 
     def select(self, rows: Sequence[int] | np.ndarray) -> IdentityTable:
-        """The table of the given row numbers only."""
+        """The table of the given rows only: row numbers, or a mask, (N,) bool.
+
+        Raises:
+            IndexError: beyond the table.
+            DataError: no rows.
+        """
+        rows = row_numbers(rows, len(self))
         return IdentityTable(
             self.root,
             _taken(self.files, rows),
@@ -266,7 +275,7 @@ class IdentityTable:
         """
         path = Path(path)
         root = existing_folder(root if root is not None else path.parent)
-        files, written, groups = read_parquet(path)
+        files, written, groups = read_parquet(path, root)
         spelt = one_spelling(root, written.values, stacklevel=3)
         identities = CodedColumn.merged(written.codes, spelt)
         return cls(root, files, identities, name or path.stem, groups)
@@ -335,12 +344,11 @@ def one_spelling(root: Path, written: Iterable[str], stacklevel: int) -> list[st
     return normal
 
 
-def _taken(values: Sequence[str], rows: Sequence[int] | np.ndarray) -> Sequence[str]:
-    """Some rows of a column."""
+def _taken(values: Sequence[str], rows: np.ndarray) -> Sequence[str]:
+    """Some rows, (n,) int64, of a column."""
     if isinstance(values, (TextColumn, CodedColumn)):
-        taken: Sequence[str] = values.take(np.asarray(rows))
-        return taken
-    return tuple(values[i] for i in rows)
+        return values.take(rows)
+    return tuple(values[i] for i in rows.tolist())
 
 
 def normalise_identity(name: str) -> str:

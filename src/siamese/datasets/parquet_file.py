@@ -14,10 +14,15 @@ from siamese.datasets.csv_file import NEEDED, is_group_column
 from siamese.errors import DataError, MissingDependencyError, did_you_mean, first_line
 
 MOST_ROWS = 200_000_000
-MOST_TEXT = 20 << 30  # bytes of all texts of a column, written out
+LONGEST_TEXT = 4_096  # bytes of one: Linux opens no longer path
+# Bytes of all texts of a column, written out: as many, or so many times as many as the file has.
+# Paths are compressed to a tenth, or to a thirtieth where they hardly differ.
+MOST_TEXT, MOST_TIMES = 256 << 20, 100
 _BATCH = 65_536  # rows that are read at a time
 # Paths that are not yet as the library writes them: with //, /./, /../, or white space around.
-_UNUSUAL = r"//|(^|/)\.\.?(/|$)|/$|\\|^\s|\s$|^/"
+# White space is that of str.strip; RE2's \s has that of ASCII alone.
+_WHITE = r"[\p{Z}\x{9}-\x{d}\x{1c}-\x{1f}\x{85}]"
+_UNUSUAL = rf"//|(^|/)\.\.?(/|$)|/$|\\|^{_WHITE}|{_WHITE}$|^/"
 
 
 class BadParquet(ValueError):
@@ -41,8 +46,12 @@ def arrow(what: str) -> Any:
     return pyarrow
 
 
-def read_parquet(path: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedColumn]]:
-    """Files, identities and groups, sorted by file.
+def read_parquet(path: Path, root: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedColumn]]:
+    """Files, identities and groups, sorted by file; by the rules of a CSV file.
+
+    Args:
+        path: the Parquet file.
+        root: the folder that its paths are relative to.
 
     Returns:
         files, N relative paths with ``/`` between folders; identities, as they are written, N; and
@@ -65,9 +74,10 @@ def read_parquet(path: Path) -> tuple[TextColumn, CodedColumn, dict[str, CodedCo
     identities: CodedColumn = columns.pop("identity")
     if not len(files):
         raise DataError(f"{path}: no rows; list one image per row")
-    if "" in identities.values or not files.lengths.all():
+    usual = _usual(files, root) if files.lengths.all() else None
+    if usual is None or not all(map(str.strip, identities.values)):
         raise DataError(f"{path}: empty path or identity; fill in both")
-    files = _usual(files)
+    files = usual
     order = _order(files)
     return files.take(order), identities.take(order), {k: v.take(order) for k, v in columns.items()}
 
@@ -81,7 +91,8 @@ def read_columns(
         path: of the file.
         texts: columns of different texts; they become :class:`TextColumn`.
         coded: columns of which many texts are equal, or whole numbers; they become
-            :class:`CodedColumn`. By default ``identity`` and the columns of groups.
+            :class:`CodedColumn`. By default ``identity`` and the columns of groups, of whose texts
+            outer white space is stripped.
         binary: column -> bytes of each value; they become (N, bytes) uint8 and a mask of those that
             are there.
 
@@ -107,8 +118,11 @@ def read_columns(
             # As a dictionary, equal texts take no more memory than they take in the file.
             file = pa.parquet.ParquetFile(stream, read_dictionary=list(wanted))
             parts: dict[str, list[Any]] = {name: [] for name in [*wanted, *binary]}
+            most = max(MOST_TEXT, MOST_TIMES * path.stat().st_size)
             makers = {
-                name: _Texts() if name in texts else _Codes(empty=name != NEEDED[1])
+                name: _Texts(most)
+                if name in texts
+                else _Codes(empty=name != NEEDED[1], strip=coded is None and name != NEEDED[1])
                 for name in wanted
             } | {name: _Binary(size) for name, size in binary.items()}
             rows = 0
@@ -124,28 +138,60 @@ def read_columns(
     return {name: makers[name].made() for name in parts}
 
 
-class _Texts:
-    """Gathers a :class:`TextColumn`."""
+class _Distinct:
+    """The dictionary of a column's batches: within a row group it stays, or more is added to it.
+
+    What is done for each distinct text is done once, not once for each batch.
+    """
 
     def __init__(self) -> None:
+        self._last: Any = None
+
+    def new(self, name: str, distinct: Any, pa: Any) -> tuple[int, Any]:
+        """How many of the texts were met in the batch before, and the others; they are checked."""
+        met = 0 if self._last is None else len(self._last)
+        if not (met and distinct.slice(0, met).equals(self._last)):
+            met = 0
+        self._last = distinct
+        new = distinct.slice(met)
+        if not pa.types.is_integer(new.type):
+            _check_text(name, new, pa)
+        return met, new
+
+
+class _Texts:
+    """Gathers a :class:`TextColumn`.
+
+    Args:
+        most: bytes of all of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._contents: list[np.ndarray] = []
         self._lengths: list[np.ndarray] = []
+        self._distinct = _Distinct()
         self._size = 0
 
     def add(self, name: str, values: Any, pa: Any) -> None:
         if values.null_count:
             raise BadParquet(f"{name!r:.80} has an empty cell")
         if pa.types.is_dictionary(values.type):
-            _check_text(name, values.dictionary, pa)
+            if pa.types.is_integer(values.dictionary.type):
+                raise BadParquet(f"{name!r:.80} is {values.dictionary.type}, not text")
+            self._distinct.new(name, values.dictionary, pa)
             sizes = pa.compute.binary_length(values.dictionary).to_numpy(zero_copy_only=False)
             codes = values.indices.to_numpy(zero_copy_only=False)
-            size = int(sizes[codes].sum()) if len(codes) else 0
+            size = int(sizes[codes].sum(dtype=np.int64)) if len(codes) else 0
         else:
             _check_text(name, values, pa)
             size = int(pa.compute.sum(pa.compute.binary_length(values)).as_py() or 0)
         self._size += size
-        if self._size > MOST_TEXT or size > MOST_TEXT // 8:
-            raise BadParquet(f"{name!r:.80} has too much text")
+        if self._size > self._most:
+            raise BadParquet(
+                f"{name!r:.80} has too much text for so small a file: more than {self._most:,} "
+                f"bytes"
+            )
         # Cast only now: written out, a dictionary of long texts takes as much as it says.
         whole = values.cast(pa.large_string())
         offsets = np.frombuffer(whole.buffers()[1], dtype=np.int64)
@@ -168,26 +214,28 @@ class _Codes:
 
     Args:
         empty: whether a cell may be empty: then it is "".
+        strip: take outer white space away.
     """
 
-    def __init__(self, empty: bool) -> None:
-        self._empty, self._number = empty, dict[str, int]()
+    def __init__(self, empty: bool, strip: bool) -> None:
+        self._empty, self._strip, self._number = empty, strip, dict[str, int]()
         self._codes: list[np.ndarray] = []
+        self._distinct, self._places = _Distinct(), np.zeros(0, dtype=np.int32)
 
     def add(self, name: str, values: Any, pa: Any) -> None:
         if values.null_count and not self._empty:
             raise BadParquet(f"{name!r:.80} has an empty cell")
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        distinct = values.dictionary
-        if not pa.types.is_integer(distinct.type):
-            _check_text(name, distinct, pa)
-        texts = [str(text).strip() if self._empty else str(text) for text in distinct.to_pylist()]
-        place = [self._number.setdefault(text, len(self._number)) for text in texts]
+        met, new = self._distinct.new(name, values.dictionary, pa)
+        texts = [str(text).strip() if self._strip else str(text) for text in new.to_pylist()]
+        added = [self._number.setdefault(text, len(self._number)) for text in texts]
+        self._places = np.append(self._places[:met], np.array(added, dtype=np.int32))
+        place = self._places
         if values.null_count:
-            place.append(self._number.setdefault("", len(self._number)))
-        codes = values.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-        self._codes.append(np.array(place, dtype=np.int32)[codes])
+            place = np.append(place, np.int32(self._number.setdefault("", len(self._number))))
+        codes = values.indices.fill_null(len(self._places)).to_numpy(zero_copy_only=False)
+        self._codes.append(place[codes])
 
     def made(self) -> CodedColumn:
         codes = np.concatenate(self._codes) if self._codes else np.zeros(0, dtype=np.int32)
@@ -228,12 +276,14 @@ def _check_text(name: str, values: Any, pa: Any) -> None:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise BadParquet(f"{name!r:.80} is {kind}, not text")
     values.validate(full=True)  # UTF-8, and offsets within
+    if (pa.compute.max(pa.compute.binary_length(values)).as_py() or 0) > LONGEST_TEXT:
+        raise BadParquet(f"{name!r:.80} has a text of more than {LONGEST_TEXT:,} bytes")
     if pa.compute.any(pa.compute.match_substring(values, "\0")).as_py():
         raise BadParquet(f"{name!r:.80} has a NUL character")
 
 
-def _usual(files: TextColumn) -> TextColumn:
-    """Relative paths with one ``/`` between folders."""
+def _usual(files: TextColumn, root: Path) -> TextColumn | None:
+    """Relative paths with one ``/`` between folders; None where one is white space alone."""
     pa = arrow("Parquet")
     odd = pa.compute.match_substring_regex(_as_arrow(files, pa), _UNUSUAL)
     rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
@@ -241,7 +291,9 @@ def _usual(files: TextColumn) -> TextColumn:
         return files
     new = list(files)
     for row in rows.tolist():
-        new[row] = Path(os.path.normpath(new[row].strip())).as_posix()
+        if not (written := new[row].strip()):
+            return None
+        new[row] = Path(os.path.relpath(root / written, root)).as_posix()
     return TextColumn.of(new)
 
 

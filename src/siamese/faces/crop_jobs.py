@@ -18,6 +18,7 @@ from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.files import read_bytes
 from siamese.faces.hashing import content_hash
 from siamese.faces.images import decode_image
+from siamese.faces.packs import packed_crop, packs_of
 from siamese.faces.tasks import over_processes, refuse_what_is_here
 from siamese.plugins import file_of, import_plugin
 from siamese.progress import progress_bar
@@ -192,7 +193,7 @@ def _check_seen(chunk: Sequence[Done], folder: Path, backend: str) -> None:
             continue
         path = crop_path(folder, done.job.content, done.faces)
         until = time.monotonic() + PATIENCE
-        while not path.exists():
+        while not path.exists() and not _is_packed(path):
             if time.monotonic() > until:
                 raise CacheError(
                     f"{path}: a worker of crop_backend={backend} has written this crop, and it is "
@@ -201,6 +202,12 @@ def _check_seen(chunk: Sequence[Done], folder: Path, backend: str) -> None:
                 )
             time.sleep(0.2)
             os.listdir(path.parent if path.parent.exists() else folder)  # asks the server again
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether a crop is in a pack: somebody packs the cache while the workers write into it."""
+    packs_of(path.parents[1], fresh=True)
+    return packed_crop(path) is not None
 
 
 def _crop_chunk_by_plugin(

@@ -15,15 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
-from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, do_jobs
+from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, crop_path, do_jobs
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.files import read_bytes
 from siamese.faces.hashing import hash_files
 from siamese.faces.images import decode_image
-from siamese.faces.packs import CROP_NAME, damaged_pack, packed_crop, packs_of
+from siamese.faces.packs import CROP_NAME, Packs, damaged_pack, packed_crop, packs_of
 from siamese.faces.tasks import check_backend
 from siamese.storage import write_whole
 
+# Images below which each crop is looked for by its name, however many others lie in the cache.
+FEW = 50_000
 # Images from which paths of crops are made when they are asked for.
 MANY = 200_000
 # To be raised whenever the same settings give other pixels than before: then old crops are no
@@ -138,7 +140,8 @@ def crop_files(
     check_backend(backend)
     hashes = hash_files(paths, backend) if hashes is None else hashes
     folder = _settings_folder(Path(cache).expanduser() if cache else default_cache(), cropper)
-    cached = _scan(folder)
+    wanted = {h for h in hashes if isinstance(h, str)} if len(hashes) < FEW else None
+    cached = _scan(folder, wanted)
     bad = {row: h.reason for row, h in enumerate(hashes) if isinstance(h, ImageError)}
     computed = 0
     # An image that occurs twice is cropped once. Only if its first file has changed is the next one
@@ -240,19 +243,34 @@ def _settings_folder(cache: Path, cropper: Cropper) -> Path:
     )
 
 
-def _scan(folder: Path) -> dict[str, int | None]:
-    """Content hash -> faces, of all crops that exist.
+def _scan(folder: Path, wanted: set[str] | None = None) -> dict[str, int | None]:
+    """Content hash -> faces, of the crops that exist.
 
-    Removes temporary files that a killed run left more than a day ago.
+    Removes temporary files that a killed run left more than a day ago, where it meets them.
+
+    Args:
+        folder: of the cropper's settings.
+        wanted: content hashes that matter; all by default.
     """
     cached: dict[str, int | None] = {}
     try:
         if not folder.is_dir():
             return cached
-        shards = [shard.path for shard in os.scandir(folder) if shard.is_dir()]
+        packs = packs_of(folder, fresh=True)
+        if wanted is not None:
+            cached = _look_up(folder, wanted, packs)
+            wanted = wanted - cached.keys()
+        begun = None if wanted is None else {content[:2] for content in wanted}
+        shards = [
+            shard.path
+            for shard in os.scandir(folder)
+            if shard.is_dir() and (begun is None or shard.name in begun)
+        ]
         for entry in (entry for shard in shards for entry in os.scandir(shard)):
             crop = CROP_NAME.fullmatch(entry.name)
             if crop is None and not entry.name.endswith(".tmp"):
+                continue
+            if crop is not None and wanted is not None and crop[1] not in wanted:
                 continue
             # Missing if another process has just renamed or removed it.
             with contextlib.suppress(FileNotFoundError):
@@ -262,13 +280,28 @@ def _scan(folder: Path) -> dict[str, int | None]:
                 # A power failure can leave a renamed file empty.
                 elif crop is not None and status.st_size:
                     cached[crop[1]] = None if crop[2] == "x" else int(crop[2])
-        if (packs := packs_of(folder, fresh=True)) is not None:
+        if packs is not None and wanted is None:
             cached.update(packs.contents())
     except OSError as error:
         raise CacheError(
             f"{folder}: the crop cache cannot be read ({error.strerror or error}); change its "
             f"permissions or choose another folder (SIAMESE_CACHE, data.cache)"
         ) from error
+    return cached
+
+
+def _look_up(folder: Path, wanted: set[str], packs: Packs | None) -> dict[str, int | None]:
+    """Content hash -> faces, of wanted crops in packs, or with the commonest names: x, 1, 0."""
+    cached: dict[str, int | None] = {}
+    for content in wanted:
+        if packs is not None and (packed := packs.faces(content)):
+            cached[content] = packed[-1]
+            continue
+        for faces in (None, 1, 0):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if crop_path(folder, content, faces).stat().st_size:
+                    cached[content] = faces
+                    break
     return cached
 
 

@@ -1,5 +1,7 @@
 """Packs: many crops in one file, read at random; millions of small files are slow to handle.
 
+They are written by :mod:`siamese.faces.packing`.
+
 A pack is a tar archive, so that other tools read it, and an index beside it: which crop begins
 where. Batches are planned as row numbers, in any order, so that a run that stops can go on exactly:
 what reads archives from their beginning to their end does not serve.
@@ -7,31 +9,33 @@ what reads archives from their beginning to their end does not serve.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import errno
 import io
 import os
 import re
-import secrets
+import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from tokenize import TokenError
+from typing import NamedTuple
 
 import numpy as np
 
 from siamese.errors import CacheError
-from siamese.progress import progress_bar
-from siamese.storage import write_whole
 
 FOLDER = "packs"
+LOCK = ".lock"  # beside the packs, held by who is packing
 CROP_NAME = re.compile(r"([0-9a-f]{64})-(x|[0-9]{1,9})\.png")
 PACK_NAME = r"[0-9a-f]{16}\.(?:tar|npy)"  # the archive, and its index
-MOST_CROPS, MOST_BYTES = 100_000, 4 << 30  # in one pack: each stays open in each process
-_BLOCK, _RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
+MOST_OPEN = 128  # archives and indices in a process; systems allow 256 to 1024 files
+_LARGEST_INDEX = 1 << 26  # bytes; one of 100,000 crops has 4.8 million
+_LONGEST_HEADER = 1_024  # bytes that numpy writes before the entries of an index: 192
+BLOCK, _RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 # Of a crop: SHA-256 of its image, faces found (-1: none were looked for), where its bytes begin in
 # the archive, and how many they are.
-_ENTRY = np.dtype([("content", "V32"), ("faces", "<i4"), ("start", "<i8"), ("size", "<i4")])
+ENTRY = np.dtype([("content", "V32"), ("faces", "<i4"), ("start", "<i8"), ("size", "<i4")])
 
 
 class Place(NamedTuple):
@@ -42,101 +46,175 @@ class Place(NamedTuple):
     size: int
 
 
+class _OpenFile:
+    """A file that is closed when nobody reads from it any more."""
+
+    def __init__(self, path: Path) -> None:
+        if not stat.S_ISREG(path.stat().st_mode):  # a named pipe would be waited for
+            raise damaged_pack(path, "is no regular file")
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        self._number = os.open(path, flags)
+
+    def read(self, size: int, start: int) -> bytes:
+        return os.pread(self._number, size, start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_number"):
+            os.close(self._number)
+
+
+@lru_cache(maxsize=MOST_OPEN)
+def _opened(path: Path, mark: tuple[int, ...]) -> _OpenFile:
+    """A file of a pack; the ones that were not read for longest are closed.
+
+    Args:
+        path: of the file.
+        mark: tells it from another one of that name.
+    """
+    return _OpenFile(path)
+
+
+if hasattr(os, "register_at_fork"):  # each process opens the files for itself
+    os.register_at_fork(after_in_child=_opened.cache_clear)
+
+
 class Packs:
     """The packs of one folder of crops.
+
+    Nothing stays open or mapped but a few files, :data:`MOST_OPEN` in a process.
 
     Args:
         folder: of one cropper's settings.
 
     Raises:
-        CacheError: an index or an archive is damaged.
+        CacheError: an index or an archive is damaged, or cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._home = folder / FOLDER
-        self._archives: list[Path] = []
-        self._indices: list[np.ndarray] = []
-        self._open: dict[tuple[int, Path], int] = {}
-        for index in sorted(self._home.glob("*.npy")):
-            if re.fullmatch(PACK_NAME, index.name):
-                self._archives.append(index.with_suffix(".tar"))
-                self._indices.append(_read_index(index))
+        self.marks = _marks(folder / FOLDER)
+        self._indices = [path for path in self.marks if path.suffix == ".npy"]
+        self._begin: list[int] = []  # of the entries in each index
+        heads = [np.zeros(0, np.uint64)]
+        for index in self._indices:
+            entries, begin = _read_index(index)
+            self._begin.append(begin)
+            heads.append(_heads(entries))
         # The beginnings of all contents, sorted: 16 bytes for a crop in each process.
-        heads = [_heads(index) for index in self._indices]
-        whole = np.concatenate([np.zeros(0, np.uint64), *heads])
+        whole = np.concatenate(heads)
         order = np.argsort(whole, kind="stable")
         self._heads, self._order = whole[order], order
-        self._starts = np.cumsum([0, *map(len, heads)])
+        self._starts = np.cumsum([0, *map(len, heads[1:])])
 
     def __len__(self) -> int:
         return len(self._heads)
 
     def contents(self) -> Iterator[tuple[str, int | None]]:
-        """SHA-256 of each image whose crop is here, and the number of faces."""
+        """SHA-256 of each image whose crop is here, and the number of faces.
+
+        Raises:
+            CacheError: an index is damaged, or cannot be read.
+        """
         for index in self._indices:
-            for content, faces in zip(index["content"], index["faces"].tolist(), strict=True):
+            entries, _ = _read_index(index)
+            for content, faces in zip(entries["content"], entries["faces"].tolist(), strict=True):
                 yield bytes(content).hex(), None if faces < 0 else faces
 
+    def faces(self, content: str) -> list[int | None]:
+        """The number of faces with which the crop of an image is here; empty where it is not.
+
+        Raises:
+            CacheError: an index cannot be read.
+        """
+        return [
+            None if entry["faces"] < 0 else int(entry["faces"]) for _, entry in self._of(content)
+        ]
+
     def find(self, content: str, faces: int | None) -> Place | None:
-        """Where the crop of an image lies; None where it is not here."""
+        """Where the crop of an image lies; None where it is not here.
+
+        Raises:
+            CacheError: an index cannot be read.
+        """
+        for index, entry in self._of(content):
+            if entry["faces"] == code_of(faces):
+                return Place(index.with_suffix(".tar"), int(entry["start"]), int(entry["size"]))
+        return None
+
+    def _of(self, content: str) -> Iterator[tuple[Path, np.ndarray]]:
+        """The entries of an image, and in which index."""
         wanted = bytes.fromhex(content)
         head = np.uint64(int.from_bytes(wanted[:8], "big"))
-        first = int(self._heads.searchsorted(head))
-        for place in range(first, len(self._heads)):
+        for place in range(int(self._heads.searchsorted(head)), len(self._heads)):
             if self._heads[place] != head:
                 break
             number = int(self._order[place])
             pack = int(self._starts.searchsorted(number, "right")) - 1
-            entry = self._indices[pack][number - self._starts[pack]]
-            if bytes(entry["content"]) == wanted and entry["faces"] == _code(faces):
-                return Place(self._archives[pack], int(entry["start"]), int(entry["size"]))
-        return None
+            row = number - int(self._starts[pack])
+            begin = self._begin[pack] + row * ENTRY.itemsize
+            entry = np.frombuffer(self._read(self._indices[pack], ENTRY.itemsize, begin), ENTRY)[0]
+            if bytes(entry["content"]) == wanted:
+                yield self._indices[pack], entry
 
     def read(self, place: Place) -> bytes:
-        """The bytes of a crop, from any thread; each process opens the archive for itself.
+        """The bytes of a crop, from any thread.
 
         Raises:
-            CacheError: they are not all there.
+            CacheError: they are not all there, or cannot be read.
         """
-        key = (os.getpid(), place.archive)
-        try:
-            if key not in self._open:
-                flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-                self._open[key] = os.open(place.archive, flags)
-            found = os.pread(self._open[key], place.size, place.start)
-        except OSError as error:
-            raise damaged_pack(
-                place.archive, f"cannot be read ({error.strerror or error})"
-            ) from error
-        if len(found) != place.size:
-            raise damaged_pack(place.archive, "is cut off")
-        return found
+        return self._read(place.archive, place.size, place.start)
 
-    def close(self) -> None:
-        """Close the archives that this process has opened."""
-        for pid, archive in list(self._open):
-            if pid == os.getpid():
-                with contextlib.suppress(OSError):
-                    os.close(self._open.pop((pid, archive)))
+    def _read(self, path: Path, size: int, start: int) -> bytes:
+        try:
+            found = _opened(path, self.marks[path]).read(size, start)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if len(found) != size:
+            raise damaged_pack(path, "is cut off")
+        return found
 
 
 _known: dict[Path, Packs | None] = {}
 
 
 def packs_of(folder: Path, fresh: bool = False) -> Packs | None:
-    """The packs of one folder of crops, opened once in a process; None where there are none.
+    """The packs of one folder of crops, looked for once in a process; None where there are none.
 
     Args:
         folder: of one cropper's settings.
-        fresh: look which there are now.
+        fresh: look which there are now; those that are known are kept where nothing has changed.
 
     Raises:
-        CacheError: one is damaged.
+        CacheError: one is damaged, or cannot be read.
     """
-    if folder not in _known or fresh:
-        # Another thread may still read from those of before: they are closed with the process.
-        _known[folder] = Packs(folder) or None if (folder / FOLDER).is_dir() else None
-    return _known[folder]
+    known = _known.get(folder)
+    if known is not None and fresh and known.marks != _marks(folder / FOLDER):
+        known = None
+    if known is None and (fresh or folder not in _known):
+        known = Packs(folder) or None if (folder / FOLDER).is_dir() else None
+        _known[folder] = known
+    return known
+
+
+def forget_packs() -> None:
+    """Close all packs, so that removed ones take no room on the disk; look for them anew."""
+    _known.clear()
+    _opened.cache_clear()
+
+
+def _marks(home: Path) -> dict[Path, tuple[int, ...]]:
+    """The indices in a folder, and their archives, with what tells each from another file."""
+    found: dict[Path, tuple[int, ...]] = {}
+    for index in sorted(home.glob("*.npy")):
+        if re.fullmatch(PACK_NAME, index.name):
+            for path in (index, index.with_suffix(".tar")):
+                try:
+                    status = path.stat()
+                except OSError as error:
+                    if path == index and isinstance(error, FileNotFoundError):
+                        break  # cleared meanwhile, the index first
+                    raise _unreadable(path, error) from error
+                found[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
 
 
 def packed_crop(path: Path) -> tuple[bytes, Path] | None:
@@ -155,135 +233,49 @@ def packed_crop(path: Path) -> tuple[bytes, Path] | None:
     return None if place is None else (packs.read(place), place.archive)
 
 
-def pack_crops(folder: Path, progress: bool = True) -> int:
-    """Put all crops of one folder that are files into packs, and remove the files.
-
-    A file is removed when its bytes were read again from a pack that is complete on the disk: at
-    whatever moment this is killed, each crop is in a file or in a pack. Others may read meanwhile.
-
-    Args:
-        folder: of one cropper's settings.
-        progress: show a progress bar on standard error.
-
-    Returns:
-        how many crops were packed.
+def _read_index(path: Path) -> tuple[np.ndarray, int]:
+    """(n,) ``ENTRY``, and where they begin in the file; its archive is as long as it must be.
 
     Raises:
-        CacheError: a pack cannot be written, or one is damaged.
-    """
-    files = sorted(
-        file
-        for shard in folder.glob("[0-9a-f][0-9a-f]")
-        for file in shard.iterdir()
-        if CROP_NAME.fullmatch(file.name) and file.name[:2] == shard.name and file.stat().st_size
-    )
-    home = folder / FOLDER
-    try:
-        with progress_bar("packing", len(files), progress) as advance:
-            for part in _parts(files):
-                home.mkdir(exist_ok=True)
-                _write_pack(home, part)
-                packs = packs_of(folder, fresh=True)
-                for file in part:
-                    _remove_if_packed(file, packs)
-                advance(len(part))
-    except OSError as error:
-        raise CacheError(
-            f"{home}: cannot write packs ({error.strerror or error}); free some space; each crop "
-            f"is still there, as a file or in a pack"
-        ) from error
-    for shard in folder.glob("[0-9a-f][0-9a-f]"):
-        with contextlib.suppress(OSError):  # not empty
-            shard.rmdir()
-    return len(files)
-
-
-def _parts(files: Sequence[Path]) -> Iterator[list[Path]]:
-    part: list[Path] = []
-    size = 0
-    for file in files:
-        if part and (len(part) == MOST_CROPS or size > MOST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(file)
-        size += file.stat().st_size
-    if part:
-        yield part
-
-
-def _write_pack(home: Path, files: Sequence[Path]) -> None:
-    """Write an archive of these crops, and then, when it is on the disk, its index."""
-    name = hashlib.sha256("\n".join(file.name for file in files).encode()).hexdigest()[:16]
-    entries = np.zeros(len(files), dtype=_ENTRY)
-    temporary = home / f".{name}.tar.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    try:
-        with (
-            temporary.open("wb") as stream,
-            tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-        ):
-            for row, file in enumerate(files):
-                content = file.read_bytes()
-                member = tarfile.TarInfo(file.name)  # no owner, no time: the same crops, same bytes
-                member.size = len(content)
-                parts = CROP_NAME.fullmatch(file.name)
-                assert parts is not None  # pack_crops chose them
-                faces = _code(None if parts[2] == "x" else int(parts[2]))
-                place = archive.offset + _BLOCK
-                entries[row] = (bytes.fromhex(parts[1]), faces, place, len(content))
-                archive.addfile(member, io.BytesIO(content))
-        _to_disk(temporary)
-        os.replace(temporary, home / f"{name}.tar")
-        _to_disk(home)
-    finally:
-        temporary.unlink(missing_ok=True)
-    buffer = io.BytesIO()
-    np.save(buffer, entries, allow_pickle=False)
-    write_whole(home / f"{name}.npy", buffer.getvalue())
-    _to_disk(home / f"{name}.npy")
-    _to_disk(home)
-
-
-def _remove_if_packed(file: Path, packs: Packs | None) -> None:
-    name = CROP_NAME.fullmatch(file.name)
-    assert name is not None
-    place = packs and packs.find(name[1], None if name[2] == "x" else int(name[2]))
-    if packs and place and packs.read(place) == file.read_bytes():
-        file.unlink(missing_ok=True)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or a folder is on the disk; of a folder where the system can do that."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_index(path: Path) -> np.ndarray:
-    """(n,) ``_ENTRY``, mapped into memory; its archive is as long as it must be.
-
-    Raises:
-        CacheError: it is not so.
+        CacheError: it is not so, or cannot be read.
     """
     archive = path.with_suffix(".tar")
     try:
-        index: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        file = _OpenFile(path)
+        written = path.stat().st_size
+        begin = _begin(file.read(_LONGEST_HEADER, 0))
+        number = (written - begin) // ENTRY.itemsize
         size = archive.stat().st_size
+        fits = begin and written <= _LARGEST_INDEX
+        content = file.read(written - begin, begin) if fits else b""
     except FileNotFoundError as error:
         raise damaged_pack(archive, "is missing") from error
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise damaged_pack(path, "is no index") from error
-    if index.dtype != _ENTRY or index.ndim != 1 or not len(index):
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not content or len(content) != number * ENTRY.itemsize or begin + len(content) != written:
         raise damaged_pack(path, "is no index")
+    index = np.frombuffer(content, ENTRY)
     starts, sizes = index["start"].astype(np.int64), index["size"].astype(np.int64)
-    end = int((starts + (sizes + _BLOCK - 1) // _BLOCK * _BLOCK).max())
-    whole = -(-(end + 2 * _BLOCK) // _RECORD) * _RECORD  # tar ends with two empty blocks
-    if (starts < _BLOCK).any() or (sizes < 1).any() or size != whole:
+    if (starts < BLOCK).any() or (starts > size).any() or (sizes < 1).any():
+        raise damaged_pack(path, "names crops that are not in its archive")
+    end = int((starts + (sizes + BLOCK - 1) // BLOCK * BLOCK).max())
+    whole = -(-(end + 2 * BLOCK) // _RECORD) * _RECORD  # tar ends with two empty blocks
+    if size != whole:
         raise damaged_pack(archive, f"has {size:,} bytes instead of {whole:,}")
-    return np.asarray(index)  # single entries of a mapped array are slow to take
+    return index, begin
+
+
+def _begin(head: bytes) -> int:
+    """Where the entries of an index begin; 0 where this is none. The header is not executed."""
+    stream = io.BytesIO(head)
+    try:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            return 0
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream, _LONGEST_HEADER)
+    # Whatever a parser of Python's literals raises over hostile text.
+    except (ValueError, EOFError, SyntaxError, TokenError, MemoryError, RecursionError, TypeError):
+        return 0
+    return stream.tell() if kind == ENTRY and len(shape) == 1 else 0
 
 
 def _heads(index: np.ndarray) -> np.ndarray:
@@ -291,8 +283,20 @@ def _heads(index: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(content[:, :8]).view(">u8")[:, 0].astype(np.uint64)
 
 
-def _code(faces: int | None) -> int:
+def code_of(faces: int | None) -> int:
+    """How an index writes a number of faces."""
     return -1 if faces is None else faces
+
+
+def _unreadable(path: Path, error: OSError) -> CacheError:
+    """That the system does not give a pack, which may well be whole."""
+    if isinstance(error, FileNotFoundError):
+        return damaged_pack(path, "is missing")
+    limit = "; raise ulimit -n" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+    return CacheError(
+        f"{path}: this pack of crops cannot be read now ({error.strerror or error}){limit}; mend "
+        f"that and run again, it need not be damaged"
+    )
 
 
 def damaged_pack(path: Path, what: str) -> CacheError:

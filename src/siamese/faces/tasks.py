@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from siamese.reading import exists
 T = TypeVar("T")
 WAIT_FOR_WORKERS = 300  # seconds: a queue of a cluster may start them later than this process
 _DASK = "dask"
+_ASK = 5.0  # seconds after which the scheduler is asked for its workers, where nothing ends
 _AHEAD = 4  # tasks per worker, so that none waits for its next one
 
 
@@ -44,9 +46,9 @@ def over_processes(
         backend: see :func:`check_backend`.
 
     Raises:
-        ConfigError: the backend is not known, or does not answer.
+        ConfigError: the backend is not known, does not answer, or has no workers for five minutes.
         MissingDependencyError: it is not installed.
-        CacheError: a process was killed.
+        CacheError: a process was killed, or the scheduler of a cluster is lost.
     """
     check_backend(backend)
     if backend is None:
@@ -122,7 +124,9 @@ def _dask(
     joblib's own backend for Dask waits for ever where a task has killed its workers too often: it
     does not hear of errors of the cluster itself (joblib 1.6).
     """
-    from distributed import KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.client import ClosedClientError
+    from distributed.comm.core import CommClosedError
 
     try:
         client.submit(int, pure=False).result(timeout=WAIT_FOR_WORKERS)
@@ -130,17 +134,29 @@ def _dask(
         # Results are fetched as soon as they are there: they are lost with their worker.
         ended = as_completed(loop=client.loop, with_results=True)
         ahead = _AHEAD * sum(client.nthreads().values())
-        for count, found in enumerate(itertools.chain([None], ended)):
-            if found is not None:
-                yield found[1]
+        for count in itertools.count():
+            if count:
+                if ended.is_empty():
+                    return
+                _wait(ended, client)
+                future, result = next(ended)
+                if future.cancelled():  # with its scheduler; that is not raised
+                    raise CancelledError(future.key)
+                yield result
             if not count % 100:  # workers come and go
                 ahead = _AHEAD * max(1, sum(client.nthreads().values()))
             for task in itertools.islice(left, max(0, ahead - ended.count())):
                 ended.add(client.submit(work, *task, pure=False))
     except TimeoutError as error:
         raise ConfigError(
-            f"crop_backend={backend}: no worker is there after {WAIT_FOR_WORKERS} s; start some "
-            f"(dask worker ADDRESS) and run again"
+            f"crop_backend={backend}: no worker was there for {WAIT_FOR_WORKERS} s; start some "
+            f"(dask worker ADDRESS) and run again (what is cropped already is kept)"
+        ) from error
+    except (CancelledError, ClosedClientError, CommClosedError) as error:
+        raise CacheError(
+            f"crop_backend={backend}: the connection to the Dask scheduler was lost: it has ended, "
+            f"or cannot be reached any more; start it and its workers and run again (what is "
+            f"cropped already is kept)"
         ) from error
     except KilledWorker as error:
         raise CacheError(
@@ -153,6 +169,23 @@ def _dask(
             f"crop_backend={backend}: a worker cannot import what it needs ({first_line(error)}); "
             f"install the same version of siamese there, with the same extras"
         ) from error
+
+
+def _wait(ended: Any, client: Any) -> None:
+    """Until a task has ended.
+
+    Raises:
+        TimeoutError: the cluster had no worker for ``WAIT_FOR_WORKERS`` seconds.
+    """
+    asked = seen = time.monotonic()
+    while not ended.has_ready():
+        time.sleep(0.01)
+        if (now := time.monotonic()) - asked > _ASK:
+            asked = now
+            if client.nthreads():
+                seen = now
+            elif now - seen > WAIT_FOR_WORKERS:
+                raise TimeoutError
 
 
 @contextlib.contextmanager
