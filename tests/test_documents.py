@@ -18,7 +18,9 @@ DOCUMENTS = [
         "docs/large_data.md",
         "docs/learning.md",
         "docs/privacy.md",
+        "docs/scale.md",
         "docs/security.md",
+        "docs/several_machines.md",
         "benchmarks/RESULTS.md",
     )
 ]

@@ -274,6 +274,18 @@ def test_a_small_file_of_much_text_is_refused_before_it_is_written_out(
     assert pa.total_allocated_bytes() - arrow < 1 << 24
 
 
+@pytest.mark.parametrize("column", ["path", "identity"])
+def test_a_column_that_unpacks_to_too_much_is_not_read(tmp_path, monkeypatch, column):
+    path = tmp_path / "bomb.parquet"
+    table = {"path": ["a"], "identity": ["b"]} | {column: ["x" * 300_000_000]}
+    pq.write_table(pa.table(table), path, compression="zstd", write_statistics=False)
+    del table
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)  # calling it would raise
+    with pytest.raises(DataError) as caught:
+        IdentityTable.from_parquet(path)
+    assert_says(caught.value, column, "unpacks to", "for so small a file")
+
+
 def test_the_text_that_a_file_may_have_grows_with_it(tmp_path, monkeypatch):
     path = write(tmp_path, path=[f"{i:020d}" for i in range(500)], identity=["x"] * 500)
     monkeypatch.setattr(parquet_file, "MOST_TEXT", 1)

@@ -87,7 +87,8 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
 
     Args:
         cache: its folder; by default as for :func:`cache_parts`.
-        older_than: days; only what was written before. All by default.
+        older_than: days; only what was written before, archives of crops and their indices
+            together. All by default.
 
     Returns:
         how many files were removed.
@@ -126,7 +127,7 @@ def pack_cache(cache: str | Path | None = None, progress: bool = True) -> int:
         how many crops were packed.
 
     Raises:
-        CacheError: it cannot be read or written, or a pack is damaged.
+        CacheError: it cannot be read or written, a pack is damaged, or another process is packing.
     """
     part = _folder(cache) / "crops"
     try:

@@ -115,10 +115,15 @@ def read_columns(
                     )
             if not 0 <= file.metadata.num_rows <= MOST_ROWS:
                 raise BadParquet(f"more than {MOST_ROWS:,} rows")
+            most = max(MOST_TEXT, MOST_TIMES * path.stat().st_size)
+            for name in wanted:
+                if (size := _unpacked(file.metadata, name)) > most:
+                    raise BadParquet(
+                        f"{name!r:.80} unpacks to {size:,} bytes, too many for so small a file"
+                    )
             # As a dictionary, equal texts take no more memory than they take in the file.
             file = pa.parquet.ParquetFile(stream, read_dictionary=list(wanted))
             parts: dict[str, list[Any]] = {name: [] for name in [*wanted, *binary]}
-            most = max(MOST_TEXT, MOST_TIMES * path.stat().st_size)
             makers = {
                 name: _Texts(most)
                 if name in texts
@@ -136,6 +141,16 @@ def read_columns(
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError) as error:
         raise BadParquet(first_line(error)) from error
     return {name: makers[name].made() for name in parts}
+
+
+def _unpacked(metadata: Any, name: str) -> int:
+    """Bytes of a column's pages when they are unpacked, as the file says; nothing checks that."""
+    size = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            if f"{column.path_in_schema}.".startswith(f"{name}."):
+                size += column.total_uncompressed_size
+    return size
 
 
 class _Distinct:
