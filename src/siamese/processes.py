@@ -108,7 +108,8 @@ class Processes:
         done: tuple[Any, Exception | None] = (None, None)
         if self.first:
             try:
-                done = (work(), None)
+                with apart():  # the others do not call what it calls
+                    done = (work(), None)
             except Exception as error:
                 self.from_first((None, _sendable(error)))
                 raise
@@ -128,7 +129,8 @@ class Processes:
         failure: Exception | None = None
         if mine:
             try:
-                work()
+                with apart():
+                    work()
             except Exception as error:
                 failure = error
         every = self.gather(None if failure is None else _sendable(failure))
