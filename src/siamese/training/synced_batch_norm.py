@@ -81,10 +81,11 @@ class _OverProcesses(_BatchNorm):
         wide = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
         along = [0, *range(2, input.ndim)]
         number = wide.new_tensor([wide.numel() // max(1, wide.shape[1])])
-        count = _sum(number)
+        total = _sum(torch.cat([wide.sum(along), number]))  # one message for both
+        count = total[-1:].detach()
         if float(count) < 2:
             raise ValueError("batch normalisation needs two values of each channel, at least")
-        mean = _sum(wide.sum(along)) / count
+        mean = total[:-1] / count
         shape = [1, -1] + [1] * (input.ndim - 2)
         centred = wide - mean.view(shape)
         variance = _sum(centred.square().sum(along)) / count
