@@ -17,11 +17,11 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 from tests.cli.stand_in import Guarded, figures
 
+from siamese.cli.job import objective
 from siamese.cli.main import main
 from siamese.cli.run_folder import RunFolder
 from siamese.cli.sweep import read_sweep
 from siamese.cli.sweep_folders import occupied
-from siamese.cli.train import objective
 from siamese.errors import ConfigError
 
 DATA = ["data=folder", "data.root=people"]

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from siamese import errors
+from siamese.cli.unexpected import as_note, explain
 from siamese.errors import ProcessError, SiameseError
 from siamese.launched import by_torchrun
 
@@ -65,7 +66,7 @@ def run_in_processes(count: int, job: Job) -> float:
     They end with the job: the next one of a sweep gets new ones.
 
     Returns:
-        what a sweep looks at; see :func:`siamese.cli.train.objective`.
+        what a sweep looks at; see :func:`siamese.cli.job.objective`.
 
     Raises:
         SiameseError: that of the job, or that one of the processes was killed.
@@ -101,8 +102,6 @@ def run_in_processes(count: int, job: Job) -> float:
 
 def _work(job: Job, reports: str) -> float:
     """What each of the processes does."""
-    from siamese.cli.main import as_note, explain
-
     # Ctrl-C in a terminal goes to the whole group of processes; these are told by their launcher.
     with contextlib.suppress(OSError, AttributeError):
         os.setpgid(0, 0)
@@ -129,7 +128,7 @@ def in_company(job: Job) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.utils import setup_globals
 
-    from siamese.cli.train import objective, train_as_told
+    from siamese.cli.job import objective, train_as_told
 
     config, hydra, folder = job
     setup_globals()
