@@ -65,7 +65,7 @@ def test_a_mistake_is_said_once(people, capfd):
     ("trainer", "message"),
     [
         ({"devices": 2, "strategy": "ddp_spawn"}, "trainer.strategy=ddp alone"),
-        ({"devices": 2, "strategy": "ddq"}, "Trainer refuses its settings"),
+        ({"devices": "two", "strategy": "ddp"}, "Trainer refuses its settings"),
         ({"devices": 2, "num_nodes": 2}, "torchrun --nnodes"),
     ],
 )
@@ -205,3 +205,9 @@ def test_a_sweep_starts_processes_for_each_run_and_under_torchrun_it_is_one_swee
     tables = [(people / name / "sweep.csv").read_text() for name in ("own", "torchrun")]
     figures = [[line.split(",")[2:11] for line in t.splitlines()] for t in tables]
     assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed", "dpp"])
+def test_a_strategy_is_refused_by_its_name(strategy):
+    with pytest.raises(ConfigError, match=f"trainer.strategy={strategy}: .*ddp alone"):
+        wanted_processes({"devices": 2, "strategy": strategy})

@@ -49,12 +49,9 @@ def wanted_processes(trainer: Mapping[str, Any]) -> int:
     if by_torchrun() or (one and trainer.get("num_nodes", 1) in (1, "1")):
         return 1
     if trainer.get("num_nodes", 1) not in (1, "1"):
-        raise errors.ConfigError(
-            f"trainer.num_nodes={trainer['num_nodes']}: start the command on each machine by "
-            f"torchrun, which tells the processes of each other: torchrun --nnodes=2 "
-            f"--nproc-per-node=DEVICES --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT -m siamese "
-            f"train ..."
-        )
+        from siamese.training.trainer import several_machines
+
+        raise errors.ConfigError(several_machines(trainer["num_nodes"]))
     from siamese.training.trainer import count_devices
 
     return count_devices(trainer)

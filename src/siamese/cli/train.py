@@ -15,6 +15,7 @@ from siamese.errors import (
     ConfigError,
     NothingLeftError,
     SiameseError,
+    first_line,
 )
 from siamese.launched import by_slurm, by_torchrun
 
@@ -126,6 +127,12 @@ def run_words(argv: Sequence[str]) -> int:
                 "values: add hydra/sweeper=optuna (pip install hydra-optuna-sweeper)"
             ) from error
         raise ConfigError(one_line(error)) from error
+    except RuntimeError as error:
+        if "srun" not in str(error):
+            raise
+        raise ConfigError(
+            f"hydra/launcher=slurm: {first_line(error)}; start the sweep where SLURM's commands are"
+        ) from error
     except SystemExit as ended:  # --hydra-help and the like
         if not ended.code:
             _done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from siamese.reading import exists
 
 T = TypeVar("T")
 WAIT_FOR_WORKERS = 300  # seconds: a queue of a cluster may start them later than this process
+_ADDRESS = re.compile(r"(\w+://)?[^/\s]+:\d+|inproc://\S+")
 _DASK = "dask"
 _ASK = 5.0  # seconds after which the scheduler is asked for its workers, where nothing ends
 _AHEAD = 4  # tasks per worker, so that none waits for its next one
@@ -87,6 +89,12 @@ def check_backend(backend: str | None) -> None:
         raise ConfigError(
             f"crop_backend={backend!r:.80} is not registered with joblib"
             f"{did_you_mean(name, known)}; Ray's is after ray.util.joblib.register_ray()"
+        )
+    # Without a port distributed would leave threads behind that keep the process from ending.
+    if address and name == _DASK and not _ADDRESS.fullmatch(address):
+        raise ConfigError(
+            f"crop_backend={backend!r:.80}: a scheduler's address is HOST:PORT, such as "
+            f"dask:tcp://127.0.0.1:8786"
         )
     if address and name != _DASK:
         raise ConfigError(f"crop_backend={backend!r:.80}: only dask takes an address")

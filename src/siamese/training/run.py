@@ -99,7 +99,7 @@ def train(
         folder: where the run's files go; made if it is not there.
         max_epochs: epochs of training.
         policy: how the threshold is chosen: ``"max_f1"``, ``"max_accuracy"``, ``"eer"``, ``"fmr"``,
-            ``"recall"``, ``"cost"``, or an object such as ``siamese.Fmr(1e-3)``.
+            ``"precision"``, ``"recall"``, ``"cost"``, or an object such as ``siamese.Fmr(1e-3)``.
         pairs: which pairs are calibrated on and evaluated, unless the split protocol chose them: a
             rule or its name (``"all_pairs"``); by default balanced ones.
         keep: whether the bundle gets the ``"best"`` weights by ``monitor`` on the calibration

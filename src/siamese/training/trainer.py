@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-define
 )
 
 from siamese.errors import ConfigError, first_line
+from siamese.launched import by_slurm, by_torchrun
 from siamese.training.checkpoint_io import AtomicCheckpointIO
 from siamese.training.exact_resume import ExactResume
 from siamese.training.given_rates import GivenRates
@@ -86,9 +88,12 @@ def make_trainer(
     # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
     # the epochs added.
     warnings.filterwarnings("ignore", message="The dirpath has changed", module="pytorch_lightning")
+    # Of networks in channels-last order; it costs a copy of small gradients, and nothing else.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     # One that goes on in its own folder finds its files there, and keeps what they held.
     for text in ("Checkpoint directory .* exists", "Experiment logs directory .* exists"):
         warnings.filterwarnings("ignore", message=text)
+    _check_name(merged["strategy"])
     if asks_for_several(merged):
         _normalise_over_processes(merged, plugins)
     try:
@@ -114,6 +119,12 @@ def make_trainer(
     return trainer
 
 
+_DDP_ALONE = (
+    "siamese.train uses several devices by trainer.strategy=ddp alone: in a script, by the command "
+    "(siamese train trainer.devices=2, from a notebook, too), or under torchrun"
+)
+
+
 def count_devices(settings: Mapping[str, Any]) -> int:
     """How many processes Lightning's ``ddp`` would use on this machine.
 
@@ -122,6 +133,7 @@ def count_devices(settings: Mapping[str, Any]) -> int:
     """
     names = ("accelerator", "devices", "strategy")
     given: dict[str, Any] = {name: settings[name] for name in names if name in settings}
+    _check_name(given.get("strategy"))
     try:
         with no_advertisements():
             trainer = pl.Trainer(**given, logger=False, enable_checkpointing=False)
@@ -154,13 +166,34 @@ def _check_strategy(trainer: pl.Trainer) -> None:
     """
     if trainer.world_size == 1:
         return
+    # Processes of other machines, which somebody else must start, would be waited for in vain.
+    told = {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys()
+    if trainer.num_nodes > 1 and not (by_torchrun() or by_slurm() or told):
+        raise ConfigError(several_machines(trainer.num_nodes))
     strategy = trainer.strategy
     forked = getattr(strategy, "_start_method", "popen") != "popen"
     if not isinstance(strategy, DDPStrategy) or forked:
-        raise ConfigError(
-            "siamese.train uses several devices by trainer.strategy=ddp alone: in a script, by the "
-            "command (siamese train trainer.devices=2, from a notebook, too), or under torchrun"
-        )
+        raise ConfigError(_DDP_ALONE)
+
+
+def _check_name(strategy: Any) -> None:
+    """Refuse a strategy by its name, before Lightning asks for what it would need.
+
+    Raises:
+        ConfigError: see above.
+    """
+    if isinstance(strategy, str) and not strategy.startswith(("auto", "ddp", "single_device")):
+        raise ConfigError(f"trainer.strategy={strategy}: {_DDP_ALONE}")
+
+
+def several_machines(machines: object) -> str:
+    """How a run on several machines is started."""
+    return (
+        f"trainer.num_nodes={machines}: start the same line on each machine by torchrun, which "
+        f"tells the processes of each other: torchrun --nnodes={machines} "
+        f"--nproc-per-node=DEVICES --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT -m siamese train "
+        f"... (or a script)"
+    )
 
 
 def _loggers(given: Any, logs: Path) -> list[Any]:
