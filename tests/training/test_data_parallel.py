@@ -51,6 +51,21 @@ def data_of(root, sampler=None, **more):
     )
 
 
+def trainer_of(**settings):
+    """A plain Trainer over the processes that are there."""
+    world = int(os.environ["WORLD_SIZE"])
+    return pl.Trainer(
+        accelerator="cpu",
+        devices=world,
+        strategy="ddp" if world > 1 else "auto",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+
+
 class Gradients(pl.Callback):
     def __init__(self):
         self.found = []
@@ -73,15 +88,8 @@ def fitted(root, loss, sampler, way, epochs=2):
         module.loss.bind(len(data.table("train").distinct_identities), 6)
         module.loss.double()
     gradients, calibrator = Gradients(), siamese.ThresholdCalibrator(intervals=False)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=world,
-        strategy="ddp" if world > 1 else "auto",
+    trainer = trainer_of(
         max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[gradients, calibrator],
         plugins=[SyncedBatchNorm()] if world > 1 else [],
     )
@@ -199,18 +207,8 @@ def rows_seen(root, divided):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
             seen.append({name: value.tolist() for name, value in batch.items() if name != "image"})
 
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=2,
-        strategy="ddp",
-        max_epochs=1,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[Look()],
-        plugins=[SyncedBatchNorm()],
+    trainer = trainer_of(
+        max_epochs=1, limit_val_batches=0, callbacks=[Look()], plugins=[SyncedBatchNorm()]
     )
     trainer.fit(module, data)
     return seen, len(data.dataset("train"))
@@ -382,18 +380,9 @@ def test_a_run_of_two_processes_is_one_run_stops_as_one_and_goes_on(people, tmp_
 
 def evaluated(root, folder):
     """Figures of trained weights, of which nothing depends on the number of processes."""
-    world = int(os.environ["WORLD_SIZE"])
     data = data_of(root)
     module = siamese.SiameseModule.load_from_checkpoint(folder / "checkpoints" / "last.ckpt")
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=world,
-        strategy="ddp" if world > 1 else "auto",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = trainer_of()
     return trainer.validate(module, data, verbose=False), trainer.test(module, data, verbose=False)
 
 

@@ -109,5 +109,4 @@ def shared(trainer: pl.Trainer) -> AbstractContextManager[object]:
 
 def asks_for_several(settings: Mapping[str, Any]) -> bool:
     """Whether settings of a Trainer may mean more than one process."""
-    one = settings.get("devices", 1) in (1, "1") and settings.get("num_nodes", 1) in (1, "1")
-    return not one
+    return any(settings.get(name, 1) not in (1, "1", None) for name in ("devices", "num_nodes"))
