@@ -17,6 +17,13 @@ from .evaluation.run import evaluate_run as evaluate_run
 from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
 
+# who is on a photograph, among people who were enrolled
+from .inference.gallery.gallery import Gallery as Gallery
+from .inference.gallery.results import Enrolment as Enrolment
+from .inference.gallery.results import Identification as Identification
+from .inference.gallery.results import Candidate as Candidate
+from .inference.gallery.search_threshold import SearchThreshold as SearchThreshold
+
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
 from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
@@ -214,6 +221,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import FaceError as FaceError
+from .errors import GalleryError as GalleryError
 from .errors import ImageError as ImageError
 from .errors import LoaderError as LoaderError
 from .errors import MissingDependencyError as MissingDependencyError
