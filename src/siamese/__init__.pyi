@@ -188,6 +188,9 @@ from .verification.group_figures import GroupDisparity as GroupDisparity
 from .verification.identification import evaluate_search as evaluate_search
 from .verification.identification import SearchEvaluation as SearchEvaluation
 from .verification.identification import SearchFigures as SearchFigures
+from .verification.clustering import cluster_embeddings as cluster_embeddings
+from .verification.clustering import evaluate_clusters as evaluate_clusters
+from .verification.clustering import ClusteringFigures as ClusteringFigures
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold
