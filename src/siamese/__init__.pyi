@@ -26,6 +26,11 @@ from .inference.gallery.search_threshold import SearchThreshold as SearchThresho
 from .evaluation.search_run import evaluate_gallery as evaluate_gallery
 from .evaluation.search_run import GalleryEvaluation as GalleryEvaluation
 
+# a heap of photographs, by person
+from .evaluation.sorting import sort_photographs as sort_photographs
+from .evaluation.sorting import Sorting as Sorting
+from .evaluation.sorting import SortedFace as SortedFace
+
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
 from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
