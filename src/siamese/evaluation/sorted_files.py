@@ -1,4 +1,4 @@
-"""What is written of a sorted heap: a table to correct, and a folder for each person to train on."""
+"""What is written of a sorted heap: a table to correct, and folders of people to train on."""
 
 from __future__ import annotations
 
@@ -112,15 +112,7 @@ def read_table(path: str | Path) -> list[FaceRow]:
         ]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; write one: siamese cluster FOLDER --out") from error
-    except (
-        OSError,
-        Unreadable,
-        csv.Error,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
+    except (OSError, Unreadable, csv.Error, LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not a table of siamese cluster ({error!r:.200}); leave its columns as they "
             f"are, and change the names of identities alone"
@@ -199,7 +191,7 @@ def _free(folder: Path, stem: str, suffix: str) -> Path:
 def _link(source: Path, place: Path) -> None:
     """A symbolic link, or a copy where the system makes none."""
     try:
-        os.symlink(source, place)
+        place.symlink_to(source)
     except OSError:
         shutil.copyfile(source, place)
 

@@ -1,4 +1,4 @@
-"""Sorting: a heap of photographs of unknown people, by person; each face on a picture for itself."""
+"""Sorting: a heap of photographs of unknown people, by person, each face for itself."""
 
 from __future__ import annotations
 
