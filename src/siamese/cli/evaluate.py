@@ -127,7 +127,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         make_room(Path(args.out), bundle=True)  # only now that there is something else
         found.write(args.out, overwrite=True)
         if found.recalibrated:
-            found.bundle.save(Path(args.out) / "bundle")
+            found.documented_bundle.save(Path(args.out) / "bundle")
     if args.json:
         print(json.dumps(found.to_dict(), allow_nan=False))
         return 0
