@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         help="write evaluation.json and the plots (distances, curves, mistakes) there, and, where "
-        "the threshold was chosen anew, a bundle with it; of benchmarks folds.json",
+        "the threshold was chosen anew, a bundle with it; of given pairs folds.json, and "
+        "pairs.csv, a line per pair",
     )
     options.add_overwrite(parser)
     options.add_no_face(parser)

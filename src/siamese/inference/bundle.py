@@ -37,7 +37,7 @@ from siamese.faces.croppers.base import Cropper
 from siamese.inference.card_file import check_card
 from siamese.inference.components import Components, tensors_of
 from siamese.inference.engine import Engine
-from siamese.inference.model_card import model_card
+from siamese.inference.model_card import card_of
 from siamese.inference.room import head_of, is_constant
 from siamese.inference.seen import Seen
 from siamese.inference.signature import SIGNATURE, Keys, check_signature, wanted_keys
@@ -160,7 +160,7 @@ class Bundle:
     @property
     def card(self) -> str:
         """The model card in markdown: what it is for, its data, threshold, figures and limits."""
-        return model_card(self)
+        return card_of(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``bundle.json``, ``weights.safetensors``, ``SHA256SUMS`` and a model card.

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from siamese.backbones.base import own_network
-from siamese.errors import printable
 from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.inference.card_figures import (
     CardFigures,
@@ -22,6 +21,7 @@ from siamese.inference.card_figures import (
     point_rows,
     test_rows,
 )
+from siamese.inference.markdown import plain, table, word
 from siamese.verification.bootstrap import MIN_IDENTITIES
 from siamese.verification.point import GIVEN, OperatingPoint
 
@@ -32,12 +32,11 @@ LIBRARY = "siamese-lightning"
 # What the Hub calls a licence that is not stated.
 UNKNOWN = "unknown"
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
-_LONGEST = 300  # characters of a word out of the provenance
 _MOST_GROUPS = 40  # rows of a table by group
 _SETTINGS = ("loss", "sampler", "split_protocol", "split_seed", "batch_seed", "epochs", "kept")
 
 
-def model_card(bundle: Bundle) -> str:
+def card_of(bundle: Bundle) -> str:
     """Markdown that says what a bundle is for, what it was measured on, and where it ends.
 
     The figures come from the bundle's operating point and its provenance
@@ -119,14 +118,14 @@ def _data(bundle: Bundle, figures: CardFigures) -> str:
     lines = ["## Data", ""]
     if told["Trained on"] is None:
         lines.append("* Which data it was trained on is not known.")
-    lines += [f"* {name}: {_word(value)}" for name, value in told.items() if value is not None]
+    lines += [f"* {name}: {word(value)}" for name, value in told.items() if value is not None]
     if figures.splits:
         rows = [["split", "identities", "images"]]
         rows += [
-            [_plain(name), f"{s.identities:,}", f"{s.images:,}"]
+            [plain(name), f"{s.identities:,}", f"{s.images:,}"]
             for name, s in list(figures.splits.items())[:_MOST_GROUPS]
         ]
-        lines += ["", *_table(rows)]
+        lines += ["", *table(rows)]
     elif not facts.get("trained_on"):
         lines.append("* How many people and images it was trained on is not known.")
     return "\n".join(lines)
@@ -144,7 +143,7 @@ def _threshold(point: OperatingPoint) -> str:
     if point.policy == GIVEN:
         lines.append("* Chosen by: a number that was given, not by a policy.")
     else:
-        lines.append(f"* Chosen by: {_word(point.policy + point.settings_in_words)}")
+        lines.append(f"* Chosen by: {word(point.policy + point.settings_in_words)}")
     if point.genuine is None or point.impostor is None:
         lines.append("* What it does is not known: it was chosen without any pairs.")
         return "\n".join(lines)
@@ -154,17 +153,17 @@ def _threshold(point: OperatingPoint) -> str:
         else f"{point.identities:,} identities ({point.images or 0:,} images)"
     )
     lines.append(
-        f"* On: the split {_word(point.split)}, {people}, {point.genuine:,} genuine and "
-        f"{point.impostor:,} impostor pairs (rule {_word(point.pair_rule.get('name'))})"
+        f"* On: the split {word(point.split)}, {people}, {point.genuine:,} genuine and "
+        f"{point.impostor:,} impostor pairs (rule {word(point.pair_rule.get('name'))})"
     )
     promise = point.promise_in_words
-    lines.append(f"* Promise: {_plain(promise) if promise else 'none was asked for'}")
+    lines.append(f"* Promise: {plain(promise) if promise else 'none was asked for'}")
     if point.identities is not None and point.identities < MIN_IDENTITIES:
         lines.append("* These are too few identities to say how far it holds for others.")
     rows = point_rows(point)
     if len(rows) > 1:
         share = point.target_prevalence
-        lines += ["", *_table(rows), ""]
+        lines += ["", *table(rows), ""]
         if share is not None:
             lines.append(
                 f"F1, accuracy and precision are those where {share:.3g} of all pairs are genuine."
@@ -177,7 +176,7 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
     lines = ["## Figures on people that neither training nor threshold has seen", ""]
     test = figures.test
     if test is not None and test.caution:
-        lines = ["## Figures on test images", "", f"**{_plain(test.caution)}**", ""]
+        lines = ["## Figures on test images", "", f"**{plain(test.caution)}**", ""]
     if test is None and not figures.benchmarks:
         lines.append(
             "Not known. Measure them on people of your own, from whom nothing was chosen: "
@@ -186,11 +185,11 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
     if test is not None:
         lines += _test_figures(test, figures.same_threshold, bundle.operating_point.threshold)
     for found in figures.benchmarks:
-        beside = ", ".join(f"{_plain(n)} {v:.4f}" for n, v in found.baselines.items())
+        beside = ", ".join(f"{plain(n)} {v:.4f}" for n, v in found.baselines.items())
         lines.append(
-            f"* {_plain(found.name)}: {_plain(found.figure)} {found.value:.4f} +- "
+            f"* {plain(found.name)}: {plain(found.figure)} {found.value:.4f} +- "
             f"{found.standard_error:.4f} (mean and standard error); beside it: {beside} "
-            f"({_word(found.command)})"
+            f"({word(found.command)})"
         )
     return "\n".join(lines)
 
@@ -210,7 +209,7 @@ def _test_figures(test: Figures, same: bool, threshold: float) -> list[str]:
             f"{threshold:.4f} was chosen.** ROC AUC and equal error rate depend on no threshold; "
             f"the other figures at the present one are not known.",
         ]
-    lines += ["", *_table(test_rows(test)), ""]
+    lines += ["", *table(test_rows(test)), ""]
     lines.append(
         "Each column is at its own threshold, chosen alike. *One verdict for all pairs*: F1, "
         "recall and false match rate of accepting every pair, accuracy of the better of accepting "
@@ -224,7 +223,7 @@ def _test_figures(test: Figures, same: bool, threshold: float) -> list[str]:
     for name, values in test.groups.items():
         rows = group_rows(values)
         if rows:
-            lines += ["", f"Within each group of {_word(name)}:", "", *_table(rows[:_MOST_GROUPS])]
+            lines += ["", f"Within each group of {word(name)}:", "", *table(rows[:_MOST_GROUPS])]
     return lines
 
 
@@ -261,9 +260,9 @@ def _limits(bundle: Bundle, figures: CardFigures, faces: bool) -> str:
 def _licence(bundle: Bundle) -> str:
     licence, facts = _licence_of(bundle), bundle.provenance
     if licence:
-        text = f"{licence}, of the network: {_word(facts.get('network'))}"
+        text = f"{licence}, of the network: {word(facts.get('network'))}"
         if facts.get("calibrated_on") and "recalibrated" not in facts:
-            text += f". Its threshold was calibrated on {_word(facts['calibrated_on'])}"
+            text += f". Its threshold was calibrated on {word(facts['calibrated_on'])}"
     else:
         text = (
             "Not stated: fill in, here and in the first lines of this file. The licences of the "
@@ -282,8 +281,8 @@ def _made_with(bundle: Bundle) -> str:
     lines = ["## Made with", "", f"* Card written by {LIBRARY} {here}"]
     for name in ("siamese", "torch"):
         if name in facts:
-            lines.append(f"* Trained with {name} {_word(facts[name])}")
-    lines += [f"* {name}: {_word(facts[name])}" for name in _SETTINGS if name in facts]
+            lines.append(f"* Trained with {name} {word(facts[name])}")
+    lines += [f"* {name}: {word(facts[name])}" for name in _SETTINGS if name in facts]
     lines.append("* All of it: `provenance` in `bundle.json`")
     return "\n".join(lines)
 
@@ -292,22 +291,3 @@ def _licence_of(bundle: Bundle) -> str | None:
     """The identifier of a licence that the provenance names, if it is one."""
     named = bundle.provenance.get("licence")
     return named if isinstance(named, str) and _LICENCE.fullmatch(named) else None
-
-
-def _table(rows: Iterable[list[str]]) -> list[str]:
-    """A table of markdown; the first row is its header."""
-    header, *rest = [[_plain(cell) for cell in row] for row in rows]
-    lines = [header, ["---"] * len(header), *rest]
-    return ["| " + " | ".join(line) + " |" for line in lines]
-
-
-def _word(value: Any) -> str:
-    """A value out of the provenance as inline code, in which markdown and HTML mean nothing."""
-    text = printable(" ".join(str(value).split()))[:_LONGEST].replace("`", "'")
-    return f"`{text or 'nothing'}`"
-
-
-def _plain(text: str) -> str:
-    """A text in which markdown and HTML mean nothing, in one line."""
-    line = printable(" ".join(text.split()))[:_LONGEST]
-    return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", line)
