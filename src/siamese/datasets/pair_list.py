@@ -107,7 +107,7 @@ class PairList:
         if not body:
             raise DataError(f"{path}: no pairs below the header; list one pair in each line")
         width = max(2, *map(len, rows))
-        names = first if has_header else ["a", "b"]
+        names = [*first] if has_header else ["a", "b"]
         names += [f"column_{place + 1}" for place in range(len(names), width)]
         expected = len(first) if has_header else width
         pairs = [_pair(row, places, expected) for row in body]
