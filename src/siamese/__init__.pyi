@@ -24,6 +24,15 @@ from .inference.pair_verdicts import PairVerdict as PairVerdict
 from .datasets.pair_list import PairList as PairList
 from .datasets.pair_list import ListedPair as ListedPair
 
+# who is on a photograph, among people who were enrolled
+from .inference.gallery.gallery import Gallery as Gallery
+from .inference.gallery.results import Enrolment as Enrolment
+from .inference.gallery.results import Identification as Identification
+from .inference.gallery.results import Candidate as Candidate
+from .inference.gallery.search_threshold import SearchThreshold as SearchThreshold
+from .evaluation.search_run import evaluate_gallery as evaluate_gallery
+from .evaluation.search_run import GalleryEvaluation as GalleryEvaluation
+
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
 from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
@@ -183,6 +192,9 @@ from .verification.groups import evaluate_groups as evaluate_groups
 from .verification.group_figures import GroupEvaluation as GroupEvaluation
 from .verification.group_figures import GroupFigures as GroupFigures
 from .verification.group_figures import GroupDisparity as GroupDisparity
+from .verification.identification import evaluate_search as evaluate_search
+from .verification.identification import SearchEvaluation as SearchEvaluation
+from .verification.identification import SearchFigures as SearchFigures
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold
@@ -221,6 +233,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import FaceError as FaceError
+from .errors import GalleryError as GalleryError
 from .errors import ImageError as ImageError
 from .errors import LoaderError as LoaderError
 from .errors import MissingDependencyError as MissingDependencyError

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from siamese.data.prepared import PreparedData
     from siamese.faces.croppers.base import Cropper
     from siamese.inference.bundle import Bundle
+    from siamese.inference.verifier import Verifier
     from siamese.verification.policies.base import Policy
 
 PRETRAINED = "pretrained"
@@ -162,6 +163,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_low_quality(parser: argparse.ArgumentParser, what: str) -> None:
+    """What becomes of photographs of low quality."""
+    parser.add_argument(
+        "--low-quality",
+        choices=("warn", "error"),
+        default="warn",
+        help=f"{what} (default: %(default)s)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -214,6 +225,25 @@ def open_bundle(name: str, trusted: str | None = None) -> Bundle:
         raise MissingDependencyError(
             f"{error}; or give the bundle of a training run, such as {LATEST}"
         ) from error
+
+
+def open_verifier(name: str, trusted: str | None = None, **settings: Any) -> Verifier:
+    """A verifier of a bundle, or of a network in another format (``.onnx``).
+
+    Args:
+        name: see :func:`open_bundle`; or a file.
+        trusted: see there.
+        settings: see :class:`siamese.Verifier`; ``device`` is checked.
+    """
+    from siamese.inference.verifier import Verifier
+
+    if name.lower().endswith(".onnx"):  # runs without torch
+        return Verifier.load(name, trusted, **settings)
+    if "device" in settings:
+        settings["device"] = device(settings["device"])
+    made = Verifier(open_bundle(name, trusted), **settings)
+    made.source = name
+    return made
 
 
 def check_out(out: str, run: str) -> None:

@@ -65,6 +65,8 @@ class Verifier:
     Attributes:
         bundle: the one that was given.
         tta: copies over which each embedding is averaged.
+        source: where the bundle was loaded from: a folder, a file, or ``"pretrained"``; None where
+            it was given.
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
         cropper: the bundle's, with ``no_face`` as it was asked for.
@@ -114,6 +116,7 @@ class Verifier:
         self.cropper.check()
         self._refuses_poor, self._limits = low_quality == "error", limits or QualityLimits()
         self.bundle, self.device = bundle, device
+        self.source: str | None = None
         self._engine: Engine = bundle.engine(self.tta, device)
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, self.tta)
 
@@ -144,7 +147,7 @@ class Verifier:
         """
         from siamese.inference.bundle import Bundle
 
-        return cls(
+        made = cls(
             Bundle.load(folder, trusted),
             policy=policy,
             threshold=threshold,
@@ -154,6 +157,8 @@ class Verifier:
             limits=limits,
             device=device,
         )
+        made.source = str(folder)
+        return made
 
     @classmethod
     def pretrained(
@@ -182,7 +187,7 @@ class Verifier:
         """
         from siamese.inference.pretrained import pretrained_bundle
 
-        return cls(
+        made = cls(
             pretrained_bundle(),
             policy=policy,
             threshold=threshold,
@@ -192,6 +197,8 @@ class Verifier:
             limits=limits,
             device=device,
         )
+        made.source = "pretrained"
+        return made
 
     @property
     def threshold(self) -> float:
@@ -279,17 +286,6 @@ class Verifier:
         one, other = looks
         quality = self.quality(one.face), self.quality(other.face)
         return self.verdict(float(distance), (one.faces, other.faces), quality)
-
-    def measure(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Distances of matching rows of embeddings (:meth:`embed_faces`), bit for bit as verdicts.
-
-        Args:
-            a, b: (n, D) float32.
-
-        Returns:
-            (n,) float32.
-        """
-        return self._engine.measure(a, b)
 
     def verdict(
         self,
@@ -386,23 +382,22 @@ class Verifier:
     def faces(self, image: ImageLike) -> list[Face]:
         """Every face on an image, first the one that :meth:`look` chooses.
 
-        Of a bundle whose cropper looks for none, the crop alone. What the bundle says of several
-        faces does not matter.
+        Of a bundle whose cropper looks for none, the crop alone. What the bundle says of no face,
+        or of several, does not matter.
 
         Args:
             image: a path, a PIL image or an array, as in :meth:`embed`.
 
         Raises:
             ImageError: the image cannot be read.
-            FaceError: no face is found, and the bundle refuses such images, or all are of low
-                quality and are refused for it.
+            FaceError: no face is found, or all are of low quality and are refused for it.
         """
         name, array = read_given(image)
         found = self._cropped(name, array, self.cropper.all_faces)
         if not found:
-            if self.cropper.verdict(0) != "keep":
-                raise FaceError(_refusal(name, 0))
-            return [self._cropped(name, array, self.cropper.look).face]
+            raise FaceError(
+                f"{name}: no face found; give an image with a face turned to the camera"
+            )
         good = [face for face in found if not self._is_refused(face)]
         if not good:
             self._check_quality(name, found)
@@ -420,6 +415,17 @@ class Verifier:
             "limits": asdict(self._limits),
             "device": str(self.device),
         }
+
+    def measure(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Distances of matching rows, as verdicts compare them.
+
+        Args:
+            a, b: (n, D) float32, from :meth:`embed_faces`.
+
+        Returns:
+            (n,) float32, >= 0.
+        """
+        return self._engine.measure(a, b)
 
     def quality(self, face: Face) -> Quality | None:
         """How good the photograph of a face is; None where no detector found it."""
