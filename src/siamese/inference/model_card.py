@@ -245,6 +245,8 @@ def _limits(bundle: Bundle, figures: CardFigures, faces: bool) -> str:
             "* LFW's photographs are of public figures out of the news, most of them men; dlib's "
             "HOG detector was trained on photographs of LFW among others."
         )
+    if isinstance(stated := bundle.provenance.get("limits"), str):
+        lines.append(f"* Stated by its maker: {plain(stated)}")
     if faces:
         lines += [
             "* A photograph of a photograph is compared like a face: there is no liveness "

@@ -78,6 +78,8 @@ def pretrained_bundle() -> Bundle:
         "author's account)",
         "calibrated_on": "LFW deep-funnelled, all pairs of the people who are in no pair of View 2",
         "licence": "cc0-1.0",
+        "limits": "trained on adults, it mixes up children; its accuracy varies between ethnic "
+        "groups; calibrate it on your own people (siamese calibrate pretrained --data people)",
         "benchmarks": [VIEW2],
     }
     return Bundle(
