@@ -97,7 +97,7 @@ class SearchEvaluation:
         """
         ranks = np.arange(1, min(most, self.people) + 1)
         shares = [self.rank(k) for k in ranks.tolist()]
-        return np.array([np.nan if share is None else share for share in shares])
+        return np.array([np.nan if share is None else share for share in shares], dtype=np.float64)
 
     @property
     def mean_average_precision(self) -> float | None:
@@ -135,7 +135,8 @@ class SearchEvaluation:
 
     @property
     def _mated_ranks(self) -> np.ndarray:
-        return self.ranks[self.mated]
+        found: np.ndarray = self.ranks[self.mated]
+        return found
 
     def __repr__(self) -> str:
         return (
