@@ -45,7 +45,8 @@ def figures():
 
 def documented(figures, **facts):
     calibration, found = figures
-    own = found.to_dict() | {"baselines": {"untrained": found.to_dict() | {"auc": 0.625}}}
+    other = {"auc": 0.625, "gain_in_auc": [0.25, 0.125, 0.375]}
+    own = found.to_dict() | {"baselines": {"untrained": found.to_dict() | other}}
     splits = {"train": {"identities": 30, "images": 120}}
     told = {"dataset": "made up", "test": own, "splits": splits} | facts
     return bundle(operating_point=calibration.point, calibration=calibration, provenance=told)
@@ -70,6 +71,7 @@ def test_every_figure_is_the_runs_own_and_stands_beside_its_baselines(figures):
         "not measured",
         "not measured",
     ]
+    assert cells(tested, "gain in ROC AUC over it")[3] == "+0.250 (+0.125 to +0.375)"
     assert cells(tested, "F1")[1].startswith(f"{found.f1:.3f} (")
     assert cells(tested, "F1")[2] == number(chance["f1"])
     assert cells(tested, "accuracy")[2] == number(chance["accuracy"])

@@ -80,6 +80,7 @@ class Figures(msgspec.Struct):
     caution: str = ""
     baselines: dict[str, Any] = {}
     groups: dict[str, Any] = {}
+    gain_in_auc: tuple[float, float | None, float | None] | None = None  # of a baseline
 
     def shown(self, name: str) -> str:
         """A figure at the prevalence that the policy states, with its 95 % interval."""
@@ -142,7 +143,20 @@ def test_rows(test: Figures) -> list[list[str]]:
         others = [found.shown(name) if found else NOT_MEASURED for found in measured.values()]
         single = number(alone[name]) if name in alone else "not known"
         rows.append([TITLES[name], test.shown(name), single, *others])
+        if name == "auc":
+            gains = [_gain(found) for found in measured.values()]
+            rows.append(["gain in ROC AUC over it", "", number(test.auc - 0.5), *gains])
     return rows
+
+
+def _gain(baseline: Figures | None) -> str:
+    """By how much the bundle's area is larger, on the same draws of people."""
+    if baseline is None or baseline.gain_in_auc is None:
+        return NOT_MEASURED
+    observed, low, high = baseline.gain_in_auc
+    if low is None or high is None:
+        return f"{observed:+.3f} (interval not known)"
+    return f"{observed:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def point_rows(point: OperatingPoint) -> list[list[str]]:

@@ -177,6 +177,9 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
     test = figures.test
     if test is not None and test.caution:
         lines = ["## Figures on test images", "", f"**{plain(test.caution)}**", ""]
+    elif test is not None and not figures.same_threshold:
+        # Whoever chose the threshold anew may have had these very people.
+        lines = ["## Figures on the test people of its training", ""]
     if test is None and not figures.benchmarks:
         lines.append(
             "Not known. Measure them on people of your own, from whom nothing was chosen: "
@@ -247,14 +250,14 @@ def _limits(bundle: Bundle, figures: CardFigures, faces: bool) -> str:
         )
     if isinstance(stated := bundle.provenance.get("limits"), str):
         lines.append(f"* Stated by its maker: {plain(stated)}")
-    if faces:
-        lines += [
-            "* A photograph of a photograph is compared like a face: there is no liveness "
-            "detection.",
-            "* Faces are biometric data. In the European Union processing them to identify people "
-            "is forbidden unless a ground such as explicit consent allows it (GDPR, article 9); "
-            "other countries and states have laws of their own. This is no legal advice.",
-        ]
+    if not faces:
+        lines.append("* It looks for no face. Where its images show people:")
+    lines += [
+        "* A photograph of a photograph is compared like a face: there is no liveness detection.",
+        "* Faces are biometric data. In the European Union processing them to identify people "
+        "is forbidden unless a ground such as explicit consent allows it (GDPR, article 9); "
+        "other countries and states have laws of their own. This is no legal advice.",
+    ]
     lines.append("* These figures are its maker's own statement; nothing in the files proves them.")
     return "\n".join(lines)
 
