@@ -121,6 +121,7 @@ def test_the_front_matter_is_yaml_whatever_a_stranger_wrote(figures):
         assert head["library_name"] == "siamese-lightning"
         assert "siamese" in head["tags"]
         assert "# owned" not in card
+        assert "`x'<script> # y`" in card  # inline code, from its first character to its last
         assert "\n# y" not in card
     table = documented(figures, splits={"a|b\n<img>": {"identities": 1, "images": 1}}).card
     assert "<img>" not in table.replace("\\<img\\>", "")

@@ -187,6 +187,18 @@ def test_stopped_anywhere_it_ends_with_the_same_file(listed, photographs, tmp_pa
     ]
 
 
+def test_stopped_twice_it_keeps_what_both_did(listed, photographs, tmp_path, monkeypatch):
+    verifier, out = Verifier(bundle()), tmp_path / "out.csv"
+    for n in (3, 2):  # the third photograph is no file
+        with monkeypatch.context() as patch:
+            stopped_after(patch, n)
+            with pytest.raises(KeyboardInterrupt):
+                verify_list(verifier, listed, out, photographs)
+        with (tmp_path / "out.csv.parts" / "photographs.jsonl").open("ab") as stream:
+            stream.write(b'{"file":"')
+    assert verify_list(verifier, listed, out, photographs).found == 3
+
+
 def replace_threshold(made, threshold):
     return replace(made, operating_point=replace(made.operating_point, threshold=threshold))
 
