@@ -274,7 +274,9 @@ def test_the_command(tmp_path, listed, photographs, capsys):
     folder, out = bundle(threshold=0.3).save(tmp_path / "bundle"), tmp_path / "out.csv"
     words = ["verify", "--pairs", str(listed), "--root", str(photographs), "--bundle", str(folder)]
     assert main([*words, "--out", str(out)]) == 0
-    said = capsys.readouterr().out
+    streams = capsys.readouterr()
+    assert streams.err.count("this bundle looks for no face") == 1
+    said = streams.out
     assert "9 pairs of 7 photographs" in said
     assert "not compared, no such file: 1" in said
     assert main([*words, "--out", str(out), "--json"]) == 2

@@ -156,15 +156,7 @@ def _ratio(distance: float, verifier: Verifier) -> float | None:
 
 def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> list[str]:
     """What must be known beside the verdict, in sentences."""
-    from siamese.verification.figures import CHANCE
-
-    notes = []
-    kept = verifier.bundle.calibration
-    if kept is not None and (area := kept.curve.auc) < CHANCE:
-        notes.append(
-            f"the network is hardly better than chance (AUC {area:.3f} where its threshold was "
-            f"chosen; 0.5 is guessing): this verdict means nothing"
-        )
+    notes = [text for text in [verify_pairs.note_on_chance(verifier)] if text]
     if (text := options.on_no_search(verifier.bundle.cropper, (args.a, args.b))) is not None:
         notes.append(text)
     for path, faces in zip((args.a, args.b), verdict.faces, strict=True):

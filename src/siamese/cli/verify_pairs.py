@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from siamese.cli import options
@@ -93,19 +94,42 @@ def run(args: argparse.Namespace, verifier: Verifier) -> int:
         overwrite=args.overwrite,
         progress=not args.json,
     )
-    for text in found.notes:
+    notes = _notes(found, verifier, args)
+    for text in notes:
         options.note(text)
     if args.json:
         facts = {
             "out": args.out,
             "bundle": args.bundle,
             "threshold": verifier.threshold,
-            "notes": list(found.notes),
+            "notes": notes,
         }
         print(json.dumps(found.to_dict() | facts, allow_nan=False))
     else:
         _show(found, verifier, args)
     return 0 if found.counts["failed"] < len(found) else 2
+
+
+def note_on_chance(verifier: Verifier) -> str | None:
+    """What to say of a network whose verdicts mean nothing; None of another one."""
+    from siamese.verification.figures import CHANCE
+
+    kept = verifier.bundle.calibration
+    if kept is None or (area := kept.curve.auc) >= CHANCE:
+        return None
+    return (
+        f"the network is hardly better than chance (AUC {area:.3f} where its threshold was chosen; "
+        f"0.5 is guessing): its verdicts mean nothing"
+    )
+
+
+def _notes(found: PairVerdicts, verifier: Verifier, args: argparse.Namespace) -> list[str]:
+    """What must be known beside the verdicts, in sentences."""
+    root = Path(args.list).parent if args.root is None else Path(args.root)
+    compared = next((pair for pair in found if pair.verification is not None), None)
+    pictures = [] if compared is None else [root / compared.a, root / compared.b]
+    known = (note_on_chance(verifier), options.on_no_search(verifier.cropper, pictures))
+    return [*found.notes, *(text for text in known if text)]
 
 
 def _show(found: PairVerdicts, verifier: Verifier, args: argparse.Namespace) -> None:
