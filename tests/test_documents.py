@@ -17,6 +17,8 @@ DOCUMENTS = [
         "docs/auditing.md",
         "docs/large_data.md",
         "docs/learning.md",
+        "docs/lists.md",
+        "docs/model_cards.md",
         "docs/privacy.md",
         "docs/scale.md",
         "docs/security.md",
