@@ -133,7 +133,7 @@ from .distances.euclidean import EuclideanDistance as EuclideanDistance
 from .distances.cosine import CosineDistance as CosineDistance
 from .distances.learned import LearnedDistance as LearnedDistance
 from .distances.plda import PldaDistance as PldaDistance
-from .distances.base import is_match as is_match
+from .distances.verdict import is_match as is_match
 from .pairs.base import PAIR_RULES as PAIR_RULES
 from .pairs.base import PairRule as PairRule
 from .pairs.all_pairs import AllPairs as AllPairs

@@ -20,7 +20,7 @@ from torch import Tensor
 from siamese.data.embedding import EVAL_BATCH, embed_batch
 from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.arrays import given_threshold
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
 from siamese.faces.images import read_image, to_rgb
 from siamese.inference.bundle import Bundle
