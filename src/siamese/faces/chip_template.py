@@ -1,4 +1,4 @@
-"""Where the five landmarks come to lie in an aligned chip, so that others can make the same chip."""
+"""Where five landmarks come to lie in an aligned chip, so that others can make the same chip."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chip_points(size: int, margin: float) -> list[ChipPoint]:
     IEEE TPAMI 13 (4), 1991) tells for each pixel of the chip where it is sampled. dlib samples the
     chip's outermost pixels half a pixel of the image, not of the chip, away from the chip's edges:
     see :func:`spread`. Where a pixel of the chip is two of the image or more, it halves the image
-    before, which moves what is sampled by up to half a pixel of the chip.
+    before, which moves what is sampled by less than a pixel of the chip.
 
     Args:
         size: side of the chip, pixels, >= 2.
