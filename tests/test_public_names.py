@@ -126,7 +126,9 @@ def test_verifiers_are_made_alike():
         for f in made
     ]  # fmt: skip
     assert settings[0] == settings[1] == settings[2]
-    assert [name for name, _ in settings[0]] == ["policy", "threshold", "no_face", "tta", "device"]
+    assert [name for name, _ in settings[0]] == [
+        "policy", "threshold", "no_face", "tta", "low_quality", "limits", "device"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

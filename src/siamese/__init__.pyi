@@ -9,7 +9,7 @@ from .backbones.small_res_net import SmallResNet as SmallResNet
 from .losses.contrastive import ContrastiveLoss as ContrastiveLoss
 from .training.callbacks import ThresholdCalibrator as ThresholdCalibrator
 from .inference.verifier import Verifier as Verifier
-from .inference.verifier import Verification as Verification
+from .inference.verdict import Verification as Verification
 from .inference.bundle import Bundle as Bundle
 from .verification.thresholds import calibrate as calibrate
 from .verification.calibration import Calibration as Calibration
@@ -32,6 +32,8 @@ from .evaluation.recalibration import Recalibration as Recalibration
 from .evaluation.data import EvaluationData as EvaluationData
 from .inference.components import Components as Components
 from .inference.seen import Seen as Seen
+from .inference.engine import Engine as Engine
+from .inference.engine import Verifiable as Verifiable
 
 # two networks on the same pairs
 from .evaluation.comparison import compare as compare
@@ -95,6 +97,11 @@ from .data.samplers.ordered_pair_sampler import OrderedPairSampler as OrderedPai
 from .faces.croppers.base import CROPPERS as CROPPERS
 from .faces.croppers.base import Cropper as Cropper
 from .faces.croppers.base import Crop as Crop
+from .faces.croppers.base import Face as Face
+from .faces.croppers.base import Look as Look
+from .faces.align import Box as Box
+from .faces.quality import Quality as Quality
+from .faces.quality import QualityLimits as QualityLimits
 from .faces.croppers.dlib_croppers import DlibCnnCropper as DlibCnnCropper
 from .faces.croppers.dlib_croppers import DlibHogCropper as DlibHogCropper
 from .faces.croppers.fixed_box import FixedBoxCropper as FixedBoxCropper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from pathlib import Path
 
@@ -32,3 +33,13 @@ def pretrained_file(name: str) -> Path:
             f"'siamese-lightning[pretrained]'"
         )
     return path
+
+
+@functools.cache
+def has_pretrained(name: str) -> bool:
+    """Whether one of the package's files is installed; looked up once in a process."""
+    try:
+        pretrained_file(name)
+    except MissingDependencyError:
+        return False
+    return True

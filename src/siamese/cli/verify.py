@@ -11,7 +11,8 @@ from siamese.cli.options import LATEST, PRETRAINED
 
 if TYPE_CHECKING:
     from siamese.faces.croppers.base import Cropper
-    from siamese.inference.verifier import Verification, Verifier
+    from siamese.inference.verdict import Verification
+    from siamese.inference.verifier import Verifier
     from siamese.verification.point import OperatingPoint
 
 HELP = "say whether two images show the same person"
@@ -142,7 +143,7 @@ def _ratio(distance: float, verifier: Verifier) -> float | None:
     """What a distance of PLDA means; None for another one."""
     from siamese.distances.plda import PldaDistance
 
-    measure = verifier.bundle.distance
+    measure = getattr(verifier.bundle, "distance", None)
     return float(measure.ratios(distance)) if isinstance(measure, PldaDistance) else None
 
 

@@ -104,3 +104,29 @@ def _square(box: Box, image: np.ndarray) -> float:
     """Of twice the distance between the middles."""
     height, width = image.shape[:2]
     return math.hypot(box.left + box.right - width, box.top + box.bottom - height) ** 2
+
+
+def points_turned_back(points: np.ndarray, turns: int, image: np.ndarray) -> np.ndarray:
+    """Points of an image that was turned, on the image as it was.
+
+    Args:
+        points: (n, 2) x and y, pixels; edges of pixels are whole numbers.
+        turns: quarter turns to the left that it was turned by.
+        image: (H, W, 3), the turned one.
+
+    Returns:
+        (n, 2) float64.
+    """
+    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
+    height, width = image.shape[:2]
+    for _ in range(turns % 4):  # a quarter to the right each
+        x, y = height - y, x
+        height, width = width, height
+    return np.stack([x, y], axis=1)
+
+
+def box_turned_back(box: Box, turns: int, image: np.ndarray) -> Box:
+    """As :func:`points_turned_back`, of a box."""
+    corners = np.array([[box.left, box.top], [box.right, box.bottom]])
+    back = points_turned_back(corners, turns, image)
+    return Box(*(float(v) for v in (*back.min(axis=0), *back.max(axis=0))))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from siamese.errors import ConfigError, MissingDependencyError, did_you_mean
 from siamese.faces.align import Box
-from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, pretrained_file
+from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, has_pretrained, pretrained_file
 
 
 class Detection(NamedTuple):
@@ -176,15 +176,35 @@ def face_chip(image: np.ndarray, box: Box, size: int, margin: float) -> np.ndarr
     Raises:
         MissingDependencyError: dlib, or the package with the landmark predictor, is not installed.
     """
+    chip: np.ndarray = _import_dlib().get_face_chip(image, _shape(image, box), size, margin)
+    return chip
+
+
+def landmarks(image: np.ndarray, box: Box) -> np.ndarray | None:
+    """The five landmarks of the face in a box, as :func:`face_chip` uses them.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        box: as from :func:`detect_faces`.
+
+    Returns:
+        (5, 2) float64, x and y in pixels: the outer and inner corner of the eye on the image's
+        right, those of the eye on its left, the base of the nose. None where the package with the
+        predictor is not installed.
+    """
+    if not has_pretrained(FIVE_POINT):
+        return None
+    return np.array([(point.x, point.y) for point in _shape(image, box).parts()], dtype=np.float64)
+
+
+def _shape(image: np.ndarray, box: Box) -> Any:
+    """dlib's five landmarks."""
     dlib = _import_dlib()
     rectangle = dlib.rectangle(
         round(box.left), round(box.top), round(box.right) - 1, round(box.bottom) - 1
     )
-    landmarks = _load("predictor", lambda: dlib.shape_predictor(str(pretrained_file(FIVE_POINT))))(
-        image, rectangle
-    )
-    chip: np.ndarray = dlib.get_face_chip(image, landmarks, size, margin)
-    return chip
+    predictor = _load("predictor", lambda: dlib.shape_predictor(str(pretrained_file(FIVE_POINT))))
+    return predictor(image, rectangle)
 
 
 def require_dlib(*files: str) -> None:

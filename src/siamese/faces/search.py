@@ -58,25 +58,25 @@ class Search:
     rotations: bool = False
 
     def __call__(self, image: np.ndarray) -> tuple[np.ndarray, list[Box]]:
-        turns, found = self._find(image)
-        return _turned(image, turns), [face.box for face in found]
+        turns, found = self.find(image)
+        return turned_by(image, turns), [face.box for face in found]
 
-    def _find(self, image: np.ndarray) -> tuple[int, list[Detection]]:
-        """Quarter turns to the left, and what is found on the image so turned."""
+    def find(self, image: np.ndarray) -> tuple[int, list[Detection]]:
+        """Quarter turns to the left, and what is found on the image so turned, largest first."""
         steps = self._steps(image)
         if not steps or not (self.prominent_only or self.rotations):
             upright = self._thorough(image)
-            return self._or_turned(upright, lambda turns: self._thorough(_turned(image, turns)))
+            return self._or_turned(upright, lambda turns: self._thorough(turned_by(image, turns)))
         copy = shrunk(image, steps)
 
         @functools.cache
         def look(turns: int) -> list[Detection]:
-            found = self._once(_turned(copy, turns), self.min_score)
+            found = self._once(turned_by(copy, turns), self.min_score)
             return [Detection(enlarged(box, steps), score) for box, score in found]
 
         if self.prominent_only:
             turns, found = self._or_turned(look(0), look)
-            if self._is_settled(_turned(image, turns), found, steps):
+            if self._is_settled(turned_by(image, turns), found, steps):
                 return turns, found
         return self._or_turned(self._thorough(image), look)
 
@@ -140,7 +140,8 @@ def _score(found: list[Detection]) -> float:
     return max((face.score for face in found), default=-math.inf)
 
 
-def _turned(image: np.ndarray, turns: int) -> np.ndarray:
+def turned_by(image: np.ndarray, turns: int) -> np.ndarray:
+    """An image after quarter turns to the left."""
     # A copy, always: numpy calls a turned row of pixels contiguous as it is, dlib does not.
     return np.rot90(image, turns).copy() if turns else image
 

@@ -6,6 +6,7 @@ Loading them executes nothing.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ from siamese.errors import (
 )
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.components import Components, tensors_of
+from siamese.inference.engine import Engine
 from siamese.inference.room import head_of, is_constant
 from siamese.inference.seen import Seen
 from siamese.inference.signature import SIGNATURE, Keys, check_signature, wanted_keys
@@ -115,6 +117,28 @@ class Bundle:
     def test_time_augmentation(self) -> TestTimeAugmentation | None:
         """The copies that embeddings are averaged over; None for none."""
         return TestTimeAugmentation.of(self.augmentation, self.tta)
+
+    @property
+    def distance_name(self) -> str:
+        """By which distance embeddings are compared, as the registry has it ("euclidean")."""
+        return DISTANCES.name(self.distance)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that an embedding depends on, 64 hexadecimal digits.
+
+        Two bundles with the same one give the same embeddings; see
+        :func:`siamese.inference.fingerprint.fingerprint_of`.
+        """
+        from siamese.inference.fingerprint import fingerprint_of
+
+        return fingerprint_of(self)
+
+    def engine(self, tta: int = 0, device: str | torch.device = "cpu") -> Engine:
+        """What runs its network; see :class:`siamese.inference.torch_engine.TorchEngine`."""
+        from siamese.inference.torch_engine import TorchEngine
+
+        return TorchEngine(self, tta, device)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.

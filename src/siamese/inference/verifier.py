@@ -1,73 +1,44 @@
 """Verifier: whether two images show the same identity.
 
-Imports neither Lightning nor Hydra nor albumentations.
+Imports neither Lightning nor Hydra nor albumentations, nor torch where no bundle needs it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sized
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from siamese.data.embedding import EVAL_BATCH, embed_batch
-from siamese.data.tta import TestTimeAugmentation
 from siamese.distances.arrays import given_threshold
 from siamese.distances.verdict import is_match
-from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError
-from siamese.faces.images import read_image, to_rgb
-from siamese.inference.bundle import Bundle
+from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
+from siamese.faces.croppers.base import Face, Look
+from siamese.faces.quality import Quality, QualityLimits, quality_of
 from siamese.inference.components import with_no_face
-from siamese.inference.signature import Keys
+from siamese.inference.engine import Engine, Verifiable
+from siamese.inference.given_image import ImageLike, read_given
+from siamese.inference.verdict import Verification
 from siamese.progress import progress_bar
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 
-ImageLike = Union[str, Path, Image.Image, np.ndarray]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
+    from siamese.inference.signature import Keys
 
-@dataclass(frozen=True)
-class Verification:
-    """A verdict on two images.
-
-    Attributes:
-        same: ``distance <= threshold``.
-        distance: between the two embeddings, >= 0, smaller is more alike.
-        threshold: the one applied.
-        faces: number of faces found on each image; None where the cropper looks for none. Where it
-            is 0 the whole image was compared, which is less reliable.
-        probability: that both show the same identity, 0..1, at ``prevalence``; None where the
-            bundle cannot tell: it has no calibration, ``tta`` is another number than the bundle's,
-            or no face was found on an image.
-        prevalence: share of genuine pairs that ``probability`` is for; None without one.
-        uncertain: whether the distance lies in the 95 % interval of the threshold, where
-            calibration on other identities might have led to the other verdict; None where the
-            bundle cannot tell, as above.
-    """
-
-    same: bool
-    distance: float
-    threshold: float
-    faces: tuple[int | None, int | None]
-    probability: float | None = None
-    prevalence: float | None = None
-    uncertain: bool | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self) | {"faces": list(self.faces)}
-
-    def __bool__(self) -> bool:
-        """``same``: so ``if verifier.verify(a, b)`` means what it says."""
-        return self.same
+# Images that go through the network together.
+BATCH = 64
+Found = TypeVar("Found")
+LOW_QUALITY = ("warn", "error")
 
 
 class Verifier:
@@ -83,16 +54,22 @@ class Verifier:
         tta: changed copies over which each embedding is averaged, 0 for none; by default as many as
             the bundle's threshold was chosen with. With another number give a threshold for it:
             :func:`siamese.recalibrate` finds one.
+        low_quality: ``"warn"`` says in the verdict what is poor about a photograph, ``"error"``
+            refuses it.
+        limits: from where on a photograph is called poor; by default those of
+            :class:`siamese.QualityLimits`.
         device: where the backbone runs, e.g. ``"cpu"`` or ``"cuda"``.
 
     Attributes:
+        bundle: the one that was given.
+        tta: copies over which each embedding is averaged.
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
 
     Raises:
         ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown
-            policy, a ``tta`` that is no number of copies or for which the bundle has no
-            augmentation, or ``no_face`` for a bundle whose cropper looks for none.
+            policy or ``low_quality``, a ``tta`` that is no number of copies or for which the bundle
+            has no augmentation, or ``no_face`` for a bundle whose cropper looks for none.
         CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle
             without a calibration.
         MissingDependencyError: the bundle's cropper needs a package that is not installed.
@@ -100,16 +77,18 @@ class Verifier:
 
     def __init__(
         self,
-        bundle: Bundle,
+        bundle: Verifiable,
         *,
         policy: str | dict[str, Any] | Policy | None = None,
         threshold: float | None = None,
         no_face: str | None = None,
         tta: int | None = None,
+        low_quality: str = "warn",
+        limits: QualityLimits | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        if not isinstance(bundle, Bundle):
-            instead = "pretrained()" if bundle == "pretrained" else f"load({str(bundle)!r})"
+        if isinstance(bundle, (str, Path)) or not hasattr(bundle, "engine"):
+            instead = "pretrained()" if str(bundle) == "pretrained" else f"load({str(bundle)!r})"
             if not isinstance(bundle, (str, Path)):
                 instead = "load(folder)"
             raise ConfigError(
@@ -122,14 +101,18 @@ class Verifier:
                 "a threshold and a policy were given; a policy chooses the threshold, so leave out "
                 "one of them"
             )
+        if low_quality not in LOW_QUALITY:
+            raise ConfigError(
+                f"low_quality={low_quality!r} is not known"
+                f"{did_you_mean(str(low_quality), LOW_QUALITY)}"
+            )
         self.tta = bundle.tta if tta is None else tta
-        self._views = TestTimeAugmentation.of(bundle.augmentation, self.tta)
         self._cropper = with_no_face(bundle.cropper, no_face, ("error", "whole_image"))
         self._cropper.check()
-        self.bundle, self.device = bundle, torch.device(device)
+        self._refuses_poor, self._limits = low_quality == "error", limits or QualityLimits()
+        self.bundle, self.device = bundle, device
+        self._engine: Engine = bundle.engine(self.tta, device)
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, self.tta)
-        self._backbone = bundle.backbone.for_inference().to(self.device).eval()
-        self._distance = bundle.distance.to(self.device).eval()
 
     @classmethod
     def load(
@@ -141,6 +124,8 @@ class Verifier:
         threshold: float | None = None,
         no_face: str | None = None,
         tta: int | None = None,
+        low_quality: str = "warn",
+        limits: QualityLimits | None = None,
         device: str | torch.device = "cpu",
     ) -> Verifier:
         """Read a bundle, or a run's folder with a bundle in it; other arguments as the class's.
@@ -154,12 +139,16 @@ class Verifier:
                 trusted key.
             ConfigError, CalibrationError: see the class.
         """
+        from siamese.inference.bundle import Bundle
+
         return cls(
             Bundle.load(folder, trusted),
             policy=policy,
             threshold=threshold,
             no_face=no_face,
             tta=tta,
+            low_quality=low_quality,
+            limits=limits,
             device=device,
         )
 
@@ -171,6 +160,8 @@ class Verifier:
         threshold: float | None = None,
         no_face: str | None = None,
         tta: int | None = None,
+        low_quality: str = "warn",
+        limits: QualityLimits | None = None,
         device: str | torch.device = "cpu",
     ) -> Verifier:
         """dlib's face recognition network, calibrated on people of LFW.
@@ -194,6 +185,8 @@ class Verifier:
             threshold=threshold,
             no_face=no_face,
             tta=tta,
+            low_quality=low_quality,
+            limits=limits,
             device=device,
         )
 
@@ -203,7 +196,7 @@ class Verifier:
         return self.operating_point.threshold
 
     def embed(
-        self, images: Iterable[ImageLike], *, batch: int = EVAL_BATCH, progress: bool = True
+        self, images: Iterable[ImageLike], *, batch: int = BATCH, progress: bool = True
     ) -> Tensor:
         """Embed images as training did.
 
@@ -220,7 +213,7 @@ class Verifier:
 
         Raises:
             ImageError: an image cannot be read.
-            FaceError: an image without a face, or with several, is refused.
+            FaceError: an image without a face, with several, or of low quality, is refused.
             ConfigError: no list of images, or an empty one.
         """
         if isinstance(images, (str, Path, Image.Image, np.ndarray)):
@@ -234,81 +227,156 @@ class Verifier:
         if not isinstance(batch, Integral) or batch < 1:
             raise ConfigError(f"batch must be a whole number of at least 1, not {batch!r}")
         total = len(images) if isinstance(images, Sized) else None
-        found: Tensor | None = None
+        found: np.ndarray | None = None
         done = 0
         with progress_bar("embedding", total, progress and (total or batch + 1) > batch) as advance:
-            for crops in _batches((self._crop(image)[0] for image in each), batch):
-                rows = self._embed(crops)
+            for crops in _batches((self.look(image).face.crop for image in each), batch):
+                rows = self._engine.embed(crops)
                 found = _with_room(found, rows, done, total or 0)
                 found[done : done + len(rows)] = rows
                 done += len(rows)
                 advance(len(crops))
         if found is None:
             raise ConfigError("embed takes a list of one image or more; it was given none")
-        return found if done == len(found) else found[:done].clone()
+        given: Tensor = self._engine.given(found if done == len(found) else found[:done].copy())
+        return given
+
+    def embed_faces(self, faces: Sequence[Face]) -> np.ndarray:
+        """Embed faces that were found already, one at a time.
+
+        The last bits of an embedding depend on its place in a batch: one at a time, an image's is
+        the same whatever it is compared with.
+
+        Args:
+            faces: n, from :meth:`look` or :meth:`faces`.
+
+        Returns:
+            (n, D) float32 on the CPU; of no face (0, 0).
+        """
+        rows = [self._engine.embed([face.crop]) for face in faces]
+        return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
     def verify(self, a: ImageLike, b: ImageLike) -> Verification:
         """Compare two images; arguments and errors as in :meth:`embed`."""
-        (crop_a, faces_a), (crop_b, faces_b) = self._crop(a), self._crop(b)
-        distance = self._measure(crop_a, crop_b)
-        if not bool(distance.isfinite().all()):
+        looks = self.look(a), self.look(b)
+        rows = self.embed_faces([look.face for look in looks])
+        return self.judge(rows[0], rows[1], looks)
+
+    def judge(self, a: np.ndarray, b: np.ndarray, looks: tuple[Look, Look]) -> Verification:
+        """The verdict on two images that were embedded already.
+
+        Args:
+            a, b: (D,) float32, their embeddings (:meth:`embed_faces`).
+            looks: what was found on them (:meth:`look`).
+
+        Raises:
+            CalibrationError: the distance is not a number.
+        """
+        distance = float(self._engine.measure(a[None], b[None])[0])
+        if not math.isfinite(distance):
             raise CalibrationError(
                 "the distance is not a number: the network's output is NaN or infinite; train "
                 "again, at a lower rate"
             )
-        # As numbers of Python: a tensor of float32 would round the threshold first.
-        same = is_match(float(distance), self.threshold)
-        known = self.calibration if 0 not in (faces_a, faces_b) else None
+        faces = looks[0].faces, looks[1].faces
+        known = self.calibration if 0 not in faces else None
         chance = known.probability if known else None
         return Verification(
-            same,
-            float(distance),
+            # As numbers of Python: an array of float32 would round the threshold first.
+            is_match(distance, self.threshold),
+            distance,
             self.threshold,
-            (faces_a, faces_b),
-            chance(float(distance)) if chance else None,
+            faces,
+            chance(distance) if chance else None,
             chance.prevalence if chance else None,
-            known.is_uncertain(float(distance)) if known and known.band else None,
+            known.is_uncertain(distance) if known and known.band else None,
+            (self.quality(looks[0].face), self.quality(looks[1].face)),
         )
 
-    @torch.inference_mode()
-    def _measure(self, a: np.ndarray, b: np.ndarray) -> Tensor:
-        """(1,) distance of two crops."""
-        # One at a time: the last bits of an embedding depend on its place in a batch, and the
-        # verdict must not depend on the order.
-        return self._distance.measure(self._embed([a]), self._embed([b])).cpu()
+    def look(self, image: ImageLike) -> Look:
+        """What is compared of an image: the face that the bundle's cropper chooses.
 
-    def _crop(self, image: ImageLike) -> tuple[np.ndarray, int | None]:
-        name, image = _read(image)
+        Args:
+            image: a path, a PIL image or an array, as in :meth:`embed`.
+
+        Raises:
+            ImageError: the image cannot be read.
+            FaceError: it has no face, or several, or is of low quality, and is refused for it.
+        """
+        name, array = read_given(image)
+        look = self._cropped(name, array, self._cropper.look)
+        if self._cropper.verdict(look.faces) != "keep":
+            raise FaceError(_refusal(name, look.faces))
+        self._check_quality(name, [look.face])
+        return look
+
+    def faces(self, image: ImageLike) -> list[Face]:
+        """Every face on an image, first the one that :meth:`look` chooses.
+
+        Of a bundle whose cropper looks for none, the crop alone. What the bundle says of several
+        faces does not matter.
+
+        Args:
+            image: a path, a PIL image or an array, as in :meth:`embed`.
+
+        Raises:
+            ImageError: the image cannot be read.
+            FaceError: no face is found, and the bundle refuses such images, or all are of low
+                quality and are refused for it.
+        """
+        name, array = read_given(image)
+        found = self._cropped(name, array, self._cropper.all_faces)
+        if not found:
+            if self._cropper.verdict(0) != "keep":
+                raise FaceError(_refusal(name, 0))
+            return [self._cropped(name, array, self._cropper.look).face]
+        good = [face for face in found if not self._is_refused(face)]
+        if not good:
+            self._check_quality(name, found)
+        return good
+
+    def quality(self, face: Face) -> Quality | None:
+        """How good the photograph of a face is; None where no detector found it."""
+        return quality_of(face, self._limits)
+
+    def _cropped(self, name: str, image: np.ndarray, crop: Callable[[np.ndarray], Found]) -> Found:
         try:
-            crop = self._cropper(image)
+            return crop(image)
         except ValueError as error:  # a fixed box beside the image
             raise ImageError(
                 name, str(error), "give an image like those of the training"
             ) from error
-        if self._cropper.verdict(crop.faces) != "keep":
-            if crop.faces:
-                raise FaceError(
-                    f"{name}: {crop.faces} faces found, which is refused; give an image with one "
-                    f"face"
-                )
-            raise FaceError(
-                f"{name}: no face found, which is refused; give an image with a face turned to the "
-                f"camera, or compare the whole image: no_face='whole_image' (--no-face "
-                f"whole_image); such a verdict means little"
-            )
-        return crop.image, crop.faces
 
-    @torch.inference_mode()
-    def _embed(self, crops: list[np.ndarray]) -> Tensor:
-        images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-        embeddings: Tensor = embed_batch(self._backbone, images, self._views).to(self.device)
-        return embeddings
+    def _is_refused(self, face: Face) -> bool:
+        found = self.quality(face) if self._refuses_poor else None
+        return found is not None and found.poor
+
+    def _check_quality(self, name: str, faces: Sequence[Face]) -> None:
+        """Raise :class:`FaceError` where a face is poor, and such faces are refused."""
+        for face in faces:
+            if self._is_refused(face) and (found := self.quality(face)) is not None:
+                raise FaceError(
+                    f"{name}: refused for its quality: {'; '.join(found.warnings)}; give a better "
+                    f"photograph, or take verdicts on poor ones: low_quality='warn' (--low-quality "
+                    f"warn)"
+                )
 
     def __repr__(self) -> str:
         return f"Verifier({self.operating_point!r}, device={str(self.device)!r})"
 
 
-def _with_room(found: Tensor | None, rows: Tensor, done: int, total: int) -> Tensor:
+def _refusal(name: str, faces: int | None) -> str:
+    """Why an image with so many faces is refused."""
+    if faces:
+        return f"{name}: {faces} faces found, which is refused; give an image with one face"
+    return (
+        f"{name}: no face found, which is refused; give an image with a face turned to the camera, "
+        f"or compare the whole image: no_face='whole_image' (--no-face whole_image); such a "
+        f"verdict means little"
+    )
+
+
+def _with_room(found: np.ndarray | None, rows: np.ndarray, done: int, total: int) -> np.ndarray:
     """The table of all embeddings, made or made larger where the next rows do not fit into it.
 
     Kept each on its own, the batches' embeddings would come to lie between what the search for
@@ -318,7 +386,7 @@ def _with_room(found: Tensor | None, rows: Tensor, done: int, total: int) -> Ten
     if found is not None and done + len(rows) <= len(found):
         return found
     size = max(total, 2 * done, done + len(rows)), rows.shape[1]
-    larger = torch.empty(size, dtype=rows.dtype, device=rows.device)
+    larger = np.empty(size, dtype=rows.dtype)
     if found is not None:
         larger[:done] = found[:done]
     return larger
@@ -331,7 +399,7 @@ def _batches(crops: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray
 
 
 def _in_use(
-    bundle: Bundle,
+    bundle: Verifiable,
     threshold: float | None,
     policy: str | dict[str, Any] | Policy | None,
     tta: int,
@@ -350,31 +418,3 @@ def _in_use(
         return bundle.operating_point.with_threshold(threshold), None
     chosen = bundle.with_policy(wanted)
     return chosen.point, chosen
-
-
-def _read(image: ImageLike) -> tuple[str, np.ndarray]:
-    if isinstance(image, (str, Path)):
-        return str(image), read_image(image)
-    if isinstance(image, Image.Image):
-        return "<PIL image>", to_rgb(image, "<PIL image>")
-    if not isinstance(image, np.ndarray) and not hasattr(image, "__array__"):
-        raise ImageError(
-            "<image>",
-            f"a {type(image).__name__}",
-            "give a path, a PIL image or an array, (H, W, 3) or (H, W) uint8",
-        )
-    array = np.asarray(image)
-    if (
-        array.dtype != np.uint8
-        or array.ndim not in (2, 3)
-        or (array.ndim == 3 and array.shape[2] != 3)
-        or not array.size
-    ):
-        raise ImageError(
-            "<array>",
-            f"shape {array.shape}, {array.dtype}",
-            "give (H, W, 3) or (H, W) uint8, RGB or grey",
-        )
-    return "<array>", np.ascontiguousarray(
-        array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
-    )

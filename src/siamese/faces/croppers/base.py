@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from siamese.errors import ConfigError, did_you_mean
+from siamese.faces.align import Box
 from siamese.registry import Registry
 
 PADDINGS = ("black", "edge")
@@ -22,6 +23,36 @@ class Crop(NamedTuple):
     """
 
     image: np.ndarray
+    faces: int | None
+
+
+class Face(NamedTuple):
+    """What is compared of an image: a face that was found on it, or the image as it is.
+
+    Attributes:
+        crop: (size, size, 3) uint8 RGB, as the network sees it.
+        box: of the face on the image as it was given, pixels; None where no detector found it.
+        score: how surely it was found; see :class:`siamese.faces.detect.Detection`.
+        landmarks: (5, 2) float64, x and y of the corners of the eye on the image's right and of
+            that on its left (outer, inner each), and of the base of the nose, pixels of the image
+            as it was given; None where they are not known.
+    """
+
+    crop: np.ndarray
+    box: Box | None = None
+    score: float | None = None
+    landmarks: np.ndarray | None = None
+
+
+class Look(NamedTuple):
+    """What a cropper found on an image.
+
+    Attributes:
+        face: the one that :meth:`Cropper.__call__` crops.
+        faces: number of faces found; None where the cropper looks for none.
+    """
+
+    face: Face
     faces: int | None
 
 
@@ -55,6 +86,24 @@ class Cropper:
     def __call__(self, image: np.ndarray) -> Crop:
         """Crop one (H, W, 3) uint8 RGB image."""
         raise NotImplementedError
+
+    def look(self, image: np.ndarray) -> Look:
+        """Crop an image, and say where: the same crop as by a call, with what is known of it."""
+        crop = self(image)
+        return Look(Face(crop.image), crop.faces)
+
+    def all_faces(self, image: np.ndarray) -> list[Face]:
+        """Every face on an image, the one that a call crops first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            one face or more; of a cropper that looks for none, the crop alone; empty where no face
+            is found.
+        """
+        look = self.look(image)
+        return [look.face] if look.faces != 0 else []
 
     def verdict(self, faces: int | None) -> str:
         """``"keep"``, ``"skip"`` or ``"error"`` for an image with ``faces`` faces found."""

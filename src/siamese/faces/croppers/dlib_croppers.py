@@ -8,10 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from siamese.errors import ConfigError, did_you_mean
-from siamese.faces.align import crop_to_square, pick, whole
-from siamese.faces.croppers.base import CROPPERS, Crop, Cropper
-from siamese.faces.detect import face_chip, require_dlib
-from siamese.faces.search import Search
+from siamese.faces.align import (
+    Box,
+    box_turned_back,
+    crop_to_square,
+    pick,
+    points_turned_back,
+    whole,
+)
+from siamese.faces.croppers.base import CROPPERS, Crop, Cropper, Face, Look
+from siamese.faces.detect import Detection, face_chip, landmarks, require_dlib
+from siamese.faces.search import Search, turned_by
 from siamese.weight_files import CNN_DETECTOR, FIVE_POINT
 
 NO_FACE_POLICIES = ("whole_image", "skip", "error")
@@ -99,21 +106,71 @@ class DlibCropper(Cropper):
             )
 
     def __call__(self, image: np.ndarray) -> Crop:
-        image, faces = Search(
+        turned, _, found = self._search(image, self.several_faces == "prominent")
+        chosen = self._chosen(turned, found)
+        if chosen is None:
+            crop = crop_to_square(turned, whole(turned), self.size, self.padding)
+        else:
+            crop = self._cut(turned, chosen.box)
+        return Crop(crop, len(found))
+
+    def look(self, image: np.ndarray) -> Look:
+        turned, turns, found = self._search(image, self.several_faces == "prominent")
+        chosen = self._chosen(turned, found)
+        if chosen is None:
+            crop = crop_to_square(turned, whole(turned), self.size, self.padding)
+            return Look(Face(crop), len(found))
+        return Look(self._described(turned, turns, chosen), len(found))
+
+    def all_faces(self, image: np.ndarray) -> list[Face]:
+        """Every face on an image, the one that a call crops first, then the largest first.
+
+        Those with a score below 0, dlib's own limit, are left out where there are others: with a
+        low ``min_score`` most of them are none.
+        """
+        turned, turns, found = self._search(image, False)
+        if not found:
+            return []
+        first = pick([face.box for face in found], turned, self.several_faces)
+        chosen = next(face for face in found if face.box == first)
+        sure = [face for face in found if face.score >= 0 and face is not chosen]
+        return [self._described(turned, turns, face) for face in (chosen, *sure)]
+
+    def _search(
+        self, image: np.ndarray, prominent: bool
+    ) -> tuple[np.ndarray, int, list[Detection]]:
+        """The image, perhaps turned, its quarter turns to the left, and the faces on it."""
+        search = Search(
             self.max_upsample,
             self.upsample,
             self.min_score,
             self.detector,
-            prominent_only=self.several_faces == "prominent",
+            prominent_only=prominent,
             rotations=self.rotations,
-        )(image)
-        if not faces or (len(faces) > 1 and self.several_faces == "whole_image"):
-            return Crop(crop_to_square(image, whole(image), self.size, self.padding), len(faces))
-        face = pick(faces, image, self.several_faces)
+        )
+        turns, found = search.find(image)
+        return turned_by(image, turns), turns, found
+
+    def _chosen(self, image: np.ndarray, found: list[Detection]) -> Detection | None:
+        """The face that is cropped; None for the whole image."""
+        if not found or (len(found) > 1 and self.several_faces == "whole_image"):
+            return None
+        box = pick([face.box for face in found], image, self.several_faces)
+        return next(face for face in found if face.box == box)
+
+    def _cut(self, image: np.ndarray, box: Box) -> np.ndarray:
         if self.aligner == "five_point":
-            return Crop(face_chip(image, face, self.size, self.margin), len(faces))
-        return Crop(
-            crop_to_square(image, face.grown(self.margin), self.size, self.padding), len(faces)
+            return face_chip(image, box, self.size, self.margin)
+        return crop_to_square(image, box.grown(self.margin), self.size, self.padding)
+
+    def _described(self, image: np.ndarray, turns: int, face: Detection) -> Face:
+        """A face with its crop, and its box and landmarks on the image as it was given."""
+        points = landmarks(image, face.box)
+        return Face(
+            self._cut(image, face.box),
+            box_turned_back(face.box, turns, image),
+            float(face.score),
+            None if points is None else points_turned_back(points, turns, image),
         )
 
     def verdict(self, faces: int | None) -> str:
