@@ -308,7 +308,7 @@ def on_no_search(cropper: Cropper, pictures: Iterable[str | Path]) -> str | None
     from siamese.errors import ImageError
     from siamese.faces.croppers.none import NoCropper
     from siamese.faces.images import read_image
-    from siamese.inference.components import seen_without_search
+    from siamese.inference.no_face import seen_without_search
 
     if (compared := seen_without_search(cropper)) is None:
         return None

@@ -20,9 +20,9 @@ from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.quality import Quality, QualityLimits, quality_of
-from siamese.inference.components import with_no_face
 from siamese.inference.engine import Engine, Verifiable
 from siamese.inference.given_image import ImageLike, read_given
+from siamese.inference.no_face import with_no_face
 from siamese.inference.verdict import Verification
 from siamese.progress import progress_bar
 from siamese.verification.calibration import Calibration
