@@ -9,7 +9,7 @@ import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,23 +150,24 @@ class _Exported(nn.Module):
         return found.float()
 
 
-def _fixed(network: nn.Module) -> nn.Module:
-    """A copy whose parts that work something out once are replaced by what they worked out."""
-    found = copy.deepcopy(network).cpu().eval()
-    for module in list(found.modules()):
-        for name, part in list(module.named_children()):
-            if callable(fixed := getattr(part, "fixed", None)):
-                setattr(module, name, fixed().eval())
+def _fixed(part: nn.Module) -> nn.Module:
+    """A network whose parts that an exporter cannot follow are replaced."""
+    fixed: Callable[[], nn.Module] | None = getattr(part, "fixed", None)
+    found = fixed() if callable(fixed) else part
+    for name, child in list(found.named_children()):
+        setattr(found, name, _fixed(child))
     return found
 
 
 def _to_model(bundle: Bundle, size: int) -> Any:
     """The network as an ``onnx.ModelProto``."""
-    network = _Exported(_fixed(bundle.backbone.for_inference())).eval()
+    own = copy.deepcopy(bundle.backbone.for_inference()).cpu()
+    network = _Exported(_fixed(own)).eval()
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=4096)
     try:
         with torch.no_grad(), _quiet():
+            network(example)  # what is worked out at the first call, and kept
             program = torch.onnx.export(
                 network,
                 (example,),
@@ -178,13 +179,19 @@ def _to_model(bundle: Bundle, size: int) -> Any:
                 verbose=False,
             )
             assert program is not None
-            return program.model_proto
+            model = program.model_proto
     except Exception as error:  # the exporter's errors, and those of what it runs
         name = type(own_network(bundle.backbone)).__name__
         raise BundleError(
             f"{name} cannot be expressed in ONNX ({_cause(error)}); its operations must not depend "
             f"on what is in an image"
         ) from error
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise BundleError(
+            f"{type(own_network(bundle.backbone)).__name__} can be expressed in ONNX only for a "
+            f"fixed number of images; nothing in it must depend on their number"
+        )
+    return model
 
 
 def _cause(error: BaseException) -> str:
