@@ -17,6 +17,13 @@ from .evaluation.run import evaluate_run as evaluate_run
 from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
 
+# who is on a photograph, among people who were enrolled
+from .inference.gallery.gallery import Gallery as Gallery
+from .inference.gallery.results import Enrolment as Enrolment
+from .inference.gallery.results import Identification as Identification
+from .inference.gallery.results import Candidate as Candidate
+from .inference.gallery.search_threshold import SearchThreshold as SearchThreshold
+
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
 from .evaluation.embedding_parts import EmbeddedFiles as EmbeddedFiles
@@ -34,6 +41,13 @@ from .inference.components import Components as Components
 from .inference.seen import Seen as Seen
 from .inference.engine import Engine as Engine
 from .inference.engine import Verifiable as Verifiable
+
+# a bundle for others: one .onnx file, which onnxruntime runs without torch
+from .inference.onnx.export import export_onnx as export_onnx
+from .inference.onnx.check import OnnxExport as OnnxExport
+from .inference.onnx.model import OnnxModel as OnnxModel
+from .inference.dlib_export import export_dlib as export_dlib
+from .inference.dlib_export import DlibExport as DlibExport
 
 # two networks on the same pairs
 from .evaluation.comparison import compare as compare
@@ -214,6 +228,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import ConfigError as ConfigError
 from .errors import DataError as DataError
 from .errors import FaceError as FaceError
+from .errors import GalleryError as GalleryError
 from .errors import ImageError as ImageError
 from .errors import LoaderError as LoaderError
 from .errors import MissingDependencyError as MissingDependencyError

@@ -90,6 +90,10 @@ class BundleError(SiameseError):
     """A bundle is missing, incomplete, damaged, or written by a newer version."""
 
 
+class GalleryError(SiameseError):
+    """A gallery is missing, damaged, of another network, or being written by another process."""
+
+
 class CheckpointError(SiameseError):
     """A checkpoint cannot be written, or one that is read is damaged or none."""
 

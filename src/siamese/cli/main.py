@@ -23,6 +23,7 @@ from siamese.cli import (
     download,
     embed,
     evaluate,
+    export,
     several,
     sign,
     train,
@@ -44,6 +45,7 @@ COMMANDS = {
     "demo": demo,
     "download": download,
     "embed": embed,
+    "export": export,
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from siamese.data.prepared import PreparedData
     from siamese.faces.croppers.base import Cropper
     from siamese.inference.bundle import Bundle
+    from siamese.inference.engine import Verifiable
     from siamese.verification.policies.base import Policy
 
 PRETRAINED = "pretrained"
@@ -216,6 +217,24 @@ def open_bundle(name: str, trusted: str | None = None) -> Bundle:
         ) from error
 
 
+def open_verifiable(name: str, trusted: str | None = None) -> Verifiable:
+    """The same, or the network of an .onnx file, for which torch is not needed.
+
+    Raises:
+        BundleError, MissingDependencyError, WeightsError: see there.
+    """
+    from siamese.inference.loading import load_verifiable
+
+    try:
+        return load_verifiable(name, trusted)
+    except MissingDependencyError as error:
+        if name != PRETRAINED:
+            raise
+        raise MissingDependencyError(
+            f"{error}; or give the bundle of a training run, such as {LATEST}"
+        ) from error
+
+
 def check_out(out: str, run: str) -> None:
     """Keep a finished run, or a bundle, from being written over by its own evaluation.
 
@@ -273,8 +292,12 @@ def device(name: str) -> str:
     Raises:
         ConfigError: it is not.
     """
-    import torch
-
+    if name == "cpu":  # nor is torch needed for that
+        return name
+    try:
+        import torch
+    except ImportError:  # the runtime that is there says what it has
+        return name
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         default=PRETRAINED,
         metavar="DIR",
-        help=f"bundle, or folder of a training run ({LATEST} is the newest); default: "
+        help=f"bundle, folder of a training run ({LATEST} is the newest), or .onnx file (siamese "
+        f"export); default: "
         f"{PRETRAINED}, "
         f"dlib's face recognition network with a threshold calibrated on people of LFW",
     )
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     options.import_plugins(args)
     verifier = Verifier(
-        options.open_bundle(args.bundle, args.trusted),
+        options.open_verifiable(args.bundle, args.trusted),
         policy=options.parse_policy(args.policy),
         threshold=args.threshold,
         no_face=args.no_face,
@@ -141,6 +142,8 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
 
 def _ratio(distance: float, verifier: Verifier) -> float | None:
     """What a distance of PLDA means; None for another one."""
+    if verifier.bundle.distance_name != "plda":
+        return None
     from siamese.distances.plda import PldaDistance
 
     measure = getattr(verifier.bundle, "distance", None)

@@ -63,6 +63,10 @@ class Verifier:
     Attributes:
         bundle: the one that was given.
         tta: copies over which each embedding is averaged.
+        source: where the bundle was loaded from: a folder, a file, or ``"pretrained"``; None where
+            it was given.
+        source: where the bundle was loaded from: a folder, a file, or ``"pretrained"``; None where
+            it was given.
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
 
@@ -111,6 +115,7 @@ class Verifier:
         self._cropper.check()
         self._refuses_poor, self._limits = low_quality == "error", limits or QualityLimits()
         self.bundle, self.device = bundle, device
+        self.source: str | None = None
         self._engine: Engine = bundle.engine(self.tta, device)
         self.operating_point, self.calibration = _in_use(bundle, threshold, policy, self.tta)
 
@@ -141,7 +146,7 @@ class Verifier:
         """
         from siamese.inference.bundle import Bundle
 
-        return cls(
+        made = cls(
             Bundle.load(folder, trusted),
             policy=policy,
             threshold=threshold,
@@ -151,6 +156,8 @@ class Verifier:
             limits=limits,
             device=device,
         )
+        made.source = str(folder)
+        return made
 
     @classmethod
     def pretrained(
@@ -179,7 +186,7 @@ class Verifier:
         """
         from siamese.inference.pretrained import pretrained_bundle
 
-        return cls(
+        made = cls(
             pretrained_bundle(),
             policy=policy,
             threshold=threshold,
@@ -189,6 +196,8 @@ class Verifier:
             limits=limits,
             device=device,
         )
+        made.source = "pretrained"
+        return made
 
     @property
     def threshold(self) -> float:
@@ -272,7 +281,7 @@ class Verifier:
         Raises:
             CalibrationError: the distance is not a number.
         """
-        distance = float(self._engine.measure(a[None], b[None])[0])
+        distance = float(self.measure(a[None], b[None])[0])
         if not math.isfinite(distance):
             raise CalibrationError(
                 "the distance is not a number: the network's output is NaN or infinite; train "
@@ -313,27 +322,37 @@ class Verifier:
     def faces(self, image: ImageLike) -> list[Face]:
         """Every face on an image, first the one that :meth:`look` chooses.
 
-        Of a bundle whose cropper looks for none, the crop alone. What the bundle says of several
-        faces does not matter.
+        Of a bundle whose cropper looks for none, the crop alone. What the bundle says of no face,
+        or of several, does not matter.
 
         Args:
             image: a path, a PIL image or an array, as in :meth:`embed`.
 
         Raises:
             ImageError: the image cannot be read.
-            FaceError: no face is found, and the bundle refuses such images, or all are of low
-                quality and are refused for it.
+            FaceError: no face is found, or all are of low quality and are refused for it.
         """
         name, array = read_given(image)
         found = self._cropped(name, array, self._cropper.all_faces)
         if not found:
-            if self._cropper.verdict(0) != "keep":
-                raise FaceError(_refusal(name, 0))
-            return [self._cropped(name, array, self._cropper.look).face]
+            raise FaceError(
+                f"{name}: no face found; give an image with a face turned to the camera"
+            )
         good = [face for face in found if not self._is_refused(face)]
         if not good:
             self._check_quality(name, found)
         return good
+
+    def measure(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Distances of matching rows, as verdicts compare them.
+
+        Args:
+            a, b: (n, D) float32, from :meth:`embed_faces`.
+
+        Returns:
+            (n,) float32, >= 0.
+        """
+        return self._engine.measure(a, b)
 
     def quality(self, face: Face) -> Quality | None:
         """How good the photograph of a face is; None where no detector found it."""

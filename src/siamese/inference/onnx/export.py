@@ -24,6 +24,7 @@ from siamese.faces.chip_template import chip_points
 from siamese.faces.croppers.base import CROPPERS
 from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.inference.given_image import ImageLike, read_given
+from siamese.inference.loading import ONNX
 from siamese.inference.onnx.check import OnnxExport, compare_with_torch, made_up_crops
 from siamese.inference.onnx.metadata import (
     KEY,
@@ -37,7 +38,6 @@ from siamese.inference.onnx.metadata import (
     StoredOutput,
     read_metadata,
 )
-from siamese.inference.onnx.model import SUFFIX
 from siamese.inference.onnx.precision import halved, quantised
 from siamese.inference.onnx.wire import skeleton_of
 from siamese.storage import write_whole
@@ -108,8 +108,8 @@ def export_onnx(
 
 def _check(bundle: Bundle, path: Path, precision: str) -> Precision:
     """Refuse what cannot be exported, before anything takes time."""
-    if path.suffix.lower() != SUFFIX:
-        raise ConfigError(f"{path}: the file's name must end in {SUFFIX}")
+    if path.suffix.lower() != ONNX:
+        raise ConfigError(f"{path}: the file's name must end in {ONNX}")
     kind = next((known for known in PRECISIONS if known == precision), None)
     if kind is None:
         raise ConfigError(

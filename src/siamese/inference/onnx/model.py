@@ -28,7 +28,6 @@ from siamese.verification.point import OperatingPoint
 if TYPE_CHECKING:
     from siamese.verification.policies.base import Policy
 
-SUFFIX = ".onnx"
 # Bytes of a file: no message of protocol buffers may have more.
 _LARGEST = (1 << 31) - 1
 _ROUNDING = 1e-4  # of the largest distance that there is

@@ -1,0 +1,1 @@
+"""Gallery: who is on a photograph, among people who were enrolled."""

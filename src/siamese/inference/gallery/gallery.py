@@ -1,0 +1,544 @@
+"""Gallery: people who are enrolled, and whom of them a photograph shows, if anybody."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from siamese.bounds import check_whole
+from siamese.datasets.identities import normalise_identity
+from siamese.distances.verdict import is_match
+from siamese.errors import (
+    ConfigError,
+    FaceError,
+    GalleryError,
+    ImageError,
+    did_you_mean,
+    printable,
+)
+from siamese.inference.gallery import stored
+from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
+from siamese.inference.gallery.results import Candidate, Enrolment, Identification
+from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
+from siamese.inference.gallery.segment import Segment, joined
+from siamese.inference.given_image import ImageLike, read_given
+
+if TYPE_CHECKING:
+    from siamese.inference.gallery.faiss_index import FaissIndex
+    from siamese.inference.verifier import Verifier
+
+# Segments of fewer rows are joined where there are more of them than that: a search goes through
+# each, and each change writes one.
+_SMALL, _MOST_SMALL = 1 << 15, 8
+LONGEST_NAME = 1000
+
+
+class Gallery:
+    """Photographs of people who are enrolled, as embeddings, and a search among them.
+
+    A search is exact: it gives the people, and the distances, that comparing with every photograph
+    gives. A person is as far as the nearest of the person's photographs. Whether anybody is named
+    at all is decided by a threshold for a whole search (:class:`siamese.SearchThreshold`).
+
+    A gallery belongs to one network, and refuses another. Photographs are not kept, but embeddings
+    are biometric data: see ``docs/privacy.md``.
+
+    Args:
+        verifier: finds faces, embeds them, and measures distances.
+
+    Attributes:
+        verifier: the one that was given.
+        folder: where it was loaded from or saved to; None where it is only in memory.
+
+    Raises:
+        ConfigError: no verifier, or one with another ``tta`` than its bundle's.
+    """
+
+    def __init__(self, verifier: Verifier) -> None:
+        if not hasattr(verifier, "embed_faces"):
+            raise ConfigError(
+                f"a gallery takes a siamese.Verifier, not {verifier!r:.80}; write "
+                f"siamese.Gallery(siamese.Verifier.pretrained()), or siamese.Gallery.load(folder)"
+            )
+        if verifier.tta != verifier.bundle.tta:
+            raise ConfigError(
+                f"a gallery is searched as its bundle was calibrated, with "
+                f"tta={verifier.bundle.tta}, not tta={verifier.tta}; leave tta out"
+            )
+        self.verifier = verifier
+        self.folder: Path | None = None
+        self._segments: list[Segment] = []
+        self._new: list[tuple[str, np.ndarray, str, str]] = []  # rows that are in no segment yet
+        self._generation = 0
+        self._size: int | None = None
+        self._held = False
+        self._index: FaissIndex | None = None
+        self._names: dict[str, str] = {}  # as identities are compared -> as they are shown
+        self._counts: dict[str, int] = {}
+        self._hashes: dict[str, set[str]] = {}
+
+    # --- who is enrolled ---
+
+    @property
+    def people(self) -> Mapping[str, int]:
+        """Name -> number of photographs, in order of the names."""
+        return dict(sorted(self._counts.items()))
+
+    @property
+    def photographs(self) -> int:
+        """Number of embeddings."""
+        return sum(self._counts.values())
+
+    def __len__(self) -> int:
+        """Number of people."""
+        return len(self._counts)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and normalise_identity(name) in self._names
+
+    def __repr__(self) -> str:
+        where = f", folder={str(self.folder)!r}" if self.folder else ""
+        return f"Gallery({len(self):,} people, {self.photographs:,} photographs{where})"
+
+    def enrol(self, name: str, photographs: ImageLike | Sequence[ImageLike]) -> Enrolment:
+        """Add photographs of a person; in memory, until :meth:`save`.
+
+        Of a photograph with several faces the one is taken that the bundle's cropper chooses, and
+        the result says so. A photograph that is enrolled already, by its content, is passed over.
+
+        Args:
+            name: of the person. Names that differ only in case or white space at the ends are one
+                person's.
+            photographs: one or more: paths, PIL images, or arrays (H, W, 3) or (H, W) uint8.
+
+        Raises:
+            FaceError: none of the photographs could be enrolled; it says why.
+            ConfigError: no name, or no photographs.
+        """
+        shown = self._name(name)
+        many = isinstance(photographs, (list, tuple))
+        given: Sequence[Any] = photographs if many else [photographs]  # type: ignore[assignment]
+        if not given:
+            raise ConfigError(f"no photographs of {shown!r} were given; give one or more")
+        known, left_out, notes, added = 0, {}, {}, 0
+        for number, photograph in enumerate(given):
+            place = (
+                str(photograph)
+                if isinstance(photograph, (str, Path))
+                else f"<photograph {number + 1}>"
+            )
+            try:
+                label, array = read_given(photograph)
+                content = _hash_of(photograph, array)
+                if content in self._hashes.get(shown, ()):
+                    known += 1
+                    continue
+                look = self.verifier.look(array)
+                if look.faces == 0:
+                    raise FaceError(f"{label}: no face found")
+            except (ImageError, FaceError) as error:
+                left_out[place] = str(error)
+                continue
+            quality = self.verifier.quality(look.face)
+            said = list(quality.warnings) if quality else []
+            if look.faces is not None and look.faces > 1:
+                said.insert(0, f"{look.faces} faces; one of them was enrolled")
+            if said:
+                notes[place] = tuple(said)
+            self._add(shown, self.verifier.embed_faces([look.face])[0], place, content)
+            added += 1
+        if not added and not known:
+            reasons = "; ".join(left_out.values())
+            raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
+        return Enrolment(shown, added, known, left_out, notes)
+
+    def add_embeddings(
+        self, name: str, embeddings: np.ndarray, photographs: Sequence[str] | None = None
+    ) -> None:
+        """Add embeddings that the gallery's own network made.
+
+        Args:
+            name: of the person.
+            embeddings: (n, D) floating point, finite; kept as float32.
+            photographs: n, where each comes from; by default nothing is known.
+
+        Raises:
+            ConfigError: no name, another shape, or numbers that are not finite.
+        """
+        shown = self._name(name)
+        rows = np.asarray(embeddings)
+        if rows.ndim != 2 or rows.dtype.kind != "f" or not np.isfinite(rows).all():
+            raise ConfigError(
+                f"the embeddings of {shown!r} have shape {rows.shape}, {rows.dtype}; give (n, D) "
+                f"finite floating point numbers"
+            )
+        places = [""] * len(rows) if photographs is None else [str(p) for p in photographs]
+        if len(places) != len(rows):
+            raise ConfigError(
+                f"{len(rows)} embeddings, but {len(places)} photographs; give one each"
+            )
+        for row, place in zip(rows, places, strict=True):
+            one = row.astype(np.float32)
+            self._add(shown, one, place, hashlib.sha256(one.tobytes()).hexdigest()[:16])
+
+    def remove(self, name: str) -> int:
+        """Take a person out; in memory, until :meth:`save`, which takes it out of the files.
+
+        Args:
+            name: as for :meth:`enrol`.
+
+        Returns:
+            how many photographs were removed.
+
+        Raises:
+            GalleryError: nobody of that name is enrolled.
+        """
+        shown = self._names.pop(normalise_identity(name), None)
+        if shown is None:
+            raise GalleryError(
+                f"nobody called {name!r} is enrolled{did_you_mean(str(name), self._counts)}"
+            )
+        self._freeze()
+        self._segments = [
+            kept for segment in self._segments if (kept := segment.without(shown)) is not None
+        ]
+        self._index = None
+        self._hashes.pop(shown, None)
+        return self._counts.pop(shown)
+
+    # --- who is on a photograph ---
+
+    def search(
+        self,
+        photograph: ImageLike,
+        k: int = 5,
+        *,
+        rate: float = RATE,
+        threshold: float | None = None,
+    ) -> list[Identification]:
+        """Whom each face on a photograph shows, if anybody who is enrolled.
+
+        Args:
+            photograph: a path, a PIL image, or an array (H, W, 3) or (H, W) uint8.
+            k: nearest people to give for each face, >= 1.
+            rate: of searches for people who are not enrolled, how many may name somebody, 0 < rate
+                < 1; see :class:`siamese.SearchThreshold`.
+            threshold: a distance instead.
+
+        Returns:
+            one result for each face, first that of the face that the bundle's cropper chooses.
+
+        Raises:
+            ImageError: the photograph cannot be read.
+            FaceError: no face is found on it, or all are refused for their quality.
+            ConfigError: numbers out of range.
+            GalleryError: nobody is enrolled.
+        """
+        limit = self.threshold(rate, threshold)
+        check_whole("k", k, 1, 1 << 20)
+        self._check_people()
+        faces = self.verifier.faces(photograph)
+        found = self.search_embeddings(self.verifier.embed_faces(faces), k, threshold=limit)
+        return [
+            Identification(
+                candidates[0].name if candidates[0].accepted else None,
+                candidates,
+                limit,
+                len(self),
+                face.box,
+                self.verifier.quality(face),
+            )
+            for face, candidates in zip(faces, found, strict=True)
+        ]
+
+    def search_embeddings(
+        self,
+        embeddings: np.ndarray,
+        k: int = 5,
+        *,
+        rate: float = RATE,
+        threshold: float | SearchThreshold | None = None,
+    ) -> list[tuple[Candidate, ...]]:
+        """The nearest people of embeddings that the gallery's own network made.
+
+        Args:
+            embeddings: (n, D) floating point, finite.
+            k, rate, threshold: as for :meth:`search`.
+
+        Returns:
+            for each row up to k people, nearest first; of equal ones in order of their names.
+
+        Raises:
+            ConfigError: another shape, numbers that are not finite, or out of range.
+            GalleryError: nobody is enrolled.
+        """
+        if not isinstance(threshold, SearchThreshold):
+            threshold = self.threshold(rate, threshold)
+        check_whole("k", k, 1, 1 << 20)
+        self._check_people()
+        probes = np.asarray(embeddings)
+        if probes.ndim != 2 or probes.dtype.kind != "f" or not np.isfinite(probes).all():
+            raise ConfigError(
+                f"the embeddings have shape {probes.shape}, {probes.dtype}; give (n, D) finite "
+                f"floating point numbers"
+            )
+        if probes.shape[1] != self._size:
+            raise ConfigError(
+                f"the embeddings have {probes.shape[1]} numbers, those of the gallery "
+                f"{self._size}; embed with its network"
+            )
+        names, parts = self._rows()
+        limit = threshold.threshold
+        return [
+            tuple(
+                Candidate(names[code], float(d), self._photograph(row), is_match(float(d), limit))
+                for code, row, d in zip(
+                    one.codes.tolist(), one.rows.tolist(), one.distances, strict=True
+                )
+            )
+            for one in self._nearest(probes.astype(np.float32), parts, k)
+        ]
+
+    def threshold(self, rate: float = RATE, threshold: float | None = None) -> SearchThreshold:
+        """The threshold of a search, and what is known of it.
+
+        Args:
+            rate: of searches for people who are not enrolled, how many may name somebody.
+            threshold: a distance instead.
+
+        Raises:
+            ConfigError: a rate or a threshold that is none.
+        """
+        return SearchThreshold.choose(self.verifier.bundle, self.photographs, rate, threshold)
+
+    def approximate(self, lists: int | None = None, probes: int = 16) -> None:
+        """Let faiss find the candidates from now on, until somebody is enrolled or removed.
+
+        For some hundred thousand photographs and more. It holds a second copy of all embeddings in
+        memory, and may miss the nearest person.
+
+        Args:
+            lists, probes: see :class:`siamese.inference.gallery.faiss_index.FaissIndex`.
+
+        Raises:
+            MissingDependencyError: faiss is not installed (extra ``faiss``).
+            ConfigError: numbers out of range, or a distance that is neither euclidean nor cosine.
+            GalleryError: nobody is enrolled.
+        """
+        from siamese.inference.gallery.faiss_index import FaissIndex
+
+        self._check_people()
+        kind = self.verifier.bundle.distance_name
+        if kind not in ("euclidean", "cosine"):
+            raise ConfigError(f"faiss knows no {kind} distance; search exactly")
+        self._index = FaissIndex(self._rows()[1], kind == "cosine", lists, probes)
+
+    # --- in files ---
+
+    def save(self, folder: str | Path | None = None) -> Path:
+        """Write what has changed, in one step: a process that is killed leaves the old or the new.
+
+        Embeddings of people who were removed are in no file afterwards. (The files that held them
+        are deleted, not overwritten; copies that others made are not known here.)
+
+        Args:
+            folder: by default the one it was loaded from.
+
+        Raises:
+            GalleryError: no folder, one that holds another gallery or something else, one that
+                another process is writing, or has written since it was loaded; or it cannot be
+                written.
+        """
+        target = self.folder if folder is None else Path(folder).expanduser()
+        if target is None:
+            raise GalleryError("the gallery has no folder yet; give one: save(folder)")
+        self._freeze()
+        with contextlib.nullcontext() if self._held else stored.locked(target):
+            self._check_target(target)
+            own = target == self.folder
+            index = stored.Index(
+                stored.VERSION,
+                self.verifier.bundle.fingerprint,
+                self.verifier.bundle.distance_name,
+                self._size or 1,
+                _name_of(self.verifier.source) or "",
+                self._generation + 1,
+                [],
+            )
+            segments = _compacted(self._segments)
+            if not own:  # files of another folder
+                segments = [s if s.stored is None else joined([s]) for s in segments]
+            self._segments = list(stored.write_gallery(target, index, segments).segments)
+        self._generation, self.folder = index.generation, target
+        return target
+
+    @classmethod
+    def load(cls, folder: str | Path, verifier: Verifier | None = None) -> Gallery:
+        """Read a gallery; embeddings are mapped from the files, not read. Nothing is executed.
+
+        Args:
+            folder: of the gallery.
+            verifier: of the network that the gallery was made with; by default that network is
+                looked for where it was found then.
+
+        Raises:
+            GalleryError: missing, damaged, of a newer version, or of another network.
+            BundleError: no bundle where the network was.
+        """
+        place = Path(folder).expanduser()
+        index = stored.read_index(place)
+        if verifier is None:
+            from siamese.inference.verifier import Verifier
+
+            if not index.bundle:
+                raise GalleryError(
+                    f"{folder}: it does not say where its network is; give it: "
+                    f"Gallery.load(folder, verifier) (--bundle DIR)"
+                )
+            pretrained = index.bundle == "pretrained"
+            verifier = Verifier.pretrained() if pretrained else Verifier.load(index.bundle)
+        made = cls(verifier)
+        found = stored.read_gallery(place)
+        if found.index.fingerprint != verifier.bundle.fingerprint:
+            where = f"; it was made with {printable(index.bundle)}" if index.bundle else ""
+            raise GalleryError(
+                f"{folder}: its embeddings are of another network, or of other crops, than this "
+                f"bundle's, and cannot be compared{where}; give that bundle, or enrol anew"
+            )
+        made.folder, made._segments = place, list(found.segments)
+        made._generation = found.index.generation
+        for segment in found.segments:
+            made._count(segment)
+        return made
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other processes from writing the gallery's folder, over several :meth:`save`.
+
+        Raises:
+            GalleryError: another process is writing it, or it has no folder.
+        """
+        if self.folder is None:
+            raise GalleryError("the gallery has no folder yet; save it first")
+        with stored.locked(self.folder):
+            self._held = True
+            try:
+                self._check_target(self.folder)
+                yield
+            finally:
+                self._held = False
+
+    # --- parts of these ---
+
+    def _name(self, name: Any) -> str:
+        """A name as it is shown: as it was first given."""
+        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
+            raise ConfigError(
+                f"a person's name must be a text of 1 to {LONGEST_NAME:,} characters, not "
+                f"{name!r:.80}"
+            )
+        return self._names.get(normalise_identity(name), name.strip())
+
+    def _add(self, shown: str, row: np.ndarray, place: str, content: str) -> None:
+        if self._size not in (None, len(row)):
+            raise ConfigError(
+                f"the embeddings have {len(row)} numbers, those of the gallery {self._size}; embed "
+                f"with its network"
+            )
+        self._size, self._index = len(row), None
+        self._new.append((shown, row, place, content))
+        self._names.setdefault(normalise_identity(shown), shown)
+        self._counts[shown] = self._counts.get(shown, 0) + 1
+        self._hashes.setdefault(shown, set()).add(content)
+
+    def _count(self, segment: Segment) -> None:
+        self._size = segment.embeddings.shape[1]
+        counts = np.bincount(segment.codes, minlength=len(segment.people)).tolist()
+        ends = np.cumsum(counts).tolist()
+        for name, count, end in zip(segment.people, counts, ends, strict=True):
+            self._names.setdefault(normalise_identity(name), name)
+            self._counts[name] = self._counts.get(name, 0) + count
+            self._hashes.setdefault(name, set()).update(segment.hashes[end - count : end])
+
+    def _freeze(self) -> None:
+        """Put new rows into a segment."""
+        if self._new:
+            names, rows, places, contents = zip(*self._new, strict=True)
+            self._segments.append(Segment.of(names, np.stack(rows), places, contents))
+            self._new = []
+
+    def _rows(self) -> tuple[list[str], list[Rows]]:
+        """The people in order of their names, and all rows with codes into that list."""
+        self._freeze()
+        names = sorted(self._counts)
+        codes = {name: code for code, name in enumerate(names)}
+        parts = [
+            Rows(s.embeddings, np.array([codes[n] for n in s.people])[s.codes], s.norms)
+            for s in self._segments
+        ]
+        return names, parts
+
+    def _nearest(self, probes: np.ndarray, parts: list[Rows], k: int) -> list[Nearest]:
+        measure = self.verifier.measure
+        if self._index is not None:
+            most = max(self._counts.values())
+            return self._index.nearest(probes, parts, k, measure, most)
+        kind = self.verifier.bundle.distance_name
+        return nearest_people(probes, parts, k, measure, kind=kind)
+
+    def _photograph(self, row: int) -> str:
+        for segment in self._segments:
+            if row < len(segment):
+                return segment.photographs[row]
+            row -= len(segment)
+        raise IndexError(row)
+
+    def _check_people(self) -> None:
+        if not self._counts:
+            raise GalleryError(
+                "nobody is enrolled; enrol somebody first: siamese enrol, or enrol()"
+            )
+
+    def _check_target(self, target: Path) -> None:
+        """Refuse a folder that holds something else than what this gallery was loaded from."""
+        there = (target / stored.INDEX).exists()
+        if target == self.folder:
+            now = stored.read_index(target).generation if there else None
+            if now != self._generation:
+                raise GalleryError(
+                    f"{target}: another process has changed the gallery since it was loaded; load "
+                    f"it again, and enrol or remove again"
+                )
+            return
+        if there or any(p.name != stored.LOCK for p in target.iterdir()):
+            what = "another gallery" if there else "something else"
+            raise GalleryError(
+                f"{target}: holds {what} and is left alone; choose another folder, or load it first"
+            )
+
+
+def _compacted(segments: list[Segment]) -> list[Segment]:
+    small = [segment for segment in segments if len(segment) < _SMALL]
+    if len(small) <= _MOST_SMALL:
+        return segments
+    return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
+
+
+def _hash_of(photograph: Any, array: np.ndarray) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file's content, or of an image's pixels."""
+    if isinstance(photograph, (str, Path)):
+        with Path(photograph).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    digest = hashlib.sha256(str(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _name_of(source: str | None) -> str | None:
+    """Where a bundle lies, for another process with another working folder."""
+    return source if not source or source == "pretrained" else str(Path(source).absolute())
