@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to",
         choices=tuple(_NAMES),
         default="onnx",
-        help="onnx: for onnxruntime; dlib: for dlib.face_recognition_model_v1, where the network is "
-        "dlib's (default: %(default)s)",
+        help="onnx: for onnxruntime; dlib: for dlib.face_recognition_model_v1, where the network "
+        "is dlib's (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
