@@ -39,7 +39,7 @@ from siamese.inference.onnx.metadata import (
     read_metadata,
 )
 from siamese.inference.onnx.precision import halved, quantised
-from siamese.inference.onnx.wire import skeleton_of
+from siamese.inference.onnx.wire import SUM, skeleton_of
 from siamese.storage import write_whole
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _quiet() -> Any:
 
 def _with_metadata(model: Any, bundle: Bundle, precision: Precision) -> tuple[bytes, StoredModel]:
     """The whole file, and what it says of itself."""
-    digest = skeleton_of(model.SerializeToString(deterministic=True)).graph_sha256
+    digest = skeleton_of(_bytes(model)).sha256
     own = bundle.fingerprint
     if precision != "float32":  # its embeddings are others
         own = hashlib.sha256(f"{own} {precision} {digest}".encode()).hexdigest()
@@ -243,16 +243,25 @@ def _with_metadata(model: Any, bundle: Bundle, precision: Precision) -> tuple[by
         calibration=base64.b64encode(calibration.encode()).decode() if calibration else None,
         tta=0,
         fingerprint=own,
-        graph_sha256=digest,
         provenance=dict(bundle.provenance),
     )
     text = stored.encode()
     read_metadata(memoryview(text.encode()))  # what would not be read again is not written
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, text
     model.producer_name, model.doc_string = "siamese", "embeds crops of images; see metadata"
-    return model.SerializeToString(deterministic=True), stored
+    return sealed(model, text), stored
+
+
+def sealed(model: Any, text: str) -> bytes:
+    """An ``onnx.ModelProto`` with metadata, and the digest of all, as the content of a file."""
+    model.metadata_props.add(key=KEY, value=text)
+    model.metadata_props.add(key=SUM, value=skeleton_of(_bytes(model)).sha256)
+    return _bytes(model)
+
+
+def _bytes(model: Any) -> bytes:
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _chip(bundle: Bundle) -> list[StoredChipPoint] | None:

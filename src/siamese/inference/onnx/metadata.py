@@ -74,7 +74,6 @@ class StoredModel(Struct, forbid_unknown_fields=True):
     calibration: str | None  # what Calibration.save writes, in base64
     tta: Literal[0]
     fingerprint: Hash
-    graph_sha256: Hash
     provenance: dict[str, Any]
 
     def encode(self) -> str:

@@ -19,7 +19,7 @@ from siamese.errors import (
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.inference.engine import Engine
 from siamese.inference.onnx.metadata import KEY, StoredModel, read_metadata
-from siamese.inference.onnx.wire import skeleton_of
+from siamese.inference.onnx.wire import SUM, skeleton_of
 from siamese.inference.signature import Keys, wanted_keys
 from siamese.reading import read_bytes
 from siamese.verification.calibration import Calibration
@@ -72,8 +72,8 @@ class OnnxModel:
 
         Nothing in it is executed while it is read. It is looked through, within bounds, before
         onnxruntime gets it: a network that reads other files, has operators that are not ONNX's
-        own, or parts that run other parts (branches, loops), is refused, and so is a network that
-        is not the one its digest was made of.
+        own, or parts that run other parts (branches, loops), is refused, and so is a file that is
+        not the one its digest was made of.
 
         Args:
             path: of the file.
@@ -94,8 +94,8 @@ class OnnxModel:
             content = read_bytes(path, _LARGEST)
             skeleton = skeleton_of(content)
             stored = read_metadata(skeleton.metadata.get(KEY))
-            if skeleton.graph_sha256 != stored.graph_sha256:
-                raise BundleError("its network is not as it was written (checksum)")
+            if bytes(skeleton.metadata.get(SUM, b"")) != skeleton.sha256.encode():
+                raise BundleError("it is not as it was written (checksum): damaged, or edited")
             return cls._build(path, content, stored)
         except FileNotFoundError as error:
             raise BundleError(

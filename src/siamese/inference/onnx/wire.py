@@ -19,6 +19,8 @@ from siamese.reading import Unreadable
 MOST_PARTS = 1_000_000
 # Operators whose time and memory their shapes bound; they run nothing but themselves.
 DOMAINS = ("", "ai.onnx")
+# In the metadata: the digest of all else.
+SUM = "siamese_sha256"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 Value = Union[int, memoryview]
 
@@ -29,11 +31,11 @@ class Skeleton:
 
     Attributes:
         metadata: its ``metadata_props``.
-        graph_sha256: of its graph, 64 hexadecimal digits.
+        sha256: of all that it is made of but for the entry :data:`SUM` of its metadata.
     """
 
     metadata: dict[str, memoryview] = field(default_factory=dict)
-    graph_sha256: str = ""
+    sha256: str = ""
 
 
 def skeleton_of(content: bytes) -> Skeleton:
@@ -61,33 +63,35 @@ class _Reader:
 
     def model(self, message: memoryview) -> None:
         digest, graphs = hashlib.sha256(), 0
-        for number, value in _fields(message):
+        for number, value, whole in _with_bytes(message):
             self._count()
             if number == 7:
                 graphs += 1
-                digest.update(_message(value))
                 self._graph(_message(value))
             elif number == 8:
                 self._operators(_message(value))
             elif number == 14:
-                self._entry(_message(value))
+                if self._entry(_message(value)) == SUM:
+                    continue
             elif number in (20, 25):
                 raise Unreadable("a model with functions, or with its training")
+            digest.update(whole)
         if graphs != 1:
             raise Unreadable("no model of ONNX")
-        self.found.graph_sha256 = digest.hexdigest()
+        self.found.sha256 = digest.hexdigest()
 
     def _operators(self, message: memoryview) -> None:
         for number, value in _fields(message):
             if number == 1:
                 _check_domain(_message(value))
 
-    def _entry(self, message: memoryview) -> None:
+    def _entry(self, message: memoryview) -> str:
         both = {number: _message(value) for number, value in _fields(message) if number in (1, 2)}
         key = bytes(both.get(1, b"")).decode("utf-8", "replace")
         if key in self.found.metadata:
             raise Unreadable(f"{key!r:.80} stands twice in its metadata")
         self.found.metadata[key] = both.get(2, memoryview(b""))
+        return key
 
     def _graph(self, message: memoryview) -> None:
         self._each(message, {1: self._node, 5: self._tensor}, refused=(15,), of="sparse tensors")
@@ -142,13 +146,19 @@ def _message(value: Value) -> memoryview:
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     """The fields of a message: their numbers, and whole numbers or bytes that are not copied."""
+    return ((number, value) for number, value, _ in _with_bytes(message))
+
+
+def _with_bytes(message: memoryview) -> Iterator[tuple[int, Value, memoryview]]:
+    """The same, and all bytes of each field."""
     place, end = 0, len(message)
     while place < end:
+        start = place
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
         if kind == _VARINT:
             value, place = _varint(message, place)
-            yield number, value
+            yield number, value, message[start:place]
             continue
         if kind == _BYTES:
             length, place = _varint(message, place)
@@ -158,8 +168,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
             raise Unreadable("no model of ONNX")
         if length > end - place:
             raise Unreadable("it ends in the middle of a part")
-        yield number, message[place : place + length]
         place += length
+        yield number, message[place - length : place], message[start:place]
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
