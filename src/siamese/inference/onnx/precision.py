@@ -87,7 +87,13 @@ def quantised(model: Any, crops: Sequence[np.ndarray]) -> Any:
             calibrate_method=quantization.CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": False},
         )
-        return onnx.load(target)
+        found = onnx.load(target)
+    # onnxruntime's tools name every set of operators that they know.
+    used = {node.domain for node in found.graph.node} | {""}
+    kept = [one for one in found.opset_import if one.domain in used]
+    del found.opset_import[:]
+    found.opset_import.extend(kept)
+    return found
 
 
 def _crop_reader(crops: Sequence[np.ndarray]) -> Any:
