@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def precision(root: str, images: int, workers: int) -> None:
     """Accuracy, verdicts, size and speed of each precision."""
     bundle, pairs = siamese.pretrained_bundle(), siamese.lfw_view2(root)
     files = [pairs.root / file for file in pairs.files]
-    cropped = siamese.crop_files(files, bundle.cropper, workers=workers)
+    cropper = replace(bundle.cropper, no_face="skip")
+    cropped = siamese.crop_files(files, cropper, workers=workers)
     kept = np.array([file is not None for file in cropped.files])
     crops = [siamese.read_image(file) for file in cropped.files if file is not None]
     row = np.cumsum(kept) - 1

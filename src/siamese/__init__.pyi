@@ -23,6 +23,13 @@ from .inference.gallery.results import Enrolment as Enrolment
 from .inference.gallery.results import Identification as Identification
 from .inference.gallery.results import Candidate as Candidate
 from .inference.gallery.search_threshold import SearchThreshold as SearchThreshold
+from .evaluation.search_run import evaluate_gallery as evaluate_gallery
+from .evaluation.search_run import GalleryEvaluation as GalleryEvaluation
+
+# a heap of photographs, by person
+from .evaluation.sorting import sort_photographs as sort_photographs
+from .evaluation.sorting import Sorting as Sorting
+from .evaluation.sorting import SortedFace as SortedFace
 
 # embeddings in files
 from .evaluation.embedding_parts import embed_files as embed_files
@@ -190,6 +197,12 @@ from .verification.groups import evaluate_groups as evaluate_groups
 from .verification.group_figures import GroupEvaluation as GroupEvaluation
 from .verification.group_figures import GroupFigures as GroupFigures
 from .verification.group_figures import GroupDisparity as GroupDisparity
+from .verification.identification import evaluate_search as evaluate_search
+from .verification.identification import SearchEvaluation as SearchEvaluation
+from .verification.identification import SearchFigures as SearchFigures
+from .verification.clustering import cluster_embeddings as cluster_embeddings
+from .verification.clustering import evaluate_clusters as evaluate_clusters
+from .verification.clustering import ClusteringFigures as ClusteringFigures
 from .verification.folds import cross_validate as cross_validate
 from .verification.folds import FoldedEvaluation as FoldedEvaluation
 from .verification.folds import Fold as Fold

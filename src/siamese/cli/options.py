@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from siamese.data.prepared import PreparedData
     from siamese.faces.croppers.base import Cropper
     from siamese.inference.bundle import Bundle
-    from siamese.inference.engine import Verifiable
+    from siamese.inference.verifier import Verifier
     from siamese.verification.policies.base import Policy
 
 PRETRAINED = "pretrained"
@@ -163,6 +163,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_low_quality(parser: argparse.ArgumentParser, what: str) -> None:
+    """What becomes of photographs of low quality."""
+    parser.add_argument(
+        "--low-quality",
+        choices=("warn", "error"),
+        default="warn",
+        help=f"{what} (default: %(default)s)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -217,22 +227,26 @@ def open_bundle(name: str, trusted: str | None = None) -> Bundle:
         ) from error
 
 
-def open_verifiable(name: str, trusted: str | None = None) -> Verifiable:
-    """The same, or the network of an .onnx file, for which torch is not needed.
+def open_verifier(name: str, trusted: str | None = None, **settings: Any) -> Verifier:
+    """A verifier of a bundle, or of an ``.onnx`` file, for which torch is not needed.
 
-    Raises:
-        BundleError, MissingDependencyError, WeightsError: see there.
+    Args:
+        name: see :func:`open_bundle`; or a file.
+        trusted: see there.
+        settings: see :class:`siamese.Verifier`; ``device`` is checked.
     """
-    from siamese.inference.loading import load_verifiable
+    from siamese.inference.loading import is_onnx, load_verifiable, require_torch
+    from siamese.inference.verifier import Verifier
 
-    try:
-        return load_verifiable(name, trusted)
-    except MissingDependencyError as error:
-        if name != PRETRAINED:
-            raise
-        raise MissingDependencyError(
-            f"{error}; or give the bundle of a training run, such as {LATEST}"
-        ) from error
+    if "device" in settings:
+        settings["device"] = device(settings["device"])
+    if is_onnx(name):
+        made = Verifier(load_verifiable(name, trusted), **settings)
+    else:
+        require_torch(name)
+        made = Verifier(open_bundle(name, trusted), **settings)
+    made.source = name
+    return made
 
 
 def check_out(out: str, run: str) -> None:

@@ -68,16 +68,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
-    from siamese.inference.verifier import Verifier
-
     options.import_plugins(args)
-    verifier = Verifier(
-        options.open_verifiable(args.bundle, args.trusted),
+    verifier = options.open_verifier(
+        args.bundle,
+        args.trusted,
         policy=options.parse_policy(args.policy),
         threshold=args.threshold,
         no_face=args.no_face,
         tta=args.tta,
-        device=options.device(args.device),
+        device=args.device,
     )
     verdict = verifier.verify(args.a, args.b)
     if verifier.tta != verifier.bundle.tta and args.threshold is None:

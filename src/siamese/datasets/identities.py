@@ -36,6 +36,7 @@ class IdentityTable:
             by which figures are stated separately; "" where it is unknown. Empty for folders.
         left_out: reason -> number of files beside these that were met in the folder; a hidden
             folder counts as one. Empty for a file.
+        spellings: identity -> its name as it was first written. Empty where that is not known.
 
     Up to 200,000 rows ``files``, ``identities`` and groups are tuples; above, they are sequences
     that make each value when it is asked for, and take about 40 bytes per row.
@@ -51,6 +52,7 @@ class IdentityTable:
     name: str = "data"
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False, compare=False)
+    spellings: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.files) != len(self.identities):
@@ -138,6 +140,7 @@ class IdentityTable:
             _taken(self.identities, rows),
             self.name,
             {column: _taken(values, rows) for column, values in self.groups.items()},
+            spellings=self.spellings,
         )
 
     @classmethod
@@ -293,6 +296,7 @@ class IdentityTable:
         """Normalise the names, sort the rows by file, and warn where two spellings became one."""
         known = dict.fromkeys(identities)  # in the order in which they are met
         normal = dict(zip(known, one_spelling(root, known, stacklevel=4), strict=True))
+        spellings = {normal[name]: name.strip() for name in reversed(known)}
         if len(files) >= MANY and len(identities) == len(files):
             places = np.array(sorted(range(len(files)), key=files.__getitem__))
             return cls(
@@ -307,6 +311,7 @@ class IdentityTable:
                     for column, values in (groups or {}).items()
                 },
                 dict(left_out or {}),
+                spellings,
             )
         order = sorted(range(len(files)), key=lambda i: files[i])
         return cls(
@@ -319,6 +324,7 @@ class IdentityTable:
                 for column, values in (groups or {}).items()
             },
             dict(left_out or {}),
+            spellings,
         )
 
     def __repr__(self) -> str:

@@ -25,10 +25,27 @@ def load_verifiable(path: str | Path, trusted: Keys | None = None) -> Verifiable
         BundleError: as from :meth:`siamese.Bundle.load` and :meth:`siamese.OnnxModel.load`.
         MissingDependencyError: a bundle, and torch is not installed.
     """
-    if Path(path).suffix.lower() == ONNX:
+    if is_onnx(path):
         from siamese.inference.onnx.model import OnnxModel
 
         return OnnxModel.load(path, trusted)
+    require_torch(path)
+    from siamese.inference.bundle import Bundle
+
+    return Bundle.load(path, trusted)
+
+
+def is_onnx(path: str | Path) -> bool:
+    """Whether a path is called as an ``.onnx`` file."""
+    return Path(path).suffix.lower() == ONNX
+
+
+def require_torch(path: str | Path) -> None:
+    """Refuse a bundle where torch is not installed.
+
+    Raises:
+        MissingDependencyError: it is not.
+    """
     try:
         import torch  # noqa: F401
     except ImportError as error:
@@ -36,6 +53,3 @@ def load_verifiable(path: str | Path, trusted: Keys | None = None) -> Verifiable
             f"{path}: a bundle is run by torch, which is not installed; install torch, or give an "
             f".onnx file (siamese export BUNDLE --to onnx, where torch is)"
         ) from error
-    from siamese.inference.bundle import Bundle
-
-    return Bundle.load(path, trusted)

@@ -304,6 +304,30 @@ class Gallery:
             for one in self._nearest(probes.astype(np.float32), parts, k)
         ]
 
+    def rows(self) -> tuple[list[str], np.ndarray]:
+        """The name and the embedding of every photograph, in order of the names.
+
+        Returns:
+            n names, and (n, D) float32, a copy.
+
+        Raises:
+            GalleryError: nobody is enrolled.
+        """
+        self._check_people()
+        self._freeze()
+        whole = joined(self._segments)
+        return whole.names, whole.embeddings
+
+    def is_enrolled(self, name: str, photograph: ImageLike) -> bool:
+        """Whether a photograph, by its content, is one of those that were enrolled of a person.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        shown = self._names.get(normalise_identity(name))
+        known = self._hashes.get(shown, set()) if shown is not None else set()
+        return bool(known) and _hash_of(photograph, read_given(photograph)[1]) in known
+
     def threshold(self, rate: float = RATE, threshold: float | None = None) -> SearchThreshold:
         """The threshold of a search, and what is known of it.
 

@@ -13,6 +13,7 @@ from siamese.errors import (
     BundleError,
     CalibrationError,
     ConfigError,
+    MissingDependencyError,
     SiameseError,
     first_line,
 )
@@ -146,13 +147,20 @@ class OnnxModel:
         Raises:
             CalibrationError: the file keeps no calibration, or the pairs cannot support the policy.
             ConfigError: an unknown policy or setting.
+            MissingDependencyError: a policy with a confidence, or with smoothing, without scipy.
         """
         if self.calibration is None:
             raise CalibrationError(
                 "no policy can be applied: the file keeps no calibration; give a threshold, or "
                 "calibrate the bundle (siamese calibrate) and export it again"
             )
-        return self.calibration.with_policy(policy)
+        try:
+            return self.calibration.with_policy(policy)
+        except ModuleNotFoundError as error:  # in an environment without torch
+            raise MissingDependencyError(
+                f"this policy needs {error.name}, which is not installed; run: pip install scipy, "
+                f"or give a policy without confidence and smoothing"
+            ) from error
 
     def engine(self, tta: int = 0, device: Any = "cpu") -> Engine:
         """What runs its network; see :class:`siamese.inference.onnx.engine.OnnxEngine`.

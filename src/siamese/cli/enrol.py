@@ -1,0 +1,203 @@
+"""`siamese enrol GALLERY PEOPLE`: photographs of people into a gallery, which is searched later."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from siamese.cli import options
+from siamese.cli.options import LATEST, PRETRAINED
+from siamese.errors import ConfigError, FaceError, printable
+
+if TYPE_CHECKING:
+    from siamese.inference.gallery.gallery import Gallery
+    from siamese.inference.gallery.results import Enrolment
+
+HELP = "enrol people into a gallery, to be searched"
+DESCRIPTION = (
+    "Enrol photographs of people into a gallery, which siamese search looks through. Photographs "
+    "that are enrolled already are passed over: where it is stopped, the same command goes on. The "
+    "gallery keeps embeddings, names and file names, no photographs."
+)
+_EVERY = 200  # photographs between two savings
+_SHOWN = 3  # examples of what was left out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument(
+        "gallery", metavar="GALLERY", help="folder of the gallery; a new one is made"
+    )
+    parser.add_argument(
+        "photographs",
+        nargs="*",
+        metavar="PEOPLE",
+        help="a folder of one folder per person, or a CSV or Parquet file (path, identity); with "
+        "--name photographs of one person",
+    )
+    parser.add_argument("--name", metavar="NAME", help="whom the photographs show")
+    parser.add_argument(
+        "--remove",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="take a person out of the gallery and its files; may be given several times",
+    )
+    parser.add_argument("--list", action="store_true", help="print who is enrolled")
+    parser.add_argument(
+        "--bundle",
+        metavar="DIR",
+        help=f"bundle, .onnx file, or folder of a training run ({LATEST} is the newest), or "
+        f"{PRETRAINED} (default: the gallery's; of a new one {PRETRAINED})",
+    )
+    parser.add_argument("--root", metavar="DIR", help="where the photographs of a CSV file lie")
+    options.add_low_quality(parser, "photographs of low quality: say so, or leave them out")
+    options.add_plugin(parser)
+    options.add_device(parser)
+    options.add_json(parser, "people, photographs, added, known, removed, left_out, notes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what became of the photographs."""
+    options.import_plugins(args)
+    wanted = _people(args)
+    gallery = open_gallery(args.gallery, args, new=bool(wanted))
+    if gallery.folder is None:
+        gallery.save(args.gallery)
+    removed, done = {}, []
+    with gallery.exclusive():
+        for name in args.remove:
+            removed[name] = gallery.remove(name)
+        if removed:
+            gallery.save()
+        if wanted:
+            done = _enrolled(gallery, wanted, not args.json)
+    _print(gallery, removed, done, args)
+    return 2 if wanted and not any(one.added or one.known for one in done) else 0
+
+
+def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    """Names, and the photographs of each."""
+    given = args.photographs
+    if args.name is not None:
+        if not given:
+            raise ConfigError(f"no photographs of {args.name!r}: siamese enrol GALLERY PHOTO ...")
+        return [(args.name, given)]
+    if not given:
+        if not args.remove and not args.list:
+            raise ConfigError(
+                "nobody to enrol: give a folder of one folder per person, or photographs of one "
+                "person with --name (or --remove NAME, or --list)"
+            )
+        return []
+    if len(given) > 1 or (Path(given[0]).is_file() and not _is_table(given[0])):
+        raise ConfigError(
+            "whom do these photographs show? give --name NAME, or a folder of one folder per person"
+        )
+    from siamese.evaluation.data import other_table
+
+    table = other_table(given[0], args.root)
+    names: dict[str, list[str]] = {}
+    for path, name in zip(table.paths, table.identities, strict=True):
+        names.setdefault(table.spellings.get(name, name), []).append(str(path))
+    return list(names.items())
+
+
+def _is_table(path: str) -> bool:
+    from siamese.datasets.identities import TABLES
+
+    return Path(path).suffix.lower() in TABLES
+
+
+def open_gallery(folder: str, args: argparse.Namespace, new: bool = False) -> Gallery:
+    """The gallery in a folder; where none is there, and one may be made, a new one in memory.
+
+    ``args`` has the options ``bundle``, ``device`` and ``low_quality``.
+    """
+    from siamese.inference.gallery.gallery import Gallery
+    from siamese.inference.gallery.stored import INDEX, read_index
+
+    place = Path(folder).expanduser()
+    there = (place / INDEX).exists()
+    name = args.bundle
+    if name is None:
+        name = PRETRAINED if new and not there else read_index(place).bundle
+    verifier = options.open_verifier(name, low_quality=args.low_quality, device=args.device)
+    return Gallery.load(place, verifier) if there or not new else Gallery(verifier)
+
+
+def _enrolled(
+    gallery: Gallery, people: list[tuple[str, list[str]]], progress: bool
+) -> list[Enrolment]:
+    """Enrol everybody, saving now and then."""
+    from siamese.inference.gallery.results import Enrolment
+    from siamese.progress import progress_bar
+
+    done, since = [], 0
+    total = sum(len(photographs) for _, photographs in people)
+    with progress_bar("enrolling", total, progress and total > 1) as advance:
+        for name, photographs in people:
+            for some in _parts(photographs):
+                try:
+                    done.append(gallery.enrol(name, some))
+                except FaceError as error:
+                    done.append(Enrolment(name, 0, 0, dict.fromkeys(some, str(error))))
+                since += done[-1].added
+                advance(len(some))
+                if since >= _EVERY:
+                    gallery.save()
+                    since = 0
+    if since:
+        gallery.save()
+    return done
+
+
+def _parts(photographs: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(photographs), _EVERY):
+        yield photographs[start : start + _EVERY]
+
+
+def _print(
+    gallery: Gallery, removed: dict[str, int], done: list[Enrolment], args: argparse.Namespace
+) -> None:
+    left_out = {photo: why for one in done for photo, why in one.left_out.items()}
+    notes = {photo: list(said) for one in done for photo, said in one.notes.items()}
+    added, known = sum(one.added for one in done), sum(one.known for one in done)
+    if args.json:
+        facts: dict[str, Any] = {
+            "people": dict(gallery.people) if args.list else len(gallery),
+            "photographs": gallery.photographs,
+            "added": added,
+            "known": known,
+            "removed": removed,
+            "left_out": left_out,
+            "notes": notes,
+        }
+        print(json.dumps(facts, allow_nan=False))
+        return
+    if args.list:
+        for name, count in gallery.people.items():
+            print(f"{printable(name)}\t{count}")
+        return
+    for name, count in removed.items():
+        print(f"removed: {printable(name)}, {count} photographs; they are in no file any more")
+    if done:
+        print(f"enrolled: {added:,} photographs" + (f"; {known:,} were there" if known else ""))
+    _few("left out", left_out.items())
+    _few("note", ((photo, "; ".join(said)) for photo, said in notes.items()))
+    people = f"{len(gallery):,} people, {gallery.photographs:,} photographs"
+    print(f"gallery: {options.shown(args.gallery)} ({people})")
+    if done:
+        print(f"next: siamese search {args.gallery} PHOTOGRAPH")
+
+
+def _few(what: str, each: Iterable[tuple[str, str]]) -> None:
+    """Some examples, and how many more there are."""
+    lines = [printable(why if photo in why else f"{photo}: {why}") for photo, why in each]
+    for line in lines[:_SHOWN]:
+        print(f"{what}: {line}")
+    if len(lines) > _SHOWN:
+        print(f"{what}: {len(lines) - _SHOWN:,} more (--json lists all)")

@@ -1,0 +1,114 @@
+"""How well a gallery finds people: labelled photographs are searched, and the answers counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from siamese.datasets.identities import IdentityTable, normalise_identity
+from siamese.errors import DataError, FaceError, ImageError
+from siamese.evaluation.data import other_table
+from siamese.inference.gallery.gallery import Gallery
+from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
+from siamese.progress import progress_bar
+from siamese.verification.identification import SearchEvaluation, SearchFigures, evaluate_search
+
+
+@dataclass(frozen=True)
+class GalleryEvaluation:
+    """What searches for labelled photographs found.
+
+    Attributes:
+        search: ranks and distances of each probe.
+        threshold: of the searches, and what is known of it.
+        figures: the error rates at that threshold.
+        left_out: photograph -> why it was not searched.
+    """
+
+    search: SearchEvaluation
+    threshold: SearchThreshold
+    figures: SearchFigures
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; of those left out, how many for each reason."""
+        search = self.search
+        return {
+            "people": search.people,
+            "photographs": search.photographs,
+            "probes": len(search.labels),
+            "mated": int(search.mated.sum()),
+            "rank1": search.rank(1),
+            "mean_average_precision": search.mean_average_precision,
+            "cmc": None if not search.mated.any() else search.cmc().tolist(),
+            "ci95": {name: list(ends) for name, ends in search.ci95.items()},
+            "figures": self.figures.to_dict(),
+            "promise": self.threshold.in_words,
+            "left_out": dict(Counter(self.left_out.values())),
+        }
+
+
+def evaluate_gallery(
+    gallery: Gallery,
+    data: IdentityTable | str | Path,
+    *,
+    root: str | Path | None = None,
+    rate: float = RATE,
+    threshold: float | None = None,
+    progress: bool = True,
+) -> GalleryEvaluation:
+    """Search labelled photographs of people who are enrolled, and of others who are not.
+
+    Of each photograph the face is searched that the bundle's cropper chooses. Photographs that are
+    enrolled themselves, by their content, are left out: they would be found in any case.
+
+    Args:
+        gallery: to search in.
+        data: a folder of one folder per person, a CSV or Parquet file, or a table. Who has the name
+            of somebody enrolled is that person.
+        root: where the photographs of a CSV file lie.
+        rate, threshold: as for :meth:`siamese.Gallery.search`.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: no photographs, or none that can be searched.
+        GalleryError: nobody is enrolled.
+        ConfigError: numbers out of range.
+    """
+    limit = gallery.threshold(rate, threshold)
+    names, rows = gallery.rows()
+    table = other_table(data, root)
+    found, labels, left_out = [], [], {}
+    with progress_bar("searching", len(table), progress) as advance:
+        for path, name in zip(table.paths, table.identities, strict=True):
+            advance(1)
+            try:
+                if gallery.is_enrolled(name, path):
+                    left_out[str(path)] = "it is enrolled itself"
+                    continue
+                look = gallery.verifier.look(path)
+                if look.faces == 0:
+                    raise FaceError("no face found")
+            except FaceError as error:
+                left_out[str(path)] = "refused" if "quality" in str(error) else "no face found"
+                continue
+            except ImageError as error:
+                left_out[str(path)] = error.reason
+                continue
+            found.append(gallery.verifier.embed_faces([look.face])[0])
+            labels.append(name)
+    if not found:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in Counter(left_out.values()).items())
+        raise DataError(f"{table.root}: nothing to search for ({why}); give other photographs")
+    search = evaluate_search(
+        rows,
+        [normalise_identity(name) for name in names],
+        np.stack(found),
+        labels,
+        getattr(gallery.verifier.bundle, "distance", gallery.verifier.bundle.distance_name),
+    )
+    return GalleryEvaluation(search, limit, search.at(limit.threshold), left_out)
