@@ -64,7 +64,7 @@ class OnnxModel:
     fingerprint: str
     provenance: Mapping[str, Any]
     _content: bytes = field(repr=False)
-    _stored: StoredModel = field(repr=False)
+    _stored: Any = field(repr=False)  # StoredModel
     tta: int = 0
 
     @classmethod

@@ -16,7 +16,7 @@ from siamese.reading import Unreadable
 
 # Nodes, tensors and attributes that are looked at, at most: the largest networks have some
 # thousands.
-MOST_PARTS = 1_000_000
+MOST_PARTS = 200_000
 # Operators whose time and memory their shapes bound; they run nothing but themselves.
 DOMAINS = ("", "ai.onnx")
 # In the metadata: the digest of all else.
