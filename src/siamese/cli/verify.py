@@ -151,7 +151,7 @@ def _ratio(distance: float, verifier: Verifier) -> float | None:
 
 def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> list[str]:
     """What must be known beside the verdict, in sentences."""
-    from siamese.verification.figures import CHANCE
+    from siamese.verification.curves import CHANCE
 
     notes = []
     kept = verifier.bundle.calibration
