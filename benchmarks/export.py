@@ -12,6 +12,7 @@ environment in which torch is not installed.
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
@@ -93,6 +94,12 @@ def precision(root: str, images: int, workers: int) -> None:
         )
 
 
+def children() -> float:
+    """Seconds that all processes which have ended took of the processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def cold(root: str, rounds: int, python: str) -> None:
     """Seconds from the start of a process to its verdict."""
     pairs = siamese.lfw_view2(root)
@@ -108,20 +115,26 @@ def cold(root: str, rounds: int, python: str) -> None:
             "onnxruntime, no torch": [*there, "verify", *two, "--bundle", path],
         }
         seconds: dict[str, list[float]] = {name: [] for name in ways}
+        of_processor: dict[str, list[float]] = {name: [] for name in ways}
         said: dict[str, Any] = {}
         for turn in range(rounds + 1):
             for name, words in ways.items():
-                start = time.perf_counter()
+                start, before = time.perf_counter(), children()
                 done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
-                took = time.perf_counter() - start
+                took, used = time.perf_counter() - start, children() - before
                 assert done.returncode in (0, 1), done.stderr
                 said[name] = done.stdout.splitlines()[0]
                 if turn:  # the first one reads files from the disk
                     seconds[name].append(took)
-    base = statistics.median(seconds["torch, pretrained"])
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name}: {median:.2f} s, {median / base:.2f} of torch's ({said[name]})")
+                    of_processor[name].append(used)
+    base = "torch, pretrained"
+    for name in ways:
+        wall, used = (statistics.median(kind[name]) for kind in (seconds, of_processor))
+        walls, useds = (statistics.median(kind[base]) for kind in (seconds, of_processor))
+        print(
+            f"{name}: {wall:.2f} s, {wall / walls:.2f} of torch's; of the processor {used:.2f} s, "
+            f"{used / useds:.2f} of torch's ({said[name]})"
+        )
 
 
 def main() -> None:
