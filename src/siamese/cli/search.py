@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of searches for people who are not enrolled, how many may name somebody (default: "
         "%(default)s)",
     )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        metavar="C",
+        help="with which that rate is promised for other people than those of the calibration, "
+        "such as 0.95 (default: no promise; a promise finds fewer)",
+    )
     options.add_threshold(parser)
     parser.add_argument(
         "--bundle", metavar="DIR", help="where the gallery's network lies now (default: as before)"
@@ -72,13 +79,14 @@ def run(args: argparse.Namespace) -> int:
     gallery = open_gallery(args.gallery, args)
     if args.evaluate:
         return _evaluate(gallery, args)
-    threshold = gallery.threshold(args.rate, args.threshold)
+    limits = {"rate": args.rate, "threshold": args.threshold, "confidence": args.confidence}
+    threshold = gallery.threshold(**limits)
     rows: list[dict[str, Any]] = []
     for photograph in args.photographs:
         found: list[Identification] = []
         error = None
         try:
-            found = gallery.search(photograph, args.k, rate=args.rate, threshold=args.threshold)
+            found = gallery.search(photograph, args.k, **limits)
         except (FaceError, ImageError) as failed:
             error = str(failed)
         rows.append(
@@ -112,6 +120,7 @@ def _evaluate(gallery: Gallery, args: argparse.Namespace) -> int:
         args.evaluate,
         root=args.root,
         rate=args.rate,
+        confidence=args.confidence,
         threshold=args.threshold,
         progress=not args.json,
     )

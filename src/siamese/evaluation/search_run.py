@@ -58,6 +58,7 @@ def evaluate_gallery(
     *,
     root: str | Path | None = None,
     rate: float = RATE,
+    confidence: float | None = None,
     threshold: float | None = None,
     progress: bool = True,
 ) -> GalleryEvaluation:
@@ -71,7 +72,7 @@ def evaluate_gallery(
         data: a folder of one folder per person, a CSV or Parquet file, or a table. Who has the name
             of somebody enrolled is that person.
         root: where the photographs of a CSV file lie.
-        rate, threshold: as for :meth:`siamese.Gallery.search`.
+        rate, confidence, threshold: as for :meth:`siamese.Gallery.search`.
         progress: show a progress bar.
 
     Raises:
@@ -79,7 +80,7 @@ def evaluate_gallery(
         GalleryError: nobody is enrolled.
         ConfigError: numbers out of range.
     """
-    limit = gallery.threshold(rate, threshold)
+    limit = gallery.threshold(rate, threshold, confidence)
     names, rows = gallery.rows()
     table = other_table(data, root)
     found, labels, left_out = [], [], {}

@@ -10,11 +10,17 @@ import numpy as np
 
 from siamese.datasets.identities import existing_folder
 from siamese.datasets.suffixes import image_suffixes
+from siamese.distances.base import Distance
 from siamese.errors import DataError, FaceError, ImageError
 from siamese.faces.align import Box
 from siamese.inference.verifier import Verifier
 from siamese.progress import progress_bar
 from siamese.verification.clustering import cluster_embeddings
+from siamese.verification.policies.max_f1 import MaxF1
+
+# The first guess of the share of pairs that show one person, and where guesses end.
+_PREVALENCE, _PREVALENCES = 0.01, (1e-4, 0.5)
+_ROUNDS, _STAYS = 4, 0.005
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,8 @@ def sort_photographs(
     Args:
         photographs: a folder, searched with all its folders, or a list of files.
         verifier: finds faces, embeds them, and measures distances.
-        threshold: distance up to which clusters are joined; by default the verifier's, which was
-            calibrated for pairs.
+        threshold: distance up to which clusters are joined; by default see
+            :func:`sorting_threshold`.
         linkage: see :func:`siamese.cluster_embeddings`.
         progress: show a progress bar.
 
@@ -131,10 +137,9 @@ def sort_photographs(
             + (f" (first: {next(iter(left_out.values()))})" if left_out else "")
             + "; give photographs of people, or another bundle"
         )
-    limit = verifier.threshold if threshold is None else threshold
     embeddings = np.stack(rows)
-    measure = getattr(verifier.bundle, "distance", verifier.bundle.distance_name)
-    labels = cluster_embeddings(embeddings, limit, measure, linkage)
+    limit = sorting_threshold(verifier, embeddings) if threshold is None else threshold
+    labels = cluster_embeddings(embeddings, limit, _measure(verifier), linkage)
     distances = _to_the_others(embeddings, labels, verifier)
     width = max(4, len(str(int(labels.max()) + 1)))
     named = (
@@ -142,6 +147,43 @@ def sort_photographs(
         for face, label, distance in zip(found, labels.tolist(), distances, strict=True)
     )
     return Sorting(tuple(named), left_out, float(limit), embeddings)
+
+
+def sorting_threshold(verifier: Verifier, embeddings: np.ndarray) -> float:
+    """The threshold for a heap: that of the highest F1 at the heap's own prevalence.
+
+    The more people are on a heap, the fewer of its pairs show one person, and the smaller a
+    threshold must be for most of the joined pairs to be right. So clusters are made with the
+    threshold for one genuine pair in a hundred, the share of pairs within them is taken for the
+    prevalence, and the threshold is chosen anew, until it stays.
+
+    Args:
+        verifier: whose calibration pairs it is chosen on.
+        embeddings: (n, D) float32, of the heap.
+
+    Returns:
+        a distance; where the bundle keeps no calibration, the verifier's own threshold.
+    """
+    kept = verifier.bundle.calibration
+    if kept is None or verifier.tta != verifier.bundle.tta or len(embeddings) < 2:
+        return verifier.threshold
+    prevalence, threshold = _PREVALENCE, 0.0
+    for _ in range(_ROUNDS):
+        before = threshold
+        threshold = kept.with_policy(MaxF1(prevalence=prevalence, smooth="auto")).threshold
+        if abs(threshold - before) < _STAYS * threshold:
+            break
+        labels = cluster_embeddings(embeddings, threshold, _measure(verifier))
+        sizes = np.bincount(labels)
+        share = (sizes * (sizes - 1)).sum() / (len(labels) * (len(labels) - 1))
+        prevalence = float(np.clip(share, *_PREVALENCES))
+    return threshold
+
+
+def _measure(verifier: Verifier) -> Distance | str:
+    """The distance of a bundle, or its name where it is run by another engine."""
+    found: Distance | str = getattr(verifier.bundle, "distance", verifier.bundle.distance_name)
+    return found
 
 
 def _to_the_others(

@@ -25,8 +25,9 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 class QualityLimits:
     """From where on a photograph is called poor; None for no limit.
 
-    What false matches and false non-matches beyond these limits are is measured in
-    ``docs/quality.md``.
+    The limits of sharpness, yaw and score are those that about 1 % of LFW's photographs exceed,
+    that of the width is half the width of the faces that dlib's detector was made for. What the
+    error rates are beyond them is measured in ``docs/quality.md``.
 
     Args:
         width: least width of the face's box, pixels.
@@ -40,10 +41,10 @@ class QualityLimits:
     """
 
     width: float | None = 40.0
-    sharpness: float | None = 0.01
+    sharpness: float | None = 0.0075
     yaw: float | None = 35.0
     roll: float | None = None
-    score: float | None = 0.0
+    score: float | None = 0.15
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -162,7 +163,7 @@ def _warnings(found: Quality, limits: QualityLimits) -> tuple[str, ...]:
     if _below(limits.roll, found.roll):
         said.append(f"the head is tilted by about {found.roll:.0f} degrees")
     if _below(found.score, limits.score):
-        said.append(f"it is doubtful whether this is a face (score {found.score:.2f})")
+        said.append(f"the face is hardly recognised as one (detector's score {found.score:.2f})")
     return tuple(said)
 
 

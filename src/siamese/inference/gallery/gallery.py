@@ -78,6 +78,7 @@ class Gallery:
         self._size: int | None = None
         self._held = False
         self._index: FaissIndex | None = None
+        self._searched: tuple[list[str], list[Rows], np.ndarray] | None = None  # until it changes
         self._names: dict[str, str] = {}  # as identities are compared -> as they are shown
         self._counts: dict[str, int] = {}
         self._hashes: dict[str, set[str]] = {}
@@ -207,7 +208,7 @@ class Gallery:
         self._segments = [
             kept for segment in self._segments if (kept := segment.without(shown)) is not None
         ]
-        self._index = None
+        self._index = self._searched = None
         self._hashes.pop(shown, None)
         return self._counts.pop(shown)
 
@@ -219,6 +220,7 @@ class Gallery:
         k: int = 5,
         *,
         rate: float = RATE,
+        confidence: float | None = None,
         threshold: float | None = None,
     ) -> list[Identification]:
         """Whom each face on a photograph shows, if anybody who is enrolled.
@@ -228,6 +230,8 @@ class Gallery:
             k: nearest people to give for each face, >= 1.
             rate: of searches for people who are not enrolled, how many may name somebody, 0 < rate
                 < 1; see :class:`siamese.SearchThreshold`.
+            confidence: with which that is promised for people who were not calibrated on; None for
+                no promise, which finds more.
             threshold: a distance instead.
 
         Returns:
@@ -237,9 +241,10 @@ class Gallery:
             ImageError: the photograph cannot be read.
             FaceError: no face is found on it, or all are refused for their quality.
             ConfigError: numbers out of range.
+            CalibrationError: the calibration pairs cannot support the confidence.
             GalleryError: nobody is enrolled.
         """
-        limit = self.threshold(rate, threshold)
+        limit = self.threshold(rate, threshold, confidence)
         check_whole("k", k, 1, 1 << 20)
         self._check_people()
         faces = self.verifier.faces(photograph)
@@ -292,11 +297,13 @@ class Gallery:
                 f"the embeddings have {probes.shape[1]} numbers, those of the gallery "
                 f"{self._size}; embed with its network"
             )
-        names, parts = self._rows()
+        names, parts, ends = self._rows()
         limit = threshold.threshold
         return [
             tuple(
-                Candidate(names[code], float(d), self._photograph(row), is_match(float(d), limit))
+                Candidate(
+                    names[code], float(d), self._photograph(row, ends), is_match(float(d), limit)
+                )
                 for code, row, d in zip(
                     one.codes.tolist(), one.rows.tolist(), one.distances, strict=True
                 )
@@ -328,17 +335,26 @@ class Gallery:
         known = self._hashes.get(shown, set()) if shown is not None else set()
         return bool(known) and _hash_of(photograph, read_given(photograph)[1]) in known
 
-    def threshold(self, rate: float = RATE, threshold: float | None = None) -> SearchThreshold:
+    def threshold(
+        self,
+        rate: float = RATE,
+        threshold: float | None = None,
+        confidence: float | None = None,
+    ) -> SearchThreshold:
         """The threshold of a search, and what is known of it.
 
         Args:
             rate: of searches for people who are not enrolled, how many may name somebody.
             threshold: a distance instead.
+            confidence: as for :meth:`search`.
 
         Raises:
-            ConfigError: a rate or a threshold that is none.
+            ConfigError: a rate, a threshold or a confidence that is none.
+            CalibrationError: the calibration pairs cannot support the confidence.
         """
-        return SearchThreshold.choose(self.verifier.bundle, self.photographs, rate, threshold)
+        return SearchThreshold.choose(
+            self.verifier.bundle, self.photographs, rate, threshold, confidence
+        )
 
     def approximate(self, lists: int | None = None, probes: int = 16) -> None:
         """Let faiss find the candidates from now on, until somebody is enrolled or removed.
@@ -398,7 +414,7 @@ class Gallery:
             if not own:  # files of another folder
                 segments = [s if s.stored is None else joined([s]) for s in segments]
             self._segments = list(stored.write_gallery(target, index, segments).segments)
-        self._generation, self.folder = index.generation, target
+        self._generation, self.folder, self._searched = index.generation, target, None
         return target
 
     @classmethod
@@ -474,7 +490,7 @@ class Gallery:
                 f"the embeddings have {len(row)} numbers, those of the gallery {self._size}; embed "
                 f"with its network"
             )
-        self._size, self._index = len(row), None
+        self._size, self._index, self._searched = len(row), None, None
         self._new.append((shown, row, place, content))
         self._names.setdefault(normalise_identity(shown), shown)
         self._counts[shown] = self._counts.get(shown, 0) + 1
@@ -496,16 +512,19 @@ class Gallery:
             self._segments.append(Segment.of(names, np.stack(rows), places, contents))
             self._new = []
 
-    def _rows(self) -> tuple[list[str], list[Rows]]:
-        """The people in order of their names, and all rows with codes into that list."""
-        self._freeze()
-        names = sorted(self._counts)
-        codes = {name: code for code, name in enumerate(names)}
-        parts = [
-            Rows(s.embeddings, np.array([codes[n] for n in s.people])[s.codes], s.norms)
-            for s in self._segments
-        ]
-        return names, parts
+    def _rows(self) -> tuple[list[str], list[Rows], np.ndarray]:
+        """The people in order of their names, all rows with codes into that list, ends of parts."""
+        if self._searched is None:
+            self._freeze()
+            names = sorted(self._counts)
+            codes = {name: code for code, name in enumerate(names)}
+            parts = [
+                Rows(s.embeddings, np.array([codes[n] for n in s.people])[s.codes], s.norms)
+                for s in self._segments
+            ]
+            ends = np.cumsum([len(s) for s in self._segments])
+            self._searched = names, parts, ends
+        return self._searched
 
     def _nearest(self, probes: np.ndarray, parts: list[Rows], k: int) -> list[Nearest]:
         measure = self.verifier.measure
@@ -515,12 +534,10 @@ class Gallery:
         kind = self.verifier.bundle.distance_name
         return nearest_people(probes, parts, k, measure, kind=kind)
 
-    def _photograph(self, row: int) -> str:
-        for segment in self._segments:
-            if row < len(segment):
-                return segment.photographs[row]
-            row -= len(segment)
-        raise IndexError(row)
+    def _photograph(self, row: int, ends: np.ndarray) -> str:
+        part = int(np.searchsorted(ends, row, side="right"))
+        segment = self._segments[part]
+        return segment.photographs[row - int(ends[part]) + len(segment)]
 
     def _check_people(self) -> None:
         if not self._counts:

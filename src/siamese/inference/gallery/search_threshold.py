@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from siamese.inference.engine import Verifiable
 
 RATE = 0.01
-CONFIDENCE = 0.95
 # How a threshold is known, the best first.
 PROMISED, OBSERVED, FEW, NONE, OWN, GIVEN = "promised", "observed", "few", "none", "own", "given"
 
@@ -28,7 +28,8 @@ class SearchThreshold:
     A search compares a face with every enrolled photograph, and each comparison may match falsely.
     With n of them, a share ``rate`` of the searches for people who are not enrolled ends with a
     name where of the comparisons 1 - (1 - rate)^(1 / n) match (ISO/IEC 19795-1: FPIR of n
-    comparisons, taken as independent).
+    comparisons, taken as independent). They are not: false matches come together, so that fewer
+    searches go wrong than that (``docs/search.md`` has figures).
 
     Attributes:
         threshold: distance up to which a person is named.
@@ -36,13 +37,14 @@ class SearchThreshold:
             people who are not enrolled that name somebody. None where a threshold was given.
         comparisons: photographs that a search compares with.
         pair_rate: false match rate of a comparison that follows, 0..1; None as ``rate``.
-        basis: how it is known. ``"promised"``: kept on other people with 95 % confidence.
+        basis: how it is known. ``"promised"``: kept on other people with ``confidence``.
             ``"observed"``: kept on the calibration people, with 30 expected false matches or more.
             ``"few"``: the same with fewer: the true rate may be several times as high. ``"none"``:
             the calibration has too few pairs for it; the threshold lies below the closest of them,
             and the rate is not known. ``"own"``: the bundle keeps no calibration, so its own
             threshold for pairs is taken. ``"given"``: by the user.
         impostors: impostor pairs that it was chosen on; None where there were none.
+        confidence: of a promise; None for none.
     """
 
     threshold: float
@@ -51,6 +53,7 @@ class SearchThreshold:
     pair_rate: float | None
     basis: str
     impostors: int | None = None
+    confidence: float | None = None
 
     @classmethod
     def choose(
@@ -59,6 +62,7 @@ class SearchThreshold:
         comparisons: int,
         rate: float = RATE,
         threshold: float | None = None,
+        confidence: float | None = None,
     ) -> SearchThreshold:
         """The threshold for searches among so many photographs.
 
@@ -67,9 +71,12 @@ class SearchThreshold:
             comparisons: photographs, >= 0.
             rate: false positive identification rate, 0 < rate < 1.
             threshold: a distance instead.
+            confidence: with which the rate is to be kept on other people, 0.5 to 0.99; None for the
+                calibration people alone.
 
         Raises:
-            ConfigError: a rate or a threshold that is none.
+            ConfigError: a rate, a threshold or a confidence that is none.
+            CalibrationError: the calibration pairs cannot support that confidence.
         """
         if threshold is not None:
             return cls(given_threshold(threshold), None, comparisons, None, GIVEN)
@@ -83,7 +90,11 @@ class SearchThreshold:
         kept = bundle.calibration
         if kept is None:
             return cls(bundle.operating_point.threshold, *facts, OWN)
-        chosen, basis = _chosen(kept, rate, max(comparisons, 1), pair_rate)
+        if confidence is not None:
+            policy = Fmr(rate, gallery=max(comparisons, 1), confidence=confidence)
+            promised = kept.with_policy(policy).threshold
+            return cls(promised, *facts, PROMISED, kept.curve.impostor, confidence)
+        chosen, basis = _observed(kept, rate, max(comparisons, 1), pair_rate)
         return cls(chosen, *facts, basis, kept.curve.impostor)
 
     @property
@@ -99,7 +110,8 @@ class SearchThreshold:
         pairs = f"{self.impostors or 0:,} impostor pairs of the calibration"
         expected = (self.impostors or 0) * self.pair_rate
         ends = {
-            PROMISED: f"kept on other people with {_percent(CONFIDENCE)} confidence, by {pairs}",
+            PROMISED: f"kept on other people with {_percent(self.confidence or 0)} confidence, by "
+            f"the {pairs}",
             OBSERVED: f"kept on the {pairs}; on other people it may be somewhat higher",
             FEW: f"kept on the {pairs}, of which only {expected:.3g} may match: it may be several "
             f"times as high on other people",
@@ -111,25 +123,19 @@ class SearchThreshold:
         return f"{sum_}; {ends[self.basis]}"
 
 
-def _chosen(
+def _observed(
     kept: Calibration, rate: float, comparisons: int, pair_rate: float
 ) -> tuple[float, str]:
-    """The threshold, and how it is known."""
-    for confidence, basis in ((CONFIDENCE, PROMISED), (None, OBSERVED)):
-        policy = Fmr(rate, gallery=comparisons, confidence=confidence)
-        try:
-            found = kept.with_policy(policy)
-        except CalibrationError:
-            continue
-        # What accepts nothing keeps every promise, and finds nobody.
-        if found.point.tp:
-            return found.threshold, basis
+    """The largest threshold that keeps the rate on the calibration pairs, and how it is known."""
+    with contextlib.suppress(CalibrationError):  # the rule of 30
+        return kept.with_policy(Fmr(rate, gallery=comparisons)).threshold, OBSERVED
     curve = kept.curve
     allowed = pair_rate * curve.impostor
     place = int(curve.fp.searchsorted(allowed, side="right")) - 1
     if place < 0:
         return curve.refuse_all().threshold, NONE
-    return curve.choice_at(float(curve.thresholds[place])).threshold, FEW if allowed >= 1 else NONE
+    threshold = curve.choice_at(float(curve.thresholds[place])).threshold
+    return threshold, FEW if allowed >= 1 else NONE
 
 
 def _percent(share: float) -> str:
