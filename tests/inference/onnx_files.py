@@ -4,31 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from siamese.backbones.base import BACKBONES, as_backbone
+from siamese.backbones.small_res_net import SmallResNet
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.faces.croppers.none import NoCropper
 from siamese.inference.bundle import Bundle
 from siamese.verification.thresholds import calibrate
 
 SIZE = 24
-
-
-@BACKBONES.register("of_the_onnx_tests")
-class Plain(nn.Module):
-    """A network that is no backbone of ours."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.AdaptiveAvgPool2d(2)
-        )
-        self.head = nn.Linear(24, 8)
-        self.embedding_size, self.unit_length = 8, True
-
-    def forward(self, images):
-        return nn.functional.normalize(self.head(self.layers(images).flatten(1)), dim=1)
 
 
 def small_bundle(**parts):
@@ -39,7 +22,9 @@ def small_bundle(**parts):
     rows /= 2 * np.linalg.norm(rows, axis=1, keepdims=True)
     made = calibrate(rows, who, "max_f1")
     given = {
-        "backbone": as_backbone(Plain()).eval(),
+        "backbone": SmallResNet(
+            (6,), (1,), 8, unit_length=True, whiten=False, gradient_cells=0
+        ).eval(),
         "distance": EuclideanDistance(),
         "cropper": NoCropper(SIZE),
         "operating_point": made.point,

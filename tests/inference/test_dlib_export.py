@@ -40,7 +40,7 @@ def test_dlib_computes_the_embedding_of_one_view(network, tmp_path):
 def test_another_network_is_refused(tmp_path):
     with pytest.raises(ConfigError) as error:
         export_dlib(small_bundle(), tmp_path / "model.dat")
-    assert_says(error.value, "Plain", "--to onnx")
+    assert_says(error.value, "SmallResNet", "--to onnx")
     assert not list(tmp_path.iterdir())
 
 
