@@ -15,6 +15,7 @@ DOCUMENTS = [
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/auditing.md",
+        "docs/export.md",
         "docs/large_data.md",
         "docs/learning.md",
         "docs/lists.md",

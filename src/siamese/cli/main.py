@@ -25,6 +25,7 @@ from siamese.cli import (
     embed,
     enrol,
     evaluate,
+    export,
     search,
     several,
     sign,
@@ -50,6 +51,7 @@ COMMANDS = {
     "demo": demo,
     "download": download,
     "embed": embed,
+    "export": export,
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}

@@ -12,7 +12,7 @@ import numpy as np
 
 from siamese.bounds import check_whole
 from siamese.datasets.identities import normalise_identity
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import (
     ConfigError,
     FaceError,
