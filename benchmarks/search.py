@@ -247,7 +247,7 @@ def kills(count: int) -> None:
     every = dict(os.environ, OMP_NUM_THREADS="1")
     drawn, lost, states, done = random.Random(0), 0, [], 0
     before: dict[str, int] = {}
-    for _ in range(count):
+    while len(states) - done < count:
         began = subprocess.Popen(
             command, env=every, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -268,7 +268,7 @@ def kills(count: int) -> None:
     subprocess.run(command, env=every, check=True, capture_output=True)
     gallery = siamese.Gallery.load(folder / "gallery")
     files = sorted(p.suffix for p in (folder / "gallery").iterdir())
-    print(f"{count} kills ({done} came too late), photographs after each: {states}")
+    print(f"{count} kills ({done} more came too late), photographs after each: {states}")
     print(f"lost: {lost}; at the end {gallery}; files {files}")
 
 

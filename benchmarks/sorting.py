@@ -22,9 +22,9 @@ from siamese.datasets.identities import normalise_identity
 from siamese.evaluation.sorting import sorting_threshold
 
 
-def whispers(embeddings: np.ndarray) -> np.ndarray:
+def whispers(embeddings: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     rows = [dlib.vector(row.tolist()) for row in embeddings]
-    return np.array(dlib.chinese_whispers_clustering(rows, 0.5))
+    return np.array(dlib.chinese_whispers_clustering(rows, threshold))
 
 
 def ways(verifier: siamese.Verifier) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -43,6 +43,9 @@ def ways(verifier: siamese.Verifier) -> dict[str, Callable[[np.ndarray], np.ndar
         ),
         f"single, prevalence 0.01 ({fixed:.3f})": at(fixed, "single"),
         "chinese whispers (0.5)": whispers,
+        "chinese whispers, the default's threshold": lambda rows: whispers(
+            rows, sorting_threshold(verifier, rows)
+        ),
         "everybody once": lambda rows: np.arange(len(rows)),
     }
 

@@ -21,9 +21,12 @@ DOCUMENTS = [
         "docs/lists.md",
         "docs/model_cards.md",
         "docs/privacy.md",
+        "docs/quality.md",
         "docs/scale.md",
+        "docs/search.md",
         "docs/security.md",
         "docs/several_machines.md",
+        "docs/sorting.md",
         "benchmarks/RESULTS.md",
     )
 ]
