@@ -118,8 +118,9 @@ def quiet_trainer(**settings: Any) -> pl.Trainer:
 
 def reseal(folder: Path) -> Path:
     """Make the digest of a bundle anew, as whoever edits one on purpose would."""
-    names = ("bundle.json", "weights.safetensors")
-    lines = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    names = ("README.md", "bundle.json", "weights.safetensors")
+    there = [name for name in names if (folder / name).exists()]
+    lines = [f"{hashlib.sha256((folder / n).read_bytes()).hexdigest()}  {n}\n" for n in there]
     (folder / "SHA256SUMS").write_text("".join(lines))
     return folder
 

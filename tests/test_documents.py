@@ -18,6 +18,8 @@ DOCUMENTS = [
         "docs/export.md",
         "docs/large_data.md",
         "docs/learning.md",
+        "docs/lists.md",
+        "docs/model_cards.md",
         "docs/privacy.md",
         "docs/scale.md",
         "docs/security.md",

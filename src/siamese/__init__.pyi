@@ -17,6 +17,13 @@ from .evaluation.run import evaluate_run as evaluate_run
 from .evaluation.recalibration import recalibrate as recalibrate
 from .training.seeding import seed_everything as seed_everything
 
+# lists of pairs
+from .inference.pair_lists import verify_list as verify_list
+from .inference.pair_verdicts import PairVerdicts as PairVerdicts
+from .inference.pair_verdicts import PairVerdict as PairVerdict
+from .datasets.pair_list import PairList as PairList
+from .datasets.pair_list import ListedPair as ListedPair
+
 # who is on a photograph, among people who were enrolled
 from .inference.gallery.gallery import Gallery as Gallery
 from .inference.gallery.results import Enrolment as Enrolment

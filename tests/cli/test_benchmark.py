@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -80,6 +81,48 @@ def test_view_2_by_hand(lfw, bundle, capsys):
     assert [f["threshold"] for f in found["folds"]] == pytest.approx(
         [f.threshold for f in expected.folds], rel=1e-5
     )
+
+
+def test_out_has_a_line_for_each_pair(lfw, bundle, tmp_path, capsys):
+    out = tmp_path / "ev"
+    found = answer(capsys, bundle, "--benchmark", "lfw_view2", "--data", lfw, "--out", out)["folds"]
+    with (out / "pairs.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    pairs, verifier = siamese.lfw_view2(lfw), siamese.Verifier.load(bundle)
+    assert len(rows) == len(pairs)
+    counts = {f["name"]: [0, 0, 0, 0] for f in found["folds"]}
+    thresholds = {f["name"]: f["threshold"] for f in found["folds"]}
+    for row, a, b, same in zip(rows, pairs.left, pairs.right, pairs.same, strict=True):
+        assert (row["left"], row["right"]) == (pairs.files[a], pairs.files[b])
+        assert row["left_identity"] == pairs.identities[a]
+        assert (row["genuine"] == "true") == same == (row["left_identity"] == row["right_identity"])
+        assert float(row["threshold"]) == thresholds[row["fold"]]
+        seen = verifier.verify(lfw / "lfw" / row["left"], lfw / "lfw" / row["right"]).distance
+        assert float(row["distance"]) == pytest.approx(seen, rel=1e-5)
+        accepted = float(row["distance"]) <= float(row["threshold"])
+        assert row["same"] == str(accepted).lower()
+        assert (row["right_verdict"] == "true") == (accepted == same)
+        counts[row["fold"]][(0 if accepted else 2) if same else (1 if accepted else 3)] += 1
+    kinds = ("tp", "fp", "fn", "tn")
+    assert counts == {f["name"]: [f[kind] for kind in kinds] for f in found["folds"]}
+
+
+def test_a_line_says_what_is_not_known(lfw, bundle, tmp_path, capsys, monkeypatch):
+    """Own pairs in one fold; an image that is left out."""
+    (lfw / "lfw" / "P0" / "broken.jpg").write_bytes(b"none")
+    listed = ("P0/P0_0001.jpg,P0/P0_0002.jpg,1", "P0/P0_0001.jpg,P0/broken.jpg,1")
+    rows = "\n".join(("left,right,same", *listed, "P0/P0_0001.jpg,P1/P1_0001.jpg,0"))
+    (tmp_path / "own.csv").write_text(rows)
+    words = (bundle, "--pairs-file", tmp_path / "own.csv", "--data", lfw / "lfw")
+    answer(capsys, *words, "--out", tmp_path / "ev", "--bad-images", "quarantine")
+    with (tmp_path / "ev" / "pairs.csv").open(newline="") as stream:
+        whole, broken, _ = csv.DictReader(stream)
+    assert (whole["left_identity"], whole["fold"], whole["note"]) == ("", "", "")
+    assert (broken["distance"], broken["same"], broken["right_verdict"]) == ("", "false", "false")
+    assert "left out" in broken["note"]
+    (lfw / "lfw" / "P0" / "broken.jpg").unlink()
+    # What lay there is not taken for another evaluation's.
+    assert main(["evaluate", *map(str, words), "--out", str(tmp_path / "ev")]) == 2
 
 
 def test_plda_is_fitted_for_each_fold_to_nobody_of_it(lfw, bundle, tmp_path, capsys):

@@ -18,6 +18,10 @@ class Evaluation(RunEvaluation):
         self.__dict__.update(tta=tta, recalibrated=tta > 0, notes=(), bundle=SimpleNamespace())
         self.bundle.save = lambda folder: write(folder / "bundle.json", tta)
 
+    @property
+    def documented_bundle(self):
+        return self.bundle
+
     def write(self, folder, *, plots=True, overwrite=False):
         check_room(Path(folder), overwrite)
         make_room(Path(folder))

@@ -304,3 +304,16 @@ def test_rows_are_sorted_whatever_order_they_came_in(tmp_path):
     assert (table.files, table.identities) == (("a", "b", "c"), ("x", "y", "z"))
     assert made_up_table([2, 1]).labels.tolist() == [0, 0, 1]
     assert write_image(tmp_path / "p" / "1.png", 1).is_file()
+
+
+def test_a_heap_has_every_image_in_any_folder_each_for_itself(tmp_path):
+    for name in ("b.png", "A/a.png", "A/deep/er/c.png", "a.png", ".hidden/d.png"):
+        write_image(tmp_path / name, 1)
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.warns(UserWarning, match=r"1 \.txt"):
+        table = IdentityTable.from_heap(tmp_path)
+    assert table.files == ("A/a.png", "A/deep/er/c.png", "a.png", "b.png")
+    assert table.identities == table.files
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no images found"):
+        IdentityTable.from_heap(tmp_path / "empty")

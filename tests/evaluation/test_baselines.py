@@ -384,3 +384,20 @@ def test_what_stands_beside_a_run_is_of_its_prevalence(stated):
         assert of[name][2:] == (f"{f1:.3f}", f"{accuracy:.3f}")
     assert of["one"][2:] == (f"{2 * share / (1 + share):.3f}", f"{max(share, 1 - share):.3f}")
     assert f"at a prevalence of {share:.3g}" in table.caption
+
+
+def test_the_card_of_the_runs_bundle_has_them_beside_its_figures(run):
+    done, _ = run
+    card = (done.bundle / "README.md").read_text()
+    tested = card.partition("## Figures on people")[2]
+    row = next(line for line in tested.splitlines() if line.startswith("| ROC AUC |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    auc = {b.name: b.evaluations["test"].auc for b in done.evaluation.baselines}
+    assert cells[1].startswith(f"{done.evaluations['test'].auc:.3f} (")
+    for name, place in (("untrained", 3), ("descriptors", 4)):
+        shown = f"{auc[name]:.3f} (" if name in auc else "not measured"
+        assert cells[place].startswith(shown)
+    assert cells[5] == "not measured"
+    assert siamese.Bundle.load(done.bundle).card == card
+    table = done.evaluation.data.prepared.splits["test"].table
+    assert f"| test | {len(table.distinct_identities)} | {len(table)} |" in card

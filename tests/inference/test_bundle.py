@@ -80,6 +80,7 @@ def test_a_saved_bundle_gives_the_same_answers(tmp_path):
     assert first == second
     assert Bundle.load(tmp_path / "bundle").provenance == {"dataset": "none"}
     assert sorted(p.name for p in (tmp_path / "bundle").iterdir()) == [
+        "README.md",
         "SHA256SUMS",
         "bundle.json",
         "weights.safetensors",

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from siamese.evaluation.artifacts import make_room
     from siamese.evaluation.benchmark import embed_benchmark
     from siamese.evaluation.fitted_folds import check_folds
+    from siamese.evaluation.pair_rows import PAIRS, write_pair_rows
     from siamese.processes import across_processes
     from siamese.storage import write_json
     from siamese.verification.policies.max_accuracy import MaxAccuracy
@@ -67,13 +68,16 @@ def run(args: argparse.Namespace) -> int:
     measured = embedded.measured(bundle.distance.to(where))
     found, own = measured.evaluate(policy), measured.evaluate(own_threshold)
     facts = {"folds": found.to_dict(), "own_threshold": own.to_dict()}
-    before = None
+    before, judged = None, measured
     if other:
-        before, found = found, embedded.measured(other, progress=not args.json).evaluate(policy)
+        judged = embedded.measured(other, progress=not args.json)
+        before, found = found, judged.evaluate(policy)
         facts |= {"folds": found.to_dict(), "own_distance": before.to_dict()}
     if args.out:
         make_room(Path(args.out), bundle=True)
         write_json(Path(args.out) / "folds.json", facts)
+        kept = bundle.calibration if before is None else None  # of the bundle's own distance
+        write_pair_rows(Path(args.out) / PAIRS, judged, found, kept.probability if kept else None)
     if args.json:
         print(json.dumps(facts, allow_nan=False))
         return 0

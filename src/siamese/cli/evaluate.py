@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         metavar="DIR",
         help="write evaluation.json and the plots (distances, curves, mistakes) there, and, where "
-        "the threshold was chosen anew, a bundle with it; of benchmarks folds.json",
+        "the threshold was chosen anew, a bundle with it; of given pairs folds.json, and "
+        "pairs.csv, a line per pair",
     )
     options.add_overwrite(parser)
     options.add_no_face(parser)
@@ -127,7 +128,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         make_room(Path(args.out), bundle=True)  # only now that there is something else
         found.write(args.out, overwrite=True)
         if found.recalibrated:
-            found.bundle.save(Path(args.out) / "bundle")
+            found.documented_bundle.save(Path(args.out) / "bundle")
     if args.json:
         print(json.dumps(found.to_dict(), allow_nan=False))
         return 0

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from siamese.cli import options
+from siamese.cli import options, verify_pairs
 from siamese.cli.options import LATEST, PRETRAINED
 
 if TYPE_CHECKING:
@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 
 HELP = "say whether two images show the same person"
 DESCRIPTION = "Say whether two images show the same person."
-EPILOG = "exit code: 0 same person, 1 different people, 2 error"
+EPILOG = (
+    "exit code: 0 same person, 1 different people, 2 error; of a list (--pairs): 0 done, 2 error, "
+    "or no pair could be compared"
+)
 _ANYTHING = ("same identity", "different identities")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Two images and how to compare them."""
-    parser.add_argument("a", metavar="A", help="an image")
-    parser.add_argument("b", metavar="B", help="another image")
+    parser.add_argument("a", metavar="A", nargs="?", help="an image")
+    parser.add_argument("b", metavar="B", nargs="?", help="another image")
+    verify_pairs.add_arguments(parser)
     parser.add_argument(
         "--bundle",
         default=PRETRAINED,
@@ -68,6 +72,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
+    verify_pairs.check(args)
     options.import_plugins(args)
     verifier = options.open_verifier(
         args.bundle,
@@ -78,12 +83,14 @@ def run(args: argparse.Namespace) -> int:
         tta=args.tta,
         device=args.device,
     )
-    verdict = verifier.verify(args.a, args.b)
     if verifier.tta != verifier.bundle.tta and args.threshold is None:
         options.note(
             f"the threshold was chosen with tta={verifier.bundle.tta}; siamese evaluate --tta "
             f"{verifier.tta} --out DIR makes a bundle with the one for {verifier.tta}"
         )
+    if args.list:
+        return verify_pairs.run(args, verifier)
+    verdict = verifier.verify(args.a, args.b)
     if args.json:
         facts = {
             "log_likelihood_ratio": _ratio(verdict.distance, verifier),
@@ -151,15 +158,7 @@ def _ratio(distance: float, verifier: Verifier) -> float | None:
 
 def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -> list[str]:
     """What must be known beside the verdict, in sentences."""
-    from siamese.verification.curves import CHANCE
-
-    notes = []
-    kept = verifier.bundle.calibration
-    if kept is not None and (area := kept.curve.auc) < CHANCE:
-        notes.append(
-            f"the network is hardly better than chance (AUC {area:.3f} where its threshold was "
-            f"chosen; 0.5 is guessing): this verdict means nothing"
-        )
+    notes = [text for text in [verify_pairs.note_on_chance(verifier)] if text]
     if (text := options.on_no_search(verifier.bundle.cropper, (args.a, args.b))) is not None:
         notes.append(text)
     for path, faces in zip((args.a, args.b), verdict.faces, strict=True):

@@ -227,6 +227,41 @@ class IdentityTable:
         return cls.build(root, files, identities, name or root.name, left_out=why)
 
     @classmethod
+    def from_heap(cls, root: str | Path, name: str | None = None) -> IdentityTable:
+        """All images below ``root``, in any folders: nobody has said whom they show.
+
+        Each is an identity of its own, called as its file. One warning counts the files that are no
+        images, by their kind. Anything hidden is ignored.
+
+        Raises:
+            DataError: ``root`` is missing, not a folder, or holds no images.
+        """
+        root = existing_folder(root)
+        files, left_out, why = [], LeftOut(), Counter[str]()
+        for found in scan(root):
+            if found.reason in ("", OUTSIDE):
+                files.append(found.path.relative_to(root).as_posix())
+                continue
+            why[found.reason] += 1
+            if found.reason == NO_IMAGE:
+                left_out.add(found.path.name)
+        if not files:
+            raise DataError(
+                f"{root}: no images found; give a folder of photographs{left_out.hint()}"
+            )
+        if left_out:
+            warn_once(f"{root}: {left_out}", stacklevel=2)
+        files.sort()
+        many = len(files) >= MANY
+        return cls(
+            root,
+            TextColumn.of(files) if many else tuple(files),
+            CodedColumn.of(files) if many else tuple(files),
+            name or root.name,
+            left_out=why,
+        )
+
+    @classmethod
     def from_csv(
         cls, path: str | Path, root: str | Path | None = None, name: str | None = None
     ) -> IdentityTable:

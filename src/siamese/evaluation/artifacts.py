@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 GALLERY = 20  # mistakes of either kind that are shown
 PLOTS = ("distances", "curves", "reliability", "groups")  # the last one of one split
 GALLERIES = ("samples", "false_matches", "false_non_matches")  # of each split
-FIGURES = ("evaluation.json", "folds.json")  # the latter of pairs in given folds
+# The latter two of pairs in given folds.
+FIGURES = ("evaluation.json", "folds.json", "pairs.csv")
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
 
 

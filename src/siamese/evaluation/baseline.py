@@ -6,14 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from siamese.inference.card_figures import BASELINES as BASELINES
 from siamese.verification.figures import SplitEvaluation
-
-# What each is called in tables and sentences.
-BASELINES = {
-    "untrained": "before training",
-    "descriptors": "fixed descriptors",
-    "pretrained": "dlib's network",
-}
 
 
 @dataclass(frozen=True)

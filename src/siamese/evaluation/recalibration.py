@@ -25,7 +25,7 @@ from siamese.evaluation.findings import no_threshold_helps, worse_figures
 from siamese.evaluation.other_distance import FITTING, DistanceGain, divide_identities
 from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of
-from siamese.evaluation.stages import make_bundle
+from siamese.evaluation.stages import make_bundle, without_figures
 from siamese.inference.bundle import Bundle
 from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
@@ -202,9 +202,11 @@ def recalibrate(
     facts: dict[str, Any] = {"data": name, "threshold_before": before.threshold}
     if measured.gain is not None:
         facts["distance"] = measured.gain.to_dict()
-    provenance = dict(source.provenance) | {"recalibrated": facts}
+    same_distances = copies == source.tta and measured.gain is None
+    kept_facts = source.provenance if same_distances else without_figures(source.provenance)
+    provenance = dict(kept_facts) | {"recalibrated": facts}
     # Distances between embeddings averaged otherwise are other distances.
-    kept = source.calibration if copies == source.tta and measured.gain is None else None
+    kept = source.calibration if same_distances else None
     otherwise = (
         f"the old threshold belongs to tta={source.tta}, these figures to tta={copies}: whether "
         f"these data differ from the bundle's is not known"

@@ -38,6 +38,7 @@ from siamese.evaluation.stages import (
     judge,
     make_bundle,
     note_on_chance,
+    without_figures,
 )
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
@@ -279,7 +280,8 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
     distances = work.measure(bundle, data, TestTimeAugmentation.of(bundle.augmentation, tta))
     policy = as_policy(point.policy_settings)
     calibration = calibrate_pairs(distances[split], policy, split)
-    return make_bundle(bundle.components, calibration, bundle.provenance, tta, bundle.seen)
+    facts = without_figures(bundle.provenance)
+    return make_bundle(bundle.components, calibration, facts, tta, bundle.seen)
 
 
 def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:

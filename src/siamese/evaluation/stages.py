@@ -14,6 +14,7 @@ from siamese.backbones.base import Backbone
 from siamese.backbones.descriptor_cache import descriptors_kept
 from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
+from siamese.data.prepared import PreparedSplit
 from siamese.data.samplers.base import SequentialBatches
 from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.baseline import Baseline
@@ -69,6 +70,17 @@ class RunEvaluation:
     def caution(self) -> str:
         """What must stand beside the figures where splits share identities; empty otherwise."""
         return self.data.manifest.caution
+
+    @property
+    def documented_bundle(self) -> Bundle:
+        """The bundle with the figures of the test split, baselines included, in its provenance.
+
+        Its card (:attr:`siamese.Bundle.card`) shows them. Without a test split it is the same.
+        """
+        if "test" not in self.evaluations:
+            return self.bundle
+        facts = dict(self.bundle.provenance) | {"test": self.to_dict()["test"]}
+        return replace(self.bundle, provenance=facts)
 
     def to_dict(self) -> dict[str, Any]:
         """Split -> figures, those of the baselines beside them, plain JSON values."""
@@ -149,12 +161,18 @@ def conclude(
     evaluations = judge(distances, calibration.point, calibration.probability, caution, data.groups)
     chance = note_on_chance(evaluations)
     facts = dict(provenance or {})
+    facts["splits"] = {name: _who(part) for name, part in data.prepared.splits.items()}
     if "test" in evaluations:
         facts["test"] = evaluations["test"].to_dict()
     seen = Seen.of_manifest(data.manifest)
     bundle = make_bundle(components, calibration, facts, seen=seen)
     notes = (chance,) if chance else ()
     return RunEvaluation(bundle, evaluations, distances, data, True, notes)
+
+
+def _who(part: PreparedSplit) -> dict[str, int]:
+    """How many identities and images a split has."""
+    return {"identities": len(part.table.distinct_identities), "images": len(part.table)}
 
 
 def fit_backbone(backbone: Backbone, data: CropDataset) -> None:
@@ -224,6 +242,11 @@ def make_bundle(
         tta,
         seen,
     )
+
+
+def without_figures(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a bundle that hold for other embeddings, or for another distance, too."""
+    return {name: fact for name, fact in provenance.items() if name not in ("test", "benchmarks")}
 
 
 def note_on_chance(evaluations: Mapping[str, SplitEvaluation]) -> str | None:

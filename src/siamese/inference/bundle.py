@@ -1,4 +1,4 @@
-"""Bundle: the result of a training run, in three files: weights, a JSON description, a digest.
+"""Bundle: the result of a training run: weights, a JSON description, a card for people, a digest.
 
 Loading them executes nothing.
 """
@@ -34,13 +34,15 @@ from siamese.errors import (
     first_line,
 )
 from siamese.faces.croppers.base import Cropper
+from siamese.inference.card_file import check_card
 from siamese.inference.components import Components, tensors_of
 from siamese.inference.engine import Engine
+from siamese.inference.model_card import card_of
 from siamese.inference.room import head_of, is_constant
 from siamese.inference.seen import Seen
 from siamese.inference.signature import SIGNATURE, Keys, check_signature, wanted_keys
 from siamese.inference.stored_bundle import VERSION, EarlierBundle, StoredBundle, checked
-from siamese.inference.sums import LARGEST_SUMS, SUMS, altered, sums_of
+from siamese.inference.sums import CARD, LARGEST_SUMS, SUMS, altered, sums_of
 from siamese.reading import parse_json, read_bytes, read_object
 from siamese.verification.calibration import Calibration
 from siamese.verification.point import OperatingPoint
@@ -48,7 +50,7 @@ from siamese.verification.policies.base import Policy
 
 DESCRIPTION, WEIGHTS = "bundle.json", "weights.safetensors"
 # All that can lie in a bundle's folder.
-FILES = (DESCRIPTION, WEIGHTS, SUMS, SIGNATURE)
+FILES = (DESCRIPTION, WEIGHTS, SUMS, SIGNATURE, CARD)
 # Bytes that are read at most.
 _LARGEST_DESCRIPTION, _LARGEST_WEIGHTS = 1 << 26, 1 << 33
 _ROUNDING = 1e-4  # of the largest distance that there is
@@ -155,10 +157,16 @@ class Bundle:
             )
         return self.calibration.with_policy(policy)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``bundle.json``, ``weights.safetensors`` and ``SHA256SUMS`` into ``folder``.
+    @property
+    def card(self) -> str:
+        """The model card in markdown: what it is for, its data, threshold, figures and limits."""
+        return card_of(self)
 
-        They appear complete or not at all. A bundle that lay there is replaced, with its signature.
+    def save(self, folder: str | Path) -> Path:
+        """Write ``bundle.json``, ``weights.safetensors``, ``SHA256SUMS`` and a model card.
+
+        They appear complete or not at all. A bundle that lay there is replaced, with its signature
+        and its card (``README.md``, :attr:`card`).
 
         Raises:
             ConfigError: a component of a class that is not registered.
@@ -186,7 +194,7 @@ class Bundle:
             "provenance": dict(self.provenance),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
-        files = {DESCRIPTION: text.encode(), WEIGHTS: weights}
+        files = {DESCRIPTION: text.encode(), WEIGHTS: weights, CARD: self.card.encode()}
         folder = free_folder(folder)
         try:  # what would not be loaded again is not written
             checked(parse_json(files[DESCRIPTION], _MOST_VALUES))
@@ -253,17 +261,17 @@ class Bundle:
     @classmethod
     def _load(cls, folder: str | Path, keys: frozenset[str] | None) -> Bundle:
         """From a folder; ``keys`` as from :func:`wanted_keys`."""
-        return cls._load_with_sums(folder, keys)[0]
+        found, sums = cls._load_with_sums(folder, keys)
+        if sums is not None:
+            check_card(_place(folder), sums, signed=keys is not None)
+        return found
 
     @classmethod
     def _load_with_sums(
         cls, folder: str | Path, keys: frozenset[str] | None
     ) -> tuple[Bundle, bytes | None]:
         """The same, and the digest that it was checked against; None where it has none."""
-        folder = Path(folder).expanduser()
-        if folder.name == DESCRIPTION:  # the file in it was given
-            folder = folder.parent
-        folder = bundle_in(folder) or folder
+        folder = _place(folder)
         description, weights, sums = _read(folder)
         if keys is not None:
             check_signature(folder, sums, keys)
@@ -344,6 +352,14 @@ _DAMAGE = (
     IndexError,
     AssertionError,
 )
+
+
+def _place(given: str | Path) -> Path:
+    """Where a bundle lies that was named by its folder, that of its run, or its description."""
+    folder = Path(given).expanduser()
+    if folder.name == DESCRIPTION:
+        folder = folder.parent
+    return bundle_in(folder) or folder
 
 
 def _read(folder: Path) -> tuple[Any, bytes, bytes | None]:

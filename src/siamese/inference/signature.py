@@ -16,6 +16,7 @@ from typing import Annotated, Any, Union
 import msgspec
 
 from siamese.errors import BundleError, ConfigError, MissingDependencyError, first_line
+from siamese.inference.card_file import sums_with_present_card
 from siamese.inference.sums import SUMS
 from siamese.reading import read_bytes, read_json, read_text
 from siamese.storage import write_json
@@ -76,7 +77,8 @@ def new_key(path: str | Path) -> str:
 def sign(bundle: str | Path, key: str | Path) -> str:
     """Sign a bundle: write ``signature.json`` beside its files.
 
-    The bundle is loaded first, so that nothing damaged is signed.
+    The bundle is loaded first, so that nothing damaged is signed. Its card (``README.md``) is
+    signed as it is now: people fill in its licence by hand.
 
     Args:
         bundle: its folder, or that of a run.
@@ -102,6 +104,7 @@ def sign(bundle: str | Path, key: str | Path) -> str:
             f"{folder}: of an earlier version, which has no {SUMS} to be signed; write it again: "
             f"siamese.Bundle.load(folder).save(folder)"
         )
+    sums = sums_with_present_card(folder, sums)
     content = {
         "algorithm": "ed25519",
         "public_key": _public(private.public_key()),

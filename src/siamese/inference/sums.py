@@ -7,11 +7,14 @@ anew; only a signature (:mod:`siamese.inference.signature`) shows whose bundle i
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 SUMS = "SHA256SUMS"
-# Of the file itself: a line for each of two others.
+CARD = "README.md"
+# Of the file itself: a line for each of three others.
 LARGEST_SUMS = 4096
+_LINE_OF_CARD = re.compile(rf"([0-9a-f]{{64}})  {re.escape(CARD)}\n".encode())
 
 
 def sums_of(files: Mapping[str, bytes]) -> bytes:
@@ -27,13 +30,42 @@ def sums_of(files: Mapping[str, bytes]) -> bytes:
 def altered(files: Mapping[str, bytes], sums: bytes) -> list[str]:
     """The files that are not those that ``sums`` was made of; it itself, where only its form is.
 
+    The line of the card counts for nothing here: people edit cards by hand (see
+    :func:`is_own_card`), and earlier bundles have none.
+
     Args:
-        files: name -> content.
+        files: name -> content, without the card.
         sums: the content of ``SHA256SUMS``.
     """
-    expected = sums_of(files)
+    expected, sums = sums_of(files), without_card(sums)
     if sums == expected:
         return []
     stated = set(sums.splitlines())
     lines = zip(sorted(files), expected.splitlines(), strict=True)
     return [name for name, line in lines if line not in stated] or [SUMS]
+
+
+def without_card(sums: bytes) -> bytes:
+    """The same without the line of the card, where it is the first one, as it is written."""
+    found = _LINE_OF_CARD.match(sums)
+    return sums[found.end() :] if found else sums
+
+
+def with_card(sums: bytes, card: bytes | None) -> bytes:
+    """The same for another card, or for none.
+
+    Args:
+        sums: the content of ``SHA256SUMS``.
+        card: the content of ``README.md``; None where there is none.
+    """
+    return (b"" if card is None else sums_of({CARD: card})) + without_card(sums)
+
+
+def is_own_card(card: bytes | None, sums: bytes) -> bool:
+    """Whether a card is the one that ``sums`` was made of; with neither card nor line it is.
+
+    Args:
+        card: the content of ``README.md``; None where there is none.
+        sums: the content of ``SHA256SUMS``.
+    """
+    return with_card(sums, card) == sums

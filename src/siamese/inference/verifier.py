@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import asdict
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ from PIL import Image
 from siamese.distances.arrays import given_threshold
 from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
-from siamese.faces.croppers.base import Face, Look
+from siamese.faces.croppers.base import CROPPERS, Face, Look
 from siamese.faces.quality import Quality, QualityLimits, quality_of
 from siamese.inference.engine import Engine, Verifiable
 from siamese.inference.given_image import ImageLike, read_given
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from siamese.inference.pair_verdicts import PairVerdicts
     from siamese.inference.signature import Keys
 
 # Images that go through the network together.
@@ -66,10 +68,9 @@ class Verifier:
         tta: copies over which each embedding is averaged.
         source: where the bundle was loaded from: a folder, a file, or ``"pretrained"``; None where
             it was given.
-        source: where the bundle was loaded from: a folder, a file, or ``"pretrained"``; None where
-            it was given.
         operating_point: the threshold in use and where it came from.
         calibration: with probability and band for that threshold; None where the bundle has none.
+        cropper: the bundle's, with ``no_face`` as it was asked for.
 
     Raises:
         ConfigError: a threshold that is not a finite number, both threshold and policy, an unknown
@@ -112,8 +113,8 @@ class Verifier:
                 f"{did_you_mean(str(low_quality), LOW_QUALITY)}"
             )
         self.tta = bundle.tta if tta is None else tta
-        self._cropper = with_no_face(bundle.cropper, no_face, ("error", "whole_image"))
-        self._cropper.check()
+        self.cropper = with_no_face(bundle.cropper, no_face, ("error", "whole_image"))
+        self.cropper.check()
         self._refuses_poor, self._limits = low_quality == "error", limits or QualityLimits()
         self.bundle, self.device = bundle, device
         self.source: str | None = None
@@ -282,13 +283,32 @@ class Verifier:
         Raises:
             CalibrationError: the distance is not a number.
         """
-        distance = float(self.measure(a[None], b[None])[0])
+        distance = self.measure(a[None], b[None])[0]
+        one, other = looks
+        quality = self.quality(one.face), self.quality(other.face)
+        return self.verdict(float(distance), (one.faces, other.faces), quality)
+
+    def verdict(
+        self,
+        distance: float,
+        faces: tuple[int | None, int | None],
+        quality: tuple[Quality | None, Quality | None] = (None, None),
+    ) -> Verification:
+        """The verdict on a distance that was measured already.
+
+        Args:
+            distance: from :meth:`measure`.
+            faces: number of faces found on each image; None where none were looked for.
+            quality: of each image's face.
+
+        Raises:
+            CalibrationError: the distance is not a number.
+        """
         if not math.isfinite(distance):
             raise CalibrationError(
                 "the distance is not a number: the network's output is NaN or infinite; train "
                 "again, at a lower rate"
             )
-        faces = looks[0].faces, looks[1].faces
         known = self.calibration if 0 not in faces else None
         chance = known.probability if known else None
         return Verification(
@@ -300,8 +320,36 @@ class Verifier:
             chance(distance) if chance else None,
             chance.prevalence if chance else None,
             known.is_uncertain(distance) if known and known.band else None,
-            (self.quality(looks[0].face), self.quality(looks[1].face)),
+            quality,
         )
+
+    def verify_pairs(
+        self,
+        pairs: Iterable[tuple[str | Path, str | Path]],
+        root: str | Path | None = None,
+        *,
+        jobs: int | None = None,
+        progress: bool = True,
+    ) -> PairVerdicts:
+        """Compare the pairs of a list; each photograph is read and embedded once.
+
+        Verdicts are those of :meth:`verify`, bit for bit: photographs go through the network one
+        at a time. A pair that cannot be compared gets the reason instead of a verdict. Memory holds
+        an embedding for each photograph, and no pictures. :func:`siamese.verify_list` does it from
+        file to file, and goes on where it was stopped.
+
+        Args:
+            pairs: n pairs of files.
+            root: the folder that they are relative to; by default the present one.
+            jobs: processes that look for faces; by default as many as pay, up to one per core.
+            progress: show a progress bar.
+
+        Raises:
+            ConfigError: pairs that are no pairs of paths, or ``jobs`` below 1.
+        """
+        from siamese.inference.pair_lists import given_pairs, verified_pairs
+
+        return verified_pairs(self, given_pairs(pairs), root, jobs=jobs, progress=progress)
 
     def look(self, image: ImageLike) -> Look:
         """What is compared of an image: the face that the bundle's cropper chooses.
@@ -314,11 +362,23 @@ class Verifier:
             FaceError: it has no face, or several, or is of low quality, and is refused for it.
         """
         name, array = read_given(image)
-        look = self._cropped(name, array, self._cropper.look)
-        if self._cropper.verdict(look.faces) != "keep":
+        look = self._cropped(name, array, self.cropper.look)
+        self.admit(name, look)
+        return look
+
+    def admit(self, name: str, look: Look) -> None:
+        """Refuse what was found on an image, where the bundle or the verifier's settings do.
+
+        Args:
+            name: what to call the image.
+            look: from its cropper.
+
+        Raises:
+            FaceError: it has no face, or several, or is of low quality, and is refused for it.
+        """
+        if self.cropper.verdict(look.faces) != "keep":
             raise FaceError(_refusal(name, look.faces))
         self._check_quality(name, [look.face])
-        return look
 
     def faces(self, image: ImageLike) -> list[Face]:
         """Every face on an image, first the one that :meth:`look` chooses.
@@ -334,7 +394,7 @@ class Verifier:
             FaceError: no face is found, or all are of low quality and are refused for it.
         """
         name, array = read_given(image)
-        found = self._cropped(name, array, self._cropper.all_faces)
+        found = self._cropped(name, array, self.cropper.all_faces)
         if not found:
             raise FaceError(
                 f"{name}: no face found; give an image with a face turned to the camera"
@@ -343,6 +403,19 @@ class Verifier:
         if not good:
             self._check_quality(name, found)
         return good
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that embeddings and refusals depend on, as plain JSON values; no threshold."""
+        return {
+            "network": self.bundle.fingerprint,
+            "engine": type(self._engine).__name__,
+            "tta": self.tta,
+            "cropper": CROPPERS.settings(self.cropper),
+            "refuses_poor": self._refuses_poor,
+            "limits": asdict(self._limits),
+            "device": str(self.device),
+        }
 
     def measure(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Distances of matching rows, as verdicts compare them.

@@ -332,6 +332,8 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
 
 def _write_end(run: TrainingRun) -> None:
     """The figures with baselines, and the last file of a run: where it lies, nothing is left."""
+    if run.evaluation.baselines and unnamed(run.evaluation.bundle.backbone) is None:
+        run.evaluation.documented_bundle.save(run.bundle)  # its card has them beside its figures
     write_json(run.folder / "evaluation.json", run.evaluation.to_dict())
     timing = {
         "training_seconds": round(run.seconds, 2),

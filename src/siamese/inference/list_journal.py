@@ -1,0 +1,222 @@
+"""ListJournal: what a list of pairs has cost already, kept until its verdicts are written.
+
+A line for each photograph: its size and time of change, and its embedding or why it has none. An
+embedding depends on network, cropper and settings alone, which the first line names, and not on
+threshold or list: where only these are others, it is used. Nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+import numpy as np
+from filelock import FileLock, Timeout
+
+from siamese.errors import ConfigError, first_line
+from siamese.faces.quality import Quality
+from siamese.reading import open_regular
+
+VERSION = 1
+_LOCK, _LINES = "lock", "photographs.jsonl"
+_LONGEST = 1 << 20  # bytes of a line: an embedding has 700 or so
+
+
+class Stamp(NamedTuple):
+    """What tells that a file is the one that was seen: bytes, and time of change in nanoseconds."""
+
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, path: Path) -> Stamp | None:
+        """That of a file; None where there is none."""
+        try:
+            found = path.stat()
+        except (OSError, ValueError):
+            return None
+        return cls(found.st_size, found.st_mtime_ns)
+
+
+class Photograph(NamedTuple):
+    """What is kept of a photograph.
+
+    Attributes:
+        faces: number of faces found; None where none was looked for, or it could not be read.
+        quality: of the face that is compared; None where no detector found one.
+        embedding: (D,) float32; None where there is none.
+        error: why there is none, to follow the file's name; None where there is one.
+        reason: the same in a few words.
+    """
+
+    faces: int | None
+    quality: Quality | None
+    embedding: np.ndarray | None
+    error: str | None = None
+    reason: str | None = None
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    settings: dict[str, Any]
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    file: str
+    size: int
+    changed: int
+    faces: int | None
+    quality: dict[str, Any] | None
+    embedding: str | None
+    error: str | None
+    reason: str | None
+
+
+class ListJournal:
+    """The folder ``OUT.parts`` beside a file of verdicts; one program works in it.
+
+    Args:
+        out: the file of verdicts.
+        settings: all that embeddings and refusals depend on, plain JSON values.
+
+    Attributes:
+        kept: file -> (stamp, photograph), from a run that was stopped.
+        note: why an earlier run's work is not used; None where it is, or there was none.
+
+    Raises:
+        ConfigError: another program makes the same file, or the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self.folder = out.with_name(f"{out.name}.parts")
+        self.kept: dict[str, tuple[Stamp, Photograph]] = {}
+        self.note: str | None = None
+        self._lock = FileLock(self.folder / _LOCK, timeout=0)
+        # Through JSON, as it will be read again.
+        self._settings = msgspec.json.decode(msgspec.json.encode(dict(settings)))
+        self._stream: BinaryIO | None = None
+
+    def __enter__(self) -> ListJournal:
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with contextlib.suppress(NotImplementedError):  # a file system that knows no locks
+                self._lock.acquire()
+            end = self._read()
+            descriptor = os.open(self.folder / _LINES, os.O_WRONLY | os.O_CREAT, 0o600)
+            self._stream = os.fdopen(descriptor, "wb")
+            self._stream.truncate(end)
+            self._stream.seek(end)
+            if end == 0:
+                self._write(_Header(VERSION, self._settings))
+        except Timeout:
+            raise ConfigError(
+                f"{self.folder}: another program makes the same file: wait until it has ended, or "
+                f"give another name (--out)"
+            ) from None
+        except OSError as error:
+            self._lock.release()
+            raise ConfigError(
+                f"{self.folder}: cannot be written ({error.strerror or error}); free some space or "
+                f"choose another place (--out)"
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        self._lock.release()
+
+    def keep(self, file: str, stamp: Stamp, found: Photograph) -> None:
+        """Write what was found on a photograph; after a kill it is there.
+
+        Raises:
+            ConfigError: the disk is full.
+        """
+        embedding = found.embedding
+        try:
+            self._write(
+                _Line(
+                    file,
+                    *stamp,
+                    found.faces,
+                    None if found.quality is None else found.quality.to_dict(),
+                    None if embedding is None else base64.b64encode(embedding.tobytes()).decode(),
+                    found.error,
+                    found.reason,
+                )
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"{self.folder}: cannot be written ({first_line(error)}); free some space and run "
+                f"it again: it goes on"
+            ) from error
+
+    def remove(self) -> None:
+        """Remove it: the verdicts are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, line: msgspec.Struct) -> None:
+        assert self._stream is not None
+        self._stream.write(msgspec.json.encode(line) + b"\n")
+        self._stream.flush()
+
+    def _read(self) -> int:
+        """Read what an earlier run wrote; how many bytes of it are whole, and of these settings."""
+        try:
+            stream = open_regular(self.folder / _LINES)
+        except FileNotFoundError:
+            return 0
+        except ValueError as error:
+            raise ConfigError(f"{self.folder}: {error}; remove it") from error
+        with stream:
+            header = _decoded(stream.readline(_LONGEST), _Header)
+            if header is None or header != _Header(VERSION, self._settings):
+                self.note = (
+                    f"{self.folder.name} is of another network, or of other settings than these: "
+                    f"its work is not used"
+                )
+                return 0
+            end = stream.tell()
+            while (line := _decoded(stream.readline(_LONGEST), _Line)) is not None:
+                if (found := _photograph(line)) is None:
+                    break
+                self.kept[line.file] = (Stamp(line.size, line.changed), found)
+                end = stream.tell()
+        return end
+
+
+def _decoded(line: bytes, kind: type[Any]) -> Any:
+    """A whole line; None for one that a kill cut short, or that is none."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _photograph(line: _Line) -> Photograph | None:
+    """What a line says of a photograph; None where it is none of ours."""
+    try:
+        quality = None if line.quality is None else msgspec.convert(line.quality, Quality)
+        embedding = None
+        if line.embedding is not None:
+            content = base64.b64decode(line.embedding, validate=True)
+            embedding = np.frombuffer(content, dtype=np.float32)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    if (embedding is None) == (line.error is None):
+        return None
+    return Photograph(line.faces, quality, embedding, line.error, line.reason)
