@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options
 from siamese.cli.options import LATEST, PRETRAINED
-from siamese.errors import ConfigError, FaceError, printable
+from siamese.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from siamese.inference.gallery.gallery import Gallery
@@ -22,7 +22,7 @@ DESCRIPTION = (
     "that are enrolled already are passed over: where it is stopped, the same command goes on. The "
     "gallery keeps embeddings, names and file names, no photographs."
 )
-_EVERY = 200  # photographs between two savings
+_EVERY = 200  # photographs between two savings; less is lost by a kill where it is smaller
 _SHOWN = 3  # examples of what was left out
 
 
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     removed, done = {}, []
     with gallery.exclusive():
         for name in args.remove:
-            removed[name] = gallery.remove(name)
+            shown = gallery.name_of(name)
+            removed[shown] = gallery.remove(name)
         if removed:
             gallery.save()
         if wanted:
@@ -133,7 +134,6 @@ def _enrolled(
     gallery: Gallery, people: list[tuple[str, list[str]]], progress: bool
 ) -> list[Enrolment]:
     """Enrol everybody, saving now and then."""
-    from siamese.inference.gallery.results import Enrolment
     from siamese.progress import progress_bar
 
     done, since = [], 0
@@ -141,10 +141,7 @@ def _enrolled(
     with progress_bar("enrolling", total, progress and total > 1) as advance:
         for name, photographs in people:
             for some in _parts(photographs):
-                try:
-                    done.append(gallery.enrol(name, some))
-                except FaceError as error:
-                    done.append(Enrolment(name, 0, 0, dict.fromkeys(some, str(error))))
+                done.append(gallery.enrol(name, some, required=False))
                 since += done[-1].added
                 advance(len(some))
                 if since >= _EVERY:
@@ -190,7 +187,7 @@ def _print(
     _few("note", ((photo, "; ".join(said)) for photo, said in notes.items()))
     people = f"{len(gallery):,} people, {gallery.photographs:,} photographs"
     print(f"gallery: {options.shown(args.gallery)} ({people})")
-    if done:
+    if done and len(gallery):
         print(f"next: siamese search {args.gallery} PHOTOGRAPH")
 
 

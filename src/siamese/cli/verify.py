@@ -54,11 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"an image on which no face is found: stop (exit code 2), or compare the whole image "
         f"(default: error with {PRETRAINED}, else what the bundle says)",
     )
+    options.add_low_quality(parser, "photographs of low quality: say so, or stop (exit code 2)")
     options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(
         parser,
-        "same, distance, threshold, faces, probability, prevalence, uncertain, "
+        "same, distance, threshold, faces, probability, prevalence, uncertain, quality, "
         "log_likelihood_ratio (PLDA's), bundle, tta, notes",
     )
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         threshold=args.threshold,
         no_face=args.no_face,
         tta=args.tta,
+        low_quality=args.low_quality,
         device=args.device,
     )
     if verifier.tta != verifier.bundle.tta and args.threshold is None:
@@ -161,6 +163,8 @@ def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) 
     notes = [text for text in [verify_pairs.note_on_chance(verifier)] if text]
     if (text := options.on_no_search(verifier.bundle.cropper, (args.a, args.b))) is not None:
         notes.append(text)
+    for path, quality in zip((args.a, args.b), verdict.quality, strict=True):
+        notes += [f"{path}: {said}" for said in quality.warnings] if quality else []
     for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
         if faces == 0:
             notes.append(

@@ -27,6 +27,7 @@ from siamese.inference.gallery.results import Candidate, Enrolment, Identificati
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
 from siamese.inference.gallery.segment import Segment, joined
 from siamese.inference.given_image import ImageLike, read_given
+from siamese.reading import open_regular
 
 if TYPE_CHECKING:
     from siamese.inference.gallery.faiss_index import FaissIndex
@@ -106,7 +107,9 @@ class Gallery:
         where = f", folder={str(self.folder)!r}" if self.folder else ""
         return f"Gallery({len(self):,} people, {self.photographs:,} photographs{where})"
 
-    def enrol(self, name: str, photographs: ImageLike | Sequence[ImageLike]) -> Enrolment:
+    def enrol(
+        self, name: str, photographs: ImageLike | Sequence[ImageLike], *, required: bool = True
+    ) -> Enrolment:
         """Add photographs of a person; in memory, until :meth:`save`.
 
         Of a photograph with several faces the one is taken that the bundle's cropper chooses, and
@@ -116,9 +119,10 @@ class Gallery:
             name: of the person. Names that differ only in case or white space at the ends are one
                 person's.
             photographs: one or more: paths, PIL images, or arrays (H, W, 3) or (H, W) uint8.
+            required: whether it is an error that none of them could be enrolled.
 
         Raises:
-            FaceError: none of the photographs could be enrolled; it says why.
+            FaceError: none of the photographs could be enrolled, and one is required; it says why.
             ConfigError: no name, or no photographs.
         """
         shown = self._name(name)
@@ -134,14 +138,13 @@ class Gallery:
                 else f"<photograph {number + 1}>"
             )
             try:
-                label, array = read_given(photograph)
-                content = _hash_of(photograph, array)
+                content = _hash_of(photograph)
                 if content in self._hashes.get(shown, ()):
                     known += 1
                     continue
-                look = self.verifier.look(array)
+                look = self.verifier.look(photograph)
                 if look.faces == 0:
-                    raise FaceError(f"{label}: no face found")
+                    raise FaceError(f"{place}: no face found")
             except (ImageError, FaceError) as error:
                 left_out[place] = str(error)
                 continue
@@ -153,7 +156,7 @@ class Gallery:
                 notes[place] = tuple(said)
             self._add(shown, self.verifier.embed_faces([look.face])[0], place, content)
             added += 1
-        if not added and not known:
+        if required and not added and not known:
             reasons = "; ".join(left_out.values())
             raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
         return Enrolment(shown, added, known, left_out, notes)
@@ -187,6 +190,19 @@ class Gallery:
             one = row.astype(np.float32)
             self._add(shown, one, place, hashlib.sha256(one.tobytes()).hexdigest()[:16])
 
+    def name_of(self, name: str) -> str:
+        """A person's name as the gallery shows it.
+
+        Raises:
+            GalleryError: nobody of that name is enrolled.
+        """
+        shown = self._names.get(normalise_identity(str(name)))
+        if shown is None:
+            raise GalleryError(
+                f"nobody called {name!r} is enrolled{did_you_mean(str(name), self._counts)}"
+            )
+        return shown
+
     def remove(self, name: str) -> int:
         """Take a person out; in memory, until :meth:`save`, which takes it out of the files.
 
@@ -199,11 +215,8 @@ class Gallery:
         Raises:
             GalleryError: nobody of that name is enrolled.
         """
-        shown = self._names.pop(normalise_identity(name), None)
-        if shown is None:
-            raise GalleryError(
-                f"nobody called {name!r} is enrolled{did_you_mean(str(name), self._counts)}"
-            )
+        shown = self.name_of(name)
+        del self._names[normalise_identity(name)]
         self._freeze()
         self._segments = [
             kept for segment in self._segments if (kept := segment.without(shown)) is not None
@@ -333,7 +346,7 @@ class Gallery:
         """
         shown = self._names.get(normalise_identity(name))
         known = self._hashes.get(shown, set()) if shown is not None else set()
-        return bool(known) and _hash_of(photograph, read_given(photograph)[1]) in known
+        return bool(known) and _hash_of(photograph) in known
 
     def threshold(
         self,
@@ -570,13 +583,25 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
     return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
 
 
-def _hash_of(photograph: Any, array: np.ndarray) -> str:
-    """16 hexadecimal digits of the SHA-256 of a file's content, or of an image's pixels."""
+def _hash_of(photograph: ImageLike) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file's content, or of an image's pixels.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
     if isinstance(photograph, (str, Path)):
-        with Path(photograph).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    digest = hashlib.sha256(str(array.shape).encode())
-    digest.update(np.ascontiguousarray(array).data)
+        try:
+            with open_regular(photograph) as stream:
+                digest = hashlib.sha256()
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except (OSError, ValueError):
+            read_given(photograph)  # says what is wrong, and what to do
+            raise
+    else:
+        array = read_given(photograph)[1]
+        digest = hashlib.sha256(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
