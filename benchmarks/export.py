@@ -1,7 +1,7 @@
 """Exported networks beside the bundle that they were made of: View 2, speed, cold start.
 
     python benchmarks/export.py lfw precision [--images 200] [--workers 1]
-    python benchmarks/export.py lfw cold [--rounds 10] [--python PYTHON]
+    python benchmarks/export.py lfw cold [--photographs A B] [--rounds 10] [--python PYTHON]
 
 The first writes the pretrained bundle in every precision and embeds all images of LFW's View 2 with
 each, and with torch. int8 chooses its ranges on images of people who are in no pair of View 2. The
@@ -100,10 +100,8 @@ def children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def cold(root: str, rounds: int, python: str) -> None:
-    """Seconds from the start of a process to its verdict."""
-    pairs = siamese.lfw_view2(root)
-    two = [str(pairs.root / pairs.files[side[0]]) for side in (pairs.left, pairs.right)]
+def cold(two: list[str], rounds: int, python: str) -> None:
+    """Seconds from the start of a process to its verdict on two photographs."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(siamese.export_onnx(siamese.pretrained_bundle(), f"{folder}/model.onnx").path)
         siamese.Bundle.load("pretrained").save(f"{folder}/bundle")
@@ -145,13 +143,21 @@ def main() -> None:
     parser.add_argument("what", choices=("precision", "cold"))
     parser.add_argument("--images", type=int, default=200, help="by which int8 chooses its ranges")
     parser.add_argument("--workers", type=int, help="processes that crop")
+    parser.add_argument(
+        "--photographs",
+        nargs=2,
+        metavar=("A", "B"),
+        default=["George_W_Bush/George_W_Bush_0001.jpg", "George_W_Bush/George_W_Bush_0002.jpg"],
+        help="of the folder, to verify (default: %(default)s)",
+    )
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--python", default=sys.executable, help="one without torch")
     args = parser.parse_args()
     if args.what == "precision":
         precision(args.root, args.images, args.workers)
     else:
-        cold(args.root, args.rounds, args.python)
+        two = [str(Path(args.root).resolve() / name) for name in args.photographs]
+        cold(two, args.rounds, args.python)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers import orl_folder
 
 from siamese.faces import frontal_detector as module
-from siamese.faces.frontal_detector import NAME, frontal_detector
+from siamese.faces.frontal_detector import NAME, kept_detector
 from siamese.faces.images import read_image
 
 dlib = pytest.importorskip("dlib")
@@ -31,8 +31,8 @@ def cache(tmp_path, monkeypatch):
 
 def test_a_kept_one_finds_the_same_faces(cache):
     counted = Counted()
-    made = frontal_detector(counted)
-    kept = frontal_detector(counted)
+    made = kept_detector(counted)
+    kept = kept_detector(counted)
     if not (cache / NAME).exists():
         pytest.skip("another dlib than the one whose detector is known")
     assert counted.made == 1
@@ -54,7 +54,7 @@ def test_other_bytes_are_never_given_to_dlib(content, cache):
     (cache / NAME).write_bytes(content)
     counted = Counted()
     counted.fhog_object_detector = None  # calling it would raise
-    frontal_detector(counted)
+    kept_detector(counted)
     assert counted.made == 1
     assert (cache / NAME).read_bytes() != content
 
@@ -63,7 +63,7 @@ def test_of_another_dlib_nothing_is_kept(cache, monkeypatch):
     monkeypatch.setattr(module, "SHA256", "0" * 64)
     counted = Counted()
     for _ in range(2):
-        frontal_detector(counted)
+        kept_detector(counted)
     assert counted.made == 2
     assert not list(cache.iterdir())
 
@@ -71,4 +71,4 @@ def test_of_another_dlib_nothing_is_kept(cache, monkeypatch):
 def test_where_nothing_can_be_written_it_is_made(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path / "file" / "below"))
-    assert frontal_detector(dlib) is not None
+    assert kept_detector(dlib) is not None

@@ -23,7 +23,7 @@ _SIZE = 155_005
 NAME = "hog.svm"
 
 
-def frontal_detector(dlib: Any) -> Any:
+def kept_detector(dlib: Any) -> Any:
     """``dlib.get_frontal_face_detector()``, kept in the folder ``detectors`` of the cache.
 
     It finds the same faces with the same scores. A file that is damaged or altered is made again,
