@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests.helpers import assert_says, random_image
+from tests.helpers import assert_says, random_image, write_image
 from tests.inference.onnx_files import SIZE, pictures, small_bundle
 from torch import nn
 
@@ -153,6 +153,26 @@ def test_without_torch_it_verifies(whole, tmp_path):
     lines = found.stdout.splitlines()
     assert f"'same': {wanted.same}" in lines[0]
     assert lines[1] == "(2, 8)"
+
+
+def test_without_torch_a_gallery_is_made_and_searched(whole, tmp_path):
+    """Nor without what else an environment for such files lacks."""
+    path = whole[1].path
+    for number in range(2):
+        write_image(tmp_path / "people" / "Ann" / f"{number}.png", number)
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'scipy', 'sklearn', 'rich', 'safetensors', 'joblib'):\n"
+        "    sys.modules[name] = None\n"
+        "from siamese.cli.main import main\n"
+        f"assert main(['enrol', {str(tmp_path / 'g')!r}, {str(tmp_path / 'people')!r}, '--bundle', "
+        f"{str(path)!r}]) == 0\n"
+        f"raise SystemExit(main(['search', {str(tmp_path / 'g')!r}, "
+        f"{str(tmp_path / 'people' / 'Ann' / '0.png')!r}, '--threshold', '1e-4']))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert "0.png: Ann" in found.stdout
 
 
 def test_without_torch_a_bundle_says_what_to_give(tmp_path):
