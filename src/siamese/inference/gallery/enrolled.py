@@ -42,8 +42,7 @@ class Enrolled:
         self._segments = list(segments)
         self._new: list[tuple[str, np.ndarray, str, str]] = []
         self._names: dict[str, str] = {}  # as identities are compared -> as they are shown
-        self._hashes: dict[str, set[str]] = {}
-        self._owners: dict[str, set[str]] = {}  # a photograph's hash -> whose it is
+        self._owners: dict[str, set[str]] | None = None  # a photograph's hash -> whose it is
         self._searchable: Searchable | None = None  # until something changes
         self.counts: dict[str, int] = {}
         self.size: int | None = None
@@ -79,12 +78,11 @@ class Enrolled:
 
     def has(self, name: str, content: str) -> bool:
         """Whether a photograph, by its hash, is one of a person's."""
-        shown = self.shown(name)
-        return shown is not None and content in self._hashes.get(shown, ())
+        return self.shown(name) in self._owners_of(content)
 
     def others(self, shown: str, content: str) -> list[str]:
         """Other people whose photograph it is, by its hash."""
-        return [name for name in self._owners.get(content, ()) if name != shown]
+        return [name for name in self._owners_of(content) if name != shown]
 
     def add(self, shown: str, row: np.ndarray, photograph: str, content: str) -> None:
         """Add a row.
@@ -107,16 +105,15 @@ class Enrolled:
         self._new.append((shown, row, photograph, content))
         self._names.setdefault(normalise_identity(shown), shown)
         self.counts[shown] = self.counts.get(shown, 0) + 1
-        self._hashes.setdefault(shown, set()).add(content)
-        self._owners.setdefault(content, set()).add(shown)
+        if self._owners is not None:
+            self._owners.setdefault(content, set()).add(shown)
 
     def remove(self, shown: str) -> int:
         """Take a person's rows out; how many there were."""
         kept = (segment.without(shown) for segment in self.segments)
         self.replace([segment for segment in kept if segment is not None])
         del self._names[normalise_identity(shown)]
-        for content in self._hashes.pop(shown, set()):
-            self._owners[content].discard(shown)
+        self._owners = None
         return self.counts.pop(shown)
 
     def searchable(self) -> Searchable:
@@ -146,14 +143,18 @@ class Enrolled:
     def _count(self, segment: Segment) -> None:
         self.size = segment.embeddings.shape[1]
         counts = np.bincount(segment.codes, minlength=len(segment.people)).tolist()
-        ends = np.cumsum(counts).tolist()
-        for name, count, end in zip(segment.people, counts, ends, strict=True):
+        for name, count in zip(segment.people, counts, strict=True):
             self._names.setdefault(normalise_identity(name), name)
             self.counts[name] = self.counts.get(name, 0) + count
-            contents = segment.hashes[end - count : end]
-            self._hashes.setdefault(name, set()).update(contents)
-            for content in contents:
-                self._owners.setdefault(content, set()).add(name)
+
+    def _owners_of(self, content: str) -> set[str]:
+        """Whose photograph it is; looked up among all when it is first asked, as for enrolling."""
+        if self._owners is None:
+            self._owners = {}
+            for segment in self.segments:
+                for name, each in zip(segment.names, segment.hashes, strict=True):
+                    self._owners.setdefault(each, set()).add(name)
+        return self._owners.get(content, set())
 
     def _freeze(self) -> None:
         """Put new rows into a segment."""
