@@ -76,7 +76,7 @@ def compare_with_torch(
     Raises:
         BundleError: they differ too much.
     """
-    mine, other = OnnxEngine(str(path), content, stored), TorchEngine(bundle)
+    mine, other = OnnxEngine(str(path), content, stored), TorchEngine(bundle.components)
     # One alone, and several at once: the number of images must not matter.
     parts = [crops[:1], crops[1:4], *([one] for one in crops[4:])]
     rows = np.concatenate([mine.embed(part) for part in parts])
