@@ -382,3 +382,9 @@ def test_a_wrong_number_of_jobs_leaves_nothing_behind(listed, photographs, tmp_p
     with pytest.raises(ConfigError, match="jobs"):
         verify_list(Verifier(bundle()), listed, tmp_path / "out.csv", photographs, jobs=0)
     assert not (tmp_path / "out.csv.parts").exists()
+
+
+@pytest.mark.parametrize("pairs", [None, 3, [1], [None], ["ab"], [("a",)], [("a", 1)], "x.csv"])
+def test_what_is_no_list_of_pairs_is_refused(pairs):
+    with pytest.raises(ConfigError):
+        Verifier(bundle()).verify_pairs(pairs)

@@ -105,9 +105,12 @@ def given_pairs(pairs: Iterable[Any]) -> list[ListedPair]:
             f"verify_pairs takes a list of pairs of files; for a CSV file: siamese.verify_list("
             f"verifier, {str(pairs)!r:.100}, 'verdicts.csv')"
         )
+    if not isinstance(pairs, Iterable):
+        raise ConfigError(f"verify_pairs takes a list of pairs of files, not {pairs!r:.80}")
     found = []
     for row, pair in enumerate(pairs):
-        if isinstance(pair, (str, Path)) or len(sides := tuple(pair)) != 2:
+        sides = tuple(pair) if isinstance(pair, Iterable) else ()
+        if isinstance(pair, (str, Path)) or len(sides) != 2:
             raise ConfigError(f"pair {row} is {pair!r:.100}; give two files")
         if not all(isinstance(side, (str, os.PathLike)) for side in sides):
             raise ConfigError(
