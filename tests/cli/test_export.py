@@ -70,3 +70,10 @@ def test_images_are_chosen_from_the_whole_folder(tmp_path, monkeypatch):
         (tmp_path / f"{number:02}.png").touch()
     found = [path.name for path in export._images(str(tmp_path))]
     assert (len(found), found[0], found[-1]) == (10, "00.png", "18.png")
+
+
+def test_a_device_is_one_of_onnxruntime(folder, tmp_path, capsys):
+    out, (a, b) = str(tmp_path / "model.onnx"), pictures(tmp_path, 2)
+    assert main(["export", str(folder), "--out", out]) == 0
+    assert main(["verify", str(a), str(b), "--bundle", out, "--device", "cuda:99"]) == 2
+    assert "onnxruntime" in capsys.readouterr().err.splitlines()[-1]

@@ -388,3 +388,21 @@ def test_a_wrong_number_of_jobs_leaves_nothing_behind(listed, photographs, tmp_p
 def test_what_is_no_list_of_pairs_is_refused(pairs):
     with pytest.raises(ConfigError):
         Verifier(bundle()).verify_pairs(pairs)
+
+
+def test_on_a_full_disk_it_says_that_it_goes_on(listed, photographs, tmp_path):
+    """Closing the file fails once more, with what could not be written: that hides nothing."""
+    resource = pytest.importorskip("resource")
+    verifier, out = Verifier(bundle()), tmp_path / "out.csv"
+    with ListJournal(out, verifier.settings) as journal:
+        room = (journal.folder / "photographs.jsonl").stat().st_size + 500  # two photographs or so
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(ConfigError, match="it goes on"):
+            verify_list(verifier, listed, out, photographs, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert verify_list(verifier, listed, out, photographs).found > 0

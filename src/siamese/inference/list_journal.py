@@ -135,7 +135,9 @@ class ListJournal:
         trace: TracebackType | None,
     ) -> None:
         if self._stream is not None:
-            self._stream.close()
+            # Every line was flushed; one that could not be was told already (a full disk).
+            with contextlib.suppress(OSError):
+                self._stream.close()
         self._lock.release()
 
     def keep(self, file: str, stamp: Stamp, found: Photograph) -> None:
