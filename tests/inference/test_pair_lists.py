@@ -395,7 +395,7 @@ def test_on_a_full_disk_it_says_that_it_goes_on(listed, photographs, tmp_path):
     resource = pytest.importorskip("resource")
     verifier, out = Verifier(bundle()), tmp_path / "out.csv"
     with ListJournal(out, verifier.settings) as journal:
-        room = (journal.folder / "photographs.jsonl").stat().st_size + 500  # two photographs or so
+        room = (journal.folder / "photographs.jsonl").stat().st_size + 4000  # one photograph
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
