@@ -406,3 +406,22 @@ def test_on_a_full_disk_it_says_that_it_goes_on(listed, photographs, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert verify_list(verifier, listed, out, photographs).found > 0
+
+
+def test_nothing_of_another_network_is_left_behind_a_stopped_run(
+    listed, photographs, tmp_path, monkeypatch
+):
+    """The shorter journal of the second network must not end in lines of the first one."""
+    other = bundle()
+    for tensor in other.backbone.parameters():
+        tensor.data += 0.01
+    out = tmp_path / "out.csv"
+    for made, n in ((bundle(), 6), (other, 1)):
+        with monkeypatch.context() as patch:
+            stopped_after(patch, n)
+            with pytest.raises(KeyboardInterrupt):
+                verify_list(Verifier(made), listed, out, photographs)
+    found = verify_list(Verifier(other), listed, out, photographs)
+    assert found.found == 1
+    whole = verify_list(Verifier(other), listed, tmp_path / "whole.csv", photographs)
+    assert found.pairs == whole.pairs
