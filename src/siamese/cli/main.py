@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from siamese.cli import (
+    app,
     audit,
     cache,
     calibrate,
@@ -44,6 +45,7 @@ COMMANDS = {
     "enrol": enrol,
     "search": search,
     "cluster": cluster,
+    "app": app,
     "audit": audit,
     "sign": sign,
     "cache": cache,
