@@ -1,16 +1,19 @@
 """How well heaps of photographs are sorted by person, beside dlib's chinese whispers.
 
-    python benchmarks/sorting.py LFW EMBEDDINGS [--choose]
+    python benchmarks/sorting.py LFW EMBEDDINGS --embed PLAIN    dlib's embeddings as they are, once
+    python benchmarks/sorting.py LFW EMBEDDINGS --plain PLAIN [--choose]
 
 EMBEDDINGS is what `python benchmarks/quality.py LFW --photographs FILE` writes: the pretrained
-network's embeddings of LFW. The heaps are half of the people of View 2 (the other half, with
---choose, is what the rule was chosen on), ORL's forty people, and small heaps drawn from both:
-medians over 30 of them. Chinese whispers has its author's threshold, 0.5.
+bundle's embeddings of LFW. PLAIN are those of the same crops without mirror images and of any
+length, for which the author of chinese whispers gives his threshold, 0.5. The heaps are half of the
+people of View 2 (the other half, with --choose, is what the rule was chosen on), ORL's forty
+people, and small heaps drawn from both: medians over 30 of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -22,9 +25,9 @@ from siamese.datasets.identities import normalise_identity
 from siamese.evaluation.sorting import sorting_threshold
 
 
-def whispers(embeddings: np.ndarray) -> np.ndarray:
+def whispers(embeddings: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     rows = [dlib.vector(row.tolist()) for row in embeddings]
-    return np.array(dlib.chinese_whispers_clustering(rows, 0.5))
+    return np.array(dlib.chinese_whispers_clustering(rows, threshold))
 
 
 def ways(verifier: siamese.Verifier) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -42,7 +45,9 @@ def ways(verifier: siamese.Verifier) -> dict[str, Callable[[np.ndarray], np.ndar
             verifier.threshold, "complete"
         ),
         f"single, prevalence 0.01 ({fixed:.3f})": at(fixed, "single"),
-        "chinese whispers (0.5)": whispers,
+        "chinese whispers, the default's threshold": lambda rows: whispers(
+            rows, sorting_threshold(verifier, rows)
+        ),
         "everybody once": lambda rows: np.arange(len(rows)),
     }
 
@@ -59,36 +64,50 @@ def row(name: str, figures: list[siamese.ClusteringFigures], seconds: float) -> 
     print(f"| {name} | {middle[0]:,.0f} | {cells} | {seconds:.1f} |", flush=True)
 
 
-def compare(
-    what: str, heaps: list[tuple[np.ndarray, np.ndarray]], verifier: siamese.Verifier
-) -> None:
-    people = np.median([len(np.unique(names)) for _, names in heaps])
-    print(f"\n{what}: {np.median([len(n) for _, n in heaps]):,.0f} faces of {people:,.0f} people\n")
+Heap = tuple[np.ndarray, np.ndarray, np.ndarray]  # embeddings, dlib's plain ones, people
+
+
+def compare(what: str, heaps: list[Heap], verifier: siamese.Verifier) -> None:
+    people = np.median([len(np.unique(names)) for *_, names in heaps])
+    faces = np.median([len(names) for *_, names in heaps])
+    print(f"\n{what}: {faces:,.0f} faces of {people:,.0f} people\n")
     print(
         "| | clusters | pairwise precision | recall | F1 | B-cubed precision | recall | F1 | s |\n"
         "|---|---|---|---|---|---|---|---|---|"
     )
     for name, sort in ways(verifier).items():
         began = time.perf_counter()
-        figures = [siamese.evaluate_clusters(sort(rows), names) for rows, names in heaps]
+        figures = [siamese.evaluate_clusters(sort(rows), names) for rows, _, names in heaps]
         row(name, figures, (time.perf_counter() - began) / len(heaps))
+    began = time.perf_counter()
+    figures = [siamese.evaluate_clusters(whispers(plain), names) for _, plain, names in heaps]
+    name = "chinese whispers (0.5), dlib's plain embeddings"
+    row(name, figures, (time.perf_counter() - began) / len(heaps))
 
 
-def drawn_heaps(
-    rows: np.ndarray, names: np.ndarray, people: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Heaps of a few people each, as those of a family or of an office."""
-    drawn, known, heaps = np.random.default_rng(0), np.unique(names), []
+def drawn_heaps(heap: Heap, people: int) -> list[Heap]:
+    """Heaps of a few people each, who have four photographs or more, as those of a family."""
+    rows, plain, names = heap
+    known, counts = np.unique(names, return_counts=True)
+    drawn, heaps = np.random.default_rng(0), []
     for _ in range(30):
-        chosen = np.isin(names, drawn.choice(known, people, replace=False))
-        heaps.append((rows[chosen], names[chosen]))
+        chosen = np.isin(names, drawn.choice(known[counts >= 4], people, replace=False))
+        heaps.append((rows[chosen], plain[chosen], names[chosen]))
     return heaps
+
+
+def plain_verifier(verifier: siamese.Verifier) -> siamese.Verifier:
+    """dlib's network as its author uses it."""
+    bundle = dataclasses.replace(verifier.bundle, backbone=siamese.DlibResNet("dlib"))
+    return siamese.Verifier(bundle)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lfw")
     parser.add_argument("embeddings")
+    parser.add_argument("--embed", metavar="PLAIN")
+    parser.add_argument("--plain", metavar="PLAIN")
     parser.add_argument("--choose", action="store_true")
     args = parser.parse_args()
     verifier = siamese.Verifier.pretrained()
@@ -97,16 +116,23 @@ if __name__ == "__main__":
     half = set(np.random.default_rng(0).permutation(tested)[: len(tested) // 2].tolist())
     everybody = set(tested)
     known = np.isfinite(kept["embeddings"][:, 0])
-    chosen = known & np.array(
-        [(name in half) == args.choose and name in everybody for name in kept["identities"]]
-    )
-    rows, names = kept["embeddings"][chosen], kept["identities"][chosen]
-    several = np.isin(names, [n for n in np.unique(names) if (names == n).sum() >= 4])
-    compare("LFW, few people", drawn_heaps(rows[several], names[several], 8), verifier)
-    if not args.choose:
-        orl = siamese.load_orl()
-        found = verifier.embed([str(path) for path in orl.paths], progress=False).numpy()
-        labels = np.array(orl.identities)
-        compare("ORL", [(found, labels)], verifier)
-        compare("ORL, few people", drawn_heaps(found, labels, 8), verifier)
-    compare("LFW", [(rows, names)], verifier)
+    known &= np.array([name in everybody for name in kept["identities"]])
+    if args.embed:
+        rows = np.full((len(known), 128), np.nan, dtype=np.float32)
+        paths = kept["paths"][known].tolist()
+        rows[known] = plain_verifier(verifier).embed(paths, progress=False).numpy()
+        np.savez(args.embed, embeddings=rows)
+    else:
+        plain = np.load(args.plain)["embeddings"]
+        chosen = known & np.array([(name in half) == args.choose for name in kept["identities"]])
+        lfw = kept["embeddings"][chosen], plain[chosen], kept["identities"][chosen]
+        compare("LFW, few people", drawn_heaps(lfw, 8), verifier)
+        if not args.choose:
+            table = siamese.load_orl()
+            paths = [str(path) for path in table.paths]
+            both = verifier, plain_verifier(verifier)
+            faces = [one.embed(paths, progress=False).numpy() for one in both]
+            orl = faces[0], faces[1], np.array(table.identities)
+            compare("ORL", [orl], verifier)
+            compare("ORL, few people", drawn_heaps(orl, 8), verifier)
+        compare("LFW", [lfw], verifier)

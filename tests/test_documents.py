@@ -15,14 +15,18 @@ DOCUMENTS = [
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/auditing.md",
+        "docs/export.md",
         "docs/large_data.md",
         "docs/learning.md",
         "docs/lists.md",
         "docs/model_cards.md",
         "docs/privacy.md",
+        "docs/quality.md",
         "docs/scale.md",
+        "docs/search.md",
         "docs/security.md",
         "docs/several_machines.md",
+        "docs/sorting.md",
         "benchmarks/RESULTS.md",
     )
 ]

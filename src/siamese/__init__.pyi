@@ -56,6 +56,13 @@ from .inference.seen import Seen as Seen
 from .inference.engine import Engine as Engine
 from .inference.engine import Verifiable as Verifiable
 
+# a bundle for others: one .onnx file, which onnxruntime runs without torch
+from .inference.onnx.export import export_onnx as export_onnx
+from .inference.onnx.check import OnnxExport as OnnxExport
+from .inference.onnx.model import OnnxModel as OnnxModel
+from .inference.dlib_export import export_dlib as export_dlib
+from .inference.dlib_export import DlibExport as DlibExport
+
 # two networks on the same pairs
 from .evaluation.comparison import compare as compare
 from .evaluation.comparison import Comparison as Comparison
@@ -161,7 +168,7 @@ from .distances.euclidean import EuclideanDistance as EuclideanDistance
 from .distances.cosine import CosineDistance as CosineDistance
 from .distances.learned import LearnedDistance as LearnedDistance
 from .distances.plda import PldaDistance as PldaDistance
-from .distances.base import is_match as is_match
+from .distances.verdict import is_match as is_match
 from .pairs.base import PAIR_RULES as PAIR_RULES
 from .pairs.base import PairRule as PairRule
 from .pairs.all_pairs import AllPairs as AllPairs

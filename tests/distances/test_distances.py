@@ -12,11 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamese.distances.base import DISTANCES, is_match
+from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
 from siamese.distances.plda import PldaDistance
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.verification.measure import measure_pairs

@@ -17,6 +17,7 @@ from tests.helpers import assert_says, random_image, write_image
 from siamese.errors import DataError, FaceError
 from siamese.faces import crops, search
 from siamese.faces.align import Box
+from siamese.faces.cache_folder import default_cache
 from siamese.faces.croppers import dlib_croppers
 from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
@@ -323,7 +324,7 @@ def test_hashes_are_sha256_of_the_bytes(tmp_path):
 
 def test_the_default_cache_follows_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path / "elsewhere"))
-    assert crops.default_cache() == tmp_path / "elsewhere"
+    assert default_cache() == tmp_path / "elsewhere"
     paths = [write_image(tmp_path / "a.png", 1)]
     assert crop(paths).files[0].is_relative_to(tmp_path / "elsewhere")
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from tests.helpers import assert_says
 
-from siamese.distances.base import is_match
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs

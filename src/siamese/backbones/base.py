@@ -83,6 +83,15 @@ class Backbone(nn.Module):
         """A network that gives the same embeddings, up to rounding, faster; by default this one."""
         return self
 
+    def fixed(self) -> nn.Module:
+        """A network for exporters: the same embeddings, up to rounding, in evaluation mode.
+
+        Without what an exporter cannot follow: numbers that are worked out once and kept, choices
+        that depend on weights. By default this one. Parts of a network that have such a method are
+        replaced by what it gives, too.
+        """
+        return self
+
     def learning_rates(self, decay: float = 1.0) -> Iterator[tuple[nn.Parameter, float]]:
         """Each parameter with its share of the learning rate; by default 1.
 
@@ -180,6 +189,10 @@ class ModuleBackbone(Backbone):
             )
         return super().learning_rates()
 
+    def fixed(self) -> nn.Module:
+        """See :meth:`Backbone.fixed`: without the checks of what the network gives."""
+        return _Unchecked(self.network)
+
     @torch.no_grad()
     def probe(self, size: int) -> None:
         """Learn ``embedding_size`` from two black images of ``size`` x ``size`` pixels.
@@ -200,6 +213,18 @@ class ModuleBackbone(Backbone):
             ) from error
         finally:
             self.train(was_training)
+
+
+class _Unchecked(nn.Module):
+    """A plain network that takes images as a backbone does."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.network(to_unit_range(images))
+        return found
 
 
 def as_backbone(network: nn.Module) -> Backbone:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
 from siamese.backbones.descriptor_cache import described
@@ -83,6 +83,10 @@ class DescriptorNet(Backbone):
         key = f"patterns and edges, format {FORMAT}, mirror {self.mirror}, {kind}"
         return described(images, self._count, self.size, key)
 
+    def fixed(self) -> nn.Module:
+        """See :meth:`siamese.Backbone.fixed`: whether it is fitted is no choice any more."""
+        return _Fitted(self) if bool(self.discriminant.fitted) else _Zeros(self.components)
+
     def _count(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):
             grey = grey_of(to_unit_range(images).float()) * 255
@@ -111,6 +115,32 @@ class DescriptorNet(Backbone):
                 f"that can be passed through again (a list of tensors)"
             )
         self.discriminant.fit(found, labels[kept].to(device))
+
+
+class _Fitted(nn.Module):
+    """A fitted :class:`DescriptorNet` at use; nothing is kept in files."""
+
+    def __init__(self, net: DescriptorNet) -> None:
+        super().__init__()
+        self.patterns, self.edges, self.discriminant = net.patterns, net.edges, net.discriminant
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = grey_of(to_unit_range(images).float()) * 255
+        # Rounded, as kept descriptors are.
+        found = torch.cat([self.patterns(grey), self.edges(grey)], dim=1).half().float()
+        embeddings: Tensor = self.discriminant(found)
+        return embeddings
+
+
+class _Zeros(nn.Module):
+    """A :class:`DescriptorNet` that is not fitted."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.new_zeros((len(images), self.size), dtype=torch.float32)
 
 
 def _sample(labels: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from siamese.backbones.base import BACKBONES, Backbone, to_unit_range
-from siamese.backbones.layers.scaling import centre_of, grey_of
+from siamese.backbones.layers.scaling import centre_as_whole_numbers, centre_of, grey_of
 from siamese.backbones.layers.tower import Tower
 from siamese.bounds import (
     WIDEST,
@@ -85,6 +86,7 @@ class EnsembleNet(Backbone):
         channels = 1 if grey else 3
         self.towers = nn.ModuleList(Tower(channels, width, learned_size, dropout) for _ in views)
         self.embedding_size = len(self.views) * learned_size
+        self._scales_whole_numbers = True
 
     @property
     def trained_parts(self) -> int:
@@ -110,8 +112,19 @@ class EnsembleNet(Backbone):
         views = self._views(images)
         return self._at_use(views), self._learned(views)
 
+    def fixed(self) -> EnsembleNet:
+        """See :meth:`siamese.Backbone.fixed`: images are scaled in floating point."""
+        other = copy.deepcopy(self)
+        other._scales_whole_numbers = False
+        return other
+
     def _views(self, images: Tensor) -> list[Tensor]:
         """Of each network, (B, channels, size, size), about -2..2."""
+        if not self._scales_whole_numbers:
+            scaled = [
+                centre_as_whole_numbers(images, share, self.size) / 255 for share in self.views
+            ]
+            return [((grey_of(one) if self.grey else one) - 0.47) / 0.22 for one in scaled]
         if images.dtype == torch.uint8 and images.device.type == "cpu":
             # Scaled as whole numbers: a tenth of the time. Elsewhere torch cannot do it.
             images = images.contiguous(memory_format=torch.channels_last)

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Show the cache, or wipe it."""
     from siamese.data.cache import PARTS, cache_parts, clear_cache, pack_cache
     from siamese.errors import ConfigError
-    from siamese.faces.crops import default_cache
+    from siamese.faces.cache_folder import default_cache
 
     if args.action != "clear" and args.older_than is not None:
         raise ConfigError("--older-than goes with clear: siamese cache clear --older-than DAYS")

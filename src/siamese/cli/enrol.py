@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options
 from siamese.cli.options import LATEST, PRETRAINED
-from siamese.errors import ConfigError, FaceError, printable
+from siamese.errors import ConfigError, printable
 
 if TYPE_CHECKING:
+    from siamese.datasets.identities import IdentityTable
     from siamese.inference.gallery.gallery import Gallery
     from siamese.inference.gallery.results import Enrolment
 
@@ -22,7 +23,7 @@ DESCRIPTION = (
     "that are enrolled already are passed over: where it is stopped, the same command goes on. The "
     "gallery keeps embeddings, names and file names, no photographs."
 )
-_EVERY = 200  # photographs between two savings
+_EVERY = 200  # photographs between two savings; less is lost by a kill where it is smaller
 _SHOWN = 3  # examples of what was left out
 
 
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     removed, done = {}, []
     with gallery.exclusive():
         for name in args.remove:
-            removed[name] = gallery.remove(name)
+            shown = gallery.name_of(name)
+            removed[shown] = gallery.remove(name)
         if removed:
             gallery.save()
         if wanted:
@@ -97,9 +99,7 @@ def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
         raise ConfigError(
             "whom do these photographs show? give --name NAME, or a folder of one folder per person"
         )
-    from siamese.evaluation.data import other_table
-
-    table = other_table(given[0], args.root)
+    table = _table(given[0], args.root)
     names: dict[str, list[str]] = {}
     for path, name in zip(table.paths, table.identities, strict=True):
         names.setdefault(table.spellings.get(name, name), []).append(str(path))
@@ -110,6 +110,17 @@ def _is_table(path: str) -> bool:
     from siamese.datasets.identities import TABLES
 
     return Path(path).suffix.lower() in TABLES
+
+
+def _table(path: str, root: str | None) -> IdentityTable:
+    """Who is on which photograph; read without torch, which an .onnx file does without."""
+    from siamese.datasets.identities import IdentityTable
+
+    if _is_table(path):
+        return IdentityTable.from_file(path, root)
+    if root is not None:
+        raise ConfigError("--root tells where the photographs of a CSV file lie; leave it out")
+    return IdentityTable.from_folder(path)
 
 
 def open_gallery(folder: str, args: argparse.Namespace, new: bool = False) -> Gallery:
@@ -133,7 +144,6 @@ def _enrolled(
     gallery: Gallery, people: list[tuple[str, list[str]]], progress: bool
 ) -> list[Enrolment]:
     """Enrol everybody, saving now and then."""
-    from siamese.inference.gallery.results import Enrolment
     from siamese.progress import progress_bar
 
     done, since = [], 0
@@ -141,10 +151,7 @@ def _enrolled(
     with progress_bar("enrolling", total, progress and total > 1) as advance:
         for name, photographs in people:
             for some in _parts(photographs):
-                try:
-                    done.append(gallery.enrol(name, some))
-                except FaceError as error:
-                    done.append(Enrolment(name, 0, 0, dict.fromkeys(some, str(error))))
+                done.append(gallery.enrol(name, some, required=False))
                 since += done[-1].added
                 advance(len(some))
                 if since >= _EVERY:
@@ -190,7 +197,7 @@ def _print(
     _few("note", ((photo, "; ".join(said)) for photo, said in notes.items()))
     people = f"{len(gallery):,} people, {gallery.photographs:,} photographs"
     print(f"gallery: {options.shown(args.gallery)} ({people})")
-    if done:
+    if done and len(gallery):
         print(f"next: siamese search {args.gallery} PHOTOGRAPH")
 
 

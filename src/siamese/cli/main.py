@@ -26,6 +26,7 @@ from siamese.cli import (
     embed,
     enrol,
     evaluate,
+    export,
     search,
     several,
     sign,
@@ -52,6 +53,7 @@ COMMANDS = {
     "demo": demo,
     "download": download,
     "embed": embed,
+    "export": export,
 }
 # What earlier versions called options.
 _RENAMED = {"--protocol": "--benchmark", "--copies": "--tta"}

@@ -228,20 +228,23 @@ def open_bundle(name: str, trusted: str | None = None) -> Bundle:
 
 
 def open_verifier(name: str, trusted: str | None = None, **settings: Any) -> Verifier:
-    """A verifier of a bundle, or of a network in another format (``.onnx``).
+    """A verifier of a bundle, or of an ``.onnx`` file, for which torch is not needed.
 
     Args:
         name: see :func:`open_bundle`; or a file.
         trusted: see there.
         settings: see :class:`siamese.Verifier`; ``device`` is checked.
     """
+    from siamese.inference.loading import is_onnx, load_verifiable, require_torch
     from siamese.inference.verifier import Verifier
 
-    if name.lower().endswith(".onnx"):  # runs without torch
-        return Verifier.load(name, trusted, **settings)
     if "device" in settings:
         settings["device"] = device(settings["device"])
-    made = Verifier(open_bundle(name, trusted), **settings)
+    if is_onnx(name):
+        made = Verifier(load_verifiable(name, trusted), **settings)
+    else:
+        require_torch(name)
+        made = Verifier(open_bundle(name, trusted), **settings)
     made.source = name
     return made
 
@@ -303,8 +306,12 @@ def device(name: str) -> str:
     Raises:
         ConfigError: it is not.
     """
-    import torch
-
+    if name == "cpu":  # nor is torch needed for that
+        return name
+    try:
+        import torch
+    except ImportError:  # the runtime that is there says what it has
+        return name
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -338,7 +345,7 @@ def on_no_search(cropper: Cropper, pictures: Iterable[str | Path]) -> str | None
     from siamese.errors import ImageError
     from siamese.faces.croppers.none import NoCropper
     from siamese.faces.images import read_image
-    from siamese.inference.components import seen_without_search
+    from siamese.inference.no_face import seen_without_search
 
     if (compared := seen_without_search(cropper)) is None:
         return None

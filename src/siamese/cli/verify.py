@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle",
         default=PRETRAINED,
         metavar="DIR",
-        help=f"bundle, or folder of a training run ({LATEST} is the newest); default: "
+        help=f"bundle, folder of a training run ({LATEST} is the newest), or .onnx file (siamese "
+        f"export); default: "
         f"{PRETRAINED}, "
         f"dlib's face recognition network with a threshold calibrated on people of LFW",
     )
@@ -53,11 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"an image on which no face is found: stop (exit code 2), or compare the whole image "
         f"(default: error with {PRETRAINED}, else what the bundle says)",
     )
+    options.add_low_quality(parser, "photographs of low quality: say so, or stop (exit code 2)")
     options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(
         parser,
-        "same, distance, threshold, faces, probability, prevalence, uncertain, "
+        "same, distance, threshold, faces, probability, prevalence, uncertain, quality, "
         "log_likelihood_ratio (PLDA's), bundle, tta, notes",
     )
 
@@ -71,17 +73,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Print the verdict; 0 same, 1 different."""
-    from siamese.inference.verifier import Verifier
-
     verify_pairs.check(args)
     options.import_plugins(args)
-    verifier = Verifier(
-        options.open_bundle(args.bundle, args.trusted),
+    verifier = options.open_verifier(
+        args.bundle,
+        args.trusted,
         policy=options.parse_policy(args.policy),
         threshold=args.threshold,
         no_face=args.no_face,
         tta=args.tta,
-        device=options.device(args.device),
+        low_quality=args.low_quality,
+        device=args.device,
     )
     if verifier.tta != verifier.bundle.tta and args.threshold is None:
         options.note(
@@ -148,6 +150,8 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
 
 def _ratio(distance: float, verifier: Verifier) -> float | None:
     """What a distance of PLDA means; None for another one."""
+    if verifier.bundle.distance_name != "plda":
+        return None
     from siamese.distances.plda import PldaDistance
 
     measure = getattr(verifier.bundle, "distance", None)
@@ -159,6 +163,8 @@ def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) 
     notes = [text for text in [verify_pairs.note_on_chance(verifier)] if text]
     if (text := options.on_no_search(verifier.bundle.cropper, (args.a, args.b))) is not None:
         notes.append(text)
+    for path, quality in zip((args.a, args.b), verdict.quality, strict=True):
+        notes += [f"{path}: {said}" for said in quality.warnings] if quality else []
     for path, faces in zip((args.a, args.b), verdict.faces, strict=True):
         if faces == 0:
             notes.append(

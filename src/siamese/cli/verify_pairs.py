@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, verifier: Verifier) -> int:
 
 def note_on_chance(verifier: Verifier) -> str | None:
     """What to say of a network whose verdicts mean nothing; None of another one."""
-    from siamese.verification.figures import CHANCE
+    from siamese.verification.curves import CHANCE
 
     kept = verifier.bundle.calibration
     if kept is None or (area := kept.curve.auc) >= CHANCE:

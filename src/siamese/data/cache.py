@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from siamese.errors import CacheError
-from siamese.faces.crops import default_cache
+from siamese.faces.cache_folder import default_cache
 from siamese.faces.packing import pack_crops
 from siamese.faces.packs import FOLDER, LOCK, PACK_NAME, forget_packs
 

@@ -1,27 +1,34 @@
 """Arrays and tensors from anywhere, as numpy and torch read them; what has no numbers is refused.
 
 Nothing is changed silently: not what stands behind a mask, not a whole number that float64 would
-round, not a part of a complex number.
+round, not a part of a complex number. torch is not imported: where it is not there, nothing is a
+tensor.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from siamese.bounds import shown
 from siamese.errors import CalibrationError, ConfigError, first_line
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # float64 holds every whole number up to here.
 WHOLE = 2**53
 _NO_NUMBERS = (str, bytes, complex, type(None))  # though float() reads some of them
-# What numpy has no kind for.
-_NARROW = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+
+
+def is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of torch; without torch there are none."""
+    kind = getattr(sys.modules.get("torch"), "Tensor", None)
+    return kind is not None and isinstance(value, kind)
 
 
 def plain_tensor(values: Tensor, what: str) -> Tensor:
@@ -34,6 +41,8 @@ def plain_tensor(values: Tensor, what: str) -> Tensor:
     Raises:
         CalibrationError: it is none.
     """
+    import torch
+
     remedy = ""
     if values.is_nested:
         remedy = "a nested tensor; give one row for each image, all of one length"
@@ -58,13 +67,17 @@ def as_array(values: Any, what: str) -> np.ndarray:
     Raises:
         CalibrationError: nothing that can be read, or values behind a mask.
     """
-    if isinstance(values, Tensor):
+    if is_tensor(values):
+        import torch
+
         values = plain_tensor(values, what).detach().cpu()
-        array: np.ndarray = (values.float() if values.dtype in _NARROW else values).numpy()
+        # What numpy has no kind for.
+        narrow = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+        array: np.ndarray = (values.float() if values.dtype in narrow else values).numpy()
         return array
     try:
         if isinstance(values, (list, tuple)):
-            values = [v.detach().cpu() if isinstance(v, Tensor) else v for v in values]
+            values = [v.detach().cpu() if is_tensor(v) else v for v in values]
         check_mask(values, what)
         found = np.asarray(values)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -147,7 +160,7 @@ def as_threshold(value: Any, finite: bool = False) -> float:
         CalibrationError: something else, NaN, or a number that is infinite where it may not be.
     """
     one = value
-    if isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, np.ndarray) or is_tensor(value):
         array = as_array(value, "the thresholds")
         one = array.item() if array.size == 1 else value
     if not isinstance(one, numbers.Real) or isinstance(one, (bool, np.bool_)):

@@ -1,84 +1,25 @@
-"""Distance: the base of all distances between embeddings; smaller is always more alike.
-
-:func:`is_match` is the one function that turns a distance into a verdict.
-"""
+"""Distance: the base of all distances between embeddings; smaller is always more alike."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator
-from numbers import Real
-from typing import TypeVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from siamese.distances.arrays import as_row_numbers, as_threshold, check_mask, plain_tensor
+from siamese.distances.arrays import as_row_numbers
 from siamese.distances.inputs import as_tensor
 from siamese.errors import CalibrationError, ConfigError
 from siamese.registry import Registry
-
-Values = TypeVar("Values", Tensor, np.ndarray)
 
 # Numbers of a pair-form block: bounds the memory of `Distance.between` at about BLOCK x 8 x 3
 # bytes.
 BLOCK = 1 << 20
 # Components that are added at once: beyond 32,768 numbers torch divides one sum among threads.
 COLUMNS = 1 << 14
-
-
-@overload
-def is_match(distance: float, threshold: float) -> bool: ...
-@overload
-def is_match(distance: Values, threshold: float) -> Values: ...
-def is_match(distance, threshold):  # type: ignore[no-untyped-def]
-    """The verdict "same identity": ``distance <= threshold``.
-
-    The only comparison of a distance with a threshold in this package: calibration, metrics,
-    verification and reports all call it, so that applying a calibrated threshold again gives
-    exactly the counts that were reported. Numbers are compared as they are: numpy and torch would
-    first round the threshold to the array's precision, possibly up.
-
-    Args:
-        distance: a number, or an array or tensor of any shape.
-        threshold: a number in the unit of the distance; it may be infinite.
-
-    Returns:
-        bool, or booleans in the shape of ``distance``; False for NaN.
-
-    Raises:
-        CalibrationError: a threshold that is no number, or NaN, or distances that are no real
-            numbers.
-    """
-    threshold = as_threshold(threshold)
-    if isinstance(distance, Tensor):
-        distance = plain_tensor(distance, "the distances")
-        if distance.dtype == torch.float64:
-            return distance <= threshold
-        if distance.is_floating_point():
-            return distance.float() <= float(floor(threshold))
-        if not distance.is_complex():
-            return distance.double() <= threshold
-    elif isinstance(distance, (np.ndarray, np.floating)) and distance.dtype.kind in "fiu":
-        check_mask(distance, "the distances")
-        if distance.dtype.kind == "f" and distance.dtype.itemsize <= 4:
-            return distance.astype(np.float32) <= floor(threshold)
-        return distance <= threshold
-    elif isinstance(distance, Real) and not isinstance(distance, bool):
-        return bool(distance <= threshold)
-    raise CalibrationError(
-        f"{type(distance).__name__} is no distance; give a real number, or an array or tensor of "
-        f"real numbers"
-    )
-
-
-def floor(threshold: float) -> np.float32:
-    """The largest float32 number not above a threshold; it accepts the same float32 distances."""
-    with np.errstate(over="ignore"):
-        rounded = np.float32(threshold)
-    return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded
 
 
 class Distance(nn.Module):

@@ -18,9 +18,10 @@ from siamese.datasets.identities import normalise_identity
 from siamese.datasets.names import look_alikes, merged
 from siamese.evaluation.audited import Audited, files_below, read_data
 from siamese.evaluation.suspicions import doubt_labels
-from siamese.faces.crops import crop_files, default_cache, kind_of
+from siamese.faces.cache_folder import default_cache
+from siamese.faces.crops import crop_files, kind_of
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import with_no_face
+from siamese.inference.no_face import with_no_face
 
 # Of 256 bits. In LFW all pairs of two people's images up to it show one photograph; the next pair
 # that does not differs in 40.

@@ -30,7 +30,8 @@ from siamese.errors import CalibrationError, ConfigError, did_you_mean, first_li
 from siamese.evaluation.baseline import BASELINES, Baseline
 from siamese.evaluation.data import EvaluationData, prepare_once
 from siamese.evaluation.stages import RunEvaluation, conclude
-from siamese.inference.components import Components, with_no_face
+from siamese.inference.components import Components
+from siamese.inference.no_face import with_no_face
 from siamese.processes import apart, together
 from siamese.verification.figures import gain_in_auc
 from siamese.verification.point import Interval

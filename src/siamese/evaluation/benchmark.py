@@ -21,7 +21,7 @@ from siamese.evaluation.sources import Source, place_of
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import crop_files
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import with_no_face
+from siamese.inference.no_face import with_no_face
 from siamese.pairs.base import FIXED, Pairs
 from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.verification.folds import FoldedEvaluation, cross_validate

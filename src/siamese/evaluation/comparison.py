@@ -31,7 +31,7 @@ from siamese.evaluation.sources import Source, home_of, open_source, pair_rule_a
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.inference.bundle import A_SWEEP, PRETRAINED, RUN, SWEEP, Bundle, bundle_in
-from siamese.inference.components import with_no_face
+from siamese.inference.no_face import with_no_face
 from siamese.pairs.base import PairRule
 from siamese.pairs.fixed_pairs import FixedPairs
 from siamese.verification.paired import PairedComparison, compare_pairs

@@ -44,7 +44,7 @@ from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import CropResult, crop_files, kind_of
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import with_no_face
+from siamese.inference.no_face import with_no_face
 from siamese.processes import apart, together
 from siamese.progress import progress_bar
 

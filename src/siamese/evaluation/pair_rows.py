@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.evaluation.benchmark import BenchmarkDistances
 from siamese.storage import write_whole
 from siamese.verification.folds import FoldedEvaluation

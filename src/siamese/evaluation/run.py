@@ -42,7 +42,8 @@ from siamese.evaluation.stages import (
 )
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import Components, with_no_face
+from siamese.inference.components import Components
+from siamese.inference.no_face import with_no_face
 from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
 from siamese.verification.pair_distances import PairDistances

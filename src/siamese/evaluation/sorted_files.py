@@ -99,7 +99,10 @@ def read_table(path: str | Path) -> list[FaceRow]:
         DataError: missing, or not such a table.
     """
     try:
-        lines = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
+        reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+        if not set(COLUMNS[:8]) <= set(reader.fieldnames or ()):
+            raise ValueError(f"its columns are {reader.fieldnames}")
+        lines = list(reader)
         return [
             FaceRow(
                 line["path"],

@@ -24,7 +24,8 @@ from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
 from siamese.inference.seen import Seen
 from siamese.verification.calibration import Calibration
-from siamese.verification.figures import CHANCE, SplitEvaluation, evaluate_pairs
+from siamese.verification.curves import CHANCE
+from siamese.verification.figures import SplitEvaluation, evaluate_pairs
 from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from siamese.errors import CacheError, DataError, FaceError, ImageError
+from siamese.faces.cache_folder import default_cache
 from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, crop_path, do_jobs
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.files import read_bytes
@@ -77,15 +78,6 @@ class CropResult:
             f"CropResult({kept:,} of {len(self.files):,} images kept, {len(self.skipped)} skipped, "
             f"{len(self.bad)} bad)"
         )
-
-
-def default_cache() -> Path:
-    """``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder."""
-    if folder := os.environ.get("SIAMESE_CACHE"):
-        return Path(folder).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("siamese", appauthor=False))
 
 
 def cache_of(crop: Path) -> Path | None:

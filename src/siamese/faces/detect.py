@@ -13,6 +13,7 @@ from PIL import Image
 
 from siamese.errors import ConfigError, MissingDependencyError, did_you_mean
 from siamese.faces.align import Box
+from siamese.faces.frontal_detector import kept_detector
 from siamese.weight_files import CNN_DETECTOR, FIVE_POINT, has_pretrained, pretrained_file
 
 
@@ -219,7 +220,7 @@ def require_dlib(*files: str) -> None:
 
 
 def _hog(image: np.ndarray, doublings: int, min_score: float) -> list[tuple[Any, float]]:
-    found, scores, _ = _load("hog", lambda: _import_dlib().get_frontal_face_detector()).run(
+    found, scores, _ = _load("hog", lambda: kept_detector(_import_dlib())).run(
         image, doublings, min_score
     )
     return list(zip(found, scores, strict=True))

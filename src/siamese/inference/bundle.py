@@ -134,13 +134,13 @@ class Bundle:
         """
         from siamese.inference.fingerprint import fingerprint_of
 
-        return fingerprint_of(self)
+        return fingerprint_of(self.components, self.tta)
 
     def engine(self, tta: int = 0, device: str | torch.device = "cpu") -> Engine:
         """What runs its network; see :class:`siamese.inference.torch_engine.TorchEngine`."""
         from siamese.inference.torch_engine import TorchEngine
 
-        return TorchEngine(self, tta, device)
+        return TorchEngine(self.components, tta, device)
 
     def with_policy(self, policy: str | dict[str, Any] | Policy | float) -> Calibration:
         """Another threshold on the calibration pairs; see :meth:`siamese.Calibration.with_policy`.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -11,11 +11,8 @@ import torch
 from siamese.backbones.base import BACKBONES, Backbone, as_backbone, own_network
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import ConfigError, UnknownNameError, did_you_mean
+from siamese.errors import UnknownNameError
 from siamese.faces.croppers.base import CROPPERS, Cropper
-from siamese.faces.croppers.dlib_croppers import DlibCropper
-from siamese.faces.croppers.fixed_box import FixedBoxCropper
-from siamese.faces.croppers.none import NoCropper
 from siamese.inference.room import check_room
 from siamese.inference.stored_bundle import check_all_given, check_complete
 from siamese.registry import Registry
@@ -157,39 +154,6 @@ def _check_all_given(description: Mapping[str, Any]) -> None:
         check_all_given(part, registry, description[part])
     if changes := description["augmentation"]:
         check_complete("augmentation", changes, tuple(f.name for f in fields(Augmentation)))
-
-
-NO_FACE = ("error", "whole_image", "skip")
-
-
-def with_no_face(
-    cropper: Cropper, no_face: str | None, choices: Sequence[str] = NO_FACE
-) -> Cropper:
-    """A cropper with another policy for images without a face; the same for None.
-
-    Raises:
-        ConfigError: an unknown policy, or a cropper that looks for no face.
-    """
-    if no_face is None:
-        return cropper
-    if no_face not in choices:
-        raise ConfigError(f"no_face={no_face!r} is not known{did_you_mean(str(no_face), choices)}")
-    if not isinstance(cropper, DlibCropper):
-        raise ConfigError(
-            f"no_face={no_face!r}: this bundle's cropper, {type(cropper).__name__}, looks for no "
-            f"face; leave it out"
-        )
-    return replace(cropper, no_face=no_face)
-
-
-def seen_without_search(cropper: Cropper) -> str | None:
-    """What of a picture is compared by one of our croppers that look for no face.
-
-    None for all others: of a user's own it is not known.
-    """
-    if isinstance(cropper, NoCropper):
-        return "the whole picture"
-    return "the same box of every picture" if isinstance(cropper, FixedBoxCropper) else None
 
 
 def tensors_of(

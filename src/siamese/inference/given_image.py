@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Union
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from siamese.errors import ImageError
 from siamese.faces.images import read_image, to_rgb
+from siamese.reading import open_regular
 
 ImageLike = Union[str, Path, Image.Image, np.ndarray]
 
@@ -51,3 +53,28 @@ def read_given(image: ImageLike) -> tuple[str, np.ndarray]:
     return "<array>", np.ascontiguousarray(
         array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
     )
+
+
+def hash_of(image: ImageLike) -> str:
+    """16 hexadecimal digits of the SHA-256 of a file's content, or of an image's pixels.
+
+    Args:
+        image: as for :func:`read_given`.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    if isinstance(image, (str, Path)):
+        try:
+            with open_regular(image) as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+        except (OSError, ValueError):
+            read_given(image)  # says what is wrong, and what to do
+            raise
+    else:
+        array = read_given(image)[1]
+        digest.update(f"{array.shape}".encode())
+        digest.update(array.data)
+    return digest.hexdigest()[:16]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from siamese.data.embedding import embed_batch
 from siamese.data.tta import TestTimeAugmentation
-
-if TYPE_CHECKING:
-    from siamese.inference.bundle import Bundle
+from siamese.inference.components import Components
 
 
 class TorchEngine:
     """Runs a bundle's network as training did.
 
     Args:
-        bundle: whose network and distance; both are moved to the device.
+        parts: whose network and distance; both are moved to the device.
         tta: changed copies over which embeddings are averaged, 0 for none.
         device: e.g. ``"cpu"`` or ``"cuda"``.
 
@@ -27,11 +25,11 @@ class TorchEngine:
         ConfigError: a ``tta`` that is no number of copies, or one without an augmentation.
     """
 
-    def __init__(self, bundle: Bundle, tta: int = 0, device: str | torch.device = "cpu") -> None:
+    def __init__(self, parts: Components, tta: int = 0, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
-        self._views = TestTimeAugmentation.of(bundle.augmentation, tta)
-        self._backbone = bundle.backbone.for_inference().to(self.device).eval()
-        self._distance = bundle.distance.to(self.device).eval()
+        self._views = TestTimeAugmentation.of(parts.augmentation, tta)
+        self._backbone = parts.backbone.for_inference().to(self.device).eval()
+        self._distance = parts.distance.to(self.device).eval()
 
     @torch.inference_mode()
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:

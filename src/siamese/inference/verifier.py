@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image
 
 from siamese.distances.arrays import given_threshold
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
 from siamese.faces.croppers.base import CROPPERS, Face, Look
 from siamese.faces.quality import Quality, QualityLimits, quality_of
-from siamese.inference.components import with_no_face
 from siamese.inference.engine import Engine, Verifiable
 from siamese.inference.given_image import ImageLike, read_given
+from siamese.inference.loading import load_verifiable
+from siamese.inference.no_face import with_no_face
 from siamese.inference.verdict import Verification
 from siamese.progress import progress_bar
 from siamese.verification.calibration import Calibration
@@ -137,18 +138,18 @@ class Verifier:
         """Read a bundle, or a run's folder with a bundle in it; other arguments as the class's.
 
         Args:
-            folder: of the bundle, or of a run.
+            folder: of the bundle, or of a run; or an ``.onnx`` file that
+                :func:`siamese.export_onnx` wrote, which onnxruntime runs without torch.
             trusted: public keys, one of which must have signed it; see :meth:`siamese.Bundle.load`.
 
         Raises:
             BundleError: missing, incomplete, altered, of a newer version, or not signed by a
                 trusted key.
+            MissingDependencyError: a bundle without torch, or an .onnx file without onnxruntime.
             ConfigError, CalibrationError: see the class.
         """
-        from siamese.inference.bundle import Bundle
-
         made = cls(
-            Bundle.load(folder, trusted),
+            load_verifiable(folder, trusted),
             policy=policy,
             threshold=threshold,
             no_face=no_face,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.report.plots import GENUINE, IMPOSTOR, blank_figure, drawable, text_width
 from siamese.verification.confusion import Confusion
 from siamese.verification.pair_distances import PairSample

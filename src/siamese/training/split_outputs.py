@@ -11,7 +11,8 @@ from siamese.data.dataset import SplitOrigin
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import BatchPlan, Sampler
 from siamese.data.samplers.identity_sampler import IdentitySampler
-from siamese.distances.base import Distance, is_match
+from siamese.distances.base import Distance
+from siamese.distances.verdict import is_match
 from siamese.errors import DataError
 from siamese.losses.base import all_pairs
 from siamese.pairs.base import PairRule

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from siamese.backbones.base import Backbone
 from siamese.evaluation.baselines import judged_split
-from siamese.inference.components import seen_without_search
+from siamese.inference.no_face import seen_without_search
 from siamese.report import tables
 from siamese.report.group_tables import show_groups
 from siamese.training.resuming import PreviousRun

@@ -18,7 +18,7 @@ import numpy as np
 
 from siamese.distances.arrays import as_threshold
 from siamese.errors import CalibrationError, first_line
-from siamese.reading import parse_json
+from siamese.reading import parse_json, read_bytes
 from siamese.registry import as_plain
 from siamese.storage import write_whole
 from siamese.verification.assurance import Assured, choose_assured
@@ -28,7 +28,7 @@ from siamese.verification.curves import Choice, ThresholdCurve
 from siamese.verification.point import GIVEN, Interval, OperatingPoint, rates_at
 from siamese.verification.policies.base import OBSERVED, Policy, as_policy, is_number
 from siamese.verification.probability import ProbabilityMap, as_distances
-from siamese.verification.stored_arrays import check_numbers, read_arrays
+from siamese.verification.stored_arrays import LARGEST, arrays_of, check_numbers
 from siamese.verification.stored_point import Real, Share
 
 # In a file, of the point and of what stands beside it.
@@ -165,6 +165,16 @@ class Calibration:
             CalibrationError: the file cannot be written.
         """
         path = Path(path).expanduser()
+        try:
+            write_whole(path, self.encode())
+        except OSError as error:
+            raise CalibrationError(
+                f"{path}: cannot be written ({error.strerror or error}); choose another place"
+            ) from error
+        return path
+
+    def encode(self) -> bytes:
+        """What :meth:`save` writes."""
         text = json.dumps(
             {"point": self.point.to_dict(), "rest": self.to_dict(whole=True)}, allow_nan=False
         )
@@ -173,13 +183,7 @@ class Calibration:
         } | self.arrays(whole=True)
         archive = io.BytesIO()
         np.savez_compressed(archive, **parts)
-        try:
-            write_whole(path, archive.getvalue())
-        except OSError as error:
-            raise CalibrationError(
-                f"{path}: cannot be written ({error.strerror or error}); choose another place"
-            ) from error
-        return path
+        return archive.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -189,21 +193,35 @@ class Calibration:
             CalibrationError: no such file, or not one that :meth:`save` wrote.
         """
         try:
-            arrays = read_arrays(Path(path).expanduser())
-            written = parse_json(arrays.pop("json").tobytes(), _MOST_VALUES)
-            values = msgspec.convert(written, _File)
-            return cls.restore(OperatingPoint.from_dict(values.point), values.rest, arrays)
+            content = read_bytes(Path(path).expanduser(), LARGEST)
         except FileNotFoundError as error:
             raise CalibrationError(
                 f"{path}: no such file; give one that Calibration.save wrote"
             ) from error
+        except (OSError, ValueError) as error:
+            raise _no_calibration(path, error) from error
+        return cls.decode(content, str(path))
+
+    @classmethod
+    def decode(cls, content: bytes, name: str = "<bytes>") -> Calibration:
+        """The calibration that :meth:`encode` gave, identical to the last bit.
+
+        Args:
+            content: of the file.
+            name: what errors call it.
+
+        Raises:
+            CalibrationError: something else.
+        """
+        try:
+            arrays = arrays_of(content)
+            written = parse_json(arrays.pop("json").tobytes(), _MOST_VALUES)
+            values = msgspec.convert(written, _File)
+            return cls.restore(OperatingPoint.from_dict(values.point), values.rest, arrays)
         except CalibrationError as error:
-            raise CalibrationError(f"{path}: {error}") from error
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise CalibrationError(
-                f"{path}: not a calibration ({first_line(error)}); give a file that "
-                f"Calibration.save wrote"
-            ) from error
+            raise CalibrationError(f"{name}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_calibration(name, error) from error
 
     @classmethod
     def restore(
@@ -330,6 +348,12 @@ class Calibration:
     def __repr__(self) -> str:
         band = f", 95 %: {self.band[0]:.4f}-{self.band[1]:.4f}" if self.band else ""
         return f"Calibration({self.point!r}{band})"
+
+
+def _no_calibration(name: object, error: Exception) -> CalibrationError:
+    return CalibrationError(
+        f"{name}: not a calibration ({first_line(error)}); give a file that Calibration.save wrote"
+    )
 
 
 def make_calibration(

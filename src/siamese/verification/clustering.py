@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.arrays import as_array, as_threshold
-from siamese.distances.base import Distance, as_distance, is_match
+from siamese.distances.base import Distance, as_distance
 from siamese.distances.inputs import as_tensor
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, did_you_mean
 
 _NUMBERS = 1 << 22  # distances at a time

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamese.distances.arrays import as_array, as_float64, as_threshold
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError
 
 

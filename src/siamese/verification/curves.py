@@ -20,6 +20,8 @@ from siamese.verification.smoothing import choose_smoothed
 
 # Lower bits of a float32 number in which kept thresholds do not differ: 2^-10 of the number.
 _KEPT_BITS = 13
+# An area under the ROC curve that is no better than guessing, for all practical purposes.
+CHANCE = 0.55
 
 
 class Choice(NamedTuple):

@@ -23,8 +23,6 @@ from siamese.verification.probability import ProbabilityMap, Reliability, reliab
 from siamese.verification.same_pairs import check_same_pairs, same_distances
 
 METRICS = ("accuracy", "error", "precision", "recall", "fmr", "f1", "auc", "eer")
-# An area under the ROC curve that is no better than guessing, for all practical purposes.
-CHANCE = 0.55
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamese.distances.arrays import as_array, as_threshold
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.confusion import check_pairs
 from siamese.verification.curves import ThresholdCurve

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.base import Pairs
 from siamese.verification.confusion import Confusion, count_verdicts

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from siamese.distances.arrays import as_array, as_float64, as_threshold
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError
 from siamese.verification.bootstrap import MIN_IDENTITIES
 from siamese.verification.draw_order import common_keys

@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
-from siamese.reading import Unreadable, check_archive, read_bytes
+from siamese.reading import Unreadable, check_archive
 
 # Of an archive as it lies on the disk, and of all of its arrays together.
 LARGEST, LARGEST_UNPACKED, MOST_ARRAYS = 1 << 28, 1 << 30, 64
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def arrays_of(archived: bytes) -> dict[str, np.ndarray]:
     """The arrays of an archive by their names; whole and floating point numbers only.
 
     Memory is bounded: a header that announces more numbers than follow it is refused before any is
@@ -23,9 +22,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises:
         Unreadable: no such archive, too large, or arrays of something else.
-        OSError: the file cannot be read.
     """
-    content = io.BytesIO(read_bytes(path, LARGEST))
+    content = io.BytesIO(archived)
     members = check_archive(content, LARGEST_UNPACKED, compressed=True)
     if len(members) > MOST_ARRAYS:
         raise Unreadable(f"it has more than {MOST_ARRAYS} arrays")

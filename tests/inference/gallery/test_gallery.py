@@ -105,6 +105,18 @@ def test_a_photograph_is_enrolled_once(gallery, photographs, tmp_path):
     assert gallery.people["Ann"] == 3
 
 
+def test_a_photograph_of_two_people_is_said(gallery, photographs, tmp_path):
+    made = gallery.enrol("Bob", photographs[0])
+    assert made.notes == {str(photographs[0]): ("it is enrolled as 'Ann', too",)}
+    again = siamese.Gallery.load(gallery.save(tmp_path / "gallery"), verifier())
+    again.remove("Bob")
+    assert again.enrol("Zoë", photographs[0]).notes == made.notes
+    again.remove("Ann")
+    assert again.enrol("Eve", photographs[0]).notes == {
+        str(photographs[0]): ("it is enrolled as 'Zoë', too",)
+    }
+
+
 def test_what_cannot_be_enrolled_is_named_and_the_rest_is(gallery, photographs, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no image")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -68,6 +69,7 @@ class BinaryPatterns(nn.Module):
     def __init__(self, mirror: bool = True, scales: Sequence[PatternScale] = SCALES) -> None:
         super().__init__()
         self.mirror, self.scales = mirror, [PatternScale(*scale) for scale in scales]
+        self._count = _histograms
         grids = [cells for scale in self.scales for _, cells in _grids(scale)]
         self.size = sum(folded_size(cells, PATTERNS, mirror) for cells in grids)
         uniform = _uniform()
@@ -82,9 +84,23 @@ class BinaryPatterns(nn.Module):
             copy = centre_of(grey, scale.share, scale.side).round()[:, 0]
             patterns = self.uniform[_patterns(copy, scale.radius)]
             for first, cells in _grids(scale):
-                counts = _histograms(patterns[:, first:, first:], scale.cell, cells).sqrt_()
+                counts = self._count(patterns[:, first:, first:], scale.cell, cells).sqrt()
                 found.append(fold(counts, self.mirrored if self.mirror else None))
         return torch.cat(found, dim=1)
+
+    def fixed(self) -> BinaryPatterns:
+        """For exporters: counts by comparing each pixel with every pattern."""
+        other = copy.deepcopy(self)
+        other._count = _compared_histograms
+        return other
+
+
+def _compared_histograms(patterns: Tensor, cell: int, cells: int) -> Tensor:
+    """As :func:`_histograms`, with more work and memory."""
+    side = cell * cells
+    every = torch.arange(PATTERNS, device=patterns.device)
+    is_one = (patterns[:, :side, :side, None] == every).float()
+    return is_one.view(-1, cells, cell, cells, cell, PATTERNS).sum(dim=(2, 4))
 
 
 def _grids(scale: PatternScale) -> list[tuple[int, int]]:
@@ -100,7 +116,7 @@ def _patterns(copy: Tensor, radius: int) -> Tensor:
     found = torch.zeros_like(middle, dtype=torch.int64)
     for bit, (down, right) in enumerate(_NEIGHBOURS):
         top, left = radius * (1 + down), radius * (1 + right)
-        found |= (copy[:, top : top + height, left : left + width] >= middle).long() << bit
+        found = found + (copy[:, top : top + height, left : left + width] >= middle) * 2**bit
     return found
 
 

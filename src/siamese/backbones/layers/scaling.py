@@ -37,3 +37,25 @@ def centre_of(images: Tensor, share: float, side: int) -> Tensor:
         part = part.contiguous()
     with torch.autocast(images.device.type, enabled=False):
         return F.interpolate(part, (side, side), mode="bilinear", antialias=True)
+
+
+def centre_as_whole_numbers(images: Tensor, share: float, side: int) -> Tensor:
+    """What :func:`centre_of` gives of uint8 images, computed in floating point: for exporters.
+
+    As torch scales them: along the rows first, each direction rounded to whole colours. About one
+    pixel in 300 differs by one, where torch's own fractions are coarser.
+
+    Args:
+        images: (B, C, H, W) uint8; squares.
+        share, side: as for :func:`centre_of`.
+
+    Returns:
+        (B, C, side, side) float32, whole numbers 0..255.
+    """
+    size = images.shape[-1]
+    border = round(size * (1 - share) / 2)
+    part = images[..., border : size - border, border : size - border].float()
+    for shape in ((size - 2 * border, side), (side, side)):
+        if part.shape[-2:] != shape:
+            part = F.interpolate(part, shape, mode="bilinear", antialias=True).round()
+    return part

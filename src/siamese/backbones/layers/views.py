@@ -5,6 +5,7 @@ They are always the same ones, so that an embedding stays a function of the imag
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 
 import torch
@@ -47,6 +48,7 @@ def mean_over_views(
     return F.normalize(mean, dim=1) if unit_length else mean
 
 
+@functools.lru_cache(maxsize=8)
 def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
     """The changes of ``count`` jittered copies of images of ``side`` pixels.
 
@@ -62,6 +64,11 @@ def jitter_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
         outermost pixel centres, as ``affine_grid`` takes them; (count,) bool, which copies are
         mirrored.
     """
+    with torch.inference_mode(False):  # they are kept, and a training may follow
+        return _drawn_maps(count, side)
+
+
+def _drawn_maps(count: int, side: int) -> tuple[Tensor, Tensor]:
     sobol = torch.quasirandom.SobolEngine(4, scramble=False)  # type: ignore[no-untyped-call]
     points = sobol.draw(count + 1, dtype=torch.float64)[1:]  # the first one is a corner
     angle = torch.deg2rad((2 * points[:, 0] - 1) * _DEGREES)
@@ -83,7 +90,7 @@ def warp(images: Tensor, change: Tensor) -> Tensor:
     """
     size = [1, *images.shape[1:]]
     grid = F.affine_grid(change[None].to(images), size, align_corners=True).expand(
-        len(images), -1, -1, -1
+        images.shape[0], -1, -1, -1
     )
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 

@@ -108,6 +108,10 @@ class Whitening(nn.Module):
         """Count batches from 0 again: the first one replaces what is known and stays until then."""
         self.batches.zero_()
 
+    def fixed(self) -> FixedWhitening:
+        """What it does in evaluation mode now, without what training tracks: for exporters."""
+        return FixedWhitening(self.mean.detach().clone(), self._matrix().clone())
+
     def _count(self) -> int:
         """The number of this batch, from 1 on; an accelerator is not asked for it each time."""
         if self._counted is None or self._counted[0] != _state(self.batches):
@@ -133,6 +137,27 @@ class Whitening(nn.Module):
                 matrix = ((directions * scale) @ directions.T).to(self.covariance)
             self._transform = (key, matrix)
         return self._transform[1]
+
+
+class FixedWhitening(nn.Module):
+    """:class:`Whitening` in evaluation mode, as a product with one matrix.
+
+    Args:
+        mean: (D,) float32.
+        matrix: (D, D) float32.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, mean: Tensor, matrix: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, D) -> (B, D), of unit length."""
+        return F.normalize((embeddings.float() - self.mean) @ self.matrix, dim=1)
 
 
 def _state(buffer: Tensor) -> tuple[int, ...]:

@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamese.bounds import check_whole
-from siamese.datasets.identities import normalise_identity
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import (
     ConfigError,
     FaceError,
     GalleryError,
     ImageError,
-    did_you_mean,
     printable,
 )
 from siamese.inference.gallery import stored
+from siamese.inference.gallery.enrolled import Enrolled
 from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
 from siamese.inference.gallery.results import Candidate, Enrolment, Identification
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
 from siamese.inference.gallery.segment import Segment, joined
-from siamese.inference.given_image import ImageLike, read_given
+from siamese.inference.given_image import ImageLike, hash_of
 
 if TYPE_CHECKING:
     from siamese.inference.gallery.faiss_index import FaissIndex
@@ -72,41 +71,37 @@ class Gallery:
             )
         self.verifier = verifier
         self.folder: Path | None = None
-        self._segments: list[Segment] = []
-        self._new: list[tuple[str, np.ndarray, str, str]] = []  # rows that are in no segment yet
         self._generation = 0
-        self._size: int | None = None
         self._held = False
         self._index: FaissIndex | None = None
-        self._searched: tuple[list[str], list[Rows], np.ndarray] | None = None  # until it changes
-        self._names: dict[str, str] = {}  # as identities are compared -> as they are shown
-        self._counts: dict[str, int] = {}
-        self._hashes: dict[str, set[str]] = {}
+        self._enrolled = Enrolled()
 
     # --- who is enrolled ---
 
     @property
     def people(self) -> Mapping[str, int]:
         """Name -> number of photographs, in order of the names."""
-        return dict(sorted(self._counts.items()))
+        return dict(sorted(self._enrolled.counts.items()))
 
     @property
     def photographs(self) -> int:
         """Number of embeddings."""
-        return sum(self._counts.values())
+        return sum(self._enrolled.counts.values())
 
     def __len__(self) -> int:
         """Number of people."""
-        return len(self._counts)
+        return len(self._enrolled.counts)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and normalise_identity(name) in self._names
+        return isinstance(name, str) and self._enrolled.shown(name) is not None
 
     def __repr__(self) -> str:
         where = f", folder={str(self.folder)!r}" if self.folder else ""
         return f"Gallery({len(self):,} people, {self.photographs:,} photographs{where})"
 
-    def enrol(self, name: str, photographs: ImageLike | Sequence[ImageLike]) -> Enrolment:
+    def enrol(
+        self, name: str, photographs: ImageLike | Sequence[ImageLike], *, required: bool = True
+    ) -> Enrolment:
         """Add photographs of a person; in memory, until :meth:`save`.
 
         Of a photograph with several faces the one is taken that the bundle's cropper chooses, and
@@ -116,9 +111,10 @@ class Gallery:
             name: of the person. Names that differ only in case or white space at the ends are one
                 person's.
             photographs: one or more: paths, PIL images, or arrays (H, W, 3) or (H, W) uint8.
+            required: whether it is an error that none of them could be enrolled.
 
         Raises:
-            FaceError: none of the photographs could be enrolled; it says why.
+            FaceError: none of the photographs could be enrolled, and one is required; it says why.
             ConfigError: no name, or no photographs.
         """
         shown = self._name(name)
@@ -134,14 +130,13 @@ class Gallery:
                 else f"<photograph {number + 1}>"
             )
             try:
-                label, array = read_given(photograph)
-                content = _hash_of(photograph, array)
-                if content in self._hashes.get(shown, ()):
+                content = hash_of(photograph)
+                if self._enrolled.has(shown, content):
                     known += 1
                     continue
-                look = self.verifier.look(array)
+                look = self.verifier.look(photograph)
                 if look.faces == 0:
-                    raise FaceError(f"{label}: no face found")
+                    raise FaceError(f"{place}: no face found")
             except (ImageError, FaceError) as error:
                 left_out[place] = str(error)
                 continue
@@ -149,11 +144,15 @@ class Gallery:
             said = list(quality.warnings) if quality else []
             if look.faces is not None and look.faces > 1:
                 said.insert(0, f"{look.faces} faces; one of them was enrolled")
+            if others := self._enrolled.others(shown, content):
+                said.append(f"it is enrolled as {', '.join(map(repr, sorted(others)))}, too")
             if said:
                 notes[place] = tuple(said)
-            self._add(shown, self.verifier.embed_faces([look.face])[0], place, content)
+            row = self.verifier.embed_faces([look.face])[0]
+            self._enrolled.add(shown, row, place, content)
+            self._index = None
             added += 1
-        if not added and not known:
+        if required and not added and not known:
             reasons = "; ".join(left_out.values())
             raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
         return Enrolment(shown, added, known, left_out, notes)
@@ -185,7 +184,17 @@ class Gallery:
             )
         for row, place in zip(rows, places, strict=True):
             one = row.astype(np.float32)
-            self._add(shown, one, place, hashlib.sha256(one.tobytes()).hexdigest()[:16])
+            content = hashlib.sha256(one.tobytes()).hexdigest()[:16]
+            self._enrolled.add(shown, one, place, content)
+        self._index = None
+
+    def name_of(self, name: str) -> str:
+        """A person's name as the gallery shows it.
+
+        Raises:
+            GalleryError: nobody of that name is enrolled.
+        """
+        return self._enrolled.of(name)
 
     def remove(self, name: str) -> int:
         """Take a person out; in memory, until :meth:`save`, which takes it out of the files.
@@ -199,18 +208,8 @@ class Gallery:
         Raises:
             GalleryError: nobody of that name is enrolled.
         """
-        shown = self._names.pop(normalise_identity(name), None)
-        if shown is None:
-            raise GalleryError(
-                f"nobody called {name!r} is enrolled{did_you_mean(str(name), self._counts)}"
-            )
-        self._freeze()
-        self._segments = [
-            kept for segment in self._segments if (kept := segment.without(shown)) is not None
-        ]
-        self._index = self._searched = None
-        self._hashes.pop(shown, None)
-        return self._counts.pop(shown)
+        self._index = None
+        return self._enrolled.remove(self.name_of(name))
 
     # --- who is on a photograph ---
 
@@ -292,17 +291,18 @@ class Gallery:
                 f"the embeddings have shape {probes.shape}, {probes.dtype}; give (n, D) finite "
                 f"floating point numbers"
             )
-        if probes.shape[1] != self._size:
+        enrolled = self._enrolled
+        if probes.shape[1] != enrolled.size:
             raise ConfigError(
                 f"the embeddings have {probes.shape[1]} numbers, those of the gallery "
-                f"{self._size}; embed with its network"
+                f"{enrolled.size}; embed with its network"
             )
-        names, parts, ends = self._rows()
+        names, parts, _ = enrolled.searchable()
         limit = threshold.threshold
         return [
             tuple(
                 Candidate(
-                    names[code], float(d), self._photograph(row, ends), is_match(float(d), limit)
+                    names[code], float(d), enrolled.photograph(row), is_match(float(d), limit)
                 )
                 for code, row, d in zip(
                     one.codes.tolist(), one.rows.tolist(), one.distances, strict=True
@@ -321,8 +321,7 @@ class Gallery:
             GalleryError: nobody is enrolled.
         """
         self._check_people()
-        self._freeze()
-        whole = joined(self._segments)
+        whole = self._enrolled.whole()
         return whole.names, whole.embeddings
 
     def is_enrolled(self, name: str, photograph: ImageLike) -> bool:
@@ -331,9 +330,7 @@ class Gallery:
         Raises:
             ImageError: it cannot be read.
         """
-        shown = self._names.get(normalise_identity(name))
-        known = self._hashes.get(shown, set()) if shown is not None else set()
-        return bool(known) and _hash_of(photograph, read_given(photograph)[1]) in known
+        return name in self and self._enrolled.has(name, hash_of(photograph))
 
     def threshold(
         self,
@@ -376,7 +373,7 @@ class Gallery:
         kind = self.verifier.bundle.distance_name
         if kind not in ("euclidean", "cosine"):
             raise ConfigError(f"faiss knows no {kind} distance; search exactly")
-        self._index = FaissIndex(self._rows()[1], kind == "cosine", lists, probes)
+        self._index = FaissIndex(self._enrolled.searchable().parts, kind == "cosine", lists, probes)
 
     # --- in files ---
 
@@ -397,7 +394,6 @@ class Gallery:
         target = self.folder if folder is None else Path(folder).expanduser()
         if target is None:
             raise GalleryError("the gallery has no folder yet; give one: save(folder)")
-        self._freeze()
         with contextlib.nullcontext() if self._held else stored.locked(target):
             self._check_target(target)
             own = target == self.folder
@@ -405,16 +401,16 @@ class Gallery:
                 stored.VERSION,
                 self.verifier.bundle.fingerprint,
                 self.verifier.bundle.distance_name,
-                self._size or 1,
+                self._enrolled.size or 1,
                 _name_of(self.verifier.source) or "",
                 self._generation + 1,
                 [],
             )
-            segments = _compacted(self._segments)
+            segments = _compacted(self._enrolled.segments)
             if not own:  # files of another folder
                 segments = [s if s.stored is None else joined([s]) for s in segments]
-            self._segments = list(stored.write_gallery(target, index, segments).segments)
-        self._generation, self.folder, self._searched = index.generation, target, None
+            self._enrolled.replace(stored.write_gallery(target, index, segments).segments)
+        self._generation, self.folder = index.generation, target
         return target
 
     @classmethod
@@ -450,10 +446,8 @@ class Gallery:
                 f"{folder}: its embeddings are of another network, or of other crops, than this "
                 f"bundle's, and cannot be compared{where}; give that bundle, or enrol anew"
             )
-        made.folder, made._segments = place, list(found.segments)
+        made.folder, made._enrolled = place, Enrolled(found.segments)
         made._generation = found.index.generation
-        for segment in found.segments:
-            made._count(segment)
         return made
 
     @contextlib.contextmanager
@@ -482,65 +476,18 @@ class Gallery:
                 f"a person's name must be a text of 1 to {LONGEST_NAME:,} characters, not "
                 f"{name!r:.80}"
             )
-        return self._names.get(normalise_identity(name), name.strip())
-
-    def _add(self, shown: str, row: np.ndarray, place: str, content: str) -> None:
-        if self._size not in (None, len(row)):
-            raise ConfigError(
-                f"the embeddings have {len(row)} numbers, those of the gallery {self._size}; embed "
-                f"with its network"
-            )
-        self._size, self._index, self._searched = len(row), None, None
-        self._new.append((shown, row, place, content))
-        self._names.setdefault(normalise_identity(shown), shown)
-        self._counts[shown] = self._counts.get(shown, 0) + 1
-        self._hashes.setdefault(shown, set()).add(content)
-
-    def _count(self, segment: Segment) -> None:
-        self._size = segment.embeddings.shape[1]
-        counts = np.bincount(segment.codes, minlength=len(segment.people)).tolist()
-        ends = np.cumsum(counts).tolist()
-        for name, count, end in zip(segment.people, counts, ends, strict=True):
-            self._names.setdefault(normalise_identity(name), name)
-            self._counts[name] = self._counts.get(name, 0) + count
-            self._hashes.setdefault(name, set()).update(segment.hashes[end - count : end])
-
-    def _freeze(self) -> None:
-        """Put new rows into a segment."""
-        if self._new:
-            names, rows, places, contents = zip(*self._new, strict=True)
-            self._segments.append(Segment.of(names, np.stack(rows), places, contents))
-            self._new = []
-
-    def _rows(self) -> tuple[list[str], list[Rows], np.ndarray]:
-        """The people in order of their names, all rows with codes into that list, ends of parts."""
-        if self._searched is None:
-            self._freeze()
-            names = sorted(self._counts)
-            codes = {name: code for code, name in enumerate(names)}
-            parts = [
-                Rows(s.embeddings, np.array([codes[n] for n in s.people])[s.codes], s.norms)
-                for s in self._segments
-            ]
-            ends = np.cumsum([len(s) for s in self._segments])
-            self._searched = names, parts, ends
-        return self._searched
+        return self._enrolled.shown(name) or name.strip()
 
     def _nearest(self, probes: np.ndarray, parts: list[Rows], k: int) -> list[Nearest]:
         measure = self.verifier.measure
         if self._index is not None:
-            most = max(self._counts.values())
+            most = max(self._enrolled.counts.values())
             return self._index.nearest(probes, parts, k, measure, most)
         kind = self.verifier.bundle.distance_name
         return nearest_people(probes, parts, k, measure, kind=kind)
 
-    def _photograph(self, row: int, ends: np.ndarray) -> str:
-        part = int(np.searchsorted(ends, row, side="right"))
-        segment = self._segments[part]
-        return segment.photographs[row - int(ends[part]) + len(segment)]
-
     def _check_people(self) -> None:
-        if not self._counts:
+        if not self._enrolled.counts:
             raise GalleryError(
                 "nobody is enrolled; enrol somebody first: siamese enrol, or enrol()"
             )
@@ -568,16 +515,6 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
     if len(small) <= _MOST_SMALL:
         return segments
     return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
-
-
-def _hash_of(photograph: Any, array: np.ndarray) -> str:
-    """16 hexadecimal digits of the SHA-256 of a file's content, or of an image's pixels."""
-    if isinstance(photograph, (str, Path)):
-        with Path(photograph).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    digest = hashlib.sha256(str(array.shape).encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
 
 
 def _name_of(source: str | None) -> str | None:

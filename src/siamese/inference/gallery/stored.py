@@ -23,10 +23,9 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
 
-from siamese.errors import GalleryError, first_line
+from siamese.errors import GalleryError, MissingDependencyError, first_line
 from siamese.inference.gallery.segment import Segment
 from siamese.reading import Unreadable, open_regular, read_bytes
 
@@ -179,7 +178,15 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         GalleryError: another process writes, or the folder cannot be written.
+        MissingDependencyError: filelock is not installed.
     """
+    try:
+        from filelock import FileLock, Timeout  # searching does without
+    except ImportError as error:
+        raise MissingDependencyError(
+            "writing a gallery needs filelock, which is not installed; run: pip install filelock"
+        ) from error
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)

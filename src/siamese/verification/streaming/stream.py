@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from siamese.distances.arrays import as_threshold
-from siamese.distances.base import DISTANCES, Distance, floor
+from siamese.distances.base import DISTANCES, Distance
+from siamese.distances.verdict import floor
 from siamese.pairs.all_pairs import AllPairs
 from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import Pairs

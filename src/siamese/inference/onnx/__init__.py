@@ -1,0 +1,1 @@
+"""A bundle as one .onnx file, which onnxruntime runs without torch."""
