@@ -136,7 +136,9 @@ def drop(page, selector, *paths):
     data = page.evaluate_handle(
         """files => {
             const data = new DataTransfer();
-            for (const [name, bytes] of files) data.items.add(new File([new Uint8Array(bytes)], name));
+            for (const [name, bytes] of files) {
+                data.items.add(new File([new Uint8Array(bytes)], name));
+            }
             return data;
         }""",
         given,
@@ -311,7 +313,8 @@ def test_it_says_when_the_server_is_gone(browser, files):
 _CONTRASTS = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
   const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map((v) => v / 255)
+      .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const behind = (node) => {
@@ -322,7 +325,8 @@ _CONTRASTS = """() => {
     return [255, 255, 255];
   };
   let least = 21;
-  for (const node of document.querySelectorAll("h1, h2, p, th, td, label, button, span, output, small, footer, select")) {
+  const texts = "h1, h2, p, th, td, label, button, span, output, small, footer, select";
+  for (const node of document.querySelectorAll(texts)) {
     if (!node.innerText?.trim()) continue;
     const [a, b] = [light(parts(getComputedStyle(node).color)), light(behind(node))];
     least = Math.min(least, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
@@ -331,5 +335,6 @@ _CONTRASTS = """() => {
 }"""
 # Controls and pictures without a name.
 _UNNAMED = """() => [...document.querySelectorAll("button, select, input, img, [role=img]")]
-  .filter((node) => !(node.getAttribute("aria-label") || node.alt || node.labels?.length || node.innerText?.trim()))
+  .filter((node) => !node.getAttribute("aria-label") && !node.alt)
+  .filter((node) => !node.labels?.length && !node.innerText?.trim())
   .map((node) => node.outerHTML)"""

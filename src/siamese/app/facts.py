@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.inference.components import seen_without_search
+from siamese.inference.no_face import seen_without_search
 from siamese.inference.verifier import Verifier
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import ThresholdCurve

@@ -9,7 +9,7 @@ import msgspec
 
 from siamese.app.limits import Refused
 from siamese.app.sight import decoded, face_facts, picture_facts, without_name
-from siamese.distances.base import is_match
+from siamese.distances.verdict import is_match
 from siamese.errors import FaceError, ImageError
 from siamese.inference.gallery.gallery import Gallery
 from siamese.inference.gallery.results import Candidate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 
 from siamese.app import limits
 from siamese.app.facts import bundle_facts
-from siamese.app.folder import FolderFigures
 from siamese.app.guard import Guard
 from siamese.app.limits import Refused, read_body, read_settings
 from siamese.app.searches import Limit, found_people, gallery_facts, limited
@@ -24,6 +23,9 @@ from siamese.app.worker import Worker
 from siamese.errors import SiameseError, printable
 from siamese.inference.gallery.gallery import Gallery
 from siamese.inference.verifier import Verifier
+
+if TYPE_CHECKING:  # evaluating needs torch, a verifier of an .onnx file does not
+    from siamese.app.folder import FolderFigures
 
 _TYPES = {
     "html": "text/html; charset=utf-8",
