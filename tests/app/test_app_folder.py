@@ -1,5 +1,7 @@
 """The figures of a folder: those of the evaluation, at any threshold, and how far it is."""
 
+import threading
+
 import pytest
 import torch
 from tests.app.stage import client_of, small_bundle
@@ -73,7 +75,31 @@ def test_it_says_how_far_it_is(people, tmp_path):
     assert folder.to_dict()["state"] == "done"
     assert ("cropping", 32, 32) in heard
     assert ("embedding", 1, 1) in heard
-    assert not folder.is_running
+
+
+def test_it_stops_at_the_next_step(people, tmp_path):
+    steps = []
+
+    class Slow(FolderFigures):
+        def _hear(self, what, done, total):
+            steps.append(what)
+            started.set()
+            goes_on.wait(5)
+            super()._hear(what, done, total)
+
+    started, goes_on = threading.Event(), threading.Event()
+    folder = Slow(
+        "people",
+        lambda: siamese.evaluate_run(small_bundle(), people, cache=tmp_path, progress=False),
+    )
+    thread = folder.start()
+    assert started.wait(30)
+    assert not folder.abandon(0.01)  # it is in the middle of a step
+    goes_on.set()
+    assert folder.abandon(30)
+    assert not thread.is_alive()
+    assert steps == ["cropping"]
+    assert FolderFigures("people", lambda: None).abandon()  # never started
 
 
 def test_why_there_are_none(tmp_path):

@@ -202,6 +202,12 @@ def test_the_histogram_counts_every_pair_once(verifier):
         assert sum(found["impostor"][: i + 1]) == upto.fp
 
 
+def test_a_pair_at_an_edge_is_counted_up_to_it():
+    ones = np.arange(1, 12)
+    curve = siamese.ThresholdCurve(np.arange(11, dtype=np.float32), ones, ones)
+    assert histogram(curve, 10)["genuine"] == [2] + [1] * 9
+
+
 # --- a gallery ---
 
 
@@ -289,8 +295,10 @@ def test_bodies_are_bounded_before_they_are_read(client, monkeypatch):
 
 
 def test_a_body_that_is_longer_than_it_says_is_cut_off():
+    parts = iter(range(9, -1, -1))
+
     async def receive():
-        return {"type": "http.request", "body": b"x" * 600, "more_body": True}
+        return {"type": "http.request", "body": b"x" * 600, "more_body": next(parts) > 0}
 
     scope = {
         "type": "http",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from siamese.app.facts import point_facts
@@ -20,6 +22,10 @@ from siamese.verification.thresholds import calibrate_pairs
 DATA = "data"  # what evaluate_run calls the split
 
 
+class _Abandoned(BaseException):
+    """Nobody waits for the figures any more; caught by nothing on its way."""
+
+
 class FolderFigures:
     """The figures of a bundle on a folder of people.
 
@@ -32,17 +38,28 @@ class FolderFigures:
         self._name, self._evaluate = name, evaluate
         self._state: dict[str, Any] = {"state": "running", "doing": "starting"}
         self._counts: Calibration | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._abandoned = False
 
     def start(self) -> threading.Thread:
         """Begin; the thread does not keep the process from ending."""
-        thread = threading.Thread(target=self._run, daemon=True)
-        thread.start()
-        return thread
+        self._thread.start()
+        return self._thread
 
-    @property
-    def is_running(self) -> bool:
-        """Whether the figures are not there yet, and may still come."""
-        return bool(self._state["state"] == "running")
+    def abandon(self, seconds: float = 15.0) -> bool:
+        """Stop at the next step, with the processes that look for faces.
+
+        Args:
+            seconds: to wait for that at most.
+
+        Returns:
+            whether it has stopped.
+        """
+        self._abandoned = True
+        if self._thread.is_alive():
+            with _without_words():
+                self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def to_dict(self) -> dict[str, Any]:
         """How far it is, or the figures, or why there are none; plain JSON values."""
@@ -69,6 +86,8 @@ class FolderFigures:
                 "at": self.at(found.operating_point.threshold),
                 "state": "done",
             }
+        except _Abandoned:
+            self._state = {"state": "failed", "error": "stopped"}
         except SiameseError as error:
             self._state = {"state": "failed", "error": printable(str(error))}
         except Exception as error:  # no thread may die without a word
@@ -77,7 +96,22 @@ class FolderFigures:
             self._state = {"state": "failed", "error": what}
 
     def _hear(self, what: str, done: int, total: int | None) -> None:
+        if self._abandoned:
+            raise _Abandoned
         self._state = {"state": "running", "doing": what, "done": done, "total": total}
+
+
+@contextlib.contextmanager
+def _without_words() -> Iterator[None]:
+    """Inside the ``with`` block joblib's threads say nothing of tasks that are given up."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        threading.excepthook = before
 
 
 def _counts_of(found: RunEvaluation) -> Calibration:

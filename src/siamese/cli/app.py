@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             serve(make_app(loaded, args.host), place)
         except KeyboardInterrupt:
             print("stopped", file=sys.stderr)
-    if loaded.folder is not None and loaded.folder.is_running:
+    if loaded.folder is not None and not loaded.folder.abandon():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)  # an evaluation that nobody waits for would be waited for
