@@ -53,8 +53,8 @@ export class Chart {
       parts.push(s("line", { x1: x(tick), x2: x(tick), y1: base, y2: base + 4, class: "axis" }));
       parts.push(s("text", { x: x(tick), y: base + 18, "text-anchor": "middle", class: "tick" }, String(tick)));
     }
-    parts.push(...flag(x(at.threshold), TOP - 22, base, width, `threshold ${numbers.distance(at.threshold)}`, "limit"));
     if (distance !== null) parts.push(...flag(x(distance), TOP - 42, base, width, `these two ${numbers.distance(distance)}`, "own"));
+    parts.push(...flag(x(at.threshold), TOP - 22, base, width, `threshold ${numbers.distance(at.threshold)}`, "limit"));
     this.node.replaceChildren(
       h("figcaption", { class: "legend" }, this.key("genuine", this.words.same), this.key("impostor", this.words.different),
         at.band ? h("span", {}, h("i", { class: "swatch band" }), "95 % interval of the threshold") : null),
