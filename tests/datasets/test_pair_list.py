@@ -109,3 +109,17 @@ def test_what_is_no_list_is_refused_in_one_line(tmp_path, content, words):
     assert_says(error.value, "pairs.csv", words)
     with pytest.raises(DataError, match="cannot be read"):
         PairList.read(tmp_path / "nowhere.csv")
+
+
+def test_commas_in_other_columns_part_nothing(tmp_path):
+    text = "photo_1;photo_2;note, remark\nc.jpg;d.jpg;one, two\n"
+    found = read(tmp_path, text)
+    assert (found.delimiter, found.pairs) == (";", [("c.jpg", "d.jpg", None)])
+    named = read(tmp_path, text.replace("photo_", "p, q "), columns=["p, q 1", "p, q 2"])
+    assert (named.delimiter, named.pairs) == (";", [("c.jpg", "d.jpg", None)])
+
+
+def test_the_line_of_a_quotation_mark_without_its_other_is_told(tmp_path):
+    for text in ('a,b\nc,d\ne,"f\ng,h\n', 'a,b\nc,d\ne,"f" g\ni,j\n'):
+        with pytest.raises(DataError, match="line 3"):
+            read(tmp_path, text)

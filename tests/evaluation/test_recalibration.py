@@ -213,3 +213,13 @@ def test_a_distance_that_needs_no_fit_is_compared_on_everybody(bundle, tmp_path)
         siamese.recalibrate(bundle, few, distance="plda", progress=False)
     with pytest.raises(ConfigError, match="weights that must be trained"):
         siamese.recalibrate(bundle, few, distance="learned", progress=False)
+
+
+def test_figures_of_another_distance_are_not_carried_along(bundle, tmp_path):
+    """The card would show them as those of the new one."""
+    data = write(tmp_path / "new", 30, 0.05, 3)
+    facts = {"test": {"auc": 0.9}, "benchmarks": [], "dataset": "colours"}
+    given = replace(bundle, provenance=facts)
+    for settings, kept in (({"distance": "cosine"}, {"dataset"}), ({}, set(facts))):
+        found = siamese.recalibrate(given, data, progress=False, **settings).bundle.provenance
+        assert set(found) & set(facts) == kept

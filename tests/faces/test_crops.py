@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.helpers import assert_says, random_image, write_image
 
-from siamese.errors import DataError, FaceError
+from siamese.errors import DataError, FaceError, ImageError
 from siamese.faces import crops, search
 from siamese.faces.align import Box
 from siamese.faces.cache_folder import default_cache
@@ -23,9 +23,10 @@ from siamese.faces.croppers.base import CROPPERS, Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCnnCropper, DlibHogCropper
 from siamese.faces.croppers.fixed_box import FixedBoxCropper
 from siamese.faces.croppers.none import NoCropper
-from siamese.faces.crops import CropResult, crop_files, read_crop
+from siamese.faces.crops import CropResult, crop_files, kind_of, read_crop
 from siamese.faces.detect import Detection
 from siamese.faces.hashing import hash_files
+from siamese.faces.images import read_image
 from siamese.faces.packing import pack_crops
 
 BOX = FixedBoxCropper(size=16, left=2, top=2, right=30, bottom=30)
@@ -347,3 +348,11 @@ def test_two_processes_write_the_same_bytes_as_one(tmp_path):
     assert [f.relative_to(tmp_path / "one") for f in one.files] == [
         f.relative_to(tmp_path / "two") for f in two.files
     ]
+
+
+def test_a_truncated_file_counts_as_damaged(tmp_path):
+    path = write_image(tmp_path / "a.jpg", 0, 300, 300)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ImageError, match="bytes not processed") as caught:
+        read_image(path)
+    assert kind_of(caught.value.reason) == "damaged or truncated"

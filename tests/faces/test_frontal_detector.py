@@ -1,5 +1,7 @@
 """dlib's detector out of the cache: the same faces, and only ever dlib's own bytes."""
 
+import os
+
 import numpy as np
 import pytest
 from tests.helpers import orl_folder
@@ -71,4 +73,10 @@ def test_of_another_dlib_nothing_is_kept(cache, monkeypatch):
 def test_where_nothing_can_be_written_it_is_made(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SIAMESE_CACHE", str(tmp_path / "file" / "below"))
+    assert kept_detector(dlib) is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names are no bytes")
+def test_a_cache_of_a_name_that_dlib_does_not_take_costs_time_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("SIAMESE_CACHE", os.fsdecode(bytes(tmp_path) + b"/\xe9"))
     assert kept_detector(dlib) is not None

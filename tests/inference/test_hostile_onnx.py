@@ -232,3 +232,24 @@ def test_the_reader_agrees_with_onnx_on_what_there_is(content):
     assert {k: bytes(v).decode() for k, v in found.metadata.items()} == {
         entry.key: entry.value for entry in model.metadata_props
     }
+
+
+def _numbered(value):
+    """A whole number of protocol buffers."""
+    head = b""
+    while value > 0x7F:
+        head += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return head + bytes([value])
+
+
+@pytest.mark.parametrize("field", [5, 6, 7])
+def test_nothing_hides_behind_a_number_that_others_read_otherwise(field):
+    """Readers in C++ keep 32 bits of what stands before a field, so these would be known ones."""
+    node = helper.make_node("Identity", ["x"], ["y"]).SerializeToString()
+    for key in (1 << 32 | field << 3 | 2, 2):  # beyond 32 bits, and the number 0
+        hidden = _numbered(key) + b"\x00"
+        nodes = _numbered(1 << 3 | 2) + _numbered(len(node + hidden)) + node + hidden
+        graph = _numbered(7 << 3 | 2) + _numbered(len(nodes)) + nodes
+        with pytest.raises(Unreadable, match="a number of ONNX"):
+            skeleton_of(graph)

@@ -201,3 +201,26 @@ def test_a_bundle_saved_from_its_provenance_is_plain_json(tmp_path, figures):
     folder = documented(figures).save(tmp_path / "bundle")
     stored = json.loads((folder / "bundle.json").read_text())
     assert stored["provenance"]["test"]["baselines"]["untrained"]["auc"] == 0.625
+
+
+def test_addresses_are_no_links_and_names_no_mentions(figures):
+    said = "https://a.example www.b.example ~~c~~ $d$ @e &lt;"
+    card = documented(
+        figures, limits=said, splits={"val_seen": {"identities": 1, "images": 1}}
+    ).card
+    line = next(line for line in card.splitlines() if "Stated by" in line)
+    assert not re.search(r"(?<!\\)(://|[~$@&])|www\.", line)
+    assert re.sub(r"\\(?=\W)", "", line).endswith(said)
+    assert "| val\\_seen |" in card  # once, however many hands it goes through
+
+
+def test_a_licence_without_a_network_names_none(figures):
+    assert "None" not in documented(figures, licence="mit").card
+
+
+def test_a_readme_that_is_no_card_is_left_alone(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(BundleError, match="left alone"):
+        bundle().save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"
+    bundle().save(bundle().save(tmp_path / "bundle"))

@@ -291,3 +291,25 @@ def test_a_cosine_bundle(tmp_path):
         Verifier.load(path, tta=2)
     with pytest.raises(ConfigError, match="'tpu' cannot be used"):
         Verifier.load(path, device="tpu")
+
+
+def test_lists_without_torch_name_the_package_that_they_need(whole, tmp_path):
+    a, b = pictures(tmp_path, 2)
+    (tmp_path / "pairs.csv").write_text(f"{a.name},{b.name}\n")
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv[1].split(',')))\n"
+        "from siamese.cli.main import main\n"
+        "raise SystemExit(main(sys.argv[2:]))"
+    )
+    words = ["verify", "--pairs", str(tmp_path / "pairs.csv"), "--bundle", str(whole[1].path)]
+    for lacking, exit_code in (("torch,scipy,onnx,safetensors", 0), ("torch,filelock", 2)):
+        out = str(tmp_path / f"{exit_code}.csv")
+        found = subprocess.run(
+            [sys.executable, "-c", code, lacking, *words, "--out", out],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == exit_code, found.stderr
+    assert "needs the package filelock, which is not installed" in found.stderr
+    assert "bug" not in found.stderr

@@ -16,7 +16,7 @@ from tests.inference.test_bundle import bundle
 
 import siamese.inference.looks as looks
 from siamese.cli.main import main
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, ImageError
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.croppers.none import NoCropper
 from siamese.inference.list_journal import ListJournal
@@ -324,3 +324,104 @@ def test_killed_and_started_again_it_is_the_same_file(tmp_path):
     assert main([*words, str(out)]) == 0
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert not lines.parent.exists()
+
+
+def test_what_could_not_be_read_is_read_again(listed, photographs, tmp_path, monkeypatch):
+    """A permission, or a package that reads a format, changes neither size nor time of a file."""
+    verifier, out = Verifier(bundle()), tmp_path / "out.csv"
+    look, done = looks.read_image, []
+
+    def read(path):
+        done.append(path)
+        if len(done) == 1:
+            raise ImageError(path, "cannot be read (Permission denied)")
+        if len(done) > 4:
+            raise KeyboardInterrupt
+        return look(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(looks, "read_image", read)
+        with pytest.raises(KeyboardInterrupt):
+            verify_list(verifier, listed, out, photographs)
+    found = verify_list(verifier, listed, out, photographs)
+    assert found.found > 0
+    assert found[0].error is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its names are no bytes")
+def test_folders_of_any_name(photographs, tmp_path, monkeypatch):
+    folder = tmp_path / os.fsdecode(b"\xe9t\xe9 \xc3\xa9")
+    try:
+        photographs.rename(folder)
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    verifier, out = Verifier(bundle()), tmp_path / "out.csv"
+    (tmp_path / "pairs.csv").write_text("0.png,1.png\n2.png,3.png\n")
+    with monkeypatch.context() as patch:
+        stopped_after(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            verify_list(verifier, tmp_path / "pairs.csv", out, folder)
+    found = verify_list(verifier, tmp_path / "pairs.csv", out, folder)
+    assert (found.found, found.counts["failed"]) == (3, 0)
+
+
+def test_what_another_program_wrote_meanwhile_is_kept(listed, photographs, tmp_path, monkeypatch):
+    out, enter = tmp_path / "out.csv", ListJournal.__enter__
+
+    def entered(journal):
+        out.write_text("theirs")
+        return enter(journal)
+
+    monkeypatch.setattr(ListJournal, "__enter__", entered)
+    with pytest.raises(ConfigError, match="exists"):
+        verify_list(Verifier(bundle()), listed, out, photographs)
+    assert out.read_text() == "theirs"
+
+
+def test_a_wrong_number_of_jobs_leaves_nothing_behind(listed, photographs, tmp_path):
+    with pytest.raises(ConfigError, match="jobs"):
+        verify_list(Verifier(bundle()), listed, tmp_path / "out.csv", photographs, jobs=0)
+    assert not (tmp_path / "out.csv.parts").exists()
+
+
+@pytest.mark.parametrize("pairs", [None, 3, [1], [None], ["ab"], [("a",)], [("a", 1)], "x.csv"])
+def test_what_is_no_list_of_pairs_is_refused(pairs):
+    with pytest.raises(ConfigError):
+        Verifier(bundle()).verify_pairs(pairs)
+
+
+def test_on_a_full_disk_it_says_that_it_goes_on(listed, photographs, tmp_path):
+    """Closing the file fails once more, with what could not be written: that hides nothing."""
+    resource = pytest.importorskip("resource")
+    verifier, out = Verifier(bundle()), tmp_path / "out.csv"
+    with ListJournal(out, verifier.settings) as journal:
+        room = (journal.folder / "photographs.jsonl").stat().st_size + 4000  # one photograph
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(ConfigError, match="it goes on"):
+            verify_list(verifier, listed, out, photographs, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert verify_list(verifier, listed, out, photographs).found > 0
+
+
+def test_nothing_of_another_network_is_left_behind_a_stopped_run(
+    listed, photographs, tmp_path, monkeypatch
+):
+    """The shorter journal of the second network must not end in lines of the first one."""
+    other = bundle()
+    for tensor in other.backbone.parameters():
+        tensor.data += 0.01
+    out = tmp_path / "out.csv"
+    for made, n in ((bundle(), 6), (other, 1)):
+        with monkeypatch.context() as patch:
+            stopped_after(patch, n)
+            with pytest.raises(KeyboardInterrupt):
+                verify_list(Verifier(made), listed, out, photographs)
+    found = verify_list(Verifier(other), listed, out, photographs)
+    assert found.found == 1
+    whole = verify_list(Verifier(other), listed, tmp_path / "whole.csv", photographs)
+    assert found.pairs == whole.pairs

@@ -19,6 +19,7 @@ DESCRIPTION = (
 )
 EPILOG = "siamese verify A B --bundle FILE.onnx uses such a file."
 _NAMES = {"onnx": "model.onnx", "dlib": "model.dat"}
+_MOST_IMAGES = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images",
         metavar="DIR",
         help="some dozens to hundreds of photographs of the kind that it will be used on, in a "
-        "folder or in folders below it: int8 chooses its ranges by the first 500",
+        "folder or in folders below it: int8 chooses its ranges by up to 500 of them",
     )
     parser.add_argument(
         "--trusted", metavar="KEYS", help="as for siamese verify: who must have signed the bundle"
@@ -107,12 +108,11 @@ def _to_dlib(args: argparse.Namespace, out: Path) -> int:
 
 
 def _images(folder: str) -> list[Path]:
-    """Up to 500 images of a folder, evenly chosen."""
+    """Up to ``_MOST_IMAGES`` of a folder, evenly chosen."""
     from siamese.datasets.suffixes import is_image
 
     root = Path(folder).expanduser()
     found = sorted(p for p in root.rglob("*") if is_image(p.name)) if root.is_dir() else []
     if not found:
         raise ConfigError(f"{folder}: no folder with images; give one for --images")
-    step = max(1, len(found) // 500)
-    return found[::step][:500]
+    return found[:: -(-len(found) // _MOST_IMAGES)]

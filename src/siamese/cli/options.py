@@ -238,12 +238,12 @@ def open_verifier(name: str, trusted: str | None = None, **settings: Any) -> Ver
     from siamese.inference.loading import is_onnx, load_verifiable, require_torch
     from siamese.inference.verifier import Verifier
 
-    if "device" in settings:
-        settings["device"] = device(settings["device"])
-    if is_onnx(name):
+    if is_onnx(name):  # onnxruntime says itself which devices it has
         made = Verifier(load_verifiable(name, trusted), **settings)
     else:
         require_torch(name)
+        if "device" in settings:
+            settings["device"] = device(settings["device"])
         made = Verifier(open_bundle(name, trusted), **settings)
     made.source = name
     return made

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from siamese.errors import LINES, printable
 
+_OWN = __name__.partition(".")[0]
 _REMEDIES = {
     errno.EMFILE: "allow more (ulimit -n 4096), or use fewer processes (data.workers=0)",
     errno.ENFILE: "end other programs, or let the system have more (fs.file-max)",
@@ -23,11 +24,23 @@ def explain(error: Exception) -> tuple[str, bool]:
         what = f"{error.filename or 'system'}: {error.strerror or error}"
         remedy = _REMEDIES.get(error.errno or 0, "check the path, permissions and space")
         return f"{what}; {remedy}", True
+    if isinstance(error, ModuleNotFoundError) and (name := _package(error)) not in (None, _OWN):
+        return (
+            f"this needs the package {name}, which is not installed: pip install "
+            f"siamese-lightning installs all that siamese needs"
+        ), True
     # Never exit code 1 by accident: for `verify` that means "different people".
     what = f"unexpected {type(error).__name__} (above)"
     if (place := _own_code(error)) is not None:
         return f"{what} in {place}, which is no part of siamese", False
     return f"{what}: this is a bug in siamese, please report it", False
+
+
+def _package(error: ModuleNotFoundError) -> str | None:
+    """What is not installed, where it is this package itself that asks for it."""
+    if _own_code(error) is not None or not error.name:
+        return None
+    return error.name.partition(".")[0]
 
 
 def as_note(

@@ -19,7 +19,8 @@ from siamese.errors import DataError, did_you_mean, first_line
 from siamese.reading import LARGEST_TEXT, exists, read_bytes, read_text
 
 _BOM = b"\xef\xbb\xbf"
-# Of a comma, a semicolon (spreadsheets of much of Europe) and a tab the first that parts two cells.
+# Of a comma, a semicolon (spreadsheets of much of Europe) and a tab the first that parts two cells,
+# unless another one parts names of columns that are known.
 _DELIMITERS = (",", ";", "\t")
 # How the two columns are called: a, b, left, right, photo_1, image_a, "File 2", ...
 _WHAT = r"(?:photo|photograph|picture|image|img|file|filename|path|face)"
@@ -91,7 +92,7 @@ class PairList:
         """
         path = Path(path).expanduser()
         root = path.parent if root is None else Path(root).expanduser()
-        rows, delimiter, has_bom = _rows(path)
+        rows, delimiter, has_bom = _rows(path, columns)
         first = [cell.strip() for cell in rows[0]]
         guessed = None
         if columns is not None:
@@ -133,7 +134,7 @@ class PairList:
         return f"PairList({len(self):,} pairs)"
 
 
-def _rows(path: Path) -> tuple[list[list[str]], str, bool]:
+def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], str, bool]:
     """All rows up to the last that is not empty, the delimiter, and whether there is a mark."""
     try:
         has_bom = read_bytes(path, LARGEST_TEXT).startswith(_BOM)
@@ -148,19 +149,34 @@ def _rows(path: Path) -> tuple[list[list[str]], str, bool]:
         ) from error
     lines = text.splitlines()
     start = next((line for line in lines if line.strip()), "")
-    delimiter = next((d for d in _DELIMITERS if len(_cells(start, d)) > 1), ",")
+    delimiter = _delimiter(start, columns)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    line = 1
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        for row in reader:
+            rows.append(row)
+            line = reader.line_num + 1
     except (csv.Error, MemoryError) as error:
         raise DataError(
-            f"{path}: not a CSV file ({first_line(error)}); save it as one, with a quotation mark "
-            f"at either end of a name that holds commas"
+            f"{path}: not a CSV file: line {line} ({first_line(error)}); save it as one, with a "
+            f"quotation mark at either end of a name that holds commas"
         ) from error
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     if not rows:
         raise DataError(f"{path}: empty; list two files in each line")
     return rows, delimiter, has_bom
+
+
+def _delimiter(line: str, columns: Sequence[str] | None) -> str:
+    """What parts the cells of a first line."""
+    parted = {d: found for d in _DELIMITERS if len(found := _cells(line, d)) > 1}
+    for delimiter, found in parted.items():
+        header = [cell.strip() for cell in found]
+        if _known(header) if columns is None else set(columns) <= set(header):
+            return delimiter
+    return next(iter(parted), ",")
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

@@ -37,10 +37,11 @@ _STALE_SECONDS = 86_400.0
 # Words of a reason for which an image is bad -> what such images are counted as.
 _KINDS = {
     "the same image as": "duplicates of images in another split",
+    # Before "bytes": Pillow tells how many of a truncated file it did not need.
+    "damaged": "damaged or truncated",
     "scans": "JPEGs of too many scans",
     "bytes)": "empty",
     "bytes": "too large as files",
-    "damaged": "damaged or truncated",
     "no such file": "missing",
     "not an image": "no image in a known format",
     "more than": "with too many pixels",

@@ -36,11 +36,12 @@ def kept_detector(dlib: Any) -> Any:
         path = default_cache() / "detectors" / NAME
     except ImportError:  # platformdirs, in an environment with little in it
         return dlib.get_frontal_face_detector()
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
+    with contextlib.suppress(OSError, ValueError, RuntimeError, TypeError):
         if _is_dlibs(path):
             return dlib.fhog_object_detector(str(path))
     made = dlib.get_frontal_face_detector()
-    with contextlib.suppress(OSError, RuntimeError):
+    # TypeError: dlib takes no path that is not UTF-8.
+    with contextlib.suppress(OSError, RuntimeError, TypeError):
         _keep(made, path)
     return made
 

@@ -477,13 +477,16 @@ def bundle_in(folder: Path) -> Path | None:
 def free_folder(folder: str | Path) -> Path:
     """Where a bundle can be written: a folder that does not exist, is empty, or holds a bundle.
 
+    A README.md without a bundle beside it is no card, but somebody's own.
+
     Raises:
         BundleError: it holds something else, or cannot be read.
     """
     folder = Path(folder).expanduser()
     try:
+        found = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
         other = folder.exists() and (
-            not folder.is_dir() or {p.name for p in folder.iterdir()} - set(FILES)
+            not folder.is_dir() or found - set(FILES) or (CARD in found and len(found) == 1)
         )
     except OSError as error:
         raise BundleError(

@@ -135,7 +135,9 @@ class ListJournal:
         trace: TracebackType | None,
     ) -> None:
         if self._stream is not None:
-            self._stream.close()
+            # Every line was flushed; one that could not be was told already (a full disk).
+            with contextlib.suppress(OSError):
+                self._stream.close()
         self._lock.release()
 
     def keep(self, file: str, stamp: Stamp, found: Photograph) -> None:
@@ -148,7 +150,8 @@ class ListJournal:
         try:
             self._write(
                 _Line(
-                    file,
+                    # JSON has no names that are not UTF-8: their bytes, a character for each.
+                    file.encode("utf-8", "surrogateescape").decode("latin-1"),
                     *stamp,
                     found.faces,
                     None if found.quality is None else found.quality.to_dict(),
@@ -190,9 +193,10 @@ class ListJournal:
                 return 0
             end = stream.tell()
             while (line := _decoded(stream.readline(_LONGEST), _Line)) is not None:
-                if (found := _photograph(line)) is None:
+                file, found = _named(line), _photograph(line)
+                if file is None or found is None:
                     break
-                self.kept[line.file] = (Stamp(line.size, line.changed), found)
+                self.kept[file] = (Stamp(line.size, line.changed), found)
                 end = stream.tell()
         return end
 
@@ -204,6 +208,14 @@ def _decoded(line: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(line, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+
+
+def _named(line: _Line) -> str | None:
+    """The file of a line; None where it is none of ours."""
+    try:
+        return line.file.encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeError:
         return None
 
 

@@ -27,4 +27,6 @@ def word(value: Any) -> str:
 def plain(text: str) -> str:
     """A text in which markdown and HTML mean nothing, in one line."""
     line = printable(" ".join(text.split()))[:_LONGEST]
-    return re.sub(r"([\\`*_\[\]<>|#!])", r"\\\1", line)
+    escaped = re.sub(r"([\\`*_\[\]<>|#!~$&@])", r"\\\1", line)
+    # Addresses become links of themselves, where markdown is GitHub's.
+    return re.sub(r":(?=//)|(?<=www)\.", r"\\\g<0>", escaped, flags=re.IGNORECASE)

@@ -122,7 +122,7 @@ def _data(bundle: Bundle, figures: CardFigures) -> str:
     if figures.splits:
         rows = [["split", "identities", "images"]]
         rows += [
-            [plain(name), f"{s.identities:,}", f"{s.images:,}"]
+            [name, f"{s.identities:,}", f"{s.images:,}"]
             for name, s in list(figures.splits.items())[:_MOST_GROUPS]
         ]
         lines += ["", *table(rows)]
@@ -265,7 +265,9 @@ def _limits(bundle: Bundle, figures: CardFigures, faces: bool) -> str:
 def _licence(bundle: Bundle) -> str:
     licence, facts = _licence_of(bundle), bundle.provenance
     if licence:
-        text = f"{licence}, of the network: {word(facts.get('network'))}"
+        text = licence
+        if facts.get("network"):
+            text += f", of the network: {word(facts['network'])}"
         if facts.get("calibrated_on") and "recalibrated" not in facts:
             text += f". Its threshold was calibrated on {word(facts['calibrated_on'])}"
     else:

@@ -17,7 +17,7 @@ import numpy as np
 from siamese.datasets.pair_list import ListedPair, PairList
 from siamese.errors import CalibrationError, ConfigError, FaceError, first_line
 from siamese.inference.list_journal import ListJournal, Photograph, Stamp
-from siamese.inference.looks import NO_MEMORY, Seen, looks_at
+from siamese.inference.looks import Seen, looks_at
 from siamese.inference.pair_verdicts import COLUMNS, PairVerdict, PairVerdicts
 from siamese.progress import progress_bar
 from siamese.storage import write_whole
@@ -73,7 +73,9 @@ def verify_list(
         raise ConfigError(
             f"{pairs}: a column is named {taken[0]!r}, as one of those that verdicts get; rename it"
         )
+    _check_jobs(jobs)
     with ListJournal(out, verifier.settings) as journal:
+        _check_out(pairs, out, overwrite)  # another program may have written it since
         found = verified_pairs(
             verifier, listed.pairs, root, journal=journal, jobs=jobs, progress=progress
         )
@@ -103,9 +105,12 @@ def given_pairs(pairs: Iterable[Any]) -> list[ListedPair]:
             f"verify_pairs takes a list of pairs of files; for a CSV file: siamese.verify_list("
             f"verifier, {str(pairs)!r:.100}, 'verdicts.csv')"
         )
+    if not isinstance(pairs, Iterable):
+        raise ConfigError(f"verify_pairs takes a list of pairs of files, not {pairs!r:.80}")
     found = []
     for row, pair in enumerate(pairs):
-        if isinstance(pair, (str, Path)) or len(sides := tuple(pair)) != 2:
+        sides = tuple(pair) if isinstance(pair, Iterable) else ()
+        if isinstance(pair, (str, Path)) or len(sides) != 2:
             raise ConfigError(f"pair {row} is {pair!r:.100}; give two files")
         if not all(isinstance(side, (str, os.PathLike)) for side in sides):
             raise ConfigError(
@@ -127,8 +132,7 @@ def verified_pairs(
     progress: bool = True,
 ) -> PairVerdicts:
     """See :meth:`siamese.Verifier.verify_pairs`; with a journal it goes on where it was stopped."""
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ConfigError(f"jobs must be a whole number of at least 1, not {jobs!r:.40}")
+    _check_jobs(jobs)
     folder = Path() if root is None else Path(root).expanduser()
     # One file has one name, however it is written, and whatever links lead to it.
     real = {name: _resolved(folder / name) for p in pairs if p.error is None for name in (p.a, p.b)}
@@ -148,7 +152,9 @@ def verified_pairs(
             photograph = _embedded(verifier, seen)
             found[seen.file] = table.add(seen.file, photograph)
             stamp = stamps[seen.file]
-            if journal is not None and stamp is not None and photograph.reason != NO_MEMORY:
+            # What could not be read may be read next time, though the file stays as it is: more
+            # memory, a permission, a disk that answers, a package that reads its format.
+            if journal is not None and stamp is not None and seen.look is not None:
                 journal.keep(seen.file, stamp, photograph)
             advance(1)
     rows = tuple(_judged(verifier, pairs, real, found, table))
@@ -244,6 +250,11 @@ def _resolved(path: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
         return os.path.realpath(path)
     return str(path)
+
+
+def _check_jobs(jobs: int | None) -> None:
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise ConfigError(f"jobs must be a whole number of at least 1, not {jobs!r:.40}")
 
 
 def _check_out(pairs: Path, out: Path, overwrite: bool) -> None:

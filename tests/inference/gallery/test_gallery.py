@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_a_photograph_is_enrolled_once(gallery, photographs, tmp_path):
     made = gallery.enrol("Ann", [copy, photographs[2]])
     assert (made.added, made.known) == (1, 1)
     assert gallery.people["Ann"] == 3
+
+
+def test_photographs_may_be_given_in_many_ways(photographs):
+    made = siamese.Gallery(verifier())
+    image = Image.open(photographs[0])
+    assert made.enrol("Ann", image).added == 1
+    assert made.enrol("Bob", np.asarray(image)).added == 1
+    assert made.enrol("Zoë", (path for path in photographs[1:3])).added == 2
+    assert made.enrol("Eve", [str(photographs[3]), np.asarray(image)]).added == 2
+    with pytest.raises(siamese.ConfigError, match="no photographs of 'Max'"):
+        made.enrol("Max", [])
+
+
+def test_a_folder_that_was_emptied_is_written_again(gallery, tmp_path):
+    folder = gallery.save(tmp_path / "gallery")
+    shutil.rmtree(folder)
+    gallery.add_embeddings("Eve", np.ones((1, SIZE), dtype=np.float32))
+    gallery.save()
+    assert len(siamese.Gallery.load(folder, verifier())) == 4
 
 
 def test_a_photograph_of_two_people_is_said(gallery, photographs, tmp_path):

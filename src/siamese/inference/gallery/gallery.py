@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from siamese.bounds import check_whole
 from siamese.distances.verdict import is_match
@@ -100,7 +101,7 @@ class Gallery:
         return f"Gallery({len(self):,} people, {self.photographs:,} photographs{where})"
 
     def enrol(
-        self, name: str, photographs: ImageLike | Sequence[ImageLike], *, required: bool = True
+        self, name: str, photographs: ImageLike | Iterable[ImageLike], *, required: bool = True
     ) -> Enrolment:
         """Add photographs of a person; in memory, until :meth:`save`.
 
@@ -118,8 +119,8 @@ class Gallery:
             ConfigError: no name, or no photographs.
         """
         shown = self._name(name)
-        many = isinstance(photographs, (list, tuple))
-        given: Sequence[Any] = photographs if many else [photographs]  # type: ignore[assignment]
+        one = isinstance(photographs, (str, Path, Image.Image)) or hasattr(photographs, "__array__")
+        given: list[Any] = [photographs] if one else list(photographs)  # type: ignore[arg-type]
         if not given:
             raise ConfigError(f"no photographs of {shown!r} were given; give one or more")
         known, left_out, notes, added = 0, {}, {}, 0
@@ -394,7 +395,8 @@ class Gallery:
         target = self.folder if folder is None else Path(folder).expanduser()
         if target is None:
             raise GalleryError("the gallery has no folder yet; give one: save(folder)")
-        with contextlib.nullcontext() if self._held else stored.locked(target):
+        held = self._held and target == self.folder
+        with contextlib.nullcontext() if held else stored.locked(target):
             self._check_target(target)
             own = target == self.folder
             index = stored.Index(
@@ -495,15 +497,16 @@ class Gallery:
     def _check_target(self, target: Path) -> None:
         """Refuse a folder that holds something else than what this gallery was loaded from."""
         there = (target / stored.INDEX).exists()
-        if target == self.folder:
-            now = stored.read_index(target).generation if there else None
-            if now != self._generation:
+        empty = all(path.name == stored.LOCK for path in target.iterdir())
+        if target == self.folder and (there or empty):
+            # Where somebody has emptied the folder, everything is written again.
+            if there and stored.read_index(target).generation != self._generation:
                 raise GalleryError(
                     f"{target}: another process has changed the gallery since it was loaded; load "
                     f"it again, and enrol or remove again"
                 )
             return
-        if there or any(p.name != stored.LOCK for p in target.iterdir()):
+        if not empty:
             what = "another gallery" if there else "something else"
             raise GalleryError(
                 f"{target}: holds {what} and is left alone; choose another folder, or load it first"

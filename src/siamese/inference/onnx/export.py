@@ -19,7 +19,14 @@ from torch import Tensor, nn
 
 from siamese.backbones.base import own_network
 from siamese.distances.numpy_measures import FORMULAS
-from siamese.errors import BundleError, ConfigError, MissingDependencyError, did_you_mean
+from siamese.errors import (
+    BundleError,
+    ConfigError,
+    ImageError,
+    MissingDependencyError,
+    did_you_mean,
+    first_line,
+)
 from siamese.faces.chip_template import chip_points
 from siamese.faces.croppers.base import CROPPERS
 from siamese.faces.croppers.dlib_croppers import DlibCropper
@@ -40,6 +47,7 @@ from siamese.inference.onnx.metadata import (
 )
 from siamese.inference.onnx.precision import halved, quantised
 from siamese.inference.onnx.wire import SUM, skeleton_of
+from siamese.notices import warn_once
 from siamese.storage import write_whole
 
 if TYPE_CHECKING:
@@ -70,7 +78,8 @@ def export_onnx(
         precision: of the weights. ``"float32"`` as they are; ``"float16"`` rounded, for half the
             size; ``"int8"`` weights and what flows between layers in 8 bits, for a quarter.
         images: photographs of the kind that it will be used on, some dozens to a few hundred, by
-            which ``"int8"`` chooses its ranges; images that the cropper refuses are left out.
+            which ``"int8"`` chooses its ranges; images that the cropper refuses, or that
+            cannot be read, are left out.
 
     Raises:
         ConfigError: a bundle that cannot be exported, an unknown precision, ``"int8"`` without
@@ -273,10 +282,16 @@ def _chip(bundle: Bundle) -> list[StoredChipPoint] | None:
 
 
 def _crops_of(bundle: Bundle, images: Iterable[ImageLike]) -> list[np.ndarray]:
-    """The crops of images, without those that the cropper refuses."""
-    found = []
+    """The crops of images, without those that the cropper refuses, or that cannot be read."""
+    found, broken = [], []
     for image in images:
-        crop = bundle.cropper(read_given(image)[1])
+        try:
+            crop = bundle.cropper(read_given(image)[1])
+        except ImageError as error:
+            broken.append(first_line(error))
+            continue
         if bundle.cropper.verdict(crop.faces) == "keep" and crop.faces != 0:
             found.append(crop.image)
+    if broken:
+        warn_once(f"images that cannot be read are left out, {len(broken):,}, such as {broken[0]}")
     return found

@@ -22,6 +22,9 @@ DOMAINS = ("", "ai.onnx")
 # In the metadata: the digest of all else.
 SUM = "siamese_sha256"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# Of a field. Other readers keep the lowest 32 bits of what stands before a field: beyond them one
+# number could be passed over here, and be another there.
+_LARGEST_NUMBER = (1 << 29) - 1
 Value = Union[int, memoryview]
 
 
@@ -156,6 +159,8 @@ def _with_bytes(message: memoryview) -> Iterator[tuple[int, Value, memoryview]]:
         start = place
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
+        if not 0 < number <= _LARGEST_NUMBER:
+            raise Unreadable("a part without a number of ONNX")
         if kind == _VARINT:
             value, place = _varint(message, place)
             yield number, value, message[start:place]
