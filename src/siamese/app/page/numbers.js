@@ -24,6 +24,9 @@ export function sentence(text) {
   return `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
 }
 
+// A rate as it is, and what that means where it is small.
+export const rateInWords = (value) => (value < 0.1 ? `${value} (${oneIn(value)})` : String(value));
+
 export const oneIn = (value) => (value < 0.1 ? `1 in ${whole(Math.round(1 / value))}` : rate(value));
 
 export const interval = (ends) =>

@@ -87,7 +87,7 @@ export class PolicyPanel {
       this.sliders.push(["threshold", one]);
     }
     for (const each of chosen?.sliders ?? []) {
-      const words = each.name === "rate" && each.log ? (v) => `${v} (${numbers.oneIn(v)})` : String;
+      const words = each.name === "rate" && each.log ? numbers.rateInWords : String;
       this.sliders.push([each.name, slider({ ...each, step: 0.005, words, oninput: this.changed })]);
     }
     nodes.push(...this.sliders.map(([, one]) => one.node));

@@ -16,7 +16,7 @@ export class Search {
     this.words = h("p", { class: "small quiet" });
     this.error = h("p", { role: "alert", class: "error" });
     const changed = later(() => this.choose());
-    this.rate = slider({ label: "Searches that may name somebody who is not enrolled", low: 1e-4, high: 0.5, log: true, value: this.limit.rate, words: (v) => `${v} (${numbers.oneIn(v)})`, oninput: changed });
+    this.rate = slider({ label: "Searches that may name somebody who is not enrolled", low: 1e-4, high: 0.5, log: true, value: this.limit.rate, words: numbers.rateInWords, oninput: changed });
     this.confidence = checkbox("Promise it for other people, with 95 % confidence", changed);
     this.threshold = h("p", { class: "numbers" });
     const slid = this.gallery.calibrated ? [this.rate.node, this.confidence.node] : [];
