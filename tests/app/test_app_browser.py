@@ -170,6 +170,8 @@ def test_two_photographs_that_are_dropped(pages, files):
     assert title in page.inner_text("#said")
     assert f"{expected.distance:.4f}" in page.get_attribute(".chart svg", "aria-label")
     assert page.locator("#verify .chip img").count() == 2
+    assert "the whole picture is compared" in page.inner_text("#verify")
+    assert "null" not in page.inner_text("#verify")
     keep(page, "verdict")
 
 
@@ -294,6 +296,24 @@ def test_without_gallery_and_folder_it_says_how(browser):
         assert "siamese enrol" in page.inner_text("#search")
         page.click("#tab-figures")
         assert "--data" in page.inner_text("#figures")
+        page.close()
+
+
+def test_a_bundle_without_calibration(browser, files):
+    point = siamese.OperatingPoint(0.5, "given", "euclidean", "nothing", {"name": "all_pairs"})
+    bare = siamese.Verifier(small_bundle(operating_point=point, calibration=None))
+    with serving(Loaded(bare)) as url:
+        page = browser.new_page()
+        page.goto(url)
+        for place, name in enumerate(("a.png", "b.png")):
+            choose(page, place, files / name)
+        page.wait_for_selector("#verify .answer")
+        assert "keeps no calibration" in page.inner_text("#verify")
+        page.select_option("#verify select", "given")
+        page.locator("#verify input[type=range]").focus()
+        page.keyboard.press("Home")
+        playwright.expect(page.locator("#verify .numbers")).to_contain_text("> threshold 0.0000")
+        assert "null" not in page.inner_text("#verify")
         page.close()
 
 

@@ -46,11 +46,12 @@ _ANYTHING = {"one": "identity", "same": "same identity", "different": "different
 
 def bundle_facts(verifier: Verifier) -> dict[str, Any]:
     """What the page must know before anything is sent, plain JSON values."""
-    of_people = seen_without_search(verifier.bundle.cropper) is None
+    compared = seen_without_search(verifier.bundle.cropper)
     calibration = verifier.calibration
     return {
         "bundle": _name_of(verifier.source),
-        "words": _PEOPLE if of_people else _ANYTHING,
+        "words": _PEOPLE if compared is None else _ANYTHING,
+        "compared": compared,
         "distance": verifier.bundle.distance_name,
         "at": point_facts(verifier.operating_point, calibration),
         "histogram": calibration and histogram(calibration.curve),

@@ -144,7 +144,12 @@ def _folder(args: argparse.Namespace, source: str) -> FolderFigures | None:
 
     def evaluate() -> RunEvaluation:
         return evaluate_run(
-            bundle, args.data, root=args.root, bad_images="quarantine", progress=False
+            bundle,
+            args.data,
+            root=args.root,
+            bad_images="quarantine",
+            device=args.device,
+            progress=False,
         )
 
     return FolderFigures(name, evaluate)

@@ -18,11 +18,12 @@ export class Verify {
     this.counts = h("section", { class: "card", "aria-label": "What this threshold does" });
     this.panel = new PolicyPanel(facts, (wanted) => this.choose(wanted));
     this.chart = facts.histogram ? new Chart(facts.histogram, facts.words) : null;
-    root.append(
+    root.append(...[
       h("div", { class: "pair" }, this.wells.map((well) => well.node)),
+      facts.compared ? h("p", { class: "quiet small" }, `This bundle looks for no face: ${facts.compared} is compared, as in its training.`) : null,
       this.verdict,
       this.chart ? h("section", { class: "card", "aria-label": "Distances of the calibration pairs" }, h("h2", {}, "Where the distance lies"), this.chart.node) : null,
-      h("div", { class: "columns" }, this.panel.node, this.counts));
+      h("div", { class: "columns" }, this.panel.node, this.counts)].filter(Boolean));
     root.addEventListener("dragover", (event) => event.preventDefault());
     root.addEventListener("drop", (event) => {
       event.preventDefault();
