@@ -103,6 +103,10 @@ function distanceOf(a, b, name) {
 }
 
 async function main([file, ...photographs]) {
+  if (photographs.length !== 4) {
+    console.error("usage: node compare.js MODEL.onnx A.ppm A.json B.ppm B.json");
+    process.exit(2);
+  }
   const model = metadata(fs.readFileSync(file));
   const session = await ort.InferenceSession.create(file);
   const size = model.input.size, rows = [];

@@ -75,6 +75,12 @@ def test_bad_rows_stay_in_their_place(tmp_path):
     assert [row[2:] for row in found.cells][-1] == ["6", "7"]
 
 
+def test_a_line_for_excel_is_no_row(tmp_path):
+    found = read(tmp_path, "sep=;\r\nphoto_1;photo_2;note, more\r\nc.jpg;d.jpg;1\r\n")
+    assert found.columns == ("photo_1", "photo_2", "note, more")
+    assert [pair[:2] for pair in found.pairs] == [("c.jpg", "d.jpg")]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_what_is_written_has_all_cells_as_they_were(tmp_path, delimiter):
     names = ['=cmd|" /C calc"!A0', "a\nb.jpg", "Müller, Hans.jpg", "x;y.jpg", " z\t.jpg "]

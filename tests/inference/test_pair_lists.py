@@ -19,7 +19,7 @@ from siamese.cli.main import main
 from siamese.errors import ConfigError, ImageError
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.croppers.none import NoCropper
-from siamese.inference.list_journal import ListJournal
+from siamese.inference.list_journal import ListJournal, Photograph, Stamp
 from siamese.inference.pair_lists import verify_list
 from siamese.inference.pair_verdicts import COLUMNS
 from siamese.inference.verifier import Verifier
@@ -239,6 +239,17 @@ def test_a_journal_of_anything_is_begun_anew(tmp_path, fault, listed, photograph
     verify_list(Verifier(bundle()), listed, tmp_path / "out.csv", photographs)
     verify_list(Verifier(bundle()), listed, tmp_path / "whole.csv", photographs)
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_journal_line_of_another_length_is_no_line_of_it(tmp_path, listed, photographs):
+    verifier = Verifier(bundle())
+    journal = ListJournal(tmp_path / "out.csv", verifier.settings)
+    with journal:
+        for n, length in enumerate((8, 8, 5, 8)):
+            row = Photograph(1, None, np.zeros(length, np.float32))
+            journal.keep(f"{n}.jpg", Stamp(1, 1), row)
+    with ListJournal(tmp_path / "out.csv", verifier.settings) as again:
+        assert sorted(again.kept) == ["0.jpg", "1.jpg"]
 
 
 def test_two_programs_do_not_make_one_file(tmp_path, listed, photographs):

@@ -108,7 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     name = argv[0] if argv else ""
-    parser, own = _parsers(name)
+    try:
+        parser, own = _parsers(name)
+    except ImportError as error:  # options are listed by what needs a package that is missing
+        return _fail(name, explain(error)[0], "--json" in argv)
     if name == "--version":
         import siamese
 

@@ -134,6 +134,10 @@ class PairList:
         return f"PairList({len(self):,} pairs)"
 
 
+# A first line by which Excel is told what parts cells.
+_EXCELS = re.compile("sep=([,;\t])")
+
+
 def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], str, bool]:
     """All rows up to the last that is not empty, the delimiter, and whether there is a mark."""
     try:
@@ -149,7 +153,9 @@ def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], s
         ) from error
     lines = text.splitlines()
     start = next((line for line in lines if line.strip()), "")
-    delimiter = _delimiter(start, columns)
+    if said := _EXCELS.fullmatch(start.strip()):  # which is no row of the list
+        text = text[text.index(start) + len(start) :].lstrip("\r\n")
+    delimiter = said[1] if said else _delimiter(start, columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     line = 1

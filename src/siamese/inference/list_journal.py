@@ -191,11 +191,15 @@ class ListJournal:
                     f"its work is not used"
                 )
                 return 0
-            end = stream.tell()
+            end, size = stream.tell(), None
             while (line := _decoded(stream.readline(_LONGEST), _Line)) is not None:
                 file, found = _named(line), _photograph(line)
                 if file is None or found is None:
                     break
+                if found.embedding is not None:
+                    if size not in (None, len(found.embedding)):
+                        break
+                    size = len(found.embedding)
                 self.kept[file] = (Stamp(line.size, line.changed), found)
                 end = stream.tell()
         return end

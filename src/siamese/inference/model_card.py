@@ -61,8 +61,13 @@ def card_of(bundle: Bundle) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
+_YAML_WORDS = ("yes", "no", "on", "off", "true", "false", "null", "~", "y", "n")
+
+
 def _front_matter(bundle: Bundle, faces: bool) -> str:
     licence = _licence_of(bundle) or f"{UNKNOWN} # not stated: fill in"
+    if licence.lower() in _YAML_WORDS:  # which mean something else than themselves
+        licence = f'"{licence}"'
     tags = ["siamese", "metric-learning", "verification", "pytorch"]
     if faces:
         tags.append("face-verification")
