@@ -26,6 +26,7 @@ RANKS = [
     {"data", "verification"},
     {"inference", "report"},
     {"evaluation", "training"},
+    {"app"},
     {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
@@ -55,6 +56,8 @@ OWNERS = {
     "matplotlib": {"report"},
     "cryptography": {"inference"},
     "pyarrow": {"datasets", "evaluation"},
+    "starlette": {"app"},
+    "uvicorn": {"app"},
 }
 
 

@@ -14,6 +14,7 @@ DOCUMENTS = [
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/app.md",
         "docs/auditing.md",
         "docs/export.md",
         "docs/large_data.md",

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from siamese.cli import (
+    app,
     audit,
     cache,
     calibrate,
@@ -45,6 +46,7 @@ COMMANDS = {
     "enrol": enrol,
     "search": search,
     "cluster": cluster,
+    "app": app,
     "audit": audit,
     "sign": sign,
     "cache": cache,

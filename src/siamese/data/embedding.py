@@ -16,6 +16,7 @@ from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import SequentialBatches
 from siamese.data.tta import TestTimeAugmentation
 from siamese.processes import together
+from siamese.progress import progress_bar
 
 EVAL_BATCH = 64
 
@@ -60,7 +61,12 @@ def _divided(plans: Sequence[Any], embedded: Callable[[Any], Tensor]) -> Tensor:
     """The embeddings of all batches in order, each made by one of the processes."""
     processes = together()
     if processes.count == 1:
-        return torch.cat([embedded(plan) for plan in plans])
+        with progress_bar("embedding", len(plans), shown=False) as advance:
+            found = []
+            for plan in plans:
+                found.append(embedded(plan))
+                advance(1)
+        return torch.cat(found)
     # Neighbours, so that the rows of all processes are in order when they are joined.
     ends = [len(plans) * rank // processes.count for rank in range(processes.count + 1)]
     mine = plans[ends[processes.rank] : ends[processes.rank + 1]]
