@@ -10,7 +10,9 @@ from PIL import Image
 
 import siamese
 from siamese.cli.main import main
-from siamese.evaluation.sorted_files import read_table
+from siamese.evaluation.sorted_files import FaceRow, link_people, read_table, write_table
+from siamese.faces.align import Box
+from siamese.inference.gallery import stored
 
 pytest.importorskip("dlib")
 
@@ -109,6 +111,15 @@ def test_enrolling_again_adds_nothing_and_names_go(people, capsys, tmp_path):
     assert "nobody called 'Bop' is enrolled" in out.err
 
 
+def test_people_are_listed_while_another_process_writes(gallery, capsys):
+    with stored.locked(gallery):
+        code, out = said(capsys, "enrol", gallery, "--list")
+        assert (code, out.out) == (0, "Ann\t3\nBob\t3\nZoë\t3\n")
+        code, out = said(capsys, "enrol", gallery, "--remove", "Ann")
+        assert code == 2
+        assert "another process is writing" in out.err
+
+
 def test_what_cannot_be_enrolled_is_listed(people, capsys, tmp_path):
     black = tmp_path / "mixed" / "Max" / "black.png"
     black.parent.mkdir(parents=True)
@@ -148,6 +159,14 @@ def test_searches_are_counted(people, gallery, capsys):
     assert "9 it is enrolled itself" in out.err
     code, out = said(capsys, "search", gallery, "--evaluate", people / "probes")
     assert "naming the nearest always: 1" in out.out
+
+
+def test_why_photographs_are_not_counted_is_read_from_no_file_name(people, gallery):
+    odd = people / "of quality"
+    (odd / "Ann").mkdir(parents=True)
+    Image.new("RGB", (100, 100)).save(odd / "Ann" / "black.png")
+    with pytest.raises(siamese.DataError, match="1 no face found"):
+        siamese.evaluate_gallery(siamese.Gallery.load(gallery), odd, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +255,95 @@ def test_other_tables_are_refused(damage, tmp_path):
     table.write_text(damage)
     with pytest.raises(siamese.DataError, match="not a table of siamese cluster"):
         read_table(table)
+
+
+def table_of(folder, delimiter=",", start="", rows=(("a.png", "Ann", 1, 1, 1, 2, 30, 40),)):
+    names = ("path", "identity", "face", "faces", "left", "top", "right", "bottom", "distance",
+             "note")  # fmt: skip
+    lines = [names, *((*row, "", "") for row in rows)]
+    text = start + "\r\n".join(delimiter.join(map(str, line)) for line in lines) + "\r\n"
+    (folder / "people.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    return folder / "people.csv"
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_come_back_from_spreadsheets(start, delimiter, tmp_path):
+    row = FaceRow("a.png", "Ann", 1, 1, Box(1, 2, 30, 40))
+    assert read_table(table_of(tmp_path, delimiter, start)) == [row]
+    assert read_table(table_of(tmp_path, delimiter, f"{start}sep={delimiter}\r\n")) == [row]
+
+
+def test_short_and_empty_lines_of_a_table_show_nobody(tmp_path):
+    table = table_of(tmp_path)
+    table.write_text(table.read_text() + "b.png\n,,,,,,,,,\n")
+    assert [row.identity for row in read_table(table)] == ["Ann", ""]
+
+
+def test_names_of_files_need_not_be_utf8_those_of_people_must(tmp_path):
+    odd = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    (row,) = read_table(table_of(tmp_path, rows=[(odd, "Ann", 1, 1, "", "", "", "")]))
+    assert row.path == odd
+    with pytest.raises(siamese.DataError, match="save it as CSV, UTF-8"):
+        read_table(table_of(tmp_path, rows=[("a.png", "J\udcf6rg", 1, 1, "", "", "", "")]))
+
+
+def test_boxes_that_are_none_are_refused(tmp_path):
+    Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
+    with pytest.raises(siamese.DataError, match="is none"):
+        read_table(table_of(tmp_path, rows=[("a.png", "Ann", 1, 2, "nan", 0, 9, 9)]))
+    beside = [FaceRow("a.png", "Ann", 1, 2, Box(500, 500, 600, 600))]
+    with pytest.raises(siamese.DataError, match="does not touch an image"):
+        link_people(beside, tmp_path, tmp_path / "linked")
+
+
+def test_long_names_of_folders_are_cut_by_their_bytes(tmp_path):
+    place = tmp_path / "heap" / ("写真" * 40) / ("家族" * 30) / "x.png"
+    place.parent.mkdir(parents=True)
+    Image.new("RGB", (100, 100)).save(place)
+    path = place.relative_to(tmp_path / "heap").as_posix()
+    made = link_people([FaceRow(path, "人" * 200, 1, 1, None)], tmp_path / "heap", tmp_path / "l")
+    assert list(made.values()) == [1]
+    (linked,) = (tmp_path / "l").rglob("*.png")
+    assert linked.resolve() == place.resolve()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "made.csv", "--link", "full"], "is not empty and is left alone"),
+        (["--out", "made.csv", "--link", "full/letter.txt"], "is a file and is left alone"),
+        (["--out", "full", "--overwrite"], "is a folder"),
+        (["--out", "made.csv", "--threshold", "nan"], "threshold must be a"),
+    ],
+)
+def test_a_heap_is_not_sorted_in_vain(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("heap", "a.png"), ("full", "letter.txt")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_bytes(b"")
+    monkeypatch.setattr(siamese.Verifier, "all_faces", None)  # no photograph is looked at
+    code, out = said(capsys, "cluster", "heap", *words)
+    assert code == 2
+    assert message in out.err
+    assert "unexpected" not in out.err
+
+
+def test_a_photograph_of_two_is_not_linked_where_one_of_them_is_refused(people, tmp_path):
+    """The small face of the two is poor; the link would show it beside the other."""
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    group = Image.new("RGB", (500, 260), (80, 80, 80))
+    group.paste(Image.open(people / "probes" / "Bob" / "1_3.png"), (20, 20))
+    small = Image.open(people / "probes" / "Zoë" / "2_3.png").resize((92, 112))
+    group.paste(small, (320, 60))
+    group.save(heap / "two.png")
+    limits = siamese.QualityLimits(width=80, sharpness=None, yaw=None, score=None)
+    verifier = siamese.Verifier.pretrained(low_quality="error", limits=limits)
+    sorting = siamese.sort_photographs(heap, verifier, progress=False)
+    # The cropper would take the small one, which is nearer to the middle.
+    assert [(face.number, face.faces) for face in sorting.faces] == [(2, 2)]
+    table = write_table(sorting, tmp_path / "people.csv", heap)
+    link_people(read_table(table), heap, tmp_path / "linked")
+    (cut,) = (tmp_path / "linked").rglob("*.png")
+    assert not cut.is_symlink()

@@ -99,3 +99,8 @@ def test_what_cannot_be_clustered_is_refused():
         cluster_embeddings(np.zeros((1, 2)), 1.0, linkage="averag")
     with pytest.raises(siamese.CalibrationError):
         evaluate_clusters([1, 2], [1])
+
+
+def test_an_infinite_threshold_joins_all():
+    rows = np.random.default_rng(0).normal(size=(9, 4))
+    assert siamese.cluster_embeddings(rows, float("inf")).tolist() == [0] * 9

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=float,
         metavar="D",
-        help="join clusters up to this mean distance: less makes more people of them (default: the "
-        "bundle's threshold)",
+        help="join clusters up to this mean distance: less makes more people of them (default: "
+        "chosen on the bundle's calibration pairs, for as many people as there seem to be)",
     )
     options.add_low_quality(parser, "faces of low quality: say so, or leave them out")
     options.add_overwrite(parser)
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print how many people were told apart."""
-    from siamese.evaluation.sorted_files import link_people, read_table
+    from siamese.evaluation.sorted_files import check_free, link_people, read_table
 
     if args.corrected:
         if not args.link or args.out:
@@ -72,11 +72,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.out:
         raise ConfigError("give the table to write: --out people.csv")
-    if Path(args.out).exists() and not args.overwrite:
+    if Path(args.out).expanduser().exists() and not args.overwrite:
         raise ConfigError(
             f"--out {args.out} is there already, perhaps with corrections; give another name, or "
             f"--overwrite"
         )
+    if Path(args.out).expanduser().is_dir():
+        raise ConfigError(f"--out {args.out} is a folder; give the name of a CSV file")
+    if args.link:
+        check_free(args.link)
     return _sort(args)
 
 

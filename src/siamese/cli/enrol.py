@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     if gallery.folder is None:
         gallery.save(args.gallery)
     removed, done = {}, []
-    with gallery.exclusive():
+    changes = bool(wanted or args.remove)  # who only looks may do so while another process writes
+    with gallery.exclusive() if changes else contextlib.nullcontext():
         for name in args.remove:
             shown = gallery.name_of(name)
             removed[shown] = gallery.remove(name)

@@ -95,13 +95,14 @@ def evaluate_gallery(
                 if look.faces == 0:
                     raise FaceError("no face found")
             except FaceError as error:
-                left_out[str(path)] = "refused" if "quality" in str(error) else "no face found"
+                left_out[str(path)] = _reason(str(error).removeprefix(f"{path}: "))
                 continue
             except ImageError as error:
                 left_out[str(path)] = error.reason
                 continue
             found.append(gallery.verifier.embed_faces([look.face])[0])
-            labels.append(name)
+            shown = gallery.name_of(name) if name in gallery else name
+            labels.append(normalise_identity(shown))
     if not found:
         why = ", ".join(f"{n:,} {reason}" for reason, n in Counter(left_out.values()).items())
         raise DataError(f"{table.root}: nothing to search for ({why}); give other photographs")
@@ -113,3 +114,10 @@ def evaluate_gallery(
         getattr(gallery.verifier.bundle, "distance", gallery.verifier.bundle.distance_name),
     )
     return GalleryEvaluation(search, limit, search.at(limit.threshold), left_out)
+
+
+def _reason(said: str) -> str:
+    """Why a photograph was refused, alike for all that were for the same reason."""
+    if said.startswith("refused for its quality"):
+        return "refused for its quality"
+    return "no face found" if said.startswith("no face found") else "several faces"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +19,7 @@ from siamese.errors import DataError, ImageError
 from siamese.evaluation.sorting import Sorting
 from siamese.faces.align import Box, crop_to_square
 from siamese.faces.images import read_image
-from siamese.reading import Unreadable, read_text
+from siamese.reading import LARGEST_TEXT, Unreadable, read_bytes
 from siamese.storage import write_whole
 
 COLUMNS = (
@@ -27,6 +29,7 @@ COLUMNS = (
 # a cropper finds it again, and seldom another one.
 _MARGIN = 0.6
 _LARGEST_SIDE = 512  # pixels of a face that is cut out
+_LONGEST = 150  # bytes of a name; systems take 255, and something may be added
 
 
 class FaceRow(NamedTuple):
@@ -99,27 +102,48 @@ def read_table(path: str | Path) -> list[FaceRow]:
         DataError: missing, or not such a table.
     """
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+        # Names of files need not be UTF-8; bytes that are not are kept as they are.
+        text = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig", "surrogateescape")
+        if "\0" in text:
+            raise Unreadable("it has a NUL character")
+        reader = _reader(text)
         if not set(COLUMNS[:8]) <= set(reader.fieldnames or ()):
             raise ValueError(f"its columns are {reader.fieldnames}")
-        lines = list(reader)
-        return [
-            FaceRow(
-                line["path"],
-                line["identity"].strip(),
-                int(line["face"]),
-                int(line["faces"]),
-                Box(*(float(line[side]) for side in COLUMNS[4:8])) if line["left"] else None,
-            )
-            for line in lines
-        ]
+        return [_row(line) for line in reader if any(line.values())]
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file; write one: siamese cluster FOLDER --out") from error
     except (OSError, Unreadable, csv.Error, LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: not a table of siamese cluster ({error!r:.200}); leave its columns as they "
-            f"are, and change the names of identities alone"
+            f"are, change the names of identities alone, and save it as CSV, UTF-8"
         ) from error
+
+
+def _reader(text: str) -> csv.DictReader[str]:
+    """Lines of a table; spreadsheets of much of Europe part cells by semicolons, others by tabs."""
+    first = text.partition("\n")[0]
+    if re.fullmatch("sep=[,;\t]\r?", first):  # tells Excel what parts cells
+        text = text.partition("\n")[2]
+    for delimiter in ";\t,":
+        found = csv.DictReader(
+            io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True
+        )
+        if len(found.fieldnames or ()) >= 8:
+            break
+    return found
+
+
+def _row(line: dict[str, str]) -> FaceRow:
+    """A line that was corrected by hand."""
+    name = line["identity"].strip()
+    if not name:  # nothing becomes of it
+        return FaceRow(line["path"], "", 0, 0, None)
+    name.encode()  # a ValueError where it is not UTF-8
+    sides = [float(line[side]) for side in COLUMNS[4:8]] if line["left"] else None
+    if sides is not None and not all(math.isfinite(side) for side in sides):
+        raise ValueError(f"the box of {line['path']!r}, {sides}, is none")
+    box = None if sides is None else Box(*sides)
+    return FaceRow(line["path"], name, int(line["face"]), int(line["faces"]), box)
 
 
 def rows_of(sorting: Sorting, root: str | Path) -> list[FaceRow]:
@@ -153,8 +177,7 @@ def link_people(rows: Iterable[FaceRow], root: str | Path, folder: str | Path) -
     counts: dict[str, int] = {}
     spelling: dict[str, str] = {}
     try:
-        if target.exists() and any(target.iterdir()):
-            raise DataError(f"{target}: is not empty and is left alone; choose another folder")
+        check_free(target)
         target.mkdir(parents=True, exist_ok=True)
         for row in rows:
             if not row.identity:
@@ -176,10 +199,23 @@ def link_people(rows: Iterable[FaceRow], root: str | Path, folder: str | Path) -
             else:
                 _cut(source, row.box, place)
             counts[name] = counts.get(name, 0) + 1
-    except (OSError, ImageError) as error:
+    except (OSError, ImageError, ValueError) as error:  # ValueError: a box beside the photograph
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{target}: people's folders cannot be made ({reason})") from error
     return counts
+
+
+def check_free(folder: str | Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        DataError: it is not empty, or no folder.
+    """
+    target = Path(folder).expanduser()
+    if target.exists() and not target.is_dir():
+        raise DataError(f"{target}: is a file and is left alone; choose another folder")
+    if target.exists() and any(target.iterdir()):
+        raise DataError(f"{target}: is not empty and is left alone; choose another folder")
 
 
 def _free(folder: Path, stem: str, suffix: str) -> Path:
@@ -216,4 +252,6 @@ def _relative(path: Path, root: Path) -> str:
 def _safe(name: str) -> str:
     """A name that is one folder on every system."""
     kept = "".join("_" if c in '/\\:*?"<>|' or ord(c) < 32 else c for c in name).strip(". ")
-    return kept[:150] or "_"
+    while len(os.fsencode(kept)) > _LONGEST:
+        kept = kept[:-1].rstrip(". ")
+    return kept or "_"

@@ -10,12 +10,13 @@ import numpy as np
 
 from siamese.datasets.identities import existing_folder
 from siamese.datasets.suffixes import image_suffixes
+from siamese.distances.arrays import as_threshold
 from siamese.distances.base import Distance
 from siamese.errors import DataError, FaceError, ImageError
 from siamese.faces.align import Box
 from siamese.inference.verifier import Verifier
 from siamese.progress import progress_bar
-from siamese.verification.clustering import cluster_embeddings
+from siamese.verification.clustering import check_linkage, cluster_embeddings
 from siamese.verification.policies.max_f1 import MaxF1
 
 # The first guess of the share of pairs that show one person, and where guesses end.
@@ -31,7 +32,7 @@ class SortedFace:
         photograph: the file.
         number: of the face on the photograph, from 1: first the one that the bundle's cropper
             chooses, then the largest.
-        faces: how many were found on it.
+        faces: how many were found on it, those that were refused for their quality among them.
         box: of the face, pixels; None where the bundle looks for no face.
         identity: the name of the cluster ("person_0001", the largest).
         distance: mean distance to the other faces of the cluster; None where there are none.
@@ -115,6 +116,9 @@ def sort_photographs(
         files = photographs_in(photographs)
     else:
         files = [Path(path) for path in photographs]
+    check_linkage(linkage)
+    if threshold is not None:
+        threshold = as_threshold(threshold)
     found: list[SortedFace] = []
     rows: list[np.ndarray] = []
     left_out: dict[Path, str] = {}
@@ -122,11 +126,13 @@ def sort_photographs(
         for path in files:
             advance(1)
             try:
-                faces = verifier.faces(path)
+                faces = verifier.all_faces(path)
             except (FaceError, ImageError) as error:
                 left_out[path] = str(error)
                 continue
             for number, face in enumerate(faces, start=1):
+                if verifier.is_refused(face):
+                    continue
                 quality = verifier.quality(face)
                 warnings = quality.warnings if quality else ()
                 found.append(SortedFace(path, number, len(faces), face.box, "", None, warnings))

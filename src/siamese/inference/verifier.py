@@ -393,16 +393,24 @@ class Verifier:
             ImageError: the image cannot be read.
             FaceError: no face is found, or all are of low quality and are refused for it.
         """
+        return [face for face in self.all_faces(image) if not self.is_refused(face)]
+
+    def all_faces(self, image: ImageLike) -> list[Face]:
+        """As :meth:`faces`, with those that are refused for their quality beside the others."""
         name, array = read_given(image)
         found = self._cropped(name, array, self.cropper.all_faces)
         if not found:
             raise FaceError(
                 f"{name}: no face found; give an image with a face turned to the camera"
             )
-        good = [face for face in found if not self._is_refused(face)]
-        if not good:
+        if all(self.is_refused(face) for face in found):
             self._check_quality(name, found)
-        return good
+        return found
+
+    def is_refused(self, face: Face) -> bool:
+        """Whether a face is of low quality, and such faces are refused."""
+        found = self.quality(face) if self._refuses_poor else None
+        return found is not None and found.poor
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -440,14 +448,10 @@ class Verifier:
                 name, str(error), "give an image like those of the training"
             ) from error
 
-    def _is_refused(self, face: Face) -> bool:
-        found = self.quality(face) if self._refuses_poor else None
-        return found is not None and found.poor
-
     def _check_quality(self, name: str, faces: Sequence[Face]) -> None:
         """Raise :class:`FaceError` where a face is poor, and such faces are refused."""
         for face in faces:
-            if self._is_refused(face) and (found := self.quality(face)) is not None:
+            if self.is_refused(face) and (found := self.quality(face)) is not None:
                 raise FaceError(
                     f"{name}: refused for its quality: {'; '.join(found.warnings)}; give a better "
                     f"photograph, or take verdicts on poor ones: low_quality='warn' (--low-quality "

@@ -58,8 +58,7 @@ def cluster_embeddings(
         raise CalibrationError(
             f"the embeddings have shape {tuple(rows.shape)}; give (n, D) finite numbers, n >= 1"
         )
-    if linkage not in LINKAGES:
-        raise ConfigError(f"linkage={linkage!r} is not known{did_you_mean(str(linkage), LINKAGES)}")
+    check_linkage(linkage)
     limit, measure = as_threshold(threshold), as_distance(distance)
     parts = _hanging_together(rows, limit, measure)
     labels = np.empty(len(rows), dtype=np.int64)
@@ -72,6 +71,12 @@ def cluster_embeddings(
         labels[mine] = own + count
         count += int(own.max()) + 1
     return _by_size(labels)
+
+
+def check_linkage(linkage: str) -> None:
+    """Raise :class:`ConfigError` for an unknown one."""
+    if linkage not in LINKAGES:
+        raise ConfigError(f"linkage={linkage!r} is not known{did_you_mean(str(linkage), LINKAGES)}")
 
 
 def _hanging_together(rows: Tensor, threshold: float, measure: Distance) -> np.ndarray:
@@ -104,7 +109,7 @@ def _agglomerated(rows: Tensor, threshold: float, measure: Distance, linkage: st
         )
     distances = measure.matrix(rows, rows).cpu().numpy()
     # Clusters are joined below the number that is given, not at it.
-    above = np.nextafter(threshold, np.inf)
+    above = min(np.nextafter(threshold, np.inf), np.finfo(np.float64).max)
     found: np.ndarray = (
         AgglomerativeClustering(
             n_clusters=None, metric="precomputed", linkage=linkage, distance_threshold=above

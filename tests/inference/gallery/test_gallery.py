@@ -117,6 +117,30 @@ def test_photographs_may_be_given_in_many_ways(photographs):
         made.enrol("Max", [])
 
 
+def test_names_that_are_not_utf8_are_kept_with_escapes(gallery, photographs, tmp_path):
+    name = os.fsdecode(b"Jos\xe9")
+    made = gallery.enrol(name, photographs[8])
+    folder = gallery.save(tmp_path / "gallery")
+    again = siamese.Gallery.load(folder, verifier())
+    assert made.name in again
+    assert again.people == gallery.people
+    assert again.people["Jos\\udce9"] == 1
+    assert again.enrol(name, photographs[8]).known == 1
+    assert again.remove(name) == 1
+
+
+def test_what_a_file_could_not_hold_is_no_embedding(gallery):
+    with pytest.raises(siamese.ConfigError, match="finite as float32"):
+        gallery.add_embeddings("Eve", np.full((1, SIZE), 1e300))
+    with pytest.raises(siamese.ConfigError, match="finite as float32"):
+        gallery.search_embeddings(np.full((1, SIZE), 1e300))
+    with pytest.raises(siamese.ConfigError, match=r"shape \(1, 0\)"):
+        siamese.Gallery(verifier()).add_embeddings("Eve", np.zeros((1, 0)))
+    with pytest.raises(siamese.ConfigError, match="more than 10,000 characters"):
+        gallery.add_embeddings("Eve", np.ones((1, SIZE)), ["x" * 10_001])
+    assert "Eve" not in gallery
+
+
 def test_a_folder_that_was_emptied_is_written_again(gallery, tmp_path):
     folder = gallery.save(tmp_path / "gallery")
     shutil.rmtree(folder)
@@ -452,3 +476,9 @@ def test_candidates_of_faiss_are_measured_as_exactly():
     assert 0 < hits < 20
     made.add_embeddings("probe", probes[:1])  # the index is forgotten
     assert made.search_embeddings(probes[:1], 1, threshold=1.0)[0][0].name == "probe"
+
+
+def test_labels_of_a_table_are_names_as_any_others(gallery, photographs):
+    table = siamese.IdentityTable(photographs[0].parent, ("2.png", "8.png"), (" ANN", "Max"))
+    found = siamese.evaluate_gallery(gallery, table, progress=False)
+    assert found.search.mated.tolist() == [True, False]

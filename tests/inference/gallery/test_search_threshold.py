@@ -80,6 +80,8 @@ def test_without_a_calibration_the_bundles_own_threshold_is_taken():
 
     found = SearchThreshold.choose(Bundle, 10, 0.01)
     assert (found.basis, found.threshold) == ("own", Bundle.operating_point.threshold)
+    with pytest.raises(siamese.CalibrationError, match="nothing can be promised"):
+        SearchThreshold.choose(Bundle, 10, 0.01, confidence=0.95)
     given = SearchThreshold.choose(Bundle, 10, threshold=0.25)
     assert (given.basis, given.threshold, given.rate) == ("given", 0.25, None)
 

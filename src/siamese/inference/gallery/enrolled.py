@@ -10,7 +10,7 @@ import numpy as np
 from siamese.datasets.identities import normalise_identity
 from siamese.errors import ConfigError, GalleryError, did_you_mean
 from siamese.inference.gallery.nearest import Rows
-from siamese.inference.gallery.segment import Segment, joined
+from siamese.inference.gallery.segment import Segment, joined, plain
 
 
 class Searchable(NamedTuple):
@@ -61,7 +61,7 @@ class Enrolled:
 
     def shown(self, name: str) -> str | None:
         """A name as it was first given; None where nobody is called so."""
-        return self._names.get(normalise_identity(name))
+        return self._names.get(normalise_identity(plain(name)))
 
     def of(self, name: object) -> str:
         """The same.

@@ -25,7 +25,7 @@ from siamese.inference.gallery.enrolled import Enrolled
 from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
 from siamese.inference.gallery.results import Candidate, Enrolment, Identification
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
-from siamese.inference.gallery.segment import Segment, joined
+from siamese.inference.gallery.segment import Segment, joined, plain
 from siamese.inference.given_image import ImageLike, hash_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Segments of fewer rows are joined where there are more of them than that: a search goes through
 # each, and each change writes one.
 _SMALL, _MOST_SMALL = 1 << 15, 8
-LONGEST_NAME = 1000
+_LARGEST_EMBEDDING = 1 << 20
 
 
 class Gallery:
@@ -172,21 +172,20 @@ class Gallery:
             ConfigError: no name, another shape, or numbers that are not finite.
         """
         shown = self._name(name)
-        rows = np.asarray(embeddings)
-        if rows.ndim != 2 or rows.dtype.kind != "f" or not np.isfinite(rows).all():
-            raise ConfigError(
-                f"the embeddings of {shown!r} have shape {rows.shape}, {rows.dtype}; give (n, D) "
-                f"finite floating point numbers"
-            )
+        rows = _as_rows(embeddings, f"the embeddings of {shown!r}")
         places = [""] * len(rows) if photographs is None else [str(p) for p in photographs]
         if len(places) != len(rows):
             raise ConfigError(
                 f"{len(rows)} embeddings, but {len(places)} photographs; give one each"
             )
+        if any(len(plain(place)) > stored.LONGEST_PLACE for place in places):
+            raise ConfigError(
+                f"a photograph's name has more than {stored.LONGEST_PLACE:,} characters; give "
+                f"shorter ones"
+            )
         for row, place in zip(rows, places, strict=True):
-            one = row.astype(np.float32)
-            content = hashlib.sha256(one.tobytes()).hexdigest()[:16]
-            self._enrolled.add(shown, one, place, content)
+            content = hashlib.sha256(row.tobytes()).hexdigest()[:16]
+            self._enrolled.add(shown, row, place, content)
         self._index = None
 
     def name_of(self, name: str) -> str:
@@ -286,12 +285,7 @@ class Gallery:
             threshold = self.threshold(rate, threshold)
         check_whole("k", k, 1, 1 << 20)
         self._check_people()
-        probes = np.asarray(embeddings)
-        if probes.ndim != 2 or probes.dtype.kind != "f" or not np.isfinite(probes).all():
-            raise ConfigError(
-                f"the embeddings have shape {probes.shape}, {probes.dtype}; give (n, D) finite "
-                f"floating point numbers"
-            )
+        probes = _as_rows(embeddings, "the embeddings")
         enrolled = self._enrolled
         if probes.shape[1] != enrolled.size:
             raise ConfigError(
@@ -309,7 +303,7 @@ class Gallery:
                     one.codes.tolist(), one.rows.tolist(), one.distances, strict=True
                 )
             )
-            for one in self._nearest(probes.astype(np.float32), parts, k)
+            for one in self._nearest(probes, parts, k)
         ]
 
     def rows(self) -> tuple[list[str], np.ndarray]:
@@ -473,12 +467,13 @@ class Gallery:
 
     def _name(self, name: Any) -> str:
         """A name as it is shown: as it was first given."""
-        if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
+        shown = plain(name).strip() if isinstance(name, str) else ""
+        if not 1 <= len(shown) <= stored.LONGEST_NAME:
             raise ConfigError(
-                f"a person's name must be a text of 1 to {LONGEST_NAME:,} characters, not "
+                f"a person's name must be a text of 1 to {stored.LONGEST_NAME:,} characters, not "
                 f"{name!r:.80}"
             )
-        return self._enrolled.shown(name) or name.strip()
+        return self._enrolled.shown(shown) or shown
 
     def _nearest(self, probes: np.ndarray, parts: list[Rows], k: int) -> list[Nearest]:
         measure = self.verifier.measure
@@ -513,6 +508,20 @@ class Gallery:
             )
 
 
+def _as_rows(embeddings: np.ndarray, what: str) -> np.ndarray:
+    """(n, D) float32, a copy; refuses what is not finite in that."""
+    given = np.asarray(embeddings)
+    if given.ndim == 2 and given.dtype.kind == "f" and 1 <= given.shape[1] <= _LARGEST_EMBEDDING:
+        with np.errstate(over="ignore"):
+            rows: np.ndarray = given.astype(np.float32)
+        if np.isfinite(rows).all():
+            return rows
+    raise ConfigError(
+        f"{what} have shape {given.shape}, {given.dtype}; give (n, D) floating point numbers that "
+        f"are finite as float32"
+    )
+
+
 def _compacted(segments: list[Segment]) -> list[Segment]:
     small = [segment for segment in segments if len(segment) < _SMALL]
     if len(small) <= _MOST_SMALL:
@@ -522,4 +531,6 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
 
 def _name_of(source: str | None) -> str | None:
     """Where a bundle lies, for another process with another working folder."""
-    return source if not source or source == "pretrained" else str(Path(source).absolute())
+    if not source or source == "pretrained":
+        return source
+    return plain(str(Path(source).absolute()))

@@ -76,7 +76,7 @@ class SearchThreshold:
 
         Raises:
             ConfigError: a rate, a threshold or a confidence that is none.
-            CalibrationError: the calibration pairs cannot support that confidence.
+            CalibrationError: no calibration, or pairs that cannot support that confidence.
         """
         if threshold is not None:
             return cls(given_threshold(threshold), None, comparisons, None, GIVEN)
@@ -89,6 +89,11 @@ class SearchThreshold:
         facts = rate, comparisons, pair_rate
         kept = bundle.calibration
         if kept is None:
+            if confidence is not None:
+                raise CalibrationError(
+                    "nothing can be promised: the bundle keeps no calibration; calibrate it "
+                    "(siamese calibrate), or leave the confidence out"
+                )
             return cls(bundle.operating_point.threshold, *facts, OWN)
         if confidence is not None:
             policy = Fmr(rate, gallery=max(comparisons, 1), confidence=confidence)

@@ -11,6 +11,11 @@ import numpy as np
 from siamese.inference.gallery.nearest import row_norms
 
 
+def plain(text: str) -> str:
+    """A name as UTF-8 holds it; bytes of a file name that are none are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """Embeddings of photographs, those of one person next to each other.

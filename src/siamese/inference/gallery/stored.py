@@ -26,12 +26,13 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from siamese.errors import GalleryError, MissingDependencyError, first_line
-from siamese.inference.gallery.segment import Segment
+from siamese.inference.gallery.segment import Segment, plain
 from siamese.reading import Unreadable, open_regular, read_bytes
 
 INDEX, LOCK = "gallery.json", ".lock"
 VERSION = 1
 _LARGEST_INDEX, _LARGEST_NAMES, _LARGEST_EMBEDDINGS = 1 << 26, 1 << 32, 1 << 42
+LONGEST_NAME, LONGEST_PLACE = 1000, 10_000  # characters
 _LARGEST_HEAD = 4096
 # Bytes of embeddings up to which they are held against their digest whenever they are loaded.
 _CHECKED = 1 << 26
@@ -40,7 +41,7 @@ _TENSOR = "embeddings"
 
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Code = Annotated[int, Meta(ge=0, le=1 << 40)]
-Name = Annotated[str, Meta(min_length=1, max_length=1000)]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
 
 
 class StoredSegment(Struct, forbid_unknown_fields=True):
@@ -72,7 +73,7 @@ class StoredNames(Struct, forbid_unknown_fields=True):
 
     people: list[Name]
     codes: list[Code]
-    photographs: list[Annotated[str, Meta(max_length=10_000)]]
+    photographs: list[Annotated[str, Meta(max_length=LONGEST_PLACE)]]
     hashes: list[Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]]
 
 
@@ -260,7 +261,7 @@ def _write_segment(folder: Path, segment: Segment) -> tuple[Segment, StoredSegme
         StoredNames(
             list(segment.people),
             segment.codes.tolist(),
-            [_plain(photograph) for photograph in segment.photographs],
+            [plain(photograph) for photograph in segment.photographs],
             list(segment.hashes),
         )
     )
@@ -305,11 +306,6 @@ def _write_whole(path: Path, *parts: bytes | memoryview) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _plain(text: str) -> str:
-    """A name as UTF-8 holds it; bytes of a file name that are none are written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _damaged(folder: Path, error: BaseException) -> GalleryError:
