@@ -347,3 +347,15 @@ def test_a_photograph_of_two_is_not_linked_where_one_of_them_is_refused(people, 
     link_people(read_table(table), heap, tmp_path / "linked")
     (cut,) = (tmp_path / "linked").rglob("*.png")
     assert not cut.is_symlink()
+
+
+def test_folders_of_a_heap_may_be_linked_and_broken_links_are_said(people, tmp_path):
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    (heap / "linked").symlink_to(people / "people" / "Ann")
+    (heap / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    sorting = siamese.sort_photographs(heap, siamese.Verifier.pretrained(), progress=False)
+    assert len(sorting.faces) == 3
+    assert [path.name for path in sorting.left_out] == ["gone.png"]
+    rows = read_table(write_table(sorting, tmp_path / "people.csv", heap))
+    assert sum(link_people(rows, heap, tmp_path / "people").values()) == 3

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.datasets.identities import existing_folder
-from siamese.datasets.suffixes import image_suffixes
+from siamese.datasets.identities import IdentityTable
 from siamese.distances.arrays import as_threshold
 from siamese.distances.base import Distance
 from siamese.errors import DataError, FaceError, ImageError
@@ -71,23 +70,12 @@ class Sorting:
 
 
 def photographs_in(folder: str | Path) -> list[Path]:
-    """All images in a folder and in its folders, sorted; hidden ones are passed over.
+    """All images in a folder and in its folders, sorted, as `siamese embed` finds them.
 
     Raises:
-        DataError: no such folder, or no images in it.
+        DataError: no such folder, one that cannot be read, or no images in it.
     """
-    root = existing_folder(folder)
-    known = image_suffixes()
-    found = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in known
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
-    if not found:
-        raise DataError(f"{root}: no images found; give a folder of photographs")
-    return found
+    return [Path(path) for path in IdentityTable.from_heap(folder).paths]
 
 
 def sort_photographs(

@@ -149,6 +149,18 @@ def test_a_folder_that_was_emptied_is_written_again(gallery, tmp_path):
     assert len(siamese.Gallery.load(folder, verifier())) == 4
 
 
+def test_a_gallery_stays_where_it_is_in_another_working_folder(gallery, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gallery.save("gallery")
+    loaded = siamese.Gallery.load("gallery", verifier())
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    loaded.add_embeddings("Eve", np.ones((1, SIZE), dtype=np.float32))
+    assert loaded.save() == loaded.save(tmp_path / "gallery") == tmp_path / "gallery"
+    assert len(siamese.Gallery.load(tmp_path / "gallery", verifier())) == 4
+    assert not list((tmp_path / "other").iterdir())
+
+
 def test_a_photograph_of_two_people_is_said(gallery, photographs, tmp_path):
     made = gallery.enrol("Bob", photographs[0])
     assert made.notes == {str(photographs[0]): ("it is enrolled as 'Ann', too",)}

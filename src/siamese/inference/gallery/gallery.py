@@ -53,7 +53,7 @@ class Gallery:
 
     Attributes:
         verifier: the one that was given.
-        folder: where it was loaded from or saved to; None where it is only in memory.
+        folder: where it was loaded from or saved to, absolute; None where it is only in memory.
 
     Raises:
         ConfigError: no verifier, or one with another ``tta`` than its bundle's.
@@ -386,7 +386,7 @@ class Gallery:
                 another process is writing, or has written since it was loaded; or it cannot be
                 written.
         """
-        target = self.folder if folder is None else Path(folder).expanduser()
+        target = self.folder if folder is None else Path(folder).expanduser().absolute()
         if target is None:
             raise GalleryError("the gallery has no folder yet; give one: save(folder)")
         held = self._held and target == self.folder
@@ -442,7 +442,7 @@ class Gallery:
                 f"{folder}: its embeddings are of another network, or of other crops, than this "
                 f"bundle's, and cannot be compared{where}; give that bundle, or enrol anew"
             )
-        made.folder, made._enrolled = place, Enrolled(found.segments)
+        made.folder, made._enrolled = place.absolute(), Enrolled(found.segments)
         made._generation = found.index.generation
         return made
 
