@@ -1,5 +1,6 @@
 """A gallery: who is enrolled, who is found, what its files hold, and what is refused."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -422,6 +423,18 @@ def test_damage_is_refused_in_one_line(damage, gallery, tmp_path):
         siamese.Gallery.load(folder, verifier())
     assert str(refused.value).startswith(f"{folder}: not a whole gallery (")
     assert "\n" not in str(refused.value)
+
+
+def test_embeddings_that_are_no_numbers_are_refused(gallery, photographs, tmp_path):
+    folder = gallery.save(tmp_path / "gallery")
+    (file,) = folder.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-4] + struct.pack("<f", np.nan))
+    index = json.loads((folder / stored.INDEX).read_text())
+    index["segments"][0]["embeddings_sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    damaged_index(folder, **index)
+    again = siamese.Gallery.load(folder, verifier())
+    with pytest.raises(siamese.GalleryError, match="some are NaN or infinite"):
+        again.search(photographs[0])
 
 
 def test_a_newer_version_is_named(gallery, tmp_path):

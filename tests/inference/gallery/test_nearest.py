@@ -123,3 +123,23 @@ def test_another_distance_is_measured_for_every_pair():
     for probe, one in zip(probes, found, strict=True):
         every = manhattan(np.repeat(probe[None], 30, axis=0), part.embeddings)
         assert one.distances[0] == every.min()
+
+
+@pytest.mark.parametrize("most", [1, 150, 1 << 20])
+def test_of_another_distance_few_pairs_are_held_at_a_time(most, monkeypatch):
+    monkeypatch.setattr(nearest, "_ALL_PAIRS", most)
+    held = []
+    all_pairs = nearest._all_pairs
+    monkeypatch.setattr(
+        nearest, "_all_pairs", lambda q, parts: held.append(q) or all_pairs(q, parts)
+    )
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(50, 4)).astype(np.float32)
+    part = nearest.Rows(rows, np.arange(50), nearest.row_norms(rows))
+
+    def city_block(a, b):
+        return np.abs(a - b).sum(axis=1, dtype=np.float32)
+
+    found = nearest.nearest_people(rows[:9], [part], 1, city_block, kind="city_block")
+    assert [one.codes[0] for one in found] == list(range(9))
+    assert max(held) * 50 <= max(most, 50)

@@ -117,7 +117,11 @@ class Enrolled:
         return self.counts.pop(shown)
 
     def searchable(self) -> Searchable:
-        """All rows as a search takes them; made once until something changes."""
+        """All rows as a search takes them; made once until something changes.
+
+        Raises:
+            GalleryError: embeddings that are not finite.
+        """
         if self._searchable is None:
             names = sorted(self.counts)
             codes = {name: code for code, name in enumerate(names)}
@@ -125,6 +129,10 @@ class Enrolled:
                 Rows(s.embeddings, np.array([codes[n] for n in s.people])[s.codes], s.norms)
                 for s in self.segments
             ]
+            if not all(np.isfinite(part.norms).all() for part in parts):
+                raise GalleryError(
+                    "the gallery's embeddings are damaged (some are NaN or infinite); enrol anew"
+                )
             ends = np.cumsum([len(segment) for segment in self._segments])
             self._searchable = Searchable(names, parts, ends)
         return self._searchable

@@ -15,6 +15,7 @@ import numpy as np
 BLOCK = 1 << 16  # rows at a time: their products with the probes are held
 PROBES = 128  # probes at a time
 PAIRS = 1 << 15  # pairs that are measured at a time
+_ALL_PAIRS = 1 << 20  # pairs that are held where all are measured, if more than one probe's
 _HALF_ULP = 2.0**-24
 _SMALLEST = 2.0**-126
 
@@ -82,9 +83,12 @@ def nearest_people(
         q results. Where distances are equal, people with the smaller code come first.
     """
     found: list[Nearest] = []
-    for start in range(0, len(probes), PROBES):
-        some = np.ascontiguousarray(probes[start : start + PROBES], dtype=np.float32)
-        if kind in ("euclidean", "cosine"):
+    by_products = kind in ("euclidean", "cosine")
+    rows = sum(len(part.codes) for part in parts)
+    step = PROBES if by_products else max(1, min(PROBES, _ALL_PAIRS // max(rows, 1)))
+    for start in range(0, len(probes), step):
+        some = np.ascontiguousarray(probes[start : start + step], dtype=np.float32)
+        if by_products:
             pairs = _Candidates(some, k, kind == "cosine").among(parts)
         else:
             pairs = _all_pairs(len(some), parts)
