@@ -507,3 +507,28 @@ def test_labels_of_a_table_are_names_as_any_others(gallery, photographs):
     table = siamese.IdentityTable(photographs[0].parent, ("2.png", "8.png"), (" ANN", "Max"))
     found = siamese.evaluate_gallery(gallery, table, progress=False)
     assert found.search.mated.tolist() == [True, False]
+
+
+def test_who_reads_while_another_writes_gets_the_new_gallery(gallery, tmp_path, monkeypatch):
+    folder = gallery.save(tmp_path / "gallery")
+    read, changes = stored._read_segment, iter(["once"])
+
+    def reading(*args):
+        for _ in changes:  # between the index and the files that it names
+            gallery.remove("Bob")
+            gallery.save()
+        return read(*args)
+
+    monkeypatch.setattr(stored, "_read_segment", reading)
+    assert list(siamese.Gallery.load(folder, verifier()).people) == ["Ann", "Zoë"]
+
+
+def test_an_index_ends_with_every_change(gallery, photographs):
+    for change in (
+        lambda: gallery.enrol("Eve", photographs[8]),
+        lambda: gallery.add_embeddings("Max", np.ones((1, SIZE), dtype=np.float32)),
+        lambda: gallery.remove("Max"),
+    ):
+        gallery._index = object()  # of who was there before
+        change()
+        assert gallery.search(photographs[0], threshold=0.0)[0].name == "Ann"
