@@ -233,6 +233,21 @@ def test_a_heap_is_sorted_corrected_and_trained_on(people, heap, capsys, tmp_pat
     assert "is not empty and is left alone" in third.err
 
 
+def test_a_heap_of_which_too_many_hang_together_is_sorted(monkeypatch):
+    """At the first guess most of ORL hangs together; a smaller threshold parts it."""
+    from siamese.evaluation.sorting import sorting_threshold
+    from siamese.verification import clustering
+
+    verifier = siamese.Verifier.pretrained()
+    table = siamese.load_orl()
+    rows = verifier.embed([str(p) for p in table.paths[:120]], progress=False).numpy()
+    usual = sorting_threshold(verifier, rows)
+    monkeypatch.setattr(clustering, "LARGEST", 30)
+    with pytest.raises(siamese.CalibrationError, match="hang together"):
+        siamese.cluster_embeddings(rows, usual)
+    assert sorting_threshold(verifier, rows) < usual
+
+
 def test_the_threshold_is_that_of_the_heaps_own_prevalence():
     """Many people need a smaller threshold than few: of 40, and of 4 of them."""
     from siamese.evaluation.sorting import sorting_threshold

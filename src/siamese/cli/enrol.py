@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -65,21 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what became of the photographs."""
     options.import_plugins(args)
+    from siamese.inference.gallery.without_network import erase, people_of
+
     wanted = _people(args)
-    gallery = open_gallery(args.gallery, args, new=bool(wanted))
-    if gallery.folder is None:
-        gallery.save(args.gallery)
-    removed, done = {}, []
-    changes = bool(wanted or args.remove)  # who only looks may do so while another process writes
-    with gallery.exclusive() if changes else contextlib.nullcontext():
-        for name in args.remove:
-            shown = gallery.name_of(name)
-            removed[shown] = gallery.remove(name)
-        if removed:
-            gallery.save()
-        if wanted:
+    # People can be taken out, and seen, where the network is no more.
+    removed = erase(args.gallery, args.remove) if args.remove else {}
+    done: list[Enrolment] = []
+    if wanted:
+        gallery = open_gallery(args.gallery, args, new=True)
+        if gallery.folder is None:
+            gallery.save(args.gallery)
+        with gallery.exclusive():
             done = _enrolled(gallery, wanted, not args.json)
-    _print(gallery, removed, done, args)
+    _print(people_of(args.gallery), removed, done, args)
     return 2 if wanted and not any(one.added or one.known for one in done) else 0
 
 
@@ -89,7 +86,7 @@ def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     if args.name is not None:
         if not given:
             raise ConfigError(f"no photographs of {args.name!r}: siamese enrol GALLERY PHOTO ...")
-        return [(args.name, given)]
+        return [(args.name, [photo for each in given for photo in _photographs(each)])]
     if not given:
         if not args.remove and not args.list:
             raise ConfigError(
@@ -106,6 +103,15 @@ def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     for path, name in zip(table.paths, table.identities, strict=True):
         names.setdefault(table.spellings.get(name, name), []).append(str(path))
     return list(names.items())
+
+
+def _photographs(path: str) -> list[str]:
+    """Those in a folder; a file as it is."""
+    if not Path(path).is_dir():
+        return [path]
+    from siamese.datasets.identities import IdentityTable
+
+    return [str(photo) for photo in IdentityTable.from_heap(path).paths]
 
 
 def _is_table(path: str) -> bool:
@@ -170,15 +176,15 @@ def _parts(photographs: list[str]) -> Iterator[list[str]]:
 
 
 def _print(
-    gallery: Gallery, removed: dict[str, int], done: list[Enrolment], args: argparse.Namespace
+    people: dict[str, int], removed: dict[str, int], done: list[Enrolment], args: argparse.Namespace
 ) -> None:
     left_out = {photo: why for one in done for photo, why in one.left_out.items()}
     notes = {photo: list(said) for one in done for photo, said in one.notes.items()}
     added, known = sum(one.added for one in done), sum(one.known for one in done)
     if args.json:
         facts: dict[str, Any] = {
-            "people": dict(gallery.people) if args.list else len(gallery),
-            "photographs": gallery.photographs,
+            "people": people if args.list else len(people),
+            "photographs": sum(people.values()),
             "added": added,
             "known": known,
             "removed": removed,
@@ -188,18 +194,18 @@ def _print(
         print(json.dumps(facts, allow_nan=False))
         return
     if args.list:
-        for name, count in gallery.people.items():
+        for name, count in people.items():
             print(f"{printable(name)}\t{count}")
         return
     for name, count in removed.items():
-        print(f"removed: {printable(name)}, {count} photographs; they are in no file any more")
+        print(f"removed: {printable(name)}, {_photos(count)}; they are in no file any more")
     if done:
-        print(f"enrolled: {added:,} photographs" + (f"; {known:,} were there" if known else ""))
+        print(f"enrolled: {_photos(added)}" + (f"; {known:,} were there" if known else ""))
     _few("left out", left_out.items())
     _few("note", ((photo, "; ".join(said)) for photo, said in notes.items()))
-    people = f"{len(gallery):,} people, {gallery.photographs:,} photographs"
-    print(f"gallery: {options.shown(args.gallery)} ({people})")
-    if done and len(gallery):
+    counts = f"{_number(len(people), 'person', 'people')}, {_photos(sum(people.values()))}"
+    print(f"gallery: {options.shown(args.gallery)} ({counts})")
+    if done and people:
         print(f"next: siamese search {args.gallery} PHOTOGRAPH")
 
 
@@ -210,3 +216,11 @@ def _few(what: str, each: Iterable[tuple[str, str]]) -> None:
         print(f"{what}: {line}")
     if len(lines) > _SHOWN:
         print(f"{what}: {len(lines) - _SHOWN:,} more (--json lists all)")
+
+
+def _photos(count: int) -> str:
+    return _number(count, "photograph", "photographs")
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"

@@ -11,7 +11,7 @@ import numpy as np
 from siamese.datasets.identities import IdentityTable
 from siamese.distances.arrays import as_threshold
 from siamese.distances.base import Distance
-from siamese.errors import DataError, FaceError, ImageError
+from siamese.errors import CalibrationError, DataError, FaceError, ImageError
 from siamese.faces.align import Box
 from siamese.inference.verifier import Verifier
 from siamese.progress import progress_bar
@@ -20,7 +20,7 @@ from siamese.verification.policies.max_f1 import MaxF1
 
 # The first guess of the share of pairs that show one person, and where guesses end.
 _PREVALENCE, _PREVALENCES = 0.01, (1e-4, 0.5)
-_ROUNDS, _STAYS = 4, 0.005
+_ROUNDS, _STAYS = 6, 0.005
 
 
 @dataclass(frozen=True)
@@ -161,13 +161,20 @@ def sorting_threshold(verifier: Verifier, embeddings: np.ndarray) -> float:
     kept = verifier.bundle.calibration
     if kept is None or verifier.tta != verifier.bundle.tta or len(embeddings) < 2:
         return verifier.threshold
-    prevalence, threshold = _PREVALENCE, 0.0
+    prevalence, threshold, known = _PREVALENCE, 0.0, 0.0
     for _ in range(_ROUNDS):
         before = threshold
         threshold = kept.with_policy(MaxF1(prevalence=prevalence, smooth="auto")).threshold
         if abs(threshold - before) < _STAYS * threshold:
             break
-        labels = cluster_embeddings(embeddings, threshold, _measure(verifier))
+        try:
+            labels = cluster_embeddings(embeddings, threshold, _measure(verifier))
+        except CalibrationError:  # too many hang together: a smaller threshold parts them
+            if known:
+                return known
+            prevalence = max(prevalence / 10, _PREVALENCES[0])
+            continue
+        known = threshold
         sizes = np.bincount(labels)
         share = (sizes * (sizes - 1)).sum() / (len(labels) * (len(labels) - 1))
         prevalence = float(np.clip(share, *_PREVALENCES))

@@ -16,6 +16,7 @@ from PIL import Image
 import siamese
 from siamese.inference.gallery import gallery as gallery_module
 from siamese.inference.gallery import stored
+from siamese.inference.gallery.without_network import erase, people_of
 
 SIZE = 520  # numbers of an embedding
 
@@ -243,6 +244,24 @@ def test_who_is_removed_is_in_no_file(gallery, photographs, tmp_path):
     assert gallery.search(photographs[3], threshold=0.0)[0].name is None
     with pytest.raises(siamese.GalleryError, match="nobody called 'Bob' is enrolled"):
         again.remove("Bob")
+
+
+def test_people_are_taken_out_where_the_network_is_no_more(gallery, tmp_path):
+    folder = gallery.save(tmp_path / "gallery")
+    (row,) = gallery.verifier.embed_faces([gallery.verifier.look(next(iter(
+        (tmp_path / "photographs").glob("3.png")))).face])  # fmt: skip
+    assert people_of(folder) == {"Ann": 2, "Bob": 2, "Zoë": 2}
+    with pytest.raises(siamese.GalleryError, match="nobody called 'Max'"):
+        erase(folder, ["ann", "Max"])
+    assert len(people_of(folder)) == 3  # all of them or none
+    assert erase(folder, ["ann", " BOB", "Bob"]) == {"Ann": 2, "Bob": 2}
+    everything = b"".join(contents(folder).values())
+    assert row.tobytes() not in everything
+    assert b"Bob" not in everything
+    assert siamese.Gallery.load(folder, verifier()).people == {"Zoë": 2}
+    with pytest.raises(siamese.GalleryError, match="no such folder"):
+        erase(tmp_path / "nowhere", ["Ann"])
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_removing_the_last_one_leaves_an_empty_gallery(gallery, photographs, tmp_path):

@@ -26,6 +26,7 @@ from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
 from siamese.inference.gallery.results import Candidate, Enrolment, Identification
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
 from siamese.inference.gallery.segment import Segment, joined, plain
+from siamese.inference.gallery.without_network import erase
 from siamese.inference.given_image import ImageLike, hash_of
 
 if TYPE_CHECKING:
@@ -445,6 +446,14 @@ class Gallery:
         made.folder, made._enrolled = place.absolute(), Enrolled(found.segments)
         made._generation = found.index.generation
         return made
+
+    @staticmethod
+    def erase(folder: str | Path, names: Sequence[str]) -> dict[str, int]:
+        """Take people out of a gallery's files; its network is not needed.
+
+        See :func:`siamese.inference.gallery.without_network.erase`.
+        """
+        return erase(folder, names)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
