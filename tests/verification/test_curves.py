@@ -22,7 +22,7 @@ from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve, auc, eer
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(labelled_distances(distinct=(1, 30), size=(2, 150)))
 def test_auc_and_eer_agree_with_scikit_learn(case):
     distances, same = case
@@ -36,7 +36,7 @@ def test_auc_and_eer_agree_with_scikit_learn(case):
     assert eer(curve) == pytest.approx(crossing, abs=1e-8)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(labelled_distances())
 def test_metrics_at_a_threshold_agree_with_scikit_learn(case):
     distances, same = case
