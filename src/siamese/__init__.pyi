@@ -32,6 +32,7 @@ from .inference.gallery.results import Candidate as Candidate
 from .inference.gallery.search_threshold import SearchThreshold as SearchThreshold
 from .evaluation.search_run import evaluate_gallery as evaluate_gallery
 from .evaluation.search_run import GalleryEvaluation as GalleryEvaluation
+from .evaluation.search_run import SearchMistake as SearchMistake
 
 # a heap of photographs, by person
 from .evaluation.sorting import sort_photographs as sort_photographs

@@ -120,6 +120,12 @@ def test_people_are_listed_while_another_process_writes(gallery, capsys):
         assert "another process is writing" in out.err
 
 
+def test_a_gallery_that_does_not_stand_first_is_said(gallery, capsys):
+    code, out = said(capsys, "search", "group.jpg", gallery)
+    assert code == 2
+    assert f"{gallery} is a gallery: it comes first" in out.err
+
+
 def test_what_cannot_be_enrolled_is_listed(people, capsys, tmp_path):
     black = tmp_path / "mixed" / "Max" / "black.png"
     black.parent.mkdir(parents=True)
@@ -127,6 +133,8 @@ def test_what_cannot_be_enrolled_is_listed(people, capsys, tmp_path):
     code, out = said(capsys, "enrol", tmp_path / "g", tmp_path / "mixed")
     assert code == 2
     assert f"left out: {black}: no face found" in out.out
+    assert not (tmp_path / "g").exists()
+    assert "next:" not in out.out
 
 
 @pytest.mark.parametrize(
@@ -138,6 +146,7 @@ def test_what_cannot_be_enrolled_is_listed(people, capsys, tmp_path):
         (["search", "g"], "give photographs to search for"),
         (["search", "g", "a.jpg"], "no such folder; make one: siamese enrol"),
         (["cluster", "photos"], "give the table to write"),
+        (["cluster", "photos", "--out", "p.csv", "--link", "photos/in"], "lies in the folder of"),
         (["cluster", "photos", "--corrected", "c.csv"], "give --link DIR alone"),
     ],
 )
@@ -156,7 +165,18 @@ def test_searches_are_counted(people, gallery, capsys):
     assert found["figures"]["fpir"] == 0
     code, out = said(capsys, "search", gallery, "--evaluate", people / "people")
     assert code == 2
-    assert "9 it is enrolled itself" in out.err
+    assert "9 enrolled itself" in out.err
+    code, found = answer(
+        capsys, "search", gallery, "--evaluate", people / "probes", "--threshold", 1
+    )
+    assert found["figures"]["fpir"] == 1  # everybody is named
+    wrong = found["mistakes"]
+    assert len(wrong) == 5
+    assert {(one["identity"], one["enrolled"]) for one in wrong} == {("other", False)}
+    assert [one["distance"] for one in wrong] == sorted(one["distance"] for one in wrong)
+    _, found = answer(capsys, "search", gallery, "--evaluate", people / "probes", "--threshold", 0)
+    assert {one["named"] for one in found["mistakes"]} == {None}
+    assert len(found["mistakes"]) == 6
     code, out = said(capsys, "search", gallery, "--evaluate", people / "probes")
     assert "naming the nearest always: 1" in out.out
 
@@ -225,6 +245,11 @@ def test_a_heap_is_sorted_corrected_and_trained_on(people, heap, capsys, tmp_pat
     assert code == 0
     assert made["images"]["Ann"] == 5
     assert len(list((tmp_path / "corrected" / "Ann").iterdir())) == 5
+    out.write_text(out.read_text().replace("img_0", "gone_0"))
+    code, gone = said(capsys, "cluster", heap, "--corrected", out, "--link", tmp_path / "again")
+    assert code == 2
+    assert "no such photograph" in gone.err
+    assert not list(tmp_path.glob("*again*"))
     code, second = said(capsys, "cluster", heap, "--out", out)
     assert code == 2
     assert "perhaps with corrections" in second.err
@@ -304,12 +329,14 @@ def test_names_of_files_need_not_be_utf8_those_of_people_must(tmp_path):
 
 
 def test_boxes_that_are_none_are_refused(tmp_path):
-    Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
+    heap = tmp_path / "heap"
+    heap.mkdir()
+    Image.new("RGB", (100, 100)).save(heap / "a.png")
     with pytest.raises(siamese.DataError, match="is none"):
         read_table(table_of(tmp_path, rows=[("a.png", "Ann", 1, 2, "nan", 0, 9, 9)]))
     beside = [FaceRow("a.png", "Ann", 1, 2, Box(500, 500, 600, 600))]
     with pytest.raises(siamese.DataError, match="does not touch an image"):
-        link_people(beside, tmp_path, tmp_path / "linked")
+        link_people(beside, heap, tmp_path / "linked")
 
 
 def test_long_names_of_folders_are_cut_by_their_bytes(tmp_path):

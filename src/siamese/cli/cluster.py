@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.out).expanduser().is_dir():
         raise ConfigError(f"--out {args.out} is a folder; give the name of a CSV file")
     if args.link:
-        check_free(args.link)
+        check_free(args.link, args.folder)
     return _sort(args)
 
 

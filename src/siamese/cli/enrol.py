@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,10 +73,15 @@ def run(args: argparse.Namespace) -> int:
     done: list[Enrolment] = []
     if wanted:
         gallery = open_gallery(args.gallery, args, new=True)
-        if gallery.folder is None:
+        new = gallery.folder is None
+        if new:
             gallery.save(args.gallery)
         with gallery.exclusive():
             done = _enrolled(gallery, wanted, not args.json)
+        if new and not len(gallery):  # a mistake leaves nothing behind
+            shutil.rmtree(Path(args.gallery).expanduser(), ignore_errors=True)
+            _print({}, removed, done, args)
+            return 2
     _print(people_of(args.gallery), removed, done, args)
     return 2 if wanted and not any(one.added or one.known for one in done) else 0
 
@@ -204,8 +210,9 @@ def _print(
     _few("left out", left_out.items())
     _few("note", ((photo, "; ".join(said)) for photo, said in notes.items()))
     counts = f"{_number(len(people), 'person', 'people')}, {_photos(sum(people.values()))}"
-    print(f"gallery: {options.shown(args.gallery)} ({counts})")
-    if done and people:
+    if people or not done:
+        print(f"gallery: {options.shown(args.gallery)} ({counts})")
+    if any(one.added or one.known for one in done):
         print(f"next: siamese search {args.gallery} PHOTOGRAPH")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options
@@ -21,6 +22,7 @@ DESCRIPTION = (
     "a photograph is searched. Nobody is an answer: a name is given only where the distance is "
     "within the threshold for a whole search."
 )
+_SHOWN = 3  # examples of wrong answers
 EPILOG = "exit code: 0 somebody was found, 1 nobody, 2 error"
 
 
@@ -76,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     options.import_plugins(args)
     if bool(args.photographs) == bool(args.evaluate):
         raise ConfigError("give photographs to search for, or people with --evaluate")
+    _check_order(args)
     gallery = open_gallery(args.gallery, args)
     if args.evaluate:
         return _evaluate(gallery, args)
@@ -109,6 +112,16 @@ def run(args: argparse.Namespace) -> int:
     if all(row["error"] for row in rows):
         return 2
     return 0 if any(face["name"] for row in rows for face in row["faces"]) else 1
+
+
+def _check_order(args: argparse.Namespace) -> None:
+    """Say so where the gallery does not stand first."""
+    from siamese.inference.gallery.stored import INDEX
+
+    if not (Path(args.gallery) / INDEX).exists():
+        for word in args.photographs:
+            if (Path(word) / INDEX).exists():
+                raise ConfigError(f"{word} is a gallery: it comes first: siamese search {word} ...")
 
 
 def _evaluate(gallery: Gallery, args: argparse.Namespace) -> int:
@@ -148,6 +161,15 @@ def _evaluate(gallery: Gallery, args: argparse.Namespace) -> int:
             low, high = {**search.ci95, **at.ci95}.get(ends, (None, None))
             interval = f" ({low:.4f}-{high:.4f})" if low is not None else ""
             print(f"{what}: {value:.4f}{interval}{f'; {beside}' if beside else ''}")
+    for one in found.mistakes[:_SHOWN]:
+        whom = one.named or f"nobody (nearest: {one.nearest})"
+        print(
+            f"wrong: {printable(one.photograph)} shows {printable(one.identity)}"
+            f"{'' if one.enrolled else ', who is not enrolled'}; found {printable(whom)}, "
+            f"{one.distance:.4f}"
+        )
+    if len(found.mistakes) > _SHOWN:
+        print(f"wrong: {len(found.mistakes) - _SHOWN:,} more (--json lists all)")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,29 @@ from siamese.verification.identification import SearchEvaluation, SearchFigures,
 
 
 @dataclass(frozen=True)
+class SearchMistake:
+    """A photograph for which a search gave the wrong answer.
+
+    Attributes:
+        photograph: the file.
+        identity: whom it shows.
+        enrolled: whether that person is.
+        named: whom the search named; None for nobody.
+        nearest: the nearest person.
+        distance: to that person's nearest photograph, which is ``photograph_of_nearest``.
+        photograph_of_nearest: as the gallery has it.
+    """
+
+    photograph: str
+    identity: str
+    enrolled: bool
+    named: str | None
+    nearest: str
+    distance: float
+    photograph_of_nearest: str
+
+
+@dataclass(frozen=True)
 class GalleryEvaluation:
     """What searches for labelled photographs found.
 
@@ -27,12 +50,14 @@ class GalleryEvaluation:
         threshold: of the searches, and what is known of it.
         figures: the error rates at that threshold.
         left_out: photograph -> why it was not searched.
+        mistakes: the wrong answers at that threshold, the nearest first.
     """
 
     search: SearchEvaluation
     threshold: SearchThreshold
     figures: SearchFigures
     left_out: dict[str, str] = field(default_factory=dict)
+    mistakes: tuple[SearchMistake, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; of those left out, how many for each reason."""
@@ -49,6 +74,7 @@ class GalleryEvaluation:
             "figures": self.figures.to_dict(),
             "promise": self.threshold.in_words,
             "left_out": dict(Counter(self.left_out.values())),
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
         }
 
 
@@ -83,13 +109,13 @@ def evaluate_gallery(
     limit = gallery.threshold(rate, threshold, confidence)
     names, rows = gallery.rows()
     table = other_table(data, root)
-    found, labels, left_out = [], [], {}
+    found, labels, left_out, photographs = [], [], {}, []
     with progress_bar("searching", len(table), progress) as advance:
         for path, name in zip(table.paths, table.identities, strict=True):
             advance(1)
             try:
                 if gallery.is_enrolled(name, path):
-                    left_out[str(path)] = "it is enrolled itself"
+                    left_out[str(path)] = "enrolled itself"
                     continue
                 look = gallery.verifier.look(path)
                 if look.faces == 0:
@@ -101,8 +127,10 @@ def evaluate_gallery(
                 left_out[str(path)] = error.reason
                 continue
             found.append(gallery.verifier.embed_faces([look.face])[0])
-            shown = gallery.name_of(name) if name in gallery else name
+            written = table.spellings.get(name, name)
+            shown = gallery.name_of(name) if name in gallery else written
             labels.append(normalise_identity(shown))
+            photographs.append((str(path), shown))
     if not found:
         why = ", ".join(f"{n:,} {reason}" for reason, n in Counter(left_out.values()).items())
         raise DataError(f"{table.root}: nothing to search for ({why}); give other photographs")
@@ -113,7 +141,35 @@ def evaluate_gallery(
         labels,
         getattr(gallery.verifier.bundle, "distance", gallery.verifier.bundle.distance_name),
     )
-    return GalleryEvaluation(search, limit, search.at(limit.threshold), left_out)
+    mistakes = _mistakes(gallery, photographs, np.stack(found), limit)
+    return GalleryEvaluation(search, limit, search.at(limit.threshold), left_out, mistakes)
+
+
+def _mistakes(
+    gallery: Gallery,
+    photographs: list[tuple[str, str]],
+    embeddings: np.ndarray,
+    limit: SearchThreshold,
+) -> tuple[SearchMistake, ...]:
+    """The wrong answers, the nearest first."""
+    wrong = []
+    answers = gallery.search_embeddings(embeddings, 1, threshold=limit)
+    for (photograph, identity), (nearest, *_) in zip(photographs, answers, strict=True):
+        enrolled = identity in gallery
+        named = nearest.name if nearest.accepted else None
+        if named != (identity if enrolled else None):
+            wrong.append(
+                SearchMistake(
+                    photograph,
+                    identity,
+                    enrolled,
+                    named,
+                    nearest.name,
+                    nearest.distance,
+                    nearest.photograph,
+                )
+            )
+    return tuple(sorted(wrong, key=lambda one: one.distance))
 
 
 def _reason(said: str) -> str:

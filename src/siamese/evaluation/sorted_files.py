@@ -161,11 +161,13 @@ def link_people(rows: Iterable[FaceRow], root: str | Path, folder: str | Path) -
     A photograph with one face is linked. Of one with several, each face is cut out, with as much
     around it as a cropper needs to find it again: a link would show the other people too.
 
+    The folders appear when all are made; where that fails, nothing does.
+
     Args:
         rows: faces, from :func:`rows_of` or :func:`read_table`; those without an identity are
             passed over.
         root: the heap's folder.
-        folder: a new or an empty one.
+        folder: a new or an empty one, outside the heap.
 
     Returns:
         identity -> number of images.
@@ -174,44 +176,65 @@ def link_people(rows: Iterable[FaceRow], root: str | Path, folder: str | Path) -
         DataError: the folder holds something, or cannot be written; a photograph is missing.
     """
     home, target = Path(root).expanduser().resolve(), Path(folder).expanduser()
-    counts: dict[str, int] = {}
-    spelling: dict[str, str] = {}
+    check_free(target, home)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        check_free(target)
-        target.mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            if not row.identity:
-                continue
-            name = spelling.setdefault(normalise_identity(row.identity), row.identity)
-            person = target / _safe(name)
-            if name not in counts and person.exists():
-                raise DataError(f"{name!r} and another name give one folder, {person}; rename one")
-            person.mkdir(exist_ok=True)
-            source = home / row.path
-            if not source.is_file():
-                raise DataError(f"{source}: no such photograph; give the folder that was sorted")
-            number = "" if row.faces <= 1 else f"_face{row.face}"
-            stem = _safe(row.path.rpartition(".")[0].replace("/", "__"))
-            alone = row.faces <= 1 or row.box is None
-            place = _free(person, stem + number, source.suffix if alone else ".png")
-            if row.box is None or alone:
-                _link(source, place)
-            else:
-                _cut(source, row.box, place)
-            counts[name] = counts.get(name, 0) + 1
+        temporary.mkdir(parents=True)
+        counts = _linked(rows, home, temporary)
+        if target.exists():
+            target.rmdir()
+        temporary.rename(target)
     except (OSError, ImageError, ValueError) as error:  # ValueError: a box beside the photograph
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{target}: people's folders cannot be made ({reason})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return counts
 
 
-def check_free(folder: str | Path) -> None:
-    """Refuse a folder that holds something.
+def _linked(rows: Iterable[FaceRow], home: Path, target: Path) -> dict[str, int]:
+    """Fill a new folder; arguments and result as for :func:`link_people`."""
+    counts: dict[str, int] = {}
+    spelling: dict[str, str] = {}
+    for row in rows:
+        if not row.identity:
+            continue
+        name = spelling.setdefault(normalise_identity(row.identity), row.identity)
+        person = target / _safe(name)
+        if name not in counts and person.exists():
+            raise DataError(f"{name!r} and another name give one folder, {person.name}; rename one")
+        person.mkdir(exist_ok=True)
+        source = home / row.path
+        if not source.is_file():
+            raise DataError(f"{source}: no such photograph; give the folder that was sorted")
+        number = "" if row.faces <= 1 else f"_face{row.face}"
+        stem = _safe(row.path.rpartition(".")[0].replace("/", "__"))
+        alone = row.faces <= 1 or row.box is None
+        place = _free(person, stem + number, source.suffix if alone else ".png")
+        if row.box is None or alone:
+            _link(source, place)
+        else:
+            _cut(source, row.box, place)
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def check_free(folder: str | Path, heap: str | Path | None = None) -> None:
+    """Refuse a folder that holds something, or that lies in a heap of photographs.
+
+    Args:
+        folder: to be made.
+        heap: the folder of the photographs; None where it does not matter.
 
     Raises:
-        DataError: it is not empty, or no folder.
+        DataError: it is not empty, no folder, or in the heap.
     """
     target = Path(folder).expanduser()
+    if heap is not None and target.resolve().is_relative_to(Path(heap).expanduser().resolve()):
+        raise DataError(
+            f"{target}: lies in the folder of the photographs, which would then be there twice; "
+            f"choose another folder"
+        )
     if target.exists() and not target.is_dir():
         raise DataError(f"{target}: is a file and is left alone; choose another folder")
     if target.exists() and any(target.iterdir()):

@@ -140,7 +140,7 @@ class Gallery:
                 if look.faces == 0:
                     raise FaceError(f"{place}: no face found")
             except (ImageError, FaceError) as error:
-                left_out[place] = str(error)
+                left_out[place] = _without_remedy(str(error))
                 continue
             quality = self.verifier.quality(look.face)
             said = list(quality.warnings) if quality else []
@@ -536,6 +536,12 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
     if len(small) <= _MOST_SMALL:
         return segments
     return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
+
+
+def _without_remedy(reason: str) -> str:
+    """Why a photograph has no face, without what helps a verdict on two of them."""
+    found, mark, _ = reason.partition("no face found")
+    return f"{found}{mark}" if mark else reason
 
 
 def _name_of(source: str | None) -> str | None:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 
 def export_onnx(
-    bundle: Bundle,
+    bundle: Bundle | str | Path,
     path: str | Path,
     *,
     precision: str = "float32",
@@ -73,7 +73,8 @@ def export_onnx(
     those of ``images``.
 
     Args:
-        bundle: with euclidean or cosine distance, and without test-time augmentation.
+        bundle: with euclidean or cosine distance, and without test-time augmentation; or its
+            folder, a run's, or ``"pretrained"``.
         path: of the file, ending in ``.onnx``; an existing one is replaced.
         precision: of the weights. ``"float32"`` as they are; ``"float16"`` rounded, for half the
             size; ``"int8"`` weights and what flows between layers in 8 bits, for a quarter.
@@ -89,6 +90,10 @@ def export_onnx(
         MissingDependencyError: the extra ``onnx`` is not installed.
     """
     path = Path(path).expanduser()
+    if isinstance(bundle, (str, Path)):
+        from siamese.inference.bundle import Bundle as Loaded
+
+        bundle = Loaded.load(bundle)
     kind = _check(bundle, path, precision)
     crops = [] if images is None else _crops_of(bundle, images)
     if kind == "int8" and not crops:
