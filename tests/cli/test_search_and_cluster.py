@@ -146,6 +146,7 @@ def test_what_cannot_be_enrolled_is_listed(people, capsys, tmp_path):
         (["search", "g"], "give photographs to search for"),
         (["search", "g", "a.jpg"], "no such folder; make one: siamese enrol"),
         (["cluster", "photos"], "give the table to write"),
+        (["cluster", "phtos", "--out", "p.csv"], "no such folder; give a folder of photographs"),
         (["cluster", "photos", "--out", "p.csv", "--link", "photos/in"], "lies in the folder of"),
         (["cluster", "photos", "--corrected", "c.csv"], "give --link DIR alone"),
     ],

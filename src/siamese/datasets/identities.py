@@ -236,7 +236,7 @@ class IdentityTable:
         Raises:
             DataError: ``root`` is missing, not a folder, or holds no images.
         """
-        root = existing_folder(root)
+        root = existing_folder(root, "a folder of photographs")
         files, left_out, why = [], LeftOut(), Counter[str]()
         for found in scan(root):
             if found.reason in ("", OUTSIDE):
@@ -401,19 +401,21 @@ def normalise_identity(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).strip()
 
 
-def existing_folder(path: str | Path) -> Path:
+def existing_folder(
+    path: str | Path, wanted: str = "the folder that holds one folder per identity"
+) -> Path:
     """``path`` as an absolute folder.
+
+    Args:
+        path: of it.
+        wanted: what to give, for the message.
 
     Raises:
         DataError: there is no such folder; says what is there instead.
     """
     folder = Path(path).expanduser().absolute()
     if not folder.exists():
-        raise DataError(
-            f"{path}: no such folder; give the folder that holds one folder per identity"
-        )
+        raise DataError(f"{path}: no such folder; give {wanted}")
     if not folder.is_dir():
-        raise DataError(
-            f"{path}: a file, not a folder; give the folder that holds one folder per identity"
-        )
+        raise DataError(f"{path}: a file, not a folder; give {wanted}")
     return folder

@@ -68,6 +68,12 @@ class Sorting:
         """How many people were told apart."""
         return len({face.identity for face in self.faces})
 
+    def __repr__(self) -> str:
+        return (
+            f"Sorting({len(self.faces):,} faces of {self.clusters:,} people, "
+            f"{len(self.left_out):,} photographs left out)"
+        )
+
 
 def photographs_in(folder: str | Path) -> list[Path]:
     """All images in a folder and in its folders, sorted, as `siamese embed` finds them.

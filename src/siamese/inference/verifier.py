@@ -268,7 +268,20 @@ class Verifier:
         return np.concatenate(rows) if rows else np.zeros((0, 0), dtype=np.float32)
 
     def verify(self, a: ImageLike, b: ImageLike) -> Verification:
-        """Compare two images; arguments and errors as in :meth:`embed`."""
+        """Whether two images show the same identity.
+
+        Args:
+            a, b: a path, a PIL image or an array ((H, W, 3) or (H, W) uint8, RGB or grey) each.
+
+        Returns:
+            the verdict, true where both show the same, with distance, threshold, probability and
+            the quality of each image.
+
+        Raises:
+            ImageError: an image cannot be read.
+            FaceError: an image without a face, with several, or of low quality, is refused.
+            CalibrationError: the distance is not a number.
+        """
         looks = self.look(a), self.look(b)
         rows = self.embed_faces([look.face for look in looks])
         return self.judge(rows[0], rows[1], looks)
