@@ -203,7 +203,7 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
         lines += _test_figures(test, figures.same_threshold, bundle.operating_point.threshold)
     if figures.benchmarks and figures.anew is not None:
         lines += [
-            "",
+            *([""] if lines[-1] else []),
             f"**What follows was measured before the threshold "
             f"{bundle.operating_point.threshold:.4f} was chosen, and is not of that threshold.** "
             f"What the present one does on these people is not known, nor whether it was chosen on "
