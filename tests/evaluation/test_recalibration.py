@@ -59,6 +59,27 @@ def test_data_of_the_same_kind_show_no_drift_and_others_do(bundle, tmp_path):
     assert other.reliability.calibration_error > same.reliability.calibration_error
 
 
+def test_a_threshold_of_more_identities_may_well_be_kept_where_no_drift_is_shown(
+    bundle, tmp_path, capsys
+):
+    few, more = (write(tmp_path / f"of{n}", n, 0.02, 3) for n in (12, 40))
+    other = write(tmp_path / "other", 12, 0.1, 2)
+    own = str(bundle.save(tmp_path / "own"))
+
+    def said(data, *options):
+        assert main(["calibrate", own, "--data", str(data), *options]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    told = said(few)
+    old = bundle.operating_point.threshold
+    kept = f"the earlier threshold, {old:.4f}, was chosen on more identities (30, here 12)"
+    assert f"not shown to have moved; {kept} and may well be kept" in told
+    for data, options in ((more, ()), (other, ()), (few, ("--policy", "eer"))):
+        assert "may well be kept" not in said(data, *options)
+    assert "not shown to have moved" in said(more)
+    assert "take the new threshold" in said(other)
+
+
 def test_pairs_are_counted_where_the_network_computes(bundle, tmp_path, monkeypatch):
     data, asked = write(tmp_path / "data", 20, 0.05, 3), []
     measure_pairs = embedding.measure_pairs
@@ -124,8 +145,15 @@ def test_old_and_new_thresholds_are_counted_on_the_new_pairs(bundle, tmp_path):
     saved = siamese.Bundle.load(found.bundle.save(tmp_path / "bundle"))
     assert saved.operating_point == found.new
     assert saved.provenance["recalibrated"]["data"] == "data"
+    assert "* On: `data`, the images given to `siamese calibrate`, 20 identities" in saved.card
     assert json.dumps(found.to_dict(), allow_nan=False)
     assert len(repr(found)) < 100
+
+
+def test_a_folder_is_named_however_it_was_given(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path / "mine", 10, 0.05, 3))
+    found = siamese.recalibrate(bundle, ".", progress=False)
+    assert found.bundle.provenance["recalibrated"]["data"] == "mine"
 
 
 def test_a_table_is_data_too_and_a_missing_calibration_leaves_drift_open(bundle, tmp_path):

@@ -224,3 +224,42 @@ def test_a_readme_that_is_no_card_is_left_alone(tmp_path):
         bundle().save(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
     bundle().save(bundle().save(tmp_path / "bundle"))
+
+
+VIEW2 = {
+    "name": "made-up pairs",
+    "figure": "accuracy",
+    "value": 0.75,
+    "standard_error": 0.01,
+    "baselines": {"one verdict for all pairs": 0.5},
+    "command": "none",
+}
+
+
+def test_a_threshold_chosen_anew_is_not_told_with_the_old_ones_people_and_figures(figures):
+    facts = {"calibrated_on": "old people", "benchmarks": [VIEW2], "test": None}
+    before = documented(figures, **facts).card
+    assert "* Threshold calibrated on: `old people`" in before
+    assert "## Figures on people that neither training nor threshold has seen" in before
+    assert "the split `calibration`" in before
+    assert "chosen anew" not in before
+    found = documented(figures, **facts, recalibrated={"data": "mine", "threshold_before": 0.1})
+    card = found.card
+    assert "Threshold calibrated on" not in card
+    assert "that it came with, no longer in use, was calibrated on: `old people`" in card
+    assert "* Threshold chosen anew on: `mine`" in card
+    assert "* On: `mine`, the images given to `siamese calibrate`, 12 identities" in card
+    assert "the split `" not in card
+    assert "has seen" not in card
+    _, heading, told = card.partition("## Figures from before the threshold was chosen anew\n")
+    assert heading
+    caution, _, benchmark = told.partition("made-up pairs")
+    chosen = f"{found.operating_point.threshold:.4f} was chosen, and is not of that threshold"
+    assert chosen in caution
+    assert "accuracy 0.7500" in benchmark
+    nameless = documented(figures, recalibrated={"data": ""}).card
+    assert "* On: the images given to `siamese calibrate`, 12 identities" in nameless
+    assert "chosen anew on" not in nameless
+    # The very people of the test may have chosen the threshold, even where it is the same number.
+    assert "## Figures on the test people of its training" in nameless
+    assert "has seen" not in nameless

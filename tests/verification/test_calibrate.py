@@ -78,6 +78,14 @@ def test_what_cannot_be_calibrated_on_is_refused_with_the_remedy(either, rows, w
     assert_says(error.value, *words)
 
 
+def test_all_pairs_are_advised_only_where_they_were_not_taken():
+    for pairs, advised in (("all_pairs", False), ("balanced_pairs", True)):
+        with pytest.raises(CalibrationError) as error:
+            calibrate(ROWS, WHO, Fmr(1e-4), pairs=pairs)
+        assert ("--pairs all_pairs), or on more identities" in str(error.value)) == advised
+        assert ("; calibrate on more identities" in str(error.value)) != advised
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

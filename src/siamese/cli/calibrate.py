@@ -139,6 +139,11 @@ def _verdict(found: Recalibration) -> str:
     if found.drifted:
         drift = "these data are not like its data"
         drift += "" if found.hopeless or not found.new.tp else "; take the new threshold"
+    if found.may_keep_old and found.own is not None:
+        drift += (
+            f"; the earlier threshold, {found.own.threshold:.4f}, was chosen on more identities "
+            f"({found.own.identities:,}, here {found.new.identities:,}) and may well be kept"
+        )
     was, now = found.before.curve.prevalence, found.calibration.curve.prevalence
     if found.new.stated_prevalence is None and not 0.5 <= was / now <= 2:
         drift += (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,6 +104,18 @@ class Recalibration:
         return no_threshold_helps(self.calibration)
 
     @property
+    def may_keep_old(self) -> bool:
+        """Whether the old threshold may well be kept: by all that is known it is the firmer one.
+
+        It was chosen by the same policy on more identities, no drift is shown, and no finding
+        speaks against it.
+        """
+        if self.own is None or self.drifted is not False or self.findings:
+            return False
+        alike = self.own.policy_settings == self.new.policy_settings
+        return alike and (self.own.identities or 0) > (self.new.identities or math.inf)
+
+    @property
     def findings(self) -> tuple[str, ...]:
         """What these data show against the bundle, in sentences; empty where nothing."""
         return tuple(text for text in (self.worse, self.hopeless) if text)
@@ -198,7 +211,7 @@ def recalibrate(
     if measured.gain is not None:
         own = measured.own
         old = calibrate_pairs(own, rule, OTHER, probability=None, beside=(before.threshold,))
-    name = data.name if isinstance(data, IdentityTable) else Path(data).name
+    name = data.name if isinstance(data, IdentityTable) else _name_of(Path(data))
     facts: dict[str, Any] = {"data": name, "threshold_before": before.threshold}
     if measured.gain is not None:
         facts["distance"] = measured.gain.to_dict()
@@ -233,6 +246,11 @@ def recalibrate(
             found.point.stated_prevalence,
         ),
     )
+
+
+def _name_of(path: Path) -> str:
+    """The last part of a path; of one that ends in dots that of the folder it leads to."""
+    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 class _Measured(NamedTuple):

@@ -110,12 +110,21 @@ class CardFigures:
         same_threshold: whether those are of the bundle's own threshold: it may have been chosen
             anew since.
         benchmarks: figures on pairs that others chose.
+        anew: what is told of the threshold's choice on other data than those that the bundle came
+            with (:func:`siamese.recalibrate`); None where there was none.
     """
 
     splits: Mapping[str, Split]
     test: Figures | None
     same_threshold: bool
     benchmarks: tuple[Benchmark, ...]
+    anew: Mapping[str, Any] | None = None
+
+    @property
+    def chosen_on(self) -> str | None:
+        """The folder or table that the threshold was chosen anew on; None where not known."""
+        name = None if self.anew is None else self.anew.get("data")
+        return name if isinstance(name, str) and name.strip() else None
 
     @classmethod
     def of(cls, bundle: Bundle) -> CardFigures:
@@ -125,11 +134,13 @@ class CardFigures:
         """
         facts = bundle.provenance
         test = _read(facts.get("test"), Figures)
+        anew = facts.get("recalibrated")
         return cls(
             _read(facts.get("splits"), dict[str, Split]) or {},
             test,
             test is not None and test.threshold == bundle.operating_point.threshold,
             tuple(_read(facts.get("benchmarks"), list[Benchmark]) or ()),
+            anew if isinstance(anew, Mapping) else None,
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from siamese.backbones.base import own_network
@@ -52,7 +51,7 @@ def card_of(bundle: Bundle) -> str:
         _purpose(bundle, faces),
         _use(),
         _data(bundle, figures),
-        _threshold(bundle.operating_point),
+        _threshold(bundle.operating_point, figures),
         _test(bundle, figures),
         _limits(bundle, figures, faces),
         _licence(bundle),
@@ -113,12 +112,15 @@ def _use() -> str:
 
 def _data(bundle: Bundle, figures: CardFigures) -> str:
     facts = bundle.provenance
-    anew = facts.get("recalibrated")
+    # The bundle came with another threshold than it has, if that was chosen anew since.
+    calibrated = "Threshold calibrated on"
+    if figures.anew is not None:
+        calibrated = "Threshold that it came with, no longer in use, was calibrated on"
     told = {
         "Network": facts.get("network"),
         "Trained on": facts.get("trained_on", facts.get("dataset")),
-        "Threshold calibrated on": facts.get("calibrated_on"),
-        "Threshold chosen anew on": anew.get("data") if isinstance(anew, Mapping) else None,
+        calibrated: facts.get("calibrated_on"),
+        "Threshold chosen anew on": figures.chosen_on,
     }
     lines = ["## Data", ""]
     if told["Trained on"] is None:
@@ -136,7 +138,7 @@ def _data(bundle: Bundle, figures: CardFigures) -> str:
     return "\n".join(lines)
 
 
-def _threshold(point: OperatingPoint) -> str:
+def _threshold(point: OperatingPoint, figures: CardFigures) -> str:
     lines = ["## Threshold", ""]
     interval = point.ci95.get("threshold")
     where = f"(95 % interval {interval[0]:.4f}-{interval[1]:.4f})" if interval else ""
@@ -157,8 +159,13 @@ def _threshold(point: OperatingPoint) -> str:
         if point.identities is None
         else f"{point.identities:,} identities ({point.images or 0:,} images)"
     )
+    where = f"the split {word(point.split)}"
+    if figures.anew is not None:
+        name = figures.chosen_on
+        where = f"{word(name)}, " if name else ""
+        where += "the images given to `siamese calibrate`"
     lines.append(
-        f"* On: the split {word(point.split)}, {people}, {point.genuine:,} genuine and "
+        f"* On: {where}, {people}, {point.genuine:,} genuine and "
         f"{point.impostor:,} impostor pairs (rule {word(point.pair_rule.get('name'))})"
     )
     promise = point.promise_in_words
@@ -182,9 +189,11 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
     test = figures.test
     if test is not None and test.caution:
         lines = ["## Figures on test images", "", f"**{plain(test.caution)}**", ""]
-    elif test is not None and not figures.same_threshold:
+    elif test is not None and (figures.anew is not None or not figures.same_threshold):
         # Whoever chose the threshold anew may have had these very people.
         lines = ["## Figures on the test people of its training", ""]
+    elif figures.benchmarks and figures.anew is not None:
+        lines = ["## Figures from before the threshold was chosen anew", ""]
     if test is None and not figures.benchmarks:
         lines.append(
             "Not known. Measure them on people of your own, from whom nothing was chosen: "
@@ -192,6 +201,15 @@ def _test(bundle: Bundle, figures: CardFigures) -> str:
         )
     if test is not None:
         lines += _test_figures(test, figures.same_threshold, bundle.operating_point.threshold)
+    if figures.benchmarks and figures.anew is not None:
+        lines += [
+            *([""] if lines[-1] else []),
+            f"**What follows was measured before the threshold "
+            f"{bundle.operating_point.threshold:.4f} was chosen, and is not of that threshold.** "
+            f"What the present one does on these people is not known, nor whether it was chosen on "
+            f"some of them.",
+            "",
+        ]
     for found in figures.benchmarks:
         beside = ", ".join(f"{plain(n)} {v:.4f}" for n, v in found.baselines.items())
         lines.append(

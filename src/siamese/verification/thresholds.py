@@ -121,7 +121,8 @@ def calibrate_pairs(
         CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
     """
     policy = policy or MaxF1()
-    policy.check(distances.genuine, distances.impostor)
+    check = policy.check_every_pair if distances.every_pair else policy.check
+    check(distances.genuine, distances.impostor)
     # The pass that counts the pairs must know what for.
     if intervals:
         distances.expect_draws()

@@ -16,6 +16,7 @@ from siamese.verification.policies.base import (
     POLICIES,
     ROUNDING,
     RULE_OF,
+    TAKE_ALL_PAIRS,
     Policy,
     Prevalence,
     check_rate,
@@ -104,9 +105,8 @@ class Fmr(Policy):
                 f"a false match rate of {float(rate):.4g}{search} cannot be known from "
                 f"{impostor:,} impostor "
                 f"pairs: it needs {RULE_OF} expected errors (rule of 30), that is "
-                f"{-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate on all "
-                f"pairs of your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate "
-                f"BUNDLE --data IDENTITIES --pairs all_pairs), or on more identities"
+                f"{-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate "
+                f"{TAKE_ALL_PAIRS}on more identities"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
