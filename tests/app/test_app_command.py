@@ -104,7 +104,10 @@ def test_packages_that_are_missing(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["hep", "hep.csv"])
-def test_people_who_are_nowhere_are_said_before_the_page_is_there(capsys, tmp_path, name):
+def test_people_who_are_nowhere_are_said_first(capsys, monkeypatch, tmp_path, name):
+    from siamese.app import serving
+
+    monkeypatch.setattr(serving, "serve", lambda app, place: None)
     small_bundle().save(tmp_path / "bundle")
     people = str(tmp_path / name)
     assert main(["app", str(tmp_path / "bundle"), "--data", people, "--port", "0"]) == 2
