@@ -273,7 +273,7 @@ def test_the_figures_of_a_folder(pages):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("width", [320, 375, 1280])
 def test_it_fits_and_can_be_read(pages, files, width, scheme):
     page = pages(width, 800, color_scheme=scheme, reduced_motion="reduce")
     for place, name in enumerate(("a.png", "b.png")):
@@ -283,9 +283,82 @@ def test_it_fits_and_can_be_read(pages, files, width, scheme):
         page.click(f"#tab-{tab}")
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, tab
+        box = page.locator(f"#tab-{tab}").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        cut = page.evaluate(
+            f"(t => t.scrollWidth > t.clientWidth)(document.getElementById('tab-{tab}'))"
+        )
+        assert not cut, tab
         keep(page, f"{tab}-{width}-{scheme}")
     assert page.evaluate(_CONTRASTS) >= CONTRAST
     assert page.evaluate(_UNNAMED) == []
+
+
+def test_how_rates_are_written(pages):
+    page = pages()
+    found = page.evaluate(
+        """async () => {
+            const { rate, interval, sentence } = await import("./numbers.js");
+            return [
+                [0.00079, 1e-7, 0.0012, 0.01, 0.9484, 0.99948, 0.99996, 0, 1].map((n) => rate(n)),
+                [[[0.00065, 0.00102], 0.00079], [[0.9991, 1], 1], [[0, 0.00021], 0]]
+                    .map(([ends, value]) => interval(ends, value)),
+                ["hep: no such folder", "not found", "at most 7.9e-4"].map(sentence),
+            ];
+        }"""
+    )
+    assert found == [
+        ["0.00079", "0.00000010", "0.0012", "0.010", "0.948", "0.999", "over 0.999", "0", "1"],
+        ["0.00065 to 0.00102", "0.999 to 1", "0 to 0.00021"],
+        ["hep: no such folder.", "Not found.", "At most 0.00079."],
+    ]
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_labels_of_the_chart_and_lines_keep_apart(pages, width):
+    page = pages(width)
+    crossed = page.evaluate(
+        """async () => {
+            const { Chart } = await import("./chart.js");
+            const words = { same: "same", different: "different" };
+            const edges = Array.from({ length: 11 }, (_, i) => i / 5);
+            const counts = Array(10).fill(1);
+            const chart = new Chart({ edges, genuine: counts, impostor: counts }, words);
+            document.querySelector("#verify").append(chart.node);
+            const found = [];
+            for (let a = 0; a <= 40; a += 1) for (let b = 0; b <= 40; b += 1) {
+                const [threshold, distance] = [a / 20, b / 20];
+                chart.state = { at: { threshold }, distance };
+                chart.draw();
+                const box = (name) => chart.node.querySelector(name).getBoundingClientRect();
+                const [label, line] = [box("text.limit"), box("line.own")];
+                const [own, svg] = [box("text.own"), box("svg")];
+                if (line.left < label.right && line.right > label.left) found.push([a, b]);
+                if (own.bottom > label.top + 3) found.push("labels");
+                if (label.left < svg.left || label.right > svg.right) found.push("outside");
+            }
+            return found;
+        }"""
+    )
+    assert crossed == []
+    page.locator("#verify .axisname").first.get_by_text("a scale of its own").wait_for()
+
+
+def test_two_who_are_equally_near_are_both_said(browser, files):
+    verifier = siamese.Verifier(small_bundle())
+    gallery = siamese.Gallery(verifier)
+    for name in ("Ann", "Twin", "Zoe"):
+        gallery.enrol(name, [files / ("b.png" if name == "Zoe" else "a.png")])
+    with serving(Loaded(verifier, gallery)) as url:
+        page = browser.new_page()
+        page.goto(f"{url}#search")
+        page.wait_for_selector("#search .well")
+        choose(page, 0, files / "a.png", "search")
+        page.wait_for_selector("#search .found")
+        assert page.inner_text("#search .tie") == "equally near: Twin"
+        assert "Ann or Twin" in page.inner_text("#said")
+        page.close()
 
 
 def test_without_gallery_and_folder_it_says_how(browser):

@@ -103,6 +103,19 @@ def test_packages_that_are_missing(monkeypatch):
         needed.require_packages()
 
 
+@pytest.mark.parametrize("name", ["hep", "hep.csv"])
+def test_people_who_are_nowhere_are_said_first(capsys, monkeypatch, tmp_path, name):
+    from siamese.app import serving
+
+    monkeypatch.setattr(serving, "serve", lambda app, place: None)
+    small_bundle().save(tmp_path / "bundle")
+    people = str(tmp_path / name)
+    assert main(["app", str(tmp_path / "bundle"), "--data", people, "--port", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert_says(said.err.strip(), f"{people}: no such")
+
+
 def test_data_are_evaluated_with_a_bundle(tmp_path):
     from siamese.cli import app
 

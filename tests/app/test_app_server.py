@@ -18,6 +18,7 @@ from tests.helpers import orl_folder
 import siamese
 from siamese.app.facts import SLIDERS, TITLES, histogram
 from siamese.app.server import Loaded
+from siamese.app.words import error_for_visitor
 
 
 def written(content, path):
@@ -106,7 +107,7 @@ def chosen(verifier, policy):
     try:
         return verifier.bundle.with_policy(policy), None
     except siamese.CalibrationError as error:
-        return None, str(error)
+        return None, error_for_visitor(error)
 
 
 def test_all_registered_policies_are_offered(client):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from siamese.app.words import for_visitor
 from siamese.inference.no_face import seen_without_search
 from siamese.inference.verifier import Verifier
 from siamese.verification.calibration import Calibration
@@ -109,7 +110,7 @@ def point_facts(point: OperatingPoint, calibration: Calibration | None) -> dict[
         "title": TITLES.get(point.policy, point.policy),
         "settings": point.settings_in_words.lstrip(", "),
         "band": list(calibration.band) if calibration and calibration.band else None,
-        "promise": point.promise_in_words,
+        "promise": point.promise_in_words and for_visitor(point.promise_in_words),
         "counts": counts and {name: getattr(counts, name) for name in ("tp", "fp", "fn", "tn")},
         "figures": {name: _finite(value) for name, value in point.figures.items()},
         "ci95": {name: [_finite(end) for end in ends] for name, ends in point.ci95.items()},

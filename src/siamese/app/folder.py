@@ -11,7 +11,8 @@ from typing import Any
 
 from siamese.app.facts import point_facts
 from siamese.app.limits import Refused
-from siamese.errors import SiameseError, printable
+from siamese.app.words import for_visitor
+from siamese.errors import SiameseError
 from siamese.evaluation.stages import RunEvaluation
 from siamese.progress import listening
 from siamese.verification.calibration import Calibration
@@ -20,6 +21,7 @@ from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import calibrate_pairs
 
 DATA = "data"  # what evaluate_run calls the split
+_REMEDY = "start the page again, with other people"
 
 
 class _Abandoned(BaseException):
@@ -89,7 +91,7 @@ class FolderFigures:
         except _Abandoned:
             self._state = {"state": "failed", "error": "stopped"}
         except SiameseError as error:
-            self._state = {"state": "failed", "error": printable(str(error))}
+            self._state = {"state": "failed", "error": for_visitor(str(error), _REMEDY)}
         except Exception as error:  # no thread may die without a word
             traceback.print_exc()
             what = f"unexpected {type(error).__name__}; the terminal has more"
@@ -140,5 +142,5 @@ def _figures(found: RunEvaluation) -> dict[str, Any]:
         "eer": figures.eer,
         "ci95": ci95,
         "left_out": {k: summary[k] for k in ("skipped", "bad") if summary.get(k)},
-        "notes": list(found.notes),
+        "notes": [for_visitor(note) for note in found.notes],
     }

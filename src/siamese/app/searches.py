@@ -9,6 +9,7 @@ import msgspec
 
 from siamese.app.limits import Refused
 from siamese.app.sight import decoded, face_facts, picture_facts, without_name
+from siamese.app.words import for_visitor
 from siamese.distances.verdict import is_match
 from siamese.errors import FaceError, ImageError
 from siamese.inference.gallery.gallery import Gallery
@@ -88,7 +89,7 @@ def limit_facts(limit: SearchThreshold) -> dict[str, Any]:
         "rate": limit.rate,
         "pair_rate": limit.pair_rate,
         "basis": limit.basis,
-        "words": limit.in_words,
+        "words": for_visitor(limit.in_words),
     }
 
 

@@ -19,8 +19,9 @@ from siamese.app.guard import Guard
 from siamese.app.limits import Refused, read_body, read_settings
 from siamese.app.searches import Limit, found_people, gallery_facts, limited
 from siamese.app.verdicts import Wanted, compared, judged, verifier_at
+from siamese.app.words import error_for_visitor
 from siamese.app.worker import Worker
-from siamese.errors import SiameseError, printable
+from siamese.errors import SiameseError
 from siamese.inference.gallery.gallery import Gallery
 from siamese.inference.verifier import Verifier
 
@@ -184,7 +185,7 @@ async def _refused(request: Request, error: Refused) -> Response:
 
 
 async def _said(request: Request, error: SiameseError) -> Response:
-    return JSONResponse({"error": printable(str(error))}, 422)
+    return JSONResponse({"error": error_for_visitor(error)}, 422)
 
 
 async def _by_status(request: Request, error: HTTPException) -> Response:

@@ -9,12 +9,14 @@ import numpy as np
 
 from siamese.app.limits import Refused
 from siamese.app.pictures import chip_url, photograph_url
+from siamese.app.words import for_visitor
 from siamese.errors import FaceError, ImageError
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.images import decode_image
 from siamese.inference.verifier import Verifier
 
 _NAME = "<photograph>"  # in errors; what the file is called is not sent
+_REMEDY = "give another photograph, with a face that is well seen and turned to the camera"
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def face_facts(verifier: Verifier, face: Face) -> dict[str, Any]:
 
 
 def without_name(error: Exception) -> str:
-    """An error of a photograph that has no name."""
+    """An error of a photograph that has no name, for who can give another one."""
     text = str(error)
     for name in ("<array>: ", f"{_NAME}: "):
         text = text.removeprefix(name)
-    return text
+    return for_visitor(text, _REMEDY)

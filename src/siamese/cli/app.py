@@ -116,15 +116,17 @@ def _load(args: argparse.Namespace) -> Loaded:
     from siamese.inference.gallery.stored import read_index
 
     own = read_index(Path(args.gallery).expanduser()).bundle if args.gallery else None
+    source = args.bundle or own or PRETRAINED
+    folder = _folder(args, source)  # first: what is wrong with it is soon said
     verifier = options.open_verifier(
-        args.bundle or own or PRETRAINED,
+        source,
         args.trusted,
         no_face=args.no_face,
         low_quality=args.low_quality,
         device=args.device,
     )
     gallery = Gallery.load(args.gallery, verifier) if args.gallery else None
-    return Loaded(verifier, gallery, _folder(args, verifier.source or PRETRAINED))
+    return Loaded(verifier, gallery, folder)
 
 
 def _folder(args: argparse.Namespace, source: str) -> FolderFigures | None:
@@ -137,16 +139,17 @@ def _folder(args: argparse.Namespace, source: str) -> FolderFigures | None:
             "was exported from"
         )
     from siamese.app.folder import FolderFigures
+    from siamese.evaluation.data import other_table
     from siamese.evaluation.run import evaluate_run
 
+    people = other_table(args.data, args.root)
     bundle = options.open_bundle(source, args.trusted)
     name = Path(args.data).name or str(args.data)
 
     def evaluate() -> RunEvaluation:
         return evaluate_run(
             bundle,
-            args.data,
-            root=args.root,
+            people,
             bad_images="quarantine",
             device=args.device,
             progress=False,

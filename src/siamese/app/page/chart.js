@@ -54,12 +54,13 @@ export class Chart {
       parts.push(s("text", { x: x(tick), y: base + 18, "text-anchor": "middle", class: "tick" }, String(tick)));
     }
     if (distance !== null) parts.push(...flag(x(distance), TOP - 42, base, width, `these two ${numbers.distance(distance)}`, "own"));
-    parts.push(...flag(x(at.threshold), TOP - 22, base, width, `threshold ${numbers.distance(at.threshold)}`, "limit"));
+    const beside = distance === null ? null : x(distance);
+    parts.push(...flag(x(at.threshold), TOP - 22, base, width, `threshold ${numbers.distance(at.threshold)}`, "limit", beside));
     this.node.replaceChildren(
       h("figcaption", { class: "legend" }, this.key("genuine", this.words.same), this.key("impostor", this.words.different),
         at.band ? h("span", {}, h("i", { class: "swatch band" }), "95 % interval of the threshold") : null),
       s("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": this.inWords(at, distance) }, parts),
-      h("p", { class: "quiet axisname" }, "distance: left is more alike"),
+      h("p", { class: "quiet axisname" }, "distance: left is more alike · height: share of the pairs of its kind, so that each kind has a scale of its own"),
     );
   }
 
@@ -77,10 +78,16 @@ export class Chart {
   }
 }
 
-// A line with a label that stays inside.
-function flag(x, top, base, width, text, kind) {
+// A line with a label that stays inside, and off another line that would cross it.
+function flag(x, top, base, width, text, kind, beside = null) {
   const half = 3.6 * text.length;
-  const at = Math.min(Math.max(x, half + 2), width - half - 2);
+  const [left, right] = [half + 2, width - half - 2];
+  let at = Math.min(Math.max(x, left), right);
+  if (beside !== null && Math.abs(at - beside) < half + 6) {
+    const [before, after] = [beside - half - 6, beside + half + 6];
+    const wanted = x < beside ? [before, after] : [after, before];
+    at = wanted.find((each) => each >= left && each <= right) ?? at;
+  }
   return [
     s("line", { x1: x, x2: x, y1: top + 5, y2: base, class: `line ${kind}` }),
     kind === "own" ? s("circle", { cx: x, cy: base, r: 5, class: "dot" }) : null,

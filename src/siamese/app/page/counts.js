@@ -24,7 +24,7 @@ export function figuresTable(at, more = []) {
     h("caption", { class: "unseen" }, "Figures at this threshold"),
     h("thead", {}, h("tr", {}, h("td", {}), h("th", { scope: "col" }, "here"), h("th", { scope: "col" }, "95 % interval"), h("th", { scope: "col" }, "one verdict for all"))),
     h("tbody", {}, [...rows, ...more].map(([title, value, ends, baseline]) =>
-      h("tr", {}, h("th", { scope: "row" }, title), h("td", {}, numbers.rate(value)), h("td", {}, intervals || ends ? numbers.interval(ends) : "not known"),
+      h("tr", {}, h("th", { scope: "row" }, title), h("td", {}, numbers.rate(value)), h("td", {}, intervals || ends ? numbers.interval(ends, value) : "not known"),
         h("td", {}, baseline === null || baseline === undefined ? "–" : numbers.rate(baseline)))))));
 }
 

@@ -34,7 +34,7 @@ export class Figures {
     const title = h("h2", {}, found.name);
     if (found.state === "failed") {
       say("The evaluation failed");
-      return this.state.replaceChildren(title, h("p", { role: "alert", class: "error" }, numbers.sentence(found.error)));
+      return this.state.replaceChildren(title, h("p", { role: "alert", class: "error" }, found.error));
     }
     if (found.state === "running") {
       const known = found.total ? { value: found.done / found.total, max: 1 } : {};
@@ -50,7 +50,7 @@ export class Figures {
     this.state.replaceChildren(title,
       h("div", { class: "tiles" }, tile(found.people, words.one === "person" ? "people" : "identities"), tile(found.images, "images"),
         tile(found.genuine, `pairs of the ${words.same}`), tile(found.impostor, `pairs of ${words.different}`)),
-      ...[...left, ...found.notes].map((text) => h("p", { class: "small quiet" }, text)));
+      ...[...left, ...found.notes].map((text) => h("p", { class: "small quiet" }, numbers.plain(text))));
   }
 
   showResult(found) {

@@ -3,12 +3,15 @@ export const whole = (n) => n.toLocaleString("en-GB");
 
 export const distance = (d) => d.toFixed(4);
 
-// A share of 0 to 1, with as many digits as say something.
-export function rate(value) {
+// Digits after the point: three, or as many as show two that are not 0.
+const places = (value) => (value >= 0.1 || value <= 0 ? 3 : 1 - Math.floor(Math.log10(value)));
+
+// A share of 0 to 1, never as 1e-5.
+export function rate(value, digits = null) {
   if (value === null || value === undefined) return "not known";
   if (value === 0 || value === 1) return String(value);
-  if (value >= 0.1) return value > 0.999 ? String(Number(value.toPrecision(5))) : value.toFixed(3);
-  return value >= 0.001 ? Number(value.toPrecision(2)).toString() : value.toExponential(1);
+  const text = value.toFixed(digits ?? places(value));
+  return Number(text) === 1 ? "over 0.999" : text;
 }
 
 export function percent(value) {
@@ -20,8 +23,17 @@ export function percent(value) {
 // A share of pairs, in words where there are some.
 export const share = (value) => (value === 0.5 ? "half" : percent(value));
 
+// Numbers such as 7.9e-4 written out.
+export const plain = (text) =>
+  text.replace(/\b\d+(?:\.\d+)?e-\d+\b/g, (found) => {
+    const [digits, power] = found.split("e-");
+    return Number(found).toFixed(Number(power) + (digits.split(".")[1] ?? "").length);
+  });
+
+// A name or a path at the beginning stays as it is.
 export function sentence(text) {
-  return `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
+  const first = /^[a-z]+(?=[ ,;.]|$)/.test(text) ? text[0].toUpperCase() : text[0];
+  return `${first}${plain(text.slice(1))}${text.endsWith(".") ? "" : "."}`;
 }
 
 // A rate as it is, and what that means where it is small.
@@ -29,7 +41,12 @@ export const rateInWords = (value) => (value < 0.1 ? `${value} (${oneIn(value)})
 
 export const oneIn = (value) => (value < 0.1 ? `1 in ${whole(Math.round(1 / value))}` : rate(value));
 
-export const interval = (ends) =>
-  ends && ends[0] !== null ? `${rate(ends[0])} to ${rate(ends[1])}` : "";
+// An interval's ends, with as many digits as the figure that lies in it.
+export function interval(ends, value) {
+  if (!ends || ends[0] === null) return "";
+  const digits = places(value > 0 && value < 1 ? value : value === 1 ? ends[0] : ends[1]);
+  const [from, to] = ends.map((end) => rate(end, digits));
+  return from === to ? from : `${from} to ${to}`;
+}
 
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;

@@ -127,7 +127,7 @@ export class PolicyPanel {
   // at: the threshold that is in force now.
   show(at) {
     this.error.textContent = "";
-    this.promise.textContent = at.promise ? `Promise: ${at.promise}.` : "";
+    this.promise.textContent = at.promise ? `Promise: ${numbers.plain(at.promise)}.` : "";
   }
 
   fail(message, at) {

@@ -79,7 +79,7 @@ export class Search {
   showFaces(accepted) {
     const faces = this.found.faces.map((face, place) => this.face(face, accepted[place], place));
     this.results.replaceChildren(...faces);
-    const names = this.found.faces.map((face, place) => (accepted[place][0] ? face.candidates[0].name : "nobody enrolled"));
+    const names = this.found.faces.map((face, place) => (accepted[place][0] ? [face.candidates[0].name, ...equallyNear(face)].join(" or ") : "nobody enrolled"));
     say(`${names.length} ${names.length === 1 ? "face" : "faces"}: ${names.join(", ")}`);
   }
 
@@ -87,8 +87,10 @@ export class Search {
     const named = accepted[0];
     const title = named ? face.candidates[0].name : "Nobody enrolled";
     const many = this.found.faces.length > 1;
+    const tied = equallyNear(face);
     return h("article", { class: named ? "found named" : "found" },
       h("h2", {}, many ? h("span", { class: "number" }, String(place + 1)) : null, title),
+      tied.length ? h("p", { class: "warning tie" }, icon(ICONS.warning), h("span", {}, `equally near: ${tied.join(", ")}`)) : null,
       faceNote(face),
       h("div", { class: "scroll" }, h("table", { class: "nearest" },
         h("caption", { class: "unseen" }, "The nearest people"),
@@ -97,6 +99,11 @@ export class Search {
           h("tr", { class: accepted[i] ? "accepted" : null }, h("th", { scope: "row" }, one.name), h("td", {}, numbers.distance(one.distance)),
             h("td", {}, accepted[i] ? [icon(ICONS.same), "yes"] : "no")))))));
   }
+}
+
+// Names of those who are just as near as the first.
+function equallyNear({ candidates: [first, ...others] }) {
+  return others.filter((one) => one.distance === first.distance).map((one) => one.name);
 }
 
 function howTo() {

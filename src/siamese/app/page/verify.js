@@ -92,7 +92,7 @@ export class Verify {
     this.chart?.update({ at, distance: this.seen?.distance ?? null });
     const known = at.counts
       ? [countsTable(at, this.facts.words), figuresTable(at), h("p", { class: "quiet small" }, onWhat(at, this.facts.words))]
-      : [h("p", { class: "quiet" }, "This bundle keeps no calibration pairs, so that nothing is known of this threshold. “siamese calibrate” makes a bundle that does.")];
+      : [h("p", { class: "quiet" }, "This bundle keeps no calibration pairs, so that nothing is known of this threshold.")];
     this.counts.replaceChildren(h("h2", {}, "What it does"), ...known);
   }
 
