@@ -29,7 +29,7 @@ def f1_of(distances, same, threshold):
     return Fraction(2 * tp, 2 * tp + fp + fn)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=700, deadline=None)
 @given(labelled_distances())
 def test_no_threshold_beats_it_and_of_equals_it_is_the_smallest(case):
     distances, same = case
@@ -44,7 +44,7 @@ def test_no_threshold_beats_it_and_of_equals_it_is_the_smallest(case):
     assert found.f1 == float(best)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(labelled_distances(distinct=(1, 40), size=(2, 200)))
 def test_agrees_with_scikit_learn(case):
     distances, same = case
@@ -54,7 +54,7 @@ def test_agrees_with_scikit_learn(case):
     assert max_f1(distances, same).f1 == pytest.approx(f1.max(), abs=1e-12)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(labelled_distances())
 def test_a_genuine_pair_is_the_last_accepted_and_applying_it_again_gives_the_stored_counts(case):
     distances, same = case

@@ -12,7 +12,7 @@ import siamese
 from siamese.verification.curves import ThresholdCurve
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["auto", 0.02, 0.3]), st.sampled_from([0.5, 0.05]))
 def test_no_threshold_has_a_higher_smoothed_f1(seed, smooth, prevalence):
     rng = np.random.default_rng(seed)

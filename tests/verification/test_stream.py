@@ -130,7 +130,7 @@ def best(policy, pairs):
     return found
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     labelled_rows(),
     chosen_by,
@@ -164,7 +164,7 @@ def test_no_threshold_beats_the_streamed_one_and_of_equals_it_is_the_smallest(
         assert gap is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     labelled_rows(),
     st.integers(1, 20),
@@ -199,7 +199,7 @@ def test_counts_are_those_of_single_pairs_at_every_threshold(case, tile, distanc
         assert (c.tp, c.fp) == (tp, fp)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(labelled_rows(), st.integers(1, 20), st.integers(1, 8))
 def test_the_extremes_are_the_closest_impostor_and_the_fmrthest_genuine_pairs(case, tile, count):
     rows, labels = case
