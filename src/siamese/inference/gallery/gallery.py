@@ -393,7 +393,6 @@ class Gallery:
         held = self._held and target == self.folder
         with contextlib.nullcontext() if held else stored.locked(target):
             self._check_target(target)
-            own = target == self.folder
             index = stored.Index(
                 stored.VERSION,
                 self.verifier.bundle.fingerprint,
@@ -404,8 +403,6 @@ class Gallery:
                 [],
             )
             segments = _compacted(self._enrolled.segments)
-            if not own:  # files of another folder
-                segments = [s if s.stored is None else joined([s]) for s in segments]
             self._enrolled.replace(stored.write_gallery(target, index, segments).segments)
         self._generation, self.folder = index.generation, target
         return target

@@ -227,15 +227,7 @@ def write_gallery(folder: Path, index: Index, segments: Sequence[Segment]) -> St
                 segment, entry = _write_segment(folder, segment)
             written.append(segment)
             entries.append(entry)
-        made = Index(
-            index.version,
-            index.fingerprint,
-            index.distance,
-            index.size,
-            index.bundle,
-            index.generation,
-            entries,
-        )
+        made = msgspec.structs.replace(index, segments=entries)
         _write_whole(folder / INDEX, msgspec.json.format(msgspec.json.encode(made), indent=1))
     except OSError as error:
         raise GalleryError(
