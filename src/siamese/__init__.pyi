@@ -36,6 +36,7 @@ from .evaluation.search_run import SearchMistake as SearchMistake
 
 # a heap of photographs, by person
 from .evaluation.sorting import sort_photographs as sort_photographs
+from .evaluation.folder_sorting import sort_folder as sort_folder
 from .evaluation.sorting import Sorting as Sorting
 from .evaluation.sorting import SortedFace as SortedFace
 

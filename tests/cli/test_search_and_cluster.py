@@ -12,6 +12,7 @@ import siamese
 from siamese.cli.main import main
 from siamese.evaluation.sorted_files import FaceRow, link_people, read_table, write_table
 from siamese.faces.align import Box
+from siamese.inference import looks
 from siamese.inference.gallery import stored
 
 pytest.importorskip("dlib")
@@ -365,7 +366,7 @@ def test_a_heap_is_not_sorted_in_vain(words, message, capsys, tmp_path, monkeypa
     for folder, name in (("heap", "a.png"), ("full", "letter.txt")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_bytes(b"")
-    monkeypatch.setattr(siamese.Verifier, "all_faces", None)  # no photograph is looked at
+    monkeypatch.setattr(looks, "read_image", None)  # no photograph is looked at
     code, out = said(capsys, "cluster", "heap", *words)
     assert code == 2
     assert message in out.err

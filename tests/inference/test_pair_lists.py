@@ -19,9 +19,10 @@ from siamese.cli.main import main
 from siamese.errors import ConfigError, ImageError
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.croppers.none import NoCropper
-from siamese.inference.list_journal import ListJournal, Photograph, Stamp
+from siamese.inference.list_journal import ListJournal, Stamp
 from siamese.inference.pair_lists import verify_list
 from siamese.inference.pair_verdicts import COLUMNS
+from siamese.inference.photograph import KeptFace, Photograph
 from siamese.inference.verifier import Verifier
 
 
@@ -246,7 +247,7 @@ def test_a_journal_line_of_another_length_is_no_line_of_it(tmp_path, listed, pho
     journal = ListJournal(tmp_path / "out.csv", verifier.settings)
     with journal:
         for n, length in enumerate((8, 8, 5, 8)):
-            row = Photograph(1, None, np.zeros(length, np.float32))
+            row = Photograph(1, (KeptFace(1, None, None, np.zeros(length, np.float32)),))
             journal.keep(f"{n}.jpg", Stamp(1, 1), row)
     with ListJournal(tmp_path / "out.csv", verifier.settings) as again:
         assert sorted(again.kept) == ["0.jpg", "1.jpg"]

@@ -29,7 +29,11 @@ DESCRIPTION = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.add_argument("folder", metavar="FOLDER", help="of photographs, in any order and folders")
-    parser.add_argument("--out", metavar="CSV", help="table to write: a line for each face")
+    parser.add_argument(
+        "--out",
+        metavar="CSV",
+        help="table to write: a line for each face; where it is stopped, the same command goes on",
+    )
     parser.add_argument(
         "--link",
         metavar="DIR",
@@ -55,13 +59,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_low_quality(parser, "faces of low quality: say so, or leave them out")
     options.add_overwrite(parser)
+    options.add_jobs(parser)
     options.add_plugin(parser)
     options.add_device(parser)
-    options.add_json(parser, "people, faces, photographs, sizes, left_out, threshold, out, link")
+    options.add_json(
+        parser, "people, faces, photographs, sizes, left_out, found, notes, threshold, out, link"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print how many people were told apart."""
+    from siamese.evaluation.folder_sorting import check_table
     from siamese.evaluation.sorted_files import check_free, link_people, read_table
 
     if args.corrected:
@@ -72,28 +80,29 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.out:
         raise ConfigError("give the table to write: --out people.csv")
-    if Path(args.out).expanduser().exists() and not args.overwrite:
-        raise ConfigError(
-            f"--out {args.out} is there already, perhaps with corrections; give another name, or "
-            f"--overwrite"
-        )
-    if Path(args.out).expanduser().is_dir():
-        raise ConfigError(f"--out {args.out} is a folder; give the name of a CSV file")
+    check_table(Path(args.out).expanduser(), args.overwrite)
     if args.link:
         check_free(args.link, args.folder)
     return _sort(args)
 
 
 def _sort(args: argparse.Namespace) -> int:
-    from siamese.evaluation.sorted_files import link_people, rows_of, write_table
-    from siamese.evaluation.sorting import sort_photographs
+    from siamese.evaluation.folder_sorting import sort_folder
+    from siamese.evaluation.sorted_files import link_people, rows_of
 
     options.import_plugins(args)
     verifier = options.open_verifier(args.bundle, low_quality=args.low_quality, device=args.device)
-    sorting = sort_photographs(
-        args.folder, verifier, threshold=args.threshold, progress=not args.json
+    sorting = sort_folder(
+        args.folder,
+        verifier,
+        args.out,
+        threshold=args.threshold,
+        jobs=args.jobs,
+        overwrite=args.overwrite,
+        progress=not args.json,
     )
-    out = write_table(sorting, args.out, args.folder)
+    for text in sorting.notes:
+        options.note(text)
     rows = rows_of(sorting, args.folder)
     counts = link_people(rows, args.folder, args.link) if args.link else None
     if args.json:
@@ -103,8 +112,10 @@ def _sort(args: argparse.Namespace) -> int:
             "photographs": len({face.photograph for face in sorting.faces}),
             "sizes": sorted(Counter(face.identity for face in sorting.faces).values())[::-1],
             "left_out": {str(photo): why for photo, why in sorting.left_out.items()},
+            "found": sorting.found,
+            "notes": sorting.notes,
             "threshold": sorting.threshold,
-            "out": str(out),
+            "out": str(Path(args.out).expanduser()),
             "link": args.link,
         }
         print(json.dumps(facts, allow_nan=False))
@@ -122,6 +133,8 @@ def _show(sorting: Sorting, rows: list[FaceRow], args: argparse.Namespace) -> No
         f"{sorting.clusters:,} people on {photographs:,} photographs ({len(rows):,} faces); "
         f"{sizes[1]:,} of them once"
     )
+    if sorting.found:
+        print(f"{sorting.found:,} photographs were there from a run that was stopped")
     for photo, why in list(sorting.left_out.items())[:3]:
         print(f"left out: {printable(why if str(photo) in why else f'{photo}: {why}')}")
     if len(sorting.left_out) > 3:

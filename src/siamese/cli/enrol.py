@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--root", metavar="DIR", help="where the photographs of a CSV file lie")
     options.add_low_quality(parser, "photographs of low quality: say so, or leave them out")
+    options.add_jobs(parser)
     options.add_plugin(parser)
     options.add_device(parser)
     options.add_json(parser, "people, photographs, added, known, removed, left_out, notes")
@@ -77,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
         if new:
             gallery.save(args.gallery)
         with gallery.exclusive():
-            done = _enrolled(gallery, wanted, not args.json)
+            done = gallery.enrol_people(
+                wanted, save_every=_EVERY, jobs=args.jobs, progress=not args.json
+            )
         if new and not len(gallery):  # a mistake leaves nothing behind
             shutil.rmtree(Path(args.gallery).expanduser(), ignore_errors=True)
             _print({}, removed, done, args)
@@ -86,20 +89,20 @@ def run(args: argparse.Namespace) -> int:
     return 2 if wanted and not any(one.added or one.known for one in done) else 0
 
 
-def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
+def _people(args: argparse.Namespace) -> dict[str, list[str]]:
     """Names, and the photographs of each."""
     given = args.photographs
     if args.name is not None:
         if not given:
             raise ConfigError(f"no photographs of {args.name!r}: siamese enrol GALLERY PHOTO ...")
-        return [(args.name, [photo for each in given for photo in _photographs(each)])]
+        return {args.name: [photo for each in given for photo in _photographs(each)]}
     if not given:
         if not args.remove and not args.list:
             raise ConfigError(
                 "nobody to enrol: give a folder of one folder per person, or photographs of one "
                 "person with --name (or --remove NAME, or --list)"
             )
-        return []
+        return {}
     if len(given) > 1 or (Path(given[0]).is_file() and not _is_table(given[0])):
         raise ConfigError(
             "whom do these photographs show? give --name NAME, or a folder of one folder per person"
@@ -108,7 +111,7 @@ def _people(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     names: dict[str, list[str]] = {}
     for path, name in zip(table.paths, table.identities, strict=True):
         names.setdefault(table.spellings.get(name, name), []).append(str(path))
-    return list(names.items())
+    return names
 
 
 def _photographs(path: str) -> list[str]:
@@ -152,33 +155,6 @@ def open_gallery(folder: str, args: argparse.Namespace, new: bool = False) -> Ga
         name = PRETRAINED if new and not there else read_index(place).bundle
     verifier = options.open_verifier(name, low_quality=args.low_quality, device=args.device)
     return Gallery.load(place, verifier) if there or not new else Gallery(verifier)
-
-
-def _enrolled(
-    gallery: Gallery, people: list[tuple[str, list[str]]], progress: bool
-) -> list[Enrolment]:
-    """Enrol everybody, saving now and then."""
-    from siamese.progress import progress_bar
-
-    done, since = [], 0
-    total = sum(len(photographs) for _, photographs in people)
-    with progress_bar("enrolling", total, progress and total > 1) as advance:
-        for name, photographs in people:
-            for some in _parts(photographs):
-                done.append(gallery.enrol(name, some, required=False))
-                since += done[-1].added
-                advance(len(some))
-                if since >= _EVERY:
-                    gallery.save()
-                    since = 0
-    if since:
-        gallery.save()
-    return done
-
-
-def _parts(photographs: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(photographs), _EVERY):
-        yield photographs[start : start + _EVERY]
 
 
 def _print(

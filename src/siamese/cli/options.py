@@ -173,6 +173,16 @@ def add_low_quality(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_jobs(parser: argparse._ActionsContainer) -> None:
+    """How many processes look at photographs."""
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="processes that look for faces (default: as many as pay, up to one per core)",
+    )
+
+
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     """Output for programs."""
     parser.add_argument("--json", action="store_true", help=f"print {what} as one JSON object")

@@ -47,12 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "command goes on",
     )
     options.add_overwrite(parser)
-    group.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="processes that look for faces (default: as many as pay, up to one per core)",
-    )
+    options.add_jobs(group)
 
 
 def check(args: argparse.Namespace) -> None:

@@ -11,8 +11,11 @@ import numpy as np
 from siamese.datasets.identities import IdentityTable
 from siamese.distances.arrays import as_threshold
 from siamese.distances.base import Distance
-from siamese.errors import CalibrationError, DataError, FaceError, ImageError
+from siamese.errors import CalibrationError, DataError
 from siamese.faces.align import Box
+from siamese.inference.list_journal import ListJournal
+from siamese.inference.looks import check_jobs
+from siamese.inference.photographs import embedded_photographs, resolved
 from siamese.inference.verifier import Verifier
 from siamese.progress import progress_bar
 from siamese.verification.clustering import check_linkage, cluster_embeddings
@@ -56,12 +59,16 @@ class Sorting:
         left_out: photograph -> why it has no face in ``faces``.
         threshold: up to which clusters were joined.
         embeddings: (n, D) float32, of the faces.
+        found: how many files were there from a run that was stopped.
+        notes: what must be known beside it, in sentences.
     """
 
     faces: tuple[SortedFace, ...]
     left_out: dict[Path, str]
     threshold: float
     embeddings: np.ndarray = field(repr=False)
+    found: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def clusters(self) -> int:
@@ -90,9 +97,14 @@ def sort_photographs(
     *,
     threshold: float | None = None,
     linkage: str = "average",
+    jobs: int | None = None,
     progress: bool = True,
 ) -> Sorting:
     """Find every face on photographs, and sort them into people nobody has named yet.
+
+    Faces are embedded one at a time, so that the result is the same, bit for bit, however many
+    processes look for them. Memory holds embeddings, and the crops of a few hundred photographs.
+    :func:`siamese.sort_folder` writes a table, and goes on where it was stopped.
 
     Args:
         photographs: a folder, searched with all its folders, or a list of files.
@@ -100,45 +112,70 @@ def sort_photographs(
         threshold: distance up to which clusters are joined; by default see
             :func:`sorting_threshold`.
         linkage: see :func:`siamese.cluster_embeddings`.
+        jobs: processes that look for faces; by default as many as pay, up to one per core.
         progress: show a progress bar.
 
     Raises:
         DataError: no photographs, or no face on any of them.
+        ConfigError: ``jobs`` below 1.
         ConfigError, CalibrationError: see :func:`siamese.cluster_embeddings`.
     """
     if isinstance(photographs, (str, Path)):
         files = photographs_in(photographs)
     else:
         files = [Path(path) for path in photographs]
+    check_settings(threshold, linkage, jobs)
+    return sorted_photographs(files, verifier, threshold, linkage, jobs=jobs, progress=progress)
+
+
+def check_settings(threshold: float | None, linkage: str, jobs: int | None) -> None:
+    """Refuse settings of :func:`sort_photographs` before any work is done.
+
+    Raises:
+        ConfigError: one that is not possible.
+    """
     check_linkage(linkage)
+    check_jobs(jobs)
     if threshold is not None:
-        threshold = as_threshold(threshold)
+        as_threshold(threshold)
+
+
+def sorted_photographs(
+    files: Sequence[Path],
+    verifier: Verifier,
+    threshold: float | None,
+    linkage: str,
+    *,
+    journal: ListJournal | None = None,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Sorting:
+    """See :func:`sort_photographs`; with a journal it goes on where it was stopped."""
+    real = [resolved(path) for path in files]
+    different = list(dict.fromkeys(real))
+    with progress_bar("looking for faces", len(different), progress) as advance:
+        seen = embedded_photographs(
+            verifier, different, every_face=True, journal=journal, jobs=jobs, advance=advance
+        )
     found: list[SortedFace] = []
-    rows: list[np.ndarray] = []
     left_out: dict[Path, str] = {}
-    with progress_bar("looking for faces", len(files), progress) as advance:
-        for path in files:
-            advance(1)
-            try:
-                faces = verifier.all_faces(path)
-            except (FaceError, ImageError) as error:
-                left_out[path] = str(error)
-                continue
-            for number, face in enumerate(faces, start=1):
-                if verifier.is_refused(face):
-                    continue
-                quality = verifier.quality(face)
-                warnings = quality.warnings if quality else ()
-                found.append(SortedFace(path, number, len(faces), face.box, "", None, warnings))
-                rows.append(verifier.embed_faces([face])[0])
+    for path, file in zip(files, real, strict=True):
+        faces, kept, error, _ = seen[file]
+        if error is not None:
+            left_out[path] = f"{path}: {error}"
+        for face in kept:
+            warnings = face.quality.warnings if face.quality else ()
+            found.append(SortedFace(path, face.number, faces or 0, face.box, "", None, warnings))
     if not found:
         raise DataError(
             f"no face was found on any of {len(files):,} photographs"
             + (f" (first: {next(iter(left_out.values()))})" if left_out else "")
             + "; give photographs of people, or another bundle"
         )
-    embeddings = np.stack(rows)
-    limit = sorting_threshold(verifier, embeddings) if threshold is None else threshold
+    embeddings = seen.all_rows(real)
+    limit = (
+        sorting_threshold(verifier, embeddings) if threshold is None else as_threshold(threshold)
+    )
     labels = cluster_embeddings(embeddings, limit, _measure(verifier), linkage)
     distances = _to_the_others(embeddings, labels, verifier)
     width = max(4, len(str(int(labels.max()) + 1)))
@@ -146,7 +183,7 @@ def sort_photographs(
         replace(face, identity=f"person_{label + 1:0{width}}", distance=distance)
         for face, label, distance in zip(found, labels.tolist(), distances, strict=True)
     )
-    return Sorting(tuple(named), left_out, float(limit), embeddings)
+    return Sorting(tuple(named), left_out, float(limit), embeddings, seen.went_on, seen.notes)
 
 
 def sorting_threshold(verifier: Verifier, embeddings: np.ndarray) -> float:

@@ -1,6 +1,6 @@
-"""ListJournal: what a list of pairs has cost already, kept until its verdicts are written.
+"""ListJournal: what a list of photographs has cost already, kept until its result is written.
 
-A line for each photograph: its size and time of change, and its embedding or why it has none. An
+A line for each photograph: its size and time of change, and its embeddings or why it has none. An
 embedding depends on network, cropper and settings alone, which the first line names, and not on
 threshold or list: where only these are others, it is used. Nothing in it is executed.
 """
@@ -21,12 +21,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from siamese.errors import ConfigError, first_line
+from siamese.faces.align import Box
 from siamese.faces.quality import Quality
+from siamese.inference.photograph import KeptFace, Photograph
 from siamese.reading import open_regular
 
-VERSION = 1
+VERSION = 2  # 1 had one face for each photograph
 _LOCK, _LINES = "lock", "photographs.jsonl"
-_LONGEST = 1 << 20  # bytes of a line: an embedding has 700 or so
+_LONGEST = 1 << 24  # bytes of a line: a face has 1,000 or so, and a crowd hundreds of them
 
 
 class Stamp(NamedTuple):
@@ -45,27 +47,16 @@ class Stamp(NamedTuple):
         return cls(found.st_size, found.st_mtime_ns)
 
 
-class Photograph(NamedTuple):
-    """What is kept of a photograph.
-
-    Attributes:
-        faces: number of faces found; None where none was looked for, or it could not be read.
-        quality: of the face that is compared; None where no detector found one.
-        embedding: (D,) float32; None where there is none.
-        error: why there is none, to follow the file's name; None where there is one.
-        reason: the same in a few words.
-    """
-
-    faces: int | None
-    quality: Quality | None
-    embedding: np.ndarray | None
-    error: str | None = None
-    reason: str | None = None
-
-
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
     version: int
     settings: dict[str, Any]
+
+
+class _Face(msgspec.Struct, forbid_unknown_fields=True):
+    number: int
+    box: tuple[float, float, float, float] | None
+    quality: dict[str, Any] | None
+    embedding: str
 
 
 class _Line(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,17 +64,16 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     size: int
     changed: int
     faces: int | None
-    quality: dict[str, Any] | None
-    embedding: str | None
+    kept: list[_Face]
     error: str | None
     reason: str | None
 
 
 class ListJournal:
-    """The folder ``OUT.parts`` beside a file of verdicts; one program works in it.
+    """The folder ``OUT.parts`` beside a file that is being made; one program works in it.
 
     Args:
-        out: the file of verdicts.
+        out: the file, such as one of verdicts.
         settings: all that embeddings and refusals depend on, plain JSON values.
 
     Attributes:
@@ -146,7 +136,6 @@ class ListJournal:
         Raises:
             ConfigError: the disk is full.
         """
-        embedding = found.embedding
         try:
             self._write(
                 _Line(
@@ -154,8 +143,7 @@ class ListJournal:
                     file.encode("utf-8", "surrogateescape").decode("latin-1"),
                     *stamp,
                     found.faces,
-                    None if found.quality is None else found.quality.to_dict(),
-                    None if embedding is None else base64.b64encode(embedding.tobytes()).decode(),
+                    [_face(one) for one in found.kept],
                     found.error,
                     found.reason,
                 )
@@ -167,7 +155,7 @@ class ListJournal:
             ) from error
 
     def remove(self) -> None:
-        """Remove it: the verdicts are written."""
+        """Remove it: the file is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, line: msgspec.Struct) -> None:
@@ -191,15 +179,15 @@ class ListJournal:
                     f"its work is not used"
                 )
                 return 0
-            end, size = stream.tell(), None
+            end, size = stream.tell(), 0
             while (line := _decoded(stream.readline(_LONGEST), _Line)) is not None:
                 file, found = _named(line), _photograph(line)
                 if file is None or found is None:
                     break
-                if found.embedding is not None:
-                    if size not in (None, len(found.embedding)):
-                        break
-                    size = len(found.embedding)
+                sizes = {len(one.embedding) for one in found.kept if one.embedding is not None}
+                if len(sizes | ({size} - {0})) > 1:
+                    break
+                size = max(sizes, default=size)
                 self.kept[file] = (Stamp(line.size, line.changed), found)
                 end = stream.tell()
         return end
@@ -223,16 +211,31 @@ def _named(line: _Line) -> str | None:
         return None
 
 
+def _face(found: KeptFace) -> _Face:
+    """A face as it stands in a line."""
+    box = found.box and tuple(map(float, found.box))
+    quality = None if found.quality is None else found.quality.to_dict()
+    assert found.embedding is not None
+    embedding = base64.b64encode(found.embedding.tobytes()).decode()
+    return _Face(found.number, box, quality, embedding)  # type: ignore[arg-type]
+
+
+def _kept(face: _Face) -> KeptFace:
+    """The face of a line; a ValueError where it is none of ours."""
+    quality = None if face.quality is None else msgspec.convert(face.quality, Quality)
+    content = base64.b64decode(face.embedding, validate=True)
+    if not content:
+        raise ValueError("no embedding")
+    row = np.frombuffer(content, dtype=np.float32)
+    return KeptFace(face.number, None if face.box is None else Box(*face.box), quality, row)
+
+
 def _photograph(line: _Line) -> Photograph | None:
     """What a line says of a photograph; None where it is none of ours."""
     try:
-        quality = None if line.quality is None else msgspec.convert(line.quality, Quality)
-        embedding = None
-        if line.embedding is not None:
-            content = base64.b64decode(line.embedding, validate=True)
-            embedding = np.frombuffer(content, dtype=np.float32)
+        kept = tuple(_kept(face) for face in line.kept)
     except (msgspec.MsgspecError, ValueError):
         return None
-    if (embedding is None) == (line.error is None):
+    if bool(kept) == (line.error is not None):
         return None
-    return Photograph(line.faces, quality, embedding, line.error, line.reason)
+    return Photograph(line.faces, kept, line.error, line.reason)

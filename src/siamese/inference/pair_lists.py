@@ -6,19 +6,18 @@ verdicts are those of :meth:`siamese.Verifier.verify`, bit for bit, whatever els
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from siamese.datasets.pair_list import ListedPair, PairList
-from siamese.errors import CalibrationError, ConfigError, FaceError, first_line
-from siamese.inference.list_journal import ListJournal, Photograph, Stamp
-from siamese.inference.looks import Seen, looks_at
+from siamese.errors import CalibrationError, ConfigError, first_line
+from siamese.inference.list_journal import ListJournal
+from siamese.inference.looks import check_jobs
 from siamese.inference.pair_verdicts import COLUMNS, PairVerdict, PairVerdicts
+from siamese.inference.photograph import Photograph
+from siamese.inference.photographs import EmbeddedPhotographs, embedded_photographs, resolved
 from siamese.progress import progress_bar
 from siamese.storage import write_whole
 
@@ -73,7 +72,7 @@ def verify_list(
         raise ConfigError(
             f"{pairs}: a column is named {taken[0]!r}, as one of those that verdicts get; rename it"
         )
-    _check_jobs(jobs)
+    check_jobs(jobs)
     with ListJournal(out, verifier.settings) as journal:
         _check_out(pairs, out, overwrite)  # another program may have written it since
         found = verified_pairs(
@@ -132,79 +131,21 @@ def verified_pairs(
     progress: bool = True,
 ) -> PairVerdicts:
     """See :meth:`siamese.Verifier.verify_pairs`; with a journal it goes on where it was stopped."""
-    _check_jobs(jobs)
+    check_jobs(jobs)
     folder = Path() if root is None else Path(root).expanduser()
-    # One file has one name, however it is written, and whatever links lead to it.
-    real = {name: _resolved(folder / name) for p in pairs if p.error is None for name in (p.a, p.b)}
+    real = {name: resolved(folder / name) for p in pairs if p.error is None for name in (p.a, p.b)}
     files = list(dict.fromkeys(real.values()))
-    table = _Embeddings(len(files))
-    stamps = {file: Stamp.of(Path(file)) for file in files}
-    kept = {} if journal is None else journal.kept
-    found: dict[str, Photograph] = {}
-    for file in files:
-        if file in kept and kept[file][0] == stamps[file]:
-            found[file] = table.add(file, kept[file][1])
-    went_on, notes = len(found), () if journal is None or not journal.note else (journal.note,)
-    wanted = [file for file in files if file not in found]
     with progress_bar("verifying", len(files), progress and len(files) > 1) as advance:
-        advance(went_on)
-        for seen in looks_at(wanted, verifier.cropper, jobs):
-            photograph = _embedded(verifier, seen)
-            found[seen.file] = table.add(seen.file, photograph)
-            stamp = stamps[seen.file]
-            # What could not be read may be read next time, though the file stays as it is: more
-            # memory, a permission, a disk that answers, a package that reads its format.
-            if journal is not None and stamp is not None and seen.look is not None:
-                journal.keep(seen.file, stamp, photograph)
-            advance(1)
-    rows = tuple(_judged(verifier, pairs, real, found, table))
-    return PairVerdicts(rows, len(files), went_on, notes)
-
-
-class _Embeddings:
-    """The embeddings of n photographs, in one table: small arrays of their own would take more."""
-
-    def __init__(self, n: int) -> None:
-        self._n, self._rows = n, np.empty((0, 0), dtype=np.float32)
-        self.place: dict[str, int] = {}
-
-    def add(self, file: str, found: Photograph) -> Photograph:
-        """Take over a photograph's embedding; the photograph without it."""
-        if found.embedding is None:
-            return found
-        if not self.place:
-            self._rows = np.empty((self._n, len(found.embedding)), dtype=np.float32)
-        self.place[file] = len(self.place)
-        self._rows[self.place[file]] = found.embedding
-        return found._replace(embedding=None)
-
-    def of(self, files: Iterable[str]) -> np.ndarray:
-        """(n, D) float32 of n files."""
-        return self._rows[[self.place[file] for file in files]]
-
-
-def _embedded(verifier: Verifier, seen: Seen) -> Photograph:
-    """A photograph that was looked at, admitted or refused, and embedded."""
-    if seen.look is None:
-        return Photograph(None, None, None, seen.error, seen.reason)
-    look = seen.look
-    try:
-        verifier.admit("", look)
-    except FaceError as error:
-        reason = "low quality"
-        if verifier.cropper.verdict(look.faces) != "keep":
-            reason = "several faces" if look.faces else "no face"
-        return Photograph(look.faces, None, None, str(error).removeprefix(": "), reason)
-    embedding = verifier.embed_faces([look.face])[0]
-    return Photograph(look.faces, verifier.quality(look.face), embedding)
+        found = embedded_photographs(verifier, files, journal=journal, jobs=jobs, advance=advance)
+    rows = tuple(_judged(verifier, pairs, real, found))
+    return PairVerdicts(rows, len(files), found.went_on, found.notes)
 
 
 def _judged(
     verifier: Verifier,
     pairs: Sequence[ListedPair],
     real: Mapping[str, str],
-    found: Mapping[str, Photograph],
-    table: _Embeddings,
+    found: EmbeddedPhotographs,
 ) -> Iterator[PairVerdict]:
     """The verdict of each pair, or why there is none, in order."""
     for start in range(0, len(pairs), _BLOCK):
@@ -212,7 +153,7 @@ def _judged(
         whole = [pair for pair in block if isinstance(pair, ListedPair)]
         distances: Iterator[float] = iter(())
         if whole:
-            a, b = (table.of(real[pair[side]] for pair in whole) for side in (0, 1))  # type: ignore[index]
+            a, b = (found.first_rows([real[p[side]] for p in whole]) for side in (0, 1))  # type: ignore[index]
             distances = iter(verifier.measure(a, b).tolist())
         for pair in block:
             if isinstance(pair, PairVerdict):
@@ -221,7 +162,9 @@ def _judged(
             one, other = found[real[pair.a]], found[real[pair.b]]
             try:
                 verdict = verifier.verdict(
-                    next(distances), (one.faces, other.faces), (one.quality, other.quality)
+                    next(distances),
+                    (one.faces, other.faces),
+                    (one.kept[0].quality, other.kept[0].quality),
                 )
             except CalibrationError as error:
                 yield PairVerdict(pair.a, pair.b, None, first_line(error), _NO_NUMBER)
@@ -243,18 +186,6 @@ def _refused(
     if not faults:
         return None
     return PairVerdict(pair.a, pair.b, None, " | ".join(text for text, _ in faults), faults[0][1])
-
-
-def _resolved(path: Path) -> str:
-    """The real place of a file, or the name itself where no file can be called so."""
-    with contextlib.suppress(OSError, ValueError):
-        return os.path.realpath(path)
-    return str(path)
-
-
-def _check_jobs(jobs: int | None) -> None:
-    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
-        raise ConfigError(f"jobs must be a whole number of at least 1, not {jobs!r:.40}")
 
 
 def _check_out(pairs: Path, out: Path, overwrite: bool) -> None:

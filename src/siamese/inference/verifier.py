@@ -21,6 +21,7 @@ from siamese.distances.verdict import is_match
 from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
 from siamese.faces.croppers.base import CROPPERS, Face, Look
 from siamese.faces.quality import Quality, QualityLimits, quality_of
+from siamese.inference.embedding_rows import EmbeddingRows
 from siamese.inference.engine import Engine, Verifiable
 from siamese.inference.given_image import ImageLike, read_given
 from siamese.inference.loading import load_verifiable
@@ -238,18 +239,14 @@ class Verifier:
         if not isinstance(batch, Integral) or batch < 1:
             raise ConfigError(f"batch must be a whole number of at least 1, not {batch!r}")
         total = len(images) if isinstance(images, Sized) else None
-        found: np.ndarray | None = None
-        done = 0
+        found = EmbeddingRows(total or 0)
         with progress_bar("embedding", total, progress and (total or batch + 1) > batch) as advance:
             for crops in _batches((self.look(image).face.crop for image in each), batch):
-                rows = self._engine.embed(crops)
-                found = _with_room(found, rows, done, total or 0)
-                found[done : done + len(rows)] = rows
-                done += len(rows)
+                found.add(self._engine.embed(crops))
                 advance(len(crops))
-        if found is None:
+        if not found:
             raise ConfigError("embed takes a list of one image or more; it was given none")
-        given: Tensor = self._engine.given(found if done == len(found) else found[:done].copy())
+        given: Tensor = self._engine.given(found.whole())
         return given
 
     def embed_faces(self, faces: Sequence[Face]) -> np.ndarray:
@@ -412,13 +409,25 @@ class Verifier:
         """As :meth:`faces`, with those that are refused for their quality beside the others."""
         name, array = read_given(image)
         found = self._cropped(name, array, self.cropper.all_faces)
-        if not found:
+        self.admit_any(name, found)
+        return found
+
+    def admit_any(self, name: str, faces: Sequence[Face]) -> None:
+        """Refuse an image on which no face was found, or only such as are refused.
+
+        Args:
+            name: what to call the image.
+            faces: all that its cropper found.
+
+        Raises:
+            FaceError: no face is found, or all are of low quality and are refused for it.
+        """
+        if not faces:
             raise FaceError(
                 f"{name}: no face found; give an image with a face turned to the camera"
             )
-        if all(self.is_refused(face) for face in found):
-            self._check_quality(name, found)
-        return found
+        if all(self.is_refused(face) for face in faces):
+            self._check_quality(name, faces)
 
     def is_refused(self, face: Face) -> bool:
         """Whether a face is of low quality, and such faces are refused."""
@@ -484,22 +493,6 @@ def _refusal(name: str, faces: int | None) -> str:
         f"or compare the whole image: no_face='whole_image' (--no-face whole_image); such a "
         f"verdict means little"
     )
-
-
-def _with_room(found: np.ndarray | None, rows: np.ndarray, done: int, total: int) -> np.ndarray:
-    """The table of all embeddings, made or made larger where the next rows do not fit into it.
-
-    Kept each on its own, the batches' embeddings would come to lie between what the search for
-    faces takes and gives back, whose pieces are then too small for the next search: the process
-    grew by a quarter of a megabyte for every photograph.
-    """
-    if found is not None and done + len(rows) <= len(found):
-        return found
-    size = max(total, 2 * done, done + len(rows)), rows.shape[1]
-    larger = np.empty(size, dtype=rows.dtype)
-    if found is not None:
-        larger[:done] = found[:done]
-    return larger
 
 
 def _batches(crops: Iterator[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -13,21 +13,18 @@ from PIL import Image
 
 from siamese.bounds import check_whole
 from siamese.distances.verdict import is_match
-from siamese.errors import (
-    ConfigError,
-    FaceError,
-    GalleryError,
-    ImageError,
-    printable,
-)
+from siamese.errors import ConfigError, FaceError, GalleryError, printable
 from siamese.inference.gallery import stored
 from siamese.inference.gallery.enrolled import Enrolled
+from siamese.inference.gallery.enrolling import BLOCK, Account, Given, enrol_block
 from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
 from siamese.inference.gallery.results import Candidate, Enrolment, Identification
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
 from siamese.inference.gallery.segment import Segment, joined, plain
 from siamese.inference.gallery.without_network import erase
 from siamese.inference.given_image import ImageLike, hash_of
+from siamese.inference.looks import check_jobs
+from siamese.progress import progress_bar
 
 if TYPE_CHECKING:
     from siamese.inference.gallery.faiss_index import FaissIndex
@@ -102,62 +99,97 @@ class Gallery:
         return f"Gallery({len(self):,} people, {self.photographs:,} photographs{where})"
 
     def enrol(
-        self, name: str, photographs: ImageLike | Iterable[ImageLike], *, required: bool = True
+        self,
+        name: str,
+        photographs: ImageLike | Iterable[ImageLike],
+        *,
+        required: bool = True,
+        jobs: int | None = None,
     ) -> Enrolment:
         """Add photographs of a person; in memory, until :meth:`save`.
 
         Of a photograph with several faces the one is taken that the bundle's cropper chooses, and
         the result says so. A photograph that is enrolled already, by its content, is passed over.
+        Of many people, :meth:`enrol_people` is faster.
 
         Args:
             name: of the person. Names that differ only in case or white space at the ends are one
                 person's.
             photographs: one or more: paths, PIL images, or arrays (H, W, 3) or (H, W) uint8.
             required: whether it is an error that none of them could be enrolled.
+            jobs: processes that look for faces in files; by default as many as pay, up to one per
+                core. What is enrolled is the same, bit for bit.
 
         Raises:
             FaceError: none of the photographs could be enrolled, and one is required; it says why.
-            ConfigError: no name, or no photographs.
+            ConfigError: no name, no photographs, or ``jobs`` below 1.
         """
         shown = self._name(name)
         one = isinstance(photographs, (str, Path, Image.Image)) or hasattr(photographs, "__array__")
         given: list[Any] = [photographs] if one else list(photographs)  # type: ignore[arg-type]
         if not given:
             raise ConfigError(f"no photographs of {shown!r} were given; give one or more")
-        known, left_out, notes, added = 0, {}, {}, 0
-        for number, photograph in enumerate(given):
-            place = (
-                str(photograph)
-                if isinstance(photograph, (str, Path))
-                else f"<photograph {number + 1}>"
-            )
-            try:
-                content = hash_of(photograph)
-                if self._enrolled.has(shown, content):
-                    known += 1
-                    continue
-                look = self.verifier.look(photograph)
-                if look.faces == 0:
-                    raise FaceError(f"{place}: no face found")
-            except (ImageError, FaceError) as error:
-                left_out[place] = _without_remedy(str(error))
-                continue
-            quality = self.verifier.quality(look.face)
-            said = list(quality.warnings) if quality else []
-            if look.faces is not None and look.faces > 1:
-                said.insert(0, f"{look.faces} faces; one of them was enrolled")
-            if others := self._enrolled.others(shown, content):
-                said.append(f"it is enrolled as {', '.join(map(repr, sorted(others)))}, too")
-            if said:
-                notes[place] = tuple(said)
-            row = self.verifier.embed_faces([look.face])[0]
-            self._enrolled.add(shown, row, place, content)
-            self._index = None
-            added += 1
-        if required and not added and not known:
-            reasons = "; ".join(left_out.values())
+        (made,) = self.enrol_people({shown: given}, jobs=jobs, progress=False)
+        if required and not made.added and not made.known:
+            reasons = "; ".join(made.left_out.values())
             raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
-        return Enrolment(shown, added, known, left_out, notes)
+        return made
+
+    def enrol_people(
+        self,
+        people: Mapping[str, Sequence[ImageLike]],
+        *,
+        save_every: int | None = None,
+        jobs: int | None = None,
+        progress: bool = True,
+    ) -> list[Enrolment]:
+        """Add photographs of many people, in order, as :meth:`enrol` does for each.
+
+        Several processes look for faces, across people. Nobody has to have a photograph that can be
+        enrolled.
+
+        Args:
+            people: name -> photographs, as for :meth:`enrol`.
+            save_every: save (:meth:`save`) whenever so many were added, and at the end, so that no
+                more is lost where it is stopped; None: only in memory.
+            jobs: as for :meth:`enrol`.
+            progress: show a progress bar where there is more than one photograph.
+
+        Returns:
+            what became of each person's photographs, in order of ``people``.
+
+        Raises:
+            ConfigError: no name, or ``save_every`` or ``jobs`` below 1. Nothing was added then.
+            GalleryError: it cannot be saved.
+        """
+        check_jobs(jobs)
+        if save_every is not None:
+            check_whole("save_every", save_every, 1, 1 << 30)
+        accounts = [Account(self._name(name)) for name in people]
+        given = [
+            Given(account, number, photograph)
+            for account, photographs in zip(accounts, people.values(), strict=True)
+            for number, photograph in enumerate(photographs, start=1)
+        ]
+        size, since = save_every or BLOCK, 0
+        with progress_bar("enrolling", len(given), progress and len(given) > 1) as advance:
+            for start in range(0, len(given), size):
+                before = self.photographs
+                try:
+                    enrol_block(
+                        self.verifier, self._enrolled, given[start : start + size], jobs, advance
+                    )
+                finally:
+                    added = self.photographs - before
+                    if added:
+                        self._index = None
+                since += added
+                if save_every is not None and since >= save_every:
+                    self.save()
+                    since = 0
+        if save_every is not None and since:
+            self.save()
+        return [account.enrolment() for account in accounts]
 
     def add_embeddings(
         self, name: str, embeddings: np.ndarray, photographs: Sequence[str] | None = None
@@ -533,12 +565,6 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
     if len(small) <= _MOST_SMALL:
         return segments
     return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
-
-
-def _without_remedy(reason: str) -> str:
-    """Why a photograph has no face, without what helps a verdict on two of them."""
-    found, mark, _ = reason.partition("no face found")
-    return f"{found}{mark}" if mark else reason
 
 
 def _name_of(source: str | None) -> str | None:
