@@ -41,7 +41,7 @@ def sort_folder(
             be written.
         ConfigError: ``out`` exists already, or is being made by another program; ``OUT.parts``
             cannot be written; settings that are not possible.
-        CalibrationError: see :func:`siamese.cluster_embeddings`.
+        CalibrationError: ``threshold`` is no number; see :func:`siamese.cluster_embeddings`.
     """
     out = Path(out).expanduser()
     check_table(out, overwrite)
