@@ -2,23 +2,32 @@
 
     python benchmarks/sorting.py LFW EMBEDDINGS --embed PLAIN    dlib's embeddings as they are, once
     python benchmarks/sorting.py LFW EMBEDDINGS --plain PLAIN [--choose]
+    python benchmarks/sorting.py LFW --speed N [--rounds R]      photographs per second
 
 EMBEDDINGS is what `python benchmarks/quality.py LFW --photographs FILE` writes: the pretrained
 bundle's embeddings of LFW. PLAIN are those of the same crops without mirror images and of any
 length, for which the author of chinese whispers gives his threshold, 0.5. The heaps are half of the
 people of View 2 (the other half, with --choose, is what the rule was chosen on), ORL's forty
 people, and small heaps drawn from both: medians over 30 of them.
+
+--speed finds and embeds the faces of N photographs of LFW, for sorting and for a gallery: in a loop
+over photographs, by one process, and by two that are started anew each time; R rounds in
+alternating order.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import random
+import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dlib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 
 import siamese
 from siamese.datasets.identities import normalise_identity
@@ -102,14 +111,87 @@ def plain_verifier(verifier: siamese.Verifier) -> siamese.Verifier:
     return siamese.Verifier(bundle)
 
 
+Work = Callable[[list[str]], np.ndarray]  # photographs -> (n, D), their embeddings in order
+
+
+def loop_sorting(verifier: siamese.Verifier, files: list[str]) -> np.ndarray:
+    """Every face, photograph by photograph."""
+    rows = []
+    for file in files:
+        try:
+            rows.append(verifier.embed_faces(verifier.faces(file)))
+        except siamese.FaceError:
+            continue
+    return np.concatenate(rows)
+
+
+def loop_enrolling(verifier: siamese.Verifier, files: list[str]) -> np.ndarray:
+    """One person, photograph by photograph."""
+    gallery = siamese.Gallery(verifier)
+    for file in files:
+        gallery.enrol("somebody", file, required=False)
+    return gallery.rows()[1]
+
+
+def enrolling(verifier: siamese.Verifier, files: list[str], jobs: int) -> np.ndarray:
+    """The same at once."""
+    gallery = siamese.Gallery(verifier)
+    gallery.enrol("somebody", files, jobs=jobs)
+    return gallery.rows()[1]
+
+
+def sorting(verifier: siamese.Verifier, files: list[str], jobs: int) -> np.ndarray:
+    """Every face, and the sorting, which takes hundredths of a second."""
+    return siamese.sort_photographs(files, verifier, jobs=jobs, progress=False).embeddings
+
+
+def speed(root: Path, count: int, rounds: int) -> None:
+    verifier = siamese.Verifier.pretrained()
+    files = random.Random(0).sample(sorted(map(str, root.glob("*/*.jpg"))), count)
+    loop_sorting(verifier, files[:2])  # so that all is loaded
+    ways: dict[str, tuple[Work, Work, Work]] = {
+        "sort": (
+            lambda files: loop_sorting(verifier, files),
+            lambda files: sorting(verifier, files, 1),
+            lambda files: sorting(verifier, files, 2),
+        ),
+        "enrol": (
+            lambda files: loop_enrolling(verifier, files),
+            lambda files: enrolling(verifier, files, 1),
+            lambda files: enrolling(verifier, files, 2),
+        ),
+    }
+    for name, three in ways.items():
+        seconds: list[list[float]] = [[], [], []]
+        rows: list[bytes] = [b""] * 3
+        for turn in range(rounds):
+            for way in ((0, 1, 2), (2, 0, 1), (1, 2, 0))[turn % 3]:
+                get_reusable_executor().shutdown()
+                began = time.perf_counter()
+                rows[way] = three[way](files).tobytes()
+                seconds[way].append(time.perf_counter() - began)
+        for what, spent in zip(("loop", "1 process", "2 processes"), seconds, strict=True):
+            ratios = [before / now for before, now in zip(seconds[0], spent, strict=True)]
+            print(
+                f"| {name}, {what} | {count / statistics.median(spent):.1f} | "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |"
+            )
+        print(f"embeddings are the same, bit for bit: {len(set(rows)) == 1}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lfw")
-    parser.add_argument("embeddings")
+    parser.add_argument("embeddings", nargs="?")
     parser.add_argument("--embed", metavar="PLAIN")
     parser.add_argument("--plain", metavar="PLAIN")
     parser.add_argument("--choose", action="store_true")
+    parser.add_argument("--speed", type=int, metavar="N")
+    parser.add_argument("--rounds", type=int, default=3, metavar="R")
     args = parser.parse_args()
+    if args.speed:
+        speed(Path(args.lfw), args.speed, args.rounds)
+        raise SystemExit
     verifier = siamese.Verifier.pretrained()
     kept = np.load(args.embeddings)
     tested = sorted({normalise_identity(n) for n in siamese.lfw_view2(args.lfw).identities})

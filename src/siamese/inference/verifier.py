@@ -345,7 +345,7 @@ class Verifier:
 
         Verdicts are those of :meth:`verify`, bit for bit: photographs go through the network one
         at a time. A pair that cannot be compared gets the reason instead of a verdict. Memory holds
-        an embedding for each photograph, and no pictures. :func:`siamese.verify_list` does it from
+        an embedding for each photograph, and few pictures. :func:`siamese.verify_list` does it from
         file to file, and goes on where it was stopped.
 
         Args:
