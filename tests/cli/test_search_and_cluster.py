@@ -97,7 +97,10 @@ def test_photographs_that_cannot_be_searched_stop_no_others(people, gallery, cap
 
 def test_enrolling_again_adds_nothing_and_names_go(people, capsys, tmp_path):
     copy = tmp_path / "gallery"
-    _, made = answer(capsys, "enrol", copy, people / "people")
+    code, out = said(capsys, "enrol", copy, people / "people", "--jobs", 0)
+    assert (code, copy.exists()) == (2, False)
+    assert "jobs must be a whole number" in out.err
+    _, made = answer(capsys, "enrol", copy, people / "people", "--jobs", 2)
     assert (made["people"], made["added"], made["known"]) == (3, 9, 0)
     _, again = answer(capsys, "enrol", copy, people / "people")
     assert (again["added"], again["known"]) == (0, 9)

@@ -21,6 +21,7 @@ from siamese.faces.croppers.base import CROPPERS
 from siamese.inference import looks
 from siamese.inference.pair_lists import verify_list
 from siamese.inference.verifier import Verifier
+from siamese.plugins import import_plugin
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -169,6 +170,31 @@ def test_crops_are_taken_before_many_more_are_made(monkeypatch):
     assert given == [3 * looks._AHEAD]  # and no more before these are taken
     assert [one.file for one in seen] == names[1:]
     assert sum(given) == 1000
+
+
+PLUGIN = """
+import siamese
+
+
+@siamese.CROPPERS.register("twins_of_a_test")
+class Twins(siamese.NoCropper):
+    def all_faces(self, image):
+        return [self.look(image).face] * 2
+"""
+
+
+def test_a_croppers_own_file_is_imported_by_the_processes(heap, tmp_path):
+    """They would not know its class: it is in no package."""
+    (tmp_path / "twins.py").write_text(PLUGIN)
+    try:
+        import_plugin(str(tmp_path / "twins.py"))
+        cropper = CROPPERS.build({"name": "twins_of_a_test", "size": 32})
+        names = [str(heap / "0.png"), str(heap / "2.png")]
+        seen = {one.file: one for one in looks.looks_at(names, cropper, 2, every_face=True)}
+    finally:
+        CROPPERS._classes.pop("twins_of_a_test", None)
+    assert sorted(seen) == names
+    assert [len(one.found) for one in seen.values()] == [2, 2]
 
 
 def test_what_is_refused_before_any_work(heap, tmp_path, monkeypatch):

@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     """Print what became of the photographs."""
     options.import_plugins(args)
     from siamese.inference.gallery.without_network import erase, people_of
+    from siamese.inference.looks import check_jobs
 
+    check_jobs(args.jobs)  # before a new gallery is made
     wanted = _people(args)
     # People can be taken out, and seen, where the network is no more.
     removed = erase(args.gallery, args.remove) if args.remove else {}

@@ -133,6 +133,7 @@ def check_settings(threshold: float | None, linkage: str, jobs: int | None) -> N
 
     Raises:
         ConfigError: one that is not possible.
+        CalibrationError: a threshold that is no number.
     """
     check_linkage(linkage)
     check_jobs(jobs)
