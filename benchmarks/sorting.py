@@ -12,7 +12,8 @@ people, and small heaps drawn from both: medians over 30 of them.
 
 --speed finds and embeds the faces of N photographs of LFW, for sorting and for a gallery: in a loop
 over photographs, by one process, and by two that were started before; in P parts, each in all three
-ways in alternating order. Medians over parts are printed, and quartiles of the ratios.
+ways in alternating order. Medians over parts are printed, and quartiles of the ratios; and what
+batches of faces would save and change.
 """
 
 from __future__ import annotations
@@ -145,6 +146,30 @@ def sorting(verifier: siamese.Verifier, files: list[str], jobs: int) -> np.ndarr
     return found.embeddings
 
 
+def has_face(verifier: siamese.Verifier, file: str) -> bool:
+    try:
+        return bool(verifier.all_faces(file))
+    except siamese.FaceError:
+        return False
+
+
+def batches(verifier: siamese.Verifier, files: list[str]) -> None:
+    """Seconds of a core for a photograph and for a face, and what batches change."""
+    began = time.process_time()
+    found = [verifier.all_faces(file)[0] for file in files]
+    print(f"looking: {(time.process_time() - began) / len(files):.4f} s for a photograph")
+    alone, engine = verifier.embed_faces(found), verifier.bundle.engine(verifier.tta, "cpu")
+    for size in (1, 8, 32):
+        began = time.process_time()
+        crops = [face.crop for face in found]
+        rows = np.concatenate(
+            [engine.embed(crops[i : i + size]) for i in range(0, len(crops), size)]
+        )
+        spent = (time.process_time() - began) / len(files)
+        same = (rows == alone).all(1).mean()
+        print(f"faces in batches of {size}: {spent:.4f} s each; {same:.2f} of them the same bits")
+
+
 def speed(root: Path, count: int, parts: int) -> None:
     verifier = siamese.Verifier.pretrained()
     files = random.Random(0).sample(sorted(map(str, root.glob("*/*.jpg"))), count)
@@ -153,6 +178,7 @@ def speed(root: Path, count: int, parts: int) -> None:
     print(
         f"loading, starting two processes and 16 photographs: {time.perf_counter() - began:.1f} s"
     )
+    batches(verifier, [file for file in files[:40] if has_face(verifier, file)][:32])
     names = ("loop", "1 process", "2 processes")
     ways: dict[str, tuple[Work, Work, Work]] = {
         "sort": (
