@@ -143,12 +143,11 @@ def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[st
 
 def _first_image(on: str, root: str | None) -> list[Path]:
     """An image of a folder or a CSV file; none of a run, which was cropped as its own are."""
-    from siamese.datasets.identities import TABLES, IdentityTable
+    from siamese.datasets.given_path import is_table, table_at
     from siamese.evaluation.data import manifest_path
 
-    if Path(on).suffix.lower() in TABLES:
-        return list(IdentityTable.from_file(on, root).paths[:1])
-    return [] if manifest_path(on) is not None else list(IdentityTable.from_folder(on).paths[:1])
+    is_run = not is_table(on) and manifest_path(on) is not None
+    return [] if is_run else list(table_at(on, root).paths[:1])
 
 
 def _show(found: Comparison, a: str, b: str) -> None:
