@@ -83,7 +83,7 @@ def test_a_point_says_it_after_it_was_read_from_a_file():
     assert again.choice_in_words() == f"{words}identity"
     assert again.policy_settings["smooth"] == "auto"
     assert "by max_f1, prevalence balanced, smooth auto on" in repr(again)
-    assert _origin(again, "person").startswith(f"{words}person, on 120 genuine and ")
+    assert _origin(again, "person", {}).startswith(f"{words}person, on 120 genuine and ")
     observed = calibrated("max_f1").choice_in_words()
     assert f"where {100 * 120 / 3160:.3g} % of the pairs show one identity, as of" in observed
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from siamese.app.words import for_visitor
 from siamese.inference.no_face import seen_without_search
+from siamese.inference.origin import chosen_on
 from siamese.inference.verifier import Verifier
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import ThresholdCurve
@@ -54,7 +55,7 @@ def bundle_facts(verifier: Verifier) -> dict[str, Any]:
         "words": words_of(verifier),
         "compared": compared,
         "distance": verifier.bundle.distance_name,
-        "at": point_facts(verifier.operating_point, calibration, words_of(verifier)["one"]),
+        "at": facts_of(verifier),
         "histogram": calibration and histogram(calibration.curve),
         "policies": policies() if calibration else [],
     }
@@ -103,8 +104,18 @@ def policies() -> list[dict[str, Any]]:
     return found
 
 
+def facts_of(verifier: Verifier) -> dict[str, Any]:
+    """The threshold that a verifier applies, as :func:`point_facts`."""
+    point = verifier.operating_point
+    where = chosen_on(point.split, verifier.bundle.provenance)
+    return point_facts(point, verifier.calibration, words_of(verifier)["one"], where)
+
+
 def point_facts(
-    point: OperatingPoint, calibration: Calibration | None, one: str = "identity"
+    point: OperatingPoint,
+    calibration: Calibration | None,
+    one: str = "identity",
+    where: str | None = None,
 ) -> dict[str, Any]:
     """A threshold, how it was chosen, what it does on the calibration pairs, what it promises.
 
@@ -112,6 +123,7 @@ def point_facts(
         point: the threshold.
         calibration: of it.
         one: what a pair shows, for the words.
+        where: the images that it was chosen on, in words; by default the name of their split.
     """
     counts = point.confusion
     share = point.target_prevalence
@@ -129,7 +141,7 @@ def point_facts(
         "prevalence": share,
         "stated_prevalence": point.stated_prevalence,
         "one_verdict": share and _one_verdict(share),
-        "split": point.split,
+        "split": point.split if where is None else where,
         "genuine": point.genuine,
         "impostor": point.impostor,
         "identities": point.identities,

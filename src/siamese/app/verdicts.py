@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from siamese.app.facts import point_facts, words_of
+from siamese.app.facts import facts_of, words_of
 from siamese.app.sight import Sight, seen
 from siamese.inference.verdict import Verification
 from siamese.inference.verifier import Verifier
@@ -76,7 +76,7 @@ def judged(verifier: Verifier, wanted: Wanted) -> dict[str, Any]:
     """
     at = verifier_at(verifier, wanted)
     if wanted.distance is None:
-        return {"verdict": None, "at": _at(at)}
+        return {"verdict": None, "at": facts_of(at)}
     return _shown(at, at.verdict(wanted.distance, wanted.faces))
 
 
@@ -84,14 +84,8 @@ def _shown(verifier: Verifier, verdict: Verification) -> dict[str, Any]:
     return {
         "verdict": verdict.to_dict(),
         "contradiction": _contradiction(verifier, verdict),
-        "at": _at(verifier),
+        "at": facts_of(verifier),
     }
-
-
-def _at(verifier: Verifier) -> dict[str, Any]:
-    """The threshold in use."""
-    point, words = verifier.operating_point, words_of(verifier)
-    return point_facts(point, verifier.calibration, words["one"])
 
 
 def _contradiction(verifier: Verifier, verdict: Verification) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options, verify_pairs
 from siamese.cli.options import LATEST, PRETRAINED
@@ -142,7 +143,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         )
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:
-        print(f"threshold: {_origin(verifier.operating_point, of)}")
+        print(f"threshold: {_origin(verifier.operating_point, of, verifier.bundle.provenance)}")
         if verifier.operating_point.promise:
             print(f"promise: {verifier.operating_point.promise_in_words}")
     for text in _notes(verdict, verifier, args):
@@ -193,16 +194,17 @@ def _contradiction(verdict: Verification, verifier: Verifier, likelier: str, one
     )
 
 
-def _origin(point: OperatingPoint, one: str) -> str:
+def _origin(point: OperatingPoint, one: str, provenance: Mapping[str, Any]) -> str:
     """Where a threshold came from and what it does there."""
+    from siamese.inference.origin import chosen_on
     from siamese.verification.point import GIVEN
 
     how = point.choice_in_words(one)
     join = "; it has," if point.policy == GIVEN else ","
     return (
         f"{how}{join} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
-        f"({point.split}): recall {point.figures['recall']:.3f}, false match rate "
-        f"{point.figures['fmr']:.2g}"
+        f"({chosen_on(point.split, provenance)}): recall {point.figures['recall']:.3f}, false "
+        f"match rate {point.figures['fmr']:.2g}"
     )
 
 

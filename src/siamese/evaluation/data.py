@@ -14,6 +14,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
 from siamese.datasets.given_path import table_at
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.errors import ConfigError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
@@ -26,8 +27,6 @@ from siamese.verification.point import OperatingPoint
 
 if TYPE_CHECKING:  # evaluating a bundle needs no Lightning
     from siamese.data.datamodule import ImageDataModule
-
-OTHER = "data"  # the name of the one split that other data form
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.given_path import is_table
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.distances.arrays import given_threshold
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
-    OTHER,
     EvaluationData,
     keep_splits,
     note_on_known,
