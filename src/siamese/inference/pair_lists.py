@@ -191,10 +191,7 @@ def _embedded(verifier: Verifier, seen: Seen) -> Photograph:
     try:
         verifier.admit("", look)
     except FaceError as error:
-        reason = "low quality"
-        if verifier.cropper.verdict(look.faces) != "keep":
-            reason = "several faces" if look.faces else "no face"
-        return Photograph(look.faces, None, None, str(error).removeprefix(": "), reason)
+        return Photograph(look.faces, None, None, error.without_path, error.kind)
     embedding = verifier.embed_faces([look.face])[0]
     return Photograph(look.faces, verifier.quality(look.face), embedding)
 

@@ -138,9 +138,12 @@ class Gallery:
                     continue
                 look = self.verifier.look(photograph)
                 if look.faces == 0:
-                    raise FaceError(f"{place}: no face found")
-            except (ImageError, FaceError) as error:
-                left_out[place] = _without_remedy(str(error))
+                    raise FaceError(place, "no face found")
+            except ImageError as error:
+                left_out[place] = f"{place}: {error.without_path}"
+                continue
+            except FaceError as error:  # its remedy is for a verdict on two images
+                left_out[place] = f"{place}: {error.reason}"
                 continue
             quality = self.verifier.quality(look.face)
             said = list(quality.warnings) if quality else []
@@ -156,7 +159,7 @@ class Gallery:
             added += 1
         if required and not added and not known:
             reasons = "; ".join(left_out.values())
-            raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
+            raise FaceError("", f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
         return Enrolment(shown, added, known, left_out, notes)
 
     def add_embeddings(
@@ -533,12 +536,6 @@ def _compacted(segments: list[Segment]) -> list[Segment]:
     if len(small) <= _MOST_SMALL:
         return segments
     return [*(s for s in segments if len(s) >= _SMALL), joined(small)]
-
-
-def _without_remedy(reason: str) -> str:
-    """Why a photograph has no face, without what helps a verdict on two of them."""
-    found, mark, _ = reason.partition("no face found")
-    return f"{found}{mark}" if mark else reason
 
 
 def _name_of(source: str | None) -> str | None:
