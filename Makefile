@@ -14,10 +14,12 @@ demo: .venv/demo.stamp
 # most of the time.
 test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
+test-slow: export OMP_NUM_THREADS = 1
 test-slow: .venv/test.stamp
 	$(BIN)/python -m pytest -m slow
+	SIAMESE_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m random_cases
 
 # Killed runs, full disks, damaged and hostile files: an hour of two cores; prints counts.
 torture: export OMP_NUM_THREADS = 1

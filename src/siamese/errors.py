@@ -47,23 +47,65 @@ class DataError(SiameseError):
     """A data set is missing, empty, or not laid out as expected."""
 
 
-class ImageError(SiameseError):
-    """One image cannot be read; ``reason`` is the cause alone, without the path or the remedy."""
+class _OfImage(SiameseError):
+    """What is wrong with an image, in parts; the message is all of them."""
 
-    def __init__(
-        self, path: object, reason: str, remedy: str = "replace or remove the file"
-    ) -> None:
-        super().__init__(f"{path}: {reason}; {remedy}")
+    def __init__(self, path: object, reason: str, remedy: str) -> None:
         self.path, self.reason, self.remedy = str(path), reason, remedy
+        super().__init__(f"{path}: {self.without_path}" if self.path else self.without_path)
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+    @property
+    def without_path(self) -> str:
+        """The message for who knows which image is meant: the reason and the remedy."""
+        return f"{self.reason}; {self.remedy}"
+
+    def __reduce__(self) -> tuple[type[_OfImage], tuple[str, ...]]:
         # Errors are passed between processes while cropping; the default would rebuild them from
         # the finished message and fail.
         return (type(self), (self.path, self.reason, self.remedy))
 
 
-class FaceError(SiameseError):
-    """The cropper's policy forbids an image: no face, or several, were found on it."""
+class ImageError(_OfImage):
+    """One image cannot be read.
+
+    Attributes:
+        path: of the image, or what it is called.
+        reason: the cause alone, without the path or the remedy.
+        remedy: what to do.
+    """
+
+    def __init__(
+        self, path: object, reason: str, remedy: str = "replace or remove the file"
+    ) -> None:
+        super().__init__(path, reason, remedy)
+
+
+# What images are refused for, as it is counted.
+NO_FACE, SEVERAL_FACES, POOR_FACE = "no face", "several faces", "low quality"
+
+
+class FaceError(_OfImage):
+    """An image is refused: no face was found on it, or several, or one of low quality.
+
+    Attributes:
+        path: of the image, or what it is called; of several the first, or "".
+        reason: the cause alone, without the path or the remedy.
+        remedy: what to do.
+        kind: ``"no face"``, ``"several faces"`` or ``"low quality"``: the reason as it is counted.
+    """
+
+    def __init__(
+        self,
+        path: object,
+        reason: str,
+        remedy: str = "give an image with a face turned to the camera",
+        kind: str = NO_FACE,
+    ) -> None:
+        super().__init__(path, reason, remedy)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[FaceError], tuple[str, ...]]:
+        return (type(self), (self.path, self.reason, self.remedy, self.kind))
 
 
 class CacheError(SiameseError):

@@ -196,6 +196,8 @@ def test_sliding_changes_counts_and_verdict(pages, files):
     page.locator("#verify input[type=range]").focus()
     page.keyboard.press("End")
     page.wait_for_selector("#verify .promise:not(:empty)")
+    said = page.locator("#verify .policy")
+    playwright.expect(said).to_contain_text("Chosen for a false match rate of at most 0.5.")
     page.keyboard.press("Home")  # 1 in 100,000 cannot be known from these pairs
     page.wait_for_selector("#verify .policy .error:not(:empty)")
     assert "rule of 30" in page.inner_text("#verify .policy .error")

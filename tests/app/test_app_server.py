@@ -99,7 +99,12 @@ def test_every_policy_with_every_slider(client, verifier, name):
         at, verdict = found.json()["at"], found.json()["verdict"]
         assert at["threshold"] == verdict["threshold"] == wanted.threshold
         assert at["counts"]["fp"] == wanted.confusion.fp
+        assert at["chosen"] == wanted.point.choice_in_words(at_words(client)["one"])
         assert verdict["same"] == siamese.is_match(1.0, wanted.threshold)
+
+
+def at_words(client):
+    return client.get("/api/facts").json()["words"]
 
 
 def chosen(verifier, policy):

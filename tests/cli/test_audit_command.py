@@ -28,12 +28,14 @@ def test_text_and_json_say_the_same(people, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "new" / "a.json")]) == 0
     said = capsys.readouterr()
     assert "14 files: 13 used, 1 left out (1 empty)" in said.out
+    assert "files left out: 1\n  person_02/bad.png: empty file (0 bytes)\n" in said.out
     assert "the same image under two names or in two splits: 1\n" in said.out
     assert "  person_00/0.png = person_01/copy.png\n" in said.out
     assert "note: labels are not doubted" in said.err
     assert main([*words, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "new" / "a.json").read_text())
+    assert printed["left_out"] == {"person_02/bad.png": "empty file (0 bytes)"}
     assert printed["same_files"][0]["files"] == ["person_00/0.png", "person_01/copy.png"]
 
 
@@ -76,6 +78,26 @@ def test_a_bundle_and_how_much_is_shown(people, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "two splits: 4\n" in out
     assert "  and 2 more (--show N, --json, --out FILE)" in out
+
+
+def test_every_file_that_is_left_out_is_named_with_its_reason(people, tmp_path, capsys):
+    for number in range(5):
+        (people / "person_03" / f"notes{number}.txt").write_text("x")
+    (people / "person_03" / "zero.png").write_bytes(b"no image at all")
+    words = ["audit", str(people), "--bundle", "none"]
+    assert main([*words, "--show", "2"]) == 0
+    out = capsys.readouterr().out
+    shown = out[out.index("files left out: 7\n") :].splitlines()
+    assert [line.partition(": ")[0] for line in shown[1:3]] == [
+        "  person_02/bad.png",  # images stand first
+        "  person_03/zero.png",
+    ]
+    assert shown[3] == "  and 5 more (--show N, --json, --out FILE)"
+    assert main([*words, "--json"]) == 0
+    left_out = json.loads(capsys.readouterr().out)["left_out"]
+    assert len(left_out) == 7
+    assert "not an image" in left_out["person_03/zero.png"]
+    assert left_out["person_03/notes4.txt"] == "no image by its suffix"
 
 
 def test_without_the_pretrained_network_labels_are_not_doubted(people, monkeypatch, capsys):

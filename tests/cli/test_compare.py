@@ -47,7 +47,8 @@ def test_a_table_and_a_sentence(capsys):
     in_python = siamese.compare("a", "b", on="people", progress=False)
     assert "A: a   B: b" in out
     assert in_python.sentences("a", "b")[0] in out.splitlines()
-    assert "12 identities, 24 images, 12 genuine and 264 impostor pairs" in out
+    title = "all identities of people: 12 identities, 24 images, 12 genuine and 264 impostor pairs"
+    assert title in " ".join(out.split())
     assert "at thresholds: A 1.0000, B 2.0000" in out
     for name, figure in in_python.splits["data"].figures.items():
         form = "{:.2g}" if name == "fmr" else "{:.3f}"

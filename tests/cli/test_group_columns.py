@@ -77,7 +77,7 @@ def test_training_writes_the_figures_of_every_group(run, column):
 def test_evaluating_says_whether_groups_differ_and_draws_them(run, people, capsys, tmp_path):
     assert main(["evaluate", str(run), "--data", str(people), "--out", str(tmp_path / "new")]) == 0
     said = capsys.readouterr().out
-    assert "data by group_sex, at threshold" in said
+    assert f"all identities of {people.stem} by group_sex, at threshold" in said
     assert "group_glasses: " in said
     written = json.loads((tmp_path / "new" / "evaluation.json").read_text(encoding="utf-8"))
     assert set(written["data"]["groups"]) == {"group_sex", "group_glasses"}
@@ -95,7 +95,7 @@ def test_calibrating_tells_the_groups_at_the_new_threshold(run, people, capsys):
     assert sum(cell.fp for cell in cells) == found.new.fp
     assert sum(cell.tp for cell in cells) == found.new.tp
     assert main(["calibrate", str(run), "--data", str(people), "--policy", "eer"]) == 0
-    assert "data by group_sex, at threshold" in capsys.readouterr().out
+    assert f"all identities of {people.stem} by group_sex, at" in capsys.readouterr().out
 
 
 def test_a_folder_has_no_groups(run, people, capsys):

@@ -190,7 +190,7 @@ def test_why_photographs_are_not_counted_is_read_from_no_file_name(people, galle
     odd = people / "of quality"
     (odd / "Ann").mkdir(parents=True)
     Image.new("RGB", (100, 100)).save(odd / "Ann" / "black.png")
-    with pytest.raises(siamese.DataError, match="1 no face found"):
+    with pytest.raises(siamese.DataError, match="1 no face"):
         siamese.evaluate_gallery(siamese.Gallery.load(gallery), odd, progress=False)
 
 

@@ -9,8 +9,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.data.samplers.balanced_pair_sampler import BalancedPairSampler
 from siamese.data.samplers.base import IdentityRows
@@ -20,7 +21,7 @@ def labels_of(counts: list[int]) -> np.ndarray:
     return np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
 
 
-@settings(max_examples=100)
+@random_cases(100)
 @given(
     counts=st.lists(st.integers(2, 20), min_size=8, max_size=30),
     half=st.integers(1, 8),

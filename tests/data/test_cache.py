@@ -39,7 +39,30 @@ def test_wiping_leaves_what_is_not_of_the_cache(cache):
     assert siamese.clear_cache(cache) == 7
     assert os.listdir(cache) == ["mine.txt"]
     assert siamese.clear_cache(cache) == 0
-    assert siamese.clear_cache(cache / "absent") == 0
+
+
+@pytest.mark.parametrize("words", [[], ["clear"], ["clear", "--older-than", "1"], ["pack"]])
+def test_a_folder_that_is_not_there_is_refused_and_not_made(tmp_path, capsys, words):
+    absent = tmp_path / "cahce"
+    assert main(["cache", *words, "--cache", str(absent)]) == 2
+    said = capsys.readouterr()
+    assert_says(said.err.strip(), absent, "no such folder", "--cache", "SIAMESE_CACHE")
+    assert said.out == ""
+    assert not absent.exists()
+    absent.write_text("not a folder")
+    assert main(["cache", *words, "--cache", str(absent)]) == 2
+    assert_says(capsys.readouterr().err.strip(), absent, "not a folder")
+
+
+def test_the_usual_cache_may_not_be_there_yet(tmp_path, capsys, monkeypatch):
+    usual = tmp_path / "usual"
+    monkeypatch.setenv("SIAMESE_CACHE", str(usual))
+    for words in ([], ["clear", "--yes"]):
+        assert main(["cache", *words]) == 0
+        assert f"cache: {usual} (not made yet)" in capsys.readouterr().out
+    assert main(["cache", "pack"]) == 2
+    assert_says(capsys.readouterr().err.strip(), usual, "no such folder")
+    assert not usual.exists()
 
 
 def test_a_file_of_somebody_else_is_left_alone_wherever_it_lies(cache):

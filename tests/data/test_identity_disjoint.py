@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tests.helpers import assert_says, made_up_table
+from tests.random_cases import random_cases
 
 from siamese.data.manifest import SplitManifest
 from siamese.data.split_protocols.base import SPLITS
@@ -64,7 +65,7 @@ def test_nobody_is_in_two_splits_for_200_seeds(counts):
     assert made == 200 or counts[0] == 2
 
 
-@settings(max_examples=200)
+@random_cases(200)
 @given(
     counts=st.lists(st.integers(1, 5) | st.integers(1, 60), min_size=6, max_size=60),
     shares=st.just(SHARES) | st.tuples(*[st.floats(0.1, 1.0)] * 3) | st.just((24, 8, 8)),

@@ -9,9 +9,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says
+from tests.random_cases import random_cases
 
 from siamese.data.samplers.base import IdentityRows
 from siamese.data.samplers.identity_sampler import IdentitySampler
@@ -23,7 +24,7 @@ def labels_of(counts: list[int], shuffle: int | None = 1) -> np.ndarray:
     return labels if shuffle is None else np.random.default_rng(shuffle).permutation(labels)
 
 
-@settings(max_examples=100)
+@random_cases(100)
 @given(
     counts=st.lists(st.integers(1, 12), min_size=2, max_size=30).filter(
         lambda c: sum(n > 1 for n in c) >= 2

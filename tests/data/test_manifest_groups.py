@@ -10,8 +10,9 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import prepare
 from siamese.data.split_protocols.identity_disjoint import split_identities
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.errors import SplitError
-from siamese.evaluation.data import OTHER, EvaluationData, other_manifest
+from siamese.evaluation.data import EvaluationData, other_manifest
 from siamese.evaluation.other_distance import FITTING, divide_identities
 from siamese.faces.croppers.none import NoCropper
 from siamese.pairs.balanced_pairs import BalancedPairs

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
@@ -123,7 +124,7 @@ def test_the_comparator_accepts_up_to_and_including_the_threshold(distance, thre
     assert bool(is_match(torch.tensor([distance]), threshold)[0]) is expected
 
 
-@settings(max_examples=1000, deadline=None)
+@random_cases(1000)
 @given(
     st.floats(0, 4, width=32),
     st.one_of(st.floats(-1, 5), st.sampled_from([0.1, 1e300, -1e300, math.inf, 1e-320])),

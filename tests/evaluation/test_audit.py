@@ -78,6 +78,8 @@ def test_the_sum_of_all_accounts_is_the_number_of_files(files, tmp_path_factory)
     found = audit_data(root, progress=False)
     assert found.accounts.files == walked(root)
     assert found.accounts.used + sum(found.accounts.left_out.values()) == walked(root)
+    assert found.left_out.keys() <= files_below(root)
+    assert len(found.left_out) == walked(root) - found.accounts.used
     # All sound images below a folder of a person that is not hidden, nor below a hidden one.
     used = 0
     for path in {root / file for file in files_below(root)}:

@@ -12,6 +12,8 @@ import siamese
 from siamese.cli.main import main
 from siamese.errors import ConfigError
 from siamese.evaluation import embedding
+from siamese.inference.origin import chosen_on
+from siamese.report import galleries, plots
 from siamese.verification.thresholds import calibrate
 
 
@@ -148,6 +150,61 @@ def test_old_and_new_thresholds_are_counted_on_the_new_pairs(bundle, tmp_path):
     assert "* On: `data`, the images given to `siamese calibrate`, 20 identities" in saved.card
     assert json.dumps(found.to_dict(), allow_nan=False)
     assert len(repr(found)) < 100
+
+
+def test_other_data_are_named_where_they_are_read_and_their_split_in_files_alone(
+    bundle, tmp_path, monkeypatch, capsys
+):
+    people = write(tmp_path / "[red]my people", 10, 0.05, 3)  # no markup
+    words = "all identities of [red]my people"
+    bundle.save(tmp_path / "first")
+    drawn = []
+    draw, curves = galleries.pair_gallery, plots.verification_curves
+    monkeypatch.setattr(
+        galleries, "pair_gallery", lambda *a, **k: drawn.append(k["title"]) or draw(*a, **k)
+    )
+    monkeypatch.setattr(
+        plots, "verification_curves", lambda d, *a: drawn.extend(d) or curves(d, *a)
+    )
+    out = tmp_path / "out"
+    on = ["--data", str(people)]
+    assert main(["evaluate", str(tmp_path / "first"), *on, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert words in " ".join(said.split())
+    assert "│ data" not in said
+    assert set(drawn) == {words}
+    assert list(json.loads((out / "evaluation.json").read_text())) == ["data"]
+    assert (out / "plots" / "samples_data.png").exists()
+
+    second = str(tmp_path / "second")
+    assert main(["calibrate", str(tmp_path / "first"), *on, "--out", second]) == 0
+    said = capsys.readouterr().out
+    assert "all identities of [red]my" in said  # the table breaks it
+    assert "│ data" not in said
+    assert siamese.Bundle.load(second).operating_point.split == "data"
+    image = str(people / "p00" / "0.png")
+    assert main(["verify", image, image, "--bundle", second]) == 0
+    assert f"impostor pairs ({words}): recall" in capsys.readouterr().out
+    assert main(["evaluate", second, *on]) == 0
+    assert f"on {words}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({}, "all identities of other data"),
+        ({"recalibrated": ["no", "names"]}, "all identities of other data"),
+        ({"recalibrated": {"data": 3}}, "all identities of other data"),
+        (
+            {"recalibrated": {"data": "a\x1b[1m", "distance": {}}},
+            r"half of the identities of a\x1b[1m",
+        ),
+        ({"recalibrated": {"data": "x" * 200}}, f"all identities of {'x' * 80}..."),
+    ],
+)
+def test_what_a_stranger_wrote_of_the_data_is_only_read(told, words):
+    assert chosen_on("data", told) == words
+    assert chosen_on("calibration", told) == "calibration"
 
 
 def test_a_folder_is_named_however_it_was_given(bundle, tmp_path, monkeypatch):

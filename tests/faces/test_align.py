@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from tests.random_cases import random_cases
 
 from siamese.faces.align import Box, crop_to_square, whole
 
@@ -145,7 +146,7 @@ def map_image(width: int, height: int) -> np.ndarray:
     return image
 
 
-@settings(max_examples=300)
+@random_cases(300)
 @given(
     width=st.integers(1, 250),
     height=st.integers(1, 250),
@@ -196,7 +197,7 @@ def test_every_pixel_comes_from_where_the_box_says(
     assert (error_y[inner] <= tolerance).all()
 
 
-@settings(max_examples=200)
+@random_cases(200)
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),

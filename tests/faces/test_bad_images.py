@@ -15,10 +15,11 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from tests.helpers import assert_says, random_image
+from tests.random_cases import random_cases
 
 from siamese.errors import ImageError
 from siamese.faces import images
@@ -152,7 +153,7 @@ CONTENTS += [
 ]
 
 
-@settings(max_examples=400)
+@random_cases(400)
 @given(
     content=st.sampled_from(CONTENTS),
     changes=st.lists(

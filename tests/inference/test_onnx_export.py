@@ -251,6 +251,23 @@ def test_a_network_that_onnx_cannot_say_is_refused(tmp_path):
     assert_says(error.value, "Chooses", "cannot be expressed in ONNX")
 
 
+class OneByOne(nn.Module):
+    """Whose graph has as many parts as there were images when it was exported."""
+
+    embedding_size = 3
+
+    def forward(self, images):
+        return torch.stack([image.mean((1, 2)) for image in images.float()])
+
+
+def test_a_network_for_a_fixed_number_of_images_is_refused(tmp_path):
+    BACKBONES.register("one_by_one")(OneByOne)
+    with pytest.raises(BundleError) as error:
+        export_onnx(small_bundle(backbone=as_backbone(OneByOne()).eval()), tmp_path / "model.onnx")
+    assert_says(error.value, "OneByOne", "only for a fixed number of images", "must depend on")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_differs_from_the_bundle_is_not_kept(tmp_path, monkeypatch):
     class Mirrored(exporting._Exported):
         def forward(self, images):

@@ -54,6 +54,16 @@ def orl(identity: int, number: int) -> str:
     return str(orl_folder() / f"s{identity}" / f"{number}.pgm")
 
 
+def some_of_orl(folder, identities: int, images: int):
+    """A folder of some identities."""
+    for identity in range(1, identities + 1):
+        for number in range(1, images + 1):
+            path = folder / f"s{identity}" / f"{number}.pgm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((orl_folder() / f"s{identity}" / f"{number}.pgm").read_bytes())
+    return folder
+
+
 def test_photographs_of_people_nobody_trained_on():
     """All 40 people of ORL, each against the next: the operating point holds far beyond LFW."""
     verifier = siamese.Verifier.pretrained()
@@ -189,12 +199,8 @@ print(sorted({{m.split(".")[0] for m in sys.modules}} & {heavy}))
 
 
 def test_evaluation_of_the_pretrained_bundle_on_a_folder(capsys, tmp_path):
-    for identity in range(1, 5):
-        for number in range(1, 4):
-            path = tmp_path / "identities" / f"s{identity}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes((orl_folder() / f"s{identity}" / f"{number}.pgm").read_bytes())
-    words = ["--data", str(tmp_path / "identities"), "--cache", str(tmp_path / "cache"), "--json"]
+    people = some_of_orl(tmp_path / "identities", 4, 3)
+    words = ["--data", str(people), "--cache", str(tmp_path / "cache"), "--json"]
     assert main(["evaluate", "pretrained", *words]) == 0
     assert json.loads(capsys.readouterr().out)["data"]["f1"] == 1
     assert main(["calibrate", "pretrained", *words, "--out", str(tmp_path / "own")]) == 0
@@ -216,7 +222,8 @@ def test_fine_tuning_from_the_command_line_to_a_verdict(tmp_path, monkeypatch, c
         "plots=false",
     ]
     rates = ["module.backbone.affine_rate=0.1", "module.optimizer.lr=1e-4"]
-    assert main(["train", "experiment=finetune", "data=orl", *rates, *few]) == 0
+    people = ["data=folder", f"data.root={some_of_orl(tmp_path / 'people', 15, 4)}"]
+    assert main(["train", "experiment=finetune", *people, *rates, *few]) == 0
     capsys.readouterr()
     bundle = siamese.Bundle.load("runs/latest")
     assert isinstance(bundle.backbone, siamese.DlibResNet)

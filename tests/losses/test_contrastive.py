@@ -7,8 +7,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.distances.cosine import CosineDistance
 from siamese.errors import ConfigError
@@ -37,7 +38,7 @@ def naive(embeddings, labels, pairs, margin, positive_margin, reduction, hardest
     return sum(sum(kind) / len(kind) for kind in (genuine, impostor) if kind) / 2
 
 
-@settings(max_examples=200, deadline=None)
+@random_cases(200)
 @given(
     st.integers(2, 12),
     st.integers(0, 10_000),

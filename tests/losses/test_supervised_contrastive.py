@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.errors import ConfigError
 from siamese.losses.supervised_contrastive import SupervisedContrastiveLoss
@@ -28,7 +29,7 @@ def naive(z, labels, t):
     return sum(anchors) / len(anchors) if anchors else 0.0
 
 
-@settings(max_examples=150)
+@random_cases(150)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=10),
     st.integers(0, 10**6),

@@ -7,8 +7,9 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
@@ -51,7 +52,7 @@ def naive(embeddings, labels, margin, mining):
 MINING = st.sampled_from(["batch_hard", "semi_hard", "all"])
 
 
-@settings(max_examples=200, deadline=None)
+@random_cases(200)
 @given(
     st.integers(0, 12),
     st.integers(1, 4),

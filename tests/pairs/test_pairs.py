@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 
 from siamese.errors import CalibrationError, ConfigError
 from siamese.pairs.all_pairs import AllPairs
@@ -22,7 +23,7 @@ def as_set(pairs, kind):
     }
 
 
-@settings(max_examples=300, deadline=None)
+@random_cases(300)
 @given(labellings)
 def test_all_pairs_are_all_pairs(labels):
     pairs = AllPairs()(labels)
@@ -35,7 +36,7 @@ def test_all_pairs_are_all_pairs(labels):
     )
 
 
-@settings(max_examples=500, deadline=None)
+@random_cases(500)
 @given(labellings, st.integers(1, 60), st.integers(0, 5))
 def test_balanced_pairs_are_balanced_true_and_different(labels, limit, seed):
     pairs = BalancedPairs(limit, seed)(labels)
@@ -90,7 +91,7 @@ def test_pairs_of_different_lengths_are_refused():
         Pairs(np.arange(3), np.arange(2), np.ones(3, dtype=bool))
 
 
-@settings(max_examples=300)
+@random_cases(300)
 @given(labellings, st.integers(0, 5))
 def test_ordered_pairs_are_every_genuine_pair_both_ways_with_an_impostor_each(labels, seed):
     pairs = OrderedPairs(10_000, seed)(labels)

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 from tests.helpers import assert_in_the_middle
+from tests.random_cases import random_cases
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
@@ -29,7 +30,7 @@ def f1_of(distances, same, threshold):
     return Fraction(2 * tp, 2 * tp + fp + fn)
 
 
-@settings(max_examples=700, deadline=None)
+@random_cases(700)
 @given(labelled_distances())
 def test_no_threshold_beats_it_and_of_equals_it_is_the_smallest(case):
     distances, same = case
@@ -44,7 +45,7 @@ def test_no_threshold_beats_it_and_of_equals_it_is_the_smallest(case):
     assert found.f1 == float(best)
 
 
-@settings(max_examples=250, deadline=None)
+@random_cases(250)
 @given(labelled_distances(distinct=(1, 40), size=(2, 200)))
 def test_agrees_with_scikit_learn(case):
     distances, same = case
@@ -54,7 +55,7 @@ def test_agrees_with_scikit_learn(case):
     assert max_f1(distances, same).f1 == pytest.approx(f1.max(), abs=1e-12)
 
 
-@settings(max_examples=250, deadline=None)
+@random_cases(250)
 @given(labelled_distances())
 def test_a_genuine_pair_is_the_last_accepted_and_applying_it_again_gives_the_stored_counts(case):
     distances, same = case
@@ -64,7 +65,7 @@ def test_a_genuine_pair_is_the_last_accepted_and_applying_it_again_gives_the_sto
     assert found.confusion.total == len(distances)
 
 
-@settings(max_examples=300, deadline=None)
+@random_cases(300)
 @given(labelled_distances(), st.randoms(use_true_random=False))
 def test_the_order_of_pairs_does_not_matter(case, random):
     distances, same = case

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
@@ -15,6 +15,7 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from tests.random_cases import random_cases
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError, ConfigError
@@ -22,7 +23,7 @@ from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve, auc, eer
 
 
-@settings(max_examples=250, deadline=None)
+@random_cases(250)
 @given(labelled_distances(distinct=(1, 30), size=(2, 150)))
 def test_auc_and_eer_agree_with_scikit_learn(case):
     distances, same = case
@@ -36,7 +37,7 @@ def test_auc_and_eer_agree_with_scikit_learn(case):
     assert eer(curve) == pytest.approx(crossing, abs=1e-8)
 
 
-@settings(max_examples=250, deadline=None)
+@random_cases(250)
 @given(labelled_distances())
 def test_metrics_at_a_threshold_agree_with_scikit_learn(case):
     distances, same = case
@@ -52,7 +53,7 @@ def test_metrics_at_a_threshold_agree_with_scikit_learn(case):
     assert c.f1 == pytest.approx(f1_score(same, predicted))
 
 
-@settings(max_examples=150, deadline=None)
+@random_cases(150)
 @given(labelled_distances())
 def test_the_curve_counts_what_each_threshold_accepts(case):
     distances, same = case
@@ -89,7 +90,7 @@ def test_one_kind_only_is_refused(figure):
         figure(ThresholdCurve.of(np.array([0.1, 0.2]), np.array([True, True])))
 
 
-@settings(max_examples=150, deadline=None)
+@random_cases(150)
 @given(labelled_distances(), st.sampled_from([None, 0.5, 0.01]))
 def test_the_curves_are_the_figures_of_each_threshold(case, prevalence):
     """To weigh genuine pairs to a share p is to write them down more often, as the oracle does."""

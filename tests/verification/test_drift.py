@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from tests.random_cases import count_of, most_of
 
 from siamese.errors import CalibrationError
 from siamese.verification.policies.fmr import Fmr
@@ -29,31 +30,33 @@ def differs(earlier, later):
     return not low <= 0 <= high
 
 
+@pytest.mark.random_cases
 @pytest.mark.parametrize("policy", [MaxF1(prevalence="balanced"), Fmr(0.01)])
 def test_identities_of_the_same_kind_are_called_different_about_once_in_twenty(policy):
-    found = [calibrate(*sample(seed), policy, probability=None) for seed in range(61)]
+    trials = count_of(60)
+    found = [calibrate(*sample(seed), policy, probability=None) for seed in range(trials + 1)]
     alarms = sum(differs(a, b) for a, b in itertools.pairwise(found))
-    # At 5 % 10 or more of 60 have a chance of 1 in 1,000.
-    assert alarms < 10
+    assert alarms <= most_of(trials, 0.05)
     outside = sum(not b.band[0] <= a.threshold <= b.band[1] for a, b in itertools.pairwise(found))
     assert outside > alarms
 
 
+@pytest.mark.random_cases
 @pytest.mark.parametrize("many", [20, 200])
 def test_more_identities_or_other_pairs_of_the_same_kind_are_no_drift(many):
     """Of more identities' pairs fewer are genuine: that moves the threshold, and is no drift."""
+    trials = count_of(16)
     found = [
         (
             calibrate(*sample(s), probability=None),
             calibrate(*sample(s + 500, many), probability=None),
         )
-        for s in range(16)
+        for s in range(trials)
     ]
-    # At 5 % 5 or more of 16 have a chance of 1 in 1,000.
-    assert sum(differs(a, b) for a, b in found) <= 4
+    assert sum(differs(a, b) for a, b in found) <= most_of(trials, 0.05)
     moved = np.mean([a.threshold for a, _ in found]) - np.mean([b.threshold for _, b in found])
     assert abs(moved) > 0.1  # else the test tells nothing
-    for seed in range(10):
+    for seed in range(count_of(10)):
         every, some = (
             calibrate(*sample(seed), pairs=pairs, probability=None)
             for pairs in ("all_pairs", "balanced_pairs")

@@ -10,9 +10,10 @@ from itertools import combinations, combinations_with_replacement
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_says
+from tests.random_cases import random_cases
 from tests.strategies import crowd
 
 from siamese.distances.cosine import CosineDistance
@@ -76,7 +77,7 @@ def as_given(evaluation):
     return {cell.groups: tuple(getattr(cell, name) for name in names) for cell in evaluation.cells}
 
 
-@settings(max_examples=150, deadline=None)
+@random_cases(150)
 @given(
     grouped_rows(),
     st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.4, 9.0, -1.0]),

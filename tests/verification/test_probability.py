@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.random_cases import random_cases
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError, ConfigError
@@ -69,7 +70,7 @@ def test_no_falling_odds_at_the_knots_are_better_than_the_fitted_ones(case, seed
         assert to_be_least(knots, other, distances, same) >= least - 1e-10
 
 
-@settings(max_examples=200, deadline=None)
+@random_cases(200)
 @given(labelled_distances(distinct=(1, 9), size=(2, 30)), st.sampled_from([0.5, 0.1, 0.9]))
 def test_the_fit_never_rises_and_is_kept_from_certainty(case, prevalence):
     distances, same = case
@@ -93,7 +94,7 @@ def test_pairs_that_do_not_overlap_reach_the_limits_and_those_that_say_nothing_t
         assert p(np.linspace(0, 2, 9)) == pytest.approx(0.2)
 
 
-@settings(max_examples=200, deadline=None)
+@random_cases(200)
 @given(
     labelled_distances(distinct=(2, 9), size=(4, 40)),
     st.sampled_from([0.5, 0.02, 0.9]),

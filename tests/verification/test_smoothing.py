@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from tests.random_cases import random_cases
 
 import siamese
 from siamese.verification.curves import ThresholdCurve
 
 
-@settings(max_examples=20, deadline=None)
+@random_cases(20)
 @given(st.integers(0, 10**6), st.sampled_from(["auto", 0.02, 0.3]), st.sampled_from([0.5, 0.05]))
 def test_no_threshold_has_a_higher_smoothed_f1(seed, smooth, prevalence):
     rng = np.random.default_rng(seed)

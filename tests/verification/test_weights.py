@@ -6,9 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.helpers import assert_in_the_middle, assert_says
+from tests.random_cases import random_cases
 
 import siamese
 from siamese.errors import CalibrationError, ConfigError
@@ -79,7 +80,7 @@ def worth(policy, recall, rate, genuine, impostor, pairs):
     return -(p * (1 - recall) * policy.false_non_match + (1 - p) * rate * policy.false_match)
 
 
-@settings(max_examples=150, deadline=None)
+@random_cases(150)
 @given(unequal(), st.sampled_from(POLICIES), st.booleans())
 def test_no_threshold_is_better_where_every_identity_counts_alike(case, policy, streamed):
     rows, who = case

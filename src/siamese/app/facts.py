@@ -10,6 +10,7 @@ import numpy as np
 
 from siamese.app.words import for_visitor
 from siamese.inference.no_face import seen_without_search
+from siamese.inference.origin import chosen_on
 from siamese.inference.verifier import Verifier
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import ThresholdCurve
@@ -51,13 +52,18 @@ def bundle_facts(verifier: Verifier) -> dict[str, Any]:
     calibration = verifier.calibration
     return {
         "bundle": _name_of(verifier.source),
-        "words": _PEOPLE if compared is None else _ANYTHING,
+        "words": words_of(verifier),
         "compared": compared,
         "distance": verifier.bundle.distance_name,
-        "at": point_facts(verifier.operating_point, calibration),
+        "at": facts_of(verifier),
         "histogram": calibration and histogram(calibration.curve),
         "policies": policies() if calibration else [],
     }
+
+
+def words_of(verifier: Verifier) -> dict[str, str]:
+    """What is compared, in words: people, by a cropper that looks for faces, or anything."""
+    return _PEOPLE if seen_without_search(verifier.bundle.cropper) is None else _ANYTHING
 
 
 def histogram(curve: ThresholdCurve, bins: int = BINS) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def histogram(curve: ThresholdCurve, bins: int = BINS) -> dict[str, Any]:
 
 
 def policies() -> list[dict[str, Any]]:
-    """The registered policies: what each does, and which of its settings can be slid."""
+    """The registered policies, and which of their settings can be slid."""
     found = []
     for name in POLICIES:
         cls = POLICIES[name]
@@ -86,12 +92,10 @@ def policies() -> list[dict[str, Any]]:
             key: parameter.default for key, parameter in inspect.signature(cls).parameters.items()
         }
         sliders = [slider | {"value": defaults[slider["name"]]} for slider in SLIDERS.get(name, [])]
-        says = (inspect.getdoc(cls) or name).splitlines()[0].replace("``rate``", "this rate")
         found.append(
             {
                 "name": name,
                 "title": TITLES.get(name, name),
-                "says": says,
                 "sliders": sliders,
                 "confidence": "confidence" in defaults,
                 "prevalence": "prevalence" in defaults,
@@ -100,8 +104,27 @@ def policies() -> list[dict[str, Any]]:
     return found
 
 
-def point_facts(point: OperatingPoint, calibration: Calibration | None) -> dict[str, Any]:
-    """A threshold, what it does on the calibration pairs, and what it promises."""
+def facts_of(verifier: Verifier) -> dict[str, Any]:
+    """The threshold that a verifier applies, as :func:`point_facts`."""
+    point = verifier.operating_point
+    where = chosen_on(point.split, verifier.bundle.provenance)
+    return point_facts(point, verifier.calibration, words_of(verifier)["one"], where)
+
+
+def point_facts(
+    point: OperatingPoint,
+    calibration: Calibration | None,
+    one: str = "identity",
+    where: str | None = None,
+) -> dict[str, Any]:
+    """A threshold, how it was chosen, what it does on the calibration pairs, what it promises.
+
+    Args:
+        point: the threshold.
+        calibration: of it.
+        one: what a pair shows, for the words.
+        where: the images that it was chosen on, in words; by default the name of their split.
+    """
     counts = point.confusion
     share = point.target_prevalence
     return {
@@ -109,6 +132,7 @@ def point_facts(point: OperatingPoint, calibration: Calibration | None) -> dict[
         "policy": point.policy,
         "title": TITLES.get(point.policy, point.policy),
         "settings": point.settings_in_words.lstrip(", "),
+        "chosen": point.choice_in_words(one),
         "band": list(calibration.band) if calibration and calibration.band else None,
         "promise": point.promise_in_words and for_visitor(point.promise_in_words),
         "counts": counts and {name: getattr(counts, name) for name in ("tp", "fp", "fn", "tn")},
@@ -117,7 +141,7 @@ def point_facts(point: OperatingPoint, calibration: Calibration | None) -> dict[
         "prevalence": share,
         "stated_prevalence": point.stated_prevalence,
         "one_verdict": share and _one_verdict(share),
-        "split": point.split,
+        "split": point.split if where is None else where,
         "genuine": point.genuine,
         "impostor": point.impostor,
         "identities": point.identities,

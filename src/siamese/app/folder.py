@@ -12,6 +12,7 @@ from typing import Any
 from siamese.app.facts import point_facts
 from siamese.app.limits import Refused
 from siamese.app.words import for_visitor
+from siamese.datasets.other_data import OTHER
 from siamese.errors import SiameseError
 from siamese.evaluation.stages import RunEvaluation
 from siamese.progress import listening
@@ -20,7 +21,6 @@ from siamese.verification.policies.base import OBSERVED
 from siamese.verification.policies.max_f1 import MaxF1
 from siamese.verification.thresholds import calibrate_pairs
 
-DATA = "data"  # what evaluate_run calls the split
 _REMEDY = "start the page again, with other people"
 
 
@@ -124,14 +124,14 @@ def _counts_of(found: RunEvaluation) -> Calibration:
     point = found.operating_point
     policy = MaxF1(point.stated_prevalence or OBSERVED)
     return calibrate_pairs(
-        found.distances[DATA], policy, DATA, probability=None, beside=(point.threshold,)
+        found.distances[OTHER], policy, OTHER, probability=None, beside=(point.threshold,)
     )
 
 
 def _figures(found: RunEvaluation) -> dict[str, Any]:
     """What does not depend on the threshold."""
-    figures = found.evaluations[DATA]
-    summary = found.data.prepared.summary()["splits"][DATA]
+    figures = found.evaluations[OTHER]
+    summary = found.data.prepared.summary()["splits"][OTHER]
     ci95 = {name: list(ends) for name, ends in figures.ci95.items() if name in ("auc", "eer")}
     return {
         "people": figures.identities,

@@ -80,9 +80,6 @@ def face_facts(verifier: Verifier, face: Face) -> dict[str, Any]:
     return {"chip": chip_url(face.crop), "quality": quality and quality.to_dict()}
 
 
-def without_name(error: Exception) -> str:
+def without_name(error: FaceError | ImageError) -> str:
     """An error of a photograph that has no name, for who can give another one."""
-    text = str(error)
-    for name in ("<array>: ", f"{_NAME}: "):
-        text = text.removeprefix(name)
-    return for_visitor(text, _REMEDY)
+    return for_visitor(error.without_path, _REMEDY)

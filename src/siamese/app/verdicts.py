@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from siamese.app.facts import point_facts
+from siamese.app.facts import facts_of, words_of
 from siamese.app.sight import Sight, seen
 from siamese.inference.verdict import Verification
 from siamese.inference.verifier import Verifier
@@ -76,16 +76,15 @@ def judged(verifier: Verifier, wanted: Wanted) -> dict[str, Any]:
     """
     at = verifier_at(verifier, wanted)
     if wanted.distance is None:
-        return {"verdict": None, "at": point_facts(at.operating_point, at.calibration)}
+        return {"verdict": None, "at": facts_of(at)}
     return _shown(at, at.verdict(wanted.distance, wanted.faces))
 
 
 def _shown(verifier: Verifier, verdict: Verification) -> dict[str, Any]:
-    point = verifier.operating_point
     return {
         "verdict": verdict.to_dict(),
         "contradiction": _contradiction(verifier, verdict),
-        "at": point_facts(point, verifier.calibration),
+        "at": facts_of(verifier),
     }
 
 
@@ -94,7 +93,9 @@ def _contradiction(verifier: Verifier, verdict: Verification) -> str | None:
     if verdict.probability is None or verdict.same == (verdict.probability >= 0.5):
         return None
     point = verifier.operating_point
-    chosen = "this threshold" if point.policy == GIVEN else f"the policy {point.policy}"
+    chosen = "this threshold"
+    if point.policy != GIVEN:
+        chosen = f"the threshold, {point.choice_in_words(words_of(verifier)['one'])},"
     does, most = ("accepts", "are of different") if verdict.same else ("refuses", "are of the same")
     return (
         f"The two differ: {chosen} {does} pairs at this distance, while most pairs at it {most} "

@@ -131,6 +131,7 @@ def _lines(found: Audit, show: int) -> Iterable[str]:
     across = [d for d in (*found.same_files, *found.same_pixels, *found.near) if d.is_across]
     names = "under two names or in two splits"
     sections: list[tuple[str, Sequence[Any]]] = [
+        ("files left out", [f"{file}: {reason}" for file, reason in found.left_out.items()]),
         ("names that are taken for one identity", [" = ".join(g) for g in found.spellings]),
         ("names that look alike, but count as two", [" ~ ".join(g) for g in found.look_alikes]),
         (f"the same image {names}", across),

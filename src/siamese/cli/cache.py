@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 HELP = "show, pack or wipe the cache, which holds faces of people"
 DESCRIPTION = (
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{pack_cache(args.cache):,} crops packed")
         return 0
     parts = cache_parts(args.cache)
-    print(f"cache: {args.cache or default_cache()}")
+    folder = Path(args.cache).expanduser() if args.cache is not None else default_cache()
+    print(f"cache: {folder}{'' if folder.exists() else ' (not made yet)'}")
     for part in parts:
         size = part.bytes / 1e6
         print(f"{part.name}: {part.files:,} files, {size:,.1f} MB ({PARTS[part.name]})")

@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print both thresholds with their figures on these data."""
+    from siamese.datasets.other_data import OTHER
     from siamese.evaluation.recalibration import recalibrate
     from siamese.processes import across_processes
     from siamese.report import tables
@@ -99,8 +100,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.to_dict() | {"out": args.out}, allow_nan=False))
         return 0
-    tables.show(tables.data_table(found.data.summary()), tables.drift_table(found.old, found.new))
-    show_groups(found.groups, "data")
+    called = found.data.called
+    cropped = tables.data_table(found.data.summary(), called)
+    tables.show(cropped, tables.drift_table(found.old, found.new))
+    show_groups(found.groups, called(OTHER))
     if found.new.promise:
         print(f"promise: {found.new.promise_in_words}")
     print(found.gain or _verdict(found))

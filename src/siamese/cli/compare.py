@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"a": args.a, "b": args.b} | found.to_dict(), allow_nan=False))
         return 0
-    _show(found, *names)
+    _show(found, *names, args.on)
     return 0
 
 
@@ -143,21 +143,21 @@ def _more_notes(args: argparse.Namespace, found: Comparison, on: Any) -> list[st
 
 def _first_image(on: str, root: str | None) -> list[Path]:
     """An image of a folder or a CSV file; none of a run, which was cropped as its own are."""
-    from siamese.datasets.identities import TABLES, IdentityTable
+    from siamese.datasets.given_path import is_table, table_at
     from siamese.evaluation.data import manifest_path
 
-    if Path(on).suffix.lower() in TABLES:
-        return list(IdentityTable.from_file(on, root).paths[:1])
-    return [] if manifest_path(on) is not None else list(IdentityTable.from_folder(on).paths[:1])
+    is_run = not is_table(on) and manifest_path(on) is not None
+    return [] if is_run else list(table_at(on, root).paths[:1])
 
 
-def _show(found: Comparison, a: str, b: str) -> None:
+def _show(found: Comparison, a: str, b: str, on: str | None) -> None:
     """The tables and the sentences."""
+    from siamese.datasets.other_data import split_in_words
     from siamese.report import tables
 
     print(f"A: {_named(a)}   B: {_named(b)}")
     for split, compared in found.splits.items():
-        tables.show(tables.paired_table(compared, split))
+        tables.show(tables.paired_table(compared, split_in_words(split, on)))
         if compared.mcnemar is not None or found.folds is not None:
             print(compared.mcnemar or compared.why_no_mcnemar)
     if found.folds is not None:

@@ -14,7 +14,6 @@ from siamese.cli.options import LATEST, PRETRAINED
 from siamese.errors import ConfigError, printable
 
 if TYPE_CHECKING:
-    from siamese.datasets.identities import IdentityTable
     from siamese.inference.gallery.gallery import Gallery
     from siamese.inference.gallery.results import Enrolment
 
@@ -105,11 +104,13 @@ def _people(args: argparse.Namespace) -> dict[str, list[str]]:
                 "person with --name (or --remove NAME, or --list)"
             )
         return {}
-    if len(given) > 1 or (Path(given[0]).is_file() and not _is_table(given[0])):
+    from siamese.datasets.given_path import is_table, table_at
+
+    if len(given) > 1 or (Path(given[0]).is_file() and not is_table(given[0])):
         raise ConfigError(
             "whom do these photographs show? give --name NAME, or a folder of one folder per person"
         )
-    table = _table(given[0], args.root)
+    table = table_at(given[0], args.root)
     names: dict[str, list[str]] = {}
     for path, name in zip(table.paths, table.identities, strict=True):
         names.setdefault(table.spellings.get(name, name), []).append(str(path))
@@ -123,23 +124,6 @@ def _photographs(path: str) -> list[str]:
     from siamese.datasets.identities import IdentityTable
 
     return [str(photo) for photo in IdentityTable.from_heap(path).paths]
-
-
-def _is_table(path: str) -> bool:
-    from siamese.datasets.identities import TABLES
-
-    return Path(path).suffix.lower() in TABLES
-
-
-def _table(path: str, root: str | None) -> IdentityTable:
-    """Who is on which photograph; read without torch, which an .onnx file does without."""
-    from siamese.datasets.identities import IdentityTable
-
-    if _is_table(path):
-        return IdentityTable.from_file(path, root)
-    if root is not None:
-        raise ConfigError("--root tells where the photographs of a CSV file lie; leave it out")
-    return IdentityTable.from_folder(path)
 
 
 def open_gallery(folder: str, args: argparse.Namespace, new: bool = False) -> Gallery:

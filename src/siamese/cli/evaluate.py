@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from siamese.cli import benchmark, options
@@ -133,11 +134,13 @@ def _evaluate(args: argparse.Namespace) -> int:
         print(json.dumps(found.to_dict(), allow_nan=False))
         return 0
     figures = tables.evaluation_table(
-        list(found.evaluations.values()), found.operating_point, found.caution
+        [replace(each, split=found.called(split)) for split, each in found.evaluations.items()],
+        replace(found.operating_point, split=found.chosen_on),
+        found.caution,
     )
-    tables.show(tables.data_table(found.data.prepared.summary()), figures)
+    tables.show(tables.data_table(found.data.prepared.summary(), found.called), figures)
     split = split_of_groups(found.evaluations, found.operating_point)
-    show_groups(found.evaluations[split].groups, split)
+    show_groups(found.evaluations[split].groups, found.called(split))
     if found.recalibrated and args.out:
         print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}/bundle")
     elif found.recalibrated:

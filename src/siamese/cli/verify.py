@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from siamese.cli import options, verify_pairs
 from siamese.cli.options import LATEST, PRETRAINED
@@ -113,6 +114,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
     # A cropper that looks for faces is for people; others are for anything.
     of_people = verdict.faces[0] is not None
     one, two = ("same person", "different people") if of_people else _ANYTHING
+    of = "person" if of_people else "identity"
     sign = "<=" if verdict.same else ">"
     found = one if verdict.same else two
     print(f"{found}: distance {verdict.distance:.4f} {sign} {verdict.threshold:.4f}")
@@ -127,7 +129,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
             f"probability of the {one}: {verdict.probability:.3f}, if {share} of all pairs show one"
         )
         if verdict.same != (verdict.probability >= 0.5):
-            print(_contradiction(verdict, verifier, two if verdict.same else one))
+            print(_contradiction(verdict, verifier, two if verdict.same else one, of))
     band = verifier.calibration.band if verifier.calibration else None
     if verdict.uncertain and band:
         print(
@@ -141,7 +143,7 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
         )
     print(f"bundle: {options.shown(args.bundle)}")
     if verifier.operating_point.figures:
-        print(f"threshold: {_origin(verifier.operating_point)}")
+        print(f"threshold: {_origin(verifier.operating_point, of, verifier.bundle.provenance)}")
         if verifier.operating_point.promise:
             print(f"promise: {verifier.operating_point.promise_in_words}")
     for text in _notes(verdict, verifier, args):
@@ -177,12 +179,13 @@ def _notes(verdict: Verification, verifier: Verifier, args: argparse.Namespace) 
     return notes
 
 
-def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> str:
+def _contradiction(verdict: Verification, verifier: Verifier, likelier: str, one: str) -> str:
     """Why the verdict is one thing and the probability says another."""
     from siamese.verification.point import GIVEN
 
-    given = verifier.operating_point.policy == GIVEN
-    chosen = "the given threshold" if given else f"the policy {verifier.operating_point.policy}"
+    point = verifier.operating_point
+    given = point.policy == GIVEN
+    chosen = "the given threshold" if given else f"the threshold, {point.choice_in_words(one)},"
     does = "accepts" if verdict.same else "refuses"
     return (
         f"note: the two differ: {chosen} {does} pairs at this distance, while most pairs at this "
@@ -191,17 +194,17 @@ def _contradiction(verdict: Verification, verifier: Verifier, likelier: str) -> 
     )
 
 
-def _origin(point: OperatingPoint) -> str:
+def _origin(point: OperatingPoint, one: str, provenance: Mapping[str, Any]) -> str:
     """Where a threshold came from and what it does there."""
+    from siamese.inference.origin import chosen_on
     from siamese.verification.point import GIVEN
 
-    how = f"{point.policy}{point.settings_in_words}"
-    if point.policy == GIVEN:
-        how = "a number that was given; it has,"
+    how = point.choice_in_words(one)
+    join = "; it has," if point.policy == GIVEN else ","
     return (
-        f"{how} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
-        f"({point.split}): recall {point.figures['recall']:.3f}, false match rate "
-        f"{point.figures['fmr']:.2g}"
+        f"{how}{join} on {point.genuine:,} genuine and {point.impostor:,} impostor pairs "
+        f"({chosen_on(point.split, provenance)}): recall {point.figures['recall']:.3f}, false "
+        f"match rate {point.figures['fmr']:.2g}"
     )
 
 

@@ -65,16 +65,17 @@ def cache_parts(
     """What the cache holds; files that are not of the cache do not count.
 
     Args:
-        cache: its folder; by default ``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder.
+        cache: its folder; by default ``$SIAMESE_CACHE``, or ``siamese`` in the user's cache folder,
+            where nothing may lie yet.
         older_than: days; only what was written before. All by default.
 
     Raises:
-        CacheError: it cannot be read, or a negative number of days.
+        CacheError: there is no such folder, it cannot be read, or a negative number of days.
     """
-    latest = _latest(older_than)
+    latest, folder = _latest(older_than), _folder(cache)
     found = []
     for name in PARTS:
-        sizes = [status.st_size for _, status in _files(_folder(cache), name, latest)]
+        sizes = [status.st_size for _, status in _files(folder, name, latest)]
         found.append(CachePart(name, len(sizes), sum(sizes)))
     return found
 
@@ -94,14 +95,14 @@ def clear_cache(cache: str | Path | None = None, older_than: float | None = None
         how many files were removed.
 
     Raises:
-        CacheError: a file cannot be removed, or a negative number of days.
+        CacheError: there is no such folder, a file cannot be removed, or a negative number of days.
     """
-    latest = _latest(older_than)
+    latest, folder = _latest(older_than), _folder(cache)
     removed = 0
     forget_packs()  # what is open takes room on the disk, and would still be read
     for name in PARTS:
-        folders = {_folder(cache) / name}
-        for path, _ in _files(_folder(cache), name, latest):
+        folders = {folder / name}
+        for path, _ in _files(folder, name, latest):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -127,9 +128,10 @@ def pack_cache(cache: str | Path | None = None, progress: bool = True) -> int:
         how many crops were packed.
 
     Raises:
-        CacheError: it cannot be read or written, a pack is damaged, or another process is packing.
+        CacheError: there is no such folder, it cannot be read or written, a pack is damaged, or
+            another process is packing.
     """
-    part = _folder(cache) / "crops"
+    part = _folder(cache if cache is not None else default_cache()) / "crops"
     try:
         folders = sorted(part.iterdir()) if part.is_dir() and not part.is_symlink() else []
     except OSError as error:
@@ -151,7 +153,27 @@ def _latest(older_than: float | None) -> float:
 
 
 def _folder(cache: str | Path | None) -> Path:
-    return Path(cache).expanduser() if cache is not None else default_cache()
+    """The folder of the cache; that of the default may not be there yet.
+
+    Raises:
+        CacheError: one is named, and is not there: of what lies elsewhere nothing would be removed.
+    """
+    if cache is None:
+        return default_cache()
+    folder = Path(cache).expanduser()
+    try:
+        folder.stat()
+        found = folder.is_dir()
+    except (FileNotFoundError, NotADirectoryError):
+        raise CacheError(
+            f"{cache}: no such folder; name that of a cache (--cache, SIAMESE_CACHE): siamese "
+            f"cache says where the usual one lies, and a run makes it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise _unusable(folder, error) from error
+    if not found:
+        raise CacheError(f"{cache}: a file, not a folder; name that of a cache")
+    return folder
 
 
 def _files(cache: Path, name: str, latest: float) -> Iterator[tuple[Path, os.stat_result]]:
@@ -198,8 +220,8 @@ def _remove_empty(folders: Iterable[Path]) -> None:
                 folder.rmdir()
 
 
-def _unusable(path: Path, error: OSError) -> CacheError:
+def _unusable(path: Path, error: OSError | ValueError) -> CacheError:
+    reason = getattr(error, "strerror", None) or error
     return CacheError(
-        f"{path}: {error.strerror or error}; change its permissions, or name another cache "
-        f"(SIAMESE_CACHE, --cache)"
+        f"{path}: {reason}; change its permissions, or name another cache (SIAMESE_CACHE, --cache)"
     )

@@ -15,6 +15,7 @@ from siamese.data.entries import Entries, Hashes, joined
 from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.datasets.columns import Paths
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import split_in_sentence, split_in_words
 from siamese.errors import ImageError, SplitError
 from siamese.faces.crop_jobs import CropPaths
 from siamese.faces.croppers.base import Cropper
@@ -72,6 +73,11 @@ class PreparedData:
             "cropped_now": self.computed,
             "seconds": round(self.seconds, 3),
         }
+
+    def called(self, split: str) -> str:
+        """A split as it is called in what is printed and drawn: :func:`split_in_words`."""
+        part = "all" if len(self.splits) == 1 else "the other"
+        return split_in_words(split, self.splits[split].table.name, part)
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name}: {len(s.crops):,}" for name, s in self.splits.items())
@@ -202,9 +208,9 @@ def _prepare_split(
         )
         lost = len(kept) < counts["images"]
         raise SplitError(
-            f"of the {name} split {len(kept)} of {counts['images']} images are usable "
-            f"({counts['bad']} bad, {counts['skipped']} without a usable face), and {lacking}: add "
-            f"images, of two identities or more, at least two of each"
+            f"of {split_in_sentence(name, manifest.dataset)} {len(kept)} of {counts['images']} "
+            f"images are usable ({counts['bad']} bad, {counts['skipped']} without a usable face), "
+            f"and {lacking}: add images, of two identities or more, at least two of each"
             f"{', or keep faceless ones with cropper.no_face=whole_image' if lost else ''}"
         )
     table = manifest.table_of(kept)

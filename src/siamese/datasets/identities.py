@@ -19,7 +19,6 @@ from siamese.datasets.suffixes import LeftOut
 from siamese.errors import DataError
 from siamese.notices import warn_once
 
-TABLES = (".csv", ".parquet")  # suffixes of files that list images
 MAX_GROUPS = 30  # of a column: more are names rather than groups, and no table shows them
 
 

@@ -128,7 +128,7 @@ def write_evaluation(
     figures: Mapping[str, Any],
     evaluations: Mapping[str, SplitEvaluation],
     datasets: Mapping[str, CropDataset],
-    parts: Mapping[str, PreparedSplit],
+    prepared: PreparedData,
     point: OperatingPoint,
     folder: Path,
     caution: str = "",
@@ -140,7 +140,8 @@ def write_evaluation(
         distances: split -> the distances of its pairs.
         figures: what ``evaluation.json`` holds.
         evaluations: split -> its figures.
-        datasets, parts: split -> its crops, and who is on them.
+        datasets: split -> its crops.
+        prepared: who is on them, and what each split is called.
         point: the threshold.
         folder: of the run; made if it is not there.
         caution: what must stand beside the figures.
@@ -149,13 +150,14 @@ def write_evaluation(
     write_json(folder / "evaluation.json", figures)
     if not draw:
         return
-    for name, figure in _figures(distances, evaluations, point).items():
+    called = {split: prepared.called(split) for split in distances}
+    for name, figure in _figures(distances, evaluations, point, called).items():
         if caution:
             figure.suptitle(caution, fontsize=9)
         plots.save(figure, folder / "plots" / f"{name}.png")
     for split, measured in distances.items():
-        names: Sequence[str] = parts[split].table.identities
-        title = f"{split} ({caution.partition(':')[0]})" if caution else split
+        names: Sequence[str] = prepared.splits[split].table.identities
+        title = called[split] + (f" ({caution.partition(':')[0]})" if caution else "")
         shown = galleries.Shown(datasets[split].image, names.__getitem__, title)
         for kind, gallery in _galleries(measured, shown, point.threshold).items():
             plots.save(gallery, folder / "plots" / f"{kind}_{split}.png")
@@ -165,19 +167,21 @@ def _figures(
     distances: Mapping[str, PairDistances],
     evaluations: Mapping[str, SplitEvaluation],
     point: OperatingPoint,
+    called: Mapping[str, str],
 ) -> dict[str, Figure]:
     """The plots that do not belong to one split, and that of groups."""
     threshold, band = point.threshold, point.ci95.get("threshold")
+    shown = {called[split]: measured for split, measured in distances.items()}
     found = {
-        "distances": plots.distance_histograms(distances, threshold),
-        "curves": plots.verification_curves(distances, threshold, band),
+        "distances": plots.distance_histograms(shown, threshold),
+        "curves": plots.verification_curves(shown, threshold, band),
     }
-    judged = {split: e.reliability for split, e in evaluations.items() if e.reliability}
+    judged = {called[split]: e.reliability for split, e in evaluations.items() if e.reliability}
     if judged and point.target_prevalence is not None:
         found["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
     split = split_of_groups(evaluations, point)
     if evaluations[split].groups:
-        found["groups"] = group_matrices(evaluations[split].groups, split)
+        found["groups"] = group_matrices(evaluations[split].groups, called[split])
     return found
 
 

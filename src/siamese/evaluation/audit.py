@@ -82,7 +82,9 @@ class Audit:
     Attributes:
         name: of the data set.
         identities: number of them.
-        accounts: every file below its folder, used or left out for a reason.
+        accounts: every file below its folder, used or left out for a reason, counted.
+        left_out: file -> why it is left out, of each that is; first the images of the data set,
+            then what lies beside them.
         spellings: groups of names that are taken for one identity.
         look_alikes: groups of identities whose names look alike.
         same_files: images of the same bytes.
@@ -96,6 +98,7 @@ class Audit:
     name: str
     identities: int
     accounts: Accounts
+    left_out: Mapping[str, str] = field(default_factory=dict)
     spellings: tuple[tuple[str, ...], ...] = ()
     look_alikes: tuple[tuple[str, ...], ...] = ()
     same_files: tuple[Doublet, ...] = ()
@@ -111,6 +114,7 @@ class Audit:
             "name": self.name,
             "identities": self.identities,
             "accounts": self.accounts.to_dict(),
+            "left_out": dict(self.left_out),
             "spellings": [list(group) for group in self.spellings],
             "look_alikes": [list(group) for group in self.look_alikes],
             **{
@@ -176,9 +180,7 @@ def audit_data(
     found, below = _listed(data, root)
     prints = take_fingerprints(found.paths, progress=progress)
     reasons = {
-        file: kind_of(one.reason)
-        for file, one in zip(found.files, prints, strict=True)
-        if one.reason
+        file: one.reason for file, one in zip(found.files, prints, strict=True) if one.reason
     }
     notes = []
     made = Audit(found.name, len(set(found.identities)), Accounts(0, 0, {}))
@@ -199,7 +201,12 @@ def audit_data(
         notes.append(
             f"files changed meanwhile: {changed:,} came or went; what came later is not looked at"
         )
-    return replace(made, accounts=_accounts(found, below, reasons), notes=tuple(notes))
+    return replace(
+        made,
+        accounts=_accounts(found, below, reasons),
+        left_out=dict(sorted(reasons.items())) | dict(sorted(found.beside.items())),
+        notes=tuple(notes),
+    )
 
 
 def _listed(data: Any, root: str | Path | None) -> tuple[Audited, set[str]]:
@@ -235,7 +242,7 @@ def _accounts(found: Audited, below: set[str], reasons: Mapping[str, str]) -> Ac
     """
     elsewhere = {file for file in found.files if file not in below} if below else set()
     used = [file for file in found.files if file not in reasons]
-    left_out = [*reasons.values(), *found.beside.values()]
+    left_out = [*map(kind_of, reasons.values()), *found.beside.values()]
     return Accounts.of(len(below) + len(elsewhere), len(used), left_out)
 
 
@@ -314,7 +321,7 @@ def _doubted(
         bad_images="quarantine",
         progress=progress,
     )
-    why = {found.files[rows[at]]: kind_of(reason) for at, reason in cropped.bad.items()}
+    why = {found.files[rows[at]]: reason for at, reason in cropped.bad.items()}
     for at in cropped.skipped:
         why[found.files[rows[at]]] = "several faces" if cropped.faces[at] else "no face"
     kept = [(row, crop) for row, crop in zip(rows, cropped.files, strict=True) if crop is not None]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from siamese.data.manifest import SplitManifest
-from siamese.datasets.identities import TABLES, IdentityTable
+from siamese.datasets.given_path import is_table, table_at
+from siamese.datasets.identities import IdentityTable
 from siamese.datasets.pairs_file import PairsFile
 from siamese.datasets.scanning import is_flat, scan, scan_flat
 from siamese.errors import ConfigError
@@ -53,18 +54,11 @@ def read_data(data: Any, root: str | Path | None = None) -> Audited:
     """
     if isinstance(data, (str, Path)):
         path = Path(data).expanduser()
-        if path.suffix.lower() in TABLES:
-            data = IdentityTable.from_file(path, root)
-        elif path.suffix.lower() == ".json" or manifest_path(path) is not None:
+        is_run = path.suffix.lower() == ".json" or manifest_path(path) is not None
+        if is_run and not is_table(path):
             data = SplitManifest.load(manifest_path(path) or path, root)
-        elif root is not None:
-            raise ConfigError(
-                "--root tells where the images of a CSV file or of a run lie; leave it out with a "
-                "folder"
-            )
         else:
-            read = IdentityTable.from_flat_folder if is_flat(path) else IdentityTable.from_folder
-            data = read(path)
+            data = table_at(path, root, flat=True)
     if isinstance(data, PairsFile):
         folds = dict.fromkeys(data.files, "")
         for left, right, fold in zip(data.left, data.right, data.fold, strict=True):

@@ -14,6 +14,7 @@ import numpy as np
 from siamese.data.manifest import SplitManifest, pairs_among
 from siamese.data.prepared import PreparedData, PreparedSplit
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import split_in_sentence
 from siamese.datasets.pairs_file import PairsFile
 from siamese.errors import ConfigError, SplitError
 from siamese.evaluation.data import (
@@ -314,9 +315,9 @@ def _seen_by_both(split: str, a: EvaluationData, b: EvaluationData) -> set[str]:
     counts = Counter(both.values())
     if len(counts) < 2 or max(counts.values()) < 2:
         raise SplitError(
-            f"of the {split} split A and B both see {len(both)} images of {len(counts)} "
-            f"identities: too few for pairs of both kinds; add images, or let images without a "
-            f"face be taken whole: no_face='whole_image' (--no-face whole_image)"
+            f"of {split_in_sentence(split, table.name)} A and B both see {len(both)} images of "
+            f"{len(counts)} identities: too few for pairs of both kinds; add images, or let images "
+            f"without a face be taken whole: no_face='whole_image' (--no-face whole_image)"
         )
     return set(both)
 

@@ -12,7 +12,9 @@ import numpy as np
 from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, prepare
-from siamese.datasets.identities import TABLES, IdentityTable
+from siamese.datasets.given_path import table_at
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.errors import ConfigError, did_you_mean
 from siamese.faces.croppers.base import Cropper
 from siamese.inference.bundle import Bundle
@@ -25,8 +27,6 @@ from siamese.verification.point import OperatingPoint
 
 if TYPE_CHECKING:  # evaluating a bundle needs no Lightning
     from siamese.data.datamodule import ImageDataModule
-
-OTHER = "data"  # the name of the one split that other data form
 
 
 @dataclass(frozen=True)
@@ -185,14 +185,7 @@ def other_table(data: IdentityTable | str | Path, root: str | Path | None) -> Id
             f"data is a {type(data).__name__}: give a folder of one folder per identity, a CSV "
             f"file, or a siamese.IdentityTable"
         )
-    if Path(data).suffix.lower() in TABLES:
-        return IdentityTable.from_file(data, root)
-    if root is not None:
-        raise ConfigError(
-            "--root tells where the images of a CSV file or of the run lie; leave it out with a "
-            "folder"
-        )
-    return IdentityTable.from_folder(data)
+    return table_at(data, root)
 
 
 def keep_splits(manifest: SplitManifest, names: list[str]) -> None:

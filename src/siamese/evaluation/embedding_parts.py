@@ -21,7 +21,7 @@ from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.columns import CodedColumn, TextColumn
 from siamese.datasets.identities import IdentityTable
-from siamese.errors import ConfigError, DataError
+from siamese.errors import NO_FACE, SEVERAL_FACES, ConfigError, DataError
 from siamese.evaluation.data import keep_splits, other_table, run_manifest
 from siamese.evaluation.embedding_files import (
     check_names,
@@ -30,8 +30,6 @@ from siamese.evaluation.embedding_files import (
     write_embeddings,
 )
 from siamese.evaluation.part_files import (
-    NO_FACE,
-    SEVERAL_FACES,
     Part,
     PartsFolder,
     StoredPart,

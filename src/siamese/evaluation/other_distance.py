@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from siamese.data.manifest import SplitManifest
+from siamese.datasets.other_data import OTHER
 from siamese.errors import CalibrationError
-from siamese.evaluation.data import OTHER
 from siamese.verification.curves import auc
 from siamese.verification.figures import gain_in_auc
 from siamese.verification.pair_distances import PairDistances

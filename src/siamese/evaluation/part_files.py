@@ -14,12 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from siamese.errors import ConfigError, DataError, first_line
+from siamese.errors import NO_FACE, SEVERAL_FACES, ConfigError, DataError, first_line
 from siamese.evaluation.embedding_files import labels_file
 from siamese.storage import write_whole
-
-# Why an image that can be read has no embedding; all other reasons are those of bad images.
-NO_FACE, SEVERAL_FACES = "no face", "several faces"
 
 # The name of a part, and what it is called until it is complete.
 _OWN = re.compile(r"(\d{9}-[0-9a-f]{24}\.npz|\.(\d{9}-[0-9a-f]{24}\.npz|joining)\..*\.tmp)")
@@ -49,6 +46,7 @@ class StoredPart(NamedTuple):
     @property
     def has_bad_images(self) -> bool:
         """Whether images are left out that cannot be read."""
+        # All other reasons than these are of images that cannot be read.
         return not {NO_FACE, SEVERAL_FACES}.issuperset(self.left_out.values())
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from siamese.data.prepared import PreparedData
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.distances.base import Distance, as_distance
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
-    OTHER,
     EvaluationData,
     note_on_known,
     note_on_skipped,

@@ -10,11 +10,12 @@ from typing import Any
 from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
-from siamese.datasets.identities import TABLES, IdentityTable
+from siamese.datasets.given_path import is_table
+from siamese.datasets.identities import IdentityTable
+from siamese.datasets.other_data import OTHER
 from siamese.distances.arrays import given_threshold
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
-    OTHER,
     EvaluationData,
     keep_splits,
     note_on_known,
@@ -161,7 +162,7 @@ def evaluate_run(
     place, home = place_of(run), home_of(run if on is None else on)
     source = open_source(place)
     # A run that is not finished needs its own images, too; those of a CSV file lie elsewhere.
-    of_data = data is not None and (isinstance(source, Bundle) or _is_csv(data))
+    of_data = data is not None and (isinstance(source, Bundle) or _lists_images(data))
     work = Work(None if of_data else root, bad_images, cache, device, progress, no_face)
     manifest = (
         _own_manifest(home, root)
@@ -223,8 +224,9 @@ def _check(
         as_policy(policy)
 
 
-def _is_csv(data: IdentityTable | str | Path) -> bool:
-    return not isinstance(data, IdentityTable) and Path(data).suffix.lower() in TABLES
+def _lists_images(data: IdentityTable | str | Path) -> bool:
+    """Whether it is a file that lists images, which may lie elsewhere."""
+    return not isinstance(data, IdentityTable) and is_table(data)
 
 
 def _needs_own_images(tta: int) -> ConfigError:

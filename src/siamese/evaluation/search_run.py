@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamese.datasets.identities import IdentityTable, normalise_identity
-from siamese.errors import DataError, FaceError, ImageError
+from siamese.errors import NO_FACE, DataError, FaceError, ImageError
 from siamese.evaluation.data import other_table
 from siamese.inference.gallery.gallery import Gallery
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
@@ -119,9 +119,10 @@ def evaluate_gallery(
                     continue
                 look = gallery.verifier.look(path)
                 if look.faces == 0:
-                    raise FaceError("no face found")
+                    left_out[str(path)] = NO_FACE
+                    continue
             except FaceError as error:
-                left_out[str(path)] = _reason(str(error).removeprefix(f"{path}: "))
+                left_out[str(path)] = error.kind
                 continue
             except ImageError as error:
                 left_out[str(path)] = error.reason
@@ -170,10 +171,3 @@ def _mistakes(
                 )
             )
     return tuple(sorted(wrong, key=lambda one: one.distance))
-
-
-def _reason(said: str) -> str:
-    """Why a photograph was refused, alike for all that were for the same reason."""
-    if said.startswith("refused for its quality"):
-        return "refused for its quality"
-    return "no face found" if said.startswith("no face found") else "several faces"

@@ -161,7 +161,7 @@ def sorted_photographs(
     found: list[SortedFace] = []
     left_out: dict[Path, str] = {}
     for path, file in zip(files, real, strict=True):
-        faces, kept, error, _ = seen[file]
+        faces, kept, error, *_ = seen[file]
         if error is not None:
             left_out[path] = f"{path}: {error}"
         for face in kept:

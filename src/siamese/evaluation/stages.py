@@ -16,12 +16,14 @@ from siamese.data.dataset import CropDataset
 from siamese.data.embedding import EVAL_BATCH
 from siamese.data.prepared import PreparedSplit
 from siamese.data.samplers.base import SequentialBatches
+from siamese.datasets.other_data import split_in_sentence
 from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.baseline import Baseline
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
+from siamese.inference.origin import chosen_on
 from siamese.inference.seen import Seen
 from siamese.verification.calibration import Calibration
 from siamese.verification.curves import CHANCE
@@ -82,6 +84,15 @@ class RunEvaluation:
         facts = dict(self.bundle.provenance) | {"test": self.to_dict()["test"]}
         return replace(self.bundle, provenance=facts)
 
+    @property
+    def chosen_on(self) -> str:
+        """The images that the threshold was chosen on, in words."""
+        return chosen_on(self.operating_point.split, self.bundle.provenance)
+
+    def called(self, split: str) -> str:
+        """A split as it is called in what is printed; other data by the name of their folder."""
+        return self.data.prepared.called(split)
+
     def to_dict(self) -> dict[str, Any]:
         """Split -> figures, those of the baselines beside them, plain JSON values."""
         found = {split: e.to_dict() for split, e in self.evaluations.items()}
@@ -110,7 +121,7 @@ class RunEvaluation:
             self.to_dict(),
             self.evaluations,
             self.data.datasets,
-            self.data.prepared.splits,
+            self.data.prepared,
             self.operating_point,
             folder,
             self.caution,
@@ -119,7 +130,7 @@ class RunEvaluation:
         return folder
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{split}: F1 {e.f1:.3f}" for split, e in self.evaluations.items())
+        figures = ", ".join(f"{self.called(s)}: F1 {e.f1:.3f}" for s, e in self.evaluations.items())
         return f"RunEvaluation(threshold {self.operating_point.threshold:.4f}; {figures})"
 
 
@@ -262,8 +273,8 @@ def note_on_chance(evaluations: Mapping[str, SplitEvaluation]) -> str | None:
             interval = f", 95 % interval {low:.3f}-{high:.3f}" if "auc" in figures.ci95 else ""
             known = f"AUC {figures.auc:.3f}{interval}"
             return (
-                f"the network is hardly better than chance on the {split} split ({known}; 0.5 is "
-                f"guessing): its verdicts mean nothing; train longer, on more identities, or at "
-                f"another rate, and look at the pictures of training pairs"
+                f"the network is hardly better than chance on {split_in_sentence(split)} "
+                f"({known}; 0.5 is guessing): its verdicts mean nothing; train longer, on more "
+                f"identities, or at another rate, and look at the pictures of training pairs"
             )
     return None

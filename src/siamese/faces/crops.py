@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamese.errors import CacheError, DataError, FaceError, ImageError
+from siamese.errors import NO_FACE, SEVERAL_FACES, CacheError, DataError, FaceError, ImageError
 from siamese.faces.cache_folder import default_cache
 from siamese.faces.crop_jobs import LEFT_OUT, CropPaths, Jobs, cache_error, crop_path, do_jobs
 from siamese.faces.croppers.base import Cropper
@@ -171,7 +171,7 @@ def crop_files(
     if bad and bad_images != "quarantine":
         raise DataError(_bad_message(paths, bad))
     if forbidden:
-        raise FaceError(_forbidden_message(paths, forbidden, found))
+        raise _forbidden(paths, forbidden, found)
     return CropResult(
         files if len(files) >= MANY else list(files),
         found,
@@ -326,10 +326,14 @@ def kind_of(reason: str) -> str:
     return next((kind for words, kind in _KINDS.items() if words in reason), reason.split(" (")[0])
 
 
-def _forbidden_message(paths: Sequence[Path], rows: list[int], faces: list[int | None]) -> str:
+def _forbidden(paths: Sequence[Path], rows: list[int], faces: list[int | None]) -> FaceError:
     row = rows[0]
-    setting = "no_face" if faces[row] == 0 else "several_faces"
-    return (
-        f"{len(rows)} of {len(paths)} images are refused by the cropper, first {paths[row]} "
-        f"({faces[row]} faces found); remove them or set cropper.{setting} to whole_image or skip"
+    kind = SEVERAL_FACES if faces[row] else NO_FACE
+    setting = "several_faces" if faces[row] else "no_face"
+    return FaceError(
+        paths[row],
+        f"{faces[row]} faces found, and the cropper refuses such images, {len(rows)} of "
+        f"{len(paths)}",
+        f"remove them or set cropper.{setting} to whole_image or skip",
+        kind,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,10 @@ class Verifiable(Protocol):
     @property
     def operating_point(self) -> OperatingPoint:
         """The threshold and where it came from."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What is told of how it was made, for people to read; it may hold anything."""
 
     @property
     def calibration(self) -> Calibration | None:

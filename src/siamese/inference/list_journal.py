@@ -67,6 +67,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     kept: list[_Face]
     error: str | None
     reason: str | None
+    refused: str | None
 
 
 class ListJournal:
@@ -146,6 +147,7 @@ class ListJournal:
                     [_face(one) for one in found.kept],
                     found.error,
                     found.reason,
+                    found.refused,
                 )
             )
         except OSError as error:
@@ -238,4 +240,4 @@ def _photograph(line: _Line) -> Photograph | None:
         return None
     if bool(kept) == (line.error is not None):
         return None
-    return Photograph(line.faces, kept, line.error, line.reason)
+    return Photograph(line.faces, kept, line.error, line.reason, line.refused)

@@ -34,9 +34,12 @@ class Photograph(NamedTuple):
         kept: those that are compared; none where there is an error.
         error: why there is none, to follow the file's name; None where there are some.
         reason: the same in a few words.
+        refused: why all of its faces were refused, or none was found, without what to do; None
+            where that is not the error.
     """
 
     faces: int | None
     kept: tuple[KeptFace, ...] = ()
     error: str | None = None
     reason: str | None = None
+    refused: str | None = None

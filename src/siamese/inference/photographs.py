@@ -137,12 +137,7 @@ def _embedded(verifier: Verifier, seen: Seen, every_face: bool) -> Photograph:
         else:
             verifier.admit("", Look(seen.found[0], seen.faces))
     except FaceError as error:
-        reason = "low quality"
-        if not seen.faces and every_face:
-            reason = "no face"
-        elif not every_face and verifier.cropper.verdict(seen.faces) != "keep":
-            reason = "several faces" if seen.faces else "no face"
-        return Photograph(seen.faces, (), str(error).removeprefix(": "), reason)
+        return Photograph(seen.faces, (), error.without_path, error.kind, error.reason)
     kept = [
         KeptFace(number, face.box, verifier.quality(face), verifier.embed_faces([face])[0])
         for number, face in enumerate(seen.found, start=1)

@@ -18,7 +18,15 @@ from PIL import Image
 
 from siamese.distances.arrays import given_threshold
 from siamese.distances.verdict import is_match
-from siamese.errors import CalibrationError, ConfigError, FaceError, ImageError, did_you_mean
+from siamese.errors import (
+    POOR_FACE,
+    SEVERAL_FACES,
+    CalibrationError,
+    ConfigError,
+    FaceError,
+    ImageError,
+    did_you_mean,
+)
 from siamese.faces.croppers.base import CROPPERS, Face, Look
 from siamese.faces.quality import Quality, QualityLimits, quality_of
 from siamese.inference.embedding_rows import EmbeddingRows
@@ -387,7 +395,7 @@ class Verifier:
             FaceError: it has no face, or several, or is of low quality, and is refused for it.
         """
         if self.cropper.verdict(look.faces) != "keep":
-            raise FaceError(_refusal(name, look.faces))
+            raise _refusal(name, look.faces)
         self._check_quality(name, [look.face])
 
     def faces(self, image: ImageLike) -> list[Face]:
@@ -423,9 +431,7 @@ class Verifier:
             FaceError: no face is found, or all are of low quality and are refused for it.
         """
         if not faces:
-            raise FaceError(
-                f"{name}: no face found; give an image with a face turned to the camera"
-            )
+            raise FaceError(name, "no face found")
         if all(self.is_refused(face) for face in faces):
             self._check_quality(name, faces)
 
@@ -475,23 +481,26 @@ class Verifier:
         for face in faces:
             if self.is_refused(face) and (found := self.quality(face)) is not None:
                 raise FaceError(
-                    f"{name}: refused for its quality: {'; '.join(found.warnings)}; give a better "
-                    f"photograph, or take verdicts on poor ones: low_quality='warn' (--low-quality "
-                    f"warn)"
+                    name,
+                    f"refused for its quality: {'; '.join(found.warnings)}",
+                    "give a better photograph, or take verdicts on poor ones: low_quality='warn' "
+                    "(--low-quality warn)",
+                    POOR_FACE,
                 )
 
     def __repr__(self) -> str:
         return f"Verifier({self.operating_point!r}, device={str(self.device)!r})"
 
 
-def _refusal(name: str, faces: int | None) -> str:
+def _refusal(name: str, faces: int | None) -> FaceError:
     """Why an image with so many faces is refused."""
     if faces:
-        return f"{name}: {faces} faces found, which is refused; give an image with one face"
-    return (
-        f"{name}: no face found, which is refused; give an image with a face turned to the camera, "
-        f"or compare the whole image: no_face='whole_image' (--no-face whole_image); such a "
-        f"verdict means little"
+        return FaceError(name, f"{faces} faces found", "give an image with one face", SEVERAL_FACES)
+    return FaceError(
+        name,
+        "no face found",
+        "give an image with a face turned to the camera, or compare the whole image: "
+        "no_face='whole_image' (--no-face whole_image); such a verdict means little",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -19,10 +19,12 @@ SWEEP_FIGURES = ("eer", "f1", "auc")  # by which the runs of a sweep are compare
 _TITLES = {"f1": "F1", "auc": "ROC AUC", "eer": "EER", "fmr": "false match rate"}
 
 
-def data_table(summary: Mapping[str, Any]) -> Table:
+def data_table(summary: Mapping[str, Any], called: Callable[[str], str] = str) -> Table:
     """Identities and images per split, and the outcome of cropping.
 
-    From :meth:`siamese.data.prepared.PreparedData.summary`.
+    Args:
+        summary: from :meth:`siamese.data.prepared.PreparedData.summary`.
+        called: what each split is called.
     """
     table = Table(
         title=f"data (cropped {summary['cropped_now']:,} images now, {summary['seconds']:.1f} s)",
@@ -33,7 +35,7 @@ def data_table(summary: Mapping[str, Any]) -> Table:
     for column in columns:
         table.add_column(column.replace("_", " "), justify="right")
     for split, counts in summary["splits"].items():
-        table.add_row(split, *(f"{counts[c]:,}" for c in columns))
+        table.add_row(escape(called(split)), *(f"{counts[c]:,}" for c in columns))
     return table
 
 
@@ -61,7 +63,7 @@ def evaluation_table(
     )
     table.add_column("")
     for e in evaluations:
-        table.add_column(e.split, justify="right")
+        table.add_column(escape(e.split), justify="right")
     for name in ("identities", "images", "genuine", "impostor"):
         table.add_row(
             f"{name} pairs" if name in ("genuine", "impostor") else name,
@@ -205,8 +207,8 @@ def paired_table(compared: PairedComparison, on: str) -> Table:
     each = (c.threshold_a, c.threshold_b)
     at = ", ".join(f"{n} {t:.4f}" for n, t in zip("AB", each, strict=True) if t is not None)
     table = Table(
-        title=f"{on}: {c.identities:,} identities, {c.images:,} images, {c.genuine:,} genuine and "
-        f"{c.impostor:,} impostor pairs",
+        title=f"{escape(on)}: {c.identities:,} identities, {c.images:,} images, {c.genuine:,} "
+        f"genuine and {c.impostor:,} impostor pairs",
         caption=f"at thresholds: {at or 'of each fold, chosen on the other folds'}\n"
         + (
             c.why_no_interval
@@ -283,7 +285,7 @@ def _origin(point: OperatingPoint) -> str:
     return (
         f"{interval}; a number that was given"
         if point.policy == "given"
-        else f"{interval}; {point.policy}{point.settings_in_words}; on {point.split}"
+        else f"{interval}; {point.policy}{point.settings_in_words}; on {escape(point.split)}"
     )
 
 

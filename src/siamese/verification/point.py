@@ -14,6 +14,7 @@ from siamese.errors import CalibrationError, SiameseError, first_line
 from siamese.registry import as_plain
 from siamese.verification.confusion import Confusion
 from siamese.verification.policies.base import OBSERVED, POLICIES
+from siamese.verification.policy_words import policy_in_words, settings_in_words
 from siamese.verification.stored_point import StoredPoint, StoredPromise, check_settings
 
 Interval = tuple[float, float]
@@ -173,11 +174,20 @@ class OperatingPoint:
     @property
     def settings_in_words(self) -> str:
         """The policy's settings that are set, to follow its name; empty where there are none."""
-        return "".join(
-            f", {name} {value:g}" if isinstance(value, float) else f", {name} {value}"
-            for name, value in self.settings.items()
-            if value is not None
-        )
+        return settings_in_words(dict(self.settings))
+
+    def choice_in_words(self, one: str = "identity") -> str:
+        """How the threshold was chosen, to follow "the threshold is"; its settings in plain words.
+
+        Args:
+            one: what a pair shows, ``"person"`` or ``"identity"``.
+        """
+        if self.policy == GIVEN:
+            return "a number that was given"
+        if self.policy not in POLICIES:  # of a package that is not installed here
+            return f"chosen by the policy {self.policy}{self.settings_in_words}"
+        policy = POLICIES.build(self.policy_settings)
+        return policy_in_words(policy, one=one, observed=self.target_prevalence)
 
     @property
     def promise_in_words(self) -> str | None:
@@ -214,8 +224,8 @@ class OperatingPoint:
             pairs = f"{self.genuine:,} genuine and {self.impostor:,} impostor pairs"
         figures = "".join(f", {name} {value:.4f}" for name, value in self.figures.items())
         return (
-            f"OperatingPoint({self.distance} <= {self.threshold:.4f} by {self.policy} on {pairs} "
-            f"of {self.split!r}{figures})"
+            f"OperatingPoint({self.distance} <= {self.threshold:.4f} by {self.policy}"
+            f"{self.settings_in_words} on {pairs} of {self.split!r}{figures})"
         )
 
 

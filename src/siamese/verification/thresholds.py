@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese.datasets.other_data import OTHER
 from siamese.distances.base import Distance, as_distance
 from siamese.distances.inputs import rows_and_labels
 from siamese.errors import ConfigError
@@ -197,6 +198,7 @@ def _warn(
 ) -> None:
     """Warn where a threshold is of little use, or its intervals are too narrow."""
     name = policy.describe()["name"]
+    where = "these data" if split == OTHER else f"split {split!r}"
     if not counts.tp:
         prevalence = float(policy.prevalence_of(distances.genuine, distances.impostor))
         warn_once(
@@ -207,7 +209,7 @@ def _warn(
         )
     elif not counts.tn:
         warn_once(
-            f"policy {name} accepts every pair of split {split!r} ({distances.genuine:,} genuine, "
+            f"policy {name} accepts every pair of {where} ({distances.genuine:,} genuine, "
             f"{distances.impostor:,} impostor): no threshold is better with "
             f"these embeddings (are they all alike?); look at the embeddings, or state another "
             f"policy",
@@ -216,7 +218,7 @@ def _warn(
     if policy.weights is None and (largest := distances.largest_share()) > DOMINANT_SHARE:
         intervals = ", and the intervals are too narrow" if narrow else ""
         warn_once(
-            f"one identity has {largest:.0%} of the genuine pairs of split {split!r}: threshold "
+            f"one identity has {largest:.0%} of the genuine pairs of {where}: threshold "
             f"and figures tell mostly about that identity{intervals}; let every identity count "
             f"alike (a policy's weights='people'), or leave out some of its images",
             stacklevel=4,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.helpers import assert_says
 
 import siamese
 from siamese.inference.gallery import gallery as gallery_module
@@ -184,6 +185,17 @@ def test_what_cannot_be_enrolled_is_named_and_the_rest_is(gallery, photographs, 
     with pytest.raises(siamese.FaceError, match=r"no photograph of 'Max' was enrolled: .*broken"):
         gallery.enrol("Max", broken)
     assert "Max" not in gallery
+
+
+def test_why_a_photograph_was_left_out_is_read_from_no_file_name(gallery, tmp_path):
+    odd = tmp_path / "no face found; 1.jpg"
+    odd.write_bytes(b"no image")
+    why = gallery.enrol("Eve", odd, required=False).left_out[str(odd)]
+    assert_says(why, odd, "not an image in a known format", "remove")
+    content = np.frombuffer(b"no image", dtype=np.uint8)[None].astype(np.float64)
+    made = gallery.enrol("Eve", [content], required=False)
+    assert list(made.left_out) == ["<photograph 1>"]
+    assert made.left_out["<photograph 1>"].startswith("<photograph 1>: ")
 
 
 def test_a_saved_gallery_gives_the_same_answers(gallery, photographs, tmp_path):

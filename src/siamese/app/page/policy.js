@@ -96,7 +96,6 @@ export class PolicyPanel {
       nodes.push(this.confidence.node);
     }
     if (chosen?.prevalence) nodes.push(this.prevalenceNode());
-    this.says.textContent = chosen?.says ?? "";
     this.settings.replaceChildren(...nodes);
   }
 
@@ -127,6 +126,7 @@ export class PolicyPanel {
   // at: the threshold that is in force now.
   show(at) {
     this.error.textContent = "";
+    this.says.textContent = numbers.sentence(at.chosen);
     this.promise.textContent = at.promise ? `Promise: ${numbers.plain(at.promise)}.` : "";
   }
 

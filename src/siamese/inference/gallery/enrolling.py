@@ -80,7 +80,7 @@ def enrol_block(
         try:
             content = hash_of(given.photograph)
         except ImageError as error:
-            given.account.left_out[given.place] = _without_remedy(str(error))
+            given.account.left_out[given.place] = f"{given.place}: {error.without_path}"
             continue
         contents[row] = content
         if given.file is not None and not enrolled.has(given.account.name, content):
@@ -113,9 +113,10 @@ def _found(
         return found._replace(kept=(found.kept[0]._replace(embedding=row),))
     try:
         look = verifier.look(given.photograph)
-    except (ImageError, FaceError) as error:
-        # Messages on images in memory begin with another name than ours.
-        return Photograph(None, (), str(error))
+    except ImageError as error:
+        return Photograph(None, (), error.without_path)
+    except FaceError as error:
+        return Photograph(None, (), error.without_path, error.kind, error.reason)
     (row,) = verifier.embed_faces([look.face])
     kept = KeptFace(1, look.face.box, verifier.quality(look.face), row)
     return Photograph(look.faces, (kept,))
@@ -125,13 +126,10 @@ def _add(
     verifier: Verifier, enrolled: Enrolled, given: Given, content: str, found: Photograph
 ) -> None:
     account, place = given.account, given.place
-    error = found.error
-    if error is not None and given.file is not None:
-        error = f"{place}: {error}"
-    elif error is None and found.faces == 0:
-        error = f"{place}: no face found"
+    # What to do about a refused face is said for a verdict on two images.
+    error = found.refused or found.error or ("no face found" if found.faces == 0 else None)
     if error is not None:
-        account.left_out[place] = _without_remedy(error)
+        account.left_out[place] = f"{place}: {error}"
         return
     (face,) = found.kept
     assert face.embedding is not None
@@ -146,9 +144,3 @@ def _add(
         account.notes[place] = tuple(said)
     enrolled.add(shown, face.embedding, place, content)
     account.added += 1
-
-
-def _without_remedy(reason: str) -> str:
-    """Why a photograph has no face, without what helps a verdict on two of them."""
-    found, mark, _ = reason.partition("no face found")
-    return f"{found}{mark}" if mark else reason

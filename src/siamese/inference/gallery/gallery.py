@@ -132,7 +132,7 @@ class Gallery:
         (made,) = self.enrol_people({shown: given}, jobs=jobs, progress=False)
         if required and not made.added and not made.known:
             reasons = "; ".join(made.left_out.values())
-            raise FaceError(f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
+            raise FaceError("", f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
         return made
 
     def enrol_people(

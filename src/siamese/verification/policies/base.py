@@ -123,6 +123,15 @@ class Policy:
         return getattr(self, "confidence", None)
 
     @property
+    def aim(self) -> str:
+        """What the threshold is chosen for, to follow "chosen": ``"for the highest F1"``.
+
+        Of the settings it says those that only this policy has; the others are added
+        (:mod:`siamese.verification.policy_words`). A policy that has none is called by its name.
+        """
+        raise NotImplementedError
+
+    @property
     def limit(self) -> float | None:
         """What the promised figure of a pair is at most, or at least; None for the best possible.
 

@@ -57,6 +57,12 @@ class Cost(Policy):
                 )
 
     @property
+    def aim(self) -> str:
+        times = self.false_match / self.false_non_match
+        much = "as much" if times == 1 else f"{times:.3g} times as much"
+        return f"for the lowest cost of errors (a false match costs {much} as a false non-match)"
+
+    @property
     def limit(self) -> None:
         return None
 

@@ -31,6 +31,10 @@ class Eer(Policy):
     at_genuine: ClassVar[bool] = False
     weighs_kinds: ClassVar[bool] = False
 
+    @property
+    def aim(self) -> str:
+        return "so that both error rates are equal"
+
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         return -abs(fp / impostor + tp / genuine - 1)
 

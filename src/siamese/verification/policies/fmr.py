@@ -84,6 +84,12 @@ class Fmr(Policy):
         return Fraction(-math.expm1(math.log1p(-self.rate) / self.gallery))
 
     @property
+    def aim(self) -> str:
+        if self.gallery is not None:
+            return f"for a false match in at most {self.rate:g} of searches among {self.gallery:,}"
+        return f"for a false match rate of at most {self.rate:g}"
+
+    @property
     def limit(self) -> float:
         return float(self.pair_rate)
 

@@ -30,5 +30,9 @@ class MaxAccuracy(Policy):
     weights: str | None = field(default=None, kw_only=True)
     may_refuse_all: ClassVar[bool] = True
 
+    @property
+    def aim(self) -> str:
+        return "for the most right verdicts"
+
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         return prevalence * tp / genuine - (1 - prevalence) * fp / impostor

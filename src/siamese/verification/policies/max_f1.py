@@ -48,6 +48,10 @@ class MaxF1(Policy):
                 f"({SMALLEST:g} to {LARGEST:g}), or None, not {in_words(s)}"
             )
 
+    @property
+    def aim(self) -> str:
+        return "for the highest F1"
+
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
         hit = prevalence * tp / genuine
         return 2 * hit / (hit + (1 - prevalence) * fp / impostor + prevalence)

@@ -47,6 +47,10 @@ class Precision(Policy):
         check_rate("the precision that is asked for", self.rate, one=self.confidence is None)
 
     @property
+    def aim(self) -> str:
+        return f"for a precision of at least {self.rate:g}"
+
+    @property
     def limit(self) -> float:
         return float(self.rate)
 

@@ -45,6 +45,10 @@ class Recall(Policy):
         check_rate("the recall that is asked for", self.rate, one=self.confidence is None)
 
     @property
+    def aim(self) -> str:
+        return f"for a recall of at least {self.rate:g}"
+
+    @property
     def limit(self) -> float:
         return float(self.rate)
 
