@@ -13,6 +13,8 @@ demo: .venv/demo.stamp
 # One thread per test process: two processes of two threads each on two cores wait for each other
 # most of the time.
 test: export OMP_NUM_THREADS = 1
+# Hundreds of programs that tests start would compile the package anew.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
