@@ -1,6 +1,6 @@
 """How many random cases a test draws: some in `make test`, five times as many in `make test-slow`.
 
-The first of them are the same in both.
+Where a test numbers its cases, the first of them are the same in both; hypothesis draws others.
 """
 
 from __future__ import annotations

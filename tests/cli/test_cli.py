@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from tests.helpers import assert_says
 
 from siamese.cli.main import main
 from siamese.inference.bundle import Bundle
@@ -604,3 +605,17 @@ def test_more_pairs_than_are_held_leave_the_same_figures_and_plots(
         )
     names = {p.name for p in (here / "held" / "plots").iterdir()}
     assert {p.name for p in (here / "streamed" / "plots").iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "~nobody-of-here/people", "--bundle", "none"],
+        ["evaluate", "pretrained", "--data", "~nobody-of-here/people"],
+        ["cache", "--cache", "~nobody-of-here/cache"],
+    ],
+)
+def test_the_folder_of_a_user_who_is_not_there_is_no_bug(words, capsys):
+    assert main(words) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert_says(said, "error: a path begins with ~", "write the whole path")

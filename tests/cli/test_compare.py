@@ -40,6 +40,13 @@ def in_that_folder(here, monkeypatch):
     monkeypatch.chdir(here)
 
 
+@pytest.mark.parametrize("named", ["people/", "../{here}/people", "{root}/people"])
+def test_other_data_are_called_by_the_name_of_their_folder_alone(here, capsys, named):
+    given = named.format(here=here.name, root=here)
+    assert main(["compare", "a", "b", "--on", given]) == 0
+    assert "all identities of people: 12" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_table_and_a_sentence(capsys):
     assert main(["compare", "a", "b", "--on", "people"]) == 0
     said = capsys.readouterr()

@@ -406,3 +406,10 @@ def test_folders_of_a_heap_may_be_linked_and_broken_links_are_said(people, tmp_p
     assert [path.name for path in sorting.left_out] == ["gone.png"]
     rows = read_table(write_table(sorting, tmp_path / "people.csv", heap))
     assert sum(link_people(rows, heap, tmp_path / "people").values()) == 3
+
+
+def test_the_help_of_search_says_which_threshold_is_usual(capsys):
+    with pytest.raises(SystemExit):
+        main(["search", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "accept up to this distance (default: the one that keeps --rate" in said

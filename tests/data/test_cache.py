@@ -63,6 +63,10 @@ def test_the_usual_cache_may_not_be_there_yet(tmp_path, capsys, monkeypatch):
     assert main(["cache", "pack"]) == 2
     assert_says(capsys.readouterr().err.strip(), usual, "no such folder")
     assert not usual.exists()
+    usual.write_text("not a folder")
+    for words in ([], ["clear", "--yes"], ["pack"]):
+        assert main(["cache", *words]) == 2
+        assert_says(capsys.readouterr().err.strip(), usual, "not a folder", "SIAMESE_CACHE")
 
 
 def test_a_file_of_somebody_else_is_left_alone_wherever_it_lies(cache):

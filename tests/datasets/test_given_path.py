@@ -11,7 +11,7 @@ from tests.helpers import assert_says, write_identities, write_image
 
 from siamese.cli.compare import _first_image
 from siamese.cli.main import main
-from siamese.datasets.given_path import is_table, table_at
+from siamese.datasets.given_path import is_table, name_at, table_at
 from siamese.errors import ConfigError, DataError
 from siamese.evaluation.audited import read_data
 from siamese.evaluation.data import other_table
@@ -44,6 +44,14 @@ def test_the_users_own_folder_may_be_written_short(listed, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     assert table_at("~/people").files == table_at(tmp_path / "people").files
     assert table_at("~/lists/rows.CSV", "~/people").root == tmp_path / "people"
+
+
+def test_data_are_called_the_same_before_they_are_read(listed, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / "people")
+    for given in (listed, "~/lists/rows.CSV", tmp_path / "people", "~/people/", "."):
+        root = tmp_path / "people" if is_table(given) else None
+        assert name_at(given) == table_at(given, root).name, given
 
 
 def test_a_folder_of_files_is_read_where_it_is_allowed(tmp_path):

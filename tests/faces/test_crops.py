@@ -245,6 +245,15 @@ def test_a_forbidden_image_is_an_error_that_names_it_and_the_setting(
     assert crop(with_faces, DlibHogCropper(size=16), cache=cache).computed == 0
 
 
+def test_of_images_refused_for_two_reasons_those_of_the_first_are_counted(with_faces, cache):
+    both = DlibHogCropper(size=16, no_face="error", several_faces="error")
+    for images, kind in ((with_faces, "no face"), (with_faces[::-1], "several faces")):
+        with pytest.raises(FaceError) as caught:
+            crop(images, both, cache=cache)
+        assert caught.value.kind == kind
+        assert_says(caught.value, f"refuses images with {kind}, 2 of 6")
+
+
 def damage(paths: list[Path]) -> None:
     paths[1].write_bytes(b"not an image")
     paths[2].write_bytes(paths[2].read_bytes()[:200])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.helpers import assert_says
-from tests.random_cases import count_of, most_of
+from tests.random_cases import THOROUGH, count_of, most_of
 
 from siamese.errors import CalibrationError
 from siamese.pairs.all_pairs import AllPairs
@@ -159,10 +159,10 @@ def test_equally_good_ones_are_told_apart_in_about_one_case_of_twenty(monkeypatc
     trials = count_of(200)
     cases = [two(40, 2, (0.9, 0.9), seed) for seed in range(trials)]
     verdicts = [compare_pairs(a, b, 1.5, 1.5).verdict for a, b in cases]
-    # At 6 % (40 identities); not never, either.
+    # At 6 % (40 identities); not hardly ever, either.
     told_apart = sum(verdict != "not shown" for verdict in verdicts)
-    assert 1 <= told_apart <= most_of(trials, 0.06, 0.02)
-    assert trials < 200 or min(verdicts.count("better"), verdicts.count("worse")) >= 1
+    assert (5 if THOROUGH else 1) <= told_apart <= most_of(trials, 0.06, 0.02)
+    assert not THOROUGH or min(verdicts.count("better"), verdicts.count("worse")) >= 1
 
 
 def test_a_real_difference_is_found(monkeypatch):

@@ -17,7 +17,7 @@ from siamese.verification.policy_words import policy_in_words
 # Of each setting other values than the default one, and what the words must say of it.
 OTHERS = {
     "rate": [(0.25, "0.25"), (0.75, "0.75")],
-    "prevalence": [("balanced", "half of"), (0.013, "1.3 %")],
+    "prevalence": [("balanced", "as if half of"), (0.013, "as if 1.3 %"), (0.99995, "99.995 %")],
     "smooth": [("auto", "smoothed"), (0.0625, "smoothed by 0.0625")],
     "weights": [("people", "counting alike")],
     "confidence": [(0.95, "95 % confidence"), (0.9, "90 % confidence")],
@@ -78,14 +78,16 @@ def calibrated(policy) -> siamese.OperatingPoint:
 def test_a_point_says_it_after_it_was_read_from_a_file():
     point = calibrated(siamese.MaxF1("balanced", smooth="auto"))
     again = siamese.OperatingPoint.from_dict(point.to_dict())
-    words = "chosen for the highest F1, with distances smoothed, where half of the pairs show one "
+    words = (
+        "chosen for the highest F1, with distances smoothed, as if half of the pairs showed one "
+    )
     assert again.choice_in_words("person") == f"{words}person"
     assert again.choice_in_words() == f"{words}identity"
     assert again.policy_settings["smooth"] == "auto"
     assert "by max_f1, prevalence balanced, smooth auto on" in repr(again)
     assert _origin(again, "person", {}).startswith(f"{words}person, on 120 genuine and ")
     observed = calibrated("max_f1").choice_in_words()
-    assert f"where {100 * 120 / 3160:.3g} % of the pairs show one identity, as of" in observed
+    assert observed.endswith(f"where {100 * 120 / 3160:.3g} % of the pairs show one identity")
 
 
 def test_a_point_without_a_known_policy_says_what_it_has():

@@ -13,9 +13,11 @@ import siamese
 from siamese.verification.curves import ThresholdCurve
 
 
+@pytest.mark.parametrize("prevalence", [0.5, 0.05])
+@pytest.mark.parametrize("smooth", ["auto", 0.02, 0.3])  # few cases would not draw all of them
 @random_cases(20)
-@given(st.integers(0, 10**6), st.sampled_from(["auto", 0.02, 0.3]), st.sampled_from([0.5, 0.05]))
-def test_no_threshold_has_a_higher_smoothed_f1(seed, smooth, prevalence):
+@given(st.integers(0, 10**6))
+def test_no_threshold_has_a_higher_smoothed_f1(smooth, prevalence, seed):
     rng = np.random.default_rng(seed)
     genuine, impostor = rng.normal(0.5, 0.1, 12), rng.normal(0.9, 0.1, 80)
     distances = np.concatenate([genuine, impostor])
@@ -24,11 +26,12 @@ def test_no_threshold_has_a_higher_smoothed_f1(seed, smooth, prevalence):
     # Azzalini 1981: 1.3 standard deviations of the n genuine distances, by the third root of n.
     width = 1.3 * genuine.std() * len(genuine) ** (-1 / 3) if smooth == "auto" else smooth
 
-    def f1(threshold):
-        recall, fmr = (norm.cdf((threshold - d) / width).mean() for d in (genuine, impostor))
+    def f1(thresholds):
+        at = np.atleast_1d(thresholds)[:, None]
+        recall, fmr = (norm.cdf((at - d) / width).mean(axis=1) for d in (genuine, impostor))
         return 2 * prevalence * recall / (prevalence * recall + (1 - prevalence) * fmr + prevalence)
 
-    best = max(f1(t) for t in np.linspace(distances.min(), distances.max(), 4000))
+    best = f1(np.linspace(distances.min(), distances.max(), 4000)).max()
     assert f1(found.threshold) >= best - 1e-3
     assert found.counts.tp == np.count_nonzero(genuine <= found.threshold)
     assert found.counts.fp == np.count_nonzero(impostor <= found.threshold)

@@ -152,12 +152,14 @@ def _first_image(on: str, root: str | None) -> list[Path]:
 
 def _show(found: Comparison, a: str, b: str, on: str | None) -> None:
     """The tables and the sentences."""
+    from siamese.datasets.given_path import name_at
     from siamese.datasets.other_data import split_in_words
     from siamese.report import tables
 
+    name = None if on is None else name_at(on)
     print(f"A: {_named(a)}   B: {_named(b)}")
     for split, compared in found.splits.items():
-        tables.show(tables.paired_table(compared, split_in_words(split, on)))
+        tables.show(tables.paired_table(compared, split_in_words(split, name)))
         if compared.mcnemar is not None or found.folds is not None:
             print(compared.mcnemar or compared.why_no_mcnemar)
     if found.folds is not None:

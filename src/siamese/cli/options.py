@@ -92,13 +92,15 @@ def add_distance(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """Another threshold."""
+def add_threshold(
+    parser: argparse.ArgumentParser, usual: str = "the bundle's calibrated threshold"
+) -> None:
+    """Another threshold; ``usual`` says which is used without it."""
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="D",
-        help="accept up to this distance (default: the bundle's calibrated threshold)",
+        help=f"accept up to this distance (default: {usual})",
     )
 
 

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with which that rate is promised for other people than those of the calibration, "
         "such as 0.95 (default: no promise; a promise finds fewer)",
     )
-    options.add_threshold(parser)
+    options.add_threshold(parser, "the one that keeps --rate in a gallery of this size")
     parser.add_argument(
         "--bundle", metavar="DIR", help="where the gallery's network lies now (default: as before)"
     )

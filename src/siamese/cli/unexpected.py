@@ -10,6 +10,7 @@ from pathlib import Path
 from siamese.errors import LINES, printable
 
 _OWN = __name__.partition(".")[0]
+_HOMELESS = "home directory"  # what pathlib says of a user's folder that it cannot tell
 _REMEDIES = {
     errno.EMFILE: "allow more (ulimit -n 4096), or use fewer processes (data.workers=0)",
     errno.ENFILE: "end other programs, or let the system have more (fs.file-max)",
@@ -28,6 +29,11 @@ def explain(error: Exception) -> tuple[str, bool]:
         return (
             f"this needs the package {name}, which is not installed: pip install "
             f"siamese-lightning installs all that siamese needs"
+        ), True
+    if isinstance(error, RuntimeError) and _HOMELESS in str(error):
+        return (
+            "a path begins with ~, and the folder of the user who is meant is not known; write the "
+            "whole path, or ./~ where a file is called so"
         ), True
     # Never exit code 1 by accident: for `verify` that means "different people".
     what = f"unexpected {type(error).__name__} (above)"

@@ -124,7 +124,9 @@ def _show(verdict: Verification, verifier: Verifier, args: argparse.Namespace) -
             f"{_ratio(verdict.threshold, verifier):+.2f})"
         )
     if verdict.probability is not None:
-        share = f"{100 * (verdict.prevalence or 0):.3g} %"
+        from siamese.verification.policy_words import percent_in_words
+
+        share = percent_in_words(verdict.prevalence or 0.0)
         print(
             f"probability of the {one}: {verdict.probability:.3f}, if {share} of all pairs show one"
         )

@@ -158,13 +158,13 @@ def _folder(cache: str | Path | None) -> Path:
     Raises:
         CacheError: one is named, and is not there: of what lies elsewhere nothing would be removed.
     """
-    if cache is None:
-        return default_cache()
-    folder = Path(cache).expanduser()
+    folder = default_cache() if cache is None else Path(cache).expanduser()
     try:
         folder.stat()
         found = folder.is_dir()
     except (FileNotFoundError, NotADirectoryError):
+        if cache is None:
+            return folder
         raise CacheError(
             f"{cache}: no such folder; name that of a cache (--cache, SIAMESE_CACHE): siamese "
             f"cache says where the usual one lies, and a run makes it"
@@ -172,7 +172,9 @@ def _folder(cache: str | Path | None) -> Path:
     except (OSError, ValueError) as error:
         raise _unusable(folder, error) from error
     if not found:
-        raise CacheError(f"{cache}: a file, not a folder; name that of a cache")
+        raise CacheError(
+            f"{folder}: a file, not a folder; name that of a cache (--cache, SIAMESE_CACHE)"
+        )
     return folder
 
 

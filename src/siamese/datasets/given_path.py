@@ -16,6 +16,12 @@ def is_table(path: str | Path) -> bool:
     return Path(path).suffix.lower() in _TABLES
 
 
+def name_at(path: str | Path) -> str:
+    """What the data set of :func:`table_at` is called: a folder by its name, a file by its stem."""
+    place = Path(path).expanduser().absolute()
+    return place.stem if is_table(place) else place.name
+
+
 def table_at(
     path: str | Path, root: str | Path | None = None, *, flat: bool = False
 ) -> IdentityTable:

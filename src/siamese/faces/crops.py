@@ -330,9 +330,10 @@ def _forbidden(paths: Sequence[Path], rows: list[int], faces: list[int | None]) 
     row = rows[0]
     kind = SEVERAL_FACES if faces[row] else NO_FACE
     setting = "several_faces" if faces[row] else "no_face"
+    alike = sum(bool(faces[each]) == bool(faces[row]) for each in rows)
     return FaceError(
         paths[row],
-        f"{faces[row]} faces found, and the cropper refuses such images, {len(rows)} of "
+        f"{faces[row]} faces found, and the cropper refuses images with {kind}, {alike} of "
         f"{len(paths)}",
         f"remove them or set cropper.{setting} to whole_image or skip",
         kind,

@@ -21,7 +21,7 @@ def policy_in_words(policy: Policy, *, one: str = "identity", observed: float | 
 
     >>> from siamese.verification.policies.max_f1 import MaxF1
     >>> policy_in_words(MaxF1("balanced"), one="person")
-    'chosen for the highest F1, where half of the pairs show one person'
+    'chosen for the highest F1, as if half of the pairs showed one person'
     """
     # Of a class that was made from one of ours the aim may be another.
     if "aim" not in vars(type(policy)):
@@ -37,8 +37,8 @@ def policy_in_words(policy: Policy, *, one: str = "identity", observed: float | 
         said.append(_prevalence(policy, one, observed))
     if policy.assured_at is not None:
         said.append(
-            f"promised for other {PLURALS.get(one, one)} with {_percent(policy.assured_at)} "
-            f"confidence"
+            f"promised for other {PLURALS.get(one, one)} with "
+            f"{percent_in_words(policy.assured_at)} confidence"
         )
     return ", ".join(said)
 
@@ -53,15 +53,21 @@ def settings_in_words(settings: dict[str, object]) -> str:
 
 
 def _prevalence(policy: Policy, one: str, observed: float | None) -> str:
-    own = "those that it was chosen on"
+    """Which share of genuine pairs it counts with; one that was stated is not that of the pairs."""
     if policy.prevalence == OBSERVED and observed is None:
-        return f"where pairs show one {one} as often as {own}"
+        return f"where pairs show one {one} as often as those that it was chosen on"
     if policy.prevalence == OBSERVED:
-        return f"where {_percent(observed or 0.0)} of the pairs show one {one}, as of {own}"
+        return f"where {percent_in_words(observed or 0.0)} of the pairs show one {one}"
     half = policy.prevalence in (BALANCED, 0.5)
-    share = "half" if half else _percent(float(policy.prevalence))
-    return f"where {share} of the pairs show one {one}"
+    share = "half" if half else percent_in_words(float(policy.prevalence))
+    return f"as if {share} of the pairs showed one {one}"
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+def percent_in_words(share: float) -> str:
+    """A share, 0..1, in per cent: three digits, and as many more as tell it from all.
+
+    >>> percent_in_words(0.0001169), percent_in_words(0.5), percent_in_words(0.99995)
+    ('0.0117 %', '50 %', '99.995 %')
+    """
+    short = f"{100 * share:.3g}"
+    return f"{100 * share:.15g} %" if short == "100" else f"{short} %"
