@@ -183,8 +183,22 @@ class Twins(siamese.NoCropper):
 """
 
 
-def test_a_croppers_own_file_is_imported_by_the_processes(heap, tmp_path):
+def test_no_more_processes_are_started_than_have_something_to_do(heap, monkeypatch):
+    started = []
+
+    def over(work, tasks, *, workers):
+        started.append(workers)
+        return [work(*task) for task in tasks]
+
+    monkeypatch.setattr(looks, "over_processes", over)
+    names = [str(heap / "0.png")] * 20
+    assert [one.file for one in looks.looks_at(names, Crowd(32), 99_999)] == names
+    assert started == [3]
+
+
+def test_a_croppers_own_file_is_imported_by_the_processes(heap, tmp_path, monkeypatch):
     """They would not know its class: it is in no package."""
+    monkeypatch.setattr(looks, "_CHUNK", 1)
     (tmp_path / "twins.py").write_text(PLUGIN)
     try:
         import_plugin(str(tmp_path / "twins.py"))
