@@ -128,6 +128,7 @@ class Gallery:
         Raises:
             FaceError: none of the photographs could be enrolled, and one is required; it says why.
             ConfigError: no name, no photographs, or ``jobs`` below 1.
+            CacheError: a process that looked for faces was killed.
         """
         shown = self._name(name)
         given = as_photographs(photographs)
