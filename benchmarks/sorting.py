@@ -226,6 +226,8 @@ if __name__ == "__main__":
     if args.speed:
         speed(Path(args.lfw), args.speed, args.parts)
         raise SystemExit
+    if args.embeddings is None:
+        parser.error("give EMBEDDINGS, or --speed N")
     verifier = siamese.Verifier.pretrained()
     kept = np.load(args.embeddings)
     tested = sorted({normalise_identity(n) for n in siamese.lfw_view2(args.lfw).identities})

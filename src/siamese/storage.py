@@ -27,6 +27,20 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def flush_to_disk(path: Path) -> None:
+    """Have a file that was written survive a loss of power, and its name.
+
+    Raises:
+        OSError: as from opening it, or from a disk that fails.
+    """
+    for place in (path, path.parent):  # Windows opens no folder
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """Write JSON, making the folder; NaN is refused, since it is not JSON."""
     path = Path(path)

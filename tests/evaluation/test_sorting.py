@@ -1,5 +1,6 @@
 """Heaps of photographs: by any number of processes, stopped anywhere, the same table."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.evaluation.crowd import Crowd
-from tests.helpers import write_image
+from tests.helpers import assert_says, write_image
 from tests.inference.test_bundle import bundle
 
 import siamese
 from siamese.cli.main import main
 from siamese.errors import CalibrationError, ConfigError, DataError, FaceError, ImageError
+from siamese.evaluation import sorted_files
 from siamese.evaluation.folder_sorting import sort_folder
 from siamese.evaluation.sorting import sort_photographs
 from siamese.faces.croppers.base import CROPPERS
@@ -153,6 +155,38 @@ def test_other_settings_and_lists_of_pairs_are_no_work_of_it(heap, tmp_path, mon
     assert sort_folder(heap, verifier, out, threshold=0.01).found > 0
 
 
+def test_work_is_removed_when_the_table_is_on_the_disk_and_nothing_else(
+    heap, tmp_path, monkeypatch
+):
+    """A loss of power would leave neither; and the folder may be somebody's own."""
+    out, parts, synced = tmp_path / "people.csv", tmp_path / "people.csv.parts", []
+    parts.mkdir()
+    (parts / "mine.txt").write_text("mine")
+    sync = os.fsync
+
+    def syncing(descriptor):
+        assert (parts / "photographs.jsonl").exists()
+        synced.append(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    sort_folder(heap, crowd(), out)
+    assert synced == [out.stat().st_ino, tmp_path.stat().st_ino]
+    assert [path.name for path in parts.iterdir()] == ["mine.txt"]
+
+
+def test_where_the_table_cannot_be_written_its_work_is_kept(heap, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sorted_files, "write_whole", full)
+        with pytest.raises(DataError) as caught:
+            sort_folder(heap, crowd(), tmp_path / "people.csv")
+    assert_says(caught.value, "people.csv", "No space left", "run it again", "goes on")
+    assert sort_folder(heap, crowd(), tmp_path / "people.csv").found == 10
+
+
 def test_crops_are_taken_before_many_more_are_made(monkeypatch):
     """joblib works on, however slowly its results are taken."""
     given = []
@@ -183,8 +217,22 @@ class Twins(siamese.NoCropper):
 """
 
 
-def test_a_croppers_own_file_is_imported_by_the_processes(heap, tmp_path):
+def test_no_more_processes_are_started_than_have_something_to_do(heap, monkeypatch):
+    started = []
+
+    def over(work, tasks, *, workers):
+        started.append(workers)
+        return [work(*task) for task in tasks]
+
+    monkeypatch.setattr(looks, "over_processes", over)
+    names = [str(heap / "0.png")] * 20
+    assert [one.file for one in looks.looks_at(names, Crowd(32), 99_999)] == names
+    assert started == [3]
+
+
+def test_a_croppers_own_file_is_imported_by_the_processes(heap, tmp_path, monkeypatch):
     """They would not know its class: it is in no package."""
+    monkeypatch.setattr(looks, "_CHUNK", 1)
     (tmp_path / "twins.py").write_text(PLUGIN)
     try:
         import_plugin(str(tmp_path / "twins.py"))

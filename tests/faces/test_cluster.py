@@ -317,6 +317,14 @@ def test_images_over_which_workers_are_killed_again_and_again_are_an_error(proce
     assert_says(caught.value, "killed", "memory", "run again")
 
 
+def test_who_takes_no_more_results_is_told_nothing_of_them(recwarn):
+    """As after Ctrl-C."""
+    found = over_processes(abs, [(n,) for n in range(40)], workers=2)
+    assert next(found) >= 0
+    found.close()
+    assert not recwarn.list
+
+
 def test_a_process_of_this_machine_that_is_killed_is_an_error():
     with pytest.raises(CacheError) as caught:
         list(over_processes(signal.raise_signal, [(signal.SIGKILL,)] * 4, workers=2))

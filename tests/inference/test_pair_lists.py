@@ -59,7 +59,10 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_verdicts_are_those_of_verify_and_bad_rows_say_why(listed, photographs, tmp_path, jobs):
+def test_verdicts_are_those_of_verify_and_bad_rows_say_why(
+    listed, photographs, tmp_path, monkeypatch, jobs
+):
+    monkeypatch.setattr(looks, "_CHUNK", 2)  # so few photographs would be one process's
     verifier = Verifier(bundle(threshold=0.3))
     found = verify_list(verifier, listed, tmp_path / "out.csv", photographs, jobs=jobs)
     rows = rows_of(tmp_path / "out.csv")

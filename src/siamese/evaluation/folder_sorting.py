@@ -41,6 +41,7 @@ def sort_folder(
             be written.
         ConfigError: ``out`` exists already, or is being made by another program; ``OUT.parts``
             cannot be written; settings that are not possible.
+        CacheError: a process that looked for faces was killed; the same call goes on.
         CalibrationError: ``threshold`` is no number; see :func:`siamese.cluster_embeddings`.
     """
     out = Path(out).expanduser()

@@ -90,7 +90,8 @@ def write_table(sorting: Sorting, path: str | Path, root: str | Path) -> Path:
         write_whole(target, text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise DataError(
-            f"{target}: cannot be written ({error.strerror or error}); choose another place"
+            f"{target}: cannot be written ({error.strerror or error}); free some space and run it "
+            f"again: it goes on"
         ) from error
     return target
 

@@ -118,6 +118,7 @@ def sort_photographs(
     Raises:
         DataError: no photographs, or no face on any of them.
         ConfigError: ``jobs`` below 1.
+        CacheError: a process that looked for faces was killed.
         ConfigError, CalibrationError: see :func:`siamese.cluster_embeddings`.
     """
     if isinstance(photographs, (str, Path)):

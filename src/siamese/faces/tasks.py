@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,13 +116,19 @@ def _joblib(
     parallel = Parallel(
         n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
     )
+    found = parallel(delayed(work)(*task) for task in tasks)
     try:
-        yield from parallel(delayed(work)(*task) for task in tasks)
+        for one in found:  # noqa: UP028 (`yield from` would close it before what follows)
+            yield one
     except TerminatedWorkerError as error:
         raise CacheError(
-            "a cropping process was killed, probably for memory; run again with fewer workers "
-            "(they resume)"
+            "a process that looked at images was killed, probably for memory; run again with fewer "
+            "of them (workers, jobs, --jobs): what was kept until then is used"
         ) from error
+    finally:
+        with warnings.catch_warnings():  # joblib's advice to who wants no more results
+            warnings.simplefilter("ignore")
+            found.close()
 
 
 def _dask(

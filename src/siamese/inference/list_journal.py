@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +24,7 @@ from siamese.faces.align import Box
 from siamese.faces.quality import Quality
 from siamese.inference.photograph import KeptFace, Photograph
 from siamese.reading import open_regular
+from siamese.storage import flush_to_disk
 
 VERSION = 2  # 1 had one face for each photograph
 _LOCK, _LINES = "lock", "photographs.jsonl"
@@ -79,13 +79,14 @@ class ListJournal:
 
     Attributes:
         kept: file -> (stamp, photograph), from a run that was stopped.
-        note: why an earlier run's work is not used; None where it is, or there was none.
+        note: why an earlier run's work was removed; None where it is used, or there was none.
 
     Raises:
         ConfigError: another program makes the same file, or the folder cannot be written.
     """
 
     def __init__(self, out: Path, settings: Mapping[str, Any]) -> None:
+        self._out = out
         self.folder = out.with_name(f"{out.name}.parts")
         self.kept: dict[str, tuple[Stamp, Photograph]] = {}
         self.note: str | None = None
@@ -157,8 +158,14 @@ class ListJournal:
             ) from error
 
     def remove(self) -> None:
-        """Remove it: the file is written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove it, since the file is written; what others put into its folder stays."""
+        with contextlib.suppress(OSError):
+            flush_to_disk(self._out)  # before what it was made of is gone
+        for name in (_LINES, _LOCK):
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def _write(self, line: msgspec.Struct) -> None:
         assert self._stream is not None
@@ -178,7 +185,7 @@ class ListJournal:
             if header is None or header != _Header(VERSION, self._settings):
                 self.note = (
                     f"{self.folder.name} is of another network, or of other settings than these: "
-                    f"its work is not used"
+                    f"its work was removed, and begins anew"
                 )
                 return 0
             end, size = stream.tell(), 0

@@ -63,14 +63,15 @@ def looks_at(
     Args:
         files: n paths.
         cropper: which looks for what is compared.
-        jobs: processes; by default as many as pay, up to one per core.
+        jobs: processes at most; by default as many as pay, up to one per core.
         every_face: give all faces, not only the one that the cropper chooses.
 
     Raises:
         CacheError: a process was killed.
     """
     wanted = min(usable_cores(), 1 + len(files) // _WORTH) if jobs is None else jobs
-    if wanted == 1:
+    wanted = min(wanted, -(-len(files) // _CHUNK))  # more processes would have nothing to do
+    if wanted <= 1:
         for file in files:
             yield from _look_at([file], every_face, cropper)
         return

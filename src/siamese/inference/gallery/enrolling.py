@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from siamese.errors import FaceError, ImageError
+from PIL import Image
+
+from siamese.errors import ConfigError, FaceError, ImageError
 from siamese.inference.gallery.enrolled import Enrolled
 from siamese.inference.gallery.results import Enrolment
 from siamese.inference.given_image import ImageLike, hash_of
@@ -56,6 +58,19 @@ class Given(NamedTuple):
     def place(self) -> str:
         """What to call it."""
         return self.file or f"<photograph {self.number}>"
+
+
+def as_photographs(given: ImageLike | Iterable[ImageLike]) -> list[Any]:
+    """The photographs of a person, of whom one may be given by itself.
+
+    Raises:
+        ConfigError: neither a photograph nor several.
+    """
+    if isinstance(given, (str, Path, Image.Image)) or hasattr(given, "__array__"):
+        return [given]
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"give one photograph or a list of them, not {given!r:.80}")
+    return list(given)
 
 
 def enrol_block(

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from siamese.bounds import check_whole
 from siamese.distances.verdict import is_match
 from siamese.errors import ConfigError, FaceError, GalleryError, printable
 from siamese.inference.gallery import stored
 from siamese.inference.gallery.enrolled import Enrolled
-from siamese.inference.gallery.enrolling import BLOCK, Account, Given, enrol_block
+from siamese.inference.gallery.enrolling import (
+    BLOCK,
+    Account,
+    Given,
+    as_photographs,
+    enrol_block,
+)
 from siamese.inference.gallery.nearest import Nearest, Rows, nearest_people
 from siamese.inference.gallery.results import Candidate, Enrolment, Identification
 from siamese.inference.gallery.search_threshold import RATE, SearchThreshold
@@ -123,10 +128,10 @@ class Gallery:
         Raises:
             FaceError: none of the photographs could be enrolled, and one is required; it says why.
             ConfigError: no name, no photographs, or ``jobs`` below 1.
+            CacheError: a process that looked for faces was killed.
         """
         shown = self._name(name)
-        one = isinstance(photographs, (str, Path, Image.Image)) or hasattr(photographs, "__array__")
-        given: list[Any] = [photographs] if one else list(photographs)  # type: ignore[arg-type]
+        given = as_photographs(photographs)
         if not given:
             raise ConfigError(f"no photographs of {shown!r} were given; give one or more")
         (made,) = self.enrol_people({shown: given}, jobs=jobs, progress=False)
@@ -137,7 +142,7 @@ class Gallery:
 
     def enrol_people(
         self,
-        people: Mapping[str, Sequence[ImageLike]],
+        people: Mapping[str, ImageLike | Iterable[ImageLike]],
         *,
         save_every: int | None = None,
         jobs: int | None = None,
@@ -150,8 +155,8 @@ class Gallery:
 
         Args:
             people: name -> photographs, as for :meth:`enrol`.
-            save_every: save (:meth:`save`) whenever so many were added, and at the end, so that no
-                more is lost where it is stopped; None: only in memory.
+            save_every: save (:meth:`save`) after so many photographs, where any of them was added:
+                no more is lost where it is stopped; None: only in memory.
             jobs: as for :meth:`enrol`.
             progress: show a progress bar where there is more than one photograph.
 
@@ -159,19 +164,30 @@ class Gallery:
             what became of each person's photographs, in order of ``people``.
 
         Raises:
-            ConfigError: no name, or ``save_every`` or ``jobs`` below 1. Nothing was added then.
-            GalleryError: it cannot be saved.
+            ConfigError: no name, no photographs where they should be, or ``save_every`` or ``jobs``
+                below 1. Nothing was added then.
+            GalleryError: it cannot be saved; of a gallery without a folder nothing was added then.
+            CacheError: a process that looked for faces was killed.
         """
         check_jobs(jobs)
         if save_every is not None:
             check_whole("save_every", save_every, 1, 1 << 30)
+            if self.folder is None:
+                raise GalleryError(
+                    "the gallery has no folder yet; save it first, or leave out save_every"
+                )
+        if not isinstance(people, Mapping):
+            raise ConfigError(
+                f"enrol_people takes a dictionary of names and photographs, not {people!r:.80}; of "
+                f"one person: enrol(name, photographs)"
+            )
         accounts = [Account(self._name(name)) for name in people]
         given = [
             Given(account, number, photograph)
             for account, photographs in zip(accounts, people.values(), strict=True)
-            for number, photograph in enumerate(photographs, start=1)
+            for number, photograph in enumerate(as_photographs(photographs), start=1)
         ]
-        size, since = save_every or BLOCK, 0
+        size = save_every or BLOCK
         with progress_bar("enrolling", len(given), progress and len(given) > 1) as advance:
             for start in range(0, len(given), size):
                 before = self.photographs
@@ -183,12 +199,8 @@ class Gallery:
                     added = self.photographs - before
                     if added:
                         self._index = None
-                since += added
-                if save_every is not None and since >= save_every:
+                if added and save_every is not None:
                     self.save()
-                    since = 0
-        if save_every is not None and since:
-            self.save()
         return [account.enrolment() for account in accounts]
 
     def add_embeddings(
