@@ -82,6 +82,7 @@ class ImageError(_OfImage):
 
 # What images are refused for, as it is counted.
 NO_FACE, SEVERAL_FACES, POOR_FACE = "no face", "several faces", "low quality"
+OF_SEVERAL = "several images"  # of which each has a reason of its own
 
 
 class FaceError(_OfImage):
@@ -91,7 +92,8 @@ class FaceError(_OfImage):
         path: of the image, or what it is called; of several the first, or "".
         reason: the cause alone, without the path or the remedy.
         remedy: what to do.
-        kind: ``"no face"``, ``"several faces"`` or ``"low quality"``: the reason as it is counted.
+        kind: ``"no face"``, ``"several faces"`` or ``"low quality"``: the reason as it is counted;
+            ``"several images"`` where each has a reason of its own.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from tests.inference.test_bundle import bundle
 
 import siamese.inference.looks as looks
 from siamese.cli.main import main
-from siamese.errors import ConfigError, ImageError
+from siamese.errors import ConfigError, ImageError, SiameseError
 from siamese.faces.croppers.base import Face, Look
 from siamese.faces.croppers.none import NoCropper
 from siamese.inference.list_journal import ListJournal, Stamp
@@ -254,6 +254,17 @@ def test_a_journal_line_of_another_length_is_no_line_of_it(tmp_path, listed, pho
             journal.keep(f"{n}.jpg", Stamp(1, 1), row)
     with ListJournal(tmp_path / "out.csv", verifier.settings) as again:
         assert sorted(again.kept) == ["0.jpg", "1.jpg"]
+
+
+def test_a_journal_that_cannot_be_read_locks_nobody_out(tmp_path):
+    first, second = (ListJournal(tmp_path / "out.csv", {}) for _ in range(2))
+    first.folder.mkdir()
+    os.mkfifo(first.folder / "photographs.jsonl")
+    with pytest.raises(SiameseError), first:
+        pass
+    (first.folder / "photographs.jsonl").unlink()
+    with second:
+        assert second.kept == {}
 
 
 def test_two_programs_do_not_make_one_file(tmp_path, listed, photographs):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import os
 import re
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +29,7 @@ WAIT_FOR_WORKERS = 300  # seconds: a queue of a cluster may start them later tha
 _ADDRESS = re.compile(r"(\w+://)?[^/\s]+:\d+|inproc://\S+")
 _DASK = "dask"
 _ASK = 5.0  # seconds after which the scheduler is asked for its workers, where nothing ends
+_LOOK = 1.0  # seconds between two looks at whether the process that started this one runs
 _AHEAD = 4  # tasks per worker, so that none waits for its next one
 
 
@@ -112,9 +115,16 @@ def _joblib(
     # as `spawn` would.
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from joblib.parallel import BACKENDS, get_active_backend
 
+    here = isinstance(get_active_backend()[0], BACKENDS["loky"])
+    of_its_own = {"initializer": _end_with, "initargs": (os.getpid(),)} if here else {}
     parallel = Parallel(
-        n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="4*n_jobs"
+        n_jobs=workers,
+        return_as="generator_unordered",
+        batch_size=1,
+        pre_dispatch="4*n_jobs",
+        **of_its_own,
     )
     found = parallel(delayed(work)(*task) for task in tasks)
     try:
@@ -129,6 +139,20 @@ def _joblib(
         with warnings.catch_warnings():  # joblib's advice to who wants no more results
             warnings.simplefilter("ignore")
             found.close()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it, also where that one was killed.
+
+    Else it would wait for ever: for a lock, or for somebody who reads what it found.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()
 
 
 def _dask(

@@ -97,6 +97,14 @@ class ListJournal:
 
     def __enter__(self) -> ListJournal:
         try:
+            self._open()
+        except BaseException:  # a file of another kind, too
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def _open(self) -> None:
+        try:
             self.folder.mkdir(exist_ok=True)
             with contextlib.suppress(NotImplementedError):  # a file system that knows no locks
                 self._lock.acquire()
@@ -113,12 +121,10 @@ class ListJournal:
                 f"give another name (--out)"
             ) from None
         except OSError as error:
-            self._lock.release()
             raise ConfigError(
                 f"{self.folder}: cannot be written ({error.strerror or error}); free some space or "
                 f"choose another place (--out)"
             ) from error
-        return self
 
     def __exit__(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 
 from siamese.bounds import check_whole
 from siamese.distances.verdict import is_match
-from siamese.errors import ConfigError, FaceError, GalleryError, printable
+from siamese.errors import OF_SEVERAL, ConfigError, FaceError, GalleryError, printable
 from siamese.inference.gallery import stored
 from siamese.inference.gallery.enrolled import Enrolled
 from siamese.inference.gallery.enrolling import (
@@ -137,7 +137,12 @@ class Gallery:
         (made,) = self.enrol_people({shown: given}, jobs=jobs, progress=False)
         if required and not made.added and not made.known:
             reasons = "; ".join(made.left_out.values())
-            raise FaceError("", f"no photograph of {shown!r} was enrolled: {reasons:.1000}")
+            raise FaceError(
+                "",
+                f"no photograph of {shown!r} was enrolled: {reasons:.1000}",
+                "give others of the same person",
+                OF_SEVERAL,
+            )
         return made
 
     def enrol_people(
