@@ -28,17 +28,20 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Have a file that was written survive a loss of power, and its name.
+    """Wait until a file or a folder is on the disk; of a folder where the system can do that.
+
+    A new name survives a loss of power when its folder is on the disk.
 
     Raises:
         OSError: as from opening it, or from a disk that fails.
     """
-    for place in (path, path.parent):  # Windows opens no folder
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:

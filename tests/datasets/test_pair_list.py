@@ -75,8 +75,10 @@ def test_bad_rows_stay_in_their_place(tmp_path):
     assert [row[2:] for row in found.cells][-1] == ["6", "7"]
 
 
-def test_a_line_for_excel_is_no_row(tmp_path):
-    found = read(tmp_path, "sep=;\r\nphoto_1;photo_2;note, more\r\nc.jpg;d.jpg;1\r\n")
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_line_for_excel_is_no_row(tmp_path, delimiter):
+    lines = "sep=;\r\nphoto_1;photo_2;note, more\r\nc.jpg;d.jpg;1\r\n"
+    found = read(tmp_path, lines.replace(";", delimiter))
     assert found.columns == ("photo_1", "photo_2", "note, more")
     assert [pair[:2] for pair in found.pairs] == [("c.jpg", "d.jpg")]
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tests.evaluation.crowd import Crowd
 from tests.helpers import assert_says, write_image
 from tests.inference.test_bundle import bundle
+from tests.interrupted import stopped_after
 
 import siamese
 from siamese.cli.main import main
@@ -92,20 +93,6 @@ def test_a_photograph_that_is_named_twice_is_looked_at_once(heap, monkeypatch):
     again = sort_photographs([heap / "2.png", heap / "more" / ".." / "2.png"], crowd())
     assert [face.number for face in again.faces] == [1, 2, 1, 2]
     assert len(done) == 1
-
-
-def stopped_after(monkeypatch, n):
-    """Let the n-th photograph end the program as Ctrl-C would."""
-    read, done = looks.read_image, []
-
-    def reading(path):
-        done.append(path)
-        if len(done) > n:
-            raise KeyboardInterrupt
-        return read(path)
-
-    monkeypatch.setattr(looks, "read_image", reading)
-    return done
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 11])

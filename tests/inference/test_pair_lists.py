@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tests.helpers import assert_says, write_image
 from tests.inference.test_bundle import bundle
+from tests.interrupted import stopped_after
 
 import siamese.inference.looks as looks
 from siamese.cli.main import main
@@ -149,20 +150,6 @@ def test_refusals_are_counted_by_their_reason(tmp_path, monkeypatch):
     assert found[0].error.startswith("0.png: no face found")
     assert found[1].error.startswith("2.png: 2 faces found")
     assert found[2].verification.faces == (1, 1)
-
-
-def stopped_after(monkeypatch, n):
-    """Let the n-th photograph end the program as Ctrl-C would."""
-    look, done = looks.read_image, []
-
-    def read(path):
-        done.append(path)
-        if len(done) > n:
-            raise KeyboardInterrupt
-        return look(path)
-
-    monkeypatch.setattr(looks, "read_image", read)
-    return done
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 6])

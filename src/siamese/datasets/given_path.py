@@ -16,10 +16,16 @@ def is_table(path: str | Path) -> bool:
     return Path(path).suffix.lower() in _TABLES
 
 
+def last_part(path: str | Path) -> str:
+    """The last part of a path; of one that ends in dots that of the folder it leads to."""
+    path = Path(path).expanduser()
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 def name_at(path: str | Path) -> str:
     """What the data set of :func:`table_at` is called: a folder by its name, a file by its stem."""
-    place = Path(path).expanduser().absolute()
-    return place.stem if is_table(place) else place.name
+    name = last_part(path)
+    return Path(name).stem if is_table(name) else name
 
 
 def table_at(

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from siamese.datasets.delimiters import DELIMITERS, said_delimiter
 from siamese.datasets.suffixes import is_image
 from siamese.errors import DataError, did_you_mean, first_line
 from siamese.reading import LARGEST_TEXT, exists, read_bytes, read_text
 
 _BOM = b"\xef\xbb\xbf"
-# Of a comma, a semicolon (spreadsheets of much of Europe) and a tab the first that parts two cells,
-# unless another one parts names of columns that are known.
-_DELIMITERS = (",", ";", "\t")
 # How the two columns are called: a, b, left, right, photo_1, image_a, "File 2", ...
 _WHAT = r"(?:photo|photograph|picture|image|img|file|filename|path|face)"
 _ENDS = (("a", "b"), ("1", "2"), ("left", "right"), ("one", "two"), ("one", "other"))
@@ -134,10 +132,6 @@ class PairList:
         return f"PairList({len(self):,} pairs)"
 
 
-# A first line by which Excel is told what parts cells.
-_EXCELS = re.compile("sep=([,;\t])")
-
-
 def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], str, bool]:
     """All rows up to the last that is not empty, the delimiter, and whether there is a mark."""
     try:
@@ -151,11 +145,9 @@ def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], s
         raise DataError(
             f"{str(path)!r:.200}: no UTF-8 CSV file ({first_line(error)}); save it as one"
         ) from error
-    lines = text.splitlines()
-    start = next((line for line in lines if line.strip()), "")
-    if said := _EXCELS.fullmatch(start.strip()):  # which is no row of the list
-        text = text[text.index(start) + len(start) :].lstrip("\r\n")
-    delimiter = said[1] if said else _delimiter(start, columns)
+    said, text = said_delimiter(text)
+    start = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = said or _delimiter(start, columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     line = 1
@@ -176,8 +168,11 @@ def _rows(path: Path, columns: Sequence[str] | None) -> tuple[list[list[str]], s
 
 
 def _delimiter(line: str, columns: Sequence[str] | None) -> str:
-    """What parts the cells of a first line."""
-    parted = {d: found for d in _DELIMITERS if len(found := _cells(line, d)) > 1}
+    """What parts the cells of a first line.
+
+    The first that parts two cells, unless another one parts names of columns that are known.
+    """
+    parted = {d: found for d in DELIMITERS if len(found := _cells(line, d)) > 1}
     for delimiter, found in parted.items():
         header = [cell.strip() for cell in found]
         if _known(header) if columns is None else set(columns) <= set(header):

@@ -46,7 +46,7 @@ def sort_folder(
     """
     out = Path(out).expanduser()
     check_table(out, overwrite)
-    check_settings(threshold, linkage, jobs)
+    threshold = check_settings(threshold, linkage, jobs)
     files = photographs_in(folder)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from siamese.data.prepared import PreparedData
 from siamese.data.tta import TestTimeAugmentation
+from siamese.datasets.given_path import last_part
 from siamese.datasets.identities import IdentityTable
 from siamese.datasets.other_data import OTHER
 from siamese.distances.base import Distance, as_distance
@@ -211,7 +212,7 @@ def recalibrate(
     if measured.gain is not None:
         own = measured.own
         old = calibrate_pairs(own, rule, OTHER, probability=None, beside=(before.threshold,))
-    name = data.name if isinstance(data, IdentityTable) else _name_of(Path(data))
+    name = data.name if isinstance(data, IdentityTable) else last_part(data)
     facts: dict[str, Any] = {"data": name, "threshold_before": before.threshold}
     if measured.gain is not None:
         facts["distance"] = measured.gain.to_dict()
@@ -246,11 +247,6 @@ def recalibrate(
             found.point.stated_prevalence,
         ),
     )
-
-
-def _name_of(path: Path) -> str:
-    """The last part of a path; of one that ends in dots that of the folder it leads to."""
-    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 class _Measured(NamedTuple):

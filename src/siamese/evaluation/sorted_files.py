@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from siamese.datasets.delimiters import DELIMITERS, said_delimiter
 from siamese.datasets.identities import normalise_identity
 from siamese.errors import DataError, ImageError
 from siamese.evaluation.sorting import Sorting
@@ -122,10 +122,8 @@ def read_table(path: str | Path) -> list[FaceRow]:
 
 def _reader(text: str) -> csv.DictReader[str]:
     """Lines of a table; spreadsheets of much of Europe part cells by semicolons, others by tabs."""
-    first = text.partition("\n")[0]
-    if re.fullmatch("sep=[,;\t]\r?", first):  # tells Excel what parts cells
-        text = text.partition("\n")[2]
-    for delimiter in ";\t,":
+    _, text = said_delimiter(text)
+    for delimiter in reversed(DELIMITERS):  # last the comma, which names of files hold
         found = csv.DictReader(
             io.StringIO(text, newline=""), delimiter=delimiter, restval="", strict=True
         )

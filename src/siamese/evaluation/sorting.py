@@ -125,12 +125,15 @@ def sort_photographs(
         files = photographs_in(photographs)
     else:
         files = [Path(path) for path in photographs]
-    check_settings(threshold, linkage, jobs)
+    threshold = check_settings(threshold, linkage, jobs)
     return sorted_photographs(files, verifier, threshold, linkage, jobs=jobs, progress=progress)
 
 
-def check_settings(threshold: float | None, linkage: str, jobs: int | None) -> None:
+def check_settings(threshold: float | None, linkage: str, jobs: int | None) -> float | None:
     """Refuse settings of :func:`sort_photographs` before any work is done.
+
+    Returns:
+        the threshold, as a plain number.
 
     Raises:
         ConfigError: one that is not possible.
@@ -138,8 +141,7 @@ def check_settings(threshold: float | None, linkage: str, jobs: int | None) -> N
     """
     check_linkage(linkage)
     check_jobs(jobs)
-    if threshold is not None:
-        as_threshold(threshold)
+    return None if threshold is None else as_threshold(threshold)
 
 
 def sorted_photographs(
@@ -175,9 +177,7 @@ def sorted_photographs(
             + "; give photographs of people, or another bundle"
         )
     embeddings = seen.all_rows(real)
-    limit = (
-        sorting_threshold(verifier, embeddings) if threshold is None else as_threshold(threshold)
-    )
+    limit = sorting_threshold(verifier, embeddings) if threshold is None else threshold
     labels = cluster_embeddings(embeddings, limit, _measure(verifier), linkage)
     distances = _to_the_others(embeddings, labels, verifier)
     width = max(4, len(str(int(labels.max()) + 1)))

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from siamese.errors import CacheError
 from siamese.faces.packs import BLOCK, CROP_NAME, ENTRY, FOLDER, LOCK, Packs, code_of, packs_of
 from siamese.progress import progress_bar
-from siamese.storage import write_whole
+from siamese.storage import flush_to_disk, write_whole
 
 MOST_CROPS, MOST_BYTES = 100_000, 4 << 30  # in one pack
 
@@ -119,16 +119,16 @@ def _write_pack(home: Path, files: Sequence[Path]) -> int:
                 count += 1
         if not count:
             return 0
-        _to_disk(temporary)
+        flush_to_disk(temporary)
         os.replace(temporary, home / f"{name}.tar")
-        _to_disk(home)
+        flush_to_disk(home)
     finally:
         temporary.unlink(missing_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, entries[:count], allow_pickle=False)
     write_whole(home / f"{name}.npy", buffer.getvalue())
-    _to_disk(home / f"{name}.npy")
-    _to_disk(home)
+    flush_to_disk(home / f"{name}.npy")
+    flush_to_disk(home)
     return count
 
 
@@ -139,14 +139,3 @@ def _remove_if_packed(file: Path, packs: Packs | None) -> None:
     with contextlib.suppress(FileNotFoundError):
         if packs and place and packs.read(place) == file.read_bytes():
             file.unlink()
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file or a folder is on the disk; of a folder where the system can do that."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -167,6 +167,7 @@ class ListJournal:
         """Remove it, since the file is written; what others put into its folder stays."""
         with contextlib.suppress(OSError):
             flush_to_disk(self._out)  # before what it was made of is gone
+            flush_to_disk(self._out.parent)
         for name in (_LINES, _LOCK):
             with contextlib.suppress(OSError):
                 (self.folder / name).unlink()

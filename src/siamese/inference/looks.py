@@ -105,8 +105,8 @@ def _look_at(files: Sequence[str], every_face: bool, cropper: Cropper) -> list[S
                 look = cropper.look(image)
                 done.append(Seen(file, look.faces, (look.face,)))
         except ImageError as error:
-            text = f"{error.reason}; {error.remedy}"
-            done.append(Seen(file, None, None, text, error.reason.partition(" (")[0]))
+            reason = error.reason.partition(" (")[0]
+            done.append(Seen(file, None, None, error.without_path, reason))
         except MemoryError:
             done.append(Seen(file, None, None, f"{NO_MEMORY}; scale the image down", NO_MEMORY))
         except ValueError as error:  # a fixed box beside the image

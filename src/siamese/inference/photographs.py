@@ -100,8 +100,9 @@ def embedded_photographs(
     stamps = {} if journal is None else {file: Stamp.of(Path(file)) for file in files}
     if journal is not None:
         for file in files:
-            if file in journal.kept and journal.kept[file][0] == stamps[file]:
-                done.add(file, journal.kept[file][1])
+            stamp, found = journal.kept.pop(file, (None, None))  # held once
+            if found is not None and stamp == stamps[file]:
+                done.add(file, found)
     done.went_on = len(done)
     advance(done.went_on)
     wanted = [file for file in files if file not in done]

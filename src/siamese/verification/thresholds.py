@@ -122,8 +122,7 @@ def calibrate_pairs(
         CalibrationError: no genuine or no impostor pair, or pairs that cannot support the policy.
     """
     policy = policy or MaxF1()
-    check = policy.check_every_pair if distances.every_pair else policy.check
-    check(distances.genuine, distances.impostor)
+    policy.check(distances.genuine, distances.impostor, every_pair=distances.every_pair)
     # The pass that counts the pairs must know what for.
     if intervals:
         distances.expect_draws()

@@ -28,6 +28,7 @@ from msgspec import Meta, Struct
 from siamese.errors import GalleryError, MissingDependencyError, first_line
 from siamese.inference.gallery.segment import Segment, plain
 from siamese.reading import Unreadable, open_regular, read_bytes
+from siamese.storage import flush_to_disk
 
 INDEX, LOCK = "gallery.json", ".lock"
 VERSION = 1
@@ -292,12 +293,8 @@ def _write_whole(path: Path, *parts: bytes | memoryview) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    with contextlib.suppress(OSError):  # Windows opens no folder
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError):
+        flush_to_disk(path.parent)
 
 
 def _damaged(folder: Path, error: BaseException) -> GalleryError:

@@ -26,11 +26,6 @@ OBSERVED, BALANCED = "observed", "balanced"
 # 30 errors the true rate is within 30 % of the observed one, with 90 % confidence, if the pairs are
 # independent.
 RULE_OF = 30
-# Advice in an error, up to what else may be done; it does not help where these are all pairs.
-TAKE_ALL_PAIRS = (
-    "on all pairs of your identities (siamese.AllPairs(), pairs=all_pairs, siamese calibrate "
-    "BUNDLE --data IDENTITIES --pairs all_pairs), or "
-)
 # Values this near to the best, as parts of the largest, are compared again as exact fractions.
 NEAR = 1e-11
 # Rounding errors of an objective's values, as parts of the largest of them.
@@ -152,16 +147,14 @@ class Policy:
         """Name and settings, as an operating point records them."""
         return POLICIES.settings(self)
 
-    def check(self, genuine: int, impostor: int) -> None:
-        """Raise :class:`CalibrationError` where so many pairs cannot support the policy."""
-        check_both_kinds(genuine, impostor)
+    def check(self, genuine: int, impostor: int, *, every_pair: bool = False) -> None:
+        """Raise :class:`CalibrationError` where so many pairs cannot support the policy.
 
-    def check_every_pair(self, genuine: int, impostor: int) -> None:
-        """:meth:`check` of all pairs of the images: its error does not advise to take those."""
-        try:
-            self.check(genuine, impostor)
-        except CalibrationError as error:
-            raise CalibrationError(str(error).replace(TAKE_ALL_PAIRS, "")) from None
+        Args:
+            genuine, impostor: how many pairs of either kind there are.
+            every_pair: whether these are all pairs of the images, so that no more can be taken.
+        """
+        check_both_kinds(genuine, impostor)
 
     def at(self, prevalence: float) -> Policy:
         """The same policy at that prevalence, if it takes the prevalence as observed.

@@ -16,7 +16,6 @@ from siamese.verification.policies.base import (
     POLICIES,
     ROUNDING,
     RULE_OF,
-    TAKE_ALL_PAIRS,
     Policy,
     Prevalence,
     check_rate,
@@ -96,7 +95,7 @@ class Fmr(Policy):
     def promised(self, recall: Any, fmr: Any, prevalence: float) -> Any:
         return fmr
 
-    def check(self, genuine: int, impostor: int) -> None:
+    def check(self, genuine: int, impostor: int, *, every_pair: bool = False) -> None:
         super().check(genuine, impostor)
         rate = self.pair_rate
         if self.confidence is None and rate * impostor < RULE_OF:
@@ -107,12 +106,16 @@ class Fmr(Policy):
                 smallest = f"the smallest rate that these support is {lowest}"
             search = "" if self.gallery is None else f" (of a search among {self.gallery:,}: "
             search += f"{self.rate:g})" if search else ""
+            all_pairs = (
+                "on all pairs of your identities (siamese.AllPairs(), pairs=all_pairs, siamese "
+                "calibrate BUNDLE --data IDENTITIES --pairs all_pairs), or "
+            )
             raise CalibrationError(
                 f"a false match rate of {float(rate):.4g}{search} cannot be known from "
                 f"{impostor:,} impostor "
                 f"pairs: it needs {RULE_OF} expected errors (rule of 30), that is "
                 f"{-(-least.numerator // least.denominator):,} pairs; {smallest}; calibrate "
-                f"{TAKE_ALL_PAIRS}on more identities"
+                f"{'' if every_pair else all_pairs}on more identities"
             )
 
     def objective(self, tp: Any, fp: Any, genuine: Any, impostor: Any, prevalence: Any) -> Any:
