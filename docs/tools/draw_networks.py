@@ -54,7 +54,7 @@ def _tower_input(tower: nn.Module) -> torch.Tensor:
 
 
 def draw(title: str, rows: list[Row], images: torch.Tensor) -> str:
-    """An SVG: a box for each row, as wide as its maps are large, from the image to the embedding."""
+    """An SVG, from image to embedding: a box for each row, as wide as its maps are large."""
     height = TOP + ROW * (len(rows) + 1) + sum(15 for row in rows if row.inside) + 14
     total = sum(row.parameters for row in rows)
     said = f"{title}: {total:,} parameters".replace(",", " ")

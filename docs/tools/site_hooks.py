@@ -7,8 +7,6 @@ paths of the repository, so that they are read on a forge, too; here these becom
 from __future__ import annotations
 
 import ast
-import os
-import posixpath
 import re
 import sys
 from pathlib import Path
@@ -19,15 +17,8 @@ from mkdocs.structure.files import File
 sys.path.insert(0, str(Path(__file__).parent))
 
 from public_names import file_name, groups
+from site_links import PAGES, ROOT, site_link
 
-ROOT = Path(__file__).parents[2]
-# Documents outside of docs/ that have a page here: file -> page.
-PAGES = {
-    "README.md": "index.md",
-    "CHANGELOG.md": "generated/changelog.md",
-    "CONTRIBUTING.md": "generated/contributing.md",
-    "benchmarks/RESULTS.md": "generated/benchmarks.md",
-}
 # Files that documents link to, and that readers download.
 DOWNLOADS = ("notebooks/*.ipynb", "examples/*/*", "LICENSE")
 _LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
@@ -43,7 +34,9 @@ def on_config(config: Any) -> Any:
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the reference, the documents outside of docs/, and what readers download."""
-    generated = {f"reference/{file_name(g)}": _group_page(g, names) for g, names in groups().items()}
+    generated = {
+        f"reference/{file_name(g)}": _group_page(g, names) for g, names in groups().items()
+    }
     generated["reference/index.md"] = _overview()
     for source, page in PAGES.items():
         if page.startswith("generated/"):
@@ -61,32 +54,6 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links between files of the repository into links between pages of the site."""
     here = page.file.src_uri
     return _LINK.sub(lambda m: m[1] + site_link(m[2], here) + m[3], markdown)
-
-
-def site_link(target: str, page: str) -> str:
-    """The link of the site for a link in a document of the repository.
-
-    >>> site_link("../benchmarks/RESULTS.md", "learning.md")
-    'generated/benchmarks.md'
-    >>> site_link("../docs/search.md", "generated/benchmarks.md")
-    '../search.md'
-    >>> site_link("https://example.org", "learning.md")
-    'https://example.org'
-    """
-    if "://" in target or target.startswith("mailto:"):
-        return target
-    origin = next((source for source, at in PAGES.items() if at == page), None)
-    folder = posixpath.dirname(origin if page.startswith("generated/") and origin else f"docs/{page}")
-    there = posixpath.normpath(posixpath.join(folder, target))
-    if there in PAGES:
-        there = PAGES[there]
-    elif there.startswith("docs/"):
-        there = there.removeprefix("docs/")
-    elif (ROOT / there).is_file():
-        there = f"files/{there}"
-    else:
-        return target
-    return os.path.relpath(there, posixpath.dirname(page) or ".").replace(os.sep, "/")
 
 
 def _title(group: str) -> str:
