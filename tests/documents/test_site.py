@@ -58,7 +58,12 @@ def test_every_page_has_its_place():
 def test_nothing_comes_from_elsewhere():
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert settings["theme"]["font"] is False
-    own = [ROOT / "mkdocs.yml", *TOOLS.glob("*.css"), *TOOLS.glob("*.js"), *(ROOT / "docs" / "images").rglob("*.svg")]
+    own = [
+        ROOT / "mkdocs.yml",
+        *TOOLS.glob("*.css"),
+        *TOOLS.glob("*.js"),
+        *(ROOT / "docs" / "images").rglob("*.svg"),
+    ]
     for file in own:
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://", text), file
