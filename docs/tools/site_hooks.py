@@ -69,6 +69,16 @@ def _group_page(group: str, names: dict[str, str]) -> str:
                 "its own documentation describes it.\n"
             )
             continue
+        if name.isupper():
+            kinds = name.lower().replace("_", " ")
+            parts.append(
+                f"## siamese.{name} {{#siamese.{name}}}\n\nThe registry of {kinds}: names, by which "
+                f"bundles, checkpoints and settings know them, to classes. "
+                f"`sorted(siamese.{name})` lists the names; "
+                f'`@siamese.{name}.register("a_name")` above a class of yours enters it '
+                "([extending](../extending.md)).\n"
+            )
+            continue
         parts.append(
             f"[](){{#siamese.{name}}}\n\n::: {path}\n    options:\n      heading: siamese.{name}\n"
             f"      toc_label: {name}\n"
