@@ -72,9 +72,9 @@ def _group_page(group: str, names: dict[str, str]) -> str:
         if name.isupper():
             kinds = name.lower().replace("_", " ")
             parts.append(
-                f"## siamese.{name} {{#siamese.{name}}}\n\nThe registry of {kinds}: names, by which "
-                f"bundles, checkpoints and settings know them, to classes. "
-                f"`sorted(siamese.{name})` lists the names; "
+                f"## siamese.{name} {{#siamese.{name}}}\n\n"
+                f"The registry of {kinds}: names, by which bundles, checkpoints and settings know "
+                f"them, to classes. `sorted(siamese.{name})` lists the names; "
                 f'`@siamese.{name}.register("a_name")` above a class of yours enters it '
                 "([extending](../extending.md)).\n"
             )

@@ -3,6 +3,7 @@
 That no link or anchor is broken is MkDocs' to say: `make docs`.
 """
 
+import doctest
 import inspect
 import re
 import sys
@@ -33,6 +34,15 @@ def test_names_of_the_reference_are_where_they_are_said_to_be():
         module = value.__module__
         ours = path.rpartition(".")[0]
         assert module == ours or not module.startswith("siamese"), f"{name}: {module}, {ours}"
+
+
+def test_examples_of_the_tools_are_right():
+    import site_links
+
+    for module in (public_names, site_links):
+        done = doctest.testmod(module)
+        assert done.attempted
+        assert not done.failed
 
 
 def test_no_two_groups_share_a_page():
