@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from public_names import public_names
 
+_CODE_FOLLOWS = re.compile(
+    r"::(?=\n\s*\n +)"
+)  # reStructuredText's; Markdown needs the indent alone
 _ROLE = re.compile(r":(?:class|func|meth|attr|mod|data|exc|obj):`~?([^`<]*?)`")
 
 
@@ -29,9 +32,8 @@ class Roles(griffe.Extension):
 
     def _walk(self, part: Any, package: griffe.Module) -> None:
         if part.docstring:
-            part.docstring.value = _ROLE.sub(
-                lambda m: self._link(m[1], part, package), part.docstring.value
-            )
+            text = _CODE_FOLLOWS.sub(":", part.docstring.value)
+            part.docstring.value = _ROLE.sub(lambda m: self._link(m[1], part, package), text)
         for member in getattr(part, "members", {}).values():
             if not member.is_alias:
                 self._walk(member, package)
