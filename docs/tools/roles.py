@@ -16,9 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from public_names import public_names
 
-_CODE_FOLLOWS = re.compile(
-    r"::(?=\n\s*\n +)"
-)  # reStructuredText's; Markdown needs the indent alone
+# What reStructuredText has before code; Markdown needs the indent alone.
+_CODE_FOLLOWS = re.compile(r"::(?=\n\s*\n +)")
 _ROLE = re.compile(r":(?:class|func|meth|attr|mod|data|exc|obj):`~?([^`<]*?)`")
 
 
