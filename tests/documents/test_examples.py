@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.documents.examples import PAGES, ROOT, blocks, commands, spoken_of
-from tests.documents.world import build, given
+from tests.documents.world import given
 
 import siamese
 from siamese.cli.main import COMMANDS, Parser, _parsers
@@ -22,9 +22,6 @@ SHORTER = {
 }
 # Pages that train, beside the README, which trains alike: `make test-docs` runs them.
 LONG = {"index.md"}
-REGISTRIES = (
-    "BACKBONES", "CROPPERS", "DISTANCES", "LOSSES", "PAIR_RULES", "POLICIES", "SPLIT_PROTOCOLS",
-)  # fmt: skip
 
 
 def name(page):
@@ -33,23 +30,6 @@ def name(page):
 
 def with_python():
     return [page for page in PAGES if blocks(page, "python")]
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("documents") / "world")
-
-
-@pytest.fixture
-def world(built, tmp_path, monkeypatch):
-    """A copy of the world as the working folder; what an example registers is forgotten."""
-    folder = shutil.copytree(built, tmp_path / "world")
-    monkeypatch.chdir(folder)
-    yield folder
-    for registry in REGISTRIES:
-        classes = getattr(siamese, registry)._classes
-        for own in [n for n, c in classes.items() if not c.__module__.startswith("siamese.")]:
-            del classes[own]
 
 
 def run_page(page):

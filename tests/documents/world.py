@@ -19,7 +19,7 @@ import siamese
 
 def build(folder: Path) -> Path:
     """Make the world; costs some seconds of one core."""
-    for name in ("pictures", "my-people", "other-people"):
+    for name in ("pictures", "other-people"):
         write_identities(folder / name, [3] * 30)
     lines = []
     for fold in range(2):
@@ -49,15 +49,17 @@ def _photographs(folder: Path) -> None:
         "ann_1": "s1/1",
         "ann_2": "s1/3",
         "group": "s2/1",
+        "photographs/one": "s1/1",
+        "photographs/other": "s1/3",
+        **{f"people/person {p}/{n}": f"s{p}/{n}" for p in (1, 2, 3) for n in (1, 3)},
+        **{f"my-people/s{p}/{n}": f"s{p}/{n}" for p in range(4, 10) for n in (1, 3, 5)},
     }.items():
         with Image.open(orl / f"{of}.pgm") as face:
             large = face.convert("RGB").resize((2 * face.width, 2 * face.height))
         photograph = Image.new("RGB", (large.width + 80, large.height + 80), (120, 120, 120))
         photograph.paste(large, (40, 40))
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         photograph.save(folder / f"{name}.jpg")
-    (folder / "photographs").mkdir()
-    for name in ("one", "other"):
-        shutil.copy(folder / f"{name}.jpg", folder / "photographs")
     (folder / "pairs.csv").write_text("left,right\none.jpg,other.jpg\none.jpg,gone.jpg\n")
 
 
