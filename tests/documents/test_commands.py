@@ -26,7 +26,7 @@ NOT_RUN = {
 # What this small world cannot give, by its words -> what is said instead.
 REFUSED = {
     "fmr,rate=0.001": "rule of 30",
-    "fmr,rate=0.001,confidence=0.95": "at least 78",
+    "fmr,rate=0.001,confidence=0.95": "78 identities at the least",
     "fmr,rate=0.1": "A.jpg",
 }
 RUN = [
