@@ -26,10 +26,11 @@ test-docs: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m documents
 
 # The documentation as a site, in site/: no broken link or anchor. It opens without a server.
+# (With --quiet, MkDocs would not count its warnings.)
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/test.stamp
 	$(BIN)/python docs/tools/draw_networks.py --check
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: .venv/test.stamp
