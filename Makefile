@@ -1,12 +1,13 @@
 # make demo: train on the ORL faces, calibrate, test, verify two pairs.
 # make test: lint, types, tests.
 # make docs: the documentation as a site.
+# make package: wheel and sdist, and the demo from the installed wheel.
 PYTHON ?= python3
 BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-docs test-slow docs torture lint benchmarks baselines clean
+.PHONY: demo test test-docs test-slow docs torture lint package benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -50,11 +51,21 @@ lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Wheel and sdist into dist/; the wheel alone, in an environment of its own, runs the demo.
+package: .venv/test.stamp
+	rm -rf dist .venv/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv .venv/package
+	.venv/package/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  "siamese-lightning[demo,dlib-bin,pretrained] @ file://$$(ls $(CURDIR)/dist/*.whl)"
+	cd .venv/package && env -u PYTHONPATH bin/siamese demo
+
 benchmarks: .venv/test.stamp
 	$(BIN)/python benchmarks/cropping.py
 	$(BIN)/python benchmarks/imports.py
 
-# The predecessors and our recipes on their protocols, for docs/predecessors.md: hours. LFW=folder of people.
+# The predecessors and our recipes on their protocols, for docs/predecessors.md: hours.
+# LFW=folder of people.
 baselines: .venv/test.stamp
 	$(BIN)/python benchmarks/baselines.py "$(LFW)" --document docs/predecessors.md
 
@@ -75,4 +86,4 @@ baselines: .venv/test.stamp
 	touch $@ .venv/demo.stamp
 
 clean:
-	rm -rf .venv .cache site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

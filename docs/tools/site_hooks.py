@@ -105,7 +105,8 @@ def _overview() -> str:
     parts = [
         "# Reference\n",
         "Every public name of `siamese`. All are loaded when they are first used, so that "
-        "`import siamese` is quick. What is not listed here may change without notice.\n",
+        "`import siamese` is quick. What is not listed here may change without notice "
+        "([what is stable](../stability.md)).\n",
     ]
     for group, names in groups().items():
         links = " · ".join(f"[`{n}`]({file_name(group)}#siamese.{n})" for n in names)
