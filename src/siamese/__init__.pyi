@@ -74,6 +74,9 @@ from .verification.paired import PairedComparison as PairedComparison
 from .verification.paired import PairedFigure as PairedFigure
 from .verification.mcnemar import McNemar as McNemar
 
+# a run, or several, as one page
+from .report.run_report import write_report as write_report
+
 # what is doubtful about data
 from .evaluation.audit import audit_data as audit_data
 from .evaluation.audit import Audit as Audit

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
@@ -24,7 +26,8 @@ from siamese.evaluation.data import (
     pair_rule_of,
     run_manifest,
 )
-from siamese.evaluation.embedding import measure_splits
+from siamese.evaluation.doubts import doubts_of
+from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.evaluation.sources import (
     Source,
     UnfinishedRun,
@@ -90,16 +93,28 @@ class Work:
             progress=self.progress,
         )
 
+    def embed(
+        self, of: Bundle | Components, data: EvaluationData, tta: TestTimeAugmentation | None = None
+    ) -> dict[str, Tensor]:
+        """Split -> (N, D) embeddings, by a bundle's network."""
+        network = of.backbone.for_inference().to(self.device)
+        return embed_splits(network, data.datasets, tta)
+
     def measure(
         self, of: Bundle | Components, data: EvaluationData, tta: TestTimeAugmentation | None = None
     ) -> dict[str, PairDistances]:
         """Split -> the distances of its pairs, by a bundle's network and distance."""
-        return measure_splits(
-            of.backbone.for_inference().to(self.device),
+        return self.measure_embedded(of, data, self.embed(of, data, tta))
+
+    def measure_embedded(
+        self, of: Bundle | Components, data: EvaluationData, embeddings: Mapping[str, Tensor]
+    ) -> dict[str, PairDistances]:
+        """The same of images that are embedded already."""
+        return measure_embedded(
+            embeddings,
             of.distance.to(self.device),
             data.datasets,
             data.pair_rules,
-            tta,
             self.device,
         )
 
@@ -191,14 +206,19 @@ def evaluate_run(
         keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
     bundle = _at(bundle, policy, threshold)
     prepared = work.crop(manifest, bundle.cropper, pair_rule_of(rule, None), pairs is not None)
-    distances = work.measure(bundle, prepared, bundle.test_time_augmentation)
+    embeddings = work.embed(bundle, prepared, bundle.test_time_augmentation)
+    distances = work.measure_embedded(bundle, prepared, embeddings)
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(
         distances, bundle.operating_point, probability, manifest.caution, prepared.groups
     )
     remarks = (note, known, note_on_skipped(prepared.prepared), note_on_chance(evaluations))
     notes = tuple(text for text in remarks if text)
-    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, notes)
+    threshold = bundle.operating_point.threshold
+    suspected = doubts_of(embeddings, bundle.distance, prepared.datasets, threshold)
+    return RunEvaluation(
+        bundle, evaluations, distances, prepared, recalibrated, notes, suspicions=suspected
+    )
 
 
 def _check(

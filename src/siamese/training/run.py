@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, first_line
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.baselines import (
     before_training,
@@ -25,6 +25,7 @@ from siamese.evaluation.baselines import (
     fingerprint,
 )
 from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.report_data import write_run_report
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.bundle import RUN
@@ -75,6 +76,7 @@ def train(
     allow_changes: bool = False,
     overwrite: bool = False,
     plots: bool = True,
+    faces: bool = True,
     baselines: Sequence[str] = ("untrained", "descriptors"),
     verbose: bool = True,
 ) -> TrainingRun:
@@ -121,8 +123,11 @@ def train(
             named and refused.
         overwrite: remove what another run left in the folder, its pictures included; by default
             such a folder is refused, so that no run is lost and none is mixed with another.
-        plots: draw the pictures in ``plots/``; without them a short training ends sooner.
-            ``run.evaluation.write(folder, overwrite=True)`` draws most of them later.
+        plots: draw the pictures in ``plots/``, and ``report.html``; without them a short training
+            ends sooner. ``run.evaluation.write(folder, overwrite=True)`` draws most of them later,
+            :func:`siamese.write_report` the report.
+        faces: show images in ``report.html``; without them it can be given to others. (The
+            galleries in ``plots/`` show them.)
         baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
@@ -223,7 +228,7 @@ def train(
         run = replace(
             run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
         )
-        lead(here, lambda: _write_end(run))
+        lead(here, lambda: _write_end(run, data, plots, faces))
     if verbose:
         show(run, trained)
     return run
@@ -256,7 +261,9 @@ def _conclude(
     """
     module.eval()
     epoch, step = weights if weights[1] else (None, None)  # nothing was trained
-    evaluation = conclude(components, images, policy, epoch=epoch, step=step, provenance=facts)
+    evaluation = conclude(
+        components, images, policy, epoch=epoch, step=step, provenance=facts, doubts=True
+    )
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
@@ -327,11 +334,11 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
         write_history(folder / "history.csv", history)
         if draw:
             pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
-    run.evaluation.write(folder, plots=draw, overwrite=True)
+    run.evaluation.write(folder, plots=draw, report=False, overwrite=True)
 
 
-def _write_end(run: TrainingRun) -> None:
-    """The figures with baselines, and the last file of a run: where it lies, nothing is left."""
+def _write_end(run: TrainingRun, data: ImageDataModule, draw: bool, faces: bool) -> None:
+    """Figures with baselines, the report, and the last file of a run: then nothing is left."""
     if run.evaluation.baselines and unnamed(run.evaluation.bundle.backbone) is None:
         run.evaluation.documented_bundle.save(run.bundle)  # its card has them beside its figures
     write_json(run.folder / "evaluation.json", run.evaluation.to_dict())
@@ -339,4 +346,10 @@ def _write_end(run: TrainingRun) -> None:
         "training_seconds": round(run.seconds, 2),
         "seconds_per_epoch": round(run.seconds_per_epoch, 3),
     }
+    try:
+        batch = (data.first_batch(), run.evaluation.data.datasets["train"])
+        write_run_report(run.evaluation, run.folder, faces=faces, draw=draw, batch=batch)
+    except Exception as error:  # the run is saved: no report is worth an error
+        reason = first_line(error) or type(error).__name__
+        print(f"note: no report was written: {reason}")
     write_json(run.folder / FINISHED, timing)
