@@ -20,15 +20,17 @@ from siamese.report.run_report import PAGE, write_report
 from siamese.report.stored_report import VERSION
 from siamese.report.thumbnails import thumbnail
 from siamese.storage import write_json, write_whole
-from siamese.verification.pair_distances import PairDistances
+from siamese.verification.pair_distances import PairDistances, PairSample
 from siamese.verification.probability import ProbabilityMap
 
 if TYPE_CHECKING:
     from siamese.evaluation.stages import RunEvaluation
 
 PAIRS = 12  # of either kind of mistake
+_ALIKE = 3  # of them that show the same two identities
 _BATCH = 24  # images of the first training batch
 _DOUBTS = 100  # suspected labels that are kept
+_NAMED = 5_000  # identities whose names are kept
 _HASHED = 500_000  # files that are compared by their hashes
 FILES = (PAGE, REPORT, ARRAYS)
 
@@ -72,9 +74,13 @@ def _described(
     doubts = _doubts(run, split)
     shown = _Shown(part.table.files, part.table.identities, doubts or {}, run.data.datasets[split])
     sample = run.distances[split].pairs_to_show(PAIRS)
+    labels = run.data.datasets[split].labels
     worst = {
-        "false_matches": galleries.false_matches(sample, point.threshold, PAIRS),
-        "false_non_matches": galleries.false_non_matches(sample, point.threshold, PAIRS),
+        kind: _varied(sample, choose(sample, point.threshold, len(sample.pairs)), labels)
+        for kind, choose in (
+            ("false_matches", galleries.false_matches),
+            ("false_non_matches", galleries.false_non_matches),
+        )
     }
     return {
         "version": VERSION,
@@ -87,6 +93,7 @@ def _described(
             name: _split(run.called(name), distances, point.threshold, probability)
             for name, distances in run.distances.items()
         },
+        "identities": _names(part.table.identities, labels),
         "pairs": _digest(part.table.files, part.table.identities),
         **{
             kind: [
@@ -108,6 +115,21 @@ def _described(
         "data": run.data.prepared.summary(),
         "notes": list(run.notes),
     }
+
+
+def _varied(sample: PairSample, rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The first rows of which no more than 3 are of the same two identities."""
+    kept: list[int] = []
+    seen: Counter[tuple[int, ...]] = Counter()
+    for row in rows.tolist():
+        sides = (int(sample.pairs.left[row]), int(sample.pairs.right[row]))
+        who = tuple(sorted(int(labels[side]) for side in sides))
+        seen[who] += 1
+        if seen[who] <= _ALIKE:
+            kept.append(row)
+        if len(kept) == PAIRS:
+            break
+    return np.asarray(kept, dtype=np.int64)
 
 
 def _split(
@@ -222,6 +244,17 @@ def _leaks(run: RunEvaluation) -> list[str]:
     if left_out:
         said.append(f"{len(left_out):,} files were left out as unreadable, or the same as others.")
     return said
+
+
+def _names(identities: Sequence[str], labels: np.ndarray) -> list[str]:
+    """Label -> identity; none where they are many."""
+    count = int(labels.max(initial=-1)) + 1
+    if count > _NAMED:
+        return []
+    names = [""] * count
+    for label, name in zip(labels.tolist(), identities, strict=True):
+        names[label] = name
+    return names
 
 
 def _digest(files: Sequence[str], identities: Sequence[str]) -> str:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from siamese.distances.verdict import is_match
 from siamese.report.page_parts import (
     PageGallery,
     PageImage,
@@ -19,6 +22,7 @@ from siamese.report.words import UNKNOWN, percent
 
 _COUNTS = ("identities", "images", "kept", "no_face", "several_faces", "skipped", "bad")
 _LACKS = "Not known: the folder does not have them."
+_WORST = 5  # identities that are listed
 _DOUBTS = 30  # suspected labels that are listed
 
 
@@ -37,7 +41,9 @@ def mistakes_section(record: RunRecord, faces: bool) -> PageSection:
         total = figures.confusion.get(count, len(pairs))
         share = percent(total / among) if among else UNKNOWN
         counted = f"{total:,} of {among:,} {kind} pairs ({share})"
-        counted += f"; the {len(pairs)} worst, each two images once." if pairs else "."
+        counted += (
+            f"; {len(pairs)} of the worst, at most 3 of the same two identities." if pairs else "."
+        )
         galleries.append(PageGallery(title, counted, [_pair(pair, faces) for pair in pairs]))
     said = [] if faces and stored.faces else ["Images are left out of this page (faces=false)."]
     if stored.doubts is None:
@@ -51,7 +57,34 @@ def mistakes_section(record: RunRecord, faces: bool) -> PageSection:
             f"look."
         )
     points = [_doubt(doubt) for doubt in (stored.doubts or [])[:_DOUBTS]]
-    return PageSection("mistakes", "The worst mistakes", said, galleries=galleries, points=points)
+    table = _worst_identities(record)
+    tables = [table] if table else []
+    return PageSection(
+        "mistakes", "The worst mistakes", said, tables=tables, galleries=galleries, points=points
+    )
+
+
+def _worst_identities(record: RunRecord) -> PageTable | None:
+    """Whose genuine pairs are missed most; None where pairs are not kept, or none is missed."""
+    pairs, stored = record.pairs, record.stored
+    if pairs is None or stored is None or not stored.identities:
+        return None
+    threshold = record.figures[record.judged].threshold
+    accepted = np.asarray(is_match(pairs.distances, threshold), dtype=bool)
+    own = pairs.labels[pairs.pairs.left]
+    size = max(len(stored.identities), int(pairs.labels.max()) + 1)
+    every = np.bincount(own[pairs.pairs.same], minlength=size)
+    missed = np.bincount(own[pairs.pairs.same & ~accepted], minlength=size)
+    order = np.lexsort([np.arange(size), -missed])[:_WORST]
+    rows = [
+        [stored.identities[i], f"{missed[i]:,} of {every[i]:,}", percent(missed[i] / every[i])]
+        for i in order.tolist()
+        if missed[i] and i < len(stored.identities)
+    ]
+    header = ["identity", "genuine pairs missed", "share"]
+    total = percent(float(missed.sum() / max(1, every.sum())))
+    note = f"Of all identities together {total} of the genuine pairs are missed."
+    return PageTable("Identities that are missed most", header, rows, note) if rows else None
 
 
 def _pair(pair: GalleryPair, faces: bool) -> PagePair:
@@ -110,6 +143,8 @@ def data_section(record: RunRecord) -> PageSection:
     points += [f"{_count(n)} files left out: {reason}" for reason, n in left_out.items()]
     tables += list(_skew(record))
     said = [] if tables else [_LACKS]
+    if record.skew and len(tables) < 2:
+        said.append("Every identity has as many images as every other: there is no skew.")
     caution = record.figures[record.judged].caution
     if caution:
         points.insert(0, f"{caution}.")
@@ -118,7 +153,7 @@ def data_section(record: RunRecord) -> PageSection:
 
 def _skew(record: RunRecord) -> Iterator[PageTable]:
     """How many images identities have; of data in which all have alike, nothing."""
-    rows = []
+    rows, skewed = [], False
     for split, found in record.skew.items():
         known = _mapping(found)
         values = [known.get(n) for n in ("identities", "images", "median", "mean")]
@@ -126,7 +161,8 @@ def _skew(record: RunRecord) -> Iterator[PageTable]:
         if all(isinstance(v, (int, float)) for v in (*values, deviation)):
             shown = [f"{values[0]:,}", f"{values[1]:,}", f"{values[2]:g}", f"{values[3]:.2f}"]
             rows.append([record.called(str(split)), *shown, f"{deviation:.2f}"])
-    if rows:
+            skewed |= bool(deviation)
+    if skewed:
         header = ["split", "identities", "images", "median", "mean", "standard deviation"]
         note = "Images of each identity. The larger the deviation, the more few identities count."
         yield PageTable("Skew", header, rows, note)

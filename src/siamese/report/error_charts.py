@@ -38,7 +38,10 @@ def roc_chart(lines: Lines, name: str = "roc") -> Chart | None:
     lowest = 1.0
     for place, (label, (curve, threshold)) in enumerate(shown.items()):
         x, fmr, tmr = rates_of(curve)
-        fmr, tmr = np.append(least, np.maximum(fmr, least)), np.append(_first(fmr, tmr), tmr)
+        some = fmr > 0  # without any false match there is but the best of them
+        first = float(tmr[~some].max(initial=0.0))
+        fmr = np.append(least, np.maximum(fmr[some], least))
+        tmr = np.append(first, tmr[some])
         axes.plot(fmr, tmr, drawstyle="steps-post", **_style(place))
         here = _at(curve, threshold)
         _point(axes, max(here[0], least), here[1], place)
@@ -53,8 +56,7 @@ def roc_chart(lines: Lines, name: str = "roc") -> Chart | None:
     axes.set(xlim=(least, 1), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
     _percent(axes, both=False)
     _name_point(axes, *_named(shown, least))
-    first = next(iter(shown.values()))
-    reached = _at(*first)
+    reached = _at(*next(iter(shown.values())))
     return drawing.finish(
         name,
         "ROC, where it matters",
@@ -188,11 +190,6 @@ def _weighted(share: float, factor: float) -> float:
 
 def _both(curve: StoredCurve) -> bool:
     return bool(curve.genuine and curve.impostor)
-
-
-def _first(fmr: np.ndarray, tmr: np.ndarray) -> float:
-    """What is accepted without any false match."""
-    return float(tmr[fmr == 0].max(initial=0.0))
 
 
 def _at(curve: StoredCurve, threshold: float) -> tuple[float, float]:

@@ -113,11 +113,13 @@ def threshold_section(record: RunRecord) -> PageSection:
             f"{figures.threshold:.4f}. How that was chosen is {UNKNOWN}: the folder does not say."
         ]
         return PageSection("threshold", "The threshold and its promise", said)
-    on = record.stored.chosen_on if record.stored else f"the {point.split} images"
+    on = record.stored.chosen_on if record.stored else point.split
+    if on == point.split:
+        on = f"the {on} identities"
     said = [
         f"Two images count as one identity where their {point.distance} distance is at most "
-        f"{point.threshold:.4f}. The threshold is {point.choice_in_words()}"
-        + ("." if point.confusion is None else f", on {on}."),
+        f"{point.threshold:.4f}. The threshold is {point.choice_in_words()}."
+        + ("" if point.confusion is None else f" It was chosen on {on}."),
         _promise(point),
     ]
     tables = []
@@ -237,7 +239,7 @@ def reliability_section(record: RunRecord) -> PageSection:
         brier = judged.get("brier") if judged else None
         alone = share * (1 - share) if share is not None else None
         said.append(
-            f"Stated probabilities are off by {percent(float(error))} on average"
+            f"Stated probabilities are off by {float(error):.3f} on average"
             + (
                 f"; their mean squared error (Brier) is {brier:.4f}, that of always stating the "
                 f"prevalence {alone:.4f}."

@@ -76,7 +76,7 @@ def report_page(records: Sequence[RunRecord], *, faces: bool = True) -> str:
         verdict = judge_run(record)
         name = record.stored.name if record.stored else record.provenance.get("dataset", "")
         context: dict[str, Any] = {
-            "title": f"{name}: {record.name}" if name else record.name,
+            "title": f"{name}: {record.name}" if name not in ("", record.name) else record.name,
             "verdict": verdict,
             "sections": _sections(record, faces),
             "missing": record.missing,

@@ -113,6 +113,7 @@ class StoredReport(Struct):
         chosen_on: the images that the threshold was chosen on, in words.
         faces: whether images were kept.
         splits: split -> what is drawn of it.
+        identities: names by label, of the judged split; empty where they are many.
         pairs: digest of the judged split's files, in order: only pairs of the same are compared.
         false_matches, false_non_matches: the worst mistakes.
         mistakes: how many there are of each.
@@ -131,6 +132,7 @@ class StoredReport(Struct):
     faces: bool
     splits: Annotated[dict[str, StoredSplit], Meta(max_length=50)]
     pairs: Text = ""
+    identities: Annotated[list[Text], Meta(max_length=_MANY)] = []
     false_matches: Gallery = []
     false_non_matches: Gallery = []
     mistakes: dict[str, Count] = {}

@@ -30,7 +30,12 @@ GRADES = (
     (0.01, "good", "Good", "to decide alone where a wrong verdict is cheap to put right"),
     (0.05, "good", "Good", "to decide, with a person who checks what is close to the threshold"),
     (0.15, "fair", "Of use, with a person", "to propose matches that a person confirms"),
-    (1.01, "poor", "Not good enough", "to rank pictures for a person, and for no decision"),
+    (
+        1.01,
+        "poor",
+        "Not good enough",
+        "to sort pictures for a person who decides, and to decide nothing",
+    ),
 )
 FEW = 30  # identities of which an interval is wide
 RARE = 0.01  # a prevalence as in searches, at which precision is told
@@ -45,6 +50,7 @@ class ReportVerdict:
         grade: "good", "fair" or "poor".
         headline: a word or two.
         sentence: is it good, against which baseline, for what use.
+        against: the strongest baseline, and whether the difference is shown.
         sure: how sure that is, a sentence.
         limits: for whom, and for what, it is not good.
     """
@@ -52,6 +58,7 @@ class ReportVerdict:
     grade: str
     headline: str
     sentence: str
+    against: str
     sure: str
     limits: tuple[str, ...]
 
@@ -60,15 +67,26 @@ def judge_run(record: RunRecord) -> ReportVerdict:
     """The verdict on a run, from its figures alone."""
     figures = record.figures[record.judged]
     grade, headline, use = _grade(figures)
-    accuracy, around = figure_at(figures, "accuracy")
+    seen = " that it never saw" if record.judged == "test" and not figures.caution else ""
+    said = (
+        f"On {figures.identities:,} identities{seen}, {_right(figures)} of its verdicts are right"
+    )
+    beside = []
     one = figures.one_verdict.get("accuracy")
-    who = f"{figures.identities:,} identities"
-    seen = " whom it never saw" if record.judged == "test" and not figures.caution else ""
-    said = f"On {who}{seen}, {percent(accuracy)} of its verdicts are right"
-    said += f" ({interval(around, 'percent')})" if around else ""
-    said += f"; one verdict for all pairs would be right in {percent(one)}" if one else ""
-    said += f". {_against(figures)}. It can serve {use}."
-    return ReportVerdict(grade, headline, said, _sure(record, figures), tuple(_limits(record)))
+    if one is not None:
+        beside.append(f"one verdict for all pairs would be right in {percent(one)}")
+    if found := strongest(figures):
+        beside.append(f"{BASELINES[found[0]]} in {_right(found[1])}")
+    said += f", where {' and '.join(beside)}" if beside else ""
+    said += f". It can serve {use}."
+    against, sure = f"{_against(figures)}.", _sure(record, figures)
+    return ReportVerdict(grade, headline, said, against, sure, tuple(_limits(record)))
+
+
+def _right(figures: Figures) -> str:
+    """The accuracy with its interval."""
+    value, around = figure_at(figures, "accuracy")
+    return f"{percent(value)} ({interval(around, 'percent')})"
 
 
 def strongest(figures: Figures) -> tuple[str, Figures] | None:
@@ -84,6 +102,8 @@ def _grade(figures: Figures) -> tuple[str, str, str]:
         return "poor", "No better than guessing", "no use: its verdicts mean nothing"
     highest = figures.ci95.get("eer", (figures.eer, figures.eer))[1]
     grade, headline, use = next(found[1:] for found in GRADES if highest <= found[0])
+    if grade == "poor" and figures.eer <= GRADES[-2][0]:
+        headline = "Not shown to be good enough"
     behind = [name for name, each in figures.baselines.items() if not _ahead(each)]
     if behind and grade != "poor":
         return "fair", "Not shown to be better than a baseline", use
@@ -99,7 +119,8 @@ def _ahead(baseline: Figures) -> bool:
 def _against(figures: Figures) -> str:
     """The strongest baseline, whether the intervals overlap, and the paired difference."""
     found = strongest(figures)
-    area = f"Its ROC AUC is {number(figures.auc)} ({interval(figures.ci95.get('auc'))})"
+    around = interval(figures.ci95.get("auc"))
+    area = f"By ROC AUC, which needs no threshold, it has {number(figures.auc)} ({around})"
     if found is None:
         return f"{area}; guessing has 0.5, and no other baseline was measured"
     name, baseline = found
