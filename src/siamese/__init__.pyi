@@ -82,6 +82,9 @@ from .evaluation.audit import audit_data as audit_data
 from .evaluation.audit import Audit as Audit
 from .evaluation.audit import Doublet as Doublet
 from .evaluation.audit import Doubt as Doubt
+from .evaluation.suspicions import Suspicions as Suspicions
+from .evaluation.suspicions import Suspect as Suspect
+from .evaluation.suspicions import TwoNames as TwoNames
 from .data.accounts import Accounts as Accounts
 
 # data

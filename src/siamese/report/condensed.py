@@ -89,13 +89,15 @@ def pair_arrays(distances: PairDistances) -> dict[str, np.ndarray] | None:
     """The pairs one by one, so that runs can be compared later; None where they are too many.
 
     Returns:
-        left, right: (n,) int32 rows; distances: (n,) float32; labels: (N,) int32.
+        left, right: (n,) int32 rows; distances: (n,) float32; labels: (N,) int32; keys, where
+        there are some: (identities,) uint64, ``draw_keys`` of the distances.
     """
     if not isinstance(distances, HeldDistances) or len(distances.pairs) > MOST_PAIRS:
         return None
     if len(distances.labels) > MOST_PAIRS:
         return None
-    return {
+    keys = {} if distances.draw_keys is None else {"keys": distances.draw_keys}
+    return keys | {
         "left": distances.pairs.left.astype(np.int32),
         "right": distances.pairs.right.astype(np.int32),
         "distances": np.asarray(distances.distances, dtype=np.float32),

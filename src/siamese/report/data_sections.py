@@ -182,9 +182,8 @@ def settings_section(record: RunRecord) -> PageSection:
     if not folded and isinstance(config, dict):
         folded.append(("All settings", json.dumps(config, indent=2, ensure_ascii=False)[:65_536]))
     said = [] if tables or folded else ["Not known: this folder is of no training run."]
-    notes = list(record.stored.notes) if record.stored else []
     return PageSection(
-        "settings", "Settings, versions, timings", said, tables=tables, points=notes, folded=folded
+        "settings", "Settings, versions, timings", said, tables=tables, folded=folded
     )
 
 

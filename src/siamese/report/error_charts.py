@@ -55,7 +55,8 @@ def roc_chart(lines: Lines, name: str = "roc") -> Chart | None:
     bottom = max(0.0, np.floor(20 * (lowest - 0.02)) / 20)
     axes.set(xlim=(least, 1), ylim=(bottom, 1 + 0.02 * (1 - bottom)))
     _percent(axes, both=False)
-    _name_point(axes, *_named(shown, least))
+    if len(shown) == 1:  # of several, the legend tells which dot is whose
+        _name_point(axes, *_named(shown, least))
     reached = _at(*next(iter(shown.values())))
     return drawing.finish(
         name,

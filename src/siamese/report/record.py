@@ -167,6 +167,7 @@ def _pairs(path: Path, stored: StoredReport | None) -> HeldDistances | None:
     if stored is None:
         return None
     found = arrays_of(read_bytes(path, _LARGEST))
+    keys = found.pop("keys", None)
     if set(found) != {"left", "right", "distances", "labels"}:
         raise ValueError("it has other arrays")
     left, right, distances, labels = (
@@ -181,7 +182,9 @@ def _pairs(path: Path, stored: StoredReport | None) -> HeldDistances | None:
     if rows.min() < 0 or rows.max() >= len(labels):
         raise ValueError("its pairs are of rows that are not there")
     who = labels.astype(np.int64)
+    if keys is not None and (keys.dtype != np.uint64 or keys.shape != np.unique(who).shape):
+        raise ValueError("its keys do not fit")
     pairs = Pairs(rows[0], rows[1], who[rows[0]] == who[rows[1]])
     point = stored.operating_point
     name, rule = (point.distance, point.pair_rule) if point else ("", {})
-    return HeldDistances(pairs, distances.astype(np.float32), who, name, rule)
+    return HeldDistances(pairs, distances.astype(np.float32), who, name, rule, keys)

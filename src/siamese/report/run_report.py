@@ -80,12 +80,14 @@ def report_page(records: Sequence[RunRecord], *, faces: bool = True) -> str:
             "verdict": verdict,
             "sections": _sections(record, faces),
             "missing": record.missing,
+            "notes": record.stored.notes if record.stored else (),
         }
     else:
         named = _with_distinct_names(records)
         context = {
             "title": f"{len(named)} runs side by side",
             "verdict": None,
+            "notes": (),
             "sections": comparison_sections(named),
             "missing": [f"{r.name}: {text}" for r in named for text in r.missing],
         }

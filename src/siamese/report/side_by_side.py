@@ -14,6 +14,8 @@ from siamese.report.words import BASELINES, TITLES, UNKNOWN, figure_at, interval
 from siamese.verification.paired import PairedComparison, compare_pairs
 
 _FIGURES = ("auc", "eer", "f1", "accuracy", "recall", "fmr")
+# Settings that change what is shown, and nothing else.
+_SHOWN = ("plots", "faces", "name", "overwrite", "resume", "first_weights")
 MOST_PAIRED = 6  # runs of which every two are compared
 
 
@@ -45,7 +47,8 @@ def _paired(records: Sequence[RunRecord]) -> tuple[list[str], list[PageTable], l
         if isinstance(found, str):
             why.append(f"{a.name} and {b.name} are not compared pair by pair: {found}.")
             continue
-        said.append(f"{found.sentence(a.name, b.name)}.")
+        sentence = found.sentence(a.name, b.name)
+        said.append(f"{sentence[:1].upper()}{sentence[1:]}.")
         tables.append(_differences(a, b, found))
     if len(records) > MOST_PAIRED:
         why.append(f"Only the first {MOST_PAIRED} runs are compared pair by pair.")
@@ -140,7 +143,7 @@ def _settings(records: Sequence[RunRecord]) -> PageSection:
     rows = [
         [name, *(each.get(name, "(not set)") for each in flat)]
         for name in names
-        if len({each.get(name) for each in flat}) > 1
+        if len({each.get(name) for each in flat}) > 1 and name not in _SHOWN
     ]
     if not rows:
         return PageSection("settings", "What was set differently", ["No recorded setting differs."])

@@ -165,7 +165,7 @@ def _sure(record: RunRecord, figures: Figures) -> str:
     few = ""
     if figures.identities < FEW:
         few = f" {count} are few: more of them would make this surer."
-    split = "" if record.judged == "test" else f" These are the {record.called(record.judged)}."
+    split = "" if record.judged == "test" else f" Measured on {record.called(record.judged)}."
     return f"{said} (95 % interval over identities).{few}{split}"
 
 

@@ -28,9 +28,9 @@ BASELINES = {
 def percent(share: float) -> str:
     """A share of 0..1 in percent, small ones with the digits that they need."""
     value = 100 * share
-    if value == 0 or value >= 10 or round(value, 1) == round(value):
-        return f"{value:.1f} %".replace(".0 %", " %")
-    return f"{value:.2g} %" if value < 1 else f"{value:.1f} %"
+    if 0 < value < 1:
+        return f"{value:.2g} %"
+    return f"{value:.1f} %".replace(".0 %", " %")
 
 
 def number(value: float) -> str:
