@@ -23,6 +23,7 @@ DOCUMENTS = [
         "docs/model_cards.md",
         "docs/privacy.md",
         "docs/quality.md",
+        "docs/report.md",
         "docs/scale.md",
         "docs/search.md",
         "docs/security.md",

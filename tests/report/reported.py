@@ -9,6 +9,7 @@ import torch
 from tests.helpers import write_image
 
 import siamese
+from siamese.evaluation.report_data import write_run_report
 
 HOSTILE = "<script>alert(1)</script>"
 TAIL = "</script><img src=x onerror=alert(2)>"
@@ -44,4 +45,8 @@ def small_run(table: Path, folder: Path, seed: int = 0, **settings: object) -> s
         progress=False,
     )
     given = {"max_epochs": 1, "verbose": False, "baselines": ["untrained"]} | settings
-    return siamese.train(module, data, folder, **given)
+    run = siamese.train(module, data, folder, **given)
+    if not given.get("plots", True):  # then no image is kept; drawing all plots takes seconds
+        batch = (data.first_batch(), data.dataset("train"))
+        write_run_report(run.evaluation, run.folder, draw=False, batch=batch)
+    return run

@@ -123,9 +123,11 @@ def test_without_faces_there_is_no_pixel(runs, copy, tmp_path):
     hidden = siamese.write_report(copy, tmp_path / "hidden.html", faces=False)
     assert "data:image" not in hidden.read_text(encoding="utf-8")
     # A run that was told so keeps none, and no later report shows any.
-    runs[0].evaluation.write(tmp_path / "evaluated", plots=False, faces=False)
-    stored = (tmp_path / "evaluated" / "report.json").read_text(encoding="utf-8")
-    assert "/9j/" not in stored
+    for told in ({"plots": False}, {"plots": False, "faces": False}):
+        runs[0].evaluation.write(tmp_path / "evaluated", **told, overwrite=True)
+        stored = (tmp_path / "evaluated" / "report.json").read_text(encoding="utf-8")
+        assert "/9j/" not in stored
+    assert "/9j/" in (copy / "report.json").read_text(encoding="utf-8")
     late = siamese.write_report(tmp_path / "evaluated").read_text(encoding="utf-8")
     assert "data:image" not in late
     assert "left out" in late

@@ -127,7 +127,8 @@ class RunEvaluation:
         Args:
             folder: where.
             plots: whether to draw pictures and the report, too.
-            faces: whether the report shows images; the galleries in ``plots/`` do.
+            faces: whether the report shows images; the galleries in ``plots/`` do. Without plots
+                no image is kept anywhere.
             report: whether there is a report at all.
             overwrite: remove what an earlier evaluation left there; by default such a folder is
                 refused.
@@ -150,7 +151,7 @@ class RunEvaluation:
             plots,
         )
         if report:
-            write_run_report(self, folder, faces=faces, draw=plots)
+            write_run_report(self, folder, faces=faces and plots, draw=plots)
         return folder
 
     def __repr__(self) -> str:

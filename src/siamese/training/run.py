@@ -126,8 +126,8 @@ def train(
         plots: draw the pictures in ``plots/``, and ``report.html``; without them a short training
             ends sooner. ``run.evaluation.write(folder, overwrite=True)`` draws most of them later,
             :func:`siamese.write_report` the report.
-        faces: show images in ``report.html``; without them it can be given to others. (The
-            galleries in ``plots/`` show them.)
+        faces: show images in ``report.html``; without them it can be given to others. The
+            galleries in ``plots/`` show them all the same; without plots no image is kept anywhere.
         baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
@@ -348,7 +348,7 @@ def _write_end(run: TrainingRun, data: ImageDataModule, draw: bool, faces: bool)
     }
     try:
         batch = (data.first_batch(), run.evaluation.data.datasets["train"])
-        write_run_report(run.evaluation, run.folder, faces=faces, draw=draw, batch=batch)
+        write_run_report(run.evaluation, run.folder, faces=faces and draw, draw=draw, batch=batch)
     except Exception as error:  # the run is saved: no report is worth an error
         reason = first_line(error) or type(error).__name__
         print(f"note: no report was written: {reason}")
