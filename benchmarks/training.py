@@ -1,7 +1,7 @@
 """Time training steps: siamese.train against plain loops on the same network, in one process.
 
     OMP_NUM_THREADS=1 python benchmarks/training.py [--lfw FOLDER | --side 250] [--rounds N]
-                                                    [--compile]
+                                                    [--compile] [--device cuda --workers N]
 
 Each epoch of siamese.train is a round; after it, the others run their steps in turn. So all meet
 the same machine. Ratios are medians over the rounds, by the clock and by the processor time of all
@@ -61,7 +61,7 @@ def draw(folder: Path, side: int) -> Path:
     return folder
 
 
-def data_module(root: Path, cache: Path, steps: int) -> siamese.ImageDataModule:
+def data_module(root: Path, cache: Path, steps: int, workers: int) -> siamese.ImageDataModule:
     table = siamese.IdentityTable.from_folder(root)
     kept = set(sorted(table.counts, key=lambda name: -table.counts[name])[:PEOPLE])
     rows = [row for row, name in enumerate(table.identities) if name in kept]
@@ -70,12 +70,19 @@ def data_module(root: Path, cache: Path, steps: int) -> siamese.ImageDataModule:
         siamese.NoCropper(SIZE),
         siamese.IdentitySampler(IDENTITIES, EACH, steps=steps),
         cache=cache,
+        workers=workers,
         progress=False,
     )
 
 
 def clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
+
+
+def finish(device: str) -> None:
+    """Wait for what a device still has to do."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def rates(start: tuple[float, float], end: tuple[float, float], steps: int) -> tuple[float, float]:
@@ -99,9 +106,10 @@ class Loop:
         steps: int,
         precision: str = "32-true",
         compiled: bool = False,
+        device: str = "cpu",
     ) -> None:
-        self.batches, self.loss, self.steps = batches, loss, steps
-        self.network = siamese.SmallResNet()
+        self.batches, self.loss, self.steps, self.device = batches, loss, steps, device
+        self.network = siamese.SmallResNet().to(device)
         if compiled:
             self.network.compile()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=2e-3, weight_decay=0.05)
@@ -110,8 +118,9 @@ class Loop:
 
     def run(self, steps: int) -> None:
         for images, labels in itertools.islice(self.batches, steps):
+            images, labels = images.to(self.device), labels.to(self.device)
             self.optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
                 embeddings = self.network(images)
             self.loss(embeddings.float(), labels).backward()
             self.optimizer.step()
@@ -120,12 +129,16 @@ class Loop:
         """By the clock, and by processor time."""
         start = clocks()
         self.run(self.steps)
+        finish(self.device)
         return rates(start, clocks(), self.steps)
 
 
 def bare(data: siamese.ImageDataModule, steps: int, **settings: Any) -> Loop:
     loss = siamese.ContrastiveLoss()
-    batches = [(batch["image"], batch["label"]) for batch in data.train_dataloader()]
+    device = settings.get("device", "cpu")  # where the batches lie, too
+    batches = [
+        (batch["image"].to(device), batch["label"].to(device)) for batch in data.train_dataloader()
+    ]
     return Loop(itertools.cycle(batches), lambda x, y: loss(x, y, None), steps, **settings)
 
 
@@ -144,17 +157,23 @@ class Pictures(torch.utils.data.Dataset):
         return torch.from_numpy(image).permute(2, 0, 1), int(self.crops.labels[row])
 
 
-def plain(data: siamese.ImageDataModule, steps: int) -> Loop | None:
+def plain(data: siamese.ImageDataModule, steps: int, **settings: Any) -> Loop | None:
     with contextlib.suppress(ImportError), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pytorch_metric_learning import distances, losses, samplers
 
         labels = data.dataset("train").labels
         sampler = samplers.MPerClassSampler(labels, EACH, BATCH, len(labels) // BATCH * BATCH)
-        loader = torch.utils.data.DataLoader(Pictures(data), BATCH, sampler=sampler)
+        loader = torch.utils.data.DataLoader(
+            Pictures(data),
+            BATCH,
+            sampler=sampler,
+            num_workers=data.workers,
+            persistent_workers=data.workers > 0,
+        )
         loss = losses.ContrastiveLoss(distance=distances.LpDistance(normalize_embeddings=False))
         endless = itertools.chain.from_iterable(itertools.repeat(loader))
-        return Loop(endless, loss, steps)
+        return Loop(endless, loss, steps, **settings)
     return None
 
 
@@ -207,7 +226,9 @@ class Rounds(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         self.start = clocks()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.is_last_batch:
+            finish(trainer.strategy.root_device.type)
         self.end = clocks()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -225,13 +246,14 @@ def race(
     rounds: int,
     precision: str = "32-true",
     compiled: bool = False,
+    device: str = "cpu",
 ) -> None:
     siamese.seed_everything(0, verbose=False)
     module = siamese.SiameseModule(siamese.SmallResNet(), siamese.ContrastiveLoss())
     if compiled:
         module.backbone.compile()
     timed, profiler = Rounds(others), Quiet()
-    settings = {"precision": precision, "profiler": profiler, "accelerator": "cpu"}
+    settings = {"precision": precision, "profiler": profiler, "accelerator": device}
     with tempfile.TemporaryDirectory() as folder:
         siamese.train(
             module,
@@ -269,29 +291,32 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=250, help="of a drawn picture, pixels")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=20, help="of an epoch, which is a round")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--workers", type=int, default=0, help="loader processes, of plain, too")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too; minutes")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {args.device}")
     with tempfile.TemporaryDirectory() as folder:
         root = args.lfw or draw(Path(folder) / "people", args.side)
-        data = data_module(root, Path(folder) / "cache", args.steps)
-        others = {
-            "bare": bare(data, args.steps),
-            "plain": plain(data, args.steps),
-            "searching": searching(data, 1),
-        }
+        data = data_module(root, Path(folder) / "cache", args.steps, args.workers)
+        on = {"device": args.device}
+        others = {"bare": bare(data, args.steps, **on), "plain": plain(data, args.steps, **on)}
+        if args.device == "cpu":
+            others["searching"] = searching(data, 1)
         known = {name: loop for name, loop in others.items() if loop is not None}
-        race("float32", data, known, args.rounds)
+        race("float32", data, known, args.rounds, **on)
         kinds = [("bfloat16", {"precision": "bf16-mixed"})]
         if args.compile:
             kinds.append(("compiled", {"compiled": True}))
         for title, settings in kinds:
             loops = {
                 "bare, float32": known["bare"],
-                f"bare, {title}": bare(data, args.steps, **settings),
+                f"bare, {title}": bare(data, args.steps, **settings, **on),
             }
-            race(title, data, loops, args.rounds, **settings)
+            if plain_loop := plain(data, args.steps, **settings, **on):
+                loops[f"plain, {title}"] = plain_loop
+            race(title, data, loops, args.rounds, **settings, **on)
 
 
 if __name__ == "__main__":
