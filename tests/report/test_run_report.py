@@ -146,7 +146,6 @@ def test_an_old_run_is_reported_as_far_as_it_goes(runs, copy):
 
 PARTS = {
     "history.csv": "history",
-    "timing.json": "timing",
     "run.json": "provenance",
     "skew.json": "skew",
     "report.npz": "pairs",
@@ -170,7 +169,7 @@ def test_a_part_that_lacks_or_is_damaged_costs_no_other(copy, name):
 
 @pytest.mark.filterwarnings("ignore:.*damaged near line")
 def test_a_run_of_which_nothing_but_the_figures_is_left_is_reported(copy):
-    for name in (*PARTS, "crops.json", "bundle/bundle.json"):
+    for name in (*PARTS, "timing.json", "crops.json", "bundle/bundle.json"):
         (copy / name).write_bytes(b"{\xff")
     page = report_page([read_record(copy)])
     assert Elements(page).ids("section") == ORDER

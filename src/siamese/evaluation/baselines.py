@@ -238,7 +238,7 @@ def note_on_training(run: RunEvaluation) -> str | None:
 
 def judged_split(run: RunEvaluation) -> str:
     """The split whose figures say how good a run is."""
-    return run.judged
+    return "test" if "test" in run.evaluations else run.operating_point.split
 
 
 def _sign(gain: tuple[float, float | None, float | None]) -> int:

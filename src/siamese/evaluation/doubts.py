@@ -21,7 +21,7 @@ def doubts_of(
     datasets: Mapping[str, CropDataset],
     threshold: float,
 ) -> dict[str, Suspicions]:
-    """Split -> what its embeddings say against its labels; large splits are left out.
+    """Split -> images whose labels its embeddings doubt; large splits are left out.
 
     The images of training are left out, too: the network was taught their labels.
 
@@ -33,7 +33,7 @@ def doubts_of(
     """
     most = MOST if distance.squared else MOST_SLOW
     return {
-        split: doubt_labels(rows, datasets[split].labels, distance, threshold)
+        split: doubt_labels(rows, datasets[split].labels, distance, threshold, two_names=False)
         for split, rows in embeddings.items()
         if split != "train" and len(rows) <= most
     }

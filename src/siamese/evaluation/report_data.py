@@ -14,7 +14,13 @@ import numpy as np
 from siamese.data.dataset import CropDataset
 from siamese.data.samplers.base import BatchPlan
 from siamese.report import galleries
-from siamese.report.condensed import curve_points, histogram, pair_arrays, probability_bins
+from siamese.report.condensed import (
+    MOST_PAIRS,
+    curve_points,
+    histogram,
+    pair_arrays,
+    probability_bins,
+)
 from siamese.report.record import ARRAYS, REPORT
 from siamese.report.run_report import PAGE, write_report
 from siamese.report.stored_report import VERSION
@@ -42,6 +48,7 @@ def write_run_report(
     faces: bool = True,
     draw: bool = True,
     batch: tuple[BatchPlan, CropDataset] | None = None,
+    timing: Mapping[str, float] | None = None,
 ) -> None:
     """``report.json``, ``report.npz`` and ``report.html`` in a folder that has the figures.
 
@@ -51,8 +58,10 @@ def write_run_report(
         faces: whether images are kept, small, and shown.
         draw: whether to make the page now; ``siamese report FOLDER`` makes it later.
         batch: the first training batch, and the images that it is of.
+        timing: what took how many seconds.
     """
-    write_json(folder / REPORT, _described(run, faces, batch))
+    described = _described(run, faces, batch) | {"timing": dict(timing or {})}
+    write_json(folder / REPORT, described)
     arrays = pair_arrays(run.distances[run.judged])
     (folder / ARRAYS).unlink(missing_ok=True)
     if arrays is not None:
@@ -215,9 +224,11 @@ def _batch(
 
 def _leaks(run: RunEvaluation) -> list[str]:
     """What is known of identities and files that splits share, in sentences."""
-    splits = run.data.prepared.splits
+    splits, entries = run.data.prepared.splits, run.data.manifest.splits
     if len(splits) < 2:
         return []
+    if sum(map(len, entries.values())) > _HASHED:
+        return ["Whether splits share images was not looked for: there are too many."]
     who = {name: set(part.table.identities) for name, part in splits.items()}
     shared = sum(n > 1 for n in Counter(i for names in who.values() for i in names).values())
     said = [
@@ -225,9 +236,6 @@ def _leaks(run: RunEvaluation) -> list[str]:
         if shared
         else "No identity is in more than one split."
     ]
-    entries = run.data.manifest.splits
-    if sum(map(len, entries.values())) > _HASHED:
-        return [*said, "Equal files were not looked for: there are too many."]
     left_out = set(run.data.manifest.quarantine)
     where: dict[str, set[str]] = {}
     for name, listed in entries.items():
@@ -258,7 +266,9 @@ def _names(identities: Sequence[str], labels: np.ndarray) -> list[str]:
 
 
 def _digest(files: Sequence[str], identities: Sequence[str]) -> str:
-    """Of the images that were measured, in order."""
+    """Of the images that were measured, in order; empty where they are too many to be compared."""
+    if len(files) > MOST_PAIRS:
+        return ""
     found = hashlib.sha256()
     for pair in zip(files, identities, strict=True):
         found.update("\0".join([*pair, ""]).encode("utf-8", "surrogateescape"))

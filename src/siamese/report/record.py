@@ -110,7 +110,7 @@ def read_record(folder: str | Path) -> RunRecord:
     bundle = folder / "bundle" / "bundle.json"
     point = stored.operating_point if stored else _part(bundle, _point, missing)
     provenance = run.get("provenance")
-    timing = _part(folder / "timing.json", _object, missing) or {}
+    timing = _part(folder / "timing.json", _object, missing) or (stored.timing if stored else {})
     data = _part(folder / "crops.json", _object, missing) or (stored.data if stored else {})
     return RunRecord(
         folder.resolve().name,

@@ -121,6 +121,7 @@ class StoredReport(Struct):
         batch: augmented images of the first training batch, with their identities.
         leaks: what is known of images that two splits share, in sentences.
         data: :meth:`PreparedData.summary`; who is in which split, and what was left out.
+        timing: what took how many seconds.
         notes: what must be known beside the figures.
     """
 
@@ -140,6 +141,7 @@ class StoredReport(Struct):
     batch: Annotated[list[GalleryImage], Meta(max_length=100)] = []
     leaks: list[Text] = []
     data: dict[str, Any] = {}
+    timing: dict[str, float] = {}
     notes: list[Text] = []
 
     @property

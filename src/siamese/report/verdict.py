@@ -34,7 +34,7 @@ GRADES = (
         1.01,
         "poor",
         "Not good enough",
-        "to sort pictures for a person who decides, and to decide nothing",
+        "to sort pictures for a person who decides",
     ),
 )
 FEW = 30  # identities of which an interval is wide
