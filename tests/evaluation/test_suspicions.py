@@ -97,8 +97,8 @@ def test_a_distance_without_squares_and_few_images():
 
 
 def test_a_run_doubts_labels_of_what_it_was_not_trained_on_and_of_what_is_not_large(monkeypatch):
-    rows = torch.eye(4).repeat_interleave(5, dim=0) + 0.01 * torch.rand(20, 4)
-    labels = np.repeat(np.arange(4), 5)
+    points, labels = people()
+    rows = torch.from_numpy(points)
     labels[7] = 3  # an image of the second identity bears the name of the fourth
     data = {name: SimpleNamespace(labels=labels) for name in ("train", "test")}
     embeddings = dict.fromkeys(data, rows)

@@ -199,6 +199,20 @@ def test_a_report_that_was_tampered_with_is_not_shown(copy, change):
     assert '"><script>' not in report_page([record])
 
 
+def test_hostile_names_of_splits_and_distances_end_no_script_and_are_no_formula(copy):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    stored["splits"]["test"]["called"] = TAIL + "&lt;"
+    stored["point"]["distance"] = "$\\frac{" + TAIL
+    path.write_text(json.dumps(stored))
+    page = report_page([read_record(copy)])
+    blocks = re.findall(r'<script type="application/json" class="values">(.*?)</script>', page)
+    charts = {name: chart for block in blocks for name, chart in json.loads(block).items()}
+    assert charts["roc"]["series"][0]["name"] == TAIL + "&lt;"
+    assert "<img src=x" not in page
+    assert page.count("<script") == page.count("</script>") == len(blocks) + 1
+
+
 def test_pairs_of_rows_that_are_not_there_are_refused(copy):
     arrays = dict(np.load(copy / "report.npz"))
     arrays["left"][0] = len(arrays["labels"])

@@ -103,8 +103,9 @@ class Drawing:
         for side, spine in axes.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(QUIET)
-        axes.set_xlabel(xlabel, color=INK, fontsize=11)
-        axes.set_ylabel(ylabel, color=INK, fontsize=11)
+        # Names of distances are text, no formulas.
+        axes.set_xlabel(xlabel, color=INK, fontsize=11, parse_math=False)
+        axes.set_ylabel(ylabel, color=INK, fontsize=11, parse_math=False)
         return cls(figure, axes)
 
     def trace(self, label: str, x: Numbers, y: Numbers, words: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,8 @@ VERSION = 1
 _MANY = 20_000  # elements of a list
 Count = Annotated[int, Meta(ge=0, le=1 << 53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Numbers = Annotated[list[float], Meta(max_length=_MANY)]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]  # a picture's axes overflow beyond
+Numbers = Annotated[list[Real], Meta(max_length=_MANY)]
 Counts = Annotated[list[Count], Meta(max_length=_MANY)]
 Pair = tuple[float, float]
 Text = Annotated[str, Meta(max_length=20_000)]
@@ -47,6 +49,8 @@ class StoredHistogram(Struct):
     def __post_init__(self) -> None:
         if not len(self.edges) - 1 == len(self.genuine) == len(self.impostor) > 0:
             raise ValueError("a histogram whose parts do not fit")
+        if any(high <= low for low, high in itertools.pairwise(self.edges)):
+            raise ValueError("a histogram whose bins do not follow each other")
 
 
 class StoredBin(Struct):
@@ -191,7 +195,7 @@ class Figures(Struct):
     genuine: Count
     impostor: Count
     prevalence: Share
-    threshold: float
+    threshold: Real
     accuracy: Share
     precision: Share
     recall: Share
