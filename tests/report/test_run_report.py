@@ -58,7 +58,7 @@ class Elements(HTMLParser):
 
     def handle_data(self, data):
         if self.inside not in ("script", "style"):
-            self.text.append(data)
+            self.text.append(data.replace("\u00a0", " "))
 
     def ids(self, tag):
         return [attrs["id"] for name, attrs in self.found if name == tag and "id" in attrs]
@@ -276,7 +276,7 @@ def test_a_report_that_fails_loses_no_run(runs, tmp_path, monkeypatch, capsys):
     def fail(*args, **settings):
         raise OSError("no room")
 
-    monkeypatch.setattr("siamese.training.run.write_run_report", fail)
+    monkeypatch.setattr("siamese.training.reporting.write_run_report", fail)
     table = write_table(tmp_path / "people")
     run = small_run(table, tmp_path / "run", plots=False, baselines=[])
     assert (run.folder / "timing.json").exists()

@@ -13,7 +13,7 @@ from siamese.report.error_charts import (
 )
 from siamese.report.page_parts import PageSection, PageTable
 from siamese.report.record import RunRecord
-from siamese.report.stored_report import Figures, StoredColumn, StoredSplit
+from siamese.report.stored_report import Figures, StoredSplit
 from siamese.report.words import (
     BASELINES,
     TITLES,
@@ -21,12 +21,10 @@ from siamese.report.words import (
     figure_at,
     interval,
     number,
-    percent,
 )
 from siamese.verification.point import OperatingPoint
 
 _FIGURES = ("auc", "eer", "f1", "accuracy", "recall", "fmr")
-_GROUPS = 40  # rows of a table of groups
 
 
 def baselines_section(record: RunRecord) -> PageSection:
@@ -250,52 +248,3 @@ def reliability_section(record: RunRecord) -> PageSection:
     if chart is None:
         said.append("No probabilities were judged here." if judged is None else _LACKS)
     return PageSection("reliability", "Reliability", said, [chart] if chart else [])
-
-
-def groups_section(record: RunRecord) -> PageSection:
-    """Error rates within each group, and where they are shown to differ."""
-    groups = record.figures[record.judged].groups
-    if not groups:
-        said = [
-            "The data name no groups, so it is not known whether all are served alike. A CSV file "
-            "with a column group, or group_..., gives figures by group."
-        ]
-        return PageSection("groups", "Groups", said)
-    tables = [_group_table(column, found) for column, found in groups.items()]
-    points = []
-    for column, found in groups.items():
-        for rate, unequal in found.disparities.items():
-            words = TITLES.get(rate, rate)
-            if unequal.differs:
-                high, low = unequal.differs
-                points.append(
-                    f"{column}: the {words} of {high} is higher than that of {low}; their "
-                    f"intervals do not overlap."
-                )
-            else:
-                points.append(f"{column}: no difference of the {words} is shown between groups.")
-    return PageSection("groups", "Groups", tables=tables, points=points)
-
-
-def _group_table(column: str, found: StoredColumn) -> PageTable:
-    header = ["group", "identities", "genuine pairs", "impostor pairs", "FMR", "FNMR"]
-    within = [cell for cell in found.cells if cell.groups[0] == cell.groups[1]]
-    between = [cell for cell in found.cells if cell.groups[0] != cell.groups[1]]
-    rows = [
-        [
-            " and ".join(dict.fromkeys(cell.groups)) or "(none)",
-            *(f"{n:,}" for n in (cell.identities, cell.genuine, cell.impostor)),
-            *(
-                "no such pairs"
-                if rate is None
-                else f"{percent(rate)} ({interval(cell.ci95.get(name), 'percent')})"
-                for name, rate in (("fmr", cell.fmr), ("fnmr", cell.fnmr))
-            ),
-        ]
-        for cell in [*within, *between][:_GROUPS]
-    ]
-    left = len(within) + len(between) - len(rows)
-    note = "Accepting every pair has a FMR of 100 %, refusing every pair a FNMR of 100 %."
-    note += f" {found.unknown:,} images have no group." if found.unknown else ""
-    note += f" {left:,} more rows are in evaluation.json." if left else ""
-    return PageTable(f"By {column}", header, rows, note)

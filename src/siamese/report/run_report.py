@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from siamese.errors import ConfigError
 from siamese.report import data_sections, page_sections
+from siamese.report.group_section import groups_section
 from siamese.report.inline_svg import Chart
 from siamese.report.page_parts import PageSection
 from siamese.report.record import RunRecord, read_record
@@ -107,7 +108,7 @@ def _sections(record: RunRecord, faces: bool) -> list[PageSection]:
         page_sections.distances_section(record),
         page_sections.errors_section(record),
         page_sections.reliability_section(record),
-        page_sections.groups_section(record),
+        groups_section(record),
         data_sections.mistakes_section(record, faces),
         data_sections.batch_section(record, faces),
         data_sections.data_section(record),
@@ -174,6 +175,8 @@ def _environment() -> Environment:
 
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
+        # A line does not end between a number and its unit.
+        finalize=lambda text: text.replace(" %", "\u00a0%") if type(text) is str else text,
         autoescape=True,  # names of people and files are text of strangers
         undefined=StrictUndefined,
         trim_blocks=True,

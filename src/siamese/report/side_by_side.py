@@ -31,12 +31,11 @@ def comparison_sections(records: Sequence[RunRecord]) -> list[PageSection]:
 def _verdicts(records: Sequence[RunRecord]) -> PageSection:
     """Which is better, as far as that is shown, and the verdict on each."""
     said, tables, why = _paired(records)
-    rows = []
+    each = []
     for record in records:
         verdict = judge_run(record)
-        rows.append([record.name, verdict.headline, verdict.sentence])
-    table = PageTable("Each run alone", ["run", "verdict", "why"], rows)
-    return PageSection("verdict", "Which run is better", said, tables=[*tables, table], points=why)
+        each.append(f"{record.name}: {verdict.headline}. {verdict.sentence}")
+    return PageSection("verdict", "Which run is better", said, tables=tables, points=[*why, *each])
 
 
 def _paired(records: Sequence[RunRecord]) -> tuple[list[str], list[PageTable], list[str]]:

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
-from siamese.errors import ConfigError, first_line
+from siamese.errors import ConfigError
 from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
 from siamese.evaluation.baselines import (
     before_training,
@@ -25,7 +25,6 @@ from siamese.evaluation.baselines import (
     fingerprint,
 )
 from siamese.evaluation.data import EvaluationData
-from siamese.evaluation.report_data import write_run_report
 from siamese.evaluation.sources import describe_run
 from siamese.evaluation.stages import RunEvaluation, conclude
 from siamese.inference.bundle import RUN
@@ -47,6 +46,7 @@ from siamese.training.folder import FINISHED, check_folder, remove_results
 from siamese.training.joining import join_run, lead, one_speaks, set_up
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
+from siamese.training.reporting import report_on
 from siamese.training.resuming import PreviousRun
 from siamese.training.stopping import StopRequest, told_how_to_go_on
 from siamese.training.summary import notes_of, show
@@ -346,10 +346,5 @@ def _write_end(run: TrainingRun, data: ImageDataModule, draw: bool, faces: bool)
         "training_seconds": round(run.seconds, 2),
         "seconds_per_epoch": round(run.seconds_per_epoch, 3),
     }
-    try:
-        batch = (data.first_batch(), run.evaluation.data.datasets["train"])
-        write_run_report(run.evaluation, run.folder, faces=faces and draw, draw=draw, batch=batch)
-    except Exception as error:  # the run is saved: no report is worth an error
-        reason = first_line(error) or type(error).__name__
-        print(f"note: no report was written: {reason}")
+    report_on(run, data, timing, draw, faces)
     write_json(run.folder / FINISHED, timing)
