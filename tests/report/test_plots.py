@@ -11,23 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
 from siamese.pairs.base import Pairs
+from siamese.report.epoch_curves import Chosen, centred_mean, loss_curves
 from siamese.report.history import read_history, write_history
 from siamese.report.plots import (
     _lines,
     distance_histograms,
     drawable,
-    loss_curves,
-    running_mean,
+    head,
+    reliability_diagram,
     save,
     verification_curves,
 )
 from siamese.verification.confusion import count_verdicts
 from siamese.verification.curves import ThresholdCurve
 from siamese.verification.held import HeldDistances
+from siamese.verification.probability import Reliability
 
 VALUES = st.floats(-1e6, 1e6)
 HISTORY = st.dictionaries(
@@ -74,27 +77,34 @@ def epochs(
 
 
 @given(st.lists(VALUES, max_size=70), st.integers(1, 30))
-def test_the_running_mean_against_a_loop(values, window):
-    found = running_mean(values, window)
+def test_the_centred_mean_against_a_loop(values, window):
+    found = centred_mean(values, window)
     assert found.dtype == np.float64
     assert len(found) == len(values)
     for i, mean in enumerate(found.tolist()):
-        part = values[max(0, i - window + 1) : i + 1]
+        reach = max(r for r in range((window + 1) // 2) if r <= min(i, len(values) - 1 - i))
+        part = values[i - reach : i + reach + 1]
         assert mean == pytest.approx(math.fsum(part) / len(part), abs=1e-7)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_bad_value_spoils_only_the_means_over_it(bad):
     values = [1.0] * 60
-    values[10] = bad
-    found = running_mean(values, 20)
-    assert not np.isfinite(found[10:30]).any()
-    assert (np.delete(found, np.arange(10, 30)) == 1).all()
+    values[30] = bad
+    found = centred_mean(values, 21)
+    assert not np.isfinite(found[20:41]).any()
+    assert (np.delete(found, np.arange(20, 41)) == 1).all()
+
+
+def test_the_mean_neither_lags_nor_leads():
+    """A straight line stays where it is, up to its ends; a trailing mean lies below it."""
+    line = np.linspace(0, 3, 50)
+    assert centred_mean(line, 20) == pytest.approx(line)
 
 
 def test_a_window_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
-        running_mean([1.0], 0)
+        centred_mean([1.0], 0)
 
 
 @given(HISTORY)
@@ -149,17 +159,52 @@ def test_each_metric_has_its_panel():
     ]
 
 
-def test_beyond_five_epochs_the_mean_stands_out():
-    history = epochs(30)
+def test_every_epoch_is_drawn_and_the_first_is_1():
+    (line,) = loss_curves(epochs(40)).axes[2].lines
+    assert line.get_xdata().tolist() == list(range(1, 41))
+    assert line.get_ydata().tolist() == epochs(40)["val/eer"][1]
+    assert line.get_marker() != "None"
+
+
+def test_beyond_forty_epochs_the_mean_is_drawn_too():
+    history = epochs(41)
     raw, mean = loss_curves(history).axes[2].lines
     assert raw.get_ydata().tolist() == history["val/eer"][1]
-    assert mean.get_ydata().tolist() == running_mean(history["val/eer"][1]).tolist()
+    assert mean.get_ydata().tolist() == centred_mean(history["val/eer"][1]).tolist()
     assert raw.get_linewidth() < mean.get_linewidth()
-    assert raw.get_alpha() < 1
-    assert mean.get_alpha() is None
-    (only,) = loss_curves(epochs(5)).axes[2].lines
-    assert only.get_ydata().tolist() == epochs(5)["val/eer"][1]
-    assert len(loss_curves(epochs(6)).axes[2].lines) == 2
+
+
+@pytest.mark.parametrize("kept", [None, 2, 9])
+def test_the_best_epoch_and_the_kept_one_are_marked(kept):
+    history = {"val/eer": (list(range(10)), [0.5, 0.4, 0.1, 0.3, 0.1, *[0.6] * 5])}
+    axes = loss_curves(history, Chosen("val/eer", "min", kept)).axes[2]
+    upright = {
+        line.get_label(): line.get_xdata()[0]
+        for line in axes.lines
+        if line.get_xdata()[0] == line.get_xdata()[-1]
+    }
+    best = "best, kept: epoch 3 (val/eer)" if kept == 2 else "best: epoch 3 (val/eer)"
+    expected = {best: 3} | ({"kept: epoch 10": 10} if kept == 9 else {})
+    assert upright == expected
+    highest = Chosen("val/eer", "max").best(history)
+    assert highest == 5
+    assert Chosen("val/eer").best({"val/eer": ([0], [math.nan])}) is None
+
+
+def test_losses_that_cannot_be_compared_have_a_panel_each():
+    one, two = loss_curves(epochs(3)), loss_curves(epochs(3), one_rule=False)
+    assert [len(axes.lines) for axes in one.axes] == [2, 4, 1]
+    assert [len(axes.lines) for axes in two.axes] == [1, 1, 4, 1]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_no_axis_shows_a_rate_beyond_1_or_below_0(values):
+    known = (list(range(len(values))), values)
+    figure = loss_curves({"val/f1": known, "val/eer": known, "train/loss": known})
+    for axes, most in zip(figure.axes, (math.inf, 1, 1), strict=True):
+        low, high = axes.get_ylim()
+        assert 0 <= low <= min(values)
+        assert max(values) <= high <= most
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 200])
@@ -304,3 +349,78 @@ def test_drawable_text_is_one_line_that_the_font_has(text):
     assert drawn == " ".join(drawn.split())
     if text.isascii() and text.isprintable():
         assert drawn == " ".join(text.split())
+
+
+def test_a_split_without_errors_is_told_in_words():
+    same = [True] * 5 + [False] * 5
+    apart, mixed = measured(range(10), same), measured([0, 9, 2, 3, 4, 1, 5, 6, 7, 8], same)
+    axes = verification_curves({"one": apart, "two": mixed}, 4.5).axes[1]
+    named = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert named == ["two", "one: some threshold makes no error"]
+    (words,) = verification_curves({"one": apart}, 4.5).axes[1].texts
+    assert words.get_text() == "some threshold makes\nno error on any split"
+
+
+def test_labels_of_det_do_not_overprint(tmp_path):
+    """The boxes in which ticks are written, as drawn, have no pixel in common."""
+    for n in (30, 300, 20_000):
+        figure = verification_curves({"test": random_pairs(n)}, 0.8)
+        save(figure, tmp_path / "det.png")
+        det = figure.axes[1]
+        for axis in (det.xaxis, det.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+            boxes = [label.get_window_extent() for at, label in ticks if low <= at <= high]
+            boxes += [t.get_window_extent() for t in axis.get_minorticklabels() if t.get_text()]
+            assert boxes
+            for i, box in enumerate(boxes):
+                assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def reliability_of(stated, genuine, impostor, prevalence=0.5):
+    total = np.add(genuine, impostor)
+    observed = tuple((np.asarray(genuine) / total).tolist())
+    weight = tuple((total / total.sum()).tolist())
+    return Reliability(prevalence, stated, observed, weight, 0.1, 0.1, genuine, impostor)
+
+
+def test_intervals_of_bins_against_scipy():
+    found = reliability_of((0.1, 0.5, 0.9), (1, 30, 69), (59, 40, 1))
+    low, high = found.intervals()
+    for k, n, a, b in zip(found.genuine, (60, 70, 70), low, high, strict=True):
+        expected = binomtest(k, n).proportion_ci(0.95, method="wilson")
+        assert (a, b) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    # Twice as many impostor pairs, at the prevalence of as many as before: the odds count.
+    low, high = reliability_of((0.1, 0.9), (10, 90), (180, 20)).intervals()
+    expected = binomtest(10, 190).proportion_ci(0.95, method="wilson")
+    assert low[0] / (1 - low[0]) == pytest.approx(2 * expected.low / (1 - expected.low))
+
+
+def test_a_split_is_no_proof_of_itself():
+    judged = {"calibration": reliability_of((0.1, 0.9), (1, 9), (9, 1))}
+    both = judged | {"test": reliability_of((0.2, 0.8), (2, 8), (8, 2))}
+
+    def named(figure):
+        return [t.get_text() for t in figure.axes[1].get_legend().get_texts()]
+
+    assert named(reliability_diagram(both, 0.5, "calibration")) == [
+        "as stated",
+        "test: calibration error 0.1000",
+    ]
+    alone = named(reliability_diagram(judged, 0.5, "calibration"))
+    assert alone[1].endswith("(fitted to it: no proof)")
+
+
+def test_the_bars_are_shares_of_each_kind():
+    figure = distance_histograms({"test": random_pairs(500, 0.2)}, 0.5)
+    # Each kind is filled, and then outlined.
+    filled = [c for c in figure.axes[0].containers if len(c) == 50]
+    assert [sum(bar.get_height() for bar in bars) for bars in filled] == pytest.approx([100, 100])
+
+
+def test_a_long_heading_is_wrapped_to_the_figure():
+    figure = distance_histograms({"test": random_pairs(50)}, 0.5)
+    head(figure, "no image is in two splits, but identities are: not the figures of strangers " * 3)
+    figure.canvas.draw()
+    box, (width, _) = figure._suptitle.get_window_extent(), figure.canvas.get_width_height()
+    assert 0 <= box.x0 < box.x1 <= width

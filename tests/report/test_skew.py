@@ -18,6 +18,7 @@ from siamese.report import plots
 from siamese.report.skew import (
     BUCKETS,
     images_per_identity,
+    is_skewed,
     skew_counts,
     skew_plot,
     skew_summary,
@@ -125,13 +126,23 @@ def test_every_bar_is_to_be_seen(counts):
     assert axes.patches[0].get_data().baseline <= low or axes.get_yscale() == "linear"
 
 
-def test_a_small_split_has_axes_of_its_own():
-    large, small = skew_plot(
-        {"train": identities([500, 3, 1, 1, 1]), "test": identities([2, 1])}
-    ).axes
-    assert small.get_ylim()[1] < 10
-    assert small.get_xlim() == (0.5, 2.5)
-    assert large.get_xlim() == (0.5, 5.5)
+def test_splits_can_be_compared():
+    """One scale for all, and who has most images is named, as it was written."""
+    figure = skew_plot(
+        {"train": identities([500, 3, 1, 1, 1]), "test": identities([2, 1])},
+        spelling={"p0": "P. Null"},
+    )
+    large, small = figure.axes
+    assert small.get_ylim() == large.get_ylim()
+    named = [[t.get_text() for t in axes.texts] for axes in (large, small)]
+    assert named == [["most images\nP. Null 500\np1 3\np2 1"], ["most images\nP. Null 2\np1 1"]]
+
+
+def test_there_is_no_skew_where_all_are_alike():
+    assert not is_skewed({"train": identities([10, 10]), "test": identities([3, 3]), "none": []})
+    assert is_skewed({"train": identities([10, 10]), "test": identities([3, 2])})
+    (axes,) = skew_plot({"test": identities([3, 3])}).axes
+    assert not axes.texts
 
 
 def test_plots_are_saved_without_warnings(tmp_path):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -141,6 +141,22 @@ class IdentityTable:
             {column: _taken(values, rows) for column, values in self.groups.items()},
             spellings=self.spellings,
         )
+
+    def spelling(self, row: int) -> str:
+        """The identity of an image as it was first written; where that is not known, its name.
+
+        A table that comes from a saved split has no spellings: there the folder tells it, or what
+        stands before the number of the file.
+
+        Raises:
+            IndexError: beyond the table.
+        """
+        name = self.identities[row]
+        if name in self.spellings:
+            return self.spellings[name]
+        path = PurePosixPath(self.files[row])
+        written = (*path.parts[:-1], path.stem.rpartition("_")[0])
+        return next((part for part in written if normalise_identity(part) == name), name)
 
     @classmethod
     def from_folder(cls, root: str | Path, name: str | None = None) -> IdentityTable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from siamese.data.dataset import CropDataset
 from siamese.data.manifest import SplitManifest
 from siamese.data.prepared import PreparedData, PreparedSplit
 from siamese.data.samplers.base import BatchPlan
+from siamese.datasets.identities import IdentityTable
 from siamese.errors import ConfigError
 from siamese.inference.bundle import DESCRIPTION, FILES
 from siamese.pairs.base import Pairs
@@ -38,7 +39,10 @@ SAMPLES = 20  # pairs of a split that are shown, right or wrong
 def write_data(
     manifest: SplitManifest, prepared: PreparedData, folder: Path, draw: bool = True
 ) -> None:
-    """What a run is made of: ``split.json``, ``crops.json``, ``skew.json``, ``plots/skew.png``."""
+    """What a run is made of: ``split.json``, ``crops.json``, ``skew.json``, ``plots/skew.png``.
+
+    The picture is drawn where some identity has more images than another.
+    """
     manifest.save(folder / "split.json")
     write_json(folder / "crops.json", prepared.summary() | {"quarantine": manifest.quarantine})
     write_json(folder / "skew.json", skew.skew_summary(identities_of(prepared)))
@@ -50,7 +54,14 @@ def write_data(
         name if part.pairs is None else f"{name}, genuine pairs": _in_genuine_pairs(part)
         for name, part in prepared.splits.items()
     }
-    plots.save(skew.skew_plot(in_use), folder / "plots" / "skew.png")
+    if skew.is_skewed(in_use):
+        spelling = {
+            name: written
+            for part in prepared.splits.values()
+            for name, written in part.table.spellings.items()
+        }
+        picture = skew.skew_plot(in_use, spelling=spelling)
+        plots.save(picture, folder / "plots" / "skew.png")
 
 
 def identities_of(prepared: PreparedData) -> dict[str, Sequence[str]]:
@@ -155,14 +166,18 @@ def write_evaluation(
     called = {split: prepared.called(split) for split in distances}
     for name, figure in _figures(distances, evaluations, point, called).items():
         if caution:
-            figure.suptitle(caution, fontsize=9)
+            plots.head(figure, caution)
         plots.save(figure, folder / "plots" / f"{name}.png")
     for split, measured in distances.items():
-        names: Sequence[str] = prepared.splits[split].table.identities
+        table = prepared.splits[split].table
         title = called[split] + (f" ({caution.partition(':')[0]})" if caution else "")
-        shown = galleries.Shown(datasets[split].image, names.__getitem__, title)
+        shown = galleries.Shown(datasets[split].image, table.spelling, title, _file_names(table))
         for kind, gallery in _galleries(measured, shown, point.threshold).items():
             plots.save(gallery, folder / "plots" / f"{kind}_{split}.png")
+
+
+def _file_names(table: IdentityTable) -> Callable[[int], str]:
+    return lambda row: Path(table.paths[row]).name
 
 
 def _figures(
@@ -178,9 +193,12 @@ def _figures(
         "distances": plots.distance_histograms(shown, threshold),
         "curves": plots.verification_curves(shown, threshold, band),
     }
-    judged = {called[split]: e.reliability for split, e in evaluations.items() if e.reliability}
+    # On images that were trained on, no probability is right.
+    strangers = {s: e for s, e in evaluations.items() if s != "train"} or evaluations
+    judged = {called[split]: e.reliability for split, e in strangers.items() if e.reliability}
     if judged and point.target_prevalence is not None:
-        found["reliability"] = plots.reliability_diagram(judged, point.target_prevalence)
+        fitted = called.get(point.split)
+        found["reliability"] = plots.reliability_diagram(judged, point.target_prevalence, fitted)
     split = split_of_groups(evaluations, point)
     if evaluations[split].groups:
         found["groups"] = group_matrices(evaluations[split].groups, called[split])
@@ -210,6 +228,7 @@ def _galleries(
             chosen,
             shown.image,
             names=shown.names,
+            files=shown.files,
             threshold=threshold,
             title=shown.title,
             totals=totals,

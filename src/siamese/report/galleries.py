@@ -30,11 +30,13 @@ class Shown(NamedTuple):
         image: row of the embedding matrix -> its image, (H, W, 3) uint8.
         names: row of the embedding matrix -> its identity.
         title: the text above, such as the split.
+        files: row of the embedding matrix -> the name of its file; None where no file is named.
     """
 
     image: Callable[[int], np.ndarray]
     names: Callable[[int], str]
     title: str
+    files: Callable[[int], str] | None = None
 
 
 def false_matches(shown: PairSample, threshold: float, count: int = 20) -> np.ndarray:
@@ -88,6 +90,7 @@ def pair_gallery(
     image: Callable[[int], np.ndarray],
     *,
     names: Callable[[int], str] | None = None,
+    files: Callable[[int], str] | None = None,
     threshold: float | None = None,
     title: str = "",
     totals: Confusion | None = None,
@@ -95,7 +98,8 @@ def pair_gallery(
     """Pairs side by side, up to five in a line, in the order given.
 
     Above each pair are its distance, the verdict, and whether that is right; without a threshold
-    only its kind, genuine or impostor. Below it are the identities' names. The heading counts the
+    only its kind, genuine or impostor. Below it are the identities' names and those of the files.
+    The heading counts the
     pairs shown and all pairs, each two images once; if no pairs are shown, it says of which
     mistakes there are none.
 
@@ -105,7 +109,8 @@ def pair_gallery(
         image: row of the embedding matrix -> its image, (H, W, 3) uint8; called once for each row
             that is shown.
         names: row of the embedding matrix -> its identity; long names are shortened in their
-        middle.
+            middle.
+        files: row of the embedding matrix -> the name of its file, shortened alike.
         threshold: in the unit of the distances; None for pairs without a verdict.
         title: the text above the count, such as the split.
         totals: counts of all the pairs that these were chosen from; by default these are all.
@@ -121,7 +126,7 @@ def pair_gallery(
         for text in (title, _caption_counts(shown, rows, threshold, totals))
         for part in _wrap(text, width)
     ]
-    pair = _WIDTH / 2 + _CAPTION * (1 if names is None else 2)
+    pair = _WIDTH / 2 + _CAPTION * (1 + 0.8 * ((names is not None) + (files is not None)))
     figure = blank_figure(width, pair * lines + 0.2 * len(heading) + 0.15)
     figure.suptitle("\n".join(heading), fontsize=_HEADING, parse_math=False)
     if not len(rows):
@@ -146,6 +151,8 @@ def pair_gallery(
             _mark(axes, f"{float(shown.distances[row]):.3f} {verdict} {mark}", match == same)
         if names is not None:
             _name(axes, names(left), names(right), same)
+        if files is not None:
+            _write_below(axes, [files(left), files(right)], line=1 if names else 0)
     return figure
 
 
@@ -226,22 +233,29 @@ def _mark(axes: Axes, caption: str, good: bool) -> None:
 
 def _name(axes: Axes, left: str, right: str, same: bool) -> None:
     """Names below the images; one for both where they are one identity with one name."""
-    width = (_WIDTH - 0.2) * 72
-    texts = (
-        [(1 + _GAP / 2, left, width)]
-        if same and left == right
-        else [(0.5, left, width / 2), (1.5 + _GAP, right, width / 2)]
+    _write_below(axes, [left] if same and left == right else [left, right])
+
+
+def _write_below(axes: Axes, texts: Sequence[str], line: int = 0) -> None:
+    """A text below each image, or one below both."""
+    from matplotlib.transforms import offset_copy
+
+    below = offset_copy(
+        axes.transData, axes.get_figure(root=True), y=-line * (_NAME + 2.5), units="points"
     )
-    for x, name, space in texts:
+    width = (_WIDTH - 0.2) * 72 / len(texts)
+    places = [1 + _GAP / 2] if len(texts) == 1 else [0.5, 1.5 + _GAP]
+    for x, text in zip(places, texts, strict=True):
         axes.text(
             x,
             -0.08,
-            shorten(name, space - 4, _NAME),
+            shorten(text, width - 4, _NAME),
+            transform=below,
             fontsize=_NAME,
             ha="center",
             va="top",
             parse_math=False,
-            color="0.2",
+            color="0.2" if line == 0 else "0.4",
         )
 
 

@@ -1,8 +1,9 @@
-"""Plots of a run, as PNG files: curves over epochs and over thresholds, and distance histograms."""
+"""Plots of a run, as PNG files: curves over thresholds, reliability, and distance histograms."""
 
 from __future__ import annotations
 
 import io
+import textwrap
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamese.report.history import History
 from siamese.storage import write_whole
 from siamese.verification.curves import ThresholdCurve, auc, eer
 from siamese.verification.pair_distances import PairDistances
@@ -27,88 +27,8 @@ if TYPE_CHECKING:
 GENUINE, IMPOSTOR = "#0072b2", "#d55e00"
 PALETTE = (GENUINE, IMPOSTOR, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":")
-WINDOW = 20  # recorded values in an average over epochs
 _DPI = 120
-_SMOOTHED = 5  # up to so many values no average is drawn
 _STEPS = 1000  # a curve is drawn to this part of its range: finer than a pixel
-
-
-def running_mean(values: Sequence[float] | np.ndarray, window: int = WINDOW) -> np.ndarray:
-    """Mean of each value and those before it, ``window`` of them or as many as there are.
-
-    Args:
-        values: (n,) numbers; one that is NaN or infinite affects the means over it and no others.
-        window: >= 1.
-
-    Returns:
-        (n,) float64.
-
-    Raises:
-        ValueError: a window below 1.
-    """
-    if window < 1:
-        raise ValueError(f"a running mean needs a window of at least 1, not {window}")
-    numbers = np.asarray(values, dtype=np.float64)
-    if not len(numbers):
-        return numbers
-    # Not differences of one cumulative sum: those would carry a NaN, and rounding, to the end.
-    sums = np.convolve(numbers, np.ones(min(window, len(numbers))))[: len(numbers)]
-    mean: np.ndarray = sums / np.minimum(np.arange(1, len(numbers) + 1), window)
-    return mean
-
-
-def loss_curves(history: History) -> Figure:
-    """Losses; F1, accuracy and AUC; and the EER, over epochs: three panels.
-
-    Beyond 5 epochs the values are thin and light, and their means over the last 20 recorded epochs
-    are drawn thick.
-
-    Args:
-        history: name -> (epochs, values), from :func:`siamese.report.history.read_history`. Names
-            without a panel are ignored.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    figure = blank_figure(13, 4)
-    split = _validated(history)
-    panels = (
-        ("loss", ("train/loss", f"{split}/loss")),
-        (
-            "verification",
-            (f"{split}/f1", f"{split}/accuracy", "train/accuracy", f"{split}/auc"),
-        ),
-        ("equal error rate", (f"{split}/eer",)),
-    )
-    smoothed = False
-    for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
-        for number, name in enumerate(names):
-            if history.get(name, ([], []))[0]:
-                smoothed |= _over_epochs(
-                    axes, name, *history[name], colour=PALETTE[number], dash=DASHES[number]
-                )
-        axes.set(xlabel="epoch", title=title)
-        axes.grid(alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        if axes.lines:
-            axes.legend(fontsize=9)
-        else:
-            _remark(axes, "not recorded")
-        lowest, highest = axes.get_ylim()
-        if title == "verification":
-            axes.set_ylim(max(0.0, lowest), min(1.02, max(highest, lowest + 0.1)))
-        elif title == "equal error rate":
-            axes.set_ylim(0, min(1.02, max(highest, 0.01)))
-    if smoothed:
-        figure.suptitle(
-            f"thin: each epoch; thick: mean of the last {WINDOW} recorded", fontsize=9, color="0.3"
-        )
-    return figure
-
-
-def _validated(history: History) -> str:
-    """The name of the split that figures were logged for in each epoch."""
-    named = (name.partition("/")[0] for name in sorted(history) if "/" in name)
-    return next((split for split in named if split not in ("train", "test")), "calibration")
 
 
 def verification_curves(
@@ -130,9 +50,10 @@ def verification_curves(
     Raises:
         CalibrationError: distances that are NaN or infinite.
     """
-    figure = blank_figure(17.5, 4.4)
+    figure = blank_figure(17.5, 5.0)
     roc, det, f1, accuracy = figure.subplots(1, 4)
     roc.plot([0, 1], [1, 0], color="0.55", linewidth=0.9, label="equal error rates")
+    without_errors = []
     for number, (split, pairs) in enumerate(distances.items()):
         style: dict[str, Any] = {
             "color": PALETTE[number % len(PALETTE)],
@@ -140,11 +61,13 @@ def verification_curves(
         }
         if pairs.genuine and pairs.impostor:
             _curves_of_split((roc, det, f1, accuracy), split, pairs, threshold, style)
+            if not _has_both_errors(pairs.curve()):
+                without_errors.append(split)
         else:
             counts = f"{pairs.genuine:,} genuine, {pairs.impostor:,} impostor"
             roc.plot([], [], label=f"no curve for {split}: {counts}", **style)
     unit = next((f"threshold ({pairs.distance} distance)" for pairs in distances.values()), None)
-    _finish_rates(roc, det)
+    _finish_rates(roc, det, without_errors)
     for axes, name in ((f1, "F1"), (accuracy, "accuracy")):
         axes.set(title=name, xlabel=unit or "threshold")
         _finish_by_threshold(axes, threshold, band)
@@ -171,86 +94,146 @@ def _curves_of_split(
     rates = f"AUC {auc(curve):.3f}, EER {eer(curve):.3f}: {split}"
     roc.plot(lines["false match rate"], lines["true match rate"], label=rates, **style)
     roc.plot([point.fmr], [point.recall], **dot)
-    _det(det, curve, style)
-    # A rate of 0 has no place on a logarithmic axis: half a pair stands for none.
-    no_match, no_miss = 0.5 / curve.impostor, 0.5 / curve.genuine
-    det.plot([max(point.fmr, no_match)], [max(1 - point.recall, no_miss)], **dot)
+    if _has_both_errors(curve):
+        _det(det, curve, split, style)
+        # A rate of 0 has no place on a logarithmic axis: half a pair stands for none.
+        no_match, no_miss = 0.5 / curve.impostor, 0.5 / curve.genuine
+        det.plot([max(point.fmr, no_match)], [max(1 - point.recall, no_miss)], **dot)
     for axes, name, value in ((f1, "F1", point.f1), (accuracy, "accuracy", point.accuracy)):
         label = f"{value:.3f} {split}"
         axes.plot(lines["threshold"], lines[name], drawstyle="steps-post", label=label, **style)
         axes.plot([threshold], [value], **dot)
 
 
-def _finish_rates(roc: Any, det: Any) -> None:
+def _finish_rates(roc: Any, det: Any, without_errors: Sequence[str]) -> None:
     """Titles, axes and legend of the two plots of error rates."""
     roc.set(
         title="ROC",
         xlabel="false match rate: impostor pairs accepted",
         ylabel="true match rate: genuine pairs accepted",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
+        xlim=(-0.02, 1),
+        ylim=(0, 1.02),
     )
     roc.grid(alpha=0.3)
-    _plain(roc.legend(fontsize=9, loc="lower right"))
+    _legend(roc)
     det.set(title="DET", xlabel="false match rate", ylabel="false non-match rate")
     if det.lines:
         det.set(xscale="log", yscale="log")
+        for axis in (det.xaxis, det.yaxis):
+            _decades(axis)
         det.grid(alpha=0.3)
+        for split in without_errors:
+            det.plot([], [], linestyle="", label=f"{split}: some threshold makes no error")
+        _legend(det)
+    elif without_errors:
+        remark(det, "some threshold makes\nno error on any split")
     else:
-        _remark(det, "no pairs of both kinds")
+        remark(det, "no pairs of both kinds")
+
+
+def _decades(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 0.1, ..., and at 2 and 5 times these where it is short.
+
+    As matplotlib has them, labels of the ticks between overprint one another.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    short = np.log10(high / low) < 1.5
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if short else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Any, title: str | None = None, columns: int = 1) -> None:
+    """A legend below the axes, where it hides nothing."""
+    legend = axes.legend(
+        title=title,
+        fontsize=8.5,
+        title_fontsize=8.5,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=columns,
+    )
+    _plain(legend)
 
 
 def _finish_by_threshold(axes: Any, threshold: float, band: tuple[float, float] | None) -> None:
     """The threshold, its interval and the legend of a plot over thresholds."""
-    axes.set_ylim(-0.02, 1.02)
+    axes.set_ylim(0, 1)
     axes.grid(alpha=0.3)
     if not axes.lines:
-        _remark(axes, "no pairs of both kinds")
+        remark(axes, "no pairs of both kinds")
         return
     axes.axvline(threshold, color="black", linestyle="--", linewidth=0.9)
     if band is not None:
         axes.axvspan(*band, color="0.85", zorder=0)
-    title = f"at threshold {threshold:.3f}"
-    _plain(axes.legend(title=title, fontsize=9, title_fontsize=9))
+    shaded = ", shaded: its 95 % interval" if band is not None else ""
+    _legend(axes, f"at threshold {threshold:.3f}{shaded}")
 
 
-def reliability_diagram(judged: Mapping[str, Reliability], prevalence: float) -> Figure:
+def reliability_diagram(
+    judged: Mapping[str, Reliability], prevalence: float, fitted: str | None = None
+) -> Figure:
     """Stated probabilities against observed shares of genuine pairs, in 15 bins.
 
-    There is one line per split.
+    There is one line per split, with the number of pairs in each bin below it. Upright bars are
+    95 % intervals of the pairs in a bin (Wilson), as if these were independent.
 
     Args:
         judged: split -> from :func:`siamese.verification.probability.reliability`.
         prevalence: share of genuine pairs that the probabilities are for.
+        fitted: the split that the probabilities were fitted to. It proves nothing about itself, and
+            is left out where there is another.
     """
-    figure = blank_figure(5.2, 4.8)
-    axes = figure.subplots()
+    shown = {split: r for split, r in judged.items() if split != fitted} or dict(judged)
+    figure = blank_figure(5.6, 6.2)
+    axes, counts = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color="0.55", linewidth=0.9, label="as stated")
-    for number, (split, r) in enumerate(judged.items()):
-        axes.plot(
+    width = 1 / (15 * (len(shown) + 1))
+    for number, (split, r) in enumerate(shown.items()):
+        colour = PALETTE[number % len(PALETTE)]
+        own = " (fitted to it: no proof)" if split == fitted else ""
+        low, high = r.intervals()
+        axes.errorbar(
             r.stated,
             r.observed,
-            color=PALETTE[number % len(PALETTE)],
+            [np.subtract(r.observed, low).clip(min=0), np.subtract(high, r.observed).clip(min=0)],
+            color=colour,
             linestyle=DASHES[number % len(DASHES)],
             marker="o",
             markersize=4,
-            label=f"{split}: calibration error {r.calibration_error:.4f}",
+            elinewidth=0.9,
+            capsize=2,
+            label=f"{split}: calibration error {r.calibration_error:.4f}{own}",
         )
+        pairs = np.add(r.genuine, r.impostor)
+        centres = (np.minimum(np.multiply(r.stated, 15).astype(int), 14) + 0.5) / 15
+        offset = (number - (len(shown) - 1) / 2) * width
+        counts.bar(centres + offset, pairs, width, color=colour)
     axes.set(
-        xlabel=f"stated probability of the same identity (prevalence {prevalence:.3g})",
         ylabel="observed share of genuine pairs",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
         title="reliability",
     )
-    axes.grid(alpha=0.3)
-    _plain(axes.legend(fontsize=9, loc="upper left"))
+    counts.set(
+        xlabel=f"stated probability of the same identity (prevalence {prevalence:.3g})",
+        ylabel="pairs in the bin",
+        yscale="log",
+    )
+    counts.set_ylim(bottom=0.8)
+    counts.yaxis.set_major_formatter("{x:,.0f}")
+    for each in (axes, counts):
+        each.grid(alpha=0.3)
+    _plain(counts.legend(*axes.get_legend_handles_labels(), fontsize=9, loc="upper center",
+                         bbox_to_anchor=(0.5, -0.55)))  # fmt: skip
     return figure
 
 
 def distance_histograms(distances: Mapping[str, PairDistances], threshold: float) -> Figure:
     """For each split the distances of genuine and impostor pairs, and the threshold."""
-    figure = blank_figure(4.5 * len(distances), 3.6)
+    figure = blank_figure(4.5 * len(distances), 4.0)
     curves = {
         split: pairs.curve() if pairs.genuine + pairs.impostor else None
         for split, pairs in distances.items()
@@ -271,20 +254,23 @@ def distance_histograms(distances: Mapping[str, PairDistances], threshold: float
                     curve.thresholds,
                     np.diff(curve.tp if kind == "genuine" else curve.fp, prepend=0),
                 )
-            # The density of nothing is 0 / 0.
+            share = 100 * weights / max(1, count)
+            # Filled and outlined in another way each, so that grey print tells them apart.
+            axes.hist(x, bins, weights=share, color=colour, alpha=0.45)
             axes.hist(
                 x,
                 bins,
-                weights=weights,
+                weights=share,
+                histtype="step",
                 color=colour,
-                alpha=0.6,
-                density=count > 0,
+                linestyle="-" if kind == "genuine" else "--",
+                linewidth=1.4,
                 label=f"{kind} ({count:,})",
             )
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
-        axes.set(xlabel=f"{c.distance} distance", yticks=[])
+        axes.set(xlabel=f"{c.distance} distance", ylabel="% of the pairs of a kind, per bar")
         axes.set_title(drawable(split), parse_math=False)
-        axes.legend(fontsize=8)
+        _legend(axes, columns=2)
     return figure
 
 
@@ -306,6 +292,18 @@ def blank_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure  # not pyplot: no global state, no window, no backend
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def head(figure: Figure, text: str, size: float = 9) -> None:
+    """Write a heading above a figure, on as many lines as its width asks for."""
+    width = 72 * (float(figure.get_size_inches()[0]) - 0.3)
+    text = drawable(text)
+    lines = [text]
+    for characters in range(len(text), 8, -4):
+        if all(text_width(line, size) <= width for line in lines):
+            break
+        lines = textwrap.wrap(text, characters)
+    figure.suptitle("\n".join(lines), fontsize=size, parse_math=False)
 
 
 def drawable(text: str) -> str:
@@ -348,23 +346,6 @@ def _font() -> FT2Font:
     return FT2Font(findfont(FontProperties()))
 
 
-def _over_epochs(
-    axes: Axes, name: str, epochs: list[int], values: list[float], colour: str, dash: str
-) -> bool:
-    """Draw one metric; True where its mean is drawn too."""
-    smoothed = len(values) > _SMOOTHED
-    if smoothed:
-        axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.4)
-        axes.plot(
-            epochs, running_mean(values), color=colour, linestyle=dash, linewidth=2.2, label=name
-        )
-    else:
-        axes.plot(
-            epochs, values, color=colour, linestyle=dash, marker="o", markersize=4, label=name
-        )
-    return smoothed
-
-
 def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
     """The points of a curve that are drawn, from accepting nothing on.
 
@@ -397,21 +378,25 @@ def _lines(curve: ThresholdCurve) -> dict[str, np.ndarray]:
     return {name: values[kept] for name, values in lines.items()}
 
 
-def _det(axes: Axes, curve: ThresholdCurve, style: Mapping[str, Any]) -> None:
+def _has_both_errors(curve: ThresholdCurve) -> bool:
+    """Whether some threshold makes errors of both kinds: only then is there a DET curve."""
+    return bool(((curve.fp > 0) & (curve.tp < curve.genuine)).any())
+
+
+def _det(axes: Axes, curve: ThresholdCurve, split: str, style: Mapping[str, Any]) -> None:
     """Both error rates on logarithmic axes, where neither is 0.
 
     Source: Martin et al., *The DET curve*, Eurospeech 1997.
     """
     shown = (curve.fp > 0) & (curve.tp < curve.genuine)
-    if not shown.any():
-        return
     x, y = curve.fmr[shown], curve.fnmr[shown]
     cells = np.stack([np.floor(_STEPS / 8 * np.log10(v)) for v in (x, y)])
     entered = np.append(True, (cells[:, 1:] != cells[:, :-1]).any(axis=0))
-    axes.plot(x[entered], y[entered], drawstyle="steps-post", **style)
+    axes.plot(x[entered], y[entered], drawstyle="steps-post", label=split, **style)
 
 
-def _remark(axes: Axes, text: str) -> None:
+def remark(axes: Axes, text: str) -> None:
+    """Words in the middle of axes on which there is nothing else."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.4")
 
 

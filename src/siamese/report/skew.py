@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from siamese.report.galleries import shorten
 from siamese.report.plots import GENUINE, IMPOSTOR, PALETTE, blank_figure, drawable
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ BUCKETS: tuple[tuple[int, int | None], ...] = (
 )  # fmt: skip
 # Times the median: from there on a linear axis shows only the first few identities.
 _LOG_FROM = 20
+_NAMED = 3  # identities of a split
 _FIGURES = ("identities", "images", "median", "mean", "standard deviation")
 
 
@@ -33,10 +36,12 @@ def images_per_identity(identities: Sequence[str]) -> np.ndarray:
     Returns:
         (identities,) int64, descending.
     """
-    counts: dict[str, int] = {}
-    for identity in identities:
-        counts[identity] = counts.get(identity, 0) + 1
-    return np.array(sorted(counts.values(), reverse=True), dtype=np.int64)
+    return np.array(list(_counted(identities).values()), dtype=np.int64)
+
+
+def _counted(identities: Sequence[str]) -> dict[str, int]:
+    """Identity -> its number of images, those with most first, and of those alike by name."""
+    return dict(sorted(Counter(identities).items(), key=lambda item: (-item[1], item[0])))
 
 
 def skew_counts(identities: Sequence[str]) -> list[int]:
@@ -91,22 +96,36 @@ def skew_table(splits: Mapping[str, Sequence[str]]) -> Table:
     return table
 
 
-def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
+def is_skewed(splits: Mapping[str, Sequence[str]]) -> bool:
+    """Whether some identity of a split has more images than another: else there is no skew."""
+    counts = [images_per_identity(identities) for identities in splits.values()]
+    return any(len(each) and each[0] != each[-1] for each in counts)
+
+
+def skew_plot(
+    splits: Mapping[str, Sequence[str]], top: int = 250, spelling: Mapping[str, str] | None = None
+) -> Figure:
     """Images per identity of each split, those with most first.
 
-    Median, mean and standard deviation are of all identities of the split. Each panel has its own
-    axes, so that a small split is as visible as a large one; the vertical one is logarithmic where
-    some identities have far more images than most.
+    Median, mean and standard deviation are of all identities of the split. All panels have one
+    vertical axis, so that splits can be compared; it is logarithmic where some identities have far
+    more images than most. The identities with most images are named.
 
     Args:
         splits: split -> the identity of each of its images; at least one.
         top: how many identities are drawn, >= 1.
+        spelling: identity -> its name as it was written; by default as identities are called here.
     """
-    figure = blank_figure(4.6 * len(splits), 3.9)
+    figure = blank_figure(4.6 * len(splits), 4.2)
+    counted = {split: _counted(identities) for split, identities in splits.items()}
+    found = [np.array(list(each.values())) for each in counted.values() if each]
+    logarithmic = any(c[0] >= _LOG_FROM * np.median(c) for c in found)
+    most = max((int(c[0]) for c in found), default=1)
     for axes, (split, identities) in zip(
-        np.atleast_1d(figure.subplots(1, len(splits))), splits.items(), strict=True
+        np.atleast_1d(figure.subplots(1, len(splits), sharey=True)), splits.items(), strict=True
     ):
-        _panel(axes, images_per_identity(identities), top)
+        _panel(axes, images_per_identity(identities), top, logarithmic, most)
+        _name_largest(axes, counted[split], spelling or {})
         number = len(set(identities))
         axes.set_title(
             f"{drawable(split)}: {number:,} {'identity' if number == 1 else 'identities'}, "
@@ -117,7 +136,27 @@ def skew_plot(splits: Mapping[str, Sequence[str]], top: int = 250) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
+def _name_largest(axes: Axes, counted: Mapping[str, int], spelling: Mapping[str, str]) -> None:
+    """Who has most images, with their numbers, where some have more than others."""
+    first = list(counted.items())[:_NAMED]
+    if not first or first[0][1] == min(counted.values()):
+        return
+    lines = [f"{shorten(spelling.get(name, name), 110, 7.5)} {n:,}" for name, n in first]
+    axes.text(
+        0.97,
+        0.68,
+        "\n".join(["most images", *lines]),
+        transform=axes.transAxes,
+        fontsize=7.5,
+        ha="right",
+        va="top",
+        color="0.2",
+        parse_math=False,
+    )
+
+
+def _panel(axes: Axes, counts: np.ndarray, top: int, logarithmic: bool, most: int) -> None:
+    """One split; ``most`` is the largest number of images of any identity of any split."""
     from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
     if not len(counts):
@@ -133,7 +172,6 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
         axes.set(xticks=[], yticks=[])
         return
     shown = counts[:top]
-    logarithmic = bool(counts[0] >= _LOG_FROM * np.median(counts))
     # A logarithmic axis has no 0, and an identity with one image must be visible.
     floor = 0.8 if logarithmic else 0.0
     axes.stairs(shown, np.arange(len(shown) + 1) + 0.5, baseline=floor, fill=True, color=PALETTE[5])
@@ -153,10 +191,10 @@ def _panel(axes: Axes, counts: np.ndarray, top: int) -> None:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(floor, 4 * counts[0])
+        axes.set_ylim(floor, 12 * most)
     else:
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-        axes.set_ylim(0, 1.35 * counts[0])  # room for the legend
+        axes.set_ylim(0, 1.45 * most)  # room for the legend
     axes.legend(fontsize=8.5, loc="upper right")
 
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from siamese.data.adapters import TorchSampler
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
@@ -36,6 +37,7 @@ from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.processes import across_processes
 from siamese.report import plots as pictures
 from siamese.report import skew, tables
+from siamese.report.epoch_curves import Chosen, loss_curves
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
@@ -218,7 +220,12 @@ def train(
         evaluation = replace(evaluation, notes=(*evaluation.notes, *notes))
         epochs = fitting.current_epoch - (previous.epochs if previous else 0)
         run = TrainingRun(folder, evaluation, seconds, seconds / max(1, epochs))
-        lead(here, lambda: _write(run, previous.history if previous else {}, plots))
+        earlier = previous.history if previous else {}
+        chosen_epoch = Chosen(
+            full_monitor(monitor, images.calibrating), mode, weights[0] if weights[1] else None
+        )
+        one_rule = not isinstance(data.batch_sampler, TorchSampler)
+        lead(here, lambda: _write(run, earlier, plots, chosen_epoch, one_rule))
         # The run is complete; nothing that happens to a baseline can lose it.
         compared = tuple(
             name
@@ -323,8 +330,11 @@ def _describe(
         print(f"note: {images.manifest.caution}")
 
 
-def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
-    """What is left in the run's folder at its end."""
+def _write(run: TrainingRun, earlier: History, draw: bool, chosen: Chosen, one_rule: bool) -> None:
+    """What is left in the run's folder at its end.
+
+    ``chosen`` and ``one_rule`` are those of :func:`siamese.report.epoch_curves.loss_curves`.
+    """
     folder, bundle = run.folder, run.evaluation.bundle
     if unnamed(bundle.backbone) is None:
         bundle.save(run.bundle)
@@ -333,7 +343,8 @@ def _write(run: TrainingRun, earlier: History, draw: bool) -> None:
     if history:
         write_history(folder / "history.csv", history)
         if draw:
-            pictures.save(pictures.loss_curves(history), folder / "plots" / "loss_curves.png")
+            curves = loss_curves(history, chosen, one_rule)
+            pictures.save(curves, folder / "plots" / "loss_curves.png")
     run.evaluation.write(folder, plots=draw, report=False, overwrite=True)
 
 

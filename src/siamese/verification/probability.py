@@ -220,6 +220,7 @@ class Reliability:
             (Naeini et al., *Obtaining well calibrated probabilities using Bayesian binning*, AAAI
             2015).
         brier: mean squared difference between probability and truth.
+        genuine, impostor: (b,) pairs in each bin, as they are, without weights.
     """
 
     prevalence: float
@@ -228,6 +229,27 @@ class Reliability:
     weight: tuple[float, ...]
     calibration_error: float
     brier: float
+    genuine: tuple[int, ...] = ()
+    impostor: tuple[int, ...] = ()
+
+    def intervals(self) -> tuple[np.ndarray, np.ndarray]:
+        """95 % intervals of ``observed``: (b,) lower ends and (b,) upper ones, 0..1.
+
+        Of the share of genuine pairs in a bin (Wilson, *Probable inference, the law of succession,
+        and statistical inference*, JASA 22, 1927), then weighted to the prevalence. Pairs that
+        share identities are not independent: with few identities the true ones are wider.
+        """
+        hits = np.asarray(self.genuine, dtype=np.float64)
+        others = np.asarray(self.impostor, dtype=np.float64)
+        trials, z = hits + others, 1.959964
+        share, scale = hits / trials, 1 + z * z / trials
+        centre = share + z * z / (2 * trials)
+        half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+        ends = [((centre + sign * half) / scale).clip(0, 1) for sign in (-1, 1)]
+        # By how much the odds in all bins differ from those of the pairs as they are.
+        weight = self.prevalence / hits.sum() / ((1 - self.prevalence) / others.sum())
+        low, high = (weight * end / (weight * end + 1 - end) for end in ends)
+        return low, high
 
     def __repr__(self) -> str:
         return (
@@ -247,7 +269,9 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
     p, total = probability(x), genuine + impostor
     bins = np.minimum((p * _BINS).astype(int), _BINS - 1)
     sums = np.stack([np.bincount(bins, v, minlength=_BINS) for v in (total, p * total, genuine)])
-    weight, stated, observed = sums[:, sums[0] > 0]
+    filled = sums[0] > 0
+    weight, stated, observed = sums[:, filled]
+    counts = [np.bincount(bins, v, minlength=_BINS)[filled] for v in _counts(curve)[1:]]
     stated, observed = stated / weight, observed / weight
     error = float((weight * np.abs(stated - observed)).sum())
     brier = float((genuine * (1 - p) ** 2 + impostor * p**2).sum())
@@ -258,6 +282,7 @@ def reliability(probability: ProbabilityMap, curve: ThresholdCurve) -> Reliabili
         tuple(weight.tolist()),
         error,
         brier,
+        *(tuple(count.astype(int).tolist()) for count in counts),
     )
 
 
