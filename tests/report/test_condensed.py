@@ -116,6 +116,15 @@ def test_learning_says_the_best_and_the_kept_epoch():
     assert learning_charts({}, None) == []
 
 
+def test_losses_of_two_rules_share_no_axis():
+    history = {"train/loss": ([0, 1], [0.9, 0.5]), "calibration/loss": ([0, 1], [3.0, 2.0])}
+    (both,) = learning_charts(history, None, one_rule=True)
+    assert [series["name"] for series in both.hover] == ["train", "calibration"]
+    apart = learning_charts(history, None, one_rule=False)
+    assert [[s["name"] for s in chart.hover] for chart in apart] == [["train"], ["calibration"]]
+    assert "cannot be compared" in apart[1].caption
+
+
 def test_numbers_in_words():
     assert [percent(v) for v in (0, 0.5, 0.12345, 0.0123, 0.00012)] == [
         "0 %", "50 %", "12.3 %", "1.2 %", "0.012 %",

@@ -49,6 +49,7 @@ def write_run_report(
     draw: bool = True,
     batch: tuple[BatchPlan, CropDataset] | None = None,
     timing: Mapping[str, float] | None = None,
+    one_rule: bool = False,
 ) -> None:
     """``report.json``, ``report.npz`` and ``report.html`` in a folder that has the figures.
 
@@ -59,8 +60,11 @@ def write_run_report(
         draw: whether to make the page now; ``siamese report FOLDER`` makes it later.
         batch: the first training batch, and the images that it is of.
         timing: what took how many seconds.
+        one_rule: whether training and validation loss are of batches drawn by one rule, so that
+            they can be compared.
     """
-    described = _described(run, faces, batch) | {"timing": dict(timing or {})}
+    described = _described(run, faces, batch)
+    described |= {"timing": dict(timing or {}), "one_rule": one_rule}
     write_json(folder / REPORT, described)
     arrays = pair_arrays(run.distances[run.judged])
     (folder / ARRAYS).unlink(missing_ok=True)

@@ -13,17 +13,28 @@ from siamese.report.stored_report import Pair, StoredHistogram
 from siamese.report.words import percent
 
 
-def learning_charts(history: History, kept: int | None) -> list[Chart]:
+def learning_charts(history: History, kept: int | None, one_rule: bool = True) -> list[Chart]:
     """Losses, and the error rate of the calibration identities, over epochs.
 
     Args:
         history: from :func:`siamese.report.history.read_history`, whose epochs begin with 0.
         kept: the epoch whose weights the bundle has, counted from 1; None where not known.
+        one_rule: whether both losses are of batches drawn by one rule; otherwise, or where that is
+            not known, each has axes of its own.
     """
     split = _validated(history)
     found = []
+    both = ("train/loss", f"{split}/loss")
+    losses = (
+        [("loss", "Loss", both, False)]
+        if one_rule
+        else [
+            ("loss", "Loss in training", both[:1], False),
+            ("loss-validated", f"Loss of the {split} identities", both[1:], False),
+        ]
+    )
     for name, title, series, share in (
-        ("loss", "Loss", ("train/loss", f"{split}/loss"), False),
+        *losses,
         ("eer-epochs", f"Equal error rate of the {split} identities", (f"{split}/eer",), True),
     ):
         known = {key: history[key] for key in series if history.get(key, ([], []))[0]}
@@ -91,6 +102,9 @@ def _over_epochs(
         "the higher one."
         if len(series) > 1
         else "Of training images, augmented."
+        if "train/loss" in series
+        else "It cannot be compared with the loss in training: its pairs are drawn in another way, "
+        "or that is not known."
     )
     return drawing.finish(name, title, f"{title} over {last} epochs", caption)
 

@@ -172,7 +172,7 @@ def _one(name: str, share: float | None) -> str:
 def learning_section(record: RunRecord) -> PageSection:
     """Losses and the error rate of the calibration identities over epochs."""
     kept = record.point.epoch + 1 if record.point and record.point.epoch is not None else None
-    charts = learning_charts(record.history, kept)
+    charts = learning_charts(record.history, kept, bool(record.stored and record.stored.one_rule))
     said = () if charts else ("No epochs were recorded: nothing was trained here.",)
     return PageSection("learning", "Learning", said, charts)
 

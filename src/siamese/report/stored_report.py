@@ -126,6 +126,7 @@ class StoredReport(Struct):
         leaks: what is known of images that two splits share, in sentences.
         data: :meth:`PreparedData.summary`; who is in which split, and what was left out.
         timing: what took how many seconds.
+        one_rule: whether training and validation loss can be compared.
         notes: what must be known beside the figures.
     """
 
@@ -146,6 +147,7 @@ class StoredReport(Struct):
     leaks: list[Text] = []
     data: dict[str, Any] = {}
     timing: dict[str, float] = {}
+    one_rule: bool = False
     notes: list[Text] = []
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from siamese.data.adapters import TorchSampler
 from siamese.data.datamodule import ImageDataModule
 from siamese.errors import first_line
 from siamese.evaluation.report_data import write_run_report
@@ -31,6 +32,7 @@ def report_on(
             draw=draw,
             batch=batch,
             timing=timing,
+            one_rule=not isinstance(data.batch_sampler, TorchSampler),
         )
     except Exception as error:  # the run is saved: no report is worth an error
         print(f"note: no report was written: {first_line(error) or type(error).__name__}")
