@@ -22,7 +22,7 @@ from siamese.report.words import (
     interval,
     number,
 )
-from siamese.verification.point import OperatingPoint
+from siamese.verification.point import GIVEN, OperatingPoint
 
 _FIGURES = ("auc", "eer", "f1", "accuracy", "recall", "fmr")
 
@@ -114,10 +114,11 @@ def threshold_section(record: RunRecord) -> PageSection:
     on = record.stored.chosen_on if record.stored else point.split
     if on == point.split:
         on = f"the {on} identities"
+    given = point.policy == GIVEN
     said = [
         f"Two images count as one identity where their {point.distance} distance is at most "
         f"{point.threshold:.4f}. The threshold is {point.choice_in_words()}."
-        + ("" if point.confusion is None else f" It was chosen on {on}."),
+        + ("" if point.confusion is None or given else f" It was chosen on {on}."),
         _promise(point),
     ]
     tables = []
@@ -131,13 +132,13 @@ def threshold_section(record: RunRecord) -> PageSection:
             for name, value in point.figures.items()
         ]
         pairs = f"{point.genuine or 0:,} genuine and {point.impostor or 0:,} impostor pairs"
-        note = (
-            f"On the {pairs} that it was chosen on, at a prevalence of "
-            f"{point.target_prevalence or point.prevalence or 0:.3g}: too good for others, since "
-            f"it was chosen by them."
-        )
+        share = f"at a prevalence of {point.target_prevalence or point.prevalence or 0:.3g}"
+        note = f"On the {pairs} that it was chosen on, {share}: too good for others."
+        title = "What it reached where it was chosen"
+        if given:
+            note, title = f"On {pairs}, {share}.", f"What it reaches on {on}"
         header = ["", "at the threshold", "accepting every pair"]
-        tables.append(PageTable("What it reached where it was chosen", header, rows, note))
+        tables.append(PageTable(title, header, rows, note))
     around = point.ci95.get("threshold")
     points = [
         f"95 % interval of the threshold: {around[0]:.4f} to {around[1]:.4f}."

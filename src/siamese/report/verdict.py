@@ -165,7 +165,9 @@ def _sure(record: RunRecord, figures: Figures) -> str:
     few = ""
     if figures.identities < FEW:
         few = f" {count} are few: more of them would make this surer."
-    split = "" if record.judged == "test" else f" Measured on {record.called(record.judged)}."
+    called = record.called(record.judged)
+    on = called if called != record.judged else f"the {called} identities"
+    split = "" if record.judged == "test" else f" Measured on {on}."
     return f"{said} (95 % interval over identities).{few}{split}"
 
 
