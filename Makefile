@@ -1,11 +1,12 @@
 # make demo: train on the ORL faces, calibrate, test, verify two pairs.
 # make test: lint, types, tests.
+# make package: wheel and sdist, and the demo from the installed wheel.
 PYTHON ?= python3
 BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow torture lint benchmarks baselines clean
+.PHONY: demo test test-slow torture lint package benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -36,6 +37,15 @@ lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Wheel and sdist into dist/; the wheel alone, in an environment of its own, runs the demo.
+package: .venv/test.stamp
+	rm -rf dist .venv/package
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv .venv/package
+	.venv/package/bin/pip install --quiet --disable-pip-version-check -c constraints.txt \
+	  "siamese-lightning[demo,dlib-bin,pretrained] @ file://$$(ls $(CURDIR)/dist/*.whl)"
+	cd .venv/package && env -u PYTHONPATH bin/siamese demo
+
 benchmarks: .venv/test.stamp
 	$(BIN)/python benchmarks/cropping.py
 	$(BIN)/python benchmarks/imports.py
@@ -61,4 +71,4 @@ baselines: .venv/test.stamp
 	touch $@ .venv/demo.stamp
 
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.plugins.layer_sync import LayerSync
@@ -27,6 +27,7 @@ from siamese.training.checkpoint_io import AtomicCheckpointIO
 from siamese.training.exact_resume import ExactResume
 from siamese.training.given_rates import GivenRates
 from siamese.training.joining import asks_for_several, started_devices
+from siamese.training.run_progress import RunProgress
 from siamese.training.stopping import GracefulStop, StopRequest
 from siamese.training.synced_batch_norm import SyncedBatchNorm
 
@@ -82,7 +83,8 @@ def make_trainer(
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(AtomicCheckpointIO())
     merged["logger"] = [CSVLogger(logs, "", "csv"), *_loggers(merged.get("logger", True), logs)]
-    progress = [_ProgressBar()] if merged["enable_progress_bar"] else []
+    theirs = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    progress = [RunProgress()] if merged["enable_progress_bar"] and not theirs else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*", module="pytorch_lightning")
     # A resumed run writes to a folder of its own, on purpose; its best checkpoint is the best of
@@ -220,15 +222,6 @@ class _LastValidation(pl.Callback):
         every, epochs = trainer.check_val_every_n_epoch, trainer.current_epoch + 1
         if every is not None and epochs == trainer.max_epochs and epochs % every:
             trainer.check_val_every_n_epoch = epochs
-
-
-class _ProgressBar(RichProgressBar):
-    """Lightning's, without the version number that it takes from the logs' folder."""
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return metrics
 
 
 @contextlib.contextmanager
