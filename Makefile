@@ -1,12 +1,13 @@
 # make demo: train on the ORL faces, calibrate, test, verify two pairs.
 # make test: lint, types, tests.
+# make docs: the documentation as a site.
 # make package: wheel and sdist, and the demo from the installed wheel.
 PYTHON ?= python3
 BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow torture lint package benchmarks baselines clean
+.PHONY: demo test test-docs test-slow docs torture lint package benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -17,7 +18,20 @@ test: export OMP_NUM_THREADS = 1
 # Hundreds of programs that tests start would compile the package anew.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not documents"
+
+# Every example of the documentation that can run here.
+test-docs: export OMP_NUM_THREADS = 1
+test-docs: export PYTHONDONTWRITEBYTECODE =
+test-docs: .venv/test.stamp
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m documents
+
+# The documentation as a site, in site/: no broken link or anchor. It opens without a server.
+# (With --quiet, MkDocs would not count its warnings.)
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/test.stamp
+	$(BIN)/python docs/tools/draw_networks.py --check
+	$(BIN)/mkdocs build --strict
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: .venv/test.stamp
@@ -50,9 +64,10 @@ benchmarks: .venv/test.stamp
 	$(BIN)/python benchmarks/cropping.py
 	$(BIN)/python benchmarks/imports.py
 
-# The predecessors and our recipes on their protocols, for the README: hours. LFW=folder of people.
+# The predecessors and our recipes on their protocols, for docs/predecessors.md: hours.
+# LFW=folder of people.
 baselines: .venv/test.stamp
-	$(BIN)/python benchmarks/baselines.py "$(LFW)" --readme README.md
+	$(BIN)/python benchmarks/baselines.py "$(LFW)" --document docs/predecessors.md
 
 .venv/python.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -71,4 +86,4 @@ baselines: .venv/test.stamp
 	touch $@ .venv/demo.stamp
 
 clean:
-	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,7 @@
-"""Train the two baselines and our recipes on their splits, and print the README's table.
+"""Train the two baselines and our recipes on their splits, and print their table.
 
     python benchmarks/baselines.py LFW [SETTING=VALUE ...] [--out runs/baselines]
-                                   [--only EXPERIMENT ...] [--readme README.md]
+                                   [--only EXPERIMENT ...] [--document FILE]
 
 LFW is the folder with one folder per person. Settings go to every run that is started now, e.g.
 max_epochs=3 where 200 epochs take too long; the table says how many steps each run has. A run that
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/baselines"))
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument(
-        "--readme", type=Path, help="write the table there, too, between the comments 'baselines'"
+        "--document", type=Path, help="write the table there, too, between the comments 'baselines'"
     )
     args = parser.parse_args()
     for name in args.only:
@@ -70,15 +70,15 @@ def main() -> None:
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     table = "\n".join([*lines(args.only, args.out), "", *curves(args.only, args.out)])
     print(table)
-    if args.readme:
-        text = args.readme.read_text(encoding="utf-8")
+    if args.document:
+        text = args.document.read_text(encoding="utf-8")
         marked = re.sub(
             r"(<!-- baselines -->\n).*?(<!-- /baselines -->)",
             lambda m: f"{m[1]}{table}\n{m[2]}",
             text,
             flags=re.DOTALL,
         )
-        args.readme.write_text(marked, encoding="utf-8")
+        args.document.write_text(marked, encoding="utf-8")
 
 
 def lines(names: list[str], out: Path) -> list[str]:

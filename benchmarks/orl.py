@@ -1,4 +1,4 @@
-"""Train on ORL from scratch over five split seeds, each beside its baselines: the README's figures.
+"""Train on ORL from scratch over five split seeds, each beside its baselines: docs/results.md.
 
     python benchmarks/orl.py [SETTING=VALUE ...] [--seeds 0 1 2 3 4] [--out runs/orl-seeds]
 

@@ -17,7 +17,7 @@ from tests.helpers import write_identities
 from siamese.notices import forget_what_was_said
 
 # A second conftest.py would be another module of that name.
-pytest_plugins = ["tests.app.page_fixtures"]
+pytest_plugins = ["tests.app.page_fixtures", "tests.documents.fixtures"]
 
 # The same examples every time: a red test means that the code has changed, not the dice.
 settings.register_profile("house", derandomize=True, deadline=None, database=None)

@@ -52,6 +52,13 @@ class SmallResNet(Backbone):
             without ``whiten``.
         ConfigError: a value of another type, or out of range: at most 16 stages, 128 blocks, 65,536
             channels, a stride of 64, 64 cells.
+
+    Examples:
+        >>> import siamese
+        >>> import torch
+        >>> network = siamese.SmallResNet(widths=(8, 16), depths=(1, 1), learned_size=32).eval()
+        >>> network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape[1] == network.embedding_size
+        True
     """
 
     # Of bundles and checkpoints that were written before it.

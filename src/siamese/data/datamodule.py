@@ -429,6 +429,21 @@ class FolderDataModule(ImageDataModule):
     """Your own images, ``root/<identity>/<image>.jpg``.
 
     Other arguments as :class:`ImageDataModule`.
+
+    Examples:
+        >>> import siamese
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as root:
+        ...     for row in range(12):  # six people, two pictures each
+        ...         folder = Path(root) / f"person {row // 2}"
+        ...         folder.mkdir(exist_ok=True)
+        ...         Image.new("RGB", (8, 8), (20 * row, 0, 0)).save(folder / f"{row}.png")
+        ...     data = siamese.FolderDataModule(root, cropper=siamese.NoCropper(size=32))
+        ...     data.setup("fit")
+        ...     data.table("test").distinct_identities
+        ('person 0', 'person 5')
     """
 
     @arguments_of(ImageDataModule, "table")

@@ -12,7 +12,15 @@ from siamese.distances.base import DISTANCES, Distance, widen
 
 @DISTANCES.register("euclidean")
 class EuclideanDistance(Distance):
-    """``||a - b||_2``, in [0, inf); 0 exactly for equal rows, with gradient 0 there (not NaN)."""
+    """``||a - b||_2``, in [0, inf); 0 exactly for equal rows, with gradient 0 there (not NaN).
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> distance = siamese.EuclideanDistance()
+        >>> distance(np.array([[0.0, 0.0]]), np.array([[3.0, 4.0]]))
+        tensor([5.], dtype=torch.float64)
+    """
 
     squared = True
 

@@ -38,6 +38,14 @@ def is_match(distance, threshold):  # type: ignore[no-untyped-def]
     Raises:
         CalibrationError: a threshold that is no number, or NaN, or distances that are no real
             numbers.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> siamese.is_match(0.4, 0.5)
+        True
+        >>> siamese.is_match(np.array([0.4, 0.5, 0.6]), 0.5)
+        array([ True,  True, False])
     """
     threshold = as_threshold(threshold)
     if is_tensor(distance):

@@ -88,6 +88,15 @@ class Verifier:
         CalibrationError: a policy that the bundle's calibration pairs cannot support, or a bundle
             without a calibration.
         MissingDependencyError: the bundle's cropper needs a package that is not installed.
+
+    Examples:
+        >>> import siamese
+        >>> verifier = siamese.Verifier.pretrained()  # extra `pretrained`
+        >>> round(verifier.threshold, 3)
+        0.404
+        >>> strict = siamese.Verifier.pretrained(policy=siamese.Fmr(0.001))
+        >>> strict.threshold < verifier.threshold
+        True
     """
 
     def __init__(

@@ -39,6 +39,14 @@ class ContrastiveLoss(EmbeddingLoss):
 
     Raises:
         ConfigError: a margin or ``hardest`` out of range, or an unknown reduction.
+
+    Examples:
+        >>> import siamese
+        >>> import torch
+        >>> loss = siamese.ContrastiveLoss(margin=1.0)
+        >>> embeddings, labels = torch.tensor([[0.0], [0.5], [0.75]]), torch.tensor([1, 1, 2])
+        >>> loss(embeddings, labels)  # (0.5 ** 2 + (1 - 0.75) ** 2 + (1 - 0.25) ** 2) / 3
+        tensor(0.2917)
     """
 
     def __init__(

@@ -14,7 +14,15 @@ from siamese.pairs.base import MAX_PAIRS, PAIR_RULES, PairRule, Pairs, labels_of
 @PAIR_RULES.register("all_pairs")
 @dataclass(frozen=True)
 class AllPairs(PairRule):
-    """Every pair i < j once: the prevalence is that of the data, usually a few per cent or less."""
+    """Every pair i < j once: the prevalence is that of the data, usually a few per cent or less.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> pairs = siamese.AllPairs()(np.array([7, 7, 8]))
+        >>> pairs.left.tolist(), pairs.right.tolist(), pairs.same.tolist()
+        ([0, 0, 1], [1, 2, 2], [True, False, False])
+    """
 
     exhaustive: ClassVar[bool] = True
 

@@ -31,6 +31,13 @@ class Pairs:
     Raises:
         CalibrationError: arrays of different lengths or not one-dimensional, row numbers that are
             no whole numbers from 0 on, or ``same`` that is neither booleans nor 0 and 1.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> pairs = siamese.Pairs(np.array([0, 0]), np.array([1, 2]), np.array([True, False]))
+        >>> len(pairs), pairs.genuine, pairs.impostor
+        (2, 1, 1)
     """
 
     left: np.ndarray

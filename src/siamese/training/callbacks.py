@@ -88,6 +88,14 @@ class ThresholdCalibrator(pl.Callback):
         CalibrationError: in training, outputs that are not as described, rows of one index that
             show different identities, embeddings that are NaN or infinite, or pairs that cannot
             support the policy.
+
+    Examples:
+        >>> import siamese
+        >>> import pytorch_lightning as pl
+        >>> calibrator = siamese.ThresholdCalibrator(siamese.MaxF1("balanced"), pairs="all_pairs")
+        >>> trainer = pl.Trainer(callbacks=[calibrator], logger=False, enable_checkpointing=False)
+        >>> calibrator.calibration is None  # until the first validation epoch has ended
+        True
     """
 
     def __init__(

@@ -110,7 +110,7 @@ def unnamed(backbone: Backbone) -> str | None:
         return (
             f"no bundle is saved, since a file cannot say how to build a {name}: put "
             f"@siamese.BACKBONES.register('a_name') above a class of your own that makes the "
-            f"network (README, Your own loss, backbone); run.verifier works in this process"
+            f"network (docs/extending.md); run.verifier works in this process"
         )
     return None
 

@@ -109,6 +109,16 @@ class SiameseModule(pl.LightningModule):
     Attributes:
         threshold: () float64 buffer, NaN until a :class:`siamese.ThresholdCalibrator` has set it.
         operating_point: where the threshold came from; None until then.
+
+    Examples:
+        >>> import siamese
+        >>> import torch
+        >>> network = siamese.SmallResNet(
+        ...     widths=(8,), depths=(1,), learned_size=16, gradient_cells=0
+        ... )
+        >>> module = siamese.SiameseModule(network, siamese.ContrastiveLoss()).eval()
+        >>> module(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 16])
     """
 
     threshold: Tensor

@@ -67,6 +67,14 @@ class OperatingPoint:
             with that confidence; the figure's bound for them is then "bound". Empty otherwise.
         ci95: "threshold" and each of ``figures`` -> (low, high), from a bootstrap over identities;
             empty where it was not made.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> people, rows = np.repeat(np.arange(5), 2), np.arange(10.0)[:, None]
+        >>> point = siamese.calibrate(rows, people, siamese.MaxAccuracy("balanced")).point
+        >>> point.genuine, point.impostor, point.policy
+        (5, 40, 'max_accuracy')
     """
 
     threshold: float

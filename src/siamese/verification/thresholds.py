@@ -80,6 +80,19 @@ def calibrate(
         CalibrationError: NaN or infinite embeddings, shapes that do not fit, no genuine or no
             impostor pair, or a promise that so many pairs or identities cannot support.
         ConfigError: an unknown policy, distance or setting.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> draw = np.random.default_rng(0)
+        >>> people = np.repeat(np.arange(30), 6)  # made up: 30 people, six pictures each
+        >>> rows = draw.normal(size=(30, 10))[people] + 0.5 * draw.normal(size=(180, 10))
+        >>> found = siamese.calibrate(rows, people)
+        >>> found.band[0] < found.threshold < found.band[1]
+        True
+        >>> strict = found.with_policy(siamese.Fmr(0.01))  # the same pairs
+        >>> strict.point.figures["fmr"] <= 0.01
+        True
     """
     chosen = as_policy(policy)
     check_kind(probability)
@@ -175,6 +188,12 @@ def max_f1(distances: np.ndarray, same: np.ndarray) -> BestThreshold:
     Raises:
         CalibrationError: no genuine or no impostor pair, NaN or infinite distances, lengths that
             differ.
+
+    Examples:
+        >>> import siamese
+        >>> best = siamese.max_f1([0.25, 0.5, 1.0, 1.5], [True, True, False, False])
+        >>> best.threshold, best.f1
+        (0.75, 1.0)
     """
     found = ThresholdCurve.of(*check_pairs(distances, same)).choose(MaxF1())
     return BestThreshold(found.threshold, found.counts)

@@ -51,6 +51,17 @@ class Fmr(Policy):
             Comparisons are taken as independent; where some identities are alike to many others,
             fewer searches go wrong.
         weights: see :class:`Policy`.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> draw = np.random.default_rng(0)
+        >>> people = np.repeat(np.arange(30), 6)  # made up: 30 people, six pictures each
+        >>> rows = draw.normal(size=(30, 10))[people] + 0.5 * draw.normal(size=(180, 10))
+        >>> kept = siamese.calibrate(rows, people, siamese.Fmr(0.05))
+        >>> promised = siamese.calibrate(rows, people, siamese.Fmr(0.05, confidence=0.95))
+        >>> promised.threshold < kept.threshold
+        True
     """
 
     rate: float = 1e-3

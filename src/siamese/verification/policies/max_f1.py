@@ -33,6 +33,14 @@ class MaxF1(Policy):
             bandwidth in the unit of the distance, or ``"auto"``. None takes the highest F1 of the
             calibration pairs, exactly.
         weights: see :class:`Policy`.
+
+    Examples:
+        >>> import siamese
+        >>> import numpy as np
+        >>> people, rows = np.repeat(np.arange(5), 2), np.arange(10.0)[:, None]
+        >>> policy = siamese.MaxF1(prevalence="balanced")
+        >>> siamese.calibrate(rows, people, policy).threshold
+        1.5
     """
 
     prevalence: Prevalence = OBSERVED
