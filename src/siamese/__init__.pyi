@@ -74,11 +74,17 @@ from .verification.paired import PairedComparison as PairedComparison
 from .verification.paired import PairedFigure as PairedFigure
 from .verification.mcnemar import McNemar as McNemar
 
+# a run, or several, as one page
+from .report.run_report import write_report as write_report
+
 # what is doubtful about data
 from .evaluation.audit import audit_data as audit_data
 from .evaluation.audit import Audit as Audit
 from .evaluation.audit import Doublet as Doublet
 from .evaluation.audit import Doubt as Doubt
+from .evaluation.suspicions import Suspicions as Suspicions
+from .evaluation.suspicions import Suspect as Suspect
+from .evaluation.suspicions import TwoNames as TwoNames
 from .data.accounts import Accounts as Accounts
 
 # data
