@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,8 @@ def train_as_told(config: DictConfig, folder: Path) -> TrainingRun:
             instantiate(config[part], _convert_="all")
             for part in ("data", "module", "pairs", "policy", "trainer")
         )
+        # Its parts, which do not know where the run lies.
+        loggers = dict(instantiate(config.get("logger") or {}, _convert_="all"))
     except OmegaConfBaseException as error:
         raise ConfigError(one_line(error)) from error
     except Exception as error:
@@ -93,7 +96,8 @@ def train_as_told(config: DictConfig, folder: Path) -> TrainingRun:
         monitor=config.monitor.name,
         mode=config.monitor.mode,
         resume=config.resume,
-        trainer=({"enable_progress_bar": True} if sweeping else {}) | _trainer_settings(trainer),
+        trainer=({"enable_progress_bar": True} if sweeping else {})
+        | _trainer_settings(trainer, loggers),
         provenance={"config": plain},
         allow_changes=config.allow_changes,
         overwrite=config.overwrite,
@@ -134,8 +138,13 @@ def _look_for_files(config: DictConfig) -> None:
         protocol.look_for_files(Path(root))
 
 
-def _trainer_settings(given: Any) -> dict[str, Any]:
+def _trainer_settings(given: Any, loggers: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of Lightning's Trainer; several callbacks or loggers may each have a name.
+
+    Args:
+        given: settings below ``trainer``. A logger among them takes the place of the group's
+            default, TensorBoard's; where another choice of the group was made, both are on.
+        loggers: those of the group.
 
     Raises:
         ConfigError: something else than arguments.
@@ -149,6 +158,11 @@ def _trainer_settings(given: Any) -> dict[str, Any]:
         value = settings.get(name)
         if isinstance(value, dict):
             settings[name] = list(value.values())
+    own = settings.get("logger", True)
+    if own is True:
+        settings["logger"] = list(loggers.values())
+    elif own and set(loggers) - {"tensorboard"}:
+        settings["logger"] = [*(own if isinstance(own, list) else [own]), *loggers.values()]
     return settings
 
 

@@ -87,7 +87,10 @@ def complete_overrides(argv: Sequence[str], folder: Path) -> list[str]:
                     raise ConfigError(
                         f"{key} has no choice {shown!r}{did_you_mean(shown, known[key])}"
                     )
-            choices.append(f"{key}={picked[0]}")
+            several = isinstance(override.value(), list)  # logger=[tensorboard,mlflow]
+            choices.append(
+                f"{key}=[{','.join(map(str, picked))}]" if several else f"{key}={picked[0]}"
+            )
         elif "." not in key and "/" in key:
             raise ConfigError(f"unknown group {key!r}{did_you_mean(key, known)}")
         else:
@@ -254,6 +257,8 @@ def _choices(override: Any) -> list[str | None]:
     value = override.value()
     if override.is_sweep_override():
         return [str(v) for v in override.sweep_string_iterator()]
+    if isinstance(value, list):
+        return [str(each) for each in value]
     return [None if value is None else str(value)]
 
 

@@ -134,7 +134,8 @@ def _harmless(word: str, groups: Mapping[str, Sequence[str]], known: frozenset[s
         return False
     bare = _key(word)
     if bare in groups:
-        return value in groups[bare] or (left_out is not None and not value)
+        named = value[1:-1].split(",") if re.fullmatch(r"\[[\w,]*\]", value) else [value]
+        return set(named) <= set(groups[bare]) or (left_out is not None and not value)
     # A name with an underscore in front is Hydra's (_target_, _partial_); braces hold dictionaries
     # and interpolations.
     parts = bare.split(".")

@@ -20,6 +20,7 @@ _FREE = (
     "faces",
     "baselines",
     "plugins",
+    "logger",
     "data.root",
     "data.csv",
     "data.manifest",

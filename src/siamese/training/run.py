@@ -43,9 +43,11 @@ from siamese.storage import write_json
 from siamese.training.callbacks import ThresholdCalibrator
 from siamese.training.checks import check_run, has_weights, unnamed
 from siamese.training.exact_resume import EpochSeeds
+from siamese.training.final_log import log_end
 from siamese.training.fitting import Weights, best_weights, fit
 from siamese.training.folder import FINISHED, check_folder, remove_results
 from siamese.training.joining import join_run, lead, one_speaks, set_up
+from siamese.training.loggers import end_runs, open_loggers
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
 from siamese.training.reporting import report_on
@@ -119,7 +121,10 @@ def train(
             evaluated and saved.
         callbacks: more Lightning callbacks.
         trainer: more arguments of ``pytorch_lightning.Trainer``; they take precedence. Loggers and
-            callbacks are added to the run's own.
+            callbacks are added to the run's own. ``logger`` is a logger of Lightning, one of the
+            names ``"tensorboard"`` (the default), ``"wandb"``, ``"mlflow"`` and ``"csv"`` (nothing
+            beside the CSV files that every run writes), or a list of them; at the end they get
+            pictures and figures, too.
         provenance: more facts for the bundle.
         allow_changes: go on with other settings than the previous run had; by default they are
             named and refused.
@@ -204,6 +209,7 @@ def train(
                 print(f"note: {reason}")
             write_json(folder / RUN, description)
             _describe(folder, images, data, plots, verbose)
+            open_loggers(fitting)
 
         lead(here, begin)
         trained = has_weights(module)
@@ -236,6 +242,7 @@ def train(
             run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
         )
         lead(here, lambda: _write_end(run, data, plots, faces))
+        lead(here, lambda: _log_end(fitting, run, faces))
     if verbose:
         show(run, trained)
     return run
@@ -359,3 +366,9 @@ def _write_end(run: TrainingRun, data: ImageDataModule, draw: bool, faces: bool)
     }
     report_on(run, data, timing, draw, faces)
     write_json(run.folder / FINISHED, timing)
+
+
+def _log_end(fitting: pl.Trainer, run: TrainingRun, faces: bool) -> None:
+    """What the run found, for its loggers; only now, since a server may be slow."""
+    log_end(fitting.loggers, run, faces=faces, step=fitting.global_step)
+    end_runs()

@@ -13,7 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.io import CheckpointIO
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from pytorch_lightning.strategies import DDPStrategy
@@ -27,6 +27,7 @@ from siamese.training.checkpoint_io import AtomicCheckpointIO
 from siamese.training.exact_resume import ExactResume
 from siamese.training.given_rates import GivenRates
 from siamese.training.joining import asks_for_several, started_devices
+from siamese.training.loggers import make_loggers
 from siamese.training.run_progress import RunProgress
 from siamese.training.stopping import GracefulStop, StopRequest
 from siamese.training.synced_batch_norm import SyncedBatchNorm
@@ -82,7 +83,10 @@ def make_trainer(
     plugins = list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
     if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
         plugins.append(AtomicCheckpointIO())
-    merged["logger"] = [CSVLogger(logs, "", "csv"), *_loggers(merged.get("logger", True), logs)]
+    merged["logger"] = [
+        CSVLogger(logs, "", "csv"),
+        *make_loggers(merged.get("logger", True), folder),
+    ]
     theirs = any(isinstance(callback, ProgressBar) for callback in callbacks)
     progress = [RunProgress()] if merged["enable_progress_bar"] and not theirs else []
     # Lightning's own use of a deprecated function of torch: nothing a user could mend.
@@ -196,23 +200,6 @@ def several_machines(machines: object) -> str:
         f"--nproc-per-node=DEVICES --rdzv-backend=c10d --rdzv-endpoint=HOST:PORT -m siamese train "
         f"... (or a script)"
     )
-
-
-def _loggers(given: Any, logs: Path) -> list[Any]:
-    """Those of the user, or TensorBoard's for True; none for False or None."""
-    if given is True:
-        return [TensorBoardLogger(logs, "", "tensorboard")]
-    if given is None or given is False:
-        return []
-    loggers = list(given) if isinstance(given, (list, tuple)) else [given]
-    for logger in loggers:
-        if not isinstance(logger, Logger):
-            raise ConfigError(
-                f"logger={logger!r:.80} is no logger: give an object such as "
-                f"pytorch_lightning.loggers.CSVLogger('logs'), True or False (on the command line: "
-                f"+trainer.logger._target_=...)"
-            )
-    return loggers
 
 
 class _LastValidation(pl.Callback):
