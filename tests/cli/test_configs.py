@@ -4,6 +4,7 @@ And it says nothing that the class would do by itself.
 """
 
 import inspect
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
         "folder": ["data.root=x"],
         "csv": ["data.csv=x"],
         "parquet": ["data.parquet=x"],
-    }.get(choice, [])
+    }.get(choice if group == "data" else "", [])
     needed = (
         ["data.root=x"]
         if group == "experiment" and (choice.startswith("face_") or choice in ("finetune", "lfw"))
@@ -58,6 +59,7 @@ def test_every_choice_composes_and_is_built(group, choice, tmp_path):
         needed = ["distance=learned"]
     config = composed(f"{group}={choice}", *needed)
     check_settings(OmegaConf.to_container(config, resolve=True))
+    assert all(isinstance(each, partial) for each in instantiate(config.logger).values())
     for part in ("data", "module", "pairs"):
         built = instantiate(config[part], _convert_="all")
         assert type(built).__name__ == config[part]._target_.rsplit(".", 1)[-1]
