@@ -49,7 +49,9 @@ def test_a_sweep_has_its_name_once(training, tmp_path):
     assert main([*RUN, "name=rates", "seed=0,1", "--multirun"]) == 0  # options stand anywhere
     (folder,) = (tmp_path / "runs" / "multirun").iterdir()
     assert folder.name.endswith("_rates")
-    assert {path.name for path in folder.iterdir()} == {"0", "1", "multirun.yaml", "sweep.csv"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("0", "1", "multirun.yaml", "sweep.csv", "report.html")
+    }
 
 
 def test_a_folder_that_was_given_stays_that_one(training, tmp_path):

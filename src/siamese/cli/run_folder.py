@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from hydra.experimental.callback import Callback
 
 from siamese.errors import ConfigError, SiameseError
+from siamese.report.sweep_runs import MARK
 from siamese.storage import write_whole
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 # What Hydra writes into a run's folder before the run begins: settings, and a log (named after
 # the file `train.py`).
 HYDRAS = (".hydra", "train.log")
-MARK = Path(".hydra") / "sweep.txt"  # in a run's folder: of which sweep it is one
 
 
 class Refused(BaseException):
@@ -40,12 +40,14 @@ class Sweep(NamedTuple):
         mark: what only the runs of this sweep have in the file :data:`MARK` of their folder.
         recorded: what lay there of an earlier run's settings and description.
         before: names of what lay in the folder before.
+        plots: whether its report is drawn.
     """
 
     folder: Path
     name: str
     mark: str
     before: frozenset[str]
+    plots: bool = True
 
 
 class RunFolder(Callback):
@@ -83,7 +85,8 @@ class RunFolder(Callback):
         for path in occupied(folder, subdir, list(config.hydra.overrides.task)):
             _check(path, folder, config)
         self.mark = secrets.token_hex(8)
-        RunFolder.sweep = Sweep(folder, str(config.get("name") or ""), self.mark, _names(folder))
+        name, plots = str(config.get("name") or ""), config.get("plots") is not False
+        RunFolder.sweep = Sweep(folder, name, self.mark, _names(folder), plots)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Mark a run as one of this sweep."""

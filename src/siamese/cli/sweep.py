@@ -1,4 +1,4 @@
-"""The runs of a sweep, read from their folders, as a table that names the best one of them."""
+"""What a sweep says at its end: a table of its runs, the best of them, and its report."""
 
 from __future__ import annotations
 
@@ -7,47 +7,15 @@ import io
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from siamese.cli.run_folder import HYDRAS, MARK, RunFolder, Sweep
+from siamese.cli.run_folder import HYDRAS, RunFolder, Sweep
 from siamese.errors import first_line
-from siamese.inference.bundle import DESCRIPTION, SWEEP
-from siamese.reading import read_object
+from siamese.inference.bundle import SWEEP
+from siamese.report.sweep_runs import FAILED, SweepRun, read_sweep, varied_settings
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
 from siamese.storage import write_whole
-
-FAILED = "failed.txt"  # in a run's folder: why it failed
-_SETTINGS = Path(".hydra") / "overrides.yaml"
-
-
-@dataclass(frozen=True)
-class SweepRun:
-    """One run of a sweep, as its folder tells it.
-
-    Attributes:
-        folder: of the run.
-        name: of the folder, within that of the sweep.
-        settings: name -> value, as they were given to this run.
-        split: whose people the figures are of: those that the threshold was chosen on.
-        figures: of that split alone; a sweep chooses, so it never reads those of test people.
-        people: the images of that split, to compare with those of other runs.
-        failure: that there are no figures, and why; empty where there are.
-    """
-
-    folder: Path
-    name: str
-    settings: dict[str, str]
-    split: str = ""
-    figures: dict[str, Any] = field(default_factory=dict)
-    people: frozenset[str] = frozenset()
-    failure: str = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has figures."""
-        return bool(self.figures)
 
 
 def note_failure(folder: Path, error: Exception) -> None:
@@ -60,31 +28,9 @@ def forget_failure(folder: Path) -> None:
     (folder / FAILED).unlink(missing_ok=True)
 
 
-def read_sweep(folder: Path, mark: str | None = None) -> list[SweepRun]:
-    """The runs below a sweep's folder: the best first, then by number; what failed stands last.
-
-    The best has the smallest EER; of equal ones, that with the largest area.
-
-    Args:
-        folder: of the sweep.
-        mark: only runs that have it are runs of this sweep; None for all that lie there.
-    """
-    found = {path.parent.parent for path in folder.rglob(str(_SETTINGS))}
-    if mark is not None:
-        found = {path for path in found if _mark(path) == mark}
-    runs = [_read_run(each, folder) for each in sorted(found, key=_by_number)]
-    return sorted(
-        runs,
-        key=lambda run: (
-            not run.finished,
-            run.figures.get("eer", 0.0),
-            -run.figures.get("auc", 0.0),
-        ),
-    )
-
-
 def show_sweep() -> None:
-    """After a sweep: its table, the best run, and ``sweep.csv``; nothing after anything else.
+    """After a sweep: its table, the best run, ``sweep.csv`` and ``report.html``; nothing after
+    anything else.
 
     Where every run failed for the same reason there is nothing to compare: the folders are removed
     if nothing else lies in them, and the error, which follows, says all.
@@ -119,35 +65,20 @@ def show_sweep() -> None:
             )
         where = os.path.relpath(best.folder)
         print(f"best by the {best.split} people's EER: {where} ({rows[0][1] or 'as all'})")
-        print(f"table: {shown}/{SWEEP}    next: siamese evaluate {where}")
+        page = f"report: {shown}/report.html    " if begun.plots and _reported(begun) else ""
+        print(f"{page}table: {shown}/{SWEEP}    next: siamese evaluate {where}")
 
 
-def varied_settings(runs: Sequence[SweepRun]) -> list[str]:
-    """Names of the settings in which the runs differ, in the order they were given in."""
-    names = dict.fromkeys(name for run in runs for name in run.settings)
-    return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
+def _reported(sweep: Sweep) -> bool:
+    """Write the report of a sweep; what goes wrong with it costs no sweep."""
+    from siamese.report.run_report import write_sweep_report
 
-
-def _read_run(folder: Path, sweep: Path) -> SweepRun:
-    """What a run's folder says of it; what cannot be read counts as not finished."""
-    from omegaconf import OmegaConf
-
-    name = folder.relative_to(sweep).as_posix()
-    words = [str(word) for word in OmegaConf.load(folder / _SETTINGS)]
-    settings = {k.lstrip("+"): v for k, _, v in (word.partition("=") for word in words)}
-    why = folder / FAILED
-    if why.is_file():  # whatever lies there besides is of an earlier run
-        reason = why.read_text(encoding="utf-8").strip()
-        return SweepRun(folder, name, settings, failure=f"failed: {reason}")
     try:
-        bundle = read_object(folder / "bundle" / DESCRIPTION)
-        split = str(bundle["operating_point"]["split"])
-        figures = read_object(folder / "evaluation.json")[split]
-        manifest = read_object(folder / "split.json")
-        people = frozenset(str(entry["file"]) for entry in manifest["splits"].get(split, []))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # cut off, or not ours
-        return SweepRun(folder, name, settings, failure="not finished")
-    return SweepRun(folder, name, settings, split, figures, people)
+        write_sweep_report(sweep.folder, mark=sweep.mark)
+    except Exception as error:
+        print(f"note: no report was written: {first_line(error) or type(error).__name__}")
+        return False
+    return True
 
 
 def _as_csv(runs: Sequence[SweepRun]) -> str:
@@ -183,13 +114,3 @@ def _remove_if_empty(sweep: Sweep, runs: Sequence[SweepRun]) -> bool:
         if folder.is_dir() and folder.resolve() != Path.cwd() and not any(folder.iterdir()):
             folder.rmdir()
     return True
-
-
-def _mark(run: Path) -> str:
-    path = run / MARK
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def _by_number(folder: Path) -> tuple[bool, int, str]:
-    """Hydra numbers the runs: 10 comes after 9."""
-    return not folder.name.isdigit(), int(folder.name) if folder.name.isdigit() else 0, str(folder)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamese.cli.job import check_given, objective, one_line, train_as_told
 from siamese.errors import (
     ConfigError,
+    MissingDependencyError,
     NothingLeftError,
     SiameseError,
     first_line,
@@ -44,7 +47,9 @@ settings are given as group=choice or path.to.setting=value, in any order:
   siamese train --multirun module.loss.margin=1,1.5,2   several runs, and a table of them
   siamese train --multirun hydra/sweeper=optuna 'module.loss.margin=interval(0.5,2)'
                                                  settings that Optuna chooses, by the EER of the
-                                                 calibration people (pip: hydra-optuna-sweeper)
+                                                 calibration people (extra sweep)
+  siamese train --multirun hydra/sweeper=search  the same for rate, margin and decay: to start from
+  siamese train logger=[tensorboard,mlflow]      or wandb, csv: where curves and pictures go
   siamese train --multirun hydra/launcher=slurm ...         its runs as jobs of SLURM (extra slurm)
   siamese train trainer.devices=2                two processes, on two GPUs or cores
   siamese train --cfg job                        show the settings and stop
@@ -52,7 +57,8 @@ settings are given as group=choice or path.to.setting=value, in any order:
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.workers,
 data.bad_images=quarantine, keep=best|last, module.optimizer.lr, module.loss.margin,
 data.sampler.identities, data.sampler.images, plots=false, overwrite=true, trainer.* (Lightning's
-own, loggers and callbacks too: +trainer.logger._target_=CLASS +trainer.logger.ARGUMENT=VALUE).
+own, loggers and callbacks too: +trainer.logger._target_=CLASS +trainer.logger.ARGUMENT=VALUE),
+logger.wandb.project, logger.wandb.offline, logger.mlflow.tracking_uri.
 every argument of the class that a `_target_` names can be set; what is left out keeps the class's
 default: --cfg job shows the classes, and a class's arguments are shown by
 python -c "import siamese; help(siamese.ImageDataModule)"
@@ -124,7 +130,14 @@ def run_words(argv: Sequence[str]) -> int:
         if "does not support sweep type" in str(error):
             raise ConfigError(
                 "interval(...), range(...) of floats and the like need a sweeper that chooses "
-                "values: add hydra/sweeper=optuna (pip install hydra-optuna-sweeper)"
+                "values: add hydra/sweeper=optuna (pip install 'siamese-lightning[sweep]')"
+            ) from error
+        if re.search(
+            r"hydra/sweeper(/sampler)?/\w*'?|sweeper=optuna", str(error)
+        ) and not find_spec("hydra_plugins.hydra_optuna_sweeper"):
+            raise MissingDependencyError(
+                "hydra/sweeper=optuna and =search need Optuna: pip install "
+                "'siamese-lightning[sweep]'"
             ) from error
         raise ConfigError(one_line(error)) from error
     except RuntimeError as error:

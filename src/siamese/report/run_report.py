@@ -18,6 +18,8 @@ from siamese.report.inline_svg import Chart
 from siamese.report.page_parts import PageSection
 from siamese.report.record import RunRecord, read_record
 from siamese.report.side_by_side import comparison_sections
+from siamese.report.sweep_page import sweep_page
+from siamese.report.sweep_runs import is_sweep
 from siamese.report.verdict import judge_run
 from siamese.storage import write_whole
 
@@ -38,7 +40,7 @@ def write_report(runs: Any, path: str | Path | None = None, *, faces: bool = Tru
 
     Args:
         runs: a run (what ``siamese.train`` returned, or its folder), the folder of an evaluation
-            (``evaluation.write(folder)``), or a list of them.
+            (``evaluation.write(folder)``), or a list of them; or the folder of a sweep.
         path: of the file; by default ``report.html`` in the folder of the only run.
         faces: whether images are shown; without them nobody is to be seen on the page, though
             names of people and files are.
@@ -57,9 +59,36 @@ def write_report(runs: Any, path: str | Path | None = None, *, faces: bool = Tru
         raise ConfigError(f"{len(folders)} runs are too many for one page: give up to {_MOST}")
     if path is None and len(folders) > 1:
         raise ConfigError("say where the report on several runs goes: path=FILE (--out FILE)")
+    if len(folders) == 1 and is_sweep(folders[0]):
+        return write_sweep_report(folders[0], path)
     target = folders[0] / PAGE if path is None else Path(path).expanduser()
     _check_target(target)
     content = report_page([read_record(folder) for folder in folders], faces=faces)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(target, content.encode())
+    return target
+
+
+def write_sweep_report(
+    folder: str | Path, path: str | Path | None = None, *, mark: str | None = None
+) -> Path:
+    """Write the report on a sweep, which shows no image.
+
+    Args:
+        folder: of the sweep.
+        path: of the file; by default ``report.html`` in that folder.
+        mark: see :func:`siamese.report.sweep_runs.read_sweep`.
+
+    Returns:
+        where it was written.
+
+    Raises:
+        ConfigError: no run lies there, or something else lies at the path.
+    """
+    folder = Path(folder).expanduser()
+    target = folder / PAGE if path is None else Path(path).expanduser()
+    _check_target(target)
+    content = _rendered(sweep_page(folder, mark))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content.encode())
     return target
@@ -77,6 +106,7 @@ def report_page(records: Sequence[RunRecord], *, faces: bool = True) -> str:
         verdict = judge_run(record)
         name = record.stored.name if record.stored else record.provenance.get("dataset", "")
         context: dict[str, Any] = {
+            "kind": "Report on a run",
             "title": f"{name}: {record.name}" if name not in ("", record.name) else record.name,
             "verdict": verdict,
             "sections": _sections(record, faces),
@@ -86,12 +116,18 @@ def report_page(records: Sequence[RunRecord], *, faces: bool = True) -> str:
     else:
         named = _with_distinct_names(records)
         context = {
+            "kind": "Comparison",
             "title": f"{len(named)} runs side by side",
             "verdict": None,
             "notes": (),
             "sections": comparison_sections(named),
             "missing": [f"{r.name}: {text}" for r in named for text in r.missing],
         }
+    return _rendered(context)
+
+
+def _rendered(context: dict[str, Any]) -> str:
+    """The page as HTML."""
     script, style = _text("hover.js"), _text("style.css")
     # Nothing but this one script runs, whatever names of people and files hold.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
