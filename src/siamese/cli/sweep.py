@@ -13,7 +13,7 @@ from typing import Any
 from siamese.cli.run_folder import HYDRAS, RunFolder, Sweep
 from siamese.errors import first_line
 from siamese.inference.bundle import SWEEP
-from siamese.report.sweep_runs import FAILED, SweepRun, read_sweep, varied_settings
+from siamese.report.sweep_runs import FAILED, SweepRun, read_sweep, shortened, varied_settings
 from siamese.report.tables import SWEEP_FIGURES, show, sweep_table
 from siamese.storage import write_whole
 
@@ -48,7 +48,7 @@ def show_sweep() -> None:
     rows = [
         (
             run.name,
-            " ".join(f"{k}={v}" for k, v in run.settings.items() if k in varied),
+            " ".join(f"{k}={shortened(v)}" for k, v in run.settings.items() if k in varied),
             run.figures,
             run.failure,
         )

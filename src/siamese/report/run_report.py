@@ -18,7 +18,7 @@ from siamese.report.inline_svg import Chart
 from siamese.report.page_parts import PageSection
 from siamese.report.record import RunRecord, read_record
 from siamese.report.side_by_side import comparison_sections
-from siamese.report.sweep_page import sweep_page
+from siamese.report.sweep_page import describe_sweep
 from siamese.report.sweep_runs import is_sweep
 from siamese.report.verdict import judge_run
 from siamese.storage import write_whole
@@ -88,7 +88,7 @@ def write_sweep_report(
     folder = Path(folder).expanduser()
     target = folder / PAGE if path is None else Path(path).expanduser()
     _check_target(target)
-    content = _rendered(sweep_page(folder, mark))
+    content = _rendered(describe_sweep(folder, mark))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content.encode())
     return target

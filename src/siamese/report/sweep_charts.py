@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from siamese.report.inline_svg import INK, SERIES, Chart, Drawing, Key
-from siamese.report.sweep_runs import SweepRun
+from siamese.report.sweep_runs import SweepRun, shortened
 from siamese.report.words import percent
 
 _MOST = 8  # settings that are drawn
@@ -85,7 +85,7 @@ def _against(name: str, setting: str, runs: Sequence[SweepRun], best: SweepRun) 
                       markeredgecolor=INK)  # fmt: skip
             drawing.legend.append(Key(f"chosen: run {run.name}", -1, -2))
     words = [
-        f"run {run.name}: {value[:60]}, {percent(rate)}"
+        f"run {run.name}: {shortened(value)[:60]}, {percent(rate)}"
         for run, value, rate in zip(runs, given, rates, strict=True)
     ]
     drawing.trace("equal error rate", x, rates, words)

@@ -11,14 +11,14 @@ from siamese.report.page_parts import PageSection, PageTable
 from siamese.report.page_sections import baselines_section
 from siamese.report.record import RunRecord, read_record
 from siamese.report.sweep_charts import order_chart, setting_charts
-from siamese.report.sweep_runs import SweepRun, in_order, read_sweep, varied_settings
+from siamese.report.sweep_runs import SweepRun, in_order, read_sweep, shortened, varied_settings
 from siamese.report.verdict import judge_run
 from siamese.report.words import UNKNOWN, interval, number, percent
 
 _ROWS = 500  # runs in the table
 
 
-def sweep_page(folder: Path, mark: str | None = None) -> dict[str, Any]:
+def describe_sweep(folder: Path, mark: str | None = None) -> dict[str, Any]:
     """What the template of a report shows of a sweep.
 
     Args:
@@ -86,7 +86,7 @@ def _chosen(runs: Sequence[SweepRun], varied: Sequence[str]) -> PageSection:
         )
     if lost := len(runs) - len(finished):
         points.append(f"{lost} of {len(runs)} runs have no figures; the table says why.")
-    rows = [[name, best.settings.get(name, "(not set)")] for name in varied]
+    rows = [[name, _value(best, name)] for name in varied]
     tables = [PageTable("Its settings", ["setting", "value"], rows)] if rows else []
     return PageSection("chosen", title, said, tables=tables, points=points)
 
@@ -125,7 +125,7 @@ def _table(runs: Sequence[SweepRun], varied: Sequence[str]) -> PageSection:
     rows = [
         [
             run.name,
-            *(run.settings.get(name, "(not set)") for name in varied),
+            *(_value(run, name) for name in varied),
             *(_figure(run, name) for name in ("eer", "f1", "auc")),
             run.failure,
         ]
@@ -141,6 +141,10 @@ def _table(runs: Sequence[SweepRun], varied: Sequence[str]) -> PageSection:
     if len(runs) > _ROWS:
         note += f" The first {_ROWS:,} of {len(runs):,} runs are shown."
     return PageSection("runs", "All runs", tables=[PageTable("", header, rows, note)])
+
+
+def _value(run: SweepRun, name: str) -> str:
+    return shortened(run.settings.get(name, "(not set)"))
 
 
 def _figure(run: SweepRun, name: str) -> str:

@@ -97,6 +97,20 @@ def varied_settings(runs: Sequence[SweepRun]) -> list[str]:
     return [name for name in names if len({run.settings.get(name) for run in runs}) > 1]
 
 
+def shortened(value: str) -> str:
+    """A number that Optuna has drawn, in four digits; anything else as it is.
+
+    >>> shortened("0.0021987924810036043"), shortened("0.75"), shortened("cosine")
+    ('0.002199', '0.75', 'cosine')
+    """
+    if len(value) <= 8:
+        return value
+    try:
+        return f"{float(value):.4g}"
+    except ValueError:
+        return value
+
+
 def _read_run(folder: Path, sweep: Path) -> SweepRun:
     """What a run's folder says of it; what cannot be read counts as not finished."""
     name = folder.relative_to(sweep).as_posix()

@@ -66,7 +66,7 @@ def log_end(loggers: Sequence[Logger], run: TrainingRun, *, faces: bool, step: i
     others = [logger for logger in loggers if not isinstance(logger, CSVLogger)]
     if not others:
         return
-    found = final_log(run, faces=faces)
+    found = found_by(run, faces=faces)
     for logger in others:
         try:
             hand_on(logger, found, step)
@@ -75,7 +75,7 @@ def log_end(loggers: Sequence[Logger], run: TrainingRun, *, faces: bool, step: i
             print(f"note: {type(logger).__name__} did not take over all of the run: {reason}")
 
 
-def final_log(run: TrainingRun, *, faces: bool) -> FinalLog:
+def found_by(run: TrainingRun, *, faces: bool) -> FinalLog:
     """What a run found, as loggers get it.
 
     Args:
