@@ -12,9 +12,10 @@ from tests.helpers import assert_says, write_identities
 import siamese
 from siamese.cli.main import main
 from siamese.cli.overrides import groups
-from siamese.cli.recorded_settings import _Flat, roots, today, with_recorded_settings
+from siamese.cli.recorded_settings import roots, today, with_recorded_settings
 from siamese.cli.train import config_folder
 from siamese.errors import ConfigError
+from siamese.report.flat_list import FlatList
 
 SMALL = [
     "data.workers=0",
@@ -175,7 +176,7 @@ def test_all_that_hydra_records_is_read(tmp_path):
     words += ["k='*a'", "k=&b", "long=" + "x y " * 200, "- a", "e=", "k=1\n2", "yes", "&a", "*b"]
     record = tmp_path / "overrides.yaml"
     OmegaConf.save(OmegaConf.create(words), record)
-    assert yaml.load(record.read_text(encoding="utf-8"), _Flat) == words
+    assert yaml.load(record.read_text(encoding="utf-8"), FlatList) == words
 
 
 def test_this_commands_settings_win(tmp_path):

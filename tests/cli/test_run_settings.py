@@ -112,6 +112,29 @@ def test_a_switch_is_true_or_false(name, training, capsys):
     assert f"{name} must be true or false, not 'perhaps'" in capsys.readouterr().err
 
 
+# --- loggers ---
+
+
+def test_loggers_are_chosen_by_name_several_at_once(training, capsys):
+    kind = "pytorch_lightning.loggers.CSVLogger"
+    own = [f"+trainer.logger._target_={kind}", "+trainer.logger.save_dir=logs"]
+    several = ["logger=[csv,mlflow,tensorboard]", "logger.mlflow.experiment_name=x"]
+    for number, words in enumerate(
+        ([], several, ["logger=none"], own, [*own, "logger=wandb"], ["trainer.logger=false"])
+    ):
+        assert main([*RUN, f"hydra.run.dir=r{number}", *words]) == 0
+    found = [call["trainer"]["logger"] for call in training.calls]
+    names = [[each.func.__name__ for each in one] for one in found[:3]]
+    assert names == [["TensorBoardLogger"], ["MLFlowLogger", "TensorBoardLogger"], []]
+    assert found[1][0].keywords == {"experiment_name": "x"}
+    assert isinstance(found[3], CSVLogger)  # takes the place of the default
+    assert isinstance(found[4][0], CSVLogger)
+    assert found[4][1].func.__name__ == "WandbLogger"
+    assert found[5] is False
+    assert main([*RUN, "logger=[csv,wandp]"]) == 2
+    assert "logger has no choice 'wandp' (did you mean 'wandb'?)" in capsys.readouterr().err
+
+
 # --- options that are settings ---
 
 

@@ -59,6 +59,19 @@ def test_optuna_finds_the_run_with_the_smallest_calibration_eer(training, tmp_pa
     assert f"best by the calibration people's EER: sweep/{number} (module.loss.margin=0.75)" in said
 
 
+def test_a_search_to_start_from_draws_what_it_says_and_returns_the_calibration_eer(
+    training, tmp_path
+):
+    """The stand-in fails where the figures of test people are as much as looked at."""
+    words = ["hydra/sweeper=search", "hydra.sweeper.n_trials=3"]
+    assert main([*SWEEP, *words, "~hydra.sweeper.params.module.optimizer.weight_decay"]) == 0
+    margins = {call["margin"] for call in training.calls}
+    assert len(margins) == 3
+    assert all(0.5 <= margin <= 2 for margin in margins)
+    found = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
+    assert found["best_value"] == 0.1  # of the calibration people, as the stand-in says
+
+
 def test_optuna_is_not_told_to_maximise_an_error(training, capsys):
     words = ["hydra/sweeper=optuna", "hydra.sweeper.direction=maximize"]
     assert main([*SWEEP, *words, MARGINS]) == 2

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from siamese.cli.newest_run import unquoted
 from siamese.cli.recorded_paths import leads_outside
 from siamese.errors import ConfigError, first_line
-from siamese.reading import Unreadable, exists, read_text
+from siamese.reading import exists, read_text
+from siamese.report.flat_list import FlatList
 
 _KEY = re.compile(r"(?:\+{0,2}|~)[A-Za-z][\w./]*")
 # What earlier versions called settings, in runs that can still be resumed.
@@ -84,7 +84,7 @@ def _read(
 ) -> list[str]:
     """The recorded words, but for those whose settings this command gives anew."""
     try:
-        words = yaml.load(read_text(path, _LARGEST), _Flat)
+        words = yaml.load(read_text(path, _LARGEST), FlatList)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(
             f"{path}: not a list of settings ({first_line(error)}); {_REMEDY}"
@@ -102,19 +102,6 @@ def _read(
                 f"--config-dir if it had one"
             )
     return found
-
-
-class _Flat(yaml.SafeLoader):  # type: ignore[misc]  # has no types
-    """Reads a list of strings, as Hydra writes it; nothing in it stands for something else."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse what can unpack to more than stands in the file, or nest without end."""
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise Unreadable("it has an alias")
-        if parent is not None and isinstance(event, yaml.CollectionStartEvent):
-            raise Unreadable("it has a list or a dictionary in it")
-        return super().compose_node(parent, index)
 
 
 def today(word: str) -> str:

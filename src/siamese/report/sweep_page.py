@@ -102,7 +102,7 @@ def _tested(best: SweepRun, missing: list[str]) -> PageSection:
     title = "How good the chosen run is"
     alone = (
         "These are figures of the chosen run alone. The test figures of the other runs chose "
-        "nothing; they were not read, and do not stand on this page."
+        "nothing, and do not stand on this page."
     )
     try:
         record: RunRecord = read_record(best.folder)

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from siamese.reading import exists, read_object, read_text
+from siamese.report.flat_list import FlatList
 from siamese.report.stored_report import Pair, Real, Share
 
 TABLE = "sweep.csv"  # in the folder of a sweep: its runs, the best first
@@ -134,7 +135,7 @@ def _read_run(folder: Path, sweep: Path) -> SweepRun:
 def _settings(path: Path) -> dict[str, str]:
     """The settings that a run was given; none where the file is damaged, or not Hydra's."""
     try:
-        words = yaml.safe_load(read_text(path, _LARGEST))
+        words = yaml.load(read_text(path, _LARGEST), FlatList)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     if not isinstance(words, list):
