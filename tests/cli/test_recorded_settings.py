@@ -36,7 +36,7 @@ RUNS = {
     ],
     "rest": [
         *("data=folder", "data.root=people", "data/cropper=none", "experiment=balanced_pairs"),
-        *("policy=fmr", "policy.rate=0.3", "pairs=all_pairs"),
+        *("policy=fmr", "policy.rate=0.3", "pairs=all_pairs", "logger=[csv,tensorboard]"),
     ],
 }
 
@@ -79,7 +79,9 @@ def test_what_may_be_recorded_is_what_the_configuration_holds():
     found = roots(config_folder())
     tops = {group.split("/")[0] for group in groups(config_folder())}
     settings = {"name", "seed", "max_epochs", "keep", "monitor", "resume", "trainer"}
-    assert found == tops | settings | {"overwrite", "allow_changes", "plots", "baselines"}
+    assert found == tops | settings | {"overwrite", "allow_changes", "plots", "baselines"} | {
+        *("faces", "details")
+    }
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,14 @@ def test_a_search_to_start_from_draws_what_it_says_and_returns_the_calibration_e
 ):
     """The stand-in fails where the figures of test people are as much as looked at."""
     words = ["hydra/sweeper=search", "hydra.sweeper.n_trials=3"]
-    assert main([*SWEEP, *words, "~hydra.sweeper.params.module.optimizer.weight_decay"]) == 0
+    words += ["module.loss.margin=interval(0.1,0.4)", "module.optimizer.weight_decay=0.01"]
+    assert main([*SWEEP, *words]) == 0
     margins = {call["margin"] for call in training.calls}
     assert len(margins) == 3
-    assert all(0.5 <= margin <= 2 for margin in margins)
+    assert all(0.1 <= margin <= 0.4 for margin in margins)  # the command's own range
+    rates = [float(row["module.optimizer.lr"]) for row in table(tmp_path / "sweep")]
+    assert all(0.0003 <= rate <= 0.01 for rate in rates)
+    assert {r["module.optimizer.weight_decay"] for r in table(tmp_path / "sweep")} == {"0.01"}
     found = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())
     assert found["best_value"] == 0.1  # of the calibration people, as the stand-in says
 
