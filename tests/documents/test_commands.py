@@ -44,6 +44,10 @@ def prepare(page):
         shutil.copy(f"{of}.jpg", f"{copy}.jpg")
     for run in ("runs/latest", "A", "B"):
         shutil.copytree("runs/mine", run)
+    shutil.copytree("runs/mine", "SWEEP/0")
+    (Path("SWEEP") / "0" / ".hydra").mkdir()
+    (Path("SWEEP") / "0" / ".hydra" / "overrides.yaml").write_text("- seed=0\n")
+    (Path("SWEEP") / "sweep.csv").write_text("run\n0\n")
     shutil.copytree("pictures", "your-people")
     Path("embeddings.npz").unlink()
     if page.stem == "auditing":
