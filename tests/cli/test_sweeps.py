@@ -311,6 +311,12 @@ def test_the_runs_of_a_sweep_show_no_figures_of_test_people(training, capsys):
     assert training.calls[-1]["verbose"] is True
 
 
+def test_a_sweeper_that_is_not_installed_is_named_with_its_extra(training, capsys, monkeypatch):
+    monkeypatch.setattr("siamese.cli.train.find_spec", lambda name: None)
+    assert main([*SWEEP, "hydra/sweeper=optun", "seed=1"]) == 2  # as Hydra answers without it
+    assert "pip install 'siamese-lightning[sweep]'" in capsys.readouterr().err
+
+
 def test_values_to_be_chosen_need_a_sweeper_that_chooses(training, capsys):
     assert main([*SWEEP, "module.loss.margin=interval(0.5,2)"]) == 2
     assert "add hydra/sweeper=optuna" in capsys.readouterr().err

@@ -134,9 +134,7 @@ def run_words(argv: Sequence[str]) -> int:
                 "interval(...), range(...) of floats and the like need a sweeper that chooses "
                 "values: add hydra/sweeper=optuna (pip install 'siamese-lightning[sweep]')"
             ) from error
-        if re.search(
-            r"hydra/sweeper(/sampler)?/\w*'?|sweeper=optuna", str(error)
-        ) and not find_spec("hydra_plugins.hydra_optuna_sweeper"):
+        if re.search(r"hydra/sweeper/\w|sweeper=optuna", str(error)) and not _knows_optuna():
             raise MissingDependencyError(
                 "hydra/sweeper=optuna and =search need Optuna: pip install "
                 "'siamese-lightning[sweep]'"
@@ -156,6 +154,12 @@ def run_words(argv: Sequence[str]) -> int:
         sys.argv = before
         show_sweep()  # also of a sweep that was stopped, or of which a run failed
     return _done()
+
+
+def _knows_optuna() -> bool:
+    """Whether Hydra's plug-in is installed; without any plug-in its package is not there, too."""
+    plugins = find_spec("hydra_plugins")
+    return plugins is not None and find_spec("hydra_plugins.hydra_optuna_sweeper") is not None
 
 
 def _done() -> int:
