@@ -191,8 +191,8 @@ def test_a_logger_and_a_callback_of_ones_own_leave_the_history_as_it_is(identiti
     without = train(module, data_of(identities), tmp_path / "none", trainer={"logger": False})
     assert (without.folder / "history.csv").is_file()
     with pytest.raises(siamese.ConfigError) as caught:
-        train(module, data_of(identities), tmp_path / "no", trainer={"logger": "tensorboard"})
-    assert_says(caught.value, "'tensorboard' is no logger", "give an object")
+        train(module, data_of(identities), tmp_path / "no", trainer={"logger": "tensorbord"})
+    assert_says(caught.value, "'tensorbord' is unknown", "did you mean 'tensorboard'")
 
 
 def test_an_albumentations_pipeline_is_an_augmentation(identities):
