@@ -74,6 +74,11 @@ from .verification.paired import PairedComparison as PairedComparison
 from .verification.paired import PairedFigure as PairedFigure
 from .verification.mcnemar import McNemar as McNemar
 
+# pictures for notebooks
+from .report.sheets import plot_images as plot_images
+from .report.sheets import plot_thresholds as plot_thresholds
+from .evaluation.drawing import plot_verdicts as plot_verdicts
+
 # what is doubtful about data
 from .evaluation.audit import audit_data as audit_data
 from .evaluation.audit import Audit as Audit
