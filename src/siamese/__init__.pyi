@@ -77,6 +77,7 @@ from .verification.mcnemar import McNemar as McNemar
 # pictures for notebooks
 from .report.sheets import plot_images as plot_images
 from .report.sheets import plot_thresholds as plot_thresholds
+from .report.sheets import plot_groups as plot_groups
 from .evaluation.drawing import plot_verdicts as plot_verdicts
 
 # what is doubtful about data

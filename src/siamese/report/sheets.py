@@ -11,8 +11,10 @@ import numpy as np
 from siamese.errors import ConfigError
 from siamese.faces.images import read_image
 from siamese.report.galleries import shorten
+from siamese.report.group_plot import group_matrices
 from siamese.report.plots import DASHES, PALETTE, blank_figure
 from siamese.verification.calibration import Calibration
+from siamese.verification.group_figures import GroupEvaluation
 from siamese.verification.policies.base import OBSERVED
 
 if TYPE_CHECKING:
@@ -138,3 +140,15 @@ def _lines_of(
             label=f"false non-match rate{suffix}",
         )  # fmt: skip
     drawn[id(curve)] = drawn[id(curve), prevalence] = name
+
+
+def plot_groups(found: GroupEvaluation, title: str = "pairs") -> Figure:
+    """Error rates within each group, on the diagonal, and between every two groups.
+
+    Colours are those of the false match rate, on a logarithmic scale.
+
+    Args:
+        found: what :func:`siamese.evaluate_groups` gave.
+        title: whose pairs these are.
+    """
+    return group_matrices({found.column: found}, title)

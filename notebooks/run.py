@@ -1,0 +1,128 @@
+"""Run the notebooks from top to bottom and save them with what they show: ``make notebooks``.
+
+What would differ between machines is not kept: times, absolute paths, what goes to stderr, and
+moving lines. Pictures are saved in few colours, which halves the files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+from PIL import Image
+
+FOLDER = Path(__file__).parent
+COLOURS = 128
+# Escape sequences of terminals; lines that say how long something took.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_TIMES = re.compile(r"^training took .*\n?", re.MULTILINE)
+
+
+def execute(path: Path, folder: Path, timeout: int = 1800) -> nbformat.NotebookNode:
+    """Execute a notebook in ``folder``, where its runs go.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    execute_cells(notebook, folder, timeout)
+    return notebook
+
+
+def execute_cells(notebook: nbformat.NotebookNode, folder: Path, timeout: int) -> None:
+    """Execute a notebook in place; modules beside the notebooks can be imported."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), before]))
+    try:
+        nbclient.NotebookClient(
+            notebook,
+            timeout=timeout,
+            record_timing=False,
+            resources={"metadata": {"path": str(folder)}},
+        ).execute()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def tidied(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    """The notebook with outputs that look the same on every machine."""
+    for cell in notebook.cells:
+        cell.metadata = {}
+        if cell.cell_type == "code":
+            cell.outputs = [kept for output in cell.outputs if (kept := _output(output, folder))]
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    return notebook
+
+
+def _output(output: Any, folder: Path) -> Any:
+    """One output; None for what is not kept."""
+    if output.output_type == "stream":
+        text = _text(output.text, folder)
+        if output.name != "stdout" or not text.strip():
+            return None
+        output.text = text
+        return output
+    data = output.get("data")
+    if data is None:
+        return output
+    for kind in ("text/plain", "text/html"):
+        if kind in data:
+            data[kind] = _text(data[kind], folder)
+    if "image/png" in data:
+        data["image/png"] = _fewer_colours(data["image/png"])
+    # A moving line that has ended leaves an empty output.
+    return output if any(str(value).strip() for value in data.values()) else None
+
+
+def _text(text: str, folder: Path) -> str:
+    """Text without escape sequences, times, and folders of this machine."""
+    text = _TIMES.sub("", _ESCAPES.sub("", text))
+    text = re.sub(r"[^\s'\"(]*/site-packages/", "", text)
+    for root in (folder.resolve(), folder, FOLDER.parent, Path.home()):
+        text = text.replace(f"{root}/", "").replace(str(root), ".")
+    return "\n".join(line.split("\r")[-1] for line in text.split("\n"))
+
+
+def _fewer_colours(png: str) -> str:
+    """A picture with 128 colours at most, base64 as it came."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    content = io.BytesIO()
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def main() -> None:
+    """Execute and save the notebooks that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="such as 01_train; by default all")
+    names = parser.parse_args().names
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        if names and path.stem not in names:
+            continue
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            notebook = tidied(execute(path, Path(folder)), Path(folder))
+        nbformat.write(notebook, path)
+        size = path.stat().st_size // 1000
+        print(f"{path.name}: {time.monotonic() - began:.0f} s, {size} KB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
