@@ -1,7 +1,7 @@
 """Run the notebooks from top to bottom and save them with what they show: ``make notebooks``.
 
 What would differ between machines is not kept: times, absolute paths, what goes to stderr, and
-moving lines. Pictures are saved in few colours, which halves the files.
+moving lines. Pictures are made smaller.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from PIL import Image
 
 FOLDER = Path(__file__).parent
 COLOURS = 128
-# Escape sequences of terminals; lines that say how long something took.
+WIDEST = 1000  # pixels of a picture
+# Escape sequences of terminals; what says how long something took.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_TIMES = re.compile(r"^training took .*\n?", re.MULTILINE)
+_TIMES = re.compile(r"^training took .*\n?|(?<=now), [\d.]+ s(?=\))", re.MULTILINE)
 
 
 def execute(path: Path, folder: Path, timeout: int = 1800) -> nbformat.NotebookNode:
@@ -86,7 +87,8 @@ def _output(output: Any, folder: Path) -> Any:
         if kind in data:
             data[kind] = _text(data[kind], folder)
     if "image/png" in data:
-        data["image/png"] = _fewer_colours(data["image/png"])
+        kind, picture = smaller(data.pop("image/png"))
+        data[kind] = picture
     # A moving line that has ended leaves an empty output.
     return output if any(str(value).strip() for value in data.values()) else None
 
@@ -100,12 +102,24 @@ def _text(text: str, folder: Path) -> str:
     return "\n".join(line.split("\r")[-1] for line in text.split("\n"))
 
 
-def _fewer_colours(png: str) -> str:
-    """A picture with 128 colours at most, base64 as it came."""
+def smaller(png: str) -> tuple[str, str]:
+    """A picture as PNG with few colours, or as JPEG where that is much smaller: photographs.
+
+    Args:
+        png: the picture, in base64.
+
+    Returns:
+        its MIME type, and the picture in base64.
+    """
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-    content = io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
-    return base64.b64encode(content.getvalue()).decode()
+    if image.width > WIDEST:
+        image = image.resize((WIDEST, image.height * WIDEST // image.width), Image.Resampling.BOX)
+    drawn, photographed = io.BytesIO(), io.BytesIO()
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(drawn, "PNG", optimize=True)
+    image.save(photographed, "JPEG", quality=82, optimize=True)
+    kinds = {"image/png": drawn.getvalue(), "image/jpeg": photographed.getvalue()}
+    kind = "image/jpeg" if 2 * photographed.tell() < drawn.tell() else "image/png"
+    return kind, base64.b64encode(kinds[kind]).decode()
 
 
 def main() -> None:

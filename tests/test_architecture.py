@@ -54,6 +54,7 @@ OWNERS = {
     "pytorch_lightning": {"data", "training", "cli"},
     "torchmetrics": {"training"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "cryptography": {"inference"},
     "pyarrow": {"datasets", "evaluation"},
     "starlette": {"app"},

@@ -80,11 +80,17 @@ from .report.sheets import plot_thresholds as plot_thresholds
 from .report.sheets import plot_groups as plot_groups
 from .evaluation.drawing import plot_verdicts as plot_verdicts
 
+# a run, or several, as one page
+from .report.run_report import write_report as write_report
+
 # what is doubtful about data
 from .evaluation.audit import audit_data as audit_data
 from .evaluation.audit import Audit as Audit
 from .evaluation.audit import Doublet as Doublet
 from .evaluation.audit import Doubt as Doubt
+from .evaluation.suspicions import Suspicions as Suspicions
+from .evaluation.suspicions import Suspect as Suspect
+from .evaluation.suspicions import TwoNames as TwoNames
 from .data.accounts import Accounts as Accounts
 
 # data

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.distances.learned import LearnedDistance
-from siamese.evaluation import suspicions
+from siamese.evaluation import doubts, suspicions
 from siamese.evaluation.suspicions import doubt_labels
 
 
@@ -91,3 +94,17 @@ def test_a_distance_without_squares_and_few_images():
     alone = doubt_labels(points[:2], np.array([0, 1]), EuclideanDistance(), 9.0)
     assert alone.mislabelled == ()
     assert len(alone.two_names) == 1
+
+
+def test_a_run_doubts_labels_of_what_it_was_not_trained_on_and_of_what_is_not_large(monkeypatch):
+    points, labels = people()
+    rows = torch.from_numpy(points)
+    labels[7] = 3  # an image of the second identity bears the name of the fourth
+    data = {name: SimpleNamespace(labels=labels) for name in ("train", "test")}
+    embeddings = dict.fromkeys(data, rows)
+    found = doubts.doubts_of(embeddings, EuclideanDistance(), data, 0.5)
+    assert list(found) == ["test"]
+    assert [suspect.row for suspect in found["test"].mislabelled] == [7]
+    assert found["test"].two_names == ()
+    monkeypatch.setattr(doubts, "MOST", 19)
+    assert doubts.doubts_of(embeddings, EuclideanDistance(), data, 0.5) == {}

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"\ntwo photographs of {truth} from the test split:\n$ {command}", flush=True)
         verify.run(verify.parse(words))
     print(
-        f"\nThe run lies in {Path(args.out).absolute()}: bundle/, evaluation.json, plots/, "
-        f"checkpoints/, split.json."
+        f"\nThe run lies in {Path(args.out).absolute()}: report.html, bundle/, "
+        f"evaluation.json, plots/, checkpoints/, split.json."
     )
     return 0
 

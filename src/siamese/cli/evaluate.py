@@ -10,7 +10,7 @@ from pathlib import Path
 from siamese.cli import benchmark, options
 from siamese.cli.options import LATEST, PRETRAINED
 from siamese.cli.out_folder import opened
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, printable
 
 HELP = "evaluate a run on its splits, on other data, or on a benchmark"
 DESCRIPTION = (
@@ -64,9 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="write evaluation.json and the plots (distances, curves, mistakes) there, and, where "
-        "the threshold was chosen anew, a bundle with it; of given pairs folds.json, and "
-        "pairs.csv, a line per pair",
+        help="write report.html, evaluation.json and plots (distances, curves, mistakes) there, "
+        "and, where the threshold was chosen anew, a bundle with it; of given pairs folds.json, "
+        "and pairs.csv, a line per pair",
     )
     options.add_overwrite(parser)
     options.add_no_face(parser)
@@ -141,6 +141,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     tables.show(tables.data_table(found.data.prepared.summary(), found.called), figures)
     split = split_of_groups(found.evaluations, found.operating_point)
     show_groups(found.evaluations[split].groups, found.called(split))
+    if args.out:
+        print(f"report: {printable(args.out)}/report.html")
     if found.recalibrated and args.out:
         print(f"next: siamese verify A.jpg B.jpg --bundle {args.out}/bundle")
     elif found.recalibrated:

@@ -39,7 +39,7 @@ def check_given(config: DictConfig) -> None:
     if missing:
         name = sorted(missing)[0]
         raise ConfigError(f"{name} is not given; add {name}=... to the command")
-    for name in ("overwrite", "plots", "allow_changes"):
+    for name in ("overwrite", "plots", "faces", "allow_changes"):
         if not isinstance(config[name], bool):
             raise ConfigError(f"{name} must be true or false, not {config[name]!r}")
     if not isinstance(config.seed, int) or config.seed < 0:
@@ -98,6 +98,7 @@ def train_as_told(config: DictConfig, folder: Path) -> TrainingRun:
         allow_changes=config.allow_changes,
         overwrite=config.overwrite,
         plots=config.plots,
+        faces=config.faces,
         baselines=plain["baselines"] or (),
         # The figures of test people are nothing to compare runs by; they are in the runs' folders.
         verbose=not sweeping,

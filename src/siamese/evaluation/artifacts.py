@@ -19,6 +19,8 @@ from siamese.inference.bundle import DESCRIPTION, FILES
 from siamese.pairs.base import Pairs
 from siamese.report import galleries, plots, skew
 from siamese.report.group_plot import group_matrices
+from siamese.report.record import ARRAYS, REPORT
+from siamese.report.run_report import PAGE
 from siamese.storage import write_json
 from siamese.verification.figures import SplitEvaluation
 from siamese.verification.pair_distances import PairDistances, PairSample
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 GALLERY = 20  # mistakes of either kind that are shown
 PLOTS = ("distances", "curves", "reliability", "groups")  # the last one of one split
 GALLERIES = ("samples", "false_matches", "false_non_matches")  # of each split
-# The latter two of pairs in given folds.
-FIGURES = ("evaluation.json", "folds.json", "pairs.csv")
+# Beside the figures the report; the last two of pairs in given folds.
+FIGURES = ("evaluation.json", PAGE, REPORT, ARRAYS, "folds.json", "pairs.csv")
 SAMPLES = 20  # pairs of a split that are shown, right or wrong
 
 

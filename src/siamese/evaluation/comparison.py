@@ -27,8 +27,8 @@ from siamese.evaluation.data import (
     run_manifest,
 )
 from siamese.evaluation.paired_folds import FoldedDifference, compare_folds
-from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, home_of, open_source, pair_rule_at, place_of
+from siamese.evaluation.work import Work, finished_bundle
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.croppers.dlib_croppers import DlibCropper
 from siamese.inference.bundle import A_SWEEP, PRETRAINED, RUN, SWEEP, Bundle, bundle_in

@@ -36,8 +36,8 @@ from siamese.evaluation.part_files import (
     read_part,
     write_part,
 )
-from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, home_of, open_source, place_of
+from siamese.evaluation.work import Work, finished_bundle
 from siamese.faces.crop_jobs import usable_cores
 from siamese.faces.croppers.base import Cropper
 from siamese.faces.crops import CropResult, crop_files, kind_of

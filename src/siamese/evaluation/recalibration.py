@@ -25,9 +25,9 @@ from siamese.evaluation.data import (
 from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.evaluation.findings import no_threshold_helps, worse_figures
 from siamese.evaluation.other_distance import FITTING, DistanceGain, divide_identities
-from siamese.evaluation.run import Work, finished_bundle
 from siamese.evaluation.sources import Source, open_source, place_of
 from siamese.evaluation.stages import make_bundle, without_figures
+from siamese.evaluation.work import Work, finished_bundle
 from siamese.inference.bundle import Bundle
 from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule

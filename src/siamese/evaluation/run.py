@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from siamese.data.embedding import embed
 from siamese.data.manifest import SplitManifest
 from siamese.data.tta import TestTimeAugmentation
 from siamese.datasets.given_path import is_table
@@ -16,7 +15,6 @@ from siamese.datasets.other_data import OTHER
 from siamese.distances.arrays import given_threshold
 from siamese.errors import ConfigError
 from siamese.evaluation.data import (
-    EvaluationData,
     keep_splits,
     note_on_known,
     note_on_skipped,
@@ -24,10 +22,9 @@ from siamese.evaluation.data import (
     pair_rule_of,
     run_manifest,
 )
-from siamese.evaluation.embedding import measure_splits
+from siamese.evaluation.doubts import doubts_of
 from siamese.evaluation.sources import (
     Source,
-    UnfinishedRun,
     home_of,
     open_source,
     pair_rule_at,
@@ -35,73 +32,17 @@ from siamese.evaluation.sources import (
 )
 from siamese.evaluation.stages import (
     RunEvaluation,
-    fit_backbone,
     judge,
     make_bundle,
     note_on_chance,
     without_figures,
 )
-from siamese.faces.croppers.base import Cropper
+from siamese.evaluation.work import Work, finished_bundle
 from siamese.inference.bundle import Bundle
-from siamese.inference.components import Components
-from siamese.inference.no_face import with_no_face
-from siamese.inference.seen import Seen
 from siamese.pairs.base import PairRule
-from siamese.verification.pair_distances import PairDistances
 from siamese.verification.point import GIVEN
 from siamese.verification.policies.base import Policy, as_policy
 from siamese.verification.thresholds import calibrate_pairs
-
-
-@dataclass(frozen=True)
-class Work:
-    """How crops are made and networks run; the same for every stage.
-
-    Attributes:
-        root: where the images of the run or of a CSV file lie now, if they moved.
-        no_face: what becomes of images without a face: ``"skip"``, ``"whole_image"`` or
-            ``"error"``; by default what the cropper says, but that images which it refuses are left
-            out and counted.
-        bad_images: images that cannot be read are an ``"error"``, or left out (``"quarantine"``).
-        cache: folder of the crop cache.
-        device: where to compute; all pairs, where they are many, are counted there, too.
-        progress: show progress bars.
-    """
-
-    root: str | Path | None = None
-    bad_images: str = "error"
-    cache: str | Path | None = None
-    device: str = "cpu"
-    progress: bool = True
-    no_face: str | None = None
-
-    def crop(
-        self, manifest: SplitManifest, cropper: Cropper, rule: PairRule, asked: bool = False
-    ) -> EvaluationData:
-        """The images of a manifest as a network sees them; see :class:`EvaluationData`."""
-        refuses = getattr(cropper, "no_face", None) == "error"
-        return EvaluationData.of_manifest(
-            manifest,
-            with_no_face(cropper, self.no_face or ("skip" if refuses else None)),
-            rule,
-            asked=asked,
-            cache=self.cache,
-            bad_images=self.bad_images,
-            progress=self.progress,
-        )
-
-    def measure(
-        self, of: Bundle | Components, data: EvaluationData, tta: TestTimeAugmentation | None = None
-    ) -> dict[str, PairDistances]:
-        """Split -> the distances of its pairs, by a bundle's network and distance."""
-        return measure_splits(
-            of.backbone.for_inference().to(self.device),
-            of.distance.to(self.device),
-            data.datasets,
-            data.pair_rules,
-            tta,
-            self.device,
-        )
 
 
 def evaluate_run(
@@ -191,14 +132,19 @@ def evaluate_run(
         keep_splits(manifest, [splits] if isinstance(splits, str) else list(splits))
     bundle = _at(bundle, policy, threshold)
     prepared = work.crop(manifest, bundle.cropper, pair_rule_of(rule, None), pairs is not None)
-    distances = work.measure(bundle, prepared, bundle.test_time_augmentation)
+    embeddings = work.embed(bundle, prepared, bundle.test_time_augmentation)
+    distances = work.measure_embedded(bundle, prepared, embeddings)
     probability = bundle.calibration.probability if bundle.calibration else None
     evaluations = judge(
         distances, bundle.operating_point, probability, manifest.caution, prepared.groups
     )
     remarks = (note, known, note_on_skipped(prepared.prepared), note_on_chance(evaluations))
     notes = tuple(text for text in remarks if text)
-    return RunEvaluation(bundle, evaluations, distances, prepared, recalibrated, notes)
+    threshold = bundle.operating_point.threshold
+    suspected = doubts_of(embeddings, bundle.distance, prepared.datasets, threshold)
+    return RunEvaluation(
+        bundle, evaluations, distances, prepared, recalibrated, notes, suspicions=suspected
+    )
 
 
 def _check(
@@ -235,14 +181,6 @@ def _needs_own_images(tta: int) -> ConfigError:
         f"(siamese evaluate RUN --tta {tta} --out DIR) and evaluate that bundle here, or give a "
         f"threshold"
     )
-
-
-def finished_bundle(source: Bundle | UnfinishedRun, work: Work) -> tuple[Bundle, str | None]:
-    """The bundle of a source; with a note where it was made here, from a checkpoint."""
-    if isinstance(source, Bundle):
-        return source, None
-    note = f"the run has no bundle: evaluated from its last checkpoint (epochs: {source.epoch + 1})"
-    return _make_bundle(source, work), note
 
 
 def _own_manifest(home: Bundle | str | Path, root: str | Path | None) -> SplitManifest:
@@ -284,25 +222,3 @@ def _with_tta(bundle: Bundle, manifest: SplitManifest, tta: int, work: Work) -> 
     calibration = calibrate_pairs(distances[split], policy, split)
     facts = without_figures(bundle.provenance)
     return make_bundle(bundle.components, calibration, facts, tta, bundle.seen)
-
-
-def _make_bundle(run: UnfinishedRun, work: Work) -> Bundle:
-    """A bundle of a run's last checkpoint: fitted on its training images, calibrated as usual."""
-    manifest = run_manifest(run.folder, work.root)
-    seen = Seen.of_manifest(manifest)
-    keep_splits(manifest, ["train", manifest.calibrating])
-    data = work.crop(manifest, run.components.cropper, run.pair_rule)
-    components, train = run.components, data.datasets["train"]
-    fit_backbone(components.backbone, train)
-    if components.distance.closed_form:
-        found = embed(components.backbone.for_inference().to(work.device), train)
-        components = replace(
-            components, distance=components.distance.fitted_to(found, train.labels)
-        )
-    split = data.calibrating
-    distances = work.measure(components, replace(data, datasets={split: data.datasets[split]}))
-    calibration = calibrate_pairs(
-        distances[split], run.policy, split, epoch=run.epoch, step=run.step
-    )
-    facts = run.provenance | {"epochs": run.epoch + 1, "kept": "last checkpoint"}
-    return make_bundle(components, calibration, facts, seen=seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,11 @@ from siamese.datasets.other_data import split_in_sentence
 from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.baseline import Baseline
 from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.doubts import doubts_of
 from siamese.evaluation.drawing import plot_evaluation
 from siamese.evaluation.embedding import embed_splits, measure_embedded
+from siamese.evaluation.report_data import write_run_report
+from siamese.evaluation.suspicions import Suspicions
 from siamese.inference.bundle import Bundle
 from siamese.inference.components import Components
 from siamese.inference.origin import chosen_on
@@ -52,6 +55,8 @@ class RunEvaluation:
             ``policy``, for another ``tta``, or of a run that had no bundle yet.
         notes: what must be known beside the figures, in sentences.
         baselines: what the same identities give without the training; of a run alone.
+        suspicions: split -> labels that look wrong; large splits, and that of training, are not in
+            it.
     """
 
     bundle: Bundle
@@ -61,6 +66,13 @@ class RunEvaluation:
     recalibrated: bool = False
     notes: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    suspicions: Mapping[str, Suspicions] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> str:
+        """The split whose figures say how good it is: test, or else that of the threshold."""
+        wanted = [name for name in ("test", self.operating_point.split) if name in self.evaluations]
+        return [*wanted, *self.evaluations][0]
 
     @property
     def operating_point(self) -> OperatingPoint:
@@ -121,12 +133,23 @@ class RunEvaluation:
                 found[split].setdefault("baselines", {})[baseline.name] = baseline.to_dict(split)
         return found
 
-    def write(self, folder: str | Path, *, plots: bool = True, overwrite: bool = False) -> Path:
-        """Write ``evaluation.json`` and ``plots/`` into a folder, which is made.
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        plots: bool = True,
+        faces: bool = True,
+        report: bool = True,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write ``evaluation.json``, ``plots/`` and ``report.html`` into a folder, which is made.
 
         Args:
             folder: where.
-            plots: whether to draw pictures, too.
+            plots: whether to draw pictures and the report, too.
+            faces: whether the report shows images; the galleries in ``plots/`` do. Without plots
+                no image is kept anywhere.
+            report: whether there is a report at all.
             overwrite: remove what an earlier evaluation left there; by default such a folder is
                 refused.
 
@@ -147,6 +170,8 @@ class RunEvaluation:
             self.caution,
             plots,
         )
+        if report:
+            write_run_report(self, folder, faces=faces and plots, draw=plots)
         return folder
 
     def __repr__(self) -> str:
@@ -162,6 +187,7 @@ def conclude(
     epoch: int | None = None,
     step: int | None = None,
     provenance: Mapping[str, Any] | None = None,
+    doubts: bool = False,
 ) -> RunEvaluation:
     """What follows training: fit, measure, calibrate, judge, and make a bundle.
 
@@ -172,6 +198,7 @@ def conclude(
         policy: how the threshold is chosen, on the calibrating split.
         epoch, step: of the weights.
         provenance: facts for the bundle; the figures of the test split are added.
+        doubts: whether to look for wrong labels.
 
     Raises:
         CalibrationError: embeddings that are not finite, or pairs that cannot support the policy.
@@ -198,7 +225,12 @@ def conclude(
     seen = Seen.of_manifest(data.manifest)
     bundle = make_bundle(components, calibration, facts, seen=seen)
     notes = (chance,) if chance else ()
-    return RunEvaluation(bundle, evaluations, distances, data, True, notes)
+    suspected = (
+        doubts_of(embeddings, components.distance, data.datasets, calibration.point.threshold)
+        if doubts
+        else {}
+    )
+    return RunEvaluation(bundle, evaluations, distances, data, True, notes, suspicions=suspected)
 
 
 def _who(part: PreparedSplit) -> dict[str, int]:

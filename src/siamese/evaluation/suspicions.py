@@ -70,7 +70,12 @@ class Suspicions:
 
 
 def doubt_labels(
-    embeddings: Tensor | np.ndarray, labels: np.ndarray, distance: Distance, threshold: float
+    embeddings: Tensor | np.ndarray,
+    labels: np.ndarray,
+    distance: Distance,
+    threshold: float,
+    *,
+    two_names: bool = True,
 ) -> Suspicions:
     """Look for wrong labels.
 
@@ -85,6 +90,8 @@ def doubt_labels(
         labels: (N,) int64, one number per identity.
         distance: between them.
         threshold: the operating point's.
+        two_names: whether to look for identities that look like one person, too; where a network
+            tells few apart, that are many.
     """
     points = torch.as_tensor(embeddings).float()
     labels = np.asarray(labels)
@@ -107,6 +114,8 @@ def doubt_labels(
             )
             if found.other <= near < found.own < np.inf:
                 mislabelled.append(found)
+        if not two_names:
+            continue
         for i, j in zip(*(side.tolist() for side in np.nonzero(others <= very_near)), strict=True):
             if top + i < j:
                 a, b = sorted((int(labels[top + i]), int(labels[j])))

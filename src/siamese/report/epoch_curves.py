@@ -151,7 +151,7 @@ def _limit(axes: Axes, values: Sequence[float], title: str) -> None:
     top = high + room
     if "loss" not in title:
         bottom, top = max(0.0, bottom), max(high, min(1.0, top))
-    axes.set_ylim(bottom, top)
+    axes.set_ylim(bottom, max(top, bottom + 1e-9))  # matplotlib widens what has no height
 
 
 def _over_epochs(

@@ -17,6 +17,7 @@ _FREE = (
     "overwrite",
     "allow_changes",
     "plots",
+    "faces",
     "baselines",
     "plugins",
     "data.root",

@@ -9,6 +9,7 @@ from pathlib import Path
 from siamese.datasets.suffixes import is_image
 from siamese.errors import ConfigError
 from siamese.evaluation.data import EvaluationData
+from siamese.evaluation.report_data import FILES as REPORT_FILES
 from siamese.evaluation.sources import is_at_work
 from siamese.inference.bundle import free_folder
 
@@ -21,6 +22,7 @@ FILES = (
     "split.json",
     "crops.json",
     "skew.json",
+    *REPORT_FILES,
 )
 FINISHED = "timing.json"  # the last file that a run writes
 # What shows that a folder holds a run.

@@ -48,6 +48,7 @@ from siamese.training.folder import FINISHED, check_folder, remove_results
 from siamese.training.joining import join_run, lead, one_speaks, set_up
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
+from siamese.training.reporting import report_on
 from siamese.training.resuming import PreviousRun
 from siamese.training.stopping import StopRequest, told_how_to_go_on
 from siamese.training.summary import notes_of, show
@@ -77,6 +78,7 @@ def train(
     allow_changes: bool = False,
     overwrite: bool = False,
     plots: bool = True,
+    faces: bool = True,
     baselines: Sequence[str] = ("untrained", "descriptors"),
     verbose: bool = True,
 ) -> TrainingRun:
@@ -123,8 +125,11 @@ def train(
             named and refused.
         overwrite: remove what another run left in the folder, its pictures included; by default
             such a folder is refused, so that no run is lost and none is mixed with another.
-        plots: draw the pictures in ``plots/``; without them a short training ends sooner.
-            ``run.evaluation.write(folder, overwrite=True)`` draws most of them later.
+        plots: draw the pictures in ``plots/``, and ``report.html``; without them a short training
+            ends sooner. ``run.evaluation.write(folder, overwrite=True)`` draws most of them later,
+            :func:`siamese.write_report` the report.
+        faces: show images in ``report.html``; without them it can be given to others. The
+            galleries in ``plots/`` show them all the same; without plots no image is kept anywhere.
         baselines: what is measured on the same identities, to compare with: ``"untrained"`` (the
             run before training), ``"descriptors"`` (:class:`siamese.DescriptorNet`, fitted on the
             training images) and ``"pretrained"`` (dlib's network; crops of its own, extra
@@ -230,7 +235,7 @@ def train(
         run = replace(
             run, evaluation=beside_baselines(compared, evaluation, untrained, rule, data.cache)
         )
-        lead(here, lambda: _write_end(run))
+        lead(here, lambda: _write_end(run, data, plots, faces))
     if verbose:
         show(run, trained)
     return run
@@ -263,7 +268,9 @@ def _conclude(
     """
     module.eval()
     epoch, step = weights if weights[1] else (None, None)  # nothing was trained
-    evaluation = conclude(components, images, policy, epoch=epoch, step=step, provenance=facts)
+    evaluation = conclude(
+        components, images, policy, epoch=epoch, step=step, provenance=facts, doubts=True
+    )
     module.distance = evaluation.bundle.distance  # one that is fitted after training now is
     module.set_operating_point(evaluation.operating_point)
     return evaluation
@@ -338,11 +345,11 @@ def _write(run: TrainingRun, earlier: History, draw: bool, chosen: Chosen, one_r
         if draw:
             curves = loss_curves(history, chosen, one_rule)
             pictures.save(curves, folder / "plots" / "loss_curves.png")
-    run.evaluation.write(folder, plots=draw, overwrite=True)
+    run.evaluation.write(folder, plots=draw, report=False, overwrite=True)
 
 
-def _write_end(run: TrainingRun) -> None:
-    """The figures with baselines, and the last file of a run: where it lies, nothing is left."""
+def _write_end(run: TrainingRun, data: ImageDataModule, draw: bool, faces: bool) -> None:
+    """Figures with baselines, the report, and the last file of a run: then nothing is left."""
     if run.evaluation.baselines and unnamed(run.evaluation.bundle.backbone) is None:
         run.evaluation.documented_bundle.save(run.bundle)  # its card has them beside its figures
     write_json(run.folder / "evaluation.json", run.evaluation.to_dict())
@@ -350,4 +357,5 @@ def _write_end(run: TrainingRun) -> None:
         "training_seconds": round(run.seconds, 2),
         "seconds_per_epoch": round(run.seconds_per_epoch, 3),
     }
+    report_on(run, data, timing, draw, faces)
     write_json(run.folder / FINISHED, timing)

@@ -41,7 +41,8 @@ def show(run: TrainingRun, trained: bool) -> None:
     took = f"training took {run.seconds:.1f} s, {run.seconds_per_epoch:.2f} s per epoch"
     print(took if trained else untrained(evaluation.bundle.backbone))
     drawn = f"    plots: {shown}/plots" if (run.folder / "plots").is_dir() else ""
-    print(f"run: {shown}    figures: {shown}/evaluation.json{drawn}")
+    page = f"report: {shown}/report.html    " if (run.folder / "report.html").is_file() else ""
+    print(f"{page}run: {shown}    figures: {shown}/evaluation.json{drawn}")
     for note in evaluation.notes:
         print(f"note: {note}")
     if run.bundle.is_dir():

@@ -20,8 +20,8 @@ class TrainingRun:
     Attributes:
         folder: holds all of ``bundle/``, ``checkpoints/{best,last}.ckpt``, ``split.json``,
             ``crops.json``, ``skew.json``, ``evaluation.json``, ``timing.json``, ``run.json``,
-            ``history.csv``, ``logs/`` and ``plots/``. Of a plain network, which no bundle can name,
-            there is no ``bundle/``.
+            ``history.csv``, ``logs/``, ``plots/`` and ``report.html``. Of a plain network, which no
+            bundle can name, there is no ``bundle/``.
         evaluation: the bundle and its figures on every split.
         seconds: of training, without data preparation and evaluation.
         seconds_per_epoch: validation included; of a resumed run, of the epochs since.

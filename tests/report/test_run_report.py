@@ -1,0 +1,301 @@
+"""The page on a run: what stands in it, what strangers wrote, what lacks, and several runs."""
+
+import json
+import re
+import shutil
+import warnings
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from tests.helpers import assert_says
+from tests.report.reported import HOSTILE, TAIL, small_run, write_table
+
+import siamese
+from siamese.cli.main import main
+from siamese.errors import ConfigError
+from siamese.report.record import read_record
+from siamese.report.run_report import report_page
+from siamese.report.side_by_side import paired
+
+ORDER = [
+    "verdict", "figures", "threshold", "learning", "distances", "errors", "reliability", "groups",
+    "mistakes", "batch", "data", "settings",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs on the same people, and another one on others."""
+    root = tmp_path_factory.mktemp("reported")
+    table = write_table(root / "people")
+    made = [small_run(table, root / f"run{n}", seed=n, plots=False) for n in range(2)]
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    return siamese.write_report(runs[0]).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def copy(runs, tmp_path):
+    """A copy of the first run's folder, to be changed."""
+    return shutil.copytree(runs[0].folder, tmp_path / "run")
+
+
+class Elements(HTMLParser):
+    """Elements with their attributes, and all text that is shown."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text, self.inside = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_data(self, data):
+        if self.inside not in ("script", "style"):
+            self.text.append(data.replace("\u00a0", " "))
+
+    def ids(self, tag):
+        return [attrs["id"] for name, attrs in self.found if name == tag and "id" in attrs]
+
+
+def test_the_verdict_comes_first_and_every_part_is_there_once(page):
+    found = Elements(page)
+    assert found.ids("section") == ORDER
+    links = [a["href"][1:] for name, a in found.found if name == "a"]
+    assert links == ORDER
+
+
+def test_ids_are_unique_and_references_resolve(page):
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(|href=")#([^)"]*)', page)) <= set(ids)
+
+
+def test_nothing_is_fetched_and_but_one_script_runs(page):
+    found = Elements(page)
+    kinds = {"link": "href", "img": "src", "script": "src", "a": "href", "use": "href"}
+    for name, attrs in found.found:
+        address = attrs.get(kinds.get(name, ""), "")
+        assert address == "" or address.startswith(("#", "data:"))
+        assert not [a for a in attrs if a.startswith("on")]
+    running = [a for name, a in found.found if name == "script" and "type" not in a]
+    assert len(running) == 1
+    # The one address is the name of a language.
+    addresses = set(re.findall(r"\w+://[^\s\"')]*", page))
+    assert addresses == {"http://www.w3.org/2000/svg"}
+
+
+def test_names_of_strangers_are_text(page):
+    found = Elements(page)
+    said = "".join(found.text)
+    for text in (HOSTILE, TAIL, "group_<b>site</b>", "a & b <"):
+        assert text in said
+    assert all(not a.get("src", "").startswith("x") for _, a in found.found)
+    assert "<script>alert" not in page
+    assert not [name for name, _ in found.found if name == "b" and "site" in name]
+
+
+def test_the_same_run_gives_the_same_bytes_and_a_small_page(runs, page, tmp_path):
+    again = siamese.write_report(str(runs[0].folder), tmp_path / "again.html")
+    assert again.read_text(encoding="utf-8") == page
+    assert len(page.encode()) < 3_000_000
+
+
+def test_figures_are_those_of_the_run_beside_the_baseline(runs, page):
+    said = "".join(Elements(page).text)
+    evaluation = runs[0].evaluations["test"]
+    low, high = evaluation.ci95["auc"]
+    assert f"{evaluation.auc:.3f} ({low:.3f} to {high:.3f})" in said
+    before = runs[0].evaluation.baselines[0].evaluations["test"]
+    assert f"{before.auc:.3f}" in said
+    assert f"{runs[0].operating_point.threshold:.4f}" in said
+
+
+def test_without_faces_there_is_no_pixel(runs, copy, tmp_path):
+    shown = siamese.write_report(copy).read_text(encoding="utf-8")
+    assert shown.count("data:image") > 10
+    hidden = siamese.write_report(copy, tmp_path / "hidden.html", faces=False)
+    assert "data:image" not in hidden.read_text(encoding="utf-8")
+    # A run that was told so keeps none, and no later report shows any.
+    for told in ({"plots": False}, {"plots": False, "faces": False}):
+        runs[0].evaluation.write(tmp_path / "evaluated", **told, overwrite=True)
+        stored = (tmp_path / "evaluated" / "report.json").read_text(encoding="utf-8")
+        assert "/9j/" not in stored
+    assert "/9j/" in (copy / "report.json").read_text(encoding="utf-8")
+    late = siamese.write_report(tmp_path / "evaluated").read_text(encoding="utf-8")
+    assert "data:image" not in late
+    assert "left out" in late
+
+
+def test_an_old_run_is_reported_as_far_as_it_goes(runs, copy):
+    for name in ("report.json", "report.npz"):
+        (copy / name).unlink()
+    record = read_record(copy)
+    assert record.point.threshold == runs[0].operating_point.threshold
+    page = report_page([record])
+    found = Elements(page)
+    assert found.ids("section") == ORDER
+    assert "no report.json" in "".join(found.text)
+
+
+PARTS = {
+    "history.csv": "history",
+    "run.json": "provenance",
+    "skew.json": "skew",
+    "report.npz": "pairs",
+    "report.json": "stored",
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_lacks_or_is_damaged_costs_no_other(copy, name):
+    whole = read_record(copy)
+    needing = {"report.json": {"stored", "pairs"}}.get(name, {PARTS[name]})
+    for damage in (lambda path: path.write_bytes(b"{\xff"), lambda path: path.unlink()):
+        damage(copy / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = read_record(copy)
+        for part in PARTS.values():
+            assert bool(getattr(whole, part)), part
+            assert bool(getattr(found, part)) == (part not in needing), part
+
+
+@pytest.mark.filterwarnings("ignore:.*damaged near line")
+def test_a_run_of_which_nothing_but_the_figures_is_left_is_reported(copy):
+    for name in (*PARTS, "timing.json", "crops.json", "bundle/bundle.json"):
+        (copy / name).write_bytes(b"{\xff")
+    page = report_page([read_record(copy)])
+    assert Elements(page).ids("section") == ORDER
+    assert page.count("it is damaged") >= 6
+    assert "How that was chosen is not known" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stored: stored["splits"]["test"]["curve"]["tp"].pop(),
+        lambda stored: stored["splits"]["test"]["curve"]["fp"].__setitem__(-1, 10**9),
+        lambda stored: stored["false_matches"][0]["left"].__setitem__("thumbnail", '"><script>'),
+        lambda stored: stored["splits"]["test"]["histogram"]["edges"].append(1.0),
+        lambda stored: stored.__setitem__("version", 99),
+        lambda stored: stored.pop("splits"),
+    ],
+)
+def test_a_report_that_was_tampered_with_is_not_shown(copy, change):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    change(stored)
+    path.write_text(json.dumps(stored))
+    record = read_record(copy)
+    assert record.stored is None
+    assert "report.json says" in record.missing[0]
+    assert '"><script>' not in report_page([record])
+
+
+def test_hostile_names_of_splits_and_distances_end_no_script_and_are_no_formula(copy):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    stored["splits"]["test"]["called"] = TAIL + "&lt;"
+    stored["point"]["distance"] = "$\\frac{" + TAIL
+    path.write_text(json.dumps(stored))
+    page = report_page([read_record(copy)])
+    blocks = re.findall(r'<script type="application/json" class="values">(.*?)</script>', page)
+    charts = {name: chart for block in blocks for name, chart in json.loads(block).items()}
+    assert charts["roc"]["series"][0]["name"] == TAIL + "&lt;"
+    assert "<img src=x" not in page
+    assert page.count("<script") == page.count("</script>") == len(blocks) + 1
+
+
+def test_pairs_of_rows_that_are_not_there_are_refused(copy):
+    arrays = dict(np.load(copy / "report.npz"))
+    arrays["left"][0] = len(arrays["labels"])
+    np.savez(copy / "report.npz", **arrays)
+    record = read_record(copy)
+    assert record.pairs is None
+    assert any("report.npz" in text for text in record.missing)
+
+
+def test_several_runs_are_compared_on_the_same_pairs(runs):
+    a, b = (read_record(run.folder) for run in runs)
+    wanted = siamese.compare_pairs(
+        *(run.evaluation.distances["test"] for run in runs),
+        *(run.operating_point.threshold for run in runs),
+    )
+    found = paired(a, b)
+    assert found.to_dict() == wanted.to_dict()
+    page = report_page([a, b])
+    sentence = wanted.sentence("run0", "run1")
+    assert sentence[1:] in "".join(Elements(page).text)
+
+
+def test_runs_that_were_tested_on_other_images_are_not_compared(runs, copy):
+    stored = json.loads((copy / "report.json").read_text())
+    stored["pairs"] = "0" * 64
+    (copy / "report.json").write_text(json.dumps(stored))
+    a, b = read_record(copy), read_record(runs[1].folder)
+    assert "other images" in paired(a, b)
+    said = "".join(Elements(report_page([a, b])).text)
+    assert "Which run is better is not known" in said
+
+
+def test_what_cannot_be_reported_is_refused(runs, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report(tmp_path)
+    assert_says(error.value, "evaluation.json", "siamese evaluate")
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report(runs)
+    assert_says(error.value, "--out")
+    mine = tmp_path / "mine.html"
+    mine.write_text("<p>mine</p>")
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report(runs[0], mine)
+    assert_says(error.value, "no report of siamese")
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report([3])
+    assert_says(error.value, "int")
+
+
+def test_the_command_says_where_the_page_lies(runs, tmp_path, capsys):
+    out = tmp_path / "both.html"
+    folders = [str(run.folder) for run in runs]
+    assert main(["report", *folders, "--out", str(out), "--no-faces", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"report": str(out), "bytes": out.stat().st_size}
+    assert main(["report", folders[0]]) == 0
+    assert "report.html" in capsys.readouterr().out
+
+
+def test_a_report_that_fails_loses_no_run(runs, tmp_path, monkeypatch, capsys):
+    def fail(*args, **settings):
+        raise OSError("no room")
+
+    monkeypatch.setattr("siamese.training.reporting.write_run_report", fail)
+    table = write_table(tmp_path / "people")
+    run = small_run(table, tmp_path / "run", plots=False, baselines=[])
+    assert (run.folder / "timing.json").exists()
+    assert "no report was written: no room" in capsys.readouterr().out
+
+
+def test_labels_that_look_wrong_are_marked(copy):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    image = stored["false_non_matches"][0]["left"]
+    doubt = {
+        "file": image["file"], "identity": image["identity"], "own": 0.9, "other": 0.25,
+        "other_file": "b.png", "other_identity": "Somebody else",
+    }  # fmt: skip
+    for pair in (*stored["false_matches"], *stored["false_non_matches"]):
+        pair["left"]["doubt"] = pair["right"]["doubt"] = None
+    image["doubt"], stored["doubts"] = doubt, [doubt]
+    path.write_text(json.dumps(stored))
+    page = report_page([read_record(copy)])
+    said = " ".join("".join(Elements(page).text).split())
+    assert "label doubtful: nearer to Somebody else (0.250) than to its own (0.900)" in said
+    assert page.count('class="face doubtful"') == 1
