@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from siamese.report.plots import Figure
 
 MOST = 40  # pairs on one sheet
-_WIDTH, _HEIGHT, _LINE = 2.7, 1.9, 4  # inches of a pair with its texts; pairs in a line
+_WIDTH, _HEIGHT, _LINE = 2.7, 2.0, 4  # inches of a pair with its texts; pairs in a line
 
 
 def plot_verdicts(verdicts: Sequence[PairVerdict], root: str | Path | None = None) -> Figure:

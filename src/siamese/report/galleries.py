@@ -241,7 +241,7 @@ def frame_pair(
 
 def _mark(axes: Axes, caption: str, good: bool) -> None:
     """Caption and frame; blue and solid, or vermilion and dashed."""
-    axes.set_title(caption, fontsize=9, pad=3)
+    axes.set_title(caption, fontsize=9, pad=5)
     for spine in axes.spines.values():
         spine.set(
             color=GENUINE if good else IMPOSTOR, linewidth=2, linestyle="-" if good else (0, (4, 2))
