@@ -24,12 +24,12 @@ TO_SHORTEN = {
     "02_threshold": {"EPOCHS = 60": "EPOCHS = 1"},
     "03_verify_search_export": {"EPOCHS = 6": "EPOCHS = 1", "steps=50": "steps=2"},
     "04_predecessors": {
-        "PEOPLE = 40": "PEOPLE = 12",
-        "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 30, 3": "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 1, 1",
+        "PEOPLE = 40": "PEOPLE = 10",
+        "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 20, 1": "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 1, 1",
         "train=300, validation=30, test=60, calibration=60": (
             "train=30, validation=10, test=20, calibration=20"
         ),
-        "pairs=24, steps=20": "pairs=4, steps=1",
+        "pairs=24, steps=12": "pairs=4, steps=1",
         'baselines=["untrained"]': "baselines=[]",
     },
     "05_your_own": {"EPOCHS = 6": "EPOCHS = 1", "steps=30": "steps=2"},
