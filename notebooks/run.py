@@ -63,7 +63,8 @@ def tidied(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNo
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [kept for output in cell.outputs if (kept := _output(output, folder))]
+            kept = (_output(output, folder) for output in _joined(cell.outputs))
+            cell.outputs = [output for output in kept if output]
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -79,6 +80,19 @@ def digest(notebook: nbformat.NotebookNode) -> str:
     """Of all code in a notebook: the SHA-256 sum of its cells, in order."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\n\n".join(code).encode()).hexdigest()
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """What was printed in one piece, which a busy machine sends in several."""
+    found: list[Any] = []
+    for output in outputs:
+        last = found[-1] if found else None
+        both = last is not None and last.output_type == output.output_type == "stream"
+        if both and last.name == output.name:
+            last.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def _output(output: Any, folder: Path) -> Any:
