@@ -20,11 +20,11 @@ _spec.loader.exec_module(run_notebooks)
 
 # Changes that make it short; then patterns of what it prints.
 TO_SHORTEN = {
-    "01_train": {"EPOCHS = 12": "EPOCHS = 1", "steps=50": "steps=2"},
+    "01_train": {"EPOCHS = 8": "EPOCHS = 1", "steps=50": "steps=2"},
     "02_threshold": {"EPOCHS = 60": "EPOCHS = 1"},
     "03_verify_search_export": {"EPOCHS = 6": "EPOCHS = 1", "steps=50": "steps=2"},
     "04_predecessors": {
-        "PEOPLE = 40": "PEOPLE = 10",
+        "PEOPLE = 40": "PEOPLE = 20",
         "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 20, 1": "COMPARER_EPOCHS, SIMILARITY_EPOCHS = 1, 1",
         "train=300, validation=30, test=60, calibration=60": (
             "train=30, validation=10, test=20, calibration=20"

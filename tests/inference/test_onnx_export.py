@@ -22,7 +22,7 @@ from siamese.distances.base import DISTANCES
 from siamese.distances.cosine import CosineDistance
 from siamese.distances.numpy_measures import MEASURES, measure
 from siamese.distances.plda import PldaDistance
-from siamese.errors import BundleError, CalibrationError, ConfigError
+from siamese.errors import BundleError, CalibrationError, ConfigError, MissingDependencyError
 from siamese.faces.croppers.none import NoCropper
 from siamese.inference.verifier import Verifier
 
@@ -258,6 +258,17 @@ class OneByOne(nn.Module):
 
     def forward(self, images):
         return torch.stack([image.mean((1, 2)) for image in images.float()])
+
+
+def test_an_onnxscript_that_is_too_old_for_torch_is_named(tmp_path, monkeypatch):
+    def export(*args, **settings):
+        name = "onnxscript._framework_apis.torch_9_9"
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    with pytest.raises(MissingDependencyError) as caught:
+        export_onnx(small_bundle(), tmp_path / "model.onnx")
+    assert_says(caught.value, "onnxscript does not know torch", "pip install --upgrade onnxscript")
 
 
 def test_a_network_for_a_fixed_number_of_images_is_refused(tmp_path):

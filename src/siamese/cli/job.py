@@ -102,6 +102,7 @@ def train_as_told(config: DictConfig, folder: Path) -> TrainingRun:
         baselines=plain["baselines"] or (),
         # The figures of test people are nothing to compare runs by; they are in the runs' folders.
         verbose=not sweeping,
+        details=config.details,
     )
     if follows():
         return result

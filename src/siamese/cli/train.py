@@ -47,6 +47,7 @@ settings are given as group=choice or path.to.setting=value, in any order:
                                                  calibration people (pip: hydra-optuna-sweeper)
   siamese train --multirun hydra/launcher=slurm ...         its runs as jobs of SLURM (extra slurm)
   siamese train trainer.devices=2                two processes, on two GPUs or cores
+  siamese train -v                               print the figures of all splits and groups, too
   siamese train --cfg job                        show the settings and stop
   siamese train --hydra-help                     all options of Hydra
 often set: max_epochs, seed (weights and batches), data.seed (the split), data.workers,
@@ -108,6 +109,7 @@ def run_words(argv: Sequence[str]) -> int:
     # Of a run before, in the same process.
     RunFolder.before, RunFolder.recorded = frozenset(), {}
     automatic = "resume=auto" in argv
+    argv = ["details=true" if word in ("-v", "--verbose") else word for word in argv]
     argv = with_recorded_settings(with_run(argv), groups(folder), folder)
     check_flags(argv, folder)
     import_given(argv)

@@ -25,6 +25,7 @@ from siamese.report.words import (
 from siamese.verification.point import GIVEN, OperatingPoint
 
 _FIGURES = ("auc", "eer", "f1", "accuracy", "recall", "fmr")
+_SPLITS = ("train", "calibration", "validation", "test")
 
 
 def baselines_section(record: RunRecord) -> PageSection:
@@ -112,8 +113,8 @@ def threshold_section(record: RunRecord) -> PageSection:
         ]
         return PageSection("threshold", "The threshold and its promise", said)
     on = record.stored.chosen_on if record.stored else point.split
-    if on == point.split:
-        on = f"the {on} identities"
+    if on == point.split:  # of other data, a sentence of the bundle's says on whom
+        on = f"the {on} identities" if on in _SPLITS else f"the {on}"
     given = point.policy == GIVEN
     said = [
         f"Two images count as one identity where their {point.distance} distance is at most "

@@ -18,6 +18,7 @@ _FREE = (
     "allow_changes",
     "plots",
     "faces",
+    "details",
     "baselines",
     "plugins",
     "data.root",

@@ -18,7 +18,7 @@ from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
 from siamese.errors import ConfigError
-from siamese.evaluation.artifacts import identities_of, write_data, write_training_pairs
+from siamese.evaluation.artifacts import write_data, write_training_pairs
 from siamese.evaluation.baselines import (
     before_training,
     beside_baselines,
@@ -36,7 +36,6 @@ from siamese.pairs.balanced_pairs import BalancedPairs
 from siamese.pairs.base import PairRule, as_pair_rule
 from siamese.processes import across_processes
 from siamese.report import plots as pictures
-from siamese.report import skew, tables
 from siamese.report.epoch_curves import Chosen, loss_curves
 from siamese.report.history import History, join_histories, read_history, write_history
 from siamese.storage import write_json
@@ -51,7 +50,7 @@ from siamese.training.monitors import full_monitor
 from siamese.training.reporting import report_on
 from siamese.training.resuming import PreviousRun
 from siamese.training.stopping import StopRequest, told_how_to_go_on
-from siamese.training.summary import notes_of, show
+from siamese.training.summary import notes_of, show, show_data
 from siamese.training.trainer import make_trainer, no_advertisements
 from siamese.training.training_run import TrainingRun
 from siamese.training.watch import LearningWatch
@@ -81,6 +80,7 @@ def train(
     faces: bool = True,
     baselines: Sequence[str] = ("untrained", "descriptors"),
     verbose: bool = True,
+    details: bool = False,
 ) -> TrainingRun:
     """Train, calibrate the threshold, evaluate, and save a bundle.
 
@@ -137,7 +137,8 @@ def train(
             descriptors, on their first use, 10 ms and 70 KB beside the cached crops for each image
             (a note instead above 20,000 images). Of a resumed run ``"untrained"`` is left out where
             the module was made with other first weights.
-        verbose: print tables and show progress bars.
+        verbose: print what is known of the data and what came of the run, and show its progress.
+        details: print the figures of all splits and groups, too, and how images are distributed.
 
     Raises:
         SiameseError: bad data or settings; nothing is written before the data are known to be
@@ -203,7 +204,9 @@ def train(
             if reason is not None:
                 print(f"note: {reason}")
             write_json(folder / RUN, description)
-            _describe(folder, images, data, plots, verbose)
+            _describe(folder, images, data, plots)
+            if verbose:
+                show_data(images, details)
 
         lead(here, begin)
         trained = has_weights(module)
@@ -237,7 +240,7 @@ def train(
         )
         lead(here, lambda: _write_end(run, data, plots, faces))
     if verbose:
-        show(run, trained)
+        show(run, trained, details)
     return run
 
 
@@ -315,19 +318,11 @@ def _facts(module: SiameseModule, images: EvaluationData, data: ImageDataModule)
     }
 
 
-def _describe(
-    folder: Path, images: EvaluationData, data: ImageDataModule, draw: bool, verbose: bool
-) -> None:
-    """Write, and show, what the run is made of."""
+def _describe(folder: Path, images: EvaluationData, data: ImageDataModule, draw: bool) -> None:
+    """Write what the run is made of."""
     write_data(images.manifest, images.prepared, folder, draw)
     if draw:
         write_training_pairs(data.first_batch(), images.datasets["train"], folder)
-    if not verbose:
-        return
-    whole = identities_of(images.prepared)
-    tables.show(tables.data_table(images.prepared.summary()), skew.skew_table(whole))
-    if images.manifest.caution:
-        print(f"note: {images.manifest.caution}")
 
 
 def _write(run: TrainingRun, earlier: History, draw: bool, chosen: Chosen, one_rule: bool) -> None:

@@ -195,6 +195,11 @@ def _to_model(bundle: Bundle, size: int) -> Any:
             assert program is not None
             model = program.model_proto
     except Exception as error:  # the exporter's errors, and those of what it runs
+        if isinstance(error, ImportError) and str(error.name).startswith("onnx"):
+            raise MissingDependencyError(
+                f"the installed onnxscript does not know torch {torch.__version__} ({error}): pip "
+                f"install --upgrade onnxscript"
+            ) from error
         name = type(own_network(bundle.backbone)).__name__
         raise BundleError(
             f"{name} cannot be expressed in ONNX ({_cause(error)}); its operations must not depend "
