@@ -74,6 +74,8 @@ def test_a_stated_prevalence_has_a_curve_of_its_own_and_other_people_have_theirs
     np.testing.assert_array_equal(curves[1][:, 1], one.curve.f1(0.5))
     np.testing.assert_array_equal(curves[2][:, 1], other.curve.f1())
     assert len(lines(rates)) == 4
+    points = [line.get_xydata()[0] for line in f1.lines if line.get_marker() == "o"]
+    assert points[1][1] == pytest.approx(half.curve.f1(0.5).max())  # and not that of the pairs
 
 
 def test_of_one_calibration_the_interval_is_shaded():
