@@ -174,3 +174,21 @@ def test_outputs_are_made_alike_on_every_machine(tmp_path):
     assert not picture.metadata
     notebook.cells[0].source = "2"
     assert notebook.metadata["siamese"]["executed"] != run_notebooks.digest(notebook)
+
+
+def test_thin_lines_keep_their_colours():
+    """Blue and green of the palette, two pixels wide on white, beside grey of every kind."""
+    image = Image.new("RGB", (256, 40), "white")
+    for x in range(256):
+        image.paste((x, x, x), (x, 0, x + 1, 8))
+    colours = ((0, 114, 178), (0, 158, 115))
+    for place, colour in enumerate(colours):
+        image.paste(colour, (0, 12 + 10 * place, 256, 14 + 10 * place))
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    kind, picture = run_notebooks.smaller(base64.b64encode(content.getvalue()).decode())
+    kept = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    assert kind == "image/png"
+    for place, colour in enumerate(colours):
+        found = kept.getpixel((100, 12 + 10 * place))
+        assert max(abs(a - b) for a, b in zip(found, colour, strict=True)) < 20
