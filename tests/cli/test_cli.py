@@ -575,7 +575,8 @@ def test_a_promise_for_other_people_is_made_at_the_end_of_a_training(tmp_path, h
     words = ["data=folder", f"data.root={tmp_path / 'many'}", *QUICK, "pairs=all_pairs"]
     settings = ["policy=fmr", "policy.rate=0.3", "policy.confidence=0.9", "policy.weights=people"]
     assert main(["train", *words, *settings]) == 0
-    assert "for other identities, with a confidence of 0.9" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())  # on lines as wide as the terminal
+    assert "for other identities, with a confidence of 0.9" in out
     bundle = Bundle.load(here / "runs" / "latest" / "bundle")
     promise = bundle.operating_point.promise
     assert (promise["figure"], promise["confidence"]) == ("fmr", 0.9)

@@ -116,9 +116,10 @@ def test_an_experiment_runs_as_named_and_leaves_every_plot(
         "curves.png",
         "distances.png",
         "reliability.png",
-        "skew.png",
         "training_pairs.png",
     }
+    # Where all identities have as many images, there is no skew to be drawn.
+    drawn |= set() if name == "lfw" else {"skew.png"}
     assert {p.name for p in (run / "plots").iterdir()} == drawn
     assert json.loads((run / "skew.json").read_text())["all"]["images"] == (
         135 if name == "lfw" else 150

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from tests.random_cases import random_cases
 from tests.strategies import labelled_distances
 
 from siamese.errors import CalibrationError
@@ -197,6 +198,7 @@ def test_losses_that_cannot_be_compared_have_a_panel_each():
     assert [len(axes.lines) for axes in two.axes] == [1, 1, 4, 1]
 
 
+@random_cases(100)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_no_axis_shows_a_rate_beyond_1_or_below_0(values):
     known = (list(range(len(values))), values)
@@ -215,6 +217,7 @@ def test_ticks_are_whole_epochs(n, tmp_path):
         assert all(float(tick).is_integer() for tick in axes.get_xticks())
 
 
+@random_cases(100)
 @given(labelled_distances(distinct=(1, 20)), st.floats(0, 2, width=32))
 def test_few_pairs_are_drawn_exactly(case, threshold):
     distances, same = case
@@ -335,7 +338,7 @@ def test_figures_are_saved_without_warnings(tmp_path):
         for history in histories:
             save(loss_curves(history), tmp_path / "loss.png")
         for case in splits:
-            for threshold in (0.0, 0.5, 1e6):
+            for threshold in (0.0, 0.5, 1e6) if "alike" in case else (0.5,):
                 save(verification_curves(case, threshold), tmp_path / "curves.png")
             save(distance_histograms(case, 0.5), tmp_path / "new" / "distances.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["curves.png", "loss.png", "new"]
