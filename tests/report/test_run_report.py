@@ -1,9 +1,11 @@
 """The page on a run: what stands in it, what strangers wrote, what lacks, and several runs."""
 
 import json
+import os
 import re
 import shutil
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -99,6 +101,19 @@ def test_names_of_strangers_are_text(page):
     assert all(not a.get("src", "").startswith("x") for _, a in found.found)
     assert "<script>alert" not in page
     assert not [name for name, _ in found.found if name == "b" and "site" in name]
+
+
+def test_names_that_steer_what_stands_beside_them_are_shown_escaped(copy):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    stored["name"] = "a\u202egnp.\x1b[31m"
+    stored["identities"] = ["Zoë 日本"] * len(stored["identities"])
+    path.write_text(json.dumps(stored))
+    page = report_page([read_record(copy)])
+    assert "a\\u202egnp.\\x1b[31m" in page
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "Zoë 日本" in page
 
 
 def test_the_same_run_gives_the_same_bytes_and_a_small_page(runs, page, tmp_path):
@@ -245,6 +260,17 @@ def test_runs_that_were_tested_on_other_images_are_not_compared(runs, copy):
     assert "Which run is better is not known" in said
 
 
+def test_settings_that_are_not_recorded_are_not_called_different(runs, copy):
+    (copy / "run.json").unlink()
+    a, b = read_record(copy), read_record(runs[1].folder)
+    page = report_page([a, b])
+    assert "No settings are recorded of run." in page
+    assert "(not set)" not in page
+    # The facts of a run have other names than the settings of the command.
+    c = replace(b, name="c", provenance=b.provenance | {"config": {"seed": 1}})
+    assert '<th scope="row">seed</th>' not in report_page([b, c])
+
+
 def test_what_cannot_be_reported_is_refused(runs, tmp_path):
     with pytest.raises(ConfigError) as error:
         siamese.write_report(tmp_path)
@@ -257,6 +283,11 @@ def test_what_cannot_be_reported_is_refused(runs, tmp_path):
     with pytest.raises(ConfigError) as error:
         siamese.write_report(runs[0], mine)
     assert_says(error.value, "no report of siamese")
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report(runs[0], pipe)
+    assert_says(error.value, "no regular file")
     with pytest.raises(ConfigError) as error:
         siamese.write_report([3])
     assert_says(error.value, "int")

@@ -96,7 +96,7 @@ def _over_epochs(
     if share:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     caption = (
-        "Lower is better. It chooses nothing on test identities."
+        "Lower is better. Test identities have no part in it."
         if share
         else "Both are of one loss; that of training is of augmented images, so that it can be "
         "the higher one."

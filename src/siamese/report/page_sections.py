@@ -82,7 +82,7 @@ def _other_splits(record: RunRecord) -> Iterator[PageTable]:
         for name in _FIGURES
     ]
     note = (
-        "Figures of the training and the calibration identities are too good: weights, epoch or "
+        "Figures of the training and the calibration identities flatter: weights, epoch or "
         "threshold were chosen by them."
     )
     yield PageTable("All splits", ["", *(record.called(s) for s in splits)], rows, note)
