@@ -4,9 +4,11 @@ import json
 import os
 import re
 import shutil
+import tarfile
 import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +159,20 @@ def test_an_old_run_is_reported_as_far_as_it_goes(runs, copy):
     found = Elements(page)
     assert found.ids("section") == ORDER
     assert "no report.json" in "".join(found.text)
+
+
+def test_a_run_of_the_first_version_is_reported(tmp_path):
+    with tarfile.open(Path(__file__).parents[1] / "fixtures" / "version_0_1_0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    for name in ("far", "learned"):
+        record = read_record(tmp_path / name)
+        stored = json.loads((tmp_path / name / "evaluation.json").read_text())["test"]
+        figures = record.figures["test"]
+        assert (figures.identities, figures.fmr) == (stored["people"], stored["far"])
+        assert record.point is not None
+        said = "".join(Elements(report_page([record])).text)
+        assert f"{stored['auc']:.3f}" in said
+        assert "no report.json" in said
 
 
 PARTS = {
