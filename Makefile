@@ -1,13 +1,14 @@
 # make demo: train on the ORL faces, calibrate, test, verify two pairs.
 # make test: lint, types, tests.
 # make docs: the documentation as a site.
+# make notebooks: run them, and save them with what they show.
 # make package: wheel and sdist, and the demo from the installed wheel.
 PYTHON ?= python3
 BIN := .venv/bin
 # The crop cache of demo and tests stays inside the checkout.
 export SIAMESE_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-docs test-slow docs torture lint package benchmarks baselines clean
+.PHONY: demo test test-docs test-slow docs notebooks torture lint package benchmarks baselines clean
 
 demo: .venv/demo.stamp
 	$(BIN)/siamese demo
@@ -32,6 +33,11 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/test.stamp
 	$(BIN)/python docs/tools/draw_networks.py --check
 	$(BIN)/mkdocs build --strict
+
+# Ten minutes of one core; what they show is saved in the files.
+notebooks: export OMP_NUM_THREADS = 1
+notebooks: .venv/test.stamp
+	$(BIN)/python notebooks/run.py
 
 test-slow: export OMP_NUM_THREADS = 1
 test-slow: .venv/test.stamp

@@ -65,7 +65,7 @@ def types_named(name, value):
 
 # Aliases of other types, and classes of other packages.
 FOREIGN = {
-    "Any", "DataLoader", "Fraction", "Interval", "Iterator", "Mapping", "Module", "None",
+    "Any", "DataLoader", "Figure", "Fraction", "Interval", "Iterator", "Mapping", "Module", "None",
     "Optimizer", "Parameter", "Path", "Prevalence", "Self", "Sequence", "Tensor",
 }  # fmt: skip
 

@@ -74,6 +74,12 @@ from .verification.paired import PairedComparison as PairedComparison
 from .verification.paired import PairedFigure as PairedFigure
 from .verification.mcnemar import McNemar as McNemar
 
+# pictures for notebooks
+from .report.sheets import plot_images as plot_images
+from .report.sheets import plot_thresholds as plot_thresholds
+from .report.sheets import plot_groups as plot_groups
+from .evaluation.drawing import plot_verdicts as plot_verdicts
+
 # a run, or several, as one page
 from .report.run_report import write_report as write_report
 

@@ -90,6 +90,26 @@ def test_on_a_terminal_one_line_moves(monkeypatch, capsys):
     assert "Epoch 3" not in written
 
 
+def test_in_a_notebook_one_line_is_changed_and_its_last_text_stays(monkeypatch, capsys):
+    display = pytest.importorskip("IPython.display")
+    shown = []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data["text/plain"])
+
+    def first(data, raw, display_id):
+        shown.append(data["text/plain"])
+        return Handle()
+
+    monkeypatch.setattr(run_progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(display, "display", first)
+    training(3, monkeypatch=monkeypatch)
+    assert shown[-1] == "Epoch 3/3  loss 0.25"
+    assert {text.partition(" ")[0] for text in shown} == {"Epoch"}
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_progress_bar_of_the_user_is_the_only_one(tmp_path):
     from pytorch_lightning.callbacks import TQDMProgressBar
 

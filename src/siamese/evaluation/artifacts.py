@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,23 +165,31 @@ def write_evaluation(
     if not draw:
         return
     called = {split: prepared.called(split) for split in distances}
-    for name, figure in _figures(distances, evaluations, point, called).items():
+    for name, figure in figures_of(distances, evaluations, point, called).items():
         if caution:
             plots.head(figure, caution)
         plots.save(figure, folder / "plots" / f"{name}.png")
     for split, measured in distances.items():
-        table = prepared.splits[split].table
-        title = called[split] + (f" ({caution.partition(':')[0]})" if caution else "")
-        shown = galleries.Shown(datasets[split].image, table.spelling, title, _file_names(table))
-        for kind, gallery in _galleries(measured, shown, point.threshold).items():
+        shown = shown_split(split, datasets, prepared, caution)
+        for kind in GALLERIES:
+            gallery = gallery_of(kind, measured, shown, point.threshold)
             plots.save(gallery, folder / "plots" / f"{kind}_{split}.png")
+
+
+def shown_split(
+    split: str, datasets: Mapping[str, CropDataset], prepared: PreparedData, caution: str = ""
+) -> galleries.Shown:
+    """How the images of a split are shown; the arguments as for :func:`write_evaluation`."""
+    table = prepared.splits[split].table
+    title = prepared.called(split) + (f" ({caution.partition(':')[0]})" if caution else "")
+    return galleries.Shown(datasets[split].image, table.spelling, title, _file_names(table))
 
 
 def _file_names(table: IdentityTable) -> Callable[[int], str]:
     return lambda row: Path(table.paths[row]).name
 
 
-def _figures(
+def figures_of(
     distances: Mapping[str, PairDistances],
     evaluations: Mapping[str, SplitEvaluation],
     point: OperatingPoint,
@@ -211,30 +220,39 @@ def split_of_groups(evaluations: Mapping[str, SplitEvaluation], point: Operating
     return [*wanted, *evaluations][0]
 
 
-def _galleries(
-    distances: PairDistances, shown: galleries.Shown, threshold: float
-) -> dict[str, Figure]:
-    """A sample of a split's pairs, and its worst mistakes."""
+def gallery_of(
+    kind: str,
+    distances: PairDistances,
+    shown: galleries.Shown,
+    threshold: float,
+    count: int | None = None,
+) -> Figure:
+    """One of ``GALLERIES``: a sample of a split's pairs, or its worst mistakes of a kind.
+
+    Args:
+        kind: which one.
+        distances: of the split's pairs.
+        shown: how its images are shown.
+        threshold: in the unit of the distances.
+        count: how many pairs at most; by default 20.
+    """
     sample = distances.pairs_to_show(SAMPLES)
-    totals = None if sample.complete else distances.count_verdicts(threshold)
-    rows = {
-        "samples": galleries.sample(sample, SAMPLES),
-        "false_matches": galleries.false_matches(sample, threshold, GALLERY),
-        "false_non_matches": galleries.false_non_matches(sample, threshold, GALLERY),
+    chosen: dict[str, Callable[..., np.ndarray]] = {
+        "samples": galleries.sample,
+        "false_matches": partial(galleries.false_matches, threshold=threshold),
+        "false_non_matches": partial(galleries.false_non_matches, threshold=threshold),
     }
-    return {
-        kind: galleries.pair_gallery(
-            sample,
-            chosen,
-            shown.image,
-            names=shown.names,
-            files=shown.files,
-            threshold=threshold,
-            title=shown.title,
-            totals=totals,
-        )
-        for kind, chosen in rows.items()
-    }
+    most = count if count is not None else SAMPLES if kind == "samples" else GALLERY
+    return galleries.pair_gallery(
+        sample,
+        chosen[kind](sample, count=most),
+        shown.image,
+        names=shown.names,
+        files=shown.files,
+        threshold=threshold,
+        title=shown.title,
+        totals=None if sample.complete else distances.count_verdicts(threshold),
+    )
 
 
 def _in_genuine_pairs(part: PreparedSplit) -> list[str]:

@@ -56,8 +56,8 @@ class GalleryEvaluation:
     search: SearchEvaluation
     threshold: SearchThreshold
     figures: SearchFigures
-    left_out: dict[str, str] = field(default_factory=dict)
-    mistakes: tuple[SearchMistake, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict, repr=False)
+    mistakes: tuple[SearchMistake, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; of those left out, how many for each reason."""

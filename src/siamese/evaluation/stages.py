@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from siamese.evaluation.artifacts import check_room, make_room, write_evaluation
 from siamese.evaluation.baseline import Baseline
 from siamese.evaluation.data import EvaluationData
 from siamese.evaluation.doubts import doubts_of
+from siamese.evaluation.drawing import plot_evaluation
 from siamese.evaluation.embedding import embed_splits, measure_embedded
 from siamese.evaluation.report_data import write_run_report
 from siamese.evaluation.suspicions import Suspicions
@@ -36,6 +37,9 @@ from siamese.verification.point import OperatingPoint
 from siamese.verification.policies.base import Policy
 from siamese.verification.probability import ProbabilityMap
 from siamese.verification.thresholds import calibrate_pairs
+
+if TYPE_CHECKING:
+    from siamese.report.plots import Figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,6 +108,22 @@ class RunEvaluation:
     def called(self, split: str) -> str:
         """A split as it is called in what is printed; other data by the name of their folder."""
         return self.data.prepared.called(split)
+
+    def plot(self, name: str, split: str = "test", *, count: int = 20) -> Figure:
+        """One of the pictures of a run, as a figure of matplotlib.
+
+        Args:
+            name: ``"distances"``, ``"curves"`` (ROC, DET, F1 and accuracy), ``"reliability"`` or
+                ``"groups"``, of all splits that have it; ``"samples"``, ``"false_matches"`` or
+                ``"false_non_matches"``, pairs of one split.
+            split: whose pairs are shown; other data are ``"data"``.
+            count: pairs that are shown at most, >= 0.
+
+        Raises:
+            ConfigError: no such figure or split, or one that these data do not have.
+        """
+        parts = (self.distances, self.evaluations, self.operating_point, self.data)
+        return plot_evaluation(*parts, name, split, count)
 
     def to_dict(self) -> dict[str, Any]:
         """Split -> figures, those of the baselines beside them, plain JSON values."""

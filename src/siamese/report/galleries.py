@@ -222,9 +222,26 @@ def _side_by_side(axes: Axes, left: np.ndarray, right: np.ndarray) -> None:
     )
 
 
+def frame_pair(
+    axes: Axes, images: Sequence[np.ndarray], caption: str, names: Sequence[str], good: bool
+) -> None:
+    """Two images in a frame, a caption above and a text below each.
+
+    Args:
+        axes: to draw on.
+        images: two of (H, W, 3) uint8.
+        caption: the text above.
+        names: two texts, shortened in their middle.
+        good: whether the frame is blue and solid; otherwise it is vermilion and dashed.
+    """
+    _side_by_side(axes, images[0], images[1])
+    _mark(axes, caption, good)
+    _write_below(axes, names)
+
+
 def _mark(axes: Axes, caption: str, good: bool) -> None:
     """Caption and frame; blue and solid, or vermilion and dashed."""
-    axes.set_title(caption, fontsize=9, pad=3)
+    axes.set_title(caption, fontsize=9, pad=5)
     for spine in axes.spines.values():
         spine.set(
             color=GENUINE if good else IMPOSTOR, linewidth=2, linestyle="-" if good else (0, (4, 2))

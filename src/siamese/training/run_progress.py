@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 
+from siamese.progress import NotebookLine, in_notebook
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -30,6 +32,7 @@ class RunProgress(ProgressBar):
         self._enabled = True
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._line: NotebookLine | None = None
         self._began, self._first = 0.0, 0
 
     def enable(self) -> None:
@@ -45,8 +48,11 @@ class RunProgress(ProgressBar):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._began, self._first = time.monotonic(), trainer.global_step
+        if in_notebook():
+            self._line = NotebookLine()
+            return
         console = Console(stderr=True)
-        if console.is_terminal or console.is_jupyter:
+        if console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
@@ -62,6 +68,8 @@ class RunProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
     ) -> None:
+        if self._line is not None:
+            self._line.write(self._text(trainer))
         if self._bar is None or self._task is None:
             return
         self._bar.update(
@@ -72,11 +80,14 @@ class RunProgress(ProgressBar):
         )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._line is not None:  # its last text stays
+            self._line.write(self._text(trainer), now=True)
+            return
         if not self._enabled or self._bar is not None or trainer.global_step == self._first:
             return
         done, of = trainer.current_epoch + 1, trainer.max_epochs or 0
         if of < 1 or done == of or done * _LINES // of != (done - 1) * _LINES // of:
-            print(f"{_epoch(trainer)}  {self._words(trainer)}", file=sys.stderr, flush=True)
+            print(self._text(trainer), file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop()
@@ -93,6 +104,10 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+        self._line = None
+
+    def _text(self, trainer: pl.Trainer) -> str:
+        return f"{_epoch(trainer)}  {self._words(trainer)}"
 
     def _words(self, trainer: pl.Trainer) -> str:
         total, done = _steps(trainer), trainer.global_step
