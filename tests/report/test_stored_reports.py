@@ -115,3 +115,16 @@ def test_pairs_of_rows_that_are_not_there_are_refused(copy):
     record = read_record(copy)
     assert record.pairs is None
     assert any("report.npz" in text for text in record.missing)
+
+
+def test_the_identities_of_the_threshold_are_no_proof_of_it(copy):
+    path = copy / "evaluation.json"
+    figures = json.loads(path.read_text())
+    assert not read_record(copy).chosen_on_judged
+    path.write_text(json.dumps({"calibration": figures["calibration"]}))
+    record = read_record(copy)
+    assert record.judged == "calibration"
+    said = "".join(Elements(report_page([record])).text)
+    assert "chosen on these same identities" in said
+    assert "they prove nothing here" in said
+    assert "Are stated probabilities kept?" not in said

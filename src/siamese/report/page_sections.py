@@ -228,6 +228,12 @@ def reliability_section(record: RunRecord) -> PageSection:
     """Whether stated probabilities are kept by identities that they were not fitted to."""
     figures, found = record.figures[record.judged], _split(record)
     judged = figures.reliability
+    if record.chosen_on_judged:
+        said = [
+            "Not shown: probabilities were fitted to these same identities, so that they prove "
+            "nothing here. Those of test identities do."
+        ]
+        return PageSection("reliability", "Reliability", said)
     chart = None
     share = record.point.target_prevalence if record.point else None
     if found and found.curve and share is not None:

@@ -68,6 +68,8 @@ def judge_run(record: RunRecord) -> ReportVerdict:
     """The verdict on a run, from its figures alone."""
     figures = record.figures[record.judged]
     grade, headline, use = _grade(figures)
+    if grade == "good" and record.chosen_on_judged:
+        grade, headline = "fair", "Good on the identities that it was chosen on"
     seen = " that it never saw" if record.judged == "test" and not figures.caution else ""
     said = (
         f"On {figures.identities:,} identities{seen}, {_right(figures)} of its verdicts are right"
@@ -193,6 +195,11 @@ def _limits(record: RunRecord) -> Iterator[str]:
     figures = record.figures[record.judged]
     if figures.caution:
         yield f"Its figures flatter: {figures.caution}."
+    if record.chosen_on_judged:
+        yield (
+            "Its figures flatter: the threshold was chosen on these same identities. How good it "
+            "is for others, figures of test identities say."
+        )
     rare = RARE * figures.recall + (1 - RARE) * figures.fmr
     if rare and figures.fmr:
         wrong = (1 - RARE) * figures.fmr / rare
