@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from siamese.backbones.base import Backbone
+from siamese.errors import first_line
 from siamese.evaluation.artifacts import identities_of
 from siamese.evaluation.baselines import judged_split
 from siamese.evaluation.data import EvaluationData
@@ -83,9 +84,8 @@ def show(run: TrainingRun, trained: bool, details: bool = False) -> None:
     """
     evaluation, shown = run.evaluation, os.path.relpath(run.folder)
     point, split = run.operating_point, judged_split(evaluation)
-    verdict = judge_run(read_record(run.folder))
     print()
-    for line in wrapped(f"{verdict.headline}. {verdict.sentence}"):
+    for line in wrapped(verdict_in_words(run)):
         print(line)
     if details:
         figures = list(run.evaluations.values())
@@ -110,6 +110,15 @@ def show(run: TrainingRun, trained: bool, details: bool = False) -> None:
         compared = seen_without_search(evaluation.bundle.cropper)
         remark = f"    # compares {compared}, looks for no face" if compared else ""
         print(f"next: siamese verify A.jpg B.jpg --bundle {shown}/bundle{remark}")
+
+
+def verdict_in_words(run: TrainingRun) -> str:
+    """The verdict of the report; no run that is complete ends with an error for want of it."""
+    try:
+        verdict = judge_run(read_record(run.folder))
+    except Exception as error:
+        return f"note: no verdict could be made: {first_line(error) or type(error).__name__}"
+    return f"{verdict.headline}. {verdict.sentence}"
 
 
 def threshold_in_words(point: OperatingPoint) -> str:
