@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from html.parser import HTMLParser
 from pathlib import Path
 
 import torch
@@ -13,6 +14,30 @@ from siamese.evaluation.report_data import write_run_report
 
 HOSTILE = "<script>alert(1)</script>"
 TAIL = "</script><img src=x onerror=alert(2)>"
+ORDER = [
+    "verdict", "figures", "threshold", "learning", "distances", "errors", "reliability", "groups",
+    "mistakes", "batch", "data", "settings",
+]  # fmt: skip
+
+
+class Elements(HTMLParser):
+    """Elements with their attributes, and all text that is shown."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found, self.text, self.inside = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_data(self, data):
+        if self.inside not in ("script", "style"):
+            self.text.append(data.replace("\u00a0", " "))
+
+    def ids(self, tag):
+        return [attrs["id"] for name, attrs in self.found if name == tag and "id" in attrs]
 
 
 def write_table(root: Path) -> Path:

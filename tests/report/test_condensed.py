@@ -113,7 +113,14 @@ def test_learning_says_the_best_and_the_kept_epoch():
     assert "lowest: epoch 2, 10 %" in labels
     assert "kept weights: epoch 3" in labels
     assert [words for _, _, words in loss.hover[0]["points"]] == ["epoch 1: 0.9", "epoch 2: 0.5"]
+    assert "1 of the recorded values are no finite numbers" in loss.caption
     assert learning_charts({}, None) == []
+
+
+def test_losses_below_zero_are_within_the_axes():
+    (loss,) = learning_charts({"train/loss": ([0, 1], [-2.0, -3.0])}, None)
+    assert len(loss.hover[0]["points"]) == 2
+    assert all(0 <= y <= loss.height for _, y, _ in loss.hover[0]["points"])
 
 
 def test_losses_of_two_rules_share_no_axis():

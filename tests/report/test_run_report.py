@@ -1,15 +1,13 @@
 """The page on a run: what stands in it, what strangers wrote, what lacks, and several runs."""
 
 import json
+import os
 import re
-import shutil
-import warnings
-from html.parser import HTMLParser
+from dataclasses import replace
 
-import numpy as np
 import pytest
 from tests.helpers import assert_says
-from tests.report.reported import HOSTILE, TAIL, small_run, write_table
+from tests.report.reported import HOSTILE, ORDER, TAIL, Elements, small_run, write_table
 
 import siamese
 from siamese.cli.main import main
@@ -18,50 +16,10 @@ from siamese.report.record import read_record
 from siamese.report.run_report import report_page
 from siamese.report.side_by_side import paired
 
-ORDER = [
-    "verdict", "figures", "threshold", "learning", "distances", "errors", "reliability", "groups",
-    "mistakes", "batch", "data", "settings",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two runs on the same people, and another one on others."""
-    root = tmp_path_factory.mktemp("reported")
-    table = write_table(root / "people")
-    made = [small_run(table, root / f"run{n}", seed=n, plots=False) for n in range(2)]
-    return made
-
 
 @pytest.fixture(scope="module")
 def page(runs):
     return siamese.write_report(runs[0]).read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def copy(runs, tmp_path):
-    """A copy of the first run's folder, to be changed."""
-    return shutil.copytree(runs[0].folder, tmp_path / "run")
-
-
-class Elements(HTMLParser):
-    """Elements with their attributes, and all text that is shown."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.text, self.inside = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        self.inside = tag
-
-    def handle_data(self, data):
-        if self.inside not in ("script", "style"):
-            self.text.append(data.replace("\u00a0", " "))
-
-    def ids(self, tag):
-        return [attrs["id"] for name, attrs in self.found if name == tag and "id" in attrs]
 
 
 def test_the_verdict_comes_first_and_every_part_is_there_once(page):
@@ -101,6 +59,19 @@ def test_names_of_strangers_are_text(page):
     assert not [name for name, _ in found.found if name == "b" and "site" in name]
 
 
+def test_names_that_steer_what_stands_beside_them_are_shown_escaped(copy):
+    path = copy / "report.json"
+    stored = json.loads(path.read_text())
+    stored["name"] = "a\u202egnp.\x1b[31m"
+    stored["identities"] = ["Zoë 日本"] * len(stored["identities"])
+    path.write_text(json.dumps(stored))
+    page = report_page([read_record(copy)])
+    assert "a\\u202egnp.\\x1b[31m" in page
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "Zoë 日本" in page
+
+
 def test_the_same_run_gives_the_same_bytes_and_a_small_page(runs, page, tmp_path):
     again = siamese.write_report(str(runs[0].folder), tmp_path / "again.html")
     assert again.read_text(encoding="utf-8") == page
@@ -133,95 +104,6 @@ def test_without_faces_there_is_no_pixel(runs, copy, tmp_path):
     assert "left out" in late
 
 
-def test_an_old_run_is_reported_as_far_as_it_goes(runs, copy):
-    for name in ("report.json", "report.npz"):
-        (copy / name).unlink()
-    record = read_record(copy)
-    assert record.point.threshold == runs[0].operating_point.threshold
-    page = report_page([record])
-    found = Elements(page)
-    assert found.ids("section") == ORDER
-    assert "no report.json" in "".join(found.text)
-
-
-PARTS = {
-    "history.csv": "history",
-    "run.json": "provenance",
-    "skew.json": "skew",
-    "report.npz": "pairs",
-    "report.json": "stored",
-}
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_part_that_lacks_or_is_damaged_costs_no_other(copy, name):
-    whole = read_record(copy)
-    needing = {"report.json": {"stored", "pairs"}}.get(name, {PARTS[name]})
-    for damage in (lambda path: path.write_bytes(b"{\xff"), lambda path: path.unlink()):
-        damage(copy / name)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = read_record(copy)
-        for part in PARTS.values():
-            assert bool(getattr(whole, part)), part
-            assert bool(getattr(found, part)) == (part not in needing), part
-
-
-@pytest.mark.filterwarnings("ignore:.*damaged near line")
-def test_a_run_of_which_nothing_but_the_figures_is_left_is_reported(copy):
-    for name in (*PARTS, "timing.json", "crops.json", "bundle/bundle.json"):
-        (copy / name).write_bytes(b"{\xff")
-    page = report_page([read_record(copy)])
-    assert Elements(page).ids("section") == ORDER
-    assert page.count("it is damaged") >= 6
-    assert "How that was chosen is not known" in page
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda stored: stored["splits"]["test"]["curve"]["tp"].pop(),
-        lambda stored: stored["splits"]["test"]["curve"]["fp"].__setitem__(-1, 10**9),
-        lambda stored: stored["false_matches"][0]["left"].__setitem__("thumbnail", '"><script>'),
-        lambda stored: stored["splits"]["test"]["histogram"]["edges"].append(1.0),
-        lambda stored: stored.__setitem__("version", 99),
-        lambda stored: stored.pop("splits"),
-    ],
-)
-def test_a_report_that_was_tampered_with_is_not_shown(copy, change):
-    path = copy / "report.json"
-    stored = json.loads(path.read_text())
-    change(stored)
-    path.write_text(json.dumps(stored))
-    record = read_record(copy)
-    assert record.stored is None
-    assert "report.json says" in record.missing[0]
-    assert '"><script>' not in report_page([record])
-
-
-def test_hostile_names_of_splits_and_distances_end_no_script_and_are_no_formula(copy):
-    path = copy / "report.json"
-    stored = json.loads(path.read_text())
-    stored["splits"]["test"]["called"] = TAIL + "&lt;"
-    stored["point"]["distance"] = "$\\frac{" + TAIL
-    path.write_text(json.dumps(stored))
-    page = report_page([read_record(copy)])
-    blocks = re.findall(r'<script type="application/json" class="values">(.*?)</script>', page)
-    charts = {name: chart for block in blocks for name, chart in json.loads(block).items()}
-    assert charts["roc"]["series"][0]["name"] == TAIL + "&lt;"
-    assert "<img src=x" not in page
-    assert page.count("<script") == page.count("</script>") == len(blocks) + 1
-
-
-def test_pairs_of_rows_that_are_not_there_are_refused(copy):
-    arrays = dict(np.load(copy / "report.npz"))
-    arrays["left"][0] = len(arrays["labels"])
-    np.savez(copy / "report.npz", **arrays)
-    record = read_record(copy)
-    assert record.pairs is None
-    assert any("report.npz" in text for text in record.missing)
-
-
 def test_several_runs_are_compared_on_the_same_pairs(runs):
     a, b = (read_record(run.folder) for run in runs)
     wanted = siamese.compare_pairs(
@@ -245,6 +127,17 @@ def test_runs_that_were_tested_on_other_images_are_not_compared(runs, copy):
     assert "Which run is better is not known" in said
 
 
+def test_settings_that_are_not_recorded_are_not_called_different(runs, copy):
+    (copy / "run.json").unlink()
+    a, b = read_record(copy), read_record(runs[1].folder)
+    page = report_page([a, b])
+    assert "No settings are recorded of run." in page
+    assert "(not set)" not in page
+    # The facts of a run have other names than the settings of the command.
+    c = replace(b, name="c", provenance=b.provenance | {"config": {"seed": 1}})
+    assert '<th scope="row">seed</th>' not in report_page([b, c])
+
+
 def test_what_cannot_be_reported_is_refused(runs, tmp_path):
     with pytest.raises(ConfigError) as error:
         siamese.write_report(tmp_path)
@@ -257,6 +150,11 @@ def test_what_cannot_be_reported_is_refused(runs, tmp_path):
     with pytest.raises(ConfigError) as error:
         siamese.write_report(runs[0], mine)
     assert_says(error.value, "no report of siamese")
+    pipe = tmp_path / "pipe.html"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError) as error:
+        siamese.write_report(runs[0], pipe)
+    assert_says(error.value, "no regular file")
     with pytest.raises(ConfigError) as error:
         siamese.write_report([3])
     assert_says(error.value, "int")

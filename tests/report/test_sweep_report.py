@@ -79,6 +79,21 @@ def test_what_the_test_people_say_changes_nothing_but_the_figures_of_the_chosen_
     assert parts() == before
 
 
+def test_a_report_that_is_not_there_is_not_named(sweep):
+    assert (
+        "has no report of its own yet: siamese report 1 " in siamese.write_report(sweep).read_text()
+    )
+    (sweep / "1" / "report.html").write_text("")
+    assert "this run: 1/report.html" in siamese.write_report(sweep).read_text()
+
+
+def test_a_reason_of_any_length_is_shortened(sweep):
+    (sweep / "2" / "failed.txt").write_text("no " * 5000)
+    assert len(read_sweep(sweep)[-1].failure) < 1100
+    (sweep / "2" / "failed.txt").write_bytes(b"x" * (2 << 20))
+    assert "cannot be read" in read_sweep(sweep)[-1].failure
+
+
 def test_text_of_strangers_stays_text(sweep):
     page = siamese.write_report(sweep).read_text()
     assert HOSTILE not in page

@@ -59,7 +59,7 @@ def test_a_run_is_good_by_the_upper_end_of_its_error_rate_alone():
     baseline["untrained"]["gain_in_auc"] = [0.2, 0.1, 0.3]
     for eer, grade in (((0.02, (0.01, 0.04)), "good"), ((0.02, (0.01, 0.06)), "fair"),
                        ((0.02, (0.01, 0.2)), "poor"), ((0.3, (0.2, 0.4)), "poor")):  # fmt: skip
-        verdict = judged(figures(0.95, (0.93, 0.97), eer, baseline))
+        verdict = judged(figures(0.95, (0.93, 0.97), eer, baseline, fmr=0.02, recall=0.98))
         assert verdict.grade == grade
     assert judged(figures(0.95, (0.93, 0.97), (0.02, (0.01, 0.2)))).headline.startswith("Not shown")
 
@@ -67,7 +67,10 @@ def test_a_run_is_good_by_the_upper_end_of_its_error_rate_alone():
 @pytest.mark.parametrize("gain", [[0.01, -0.02, 0.04], [-0.1, -0.2, -0.05], [0.1, None, None]])
 def test_what_is_not_shown_to_beat_its_baseline_is_not_good(gain):
     worse = msgspec.to_builtins(figures(0.9, (0.8, 0.95))) | {"gain_in_auc": gain}
-    verdict = judged(figures(0.99, (0.98, 1.0), (0.01, (0.0, 0.02)), {"untrained": worse}))
+    found = figures(
+        0.99, (0.98, 1.0), (0.01, (0.0, 0.02)), {"untrained": worse}, fmr=0.02, recall=0.98
+    )
+    verdict = judged(found)
     assert verdict.grade == "fair"
     assert "baseline" in verdict.headline
 
@@ -77,6 +80,34 @@ def test_guessing_is_called_so():
     assert verdict.grade == "poor"
     assert "guessing" in verdict.headline
     assert "no use" in verdict.sentence
+
+
+def test_few_identities_are_never_enough_to_decide_alone():
+    """Two of them told apart by chance have no error, and no interval."""
+    two = judged(figures(1.0, None, (0.0, None), identities=2))
+    assert two.grade == "poor"
+    assert "not known" in two.headline
+    assert "decide" not in two.sentence
+    eight = judged(figures(1.0, (1.0, 1.0), (0.0, (0.0, 0.0)), identities=8))
+    assert eight.grade == "fair"
+    assert "decide alone" not in eight.sentence
+    assert "up to 31.2 % of other identities" in eight.sure  # 0.688 ** 8 = 0.05
+    forty = judged(figures(1.0, (1.0, 1.0), (0.0, (0.0, 0.0)), fmr=0.0, recall=1.0))
+    assert forty.grade == "good"
+    assert "up to 7.2 % of other identities" in forty.sure
+
+
+def test_a_threshold_too_wide_for_the_identities_is_not_good():
+    verdict = judged(figures(0.99, (0.98, 1.0), (0.02, (0.01, 0.03)), fmr=0.3, recall=0.99))
+    assert verdict.grade == "fair"
+    assert "threshold" in verdict.headline
+    assert "chosen anew" in verdict.sentence
+
+
+def test_what_an_interval_does_not_show_is_not_called_guessing():
+    verdict = judged(figures(0.8, (0.45, 0.95), (0.2, (0.05, 0.5))))
+    assert (verdict.grade, "Not shown" in verdict.headline) == ("poor", True)
+    assert "mean nothing" not in verdict.sentence
 
 
 def test_what_is_not_known_is_said():

@@ -120,3 +120,10 @@ def test_a_progress_bar_of_the_user_is_the_only_one(tmp_path):
     settings = {"max_epochs": 1, "enable_progress_bar": True, "callbacks": [theirs]}
     trainer = make_trainer(tmp_path, [], settings, StopRequest())
     assert trainer.progress_bar_callback is theirs
+
+
+def test_the_last_batches_of_an_epoch_are_a_step_too():
+    """Of 10 batches, 4 to a step, 4 and 4 and 2 are taken; of data without end nothing is known."""
+    given = {"max_epochs": 3, "max_steps": -1, "accumulate_grad_batches": 4}
+    assert run_progress._steps(SimpleNamespace(num_training_batches=10, **given)) == 9
+    assert run_progress._steps(SimpleNamespace(num_training_batches=float("inf"), **given)) is None

@@ -21,6 +21,7 @@ from siamese.report.condensed import (
     pair_arrays,
     probability_bins,
 )
+from siamese.report.data_sections import KEPT_DOUBTS
 from siamese.report.record import ARRAYS, REPORT
 from siamese.report.run_report import PAGE, write_report
 from siamese.report.stored_report import VERSION
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 PAIRS = 12  # of either kind of mistake
 _ALIKE = 3  # of them that show the same two identities
 _BATCH = 24  # images of the first training batch
-_DOUBTS = 100  # suspected labels that are kept
 _NAMED = 5_000  # identities whose names are kept
 _HASHED = 500_000  # files that are compared by their hashes
 FILES = (PAGE, REPORT, ARRAYS)
@@ -122,7 +122,7 @@ def _described(
             ]
             for kind, rows in worst.items()
         },
-        "doubts": None if doubts is None else list(doubts.values())[:_DOUBTS],
+        "doubts": None if doubts is None else list(doubts.values())[:KEPT_DOUBTS],
         "batch": _batch(run, faces, batch),
         "leaks": _leaks(run),
         "data": run.data.prepared.summary(),

@@ -61,13 +61,14 @@ def _over_epochs(
 
     drawing = Drawing.begin("epoch", "" if share else "loss")
     axes = drawing.axes
-    top = 0.0
+    top, bottom, lost = 0.0, 0.0, 0
     for place, (key, (epochs, values)) in enumerate(series.items()):
         finite = [(e + 1, v) for e, v in zip(epochs, values, strict=True) if np.isfinite(v)]
+        lost += len(values) - len(finite)
         if not finite:
             continue
         x, y = [e for e, _ in finite], [v for _, v in finite]
-        top = max(top, *y)
+        top, bottom = max(top, *y), min(bottom, *y)
         label = key.partition("/")[0]
         axes.plot(
             x,
@@ -89,14 +90,14 @@ def _over_epochs(
     if kept is not None:
         axes.axvline(kept, color=INK, linewidth=1.1, linestyle=(0, (3, 2)))
         drawing.legend.append(Key(f"kept weights: epoch {kept}", -1, -3))
-    axes.set_ylim(0, 1.08 * top if top > 0 else 1)
+    axes.set_ylim(1.08 * bottom, 1.08 * top if top > 0 else 1 if bottom == 0 else 0)
     last = max((max(e) + 1 for e, _ in series.values()), default=1)
     axes.set_xlim(1 - 0.02 * last, last + max(0.5, 0.02 * last))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, nbins=8))
     if share:
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
     caption = (
-        "Lower is better. It chooses nothing on test identities."
+        "Lower is better. Test identities have no part in it."
         if share
         else "Both are of one loss; that of training is of augmented images, so that it can be "
         "the higher one."
@@ -106,6 +107,10 @@ def _over_epochs(
         else "It cannot be compared with the loss in training: its pairs are drawn in another way, "
         "or that is not known."
     )
+    if lost:
+        caption = (
+            f"{lost} of the recorded values are no finite numbers, and are not drawn. {caption}"
+        )
     return drawing.finish(name, title, f"{title} over {last} epochs", caption)
 
 

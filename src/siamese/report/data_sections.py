@@ -19,11 +19,13 @@ from siamese.report.page_parts import (
 from siamese.report.record import RunRecord
 from siamese.report.stored_report import Doubt, GalleryImage, GalleryPair
 from siamese.report.words import UNKNOWN, percent
+from siamese.verification.curves import CHANCE
 
 _COUNTS = ("identities", "images", "kept", "no_face", "several_faces", "skipped", "bad")
 _LACKS = "Not known: the folder does not have them."
 _WORST = 5  # identities that are listed
 _DOUBTS = 30  # suspected labels that are listed
+KEPT_DOUBTS = 100  # and that a run keeps
 
 
 def mistakes_section(record: RunRecord, faces: bool) -> PageSection:
@@ -51,11 +53,15 @@ def mistakes_section(record: RunRecord, faces: bool) -> PageSection:
     elif not stored.doubts:
         said.append("No label looks wrong: no image is near another identity and far from its own.")
     else:
+        found = len(stored.doubts)
+        many = f"{found} labels{' or more' if found >= KEPT_DOUBTS else ''}"
         said.append(
-            f"{len(stored.doubts)} labels may be wrong: these images are nearer to another "
-            f"identity than to any other image of their own. They are marked, and somebody should "
-            f"look."
+            f"{many if found > 1 else 'One label'} may be wrong: an image is nearer to another "
+            f"identity than to any other image of its own. Such images are marked, and somebody "
+            f"should look." + (f" The {_DOUBTS} clearest are listed." if found > _DOUBTS else "")
         )
+        if figures.auc < CHANCE:
+            said.append("The network is no better than guessing, so that its doubts mean little.")
     points = [_doubt(doubt) for doubt in (stored.doubts or [])[:_DOUBTS]]
     table = _worst_identities(record)
     tables = [table] if table else []

@@ -82,7 +82,7 @@ def _other_splits(record: RunRecord) -> Iterator[PageTable]:
         for name in _FIGURES
     ]
     note = (
-        "Figures of the training and the calibration identities are too good: weights, epoch or "
+        "Figures of the training and the calibration identities flatter: weights, epoch or "
         "threshold were chosen by them."
     )
     yield PageTable("All splits", ["", *(record.called(s) for s in splits)], rows, note)
@@ -228,6 +228,12 @@ def reliability_section(record: RunRecord) -> PageSection:
     """Whether stated probabilities are kept by identities that they were not fitted to."""
     figures, found = record.figures[record.judged], _split(record)
     judged = figures.reliability
+    if record.chosen_on_judged:
+        said = [
+            "Not shown: probabilities were fitted to these same identities, so that they prove "
+            "nothing here. Those of test identities do."
+        ]
+        return PageSection("reliability", "Reliability", said)
     chart = None
     share = record.point.target_prevalence if record.point else None
     if found and found.curve and share is not None:

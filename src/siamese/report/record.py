@@ -16,7 +16,7 @@ from siamese.reading import exists, read_bytes, read_object
 from siamese.report.history import History, read_history
 from siamese.report.stored_report import VERSION, Figures, StoredReport, as_figures
 from siamese.verification.held import HeldDistances
-from siamese.verification.point import OperatingPoint
+from siamese.verification.point import GIVEN, OperatingPoint
 from siamese.verification.stored_arrays import arrays_of
 
 T = TypeVar("T")
@@ -65,6 +65,12 @@ class RunRecord:
         wanted = [self.stored.judged] if self.stored else []
         wanted += ["test", *([self.point.split] if self.point else [])]
         return next((name for name in wanted if name in self.figures), next(iter(self.figures)))
+
+    @property
+    def chosen_on_judged(self) -> bool:
+        """Whether the judged identities are those that the threshold was chosen on."""
+        point = self.point
+        return point is not None and point.policy != GIVEN and point.split == self.judged
 
     def called(self, split: str) -> str:
         """A split as it is called in what is printed."""

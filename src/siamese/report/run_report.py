@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from siamese.errors import ConfigError
+from siamese.errors import ConfigError, printable
 from siamese.report import data_sections, page_sections
 from siamese.report.group_section import groups_section
 from siamese.report.inline_svg import Chart
@@ -172,6 +172,8 @@ def _check_target(target: Path) -> None:
         raise ConfigError(f"{target} is a folder: give the path of a file (path=, --out)")
     if not target.exists():
         return
+    if not target.is_file():  # opening a pipe would wait for ever
+        raise ConfigError(f"{target} is no regular file: give another path (path=, --out)")
     with target.open("rb") as stream:
         begins = stream.read(200)
     if _MARK not in begins:
@@ -205,14 +207,21 @@ def _text(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
+def _shown(value: Any) -> Any:
+    """A text as the page shows it: names of strangers turn no line around, and hide nothing."""
+    if type(value) is not str:
+        return value
+    # A line does not end between a number and its unit.
+    return printable(value, "\n\t").replace(" %", "\u00a0%")
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
-        # A line does not end between a number and its unit.
-        finalize=lambda text: text.replace(" %", "\u00a0%") if type(text) is str else text,
+        finalize=_shown,
         autoescape=True,  # names of people and files are text of strangers
         undefined=StrictUndefined,
         trim_blocks=True,

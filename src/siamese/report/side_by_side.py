@@ -137,7 +137,23 @@ def _curves(records: Sequence[RunRecord]) -> PageSection:
 
 def _settings(records: Sequence[RunRecord]) -> PageSection:
     """What differs between the runs, and no setting that is alike."""
-    flat = [_flattened(record.provenance.get("config", record.provenance)) for record in records]
+    title = "What was set differently"
+    known = [record for record in records if record.provenance]
+    said = [
+        f"No settings are recorded of {record.name}." for record in records if not record.provenance
+    ]
+    if len(known) < 2:
+        return PageSection("settings", title, said)
+    # Settings of the command where all have them: they have other names than the facts of a run.
+    whole = all(isinstance(record.provenance.get("config"), dict) for record in known)
+    flat = [
+        _flattened(
+            record.provenance["config"]
+            if whole
+            else {name: fact for name, fact in record.provenance.items() if name != "config"}
+        )
+        for record in known
+    ]
     names = sorted(set().union(*flat))
     rows = [
         [name, *(each.get(name, "(not set)") for each in flat)]
@@ -145,9 +161,9 @@ def _settings(records: Sequence[RunRecord]) -> PageSection:
         if len({each.get(name) for each in flat}) > 1 and name not in _SHOWN
     ]
     if not rows:
-        return PageSection("settings", "What was set differently", ["No recorded setting differs."])
-    table = PageTable("", ["setting", *(record.name for record in records)], rows)
-    return PageSection("settings", "What was set differently", tables=[table])
+        return PageSection("settings", title, [*said, "No recorded setting differs."])
+    table = PageTable("", ["setting", *(record.name for record in known)], rows)
+    return PageSection("settings", title, said, tables=[table])
 
 
 def _flattened(value: object, prefix: str = "") -> dict[str, str]:

@@ -223,7 +223,23 @@ def as_figures(values: Any) -> dict[str, Figures]:
     Raises:
         ValueError: it holds something else.
     """
+    if isinstance(values, dict):
+        values = {split: _renamed(figures) for split, figures in values.items()}
     found = msgspec.convert(values, dict[str, Figures])
     if not found:
         raise ValueError("it has no split")
+    return found
+
+
+# What version 0.1.0 called figures.
+_RENAMED = {"people": "identities", "far": "fmr", "recall_at_far": "recall_at_fmr"}
+
+
+def _renamed(figures: Any) -> Any:
+    """Figures of a split by the names that they have in this version."""
+    if not isinstance(figures, dict):
+        return figures
+    found = {_RENAMED.get(name, name): value for name, value in figures.items()}
+    if isinstance(ends := found.get("ci95"), dict):
+        found["ci95"] = {str(name).replace("far", "fmr"): value for name, value in ends.items()}
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese.errors import ConfigError
+from siamese.reading import exists
 from siamese.report.page_parts import PageSection, PageTable
 from siamese.report.page_sections import baselines_section
 from siamese.report.record import RunRecord, read_record
@@ -116,7 +117,14 @@ def _tested(best: SweepRun, missing: list[str]) -> PageSection:
             f"The run has no test identities: these are figures of the {record.judged} identities, "
             f"by which it was chosen."
         )
-    points = [*found.said, alone, f"The whole report of this run: {best.name}/report.html"]
+    page = f"{best.name}/report.html"
+    whole = (
+        f"The whole report of this run: {page}"
+        if exists(best.folder / "report.html")
+        else f"This run has no report of its own yet: siamese report {best.folder.name} makes one, "
+        f"run where that folder lies."
+    )
+    points = [*found.said, alone, whole]
     return PageSection("tested", title, said, tables=found.tables, points=points)
 
 

@@ -19,6 +19,7 @@ FAILED = "failed.txt"  # in a run's folder: why it failed
 MARK = Path(".hydra") / "sweep.txt"  # in a run's folder: of which sweep it is one
 _SETTINGS = Path(".hydra") / "overrides.yaml"
 _LARGEST = 1 << 20  # bytes of the small files of a run
+_REASON = 1000  # letters of a reason that a table shows
 
 
 class _Known(msgspec.Struct, omit_defaults=True):
@@ -117,8 +118,11 @@ def _read_run(folder: Path, sweep: Path) -> SweepRun:
     name = folder.relative_to(sweep).as_posix()
     settings = _settings(folder / _SETTINGS)
     why = folder / FAILED
-    if why.is_file():  # whatever lies there besides is of an earlier run
-        reason = why.read_text(encoding="utf-8", errors="replace").strip()
+    if exists(why):  # whatever lies there besides is of an earlier run
+        try:
+            reason = " ".join(read_text(why, _LARGEST).split())[:_REASON]
+        except (OSError, ValueError):
+            reason = "the reason cannot be read"
         return SweepRun(folder, name, settings, failure=f"failed: {reason}")
     try:
         bundle = read_object(folder / "bundle" / "bundle.json")
@@ -146,7 +150,10 @@ def _settings(path: Path) -> dict[str, str]:
 
 def _mark(run: Path) -> str:
     path = run / MARK
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        return read_text(path, _LARGEST) if exists(path) else ""
+    except (OSError, ValueError):  # damaged: of another sweep
+        return ""
 
 
 def _by_number(folder: Path) -> tuple[bool, int, str]:

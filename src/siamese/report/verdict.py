@@ -2,8 +2,9 @@
 
 The grades are a convention of the report, by the equal error rate, whose upper end of the 95 %
 interval counts: up to 1 % it may decide alone where errors are cheap, up to 5 % with a person who
-checks doubtful cases, up to 15 % it proposes and a person decides. Above that, or where it is not
-shown to be better than what it is compared with, it is not good enough.
+checks doubtful cases, up to 15 % it proposes and a person decides. Above that it is not good
+enough, nor where the interval is not known. Where it is not shown to be better than what it is
+compared with, or was measured on fewer than 30 identities, it is not called good.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def judge_run(record: RunRecord) -> ReportVerdict:
     """The verdict on a run, from its figures alone."""
     figures = record.figures[record.judged]
     grade, headline, use = _grade(figures)
+    if grade == "good" and record.chosen_on_judged:
+        grade, headline = "fair", "Good on the identities that it was chosen on"
     seen = " that it never saw" if record.judged == "test" and not figures.caution else ""
     said = (
         f"On {figures.identities:,} identities{seen}, {_right(figures)} of its verdicts are right"
@@ -98,12 +101,22 @@ def strongest(figures: Figures) -> tuple[str, Figures] | None:
 def _grade(figures: Figures) -> tuple[str, str, str]:
     """Grade, headline and use."""
     lowest = figures.ci95.get("auc", (figures.auc, figures.auc))[0]
-    if lowest <= 0.5 or figures.auc < CHANCE:
+    if figures.auc < CHANCE:
         return "poor", "No better than guessing", "no use: its verdicts mean nothing"
-    highest = figures.ci95.get("eer", (figures.eer, figures.eer))[1]
+    if lowest <= 0.5:
+        return "poor", "Not shown to be better than guessing", "no use before that is shown"
+    if "eer" not in figures.ci95:
+        return "poor", "How good it is, is not known", "to see that everything works"
+    highest = figures.ci95["eer"][1]
     grade, headline, use = next(found[1:] for found in GRADES if highest <= found[0])
     if grade == "poor" and figures.eer <= GRADES[-2][0]:
         headline = "Not shown to be good enough"
+    if grade == "good" and figures.identities < FEW:
+        grade, headline, use = GRADES[-2][1], "Good on few identities", GRADES[-2][3]
+    # Of other data the curve may be good, and a threshold that was chosen elsewhere too wide.
+    halved = (figures.fmr + 1 - figures.recall) / 2
+    if grade == "good" and halved > GRADES[-3][0] and figures.fmr > highest:
+        return "fair", "Good, but not at this threshold", "if its threshold is chosen anew"
     behind = [name for name, each in figures.baselines.items() if not _ahead(each)]
     if behind and grade != "poor":
         return "fair", "Not shown to be better than a baseline", use
@@ -163,8 +176,14 @@ def _sure(record: RunRecord, figures: Figures) -> str:
         f"{interval(around, 'percent')}"
     )
     few = ""
+    if around[1] == 0:  # a bootstrap of no errors has none: the exact interval of 0 of n
+        unseen = 1 - 0.05 ** (1 / max(1, figures.identities))
+        few = (
+            f" That no error was seen proves little: with 95 % confidence, errors befall up to "
+            f"{percent(unseen)} of other identities."
+        )
     if figures.identities < FEW:
-        few = f" {count} are few: more of them would make this surer."
+        few += f" {count} are few: more of them would make this surer."
     called = record.called(record.judged)
     on = called if called != record.judged else f"the {called} identities"
     split = "" if record.judged == "test" else f" Measured on {on}."
@@ -176,6 +195,11 @@ def _limits(record: RunRecord) -> Iterator[str]:
     figures = record.figures[record.judged]
     if figures.caution:
         yield f"Its figures flatter: {figures.caution}."
+    if record.chosen_on_judged:
+        yield (
+            "Its figures flatter: the threshold was chosen on these same identities. How good it "
+            "is for others, figures of test identities say."
+        )
     rare = RARE * figures.recall + (1 - RARE) * figures.fmr
     if rare and figures.fmr:
         wrong = (1 - RARE) * figures.fmr / rare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -152,8 +153,10 @@ def _epoch(trainer: pl.Trainer) -> str:
 
 def _steps(trainer: pl.Trainer) -> int | None:
     """Steps of the whole training; None where nobody can know."""
-    each = int(trainer.num_training_batches) // max(1, trainer.accumulate_grad_batches)
+    batches = trainer.num_training_batches
     limits = [trainer.max_steps] if trainer.max_steps > 0 else []
-    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+    if trainer.max_epochs is not None and trainer.max_epochs > 0 and math.isfinite(batches):
+        # The last step of an epoch is of what is left, however few batches that are.
+        each = math.ceil(batches / max(1, trainer.accumulate_grad_batches))
         limits.append(trainer.max_epochs * max(1, each))
     return min(limits, default=None)
