@@ -5,7 +5,8 @@
 #
 # It then answers at http://127.0.0.1:8000, on this machine alone. A bundle of your own:
 #
-#     docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/runs/latest:/run:ro" siamese /run
+#     docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/runs/latest/bundle:/bundle:ro" \
+#         siamese /bundle
 FROM python:3.11-slim AS build
 RUN python -m venv /opt/siamese
 WORKDIR /source

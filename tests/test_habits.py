@@ -64,6 +64,16 @@ def test_the_citation_is_of_this_version():
     assert citation["license"] == PROJECT["license"]
 
 
+def test_who_installs_takes_the_torch_that_is_pinned():
+    """Another one would be replaced by that for GPUs, of several GB, in the next line."""
+    pinned = re.search(
+        r"^torch==\S+$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )[0]
+    for name in ("README.md", "docs/install.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert f"pip install {pinned} --index-url https://download.pytorch.org/whl/cpu" in text
+
+
 def test_the_image_is_built_from_files_that_are_there_and_starts_the_page():
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     copied = [

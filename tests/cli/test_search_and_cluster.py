@@ -170,7 +170,7 @@ def test_searches_are_counted(people, gallery, capsys):
     assert found["figures"]["fpir"] == 0
     code, out = said(capsys, "search", gallery, "--evaluate", people / "people")
     assert code == 2
-    assert "9 enrolled itself" in out.err
+    assert "9 enrolled already" in out.err
     code, found = answer(
         capsys, "search", gallery, "--evaluate", people / "probes", "--threshold", 1
     )

@@ -8,6 +8,7 @@ import torch
 from tests.helpers import quiet_trainer
 
 from siamese.backbones.small_res_net import SmallResNet
+from siamese.errors import ConfigError
 from siamese.losses.contrastive import ContrastiveLoss
 from siamese.training.module import SiameseModule
 from siamese.training.schedules import WarmupCosine
@@ -108,6 +109,18 @@ def test_explicit_pairs_reach_the_loss():
     everything = module.training_step(batch, 0)
     only = module.training_step(batch | {"pairs": torch.tensor([[0], [1]])}, 0)
     assert everything != only
+
+
+def test_a_loss_that_takes_no_pairs_is_refused_before_the_training():
+    class Two(torch.nn.Module):
+        def forward(self, embeddings, labels):
+            raise AssertionError("not reached")
+
+    network = SmallResNet(widths=(8,), depths=(1,), learned_size=8)
+    with pytest.raises(ConfigError, match=r"Two\.forward takes \(embeddings, labels\): write"):
+        SiameseModule(network, Two())
+    Two.forward = lambda self, embeddings, labels, pairs=None: embeddings.sum()
+    assert SiameseModule(network, Two()).loss(torch.ones(2, 2), None, None) == 4
 
 
 def test_checkpoints_hold_the_operating_point_and_load_safely(tmp_path):

@@ -115,7 +115,7 @@ def evaluate_gallery(
             advance(1)
             try:
                 if gallery.is_enrolled(name, path):
-                    left_out[str(path)] = "enrolled itself"
+                    left_out[str(path)] = "enrolled already"
                     continue
                 look = gallery.verifier.look(path)
                 if look.faces == 0:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from siamese.distances.base import DISTANCES, Distance
+from siamese.errors import ConfigError
 from siamese.registry import Registry
 
 
@@ -86,6 +88,27 @@ class LossRegistry(Registry[EmbeddingLoss]):
 
 
 LOSSES = LossRegistry("loss", "LOSSES", "siamese.losses")
+
+
+def check_arguments(loss: nn.Module) -> None:
+    """See before a training whether a loss can be called as one.
+
+    Raises:
+        ConfigError: ``loss.forward`` does not take embeddings, labels and pairs.
+    """
+    try:
+        arguments = inspect.signature(loss.forward)
+    except (TypeError, ValueError):  # compiled: it cannot be asked
+        return
+    try:
+        arguments.bind(None, None, None)
+    except TypeError:
+        name = type(loss).__name__
+        raise ConfigError(
+            f"a loss is called with embeddings, labels and pairs, and {name}.forward takes "
+            f"{arguments}: write forward(self, embeddings, labels, pairs=None) "
+            "(docs/extending.md has an example)"
+        ) from None
 
 
 def all_pairs(n: int, device: torch.device | None = None) -> Tensor:

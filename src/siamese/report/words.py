@@ -20,7 +20,7 @@ TITLES = {
 # What a run is compared with: name -> what a sentence calls it.
 BASELINES = {
     "untrained": "the same network before training",
-    "descriptors": "fixed descriptors, which learn nothing",
+    "descriptors": "fixed descriptors (which learn nothing)",
     "pretrained": "dlib's pretrained network",
 }
 

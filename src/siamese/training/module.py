@@ -20,7 +20,7 @@ from siamese.distances.base import DISTANCES, Distance, as_distance
 from siamese.distances.euclidean import EuclideanDistance
 from siamese.errors import ConfigError, did_you_mean, first_line
 from siamese.evaluation.data import pair_rule_of
-from siamese.losses.base import LOSSES, EmbeddingLoss
+from siamese.losses.base import LOSSES, EmbeddingLoss, check_arguments
 from siamese.notices import warn_once
 from siamese.pairs.base import PairRule
 from siamese.registry import Registry, as_plain
@@ -144,6 +144,7 @@ class SiameseModule(pl.LightningModule):
             raise ConfigError(f"layer_decay must be above 0 and at most 1, not {layer_decay}")
         self.backbone = as_backbone(_made("backbone", backbone, BACKBONES))
         self.loss = _made("loss", loss, LOSSES)
+        check_arguments(self.loss)
         if isinstance(self.loss, EmbeddingLoss):
             self.loss.divide(self.backbone.trained_parts)
         distance = None if distance is None else as_distance(distance, to_be_fitted=True)
