@@ -14,6 +14,7 @@ from tests.helpers import assert_says
 
 from siamese.cli.flags import check_flags
 from siamese.cli.main import main
+from siamese.cli.overrides import complete_overrides
 from siamese.cli.run_names import name_folders
 from siamese.cli.setting_checks import arguments_of, check_settings
 from siamese.cli.train import config_folder
@@ -490,3 +491,13 @@ def test_a_name_that_an_experiment_gives(own, training, tmp_path):
     assert main(words) == 0
     (folder,) = (tmp_path / "runs" / "folder").iterdir()
     assert folder.name.endswith("_wide")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("people", "data=folder data.root=people"), ("orl", "data=orl")]
+)
+def test_an_option_of_other_commands_says_what_works_here(given, said):
+    """What is advised is given, and found to be settings."""
+    with pytest.raises(ConfigError, match=f"write {said}:"):
+        check_flags(["--data", given], config_folder())
+    complete_overrides(said.split(), config_folder())

@@ -53,6 +53,8 @@ def _instead(flag: str, value: str, folder: Path) -> str:
     if name in ("plugin", "plugins"):
         return f"unknown option {flag}: write plugins=[{value or 'FILE'}]: {_GRAMMAR}"
     known = groups(folder)
+    if name == "data" and value and value not in known["data"]:
+        return f"unknown option {flag}: write data=folder data.root={value}: {_GRAMMAR}"
     with initialize_config_dir(str(folder), version_base="1.3"):
         config = compose("train")
         grouped = {group.replace("/", ".") for group in known if "/" in group}

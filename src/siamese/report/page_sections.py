@@ -58,6 +58,11 @@ def baselines_section(record: RunRecord) -> PageSection:
     )
     lacking = [words for name, words in BASELINES.items() if name not in known]
     said = [f"Not measured: {'; '.join(lacking)}."] if lacking else []
+    if "pretrained" not in known and record.history:
+        said.append(
+            "Of faces, dlib's network may do better than a small one of one's own: siamese compare "
+            "pretrained RUN --on RUN measures both on the same people."
+        )
     return PageSection(
         "figures",
         "Figures beside baselines",
