@@ -10,12 +10,12 @@ from tests.strategies import labelled_distances
 
 from siamese.report.charts import distance_chart, learning_charts
 from siamese.report.condensed import curve_points, histogram, probability_bins
-from siamese.report.error_charts import det_chart, roc_chart, wilson
+from siamese.report.error_charts import det_chart, roc_chart
 from siamese.report.inline_svg import COLOURS
 from siamese.report.stored_report import StoredCurve, StoredHistogram
 from siamese.report.words import interval, listed, percent
 from siamese.verification.curves import ThresholdCurve
-from siamese.verification.probability import fit_probability
+from siamese.verification.probability import fit_probability, wilson
 
 
 def random_curve(n=4000, seed=0):

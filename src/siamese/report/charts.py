@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese.report.history import History
+from siamese.report.history import History, validated_split
 from siamese.report.inline_svg import BAND, DASHES, INK, SERIES, Chart, Drawing, Key
 from siamese.report.stored_report import Pair, StoredHistogram
 from siamese.report.words import percent
@@ -22,7 +22,7 @@ def learning_charts(history: History, kept: int | None, one_rule: bool = True) -
         one_rule: whether both losses are of batches drawn by one rule; otherwise, or where that is
             not known, each has axes of its own.
     """
-    split = _validated(history)
+    split = validated_split(history)
     found = []
     both = ("train/loss", f"{split}/loss")
     losses = (
@@ -42,12 +42,6 @@ def learning_charts(history: History, kept: int | None, one_rule: bool = True) -
             chart = _over_epochs(name, title, known, kept, share)
             found.append(chart)
     return found
-
-
-def _validated(history: History) -> str:
-    """The split that figures were logged for in each epoch."""
-    named = (name.partition("/")[0] for name in sorted(history) if "/" in name)
-    return next((split for split in named if split not in ("train", "test")), "calibration")
 
 
 def _over_epochs(

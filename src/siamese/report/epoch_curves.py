@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from siamese.report.history import History
+from siamese.report.history import History, validated_split
 from siamese.report.plots import DASHES, PALETTE, blank_figure, remark
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def loss_curves(history: History, chosen: Chosen | None = None, one_rule: bool =
         one_rule: whether training and validation loss are means over batches drawn by one rule.
             Otherwise they cannot be compared, and each has a panel.
     """
-    split = _validated(history)
+    split = validated_split(history)
     train, held_out = ("train/loss",), (f"{split}/loss",)
     losses = (
         [("loss", train + held_out)]
@@ -193,9 +193,3 @@ def _mark_epochs(axes: Axes, chosen: Chosen, history: History) -> None:
         axes.axvline(
             kept + 1, color="0.1", linestyle="-", linewidth=1.0, label=f"kept: epoch {kept + 1}"
         )
-
-
-def _validated(history: History) -> str:
-    """The name of the split that figures were logged for in each epoch."""
-    named = (name.partition("/")[0] for name in sorted(history) if "/" in name)
-    return next((split for split in named if split not in ("train", "test")), "calibration")

@@ -10,11 +10,11 @@ import numpy as np
 from siamese.report.inline_svg import DASHES, GRID, INK, PAPER, QUIET, SERIES, Chart, Drawing, Key
 from siamese.report.stored_report import StoredBin, StoredCurve
 from siamese.report.words import percent
+from siamese.verification.probability import wilson
 
 # Lines: what each is called -> its curve and the threshold in use on it.
 Lines = Mapping[str, tuple[StoredCurve, float]]
 _FEWEST = 1e-4  # false match rate at which an axis begins at the latest
-_Z = 1.96  # of 95 % intervals
 
 
 def rates_of(curve: StoredCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ def reliability_chart(
     counts = [(b.genuine, b.impostor) for b in found]
     factor = prevalence / genuine / ((1 - prevalence) / impostor)
     y = [_weighted(g / (g + i), factor) for g, i in counts]
-    ends = [[_weighted(end, factor) for end in wilson(g, g + i)] for g, i in counts]
+    ends = [[_weighted(float(end), factor) for end in wilson(g, g + i)] for g, i in counts]
     below = [max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)]
     above = [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)]
     axes.errorbar(x, y, [below, above], fmt="none", ecolor=QUIET, elinewidth=1.1, capsize=3)
@@ -173,15 +173,6 @@ def reliability_chart(
         f"(Wilson), as if pairs were independent: with few identities the true ones are wider. "
         f"Prevalence {prevalence:.3g}.",
     )
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a share. Source: Wilson, JASA 22 (1927)."""
-    share, z = hits / trials, _Z
-    centre = share + z * z / (2 * trials)
-    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    below, scale = centre - half, 1 + z * z / trials
-    return max(0.0, float(below / scale)), min(1.0, float((centre + half) / scale))
 
 
 def _weighted(share: float, factor: float) -> float:

@@ -79,6 +79,12 @@ def _values(row: Mapping[str | None, str | None]) -> dict[str, tuple[int, float]
     }
 
 
+def validated_split(history: History) -> str:
+    """The split that figures were logged for in each epoch."""
+    named = (name.partition("/")[0] for name in sorted(history) if "/" in name)
+    return next((split for split in named if split not in ("train", "test")), "calibration")
+
+
 def join_histories(earlier: History, later: History) -> dict[str, tuple[list[int], list[float]]]:
     """Two histories as one; where both have an epoch, the later one counts."""
     both: dict[str, dict[int, float]] = {}

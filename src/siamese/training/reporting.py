@@ -32,7 +32,12 @@ def report_on(
             draw=draw,
             batch=batch,
             timing=timing,
-            one_rule=not isinstance(data.batch_sampler, TorchSampler),
+            one_rule=losses_of_one_rule(data),
         )
     except Exception as error:  # the run is saved: no report is worth an error
         print(f"note: no report was written: {first_line(error) or type(error).__name__}")
+
+
+def losses_of_one_rule(data: ImageDataModule) -> bool:
+    """Whether batches of training and of validation are drawn alike, so that losses compare."""
+    return not isinstance(data.batch_sampler, TorchSampler)

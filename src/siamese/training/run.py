@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from siamese.data.adapters import TorchSampler
 from siamese.data.datamodule import ImageDataModule
 from siamese.data.transforms import Augmentation
 from siamese.distances.base import DISTANCES, Distance
@@ -49,7 +48,7 @@ from siamese.training.joining import join_run, lead, one_speaks, set_up
 from siamese.training.loggers import end_runs, open_loggers
 from siamese.training.module import SiameseModule
 from siamese.training.monitors import full_monitor
-from siamese.training.reporting import report_on
+from siamese.training.reporting import losses_of_one_rule, report_on
 from siamese.training.resuming import PreviousRun
 from siamese.training.stopping import StopRequest, told_how_to_go_on
 from siamese.training.summary import notes_of, show, show_data
@@ -233,7 +232,7 @@ def train(
         chosen_epoch = Chosen(
             full_monitor(monitor, images.calibrating), mode, weights[0] if weights[1] else None
         )
-        one_rule = not isinstance(data.batch_sampler, TorchSampler)
+        one_rule = losses_of_one_rule(data)
         lead(here, lambda: _write(run, earlier, plots, chosen_epoch, one_rule))
         # The run is complete; nothing that happens to a baseline can lose it.
         compared = tuple(

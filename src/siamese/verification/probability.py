@@ -208,6 +208,23 @@ def _log_odds(p: float) -> float:
     return math.log(p) - math.log1p(-p)
 
 
+def wilson(hits: np.ndarray | float, trials: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals of shares, lower and upper ends, 0..1.
+
+    Source: Wilson, *Probable inference, the law of succession, and statistical inference*, JASA 22,
+    1927.
+
+    Args:
+        hits: (b,) counts, or one, >= 0.
+        trials: of which they are, > 0.
+    """
+    trials, z = np.asarray(trials, dtype=np.float64), 1.959964
+    share, scale = np.asarray(hits, dtype=np.float64) / trials, 1 + z * z / trials
+    centre = share + z * z / (2 * trials)
+    half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    return ((centre - half) / scale).clip(0, 1), ((centre + half) / scale).clip(0, 1)
+
+
 @dataclass(frozen=True)
 class Reliability:
     """Stated probabilities against observed shares of genuine pairs.
@@ -235,17 +252,13 @@ class Reliability:
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
         """95 % intervals of ``observed``: (b,) lower ends and (b,) upper ones, 0..1.
 
-        Of the share of genuine pairs in a bin (Wilson, *Probable inference, the law of succession,
-        and statistical inference*, JASA 22, 1927), then weighted to the prevalence. Pairs that
-        share identities are not independent: with few identities the true ones are wider.
+        Of the share of genuine pairs in a bin (:func:`wilson`), then weighted to the prevalence.
+        Pairs that share identities are not independent: with few identities the true ones are
+        wider.
         """
         hits = np.asarray(self.genuine, dtype=np.float64)
         others = np.asarray(self.impostor, dtype=np.float64)
-        trials, z = hits + others, 1.959964
-        share, scale = hits / trials, 1 + z * z / trials
-        centre = share + z * z / (2 * trials)
-        half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-        ends = [((centre + sign * half) / scale).clip(0, 1) for sign in (-1, 1)]
+        ends = wilson(hits, hits + others)
         # By how much the odds in all bins differ from those of the pairs as they are.
         weight = self.prevalence / hits.sum() / ((1 - self.prevalence) / others.sum())
         low, high = (weight * end / (weight * end + 1 - end) for end in ends)
